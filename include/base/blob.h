@@ -1,0 +1,25 @@
+/* base/blob.h - immutable, reference-counted bytes shared by many output queues.
+ *
+ * Written once between blob_new() and the first blob_get(); never afterwards. Single-threaded. */
+#ifndef ROOST_BASE_BLOB_H
+#define ROOST_BASE_BLOB_H
+
+#include "base/str.h"
+
+struct blob {
+    uint32_t refs;
+    uint32_t len; /* bytes in data */
+    char data[];
+};
+
+/* One reference, len uninitialised bytes. NULL: no memory. len <= UINT32_MAX / 2. */
+struct blob *blob_new(size_t len) MUST_CHECK;
+/* A blob holding a copy. NULL: no memory. */
+struct blob *blob_from(struct str s) MUST_CHECK;
+struct blob *blob_get(struct blob *b);
+/* Drops one reference, nulls *b. Safe on a NULL *b. */
+void blob_put(struct blob **b);
+/* Bytes of all live blobs of this process (gauge). */
+size_t blob_bytes(void);
+
+#endif

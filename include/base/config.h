@@ -1,0 +1,76 @@
+/* base/config.h - the settings every layer may read, one plain struct from tbl/config.def.
+ *
+ * Plain data (no pointers), so that the master can hand it to other processes in shared memory. The
+ * process-wide copy `config` changes only between turns (reload). proc/config_load.h parses it. */
+#ifndef ROOST_BASE_CONFIG_H
+#define ROOST_BASE_CONFIG_H
+
+#include "base/common.h"
+#include "base/str.h"
+
+#define CONFIG_STRING_MAX 256
+#define CONFIG_LIST_MAX 2048
+
+#define CONFIG_MEMBER_BOOL(name) bool name;
+#define CONFIG_MEMBER_INT(name) int64_t name;
+#define CONFIG_MEMBER_SIZE(name) int64_t name;
+#define CONFIG_MEMBER_DURATION(name) int64_t name;
+#define CONFIG_MEMBER_AUTO_INT(name) int64_t name;
+#define CONFIG_MEMBER_STRING(name) char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_LIST(name) char name[CONFIG_LIST_MAX];
+#define CONFIG_MEMBER_ADDRESS(name) char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_CHOICE(name) int name;
+
+struct config {
+#define X(name, type, def, min, max, reload, sentence, paragraph) CONFIG_MEMBER_##type(name)
+#include "tbl/config.def"
+#undef X
+};
+
+enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
+
+/* This process's copy; all zero until config_defaults() or a load. */
+extern struct config config;
+
+/* Sets every member from the table's defaults (used by tests too). */
+void config_defaults(struct config *c);
+
+/* Value syntax, shared by file, environment and --set. 0, or -1 with a sentence in err naming what was
+ * expected. Row index i as in the table's order. */
+int config_set_value(struct config *c, size_t i, struct str value, char *err, size_t errcap) MUST_CHECK;
+
+enum config_type {
+    CONFIG_BOOL,
+    CONFIG_INT,
+    CONFIG_SIZE,
+    CONFIG_DURATION,
+    CONFIG_AUTO_INT,
+    CONFIG_STRING,
+    CONFIG_LIST,
+    CONFIG_ADDRESS,
+    CONFIG_CHOICE
+};
+
+struct config_row {
+    const char *name;
+    enum config_type type;
+    const char *def;
+    int64_t min, max;
+    bool reload;
+    const char *sentence, *paragraph;
+    size_t offset; /* of the member in struct config */
+    size_t size;   /* of the member */
+};
+
+size_t config_row_count(void);
+const struct config_row *config_row(size_t i);
+/* Row index of name, or -1. */
+int config_row_find(struct str name);
+/* The value as config_set_value would read it (LIST entries separated by '\n'). */
+struct str config_format_value(const struct config *c, size_t i, char *out, size_t cap);
+
+/* Does a '\n'-separated LIST hold word (exactly), or match it as a glob? */
+bool config_list_has(const char *list, struct str word);
+bool config_list_glob(const char *list, struct str word);
+
+#endif

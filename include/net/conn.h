@@ -1,0 +1,149 @@
+/* net/conn.h - one client connection: socket, state, deadline, output, and room for a session.
+ *
+ * A conn is one pool object of the reactor: struct conn, then CONN_SESSION_SIZE bytes that belong to whatever
+ * speaks on it (HTTP first, then a WebSocket session). An idle connection owns nothing else.
+ *
+ * Rules. State changes only through conn_set_state(). conn_kill() records the first reason and lists the
+ * connection as condemned; reactor_turn() frees it in its last step, so a killed conn stays readable until
+ * then. After any call that may kill, check the return value or conn_dead() and leave.
+ *
+ * Reading: a readable socket is read once per turn into the reactor's shared scratch (at most
+ * config.read_budget bytes) and given to ops->input(), which takes all of it. Level-triggered readiness
+ * brings the rest next turn. conn_hold() stops reading for a reason; reading goes on when no reason is left.
+ *
+ * Writing: with an empty queue, the first send of a turn goes straight to the socket; what does not fit, and every
+ * later send of that turn, is queued and flushed by one sendmsg() per turn (step 5). Queued bytes are
+ * references to blobs, never copies of publications. */
+#ifndef ROOST_NET_CONN_H
+#define ROOST_NET_CONN_H
+
+#include <ev.h>
+#include <netinet/in.h>
+
+#include "base/blob.h"
+#include "base/close.h"
+#include "base/list.h"
+#include "base/wheel.h"
+#include "codec/ws_rx.h"
+
+#define CONN_BIT(name) (1u << CONN_##name)
+enum conn_state {
+#define X(name, label, successors) CONN_##name,
+#include "tbl/states.def"
+#undef X
+    CONN_STATE_NR
+};
+const char *conn_state_name(enum conn_state s);
+
+enum conn_hold {         /* reasons for not reading */
+    CONN_HOLD_RING = 1,    /* the ring to the hub has no room for what this connection may publish */
+    CONN_HOLD_ANSWER = 2,  /* an exchange or a subscription waits for an answer */
+    CONN_HOLD_OUTPUT = 4,  /* its own output queue is at the limit */
+    CONN_HOLD_ENDED = 8    /* its input is over (settling, or end of file) */
+};
+enum conn_flag {
+    CONN_ADMIN = 1,      /* came by the admin listener */
+    CONN_REFUSED = 2,    /* over a limit: answer `refusal` and close */
+    CONN_PINGED = 4,     /* a ping is out (net/ws) */
+    CONN_DRAINING = 8,   /* its close is scheduled by a drain */
+    CONN_CLOSE_AFTER = 16, /* shut down when the queue is empty (conn_finish) */
+    CONN_OUT_STALLED = 32, /* the socket said EAGAIN: wait for EV_WRITE */
+    CONN_CLOSE_SENT = 64,  /* our close frame is queued or sent (net/ws) */
+    CONN_LINGERING = 128   /* our side is shut down; input is discarded until the peer's end of file */
+};
+
+struct conn;
+struct outq;
+
+struct conn_ops { /* static tables; one per protocol */
+    const char *name; /* "http", "plain": label in /debug */
+    /* Bytes arrived in the writable scratch; takes all of them. May kill or change c->ops. */
+    void (*input)(struct conn *c, struct str in);
+    /* The peer shut down its sending side. Default when NULL: conn_kill(c, CLOSE_PEER_GONE). */
+    void (*eof)(struct conn *c);
+    /* The deadline of conn_arm() has passed. */
+    void (*deadline)(struct conn *c);
+    /* Asked before each read; false: the conn is held (CONN_HOLD_RING) and asked again each turn. NULL = yes. */
+    bool (*may_read)(struct conn *c);
+    /* The server drains: finish politely, soon. */
+    void (*drain)(struct conn *c);
+    /* The connection is about to be freed. Called once, from the reaping step. */
+    void (*release)(struct conn *c);
+    const void *upper; /* the next layer's own table, e.g. struct ws_ops */
+};
+
+struct conn {
+    ev_io io;                    /* events = what is wanted now; io.fd */
+    struct wheel_entry deadline; /* the one deadline of the current phase */
+    struct list dirty;           /* in reactor's dirty list while output waits to be flushed */
+    struct list link;            /* in reactor's held (CONN_HOLD_RING) or condemned list */
+    struct outq *out;            /* owned; NULL while nothing is queued */
+    const struct conn_ops *ops;
+    struct ws_rx rx;             /* of net/ws */
+    uint64_t id;                 /* unique in this worker's life; low CONN_ID_FD_BITS bits are the fd */
+    uint8_t address[16];         /* IPv6, or IPv4-mapped */
+    uint16_t port;               /* host byte order */
+    uint8_t state;               /* enum conn_state */
+    uint8_t reason;              /* enum close_reason, CLOSE_NONE until killed or closing */
+    uint8_t refusal;             /* enum close_reason with CONN_REFUSED */
+    uint8_t hold;                /* enum conn_hold bits */
+    uint16_t flags;              /* enum conn_flag bits */
+    uint32_t sent_turn;          /* low bits of the turn of the last direct send */
+    uint32_t since;              /* wheel tick of the accept */
+    uint32_t heard;              /* wheel tick of the last input */
+    uint32_t frames_in, frames_out; /* wrap */
+};
+
+#define CONN_ID_FD_BITS 24
+#define CONN_SESSION_SIZE 40 /* sessions assert that they fit */
+static inline void *conn_session(struct conn *c)
+{
+    return c + 1;
+}
+static inline struct conn *conn_of_session(void *session)
+{
+    return (struct conn *)session - 1;
+}
+
+/* Asserts the transition (tbl/states.def) and keeps the gauges. */
+void conn_set_state(struct conn *c, enum conn_state s);
+static inline bool conn_dead(const struct conn *c)
+{
+    return c->state == CONN_DEAD;
+}
+/* The connection with that id, or NULL when it is gone (or dead). */
+struct conn *conn_find(uint64_t id);
+
+/* Schedules the end: nothing more is sent, the socket is closed in the reaping step. Records the first reason;
+ * repeating is harmless. */
+void conn_kill(struct conn *c, enum close_reason why);
+/* Ends after everything queued has been sent: shutdown(SHUT_WR), then discards input until the peer's end of
+ * file or config.close_timeout (so that no reset destroys the last bytes, RFC 9112 §9.6). */
+void conn_finish(struct conn *c, enum close_reason why);
+
+/* (Re)arms the deadline; 0 disarms. Relative to clock_ns(). */
+void conn_arm(struct conn *c, uint64_t delay_ns);
+/* Adds or removes reasons for not reading. */
+void conn_hold(struct conn *c, unsigned reasons);
+void conn_release_hold(struct conn *c, unsigned reasons);
+
+/* Sends a copy of s (heads, control frames). -1: killed (CLOSE_NO_MEMORY, CLOSE_PEER_GONE). Not subject to the
+ * slow-consumer policy; while the queue holds config.output_limit bytes or more, the connection is not read
+ * (CONN_HOLD_OUTPUT), so a peer cannot make it grow. */
+int conn_send(struct conn *c, struct str s) MUST_CHECK;
+/* Sends a reference to b's bytes [offset, end). Same rules. */
+int conn_send_blob(struct conn *c, struct blob *b, uint32_t offset, uint32_t end) MUST_CHECK;
+/* Sends publications: b's bytes [offset, end), in which the last frame starts at last; items publications.
+ * When the queue is at config.output_limit, config.slow_consumer decides: DISCONNECT kills with CLOSE_SLOW;
+ * DROP loses these; LATEST replaces everything queued but not started with the last frame. Counts
+ * deliveries and drops. */
+void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
+                  uint32_t items);
+/* Bytes queued and not sent. */
+size_t conn_queued(const struct conn *c);
+
+/* "192.0.2.1:50000" or "[2001:db8::1]:50000". cap >= CONN_ADDRESS_MAX. */
+#define CONN_ADDRESS_MAX 56
+void conn_format_address(const struct conn *c, char *out, size_t cap);
+
+#endif
