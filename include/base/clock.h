@@ -7,7 +7,7 @@
 #include "base/common.h"
 
 #define NS_PER_SEC UINT64_C(1000000000)
-#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_MS  UINT64_C(1000000)
 
 /* Asks the kernel (CLOCK_MONOTONIC and CLOCK_REALTIME); no effect while virtual. */
 void clock_refresh(void);

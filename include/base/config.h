@@ -9,17 +9,17 @@
 #include "base/str.h"
 
 #define CONFIG_STRING_MAX 256
-#define CONFIG_LIST_MAX 2048
+#define CONFIG_LIST_MAX   2048
 
-#define CONFIG_MEMBER_BOOL(name) bool name;
-#define CONFIG_MEMBER_INT(name) int64_t name;
-#define CONFIG_MEMBER_SIZE(name) int64_t name;
+#define CONFIG_MEMBER_BOOL(name)     bool name;
+#define CONFIG_MEMBER_INT(name)      int64_t name;
+#define CONFIG_MEMBER_SIZE(name)     int64_t name;
 #define CONFIG_MEMBER_DURATION(name) int64_t name;
 #define CONFIG_MEMBER_AUTO_INT(name) int64_t name;
-#define CONFIG_MEMBER_STRING(name) char name[CONFIG_STRING_MAX];
-#define CONFIG_MEMBER_LIST(name) char name[CONFIG_LIST_MAX];
-#define CONFIG_MEMBER_ADDRESS(name) char name[CONFIG_STRING_MAX];
-#define CONFIG_MEMBER_CHOICE(name) int name;
+#define CONFIG_MEMBER_STRING(name)   char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_LIST(name)     char name[CONFIG_LIST_MAX];
+#define CONFIG_MEMBER_ADDRESS(name)  char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_CHOICE(name)   int name;
 
 struct config {
 #define X(name, type, def, min, max, reload, sentence, paragraph) CONFIG_MEMBER_##type(name)
@@ -35,9 +35,10 @@ extern struct config config;
 /* Sets every member from the table's defaults (used by tests too). */
 void config_defaults(struct config *c);
 
-/* Value syntax, shared by file, environment and --set. 0, or -1 with a sentence in err naming what was
- * expected. Row index i as in the table's order. */
-int config_set_value(struct config *c, size_t i, struct str value, char *err, size_t errcap) MUST_CHECK;
+/* Value syntax, shared by file, environment and --set. 0, or -1 with a sentence in err naming what
+ * was expected. Row index i as in the table's order. */
+int config_set_value(struct config *c, size_t i, struct str value, char *err,
+                     size_t errcap) MUST_CHECK;
 
 enum config_type {
     CONFIG_BOOL,

@@ -1,7 +1,7 @@
 /* base/hist.h - log-linear histogram: nine linear buckets per decade, 1 to 10^12.
  *
- * Plain stores by one writer; any process may read (a reader may see a count one ahead of its bucket).
- * Bounds are whole numbers times powers of ten, so Prometheus' le values are exact. */
+ * Plain stores by one writer; any process may read (a reader may see a count one ahead of its
+ * bucket). Bounds are whole numbers times powers of ten, so Prometheus' le values are exact. */
 #ifndef ROOST_BASE_HIST_H
 #define ROOST_BASE_HIST_H
 

@@ -4,9 +4,9 @@
  *   ts=2026-11-23T18:33:12.123Z level=info proc=worker3 msg="worker started" worker=3 pid=811
  *
  * Values are escaped: control characters, quotes, and bytes that are not UTF-8 never reach the log
- * raw. Never log payloads or tokens. Each call site may write 10 warnings or errors a second; what is
- * suppressed is counted and said in the site's next line (suppressed=N). Never blocks on more than
- * one write(2) and never fails. */
+ * raw. Never log payloads or tokens. Each call site may write 10 warnings or errors a second; what
+ * is suppressed is counted and said in the site's next line (suppressed=N). Never blocks on more
+ * than one write(2) and never fails. */
 #ifndef ROOST_BASE_LOG_H
 #define ROOST_BASE_LOG_H
 
@@ -23,15 +23,16 @@ struct log_kv {
     uint64_t u;
     int64_t i;
 };
-#define KV_S(k, cstr) ((struct log_kv){.key = (k), .type = LOG_KV_STR, .s = str_from(cstr)})
+#define KV_S(k, cstr)   ((struct log_kv){.key = (k), .type = LOG_KV_STR, .s = str_from(cstr)})
 #define KV_STR(k, view) ((struct log_kv){.key = (k), .type = LOG_KV_STR, .s = (view)})
-#define KV_U(k, v) ((struct log_kv){.key = (k), .type = LOG_KV_U64, .u = (uint64_t)(v)})
-#define KV_I(k, v) ((struct log_kv){.key = (k), .type = LOG_KV_I64, .i = (int64_t)(v)})
-#define KV_B(k, v) ((struct log_kv){.key = (k), .type = LOG_KV_BOOL, .u = (v) ? 1 : 0})
+#define KV_U(k, v)      ((struct log_kv){.key = (k), .type = LOG_KV_U64, .u = (uint64_t)(v)})
+#define KV_I(k, v)      ((struct log_kv){.key = (k), .type = LOG_KV_I64, .i = (int64_t)(v)})
+#define KV_B(k, v)      ((struct log_kv){.key = (k), .type = LOG_KV_BOOL, .u = (v) ? 1 : 0})
 /* v in ns, printed as decimal seconds. */
 #define KV_NS(k, v) ((struct log_kv){.key = (k), .type = LOG_KV_SECONDS, .u = (uint64_t)(v)})
 /* strerror of errno-like v under the key "error". */
-#define KV_ERRNO(v) ((struct log_kv){.key = "error", .type = LOG_KV_STR, .s = str_from(strerror(v))})
+#define KV_ERRNO(v)                                                                                \
+    ((struct log_kv){.key = "error", .type = LOG_KV_STR, .s = str_from(strerror(v))})
 
 struct log_site { /* static per call site; private to log.c */
     uint64_t window_start_ns;

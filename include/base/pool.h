@@ -1,7 +1,7 @@
 /* base/pool.h - named pools of equal-sized objects.
  *
- * Objects come zeroed from pool_get(). Memory grows by chunks and is kept for reuse; empty chunks are
- * not returned (an idle daemon's high-water mark is visible in pool metrics). Single-threaded.
+ * Objects come zeroed from pool_get(). Memory grows by chunks and is kept for reuse; empty chunks
+ * are not returned (an idle daemon's high-water mark is visible in pool metrics). Single-threaded.
  * Every pool is on a global list so that /debug/pools can show it. Under AddressSanitizer freed
  * objects are poisoned. */
 #ifndef ROOST_BASE_POOL_H
@@ -12,13 +12,13 @@
 
 struct pool {
     const char *name;
-    size_t size;       /* bytes per object, rounded up to 8 */
-    size_t max;        /* objects; 0 = unbounded */
-    size_t in_use;     /* objects handed out now */
-    size_t allocated;  /* objects in all chunks */
-    void *free_list;   /* private */
-    void *chunks;      /* private; owned */
-    struct list link;  /* in pool_list() */
+    size_t size;      /* bytes per object, rounded up to 8 */
+    size_t max;       /* objects; 0 = unbounded */
+    size_t in_use;    /* objects handed out now */
+    size_t allocated; /* objects in all chunks */
+    void *free_list;  /* private */
+    void *chunks;     /* private; owned */
+    struct list link; /* in pool_list() */
 };
 
 /* name must outlive the pool. */

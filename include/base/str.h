@@ -13,7 +13,7 @@ struct str {
 };
 
 #define STR_LIT(literal) ((struct str){.p = (literal), .n = sizeof(literal) - 1})
-#define STR_NULL ((struct str){.p = NULL, .n = 0})
+#define STR_NULL         ((struct str){.p = NULL, .n = 0})
 /* For printf("%.*s", STR_ARG(s)). */
 #define STR_ARG(s) (int)(s).n, (s).p
 

@@ -1,9 +1,9 @@
 /* base/task.h - cooperative tasks: work cut into steps that give control back.
  *
- * A task's step function does a bounded piece of work and says whether there is more. The queue runs
- * tasks round-robin until the turn's budget is spent. A task may be added or removed by any step, its
- * own included (a task that removes itself must return TASK_DONE). Tasks are embedded in what
- * they work for; the queue owns nothing. */
+ * A task's step function does a bounded piece of work and says whether there is more. The queue
+ * runs tasks round-robin until the turn's budget is spent. A task may be added or removed by any
+ * step, its own included (a task that removes itself must return TASK_DONE). Tasks are embedded in
+ * what they work for; the queue owns nothing. */
 #ifndef ROOST_BASE_TASK_H
 #define ROOST_BASE_TASK_H
 
@@ -12,9 +12,9 @@
 enum task_result { TASK_DONE = 0, TASK_MORE };
 
 struct task {
-    struct list link;                      /* in the queue's list while runnable */
+    struct list link;                         /* in the queue's list while runnable */
     enum task_result (*step)(struct task *t); /* one step: well under a millisecond */
-    const char *name;                      /* static */
+    const char *name;                         /* static */
 };
 
 struct task_queue {

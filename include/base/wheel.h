@@ -1,13 +1,13 @@
 /* base/wheel.h - hashed timer wheel: many deadlines, one timer.
  *
- * Coarse (WHEEL_TICK_NS), never early, late by at most one tick plus the turn. An entry with a deadline
- * beyond one rotation stays in its slot and is looked at once per rotation. */
+ * Coarse (WHEEL_TICK_NS), never early, late by at most one tick plus the turn. An entry with a
+ * deadline beyond one rotation stays in its slot and is looked at once per rotation. */
 #ifndef ROOST_BASE_WHEEL_H
 #define ROOST_BASE_WHEEL_H
 
 #include "base/list.h"
 
-#define WHEEL_SLOTS 512
+#define WHEEL_SLOTS   512
 #define WHEEL_TICK_NS (UINT64_C(100) * 1000 * 1000)
 
 struct wheel_entry {
@@ -17,8 +17,8 @@ struct wheel_entry {
 
 struct wheel {
     struct list slots[WHEEL_SLOTS];
-    uint32_t now;   /* last tick handled */
-    size_t armed;   /* entries */
+    uint32_t now; /* last tick handled */
+    size_t armed; /* entries */
 };
 
 void wheel_init(struct wheel *w, uint64_t now_ns);

@@ -43,9 +43,11 @@ struct http_request { /* all views borrowed from the input of http_request_parse
 int http_request_parse(struct str *in, size_t max, struct http_request *out,
                        enum close_reason *why) MUST_CHECK;
 
-/* Value of the only field of that name; p == NULL when absent; *repeated (may be NULL) when several. */
+/* Value of the only field of that name; p == NULL when absent; *repeated (may be NULL) when
+ * several. */
 struct str http_field_get(const struct http_request *r, struct str name, bool *repeated);
-/* Does a comma-separated list field (all fields of that name together) hold the token, ignoring case? */
+/* Does a comma-separated list field (all fields of that name together) hold the token, ignoring
+ * case? */
 bool http_field_has_token(const struct http_request *r, struct str name, struct str token);
 /* Next element of a comma-separated list; false at the end. Empty elements are skipped. */
 bool http_list_next(struct str *rest, struct str *element);
@@ -86,7 +88,8 @@ struct str http_response_field(const struct http_response *r, struct str name);
 /* Standard reason phrase; "Unknown" for others. */
 const char *http_status_phrase(int status);
 
-/* Percent-decodes s into out (cap bytes), *n its length. '+' stays '+'. -1: malformed escape or no room. */
+/* Percent-decodes s into out (cap bytes), *n its length. '+' stays '+'. -1: malformed escape or no
+ * room. */
 int http_percent_decode(struct str s, char *out, size_t cap, size_t *n) MUST_CHECK;
 /* Next key=value pair of a query, still encoded; false at the end. Empty pairs are skipped. */
 bool http_query_next(struct str *rest, struct str *key, struct str *value);

@@ -1,7 +1,8 @@
 /* codec/json.h - strict JSON (RFC 8259) with views of the raw text, and a small writer.
  *
- * Written here because publications pass through unchanged: the API needs the exact bytes of `data`,
- * which the tree-building libraries do not keep. No recursion; depth is bounded. Input must be UTF-8. */
+ * Written here because publications pass through unchanged: the API needs the exact bytes of
+ * `data`, which the tree-building libraries do not keep. No recursion; depth is bounded. Input must
+ * be UTF-8. */
 #ifndef ROOST_CODEC_JSON_H
 #define ROOST_CODEC_JSON_H
 
@@ -10,20 +11,30 @@
 
 #define JSON_MAX_DEPTH 64
 
-enum json_type { JSON_NULL = 0, JSON_TRUE, JSON_FALSE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+    JSON_NULL = 0,
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_NUMBER,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT
+};
 struct json_value {
     enum json_type type;
     struct str raw; /* the value's text, e.g. with quotes; borrowed from the input */
 };
 
-/* Parses exactly one value with nothing but white space around it. -1: *error_at is the byte offset. */
+/* Parses exactly one value with nothing but white space around it. -1: *error_at is the byte
+ * offset. */
 int json_parse(struct str in, struct json_value *out, size_t *error_at) MUST_CHECK;
 
-/* Members of a value that json_parse() accepted. *rest starts as v->raw; false at the end. key.raw is a
- * JSON string. For arrays json_element(). */
+/* Members of a value that json_parse() accepted. *rest starts as v->raw; false at the end. key.raw
+ * is a JSON string. For arrays json_element(). */
 bool json_member(struct str *rest, struct json_value *key, struct json_value *value);
 bool json_element(struct str *rest, struct json_value *value);
-/* Value of the last member with this (unescaped) name, as most parsers have it; false when absent. */
+/* Value of the last member with this (unescaped) name, as most parsers have it; false when absent.
+ */
 bool json_get(const struct json_value *object, struct str name, struct json_value *out);
 
 /* Unescapes a JSON_STRING to UTF-8, appended to out. -1: lone surrogate or no memory. */

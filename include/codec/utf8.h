@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-#define UTF8_START 0u /* state between characters; also the accepting state */
+#define UTF8_START  0u /* state between characters; also the accepting state */
 #define UTF8_REJECT 1u
 
 /* Advances state over s; UTF8_REJECT as soon as no valid continuation exists (sticky). */

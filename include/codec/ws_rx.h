@@ -2,9 +2,9 @@
  *
  * Turns bytes into items. Keeps nothing for a connection that is between messages: a slot (wslay
  * frame context, fragment buffer, UTF-8 state) is borrowed from the pool while a frame or a
- * fragmented message is incomplete and handed back after. A complete, unfragmented frame in the input is
- * unmasked in place by wide words without touching wslay (both paths agree: differential test).
- * Knows nothing of sockets, time, or what a message means. */
+ * fragmented message is incomplete and handed back after. A complete, unfragmented frame in the
+ * input is unmasked in place by wide words without touching wslay (both paths agree: differential
+ * test). Knows nothing of sockets, time, or what a message means. */
 #ifndef ROOST_CODEC_WS_RX_H
 #define ROOST_CODEC_WS_RX_H
 
@@ -20,18 +20,22 @@ enum ws_opcode {
     WS_OP_PING = 0x9,
     WS_OP_PONG = 0xa
 };
-enum ws_role { WS_SERVER = 0, WS_CLIENT }; /* who we are: a server requires masked frames, a client refuses them */
+enum ws_role {
+    WS_SERVER = 0,
+    WS_CLIENT
+}; /* who we are: a server requires masked frames, a client refuses them */
 
 struct ws_slot;
-struct ws_rx_pool; /* one per process */
-struct ws_rx {     /* embedded in a connection; zeroed = between messages */
+struct ws_rx_pool;        /* one per process */
+struct ws_rx {            /* embedded in a connection; zeroed = between messages */
     struct ws_slot *slot; /* borrowed from the pool, or NULL */
 };
 
 enum ws_item_kind { WS_ITEM_TEXT = 0, WS_ITEM_BINARY, WS_ITEM_PING, WS_ITEM_PONG, WS_ITEM_CLOSE };
 struct ws_item {
     enum ws_item_kind kind;
-    struct str data;     /* payload; close: the reason. Borrowed until the next ws_rx call on the pool */
+    struct str
+        data; /* payload; close: the reason. Borrowed until the next ws_rx call on the pool */
     uint16_t close_code; /* of a close frame; 1005 when it had no payload */
 };
 
@@ -40,8 +44,8 @@ struct ws_rx_limits {
     uint64_t message; /* bytes of one message */
 };
 
-/* partial_max: bytes that all slots' buffers may hold together (CLOSE_NO_MEMORY beyond). Exits when out
- * of memory (start-up). */
+/* partial_max: bytes that all slots' buffers may hold together (CLOSE_NO_MEMORY beyond). Exits when
+ * out of memory (start-up). */
 struct ws_rx_pool *ws_rx_pool_new(enum ws_role role, uint64_t partial_max);
 void ws_rx_pool_free(struct ws_rx_pool *p);
 void ws_rx_pool_set_partial_max(struct ws_rx_pool *p, uint64_t partial_max);
@@ -49,13 +53,12 @@ size_t ws_rx_pool_slots_in_use(const struct ws_rx_pool *p);
 size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p);
 uint64_t ws_rx_pool_partial_bytes(const struct ws_rx_pool *p);
 
-/* Consumes from *in (which it may unmask in place: the bytes must be writable) and yields at most one item.
- *   >0  *out is valid, call again
- *    0  all input consumed, nothing complete
- *   <0  violation; *why says which (CLOSE_FRAME_*, CLOSE_BAD_UTF8, CLOSE_*_TOO_BIG, CLOSE_NO_MEMORY,
+/* Consumes from *in (which it may unmask in place: the bytes must be writable) and yields at most
+ * one item. >0  *out is valid, call again 0  all input consumed, nothing complete <0  violation;
+ * *why says which (CLOSE_FRAME_*, CLOSE_BAD_UTF8, CLOSE_*_TOO_BIG, CLOSE_NO_MEMORY,
  *       CLOSE_CLOSE_PAYLOAD). Nothing more may be fed.
- * Fails fast: bad UTF-8, a bad header, or a length over the limit is reported as soon as the byte that
- * proves it has arrived, also in the middle of a frame (RFC 6455 §8.1). */
+ * Fails fast: bad UTF-8, a bad header, or a length over the limit is reported as soon as the byte
+ * that proves it has arrived, also in the middle of a frame (RFC 6455 §8.1). */
 int ws_rx_next(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_limits *limits,
                struct str *in, struct ws_item *out, enum close_reason *why) MUST_CHECK;
 
@@ -66,7 +69,8 @@ size_t ws_rx_held(const struct ws_rx *rx);
 /* Returns the slot. Safe on a zeroed struct and to repeat. */
 void ws_rx_fini(struct ws_rx *rx, struct ws_rx_pool *pool);
 
-/* May this code stand in a close frame (RFC 6455 §7.4, registry: 1000-1003, 1007-1014, 3000-4999)? */
+/* May this code stand in a close frame (RFC 6455 §7.4, registry: 1000-1003, 1007-1014, 3000-4999)?
+ */
 bool ws_close_code_valid(uint16_t code);
 
 #endif

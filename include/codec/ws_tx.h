@@ -1,11 +1,11 @@
-/* codec/ws_tx.h - WebSocket transmit side (RFC 6455 §5.2): frame headers, by wslay's frame layer, and the
- * handshake's accept key. */
+/* codec/ws_tx.h - WebSocket transmit side (RFC 6455 §5.2): frame headers, by wslay's frame layer,
+ * and the handshake's accept key. */
 #ifndef ROOST_CODEC_WS_TX_H
 #define ROOST_CODEC_WS_TX_H
 
 #include "codec/ws_rx.h"
 
-#define WS_HEADER_MAX 14 /* with mask key */
+#define WS_HEADER_MAX  14 /* with mask key */
 #define WS_CONTROL_MAX 125
 
 /* Header of a final, unmasked (server) frame of len payload bytes. Returns its length, 2..10. */
@@ -13,9 +13,10 @@ size_t ws_tx_header(enum ws_opcode op, uint64_t len, uint8_t out[WS_HEADER_MAX])
 /* Length ws_tx_header() would write. */
 size_t ws_tx_header_size(uint64_t len);
 /* Whole masked (client) frame appended to out; key is 4 random bytes from the caller. */
-int ws_tx_masked(enum ws_opcode op, struct str payload, const uint8_t key[4], struct buf *out) MUST_CHECK;
-/* Payload of a close frame: code and a reason cut to 123 bytes at a character boundary. Returns length;
- * 0 for code 0 or 1005 (empty close). out holds WS_CONTROL_MAX bytes. */
+int ws_tx_masked(enum ws_opcode op, struct str payload, const uint8_t key[4],
+                 struct buf *out) MUST_CHECK;
+/* Payload of a close frame: code and a reason cut to 123 bytes at a character boundary. Returns
+ * length; 0 for code 0 or 1005 (empty close). out holds WS_CONTROL_MAX bytes. */
 size_t ws_tx_close_payload(uint16_t code, struct str reason, uint8_t *out);
 /* XORs data with the 4-byte key, starting at key byte `offset & 3`, by wide words. */
 void ws_mask(char *data, size_t len, const uint8_t key[4], size_t offset);

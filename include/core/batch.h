@@ -1,7 +1,8 @@
 /* core/batch.h - all publications of a channel that one fan-out walk delivers.
  *
- * The raw variant (WebSocket frames, contiguous) is appended to as publications arrive; other variants are
- * encoded once, when the first subscriber asks. Sealed when its walk starts; immutable after. */
+ * The raw variant (WebSocket frames, contiguous) is appended to as publications arrive; other
+ * variants are encoded once, when the first subscriber asks. Sealed when its walk starts; immutable
+ * after. */
 #ifndef ROOST_CORE_BATCH_H
 #define ROOST_CORE_BATCH_H
 
@@ -10,7 +11,7 @@
 #include "core/record.h"
 
 #define BATCH_VARIANTS 4
-#define BATCH_RAW 0 /* variant: each publication as one frame, unchanged */
+#define BATCH_RAW      0 /* variant: each publication as one frame, unchanged */
 
 struct batch_item {
     uint32_t offset; /* of the frame in the raw variant */
@@ -24,16 +25,17 @@ struct batch_item {
 struct batch {
     struct batch_item *items; /* owned */
     uint32_t nitems, cap;
-    uint64_t arrived_ns; /* clock_ns() of the first publication's arrival in this worker */
+    uint64_t arrived_ns;   /* clock_ns() of the first publication's arrival in this worker */
     uint64_t published_ns; /* time_ns of the oldest */
-    struct buf raw; /* owned; before sealing */
+    struct buf raw;        /* owned; before sealing */
     struct blob *variant[BATCH_VARIANTS]; /* shared (refs) */
-    uint32_t *ends[BATCH_VARIANTS];       /* owned; end offset of each item in that variant (not RAW) */
-    struct str channel; /* borrowed from the channel for as long as the batch lives */
+    uint32_t *ends[BATCH_VARIANTS]; /* owned; end offset of each item in that variant (not RAW) */
+    struct str channel;             /* borrowed from the channel for as long as the batch lives */
 };
 
 /* Appends one publication as a frame to out. -1: no memory. */
-typedef int (*batch_encoder)(const struct batch *b, uint32_t item, struct str payload, struct buf *out);
+typedef int (*batch_encoder)(const struct batch *b, uint32_t item, struct str payload,
+                             struct buf *out);
 /* At start: which encoder makes variant v (1..BATCH_VARIANTS-1). */
 void batch_register(unsigned variant, batch_encoder encode);
 
@@ -44,10 +46,12 @@ int batch_append(struct batch *b, const struct record *publication) MUST_CHECK;
 size_t batch_bytes(const struct batch *b);
 /* Makes the raw variant a blob. -1: no memory. */
 int batch_seal(struct batch *b) MUST_CHECK;
-/* The encoded bytes of a sealed batch; built at first use. NULL: no memory. Borrowed; blob_get() to keep. */
+/* The encoded bytes of a sealed batch; built at first use. NULL: no memory. Borrowed; blob_get() to
+ * keep. */
 struct blob *batch_variant(struct batch *b, unsigned variant);
 /* Where item i stands in an (already built) variant. */
-void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset, uint32_t *end);
+void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
+                 uint32_t *end);
 /* Payload of item i in the raw variant. */
 struct str batch_payload(const struct batch *b, uint32_t i);
 /* Is any item from this origin? */

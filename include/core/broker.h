@@ -1,17 +1,18 @@
-/* core/broker.h - a worker's half of publish/subscribe: local channels, subscribers, fan-out, and the
- * worker's end of the link to the hub.
+/* core/broker.h - a worker's half of publish/subscribe: local channels, subscribers, fan-out, and
+ * the worker's end of the link to the hub.
  *
- * Subscribe: first local subscriber -> SUBSCRIBE to the hub -> SUBSCRIBED comes back on the same ring as the
- * channel's publications -> ops->subscribed() for each waiting subscriber. Later subscribers of a live
- * channel are told at once. So whoever was told "subscribed" misses nothing published after.
+ * Subscribe: first local subscriber -> SUBSCRIBE to the hub -> SUBSCRIBED comes back on the same
+ * ring as the channel's publications -> ops->subscribed() for each waiting subscriber. Later
+ * subscribers of a live channel are told at once. So whoever was told "subscribed" misses nothing
+ * published after.
  *
- * Fan-out: publications that arrive while a walk is under way form the next batch. The subscriber array has
- * three zones during a walk: visited [0,cursor), to visit [cursor,limit), joined since [limit,count); leaving
- * moves at most three elements, so a walk survives joins and leaves without a copy. A walk is a task: it
- * does a slice of subscribers per step, prefetching ahead.
+ * Fan-out: publications that arrive while a walk is under way form the next batch. The subscriber
+ * array has three zones during a walk: visited [0,cursor), to visit [cursor,limit), joined since
+ * [limit,count); leaving moves at most three elements, so a walk survives joins and leaves without
+ * a copy. A walk is a task: it does a slice of subscribers per step, prefetching ahead.
  *
- * When a new hub incarnation appears, every local channel is announced again in a task, before anything else
- * is published (broker_can_publish() is false meanwhile). */
+ * When a new hub incarnation appears, every local channel is announced again in a task, before
+ * anything else is published (broker_can_publish() is false meanwhile). */
 #ifndef ROOST_CORE_BROKER_H
 #define ROOST_CORE_BROKER_H
 
@@ -25,11 +26,11 @@
 struct broker;
 struct chan;
 
-struct sub { /* embedded in a session, or from the session's pool; owned by the session */
-    struct chan *chan;  /* shared; NULL when not subscribed */
-    uint32_t index;     /* place in the channel's array; private to the broker */
-    uint16_t flags;     /* the session's own */
-    bool live;          /* ops->subscribed() has been called */
+struct sub {           /* embedded in a session, or from the session's pool; owned by the session */
+    struct chan *chan; /* shared; NULL when not subscribed */
+    uint32_t index;    /* place in the channel's array; private to the broker */
+    uint16_t flags;    /* the session's own */
+    bool live;         /* ops->subscribed() has been called */
 };
 
 struct sink_ops { /* upcalls into the sessions; all run inside broker_receive() or a task step */
@@ -39,15 +40,16 @@ struct sink_ops { /* upcalls into the sessions; all run inside broker_receive() 
     void (*deliver)(struct sub *s, struct batch *b);
     /* Publications were lost on the way to this worker. Same rules. */
     void (*lost)(struct sub *s);
-    /* PUBLISHED and FENCED for a token given to broker_publish()/broker_fence(). The connection may be gone. */
+    /* PUBLISHED and FENCED for a token given to broker_publish()/broker_fence(). The connection may
+     * be gone. */
     void (*published)(uint64_t token, uint64_t epoch, uint64_t offset);
     void (*fenced)(uint64_t token);
     void (*listed)(uint64_t token, const struct record *part);
 };
 
 struct broker_config {
-    unsigned worker;            /* index, 0-based */
-    uint32_t generation;        /* this incarnation, >= 1 */
+    unsigned worker;     /* index, 0-based */
+    uint32_t generation; /* this incarnation, >= 1 */
     struct ring_shared *to_hub, *from_hub;
     struct task_queue *tasks;   /* borrowed; fan-out and announcing run here */
     const struct sink_ops *ops; /* borrowed */
@@ -66,9 +68,11 @@ int broker_publish(struct broker *b, struct str channel, struct str data, uint8_
 int broker_fence(struct broker *b, uint64_t token) MUST_CHECK;
 int broker_list(struct broker *b, uint64_t token, struct str pattern, uint32_t max) MUST_CHECK;
 
-/* s is zeroed but for flags. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY. ops->subscribed() may be called
- * before this returns (channel already live). The SUBSCRIBE record is queued and sent when the ring has room. */
-int broker_subscribe(struct broker *b, struct sub *s, struct str channel, enum close_reason *why) MUST_CHECK;
+/* s is zeroed but for flags. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY. ops->subscribed() may
+ * be called before this returns (channel already live). The SUBSCRIBE record is queued and sent
+ * when the ring has room. */
+int broker_subscribe(struct broker *b, struct sub *s, struct str channel,
+                     enum close_reason *why) MUST_CHECK;
 /* Safe on a sub that is not subscribed. Not from within an ops call. */
 void broker_unsubscribe(struct broker *b, struct sub *s);
 /* Has everything that arrived before now been delivered to s? (settling: ask after fenced()) */
@@ -76,14 +80,14 @@ bool broker_sub_settled(const struct sub *s);
 struct str chan_name(const struct chan *c);
 uint32_t chan_subscriber_count(const struct chan *c);
 
-/* Step 2 of the turn: handles at most max_records of the inbound ring, stops early when the backlog of
- * publications exceeds config.publication_backlog. True when records remain. */
+/* Step 2 of the turn: handles at most max_records of the inbound ring, stops early when the backlog
+ * of publications exceeds config.publication_backlog. True when records remain. */
 bool broker_receive(struct broker *b, size_t max_records);
-/* A hub incarnation other than the last one seen is up: announce again. hub_generation from shared memory,
- * looked at once per turn; no effect when unchanged. */
+/* A hub incarnation other than the last one seen is up: announce again. hub_generation from shared
+ * memory, looked at once per turn; no effect when unchanged. */
 void broker_hub_generation(struct broker *b, uint32_t hub_generation);
-/* End of the turn: sends what is owed (SUBSCRIBE, COUNT, UNSUBSCRIBE), commits. Returns true when the hub must be
- * woken (write its eventfd). *more: something waits for room. */
+/* End of the turn: sends what is owed (SUBSCRIBE, COUNT, UNSUBSCRIBE), commits. Returns true when
+ * the hub must be woken (write its eventfd). *more: something waits for room. */
 bool broker_flush(struct broker *b, bool *more);
 /* Before sleeping, and after. */
 bool broker_sleep(struct broker *b);

@@ -1,16 +1,18 @@
-/* core/hub.h - the hub without its process: per-channel order and the map channel -> interested workers.
+/* core/hub.h - the hub without its process: per-channel order and the map channel -> interested
+ * workers.
  *
  * Pure: records in, records out through hub_ops, so it is tested in memory. The process around it
  * (proc/hub_process) reads the rings and calls hub_receive() for one record at a time.
  *
- * Recovery. A new incarnation knows no interest, while the rings may hold publications. It starts in
- * HUB_GATHERING: publications (and fences, lists) are set aside in order until every live worker has
- * said RECORD_ANNOUNCED for this incarnation or is given up on, then they are handled, then the hub is HUB_LIVE.
- * A ring whose worker has announced is not read further while gathering (hub_wants()).
+ * Recovery. A new incarnation knows no interest, while the rings may hold publications. It starts
+ * in HUB_GATHERING: publications (and fences, lists) are set aside in order until every live worker
+ * has said RECORD_ANNOUNCED for this incarnation or is given up on, then they are handled, then the
+ * hub is HUB_LIVE. A ring whose worker has announced is not read further while gathering
+ * (hub_wants()).
  *
- * Exactly once. The process handles one record to the end before it gives it back; the record that was
- * in work when a hub died is handled again, first of all, and workers recognise its publications by
- * (source, position). */
+ * Exactly once. The process handles one record to the end before it gives it back; the record that
+ * was in work when a hub died is handled again, first of all, and workers recognise its
+ * publications by (source, position). */
 #ifndef ROOST_CORE_HUB_H
 #define ROOST_CORE_HUB_H
 
@@ -29,7 +31,8 @@ struct hub_ops {
 enum hub_state { HUB_GATHERING = 0, HUB_LIVE };
 struct hub;
 
-/* queue_max: bytes queued per worker whose ring is full. NULL: no memory. ops and arg outlive the hub. */
+/* queue_max: bytes queued per worker whose ring is full. NULL: no memory. ops and arg outlive the
+ * hub. */
 struct hub *hub_new(unsigned workers, uint64_t queue_max, uint32_t hub_generation,
                     const struct hub_ops *ops, void *arg) MUST_CHECK;
 void hub_free(struct hub *h);
@@ -39,14 +42,15 @@ enum hub_state hub_state(const struct hub *h);
 void hub_go_live(struct hub *h);
 /* May the next record of this worker's ring be read now? */
 bool hub_wants(const struct hub *h, unsigned worker);
-/* Handles one record; position is its ring position. Malformed and stale ones are counted and ignored. */
+/* Handles one record; position is its ring position. Malformed and stale ones are counted and
+ * ignored. */
 void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
 /* The worker's process has ended: forget its interest, its queue. */
 void hub_worker_gone(struct hub *h, unsigned worker);
 /* Gathering has taken too long: go on without the workers that have not announced. */
 void hub_gather_timeout(struct hub *h);
-/* Bounded work that is left: queued records for rings with room again, records set aside, listings. At most
- * max_records. True when more remains that could make progress now. */
+/* Bounded work that is left: queued records for rings with room again, records set aside, listings.
+ * At most max_records. True when more remains that could make progress now. */
 bool hub_run(struct hub *h, size_t max_records);
 /* True when something waits for ring room (poll again soon). */
 bool hub_backlogged(const struct hub *h);

@@ -1,12 +1,12 @@
 /* core/ring.h - single-producer, single-consumer ring of variable-size records in shared memory.
  *
- * A record becomes visible by one release-store of the tail and is gone by one release-store of the head,
- * so either side may be killed at any instruction: a half-written record never existed, a record whose
- * handling was not finished is seen again. Positions are 64-bit and never restart. Records are contiguous
- * (a filler closes the end of the area) and 8-byte aligned.
+ * A record becomes visible by one release-store of the tail and is gone by one release-store of the
+ * head, so either side may be killed at any instruction: a half-written record never existed, a
+ * record whose handling was not finished is seen again. Positions are 64-bit and never restart.
+ * Records are contiguous (a filler closes the end of the area) and 8-byte aligned.
  *
- * Sleep protocol: the consumer announces sleep, looks once more, then blocks on its eventfd; the producer
- * writes the eventfd only when ring_wake_needed() says so. */
+ * Sleep protocol: the consumer announces sleep, looks once more, then blocks on its eventfd; the
+ * producer writes the eventfd only when ring_wake_needed() says so. */
 #ifndef ROOST_CORE_RING_H
 #define ROOST_CORE_RING_H
 
@@ -15,19 +15,19 @@
 #include "base/common.h"
 #include "base/str.h"
 
-struct ring_shared { /* lives in shared memory, one per direction */
-    _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* bytes ever produced */
-    _Alignas(CACHE_LINE) _Atomic uint64_t head; /* bytes ever consumed */
+struct ring_shared {                                /* lives in shared memory, one per direction */
+    _Alignas(CACHE_LINE) _Atomic uint64_t tail;     /* bytes ever produced */
+    _Alignas(CACHE_LINE) _Atomic uint64_t head;     /* bytes ever consumed */
     _Alignas(CACHE_LINE) _Atomic uint32_t sleeping; /* set by the consumer */
-    uint64_t capacity; /* bytes of data, a power of two */
+    uint64_t capacity;                              /* bytes of data, a power of two */
     _Alignas(CACHE_LINE) char data[];
 };
 
-struct ring { /* one process's end; zeroed + ring_attach() */
+struct ring {                   /* one process's end; zeroed + ring_attach() */
     struct ring_shared *shared; /* borrowed, outlives the process */
-    uint64_t position;          /* producer: end of what is reserved; consumer: end of what is read */
-    uint64_t seen;              /* cached copy of the other side's counter */
-    uint64_t capacity;          /* own copy: the shared one is not trusted after start */
+    uint64_t position; /* producer: end of what is reserved; consumer: end of what is read */
+    uint64_t seen;     /* cached copy of the other side's counter */
+    uint64_t capacity; /* own copy: the shared one is not trusted after start */
 };
 
 /* Bytes of shared memory for a capacity. */
@@ -39,17 +39,18 @@ void ring_attach_consumer(struct ring *r, struct ring_shared *s);
 
 /* Largest record that can ever be written. */
 size_t ring_max_record(const struct ring *r);
-/* Can records of `bytes` in total, in `records` pieces, be written now without failing? Conservative. */
+/* Can records of `bytes` in total, in `records` pieces, be written now without failing?
+ * Conservative. */
 bool ring_has_room(struct ring *r, size_t bytes, size_t records);
-/* Space for one record of len bytes, or NULL when full. Write it, then ring_commit(). Several reserves may
- * precede one commit. */
+/* Space for one record of len bytes, or NULL when full. Write it, then ring_commit(). Several
+ * reserves may precede one commit. */
 void *ring_reserve(struct ring *r, size_t len) MUST_CHECK;
 void ring_commit(struct ring *r);
 /* After commits: must the consumer's eventfd be written? Clears the announcement. */
 bool ring_wake_needed(struct ring *r);
 
-/* Next record without taking it; the view is valid until ring_take(). >0 a record, 0 empty, <0 the ring is
- * corrupt (sizes that do not fit; the caller gives up on it). */
+/* Next record without taking it; the view is valid until ring_take(). >0 a record, 0 empty, <0 the
+ * ring is corrupt (sizes that do not fit; the caller gives up on it). */
 int ring_peek(struct ring *r, struct str *record) MUST_CHECK;
 /* Skips to the record behind the last peeked one without giving it back to the producer. */
 void ring_next(struct ring *r);

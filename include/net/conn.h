@@ -1,19 +1,22 @@
 /* net/conn.h - one client connection: socket, state, deadline, output, and room for a session.
  *
- * A conn is one pool object of the reactor: struct conn, then CONN_SESSION_SIZE bytes that belong to whatever
- * speaks on it (HTTP first, then a WebSocket session). An idle connection owns nothing else.
+ * A conn is one pool object of the reactor: struct conn, then CONN_SESSION_SIZE bytes that belong
+ * to whatever speaks on it (HTTP first, then a WebSocket session). An idle connection owns nothing
+ * else.
  *
- * Rules. State changes only through conn_set_state(). conn_kill() records the first reason and lists the
- * connection as condemned; reactor_turn() frees it in its last step, so a killed conn stays readable until
- * then. After any call that may kill, check the return value or conn_dead() and leave.
+ * Rules. State changes only through conn_set_state(). conn_kill() records the first reason and
+ * lists the connection as condemned; reactor_turn() frees it in its last step, so a killed conn
+ * stays readable until then. After any call that may kill, check the return value or conn_dead()
+ * and leave.
  *
  * Reading: a readable socket is read once per turn into the reactor's shared scratch (at most
- * config.read_budget bytes) and given to ops->input(), which takes all of it. Level-triggered readiness
- * brings the rest next turn. conn_hold() stops reading for a reason; reading goes on when no reason is left.
+ * config.read_budget bytes) and given to ops->input(), which takes all of it. Level-triggered
+ * readiness brings the rest next turn. conn_hold() stops reading for a reason; reading goes on when
+ * no reason is left.
  *
- * Writing: with an empty queue, the first send of a turn goes straight to the socket; what does not fit, and every
- * later send of that turn, is queued and flushed by one sendmsg() per turn (step 5). Queued bytes are
- * references to blobs, never copies of publications. */
+ * Writing: with an empty queue, the first send of a turn goes straight to the socket; what does not
+ * fit, and every later send of that turn, is queued and flushed by one sendmsg() per turn (step 5).
+ * Queued bytes are references to blobs, never copies of publications. */
 #ifndef ROOST_NET_CONN_H
 #define ROOST_NET_CONN_H
 
@@ -35,66 +38,75 @@ enum conn_state {
 };
 const char *conn_state_name(enum conn_state s);
 
-enum conn_hold {         /* reasons for not reading */
-    CONN_HOLD_RING = 1,    /* the ring to the hub has no room for what this connection may publish */
-    CONN_HOLD_ANSWER = 2,  /* an exchange or a subscription waits for an answer */
-    CONN_HOLD_OUTPUT = 4,  /* its own output queue is at the limit */
-    CONN_HOLD_ENDED = 8    /* its input is over (settling, or end of file) */
+enum conn_hold { /* reasons for not reading */
+                 /* the ring to the hub has no room for what this connection may publish */
+                 CONN_HOLD_RING = 1,
+                 CONN_HOLD_ANSWER = 2, /* an exchange or a subscription waits for an answer */
+                 CONN_HOLD_OUTPUT = 4, /* its own output queue is at the limit */
+                 CONN_HOLD_ENDED = 8   /* its input is over (settling, or end of file) */
 };
 enum conn_flag {
-    CONN_ADMIN = 1,      /* came by the admin listener */
-    CONN_REFUSED = 2,    /* over a limit: answer `refusal` and close */
-    CONN_PINGED = 4,     /* a ping is out (net/ws) */
-    CONN_DRAINING = 8,   /* its close is scheduled by a drain */
+    CONN_ADMIN = 1,        /* came by the admin listener */
+    CONN_REFUSED = 2,      /* over a limit: answer `refusal` and close */
+    CONN_PINGED = 4,       /* a ping is out (net/ws) */
+    CONN_DRAINING = 8,     /* its close is scheduled by a drain */
     CONN_CLOSE_AFTER = 16, /* shut down when the queue is empty (conn_finish) */
     CONN_OUT_STALLED = 32, /* the socket said EAGAIN: wait for EV_WRITE */
-    CONN_CLOSE_SENT = 64,  /* our close frame is queued or sent (net/ws) */
-    CONN_LINGERING = 128   /* our side is shut down; input is discarded until the peer's end of file */
+    CONN_EOF = 64,         /* the peer's end of file has been read */
+    CONN_LINGERING = 128,  /* our side is shut down; input is discarded until the peer's end */
+    CONN_COUNTED = 256     /* counted against config.max_connections_per_address */
 };
 
 struct conn;
 struct outq;
 
-struct conn_ops { /* static tables; one per protocol */
+struct conn_ops {     /* static tables; one per protocol */
     const char *name; /* "http", "plain": label in /debug */
     /* Bytes arrived in the writable scratch; takes all of them. May kill or change c->ops. */
     void (*input)(struct conn *c, struct str in);
     /* The peer shut down its sending side. Default when NULL: conn_kill(c, CLOSE_PEER_GONE). */
     void (*eof)(struct conn *c);
-    /* The deadline of conn_arm() has passed. */
+    /* The deadline of conn_arm() has passed; the first one, config.header_timeout, is armed by
+     * reactor_add(). Not called after conn_finish(). */
     void (*deadline)(struct conn *c);
-    /* Asked before each read; false: the conn is held (CONN_HOLD_RING) and asked again each turn. NULL = yes. */
-    bool (*may_read)(struct conn *c);
-    /* The server drains: finish politely, soon. */
+    /* Asked before each read: how many bytes, of at most want, may be read now? 0: the conn is held
+     * (CONN_HOLD_RING) and asked again in later turns. NULL = want. */
+    size_t (*may_read)(struct conn *c, size_t want);
+    /* The server drains: finish politely, soon. Default when NULL: conn_finish(c, CLOSE_DRAIN). */
     void (*drain)(struct conn *c);
-    /* The connection is about to be freed. Called once, from the reaping step. */
+    /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
     void (*release)(struct conn *c);
     const void *upper; /* the next layer's own table, e.g. struct ws_ops */
 };
 
-struct conn {
+struct conn {                    /* what each delivery touches comes last, beside the session */
     ev_io io;                    /* events = what is wanted now; io.fd */
     struct wheel_entry deadline; /* the one deadline of the current phase */
-    struct list dirty;           /* in reactor's dirty list while output waits to be flushed */
+    struct list dirty;           /* in reactor's dirty or stalled list while output waits */
     struct list link;            /* in reactor's held (CONN_HOLD_RING) or condemned list */
-    struct outq *out;            /* owned; NULL while nothing is queued */
     const struct conn_ops *ops;
-    struct ws_rx rx;             /* of net/ws */
-    uint64_t id;                 /* unique in this worker's life; low CONN_ID_FD_BITS bits are the fd */
-    uint8_t address[16];         /* IPv6, or IPv4-mapped */
-    uint16_t port;               /* host byte order */
-    uint8_t state;               /* enum conn_state */
-    uint8_t reason;              /* enum close_reason, CLOSE_NONE until killed or closing */
-    uint8_t refusal;             /* enum close_reason with CONN_REFUSED */
-    uint8_t hold;                /* enum conn_hold bits */
-    uint16_t flags;              /* enum conn_flag bits */
-    uint32_t sent_turn;          /* low bits of the turn of the last direct send */
-    uint32_t since;              /* wheel tick of the accept */
-    uint32_t heard;              /* wheel tick of the last input */
-    uint32_t frames_in, frames_out; /* wrap */
+    struct ws_rx rx;         /* of net/ws */
+    uint8_t address[16];     /* IPv6, or IPv4-mapped */
+    uint32_t since;          /* tick (reactor.tick) of the accept */
+    uint32_t heard;          /* tick of the last input */
+    union {                  /* of net/ws */
+        uint32_t begun;      /* OPEN: tick at which the incomplete message began */
+        uint32_t close_code; /* SETTLING, CLOSING: what the peer's close frame said */
+    };
+    uint32_t frames_in;  /* wraps */
+    uint64_t id;         /* unique in this worker's life; low CONN_ID_FD_BITS bits are the fd */
+    struct outq *out;    /* owned; NULL while nothing is queued */
+    uint16_t port;       /* host byte order */
+    uint8_t state;       /* enum conn_state */
+    uint8_t reason;      /* enum close_reason, CLOSE_NONE until killed or closing */
+    uint8_t refusal;     /* enum close_reason with CONN_REFUSED */
+    uint8_t hold;        /* enum conn_hold bits */
+    uint16_t flags;      /* enum conn_flag bits */
+    uint32_t sent_turn;  /* low bits of the turn of the last direct send */
+    uint32_t frames_out; /* wraps */
 };
 
-#define CONN_ID_FD_BITS 24
+#define CONN_ID_FD_BITS   24
 #define CONN_SESSION_SIZE 40 /* sessions assert that they fit */
 static inline void *conn_session(struct conn *c)
 {
@@ -114,11 +126,13 @@ static inline bool conn_dead(const struct conn *c)
 /* The connection with that id, or NULL when it is gone (or dead). */
 struct conn *conn_find(uint64_t id);
 
-/* Schedules the end: nothing more is sent, the socket is closed in the reaping step. Records the first reason;
- * repeating is harmless. */
+/* Schedules the end: nothing more is sent, the socket is closed in the reaping step. Records the
+ * first reason; repeating is harmless. */
 void conn_kill(struct conn *c, enum close_reason why);
-/* Ends after everything queued has been sent: shutdown(SHUT_WR), then discards input until the peer's end of
- * file or config.close_timeout (so that no reset destroys the last bytes, RFC 9112 §9.6). */
+/* Ends after everything queued has been sent: shutdown(SHUT_WR), then discards input until the
+ * peer's end of file or config.close_timeout (so that no reset destroys the last bytes, RFC 9112
+ * §9.6). State CLOSING; from now on nothing more can be sent and ops is called for release() alone.
+ * May kill. */
 void conn_finish(struct conn *c, enum close_reason why);
 
 /* (Re)arms the deadline; 0 disarms. Relative to clock_ns(). */
@@ -127,16 +141,17 @@ void conn_arm(struct conn *c, uint64_t delay_ns);
 void conn_hold(struct conn *c, unsigned reasons);
 void conn_release_hold(struct conn *c, unsigned reasons);
 
-/* Sends a copy of s (heads, control frames). -1: killed (CLOSE_NO_MEMORY, CLOSE_PEER_GONE). Not subject to the
- * slow-consumer policy; while the queue holds config.output_limit bytes or more, the connection is not read
- * (CONN_HOLD_OUTPUT), so a peer cannot make it grow. */
+/* Sends a copy of s (heads, control frames). -1: killed (CLOSE_NO_MEMORY, CLOSE_PEER_GONE) or past
+ * conn_finish(). Not subject to the slow-consumer policy; while the queue holds config.output_limit
+ * bytes or more, the connection is not read (CONN_HOLD_OUTPUT), so a peer cannot make it grow. */
 int conn_send(struct conn *c, struct str s) MUST_CHECK;
 /* Sends a reference to b's bytes [offset, end). Same rules. */
 int conn_send_blob(struct conn *c, struct blob *b, uint32_t offset, uint32_t end) MUST_CHECK;
-/* Sends publications: b's bytes [offset, end), in which the last frame starts at last; items publications.
- * When the queue is at config.output_limit, config.slow_consumer decides: DISCONNECT kills with CLOSE_SLOW;
- * DROP loses these; LATEST replaces everything queued but not started with the last frame. Counts
- * deliveries and drops. */
+/* Sends publications: b's bytes [offset, end), in which the last frame starts at last; items
+ * publications. No effect unless the state is OPEN or SETTLING. When something is queued and these
+ * would carry the queue over config.output_limit, config.slow_consumer decides: DISCONNECT kills
+ * with CLOSE_SLOW; DROP loses these; LATEST replaces everything queued but not started with the
+ * last frame. Counts deliveries and drops. */
 void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
                   uint32_t items);
 /* Bytes queued and not sent. */

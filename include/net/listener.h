@@ -1,4 +1,5 @@
-/* net/listener.h - listening sockets: opened by the master before fork, accepted from by one worker each. */
+/* net/listener.h - listening sockets: opened by the master before fork, accepted from by one worker
+ * each. */
 #ifndef ROOST_NET_LISTENER_H
 #define ROOST_NET_LISTENER_H
 
@@ -12,29 +13,34 @@ struct address { /* of a listen or admin_listen setting */
     socklen_t len;
 };
 
-/* Parses "host:port", "[v6]:port", ":port" (all IPv4 addresses), port 0 = ephemeral; host is numeric or
- * "localhost". -1 with a sentence in err. Never asks DNS. */
+/* Parses "host:port", "[v6]:port", ":port" (all IPv4 addresses), port 0 = ephemeral; host is
+ * numeric or "localhost". -1 with a sentence in err. Never asks DNS. */
 int address_parse(struct str s, struct address *out, char *err, size_t errcap) MUST_CHECK;
 bool address_is_loopback(const struct address *a);
 void address_format(const struct address *a, char *out, size_t cap);
 
-/* A bound, listening, non-blocking, close-on-exec SO_REUSEPORT socket with the options that accepted sockets inherit
- * (TCP_NODELAY, SO_SNDBUF, TCP_NOTSENT_LOWAT, TCP_DEFER_ACCEPT). Port 0 is resolved into *a, so that the next
- * call binds the same port. -1 with errno and a sentence in err. */
-int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err, size_t errcap) MUST_CHECK;
+/* A bound, listening, non-blocking, close-on-exec SO_REUSEPORT socket with the options that
+ * accepted sockets inherit (TCP_NODELAY, SO_SNDBUF, TCP_NOTSENT_LOWAT, TCP_DEFER_ACCEPT). Port 0 is
+ * resolved into *a, so that the next call binds the same port. -1 with errno and a sentence in err.
+ */
+int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err,
+                  size_t errcap) MUST_CHECK;
 
 struct listener { /* one per worker and address; embedded by proc */
     ev_io io;
     const struct conn_ops *ops; /* given to each new connection */
     bool admin;
-    bool paused;                /* after EMFILE or ENFILE: until a connection ends or a second passes */
+    bool paused;        /* after EMFILE or ENFILE: until a connection ends or a second passes */
+    struct list link;   /* in reactor.paused */
+    uint64_t resume_ns; /* when paused */
 };
 
-/* Starts accepting on fd (borrowed) in the reactor: at most config.accept_budget a turn. Over a limit
- * (config.max_connections for the node, RLIMIT_NOFILE, config.max_connections_per_address) a connection is
- * accepted with CONN_REFUSED and its reason while a small reserve lasts, closed at once beyond it. */
+/* Starts accepting on fd (borrowed) in the reactor: at most config.accept_budget a turn. Over a
+ * limit (config.max_connections for the node, RLIMIT_NOFILE, config.max_connections_per_address) a
+ * connection is accepted with CONN_REFUSED and its reason while a small reserve lasts, closed at
+ * once beyond it. */
 void listener_start(struct listener *l, int fd, bool admin, const struct conn_ops *ops);
-/* Stops accepting; the fd stays open. */
+/* Stops accepting; the fd stays open. Safe on a zeroed struct and to repeat. */
 void listener_stop(struct listener *l);
 
 #endif

@@ -1,9 +1,9 @@
 /* net/reactor.h - the worker's loop: libev underneath, one schedule function on top.
  *
- * One reactor per process. reactor_run() alternates between ev_run (one poll) and reactor_turn(), whose order is
- * ARCHITECTURE's: 1 clock · 2 inbound ring · 3 held connections are asked again · 4 tasks and deadlines
- * within the turn budget · 5 flush dirty connections · 6 free the condemned · 7 announce sleep, look again.
- * It polls without blocking while any list still has work. */
+ * One reactor per process. reactor_run() alternates between ev_run (one poll) and reactor_turn(),
+ * whose order is ARCHITECTURE's: 1 clock · 2 inbound ring · 3 held connections are asked again · 4
+ * tasks and deadlines within the turn budget · 5 flush dirty connections · 6 free the condemned · 7
+ * announce sleep, look again. It polls without blocking while any list still has work. */
 #ifndef ROOST_NET_REACTOR_H
 #define ROOST_NET_REACTOR_H
 
@@ -16,30 +16,41 @@
 #include "net/conn.h"
 
 struct reactor_config {
-    unsigned worker;     /* index */
-    int wake_fd;         /* eventfd the hub writes for this worker; -1: none (tests) */
-    int hub_wake_fd;     /* eventfd of the hub; -1: none */
+    unsigned worker;                  /* index */
+    int wake_fd;                      /* eventfd the hub writes for this worker; -1: none (tests) */
+    int hub_wake_fd;                  /* eventfd of the hub; -1: none */
     uint64_t (*hub_generation)(void); /* of the running hub, looked at once per turn; may be NULL */
-    uint64_t (*node_connections)(void); /* all workers' client connections; NULL: this worker's own */
-    void (*each_turn)(void); /* for proc: control messages, heartbeat; may be NULL */
+    uint64_t (*node_connections)(
+        void); /* all workers' client connections; NULL: this worker's own */
+    void (*each_turn)(
+        void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };
 
 struct reactor { /* the process-wide instance; fields are for net and for /debug */
     struct ev_loop *loop;
     struct wheel wheel;
     struct task_queue tasks;
-    struct broker *broker;       /* borrowed; NULL in some tests */
-    struct ws_rx_pool *rx_pool;  /* owned; server role */
+    struct broker *broker;      /* borrowed; NULL in some tests */
+    struct ws_rx_pool *rx_pool; /* owned; server role */
     struct pool conn_pool;
-    struct conn **conns;         /* owned; by fd; sized to RLIMIT_NOFILE on demand, in steps */
+    struct conn **conns; /* owned; by fd; grows on demand by doubling */
     size_t conns_cap;
-    size_t connections;          /* live conns, both listeners */
-    size_t client_connections;   /* by the client listener */
-    size_t connection_max;       /* from RLIMIT_NOFILE less a reserve */
-    struct list dirty, held, condemned;
-    uint64_t turn;               /* counts */
+    size_t connections;        /* live conns, both listeners, refused ones too */
+    size_t client_connections; /* by the client listener, refused ones not counted */
+    size_t refused;            /* with CONN_REFUSED */
+    size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
+    struct list dirty;         /* output to flush at the end of the turn */
+    struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
+    struct list held;          /* CONN_HOLD_RING */
+    struct list condemned;     /* dead, to be freed at the end of the turn */
+    struct list paused;        /* listeners out of fds */
+    uint64_t turn;             /* counts */
+    uint64_t turn_started_ns;  /* clock_precise_ns() of waking up */
     uint64_t next_serial;
-    char *scratch;               /* owned; SCRATCH_SIZE bytes, shared by all reads */
+    uint64_t nap_ns; /* longest sleep that what waits allows; set by reactor_turn() */
+    uint32_t tick;   /* clock_ns() / WHEEL_TICK_NS */
+    char *scratch;   /* owned; SCRATCH_SIZE bytes, shared by all reads */
+    bool busy;       /* some list still has work: do not sleep; set by reactor_turn() */
     bool stopping;
     bool draining;
     struct reactor_config cfg;
@@ -47,30 +58,39 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
 #define SCRATCH_SIZE (64 * 1024)
 extern struct reactor reactor;
 
-/* Sets up the loop (EVBACKEND_EPOLL | EVFLAG_NOENV), wheel, pools. Exits with a sentence when it cannot. */
+/* Sets up the loop (EVBACKEND_EPOLL | EVFLAG_NOENV), wheel, pools. Exits with a sentence when it
+ * cannot. */
 void reactor_init(const struct reactor_config *cfg);
-/* Frees everything, kills connections without ceremony (tests, end of process). */
+/* Frees everything, kills connections without ceremony (tests, end of process). The broker must
+ * still exist. */
 void reactor_fini(void);
 /* After broker_new() (which needs reactor.tasks). */
 void reactor_set_broker(struct broker *b);
 /* Until reactor_stop(). */
 void reactor_run(void);
 void reactor_stop(void);
-/* One poll (blocking only if block and no work is left) and one turn. For reactor_run() and tests. */
+/* One turn of the schedule, after the poll. For reactor_step(). */
+void reactor_turn(void);
+/* One poll (blocking only if block and no work is left) and one turn. For reactor_run() and tests.
+ */
 void reactor_step(bool block);
 
-/* A connection for an accepted, non-blocking socket. NULL: no memory (fd closed). ops->input etc. as given; the session
- * area is zeroed; state HTTP. */
-struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockaddr *peer, unsigned flags);
+/* A connection for an accepted, non-blocking socket. NULL: no memory (fd closed). ops->input etc.
+ * as given; the session area is zeroed; state HTTP; the deadline is config.header_timeout. flags:
+ * CONN_ADMIN, CONN_REFUSED. */
+struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
+                         unsigned flags);
 
-/* Closes all client connections spread over time_ns (calls ops->drain for each in turn), then calls done(). Listeners must
- * be stopped before. */
+/* Closes all connections spread over time_ns (calls ops->drain for each in turn), gives the last
+ * ones config.close_timeout, kills what is left, then calls done() from a turn. Listeners must be
+ * stopped before. */
 void reactor_drain(uint64_t time_ns, void (*done)(void));
 /* After config has changed: take new limits. */
 void reactor_config_changed(void);
 /* Gauges that are cheaper to compute than to keep; called before a slot is read. */
 void reactor_update_gauges(void);
-/* Resumable walk over connections: *cursor starts at 0; visits at most max; false when done. */
+/* Resumable walk over live connections: *cursor starts at 0; looks at no more than max places;
+ * false when done. visit may kill. */
 bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void *arg), void *arg);
 
 #endif

@@ -1,7 +1,7 @@
 /* proc/shm.h - the shared memory of one node: process slots, links, the configuration in force.
  *
- * Anonymous, mapped by the master before it forks; every process sees it at the same address. Nothing in it is trusted
- * beyond its type: readers copy and check. */
+ * Anonymous, mapped by the master before it forks; every process sees it at the same address.
+ * Nothing in it is trusted beyond its type: readers copy and check. */
 #ifndef ROOST_PROC_SHM_H
 #define ROOST_PROC_SHM_H
 
@@ -12,30 +12,35 @@
 #include "core/hub.h"
 #include "core/ring.h"
 
-enum shm_process { SHM_MASTER = 0, SHM_HUB = 1, SHM_WORKER = 2 }; /* slot of worker i: SHM_WORKER + i */
+enum shm_process {
+    SHM_MASTER = 0,
+    SHM_HUB = 1,
+    SHM_WORKER = 2
+}; /* slot of worker i: SHM_WORKER + i */
 enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 
-struct shm_slot { /* written by its process, but for pid, generation, restarts (master) */
-    _Atomic int32_t pid;          /* 0: not running */
-    _Atomic uint32_t generation;  /* incarnation, from 1; 0: never started */
-    _Atomic uint32_t phase;       /* enum shm_phase */
+struct shm_slot {        /* written by its process, but for pid, generation, restarts (master) */
+    _Atomic int32_t pid; /* 0: not running */
+    _Atomic uint32_t generation;   /* incarnation, from 1; 0: never started */
+    _Atomic uint32_t phase;        /* enum shm_phase */
     _Atomic uint64_t heartbeat_ns; /* clock_ns(), at least once a second */
-    _Atomic uint64_t started_ns;  /* wall clock */
+    _Atomic uint64_t started_ns;   /* wall clock */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
-    struct metrics metrics;       /* CACHE_LINE-aligned */
+    struct metrics metrics;              /* CACHE_LINE-aligned */
 };
 
 struct shm {
     unsigned workers;
     uint64_t ring_capacity;
-    _Atomic uint32_t config_version; /* rises with each applied reload; the copy in use is configs[version & 1] */
+    _Atomic uint32_t config_version; /* rises with each applied reload; the copy in use is
+                                        configs[version & 1] */
     struct config configs[2];
-    _Atomic uint32_t hub_in_work;    /* ring the hub takes a record from, + 1; 0: none */
+    _Atomic uint32_t hub_in_work; /* ring the hub takes a record from, + 1; 0: none */
     _Atomic uint32_t draining;
-    int hub_wake_fd;                 /* eventfds, inherited */
+    int hub_wake_fd; /* eventfds, inherited */
     int worker_wake_fd[HUB_WORKERS_MAX];
-    struct shm_slot *slots;          /* SHM_WORKER + workers of them */
+    struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];
 };
 
@@ -44,13 +49,15 @@ extern struct shm *shm; /* NULL in units that do not need it */
 /* Maps and formats everything, opens the eventfds. -1: a sentence in err. */
 int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errcap) MUST_CHECK;
 void shm_destroy(void);
-/* Ring capacity for the configuration: a power of two, >= ring_size and >= 4 * max_message_size + slack. */
+/* Ring capacity for the configuration: a power of two, >= ring_size and >= 4 * max_message_size +
+ * slack. */
 uint64_t shm_ring_capacity(const struct config *c);
 /* This process's slot: points `metrics` into it, zeroes its gauges, sets pid, phase STARTING. */
 void shm_enter(unsigned slot);
 void shm_set_phase(unsigned slot, enum shm_phase phase);
 void shm_heartbeat(unsigned slot);
-/* Copies the configuration of the current version into `config`; false when it had been taken before. */
+/* Copies the configuration of the current version into `config`; false when it had been taken
+ * before. */
 bool shm_take_config(void);
 /* Sum over all slots. */
 void shm_sum_metrics(struct metrics *out);

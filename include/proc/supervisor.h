@@ -1,22 +1,25 @@
 /* proc/supervisor.h - the master: listeners, shared memory, fork, signals, respawn, drain.
  *
- * Children are restarted at once after a first death, then after 100 ms doubling to 30 s while they keep dying within 10 s of
- * their start. Signals: TERM and INT drain (a second one kills), HUP reloads all or nothing, USR1 reopens the log, QUIT as
- * TERM. Children notice the master's death by the end of file of a pipe. */
+ * Children are restarted at once after a first death, then after 100 ms doubling to 30 s while they
+ * keep dying within 10 s of their start. Signals: TERM and INT drain (a second one kills), HUP
+ * reloads all or nothing, USR1 reopens the log, QUIT as TERM. Children notice the master's death by
+ * the end of file of a pipe. */
 #ifndef ROOST_PROC_SUPERVISOR_H
 #define ROOST_PROC_SUPERVISOR_H
 
 #include "net/listener.h"
 #include "proc/config_load.h"
 
-struct supervisor_listeners { /* inherited by workers */
+struct supervisor_listeners {    /* inherited by workers */
     int client[128], admin[128]; /* one per worker; admin -1 when off */
 };
 extern struct supervisor_listeners supervisor_listeners;
 
-/* Number of workers for `auto`: cores, or as many as max_connections needs at limit fds a process with 5 % head room. */
+/* Number of workers for `auto`: cores, or as many as max_connections needs at limit fds a process
+ * with 5 % head room. */
 unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64_t nofile);
-/* Runs the daemon in the foreground until it is told to stop; returns the exit status. src is kept for reloads. */
+/* Runs the daemon in the foreground until it is told to stop; returns the exit status. src is kept
+ * for reloads. */
 int supervisor_run(const struct config_source *src);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-const char *version_string(void);  /* "0.1.0" */
+const char *version_string(void);   /* "0.1.0" */
 const char *version_revision(void); /* git's short hash, or "unknown" */
 /* "roostd 0.1.0 (abc1234)\nlibev 4.33, wslay 1.1.1, ..." */
 int version_describe(const char *program, struct buf *out) MUST_CHECK;

@@ -1,14 +1,15 @@
 /* proto/api.h - the server API: POST /api/publish, /api/broadcast, /api/channels, /api/info.
  *
- * Shapes as Centrifugo's HTTP API: HTTP 200 with {"result":{...}} or {"error":{"code":N,"message":"..."}}
- * (100 internal, 102 unknown channel, 107 bad request, 108 not available); 400 with text when the body is not a JSON object;
- * 401 for a missing or wrong key. `data` passes through byte for byte; `b64data` becomes a binary message.
- * publish answers after the hub has ordered it. broadcast publishes in resumable steps. */
+ * Shapes as Centrifugo's HTTP API: HTTP 200 with {"result":{...}} or
+ * {"error":{"code":N,"message":"..."}} (100 internal, 102 unknown channel, 107 bad request, 108 not
+ * available); 400 with text when the body is not a JSON object; 401 for a missing or wrong key.
+ * `data` passes through byte for byte; `b64data` becomes a binary message. publish answers after
+ * the hub has ordered it. broadcast publishes in resumable steps. */
 #ifndef ROOST_PROTO_API_H
 #define ROOST_PROTO_API_H
 
-#include "core/record.h"
 #include "base/buf.h"
+#include "core/record.h"
 
 struct api_node { /* what /api/info says of this node; filled by proc */
     const char *name, *version;

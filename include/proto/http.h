@@ -1,13 +1,14 @@
 /* proto/http.h - the one HTTP/1.1 server; both listeners speak it.
  *
- * Happy path: 1 bytes arrive, an exchange is borrowed from the pool only if the head is incomplete, has a body, or is
- * answered later · 2 the head is parsed · 3 the resource is found by path, then listener, method and key are checked ·
- * 4 the body is collected (bounded by config.max_body_size and config.max_partial_bytes) · 5 the handler answers, now
- * or later · 6 pipelined bytes are looked at again. One exchange of a connection is handled at a time; while one waits
- * the connection is not read.
- * Refusals answer with the close row's status and text and end the connection (conn_finish). HEAD is answered as GET
- * without a body. Every response has Date-less, minimal fields: Content-Type, Content-Length, Cache-Control: no-store,
- * Connection where needed, Allow with 405, Sec-WebSocket-Version: 13 with 426, Retry-After with 503. */
+ * Happy path: 1 bytes arrive, an exchange is borrowed from the pool only if the head is incomplete,
+ * has a body, or is answered later · 2 the head is parsed · 3 the resource is found by path, then
+ * listener, method and key are checked · 4 the body is collected (bounded by config.max_body_size
+ * and config.max_partial_bytes) · 5 the handler answers, now or later · 6 pipelined bytes are
+ * looked at again. One exchange of a connection is handled at a time; while one waits the
+ * connection is not read. Refusals answer with the close row's status and text and end the
+ * connection (conn_finish). HEAD is answered as GET without a body. Every response has Date-less,
+ * minimal fields: Content-Type, Content-Length, Cache-Control: no-store, Connection where needed,
+ * Allow with 405, Sec-WebSocket-Version: 13 with 426, Retry-After with 503. */
 #ifndef ROOST_PROTO_HTTP_H
 #define ROOST_PROTO_HTTP_H
 
@@ -17,24 +18,26 @@
 enum http_where { HTTP_ON_CLIENT = 1, HTTP_ON_ADMIN = 2 };
 
 struct http_exchange { /* pooled; valid until answered */
-    struct conn *conn;                 /* borrowed; an exchange ends with its connection */
+    struct conn *conn; /* borrowed; an exchange ends with its connection */
     const struct http_resource *resource;
     const struct http_request *request; /* borrowed; valid inside handle() only, NULL later */
-    struct str path;                   /* percent-decoded rest behind the resource's prefix; inside handle() only */
-    struct buf body;                   /* owned; complete when handle() is called */
-    uint64_t token;                    /* unique in this worker's life; for http_exchange_find() */
-    void *state;                       /* the handler's own, for an answer later */
-    void (*abandoned)(struct http_exchange *x); /* optional: the connection died or the answer timed out: free state */
-    bool head;                         /* HEAD: no body in the answer */
+    struct str path; /* percent-decoded rest behind the resource's prefix; inside handle() only */
+    struct buf body; /* owned; complete when handle() is called */
+    uint64_t token;  /* unique in this worker's life; for http_exchange_find() */
+    void *state;     /* the handler's own, for an answer later */
+    void (*abandoned)(struct http_exchange *x); /* optional: the connection died or the answer timed
+                                                   out: free state */
+    bool head;                                  /* HEAD: no body in the answer */
     bool keep_alive;
 };
 
 struct http_resource { /* static tables; registered at start */
-    const char *path; /* "/metrics"; with prefix: "/ws/" matches everything below */
+    const char *path;  /* "/metrics"; with prefix: "/ws/" matches everything below */
     bool prefix;
     uint8_t where;    /* enum http_where bits: 404 elsewhere */
     uint8_t methods;  /* bits 1 << enum http_method; HEAD is implied by GET */
-    bool needs_key;   /* 401 unless config.api_key is empty or given (X-API-Key, Authorization: apikey, ?api_key=) */
+    bool needs_key;   /* 401 unless config.api_key is empty or given (X-API-Key, Authorization:
+                         apikey, ?api_key=) */
     bool client_open; /* on the client listener no key is asked even if needs_key */
     void (*handle)(struct http_exchange *x);
     bool (*enabled)(void); /* optional: 404 when false */
@@ -44,20 +47,24 @@ void http_register(const struct http_resource *table, size_t n);
 /* For listener_start(). */
 extern const struct conn_ops http_conn_ops;
 
-/* Answers and gives the exchange back. type NULL: no Content-Type. fields: extra lines, each ending in CRLF, or "". */
-void http_respond(struct http_exchange *x, int status, const char *type, struct str fields, struct str body);
+/* Answers and gives the exchange back. type NULL: no Content-Type. fields: extra lines, each ending
+ * in CRLF, or "". */
+void http_respond(struct http_exchange *x, int status, const char *type, struct str fields,
+                  struct str body);
 /* Large or shared bodies without a copy. */
-void http_respond_blob(struct http_exchange *x, int status, const char *type, struct str fields, struct blob *body);
-/* Answers with the row's status and text; the connection ends when the request's framing is in doubt (400-class
- * head errors), otherwise it is kept. */
+void http_respond_blob(struct http_exchange *x, int status, const char *type, struct str fields,
+                       struct blob *body);
+/* Answers with the row's status and text; the connection ends when the request's framing is in
+ * doubt (400-class head errors), otherwise it is kept. */
 void http_refuse(struct http_exchange *x, enum close_reason why);
-/* The answer comes later: holds reading, arms config.hub_timeout (then HUB_TIMEOUT). Returns x->token. */
+/* The answer comes later: holds reading, arms config.hub_timeout (then HUB_TIMEOUT). Returns
+ * x->token. */
 uint64_t http_defer(struct http_exchange *x);
 /* The waiting exchange with that token, or NULL. */
 struct http_exchange *http_exchange_find(uint64_t token);
 
-/* The handler takes the connection over (upgrade): the exchange is given back without an answer. Bytes behind the head
- * are appended to *rest (owned by the caller). -1: no memory (killed). */
+/* The handler takes the connection over (upgrade): the exchange is given back without an answer.
+ * Bytes behind the head are appended to *rest (owned by the caller). -1: no memory (killed). */
 int http_take_over(struct http_exchange *x, struct buf *rest) MUST_CHECK;
 /* Sends a whole refusal on a connection taken over (state SUBSCRIBING) and finishes it. */
 void http_refuse_conn(struct conn *c, enum close_reason why);

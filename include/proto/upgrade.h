@@ -10,10 +10,11 @@ struct upgrade {
     char subprotocol[64]; /* chosen, "" = none */
 };
 
-/* Is this an upgrade request in good order? 0, or -1 with *why: UPGRADE_REQUIRED (no upgrade asked: 426),
- * UPGRADE_VERSION (426), UPGRADE_KEY, UPGRADE_HEADER (400), BAD_METHOD, BAD_ORIGIN (403). Picks the
- * first offered subprotocol that config.subprotocols lists. */
-int upgrade_check(const struct http_request *r, struct upgrade *out, enum close_reason *why) MUST_CHECK;
+/* Is this an upgrade request in good order? 0, or -1 with *why: UPGRADE_REQUIRED (no upgrade asked:
+ * 426), UPGRADE_VERSION (426), UPGRADE_KEY, UPGRADE_HEADER (400), BAD_METHOD, BAD_ORIGIN (403).
+ * Picks the first offered subprotocol that config.subprotocols lists. */
+int upgrade_check(const struct http_request *r, struct upgrade *out,
+                  enum close_reason *why) MUST_CHECK;
 /* Appends the 101 response. -1: no memory. */
 int upgrade_response(const struct upgrade *u, struct buf *out) MUST_CHECK;
 /* config.allowed_origins against an Origin and a Host; the rule is in config.def. */

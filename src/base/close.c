@@ -1,0 +1,13 @@
+/* base/close.c - the table of close reasons. */
+#include "base/close.h"
+
+static const struct close_row rows[CLOSE_NR] = {
+#define X(name, code, status, label, text) {code, status, label, text},
+#include "tbl/close.def"
+#undef X
+};
+
+const struct close_row *close_row(enum close_reason reason)
+{
+    return &rows[reason];
+}

@@ -1,0 +1,330 @@
+/* base/log.c - building and writing log lines. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define LINE_MAX_BYTES        2048
+#define SITE_LINES_PER_SECOND 10
+
+static enum log_level level_now = LOG_INFO;
+static enum log_format format_now = LOG_FORMAT_LOGFMT;
+static int fd_now = STDERR_FILENO;
+static char path_now[4096];
+static char process_now[32] = "main";
+static void (*sink)(struct str line, void *arg);
+static void *sink_arg;
+
+struct line { /* text being built; `cut` once something did not fit */
+    size_t n;
+    bool cut;
+    char p[LINE_MAX_BYTES];
+};
+
+const char *log_level_name(enum log_level level)
+{
+    static const char *const names[LOG_LEVEL_NR] = {"debug", "info", "warn", "error"};
+
+    return names[level];
+}
+
+static int open_path(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+int log_open(enum log_level level, enum log_format format, const char *path)
+{
+    int fd = STDERR_FILENO;
+
+    if (path != NULL && path[0] != '\0') {
+        if (str_copy(str_from(path), path_now, sizeof(path_now)) == -1) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        fd = open_path(path);
+        if (fd == -1)
+            return -1;
+    } else {
+        path_now[0] = '\0';
+    }
+    if (fd_now != STDERR_FILENO)
+        close(fd_now);
+    fd_now = fd;
+    level_now = level;
+    format_now = format;
+    return 0;
+}
+
+int log_reopen(void)
+{
+    int fd;
+
+    if (path_now[0] == '\0')
+        return 0;
+    fd = open_path(path_now);
+    if (fd == -1)
+        return -1;
+    if (fd_now != STDERR_FILENO)
+        close(fd_now);
+    fd_now = fd;
+    return 0;
+}
+
+void log_set_level(enum log_level level)
+{
+    level_now = level;
+}
+
+enum log_level log_level(void)
+{
+    return level_now;
+}
+
+void log_set_format(enum log_format format)
+{
+    format_now = format;
+}
+
+void log_set_process(const char *name)
+{
+    /* Names are our own and short; one that is not is shown cut. */
+    snprintf(process_now, sizeof(process_now), "%s", name);
+}
+
+void log_set_sink(void (*fn)(struct str line, void *arg), void *arg)
+{
+    sink = fn;
+    sink_arg = arg;
+}
+
+static void put(struct line *l, const char *s, size_t n)
+{
+    size_t room = sizeof(l->p) - 32 - l->n; /* 32: for the mark and the end */
+
+    if (l->cut || n > room) {
+        l->cut = true;
+        return;
+    }
+    memcpy(l->p + l->n, s, n);
+    l->n += n;
+}
+
+static void put_cstr(struct line *l, const char *s)
+{
+    put(l, s, strlen(s));
+}
+
+/* Length of the valid UTF-8 character at s.p[i] that is above U+009F, or 0. (codec/utf8 lies above
+ * base.) */
+static size_t printable_multibyte(struct str s, size_t i)
+{
+    const unsigned char *p = (const unsigned char *)s.p + i;
+    size_t left = s.n - i, n;
+    uint32_t cp;
+
+    if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        n = 2;
+    else if ((p[0] & 0xf0) == 0xe0)
+        n = 3;
+    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        n = 4;
+    else
+        return 0;
+    if (left < n)
+        return 0;
+    cp = p[0] & (0xffu >> (n + 1));
+    for (size_t k = 1; k < n; k++) {
+        if ((p[k] & 0xc0) != 0x80)
+            return 0;
+        cp = cp << 6 | (p[k] & 0x3fu);
+    }
+    if ((n == 3 && cp < 0x800) || (n == 4 && (cp < 0x10000 || cp > 0x10ffff)) ||
+        (cp >= 0xd800 && cp <= 0xdfff))
+        return 0;
+    /* C1 controls, line separators and direction overrides can forge what a terminal shows. */
+    if (cp < 0xa0 || (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069))
+        return 0;
+    return n;
+}
+
+/* A quoted string, good as logfmt and as JSON. */
+static void put_quoted(struct line *l, struct str s)
+{
+    char esc[8];
+
+    put(l, "\"", 1);
+    for (size_t i = 0; i < s.n && !l->cut;) {
+        unsigned char c = (unsigned char)s.p[i];
+        size_t n = c < 0x80 ? (c >= 0x20 && c != 0x7f) : printable_multibyte(s, i);
+
+        if (n == 0) {
+            put(l, esc, (size_t)snprintf(esc, sizeof(esc), "\\u%04x", (unsigned)c));
+            i++;
+            continue;
+        }
+        if (c == '"' || c == '\\')
+            put(l, "\\", 1);
+        put(l, s.p + i, n);
+        i += n;
+    }
+    put(l, "\"", 1);
+}
+
+static bool is_bare(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
+            return false;
+    }
+    return s.n > 0;
+}
+
+static void put_string(struct line *l, struct str s)
+{
+    if (format_now == LOG_FORMAT_LOGFMT && is_bare(s))
+        put(l, s.p, s.n);
+    else
+        put_quoted(l, s);
+}
+
+static void put_key(struct line *l, const char *key)
+{
+    if (format_now == LOG_FORMAT_JSON) {
+        put_cstr(l, l->n == 0 ? "{\"" : ",\"");
+        put_cstr(l, key);
+        put_cstr(l, "\":");
+        return;
+    }
+    if (l->n > 0)
+        put(l, " ", 1);
+    put_cstr(l, key);
+    put(l, "=", 1);
+}
+
+static void put_value(struct line *l, const struct log_kv *kv)
+{
+    char num[48];
+
+    switch (kv->type) {
+    case LOG_KV_STR:
+        put_string(l, kv->s);
+        return;
+    case LOG_KV_U64:
+        snprintf(num, sizeof(num), "%llu", (unsigned long long)kv->u);
+        break;
+    case LOG_KV_I64:
+        snprintf(num, sizeof(num), "%lld", (long long)kv->i);
+        break;
+    case LOG_KV_SECONDS:
+        snprintf(num, sizeof(num), "%llu.%06llu", (unsigned long long)(kv->u / NS_PER_SEC),
+                 (unsigned long long)(kv->u % NS_PER_SEC / 1000));
+        break;
+    case LOG_KV_BOOL:
+        snprintf(num, sizeof(num), "%s", kv->u ? "true" : "false");
+        break;
+    }
+    put_cstr(l, num);
+}
+
+static void put_kv(struct line *l, struct log_kv kv)
+{
+    put_key(l, kv.key);
+    put_value(l, &kv);
+}
+
+static void put_time(struct line *l)
+{
+    char text[48], ts[64];
+    uint64_t ns = clock_wall_ns();
+    time_t sec;
+    struct tm tm;
+
+    if (ns == 0) { /* before the first turn */
+        clock_refresh();
+        ns = clock_wall_ns();
+    }
+    sec = (time_t)(ns / NS_PER_SEC);
+    gmtime_r(&sec, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(ts, sizeof(ts), "%s.%03uZ", text, (unsigned)(ns / NS_PER_MS % 1000));
+    put_kv(l, KV_S("ts", ts));
+}
+
+/* May this site write a line now? Starts a new window each second. */
+static bool site_admits(struct log_site *site, enum log_level level)
+{
+    uint64_t now = clock_ns();
+
+    if (level < LOG_WARN)
+        return true;
+    if (site->written == 0 || now - site->window_start_ns >= NS_PER_SEC) {
+        site->window_start_ns = now;
+        site->written = 0;
+    }
+    if (site->written >= SITE_LINES_PER_SECOND) {
+        site->suppressed++;
+        return false;
+    }
+    site->written++;
+    return true;
+}
+
+static void finish_line(struct line *l)
+{
+    const char *mark = format_now == LOG_FORMAT_JSON ? ",\"cut\":true" : " cut=true";
+
+    if (l->cut) {
+        memcpy(l->p + l->n, mark, strlen(mark));
+        l->n += strlen(mark);
+    }
+    if (format_now == LOG_FORMAT_JSON)
+        l->p[l->n++] = '}';
+    l->p[l->n++] = '\n';
+}
+
+/* A pair that does not fit is left out whole, so that a cut JSON line is still JSON. */
+static void put_kv_whole(struct line *l, struct log_kv kv)
+{
+    size_t before = l->n;
+
+    put_kv(l, kv);
+    if (l->cut)
+        l->n = before;
+}
+
+void log_write(enum log_level level, struct log_site *site, const char *msg,
+               const struct log_kv *kv, size_t nkv)
+{
+    struct line l;
+
+    if (level < level_now || !site_admits(site, level))
+        return;
+    l.n = 0;
+    l.cut = false;
+    put_time(&l);
+    put_kv(&l, KV_S("level", log_level_name(level)));
+    put_kv(&l, KV_S("proc", process_now));
+    put_key(&l, "msg");
+    put_quoted(&l, str_from(msg));
+    for (size_t i = 0; i < nkv && !l.cut; i++)
+        put_kv_whole(&l, kv[i]);
+    if (site->suppressed > 0) {
+        put_kv_whole(&l, KV_U("suppressed", site->suppressed));
+        site->suppressed = 0;
+    }
+    finish_line(&l);
+    if (sink != NULL) {
+        sink((struct str){l.p, l.n}, sink_arg);
+        return;
+    }
+    /* A log that cannot be written has nowhere to complain. */
+    if (write(fd_now, l.p, l.n) == -1)
+        return;
+}

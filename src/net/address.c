@@ -1,0 +1,144 @@
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "net/net_internal.h"
+
+static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+static int address_error(char *err, size_t errcap, struct str s, const char *what)
+{
+    snprintf(err, errcap, "\"%.*s\": %s", STR_ARG(s), what);
+    return -1;
+}
+
+/* Splits at the last colon outside brackets. -1: not of the form host:port. */
+static int address_split(struct str s, struct str *host, struct str *port, bool *bracketed)
+{
+    size_t end;
+
+    *bracketed = s.n > 0 && s.p[0] == '[';
+    if (*bracketed) {
+        end = str_find(s, ']');
+        if (end + 1 >= s.n || s.p[end + 1] != ':')
+            return -1;
+        *host = (struct str){s.p + 1, end - 1};
+        *port = str_skip(s, end + 2);
+        return 0;
+    }
+    end = str_find(s, ':');
+    if (end == s.n)
+        return -1;
+    *host = (struct str){s.p, end};
+    *port = str_skip(s, end + 1);
+    return str_find(*port, ':') == port->n ? 0 : -1;
+}
+
+static int address_parse_v6(struct str host, uint16_t port, struct address *out)
+{
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&out->sa;
+    char text[INET6_ADDRSTRLEN];
+
+    if (str_copy(host, text, sizeof(text)) == -1)
+        return -1;
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(port);
+    out->len = sizeof(*in6);
+    return inet_pton(AF_INET6, text, &in6->sin6_addr) == 1 ? 0 : -1;
+}
+
+static int address_parse_v4(struct str host, uint16_t port, struct address *out)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&out->sa;
+    char text[INET_ADDRSTRLEN];
+
+    in->sin_family = AF_INET;
+    in->sin_port = htons(port);
+    out->len = sizeof(*in);
+    if (host.n == 0) {
+        in->sin_addr.s_addr = htonl(INADDR_ANY);
+        return 0;
+    }
+    if (str_equal_nocase(host, STR_LIT("localhost"))) {
+        in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        return 0;
+    }
+    if (str_copy(host, text, sizeof(text)) == -1)
+        return -1;
+    return inet_pton(AF_INET, text, &in->sin_addr) == 1 ? 0 : -1;
+}
+
+int address_parse(struct str s, struct address *out, char *err, size_t errcap)
+{
+    struct str host, port_text;
+    uint64_t port;
+    bool bracketed;
+
+    memset(out, 0, sizeof(*out));
+    if (memchr(s.p ? s.p : "", '\0', s.n) ||
+        address_split(s, &host, &port_text, &bracketed) == -1)
+        return address_error(err, errcap, s, "expected host:port, [v6]:port or :port");
+    if (str_to_u64(port_text, &port) == -1 || port > UINT16_MAX)
+        return address_error(err, errcap, s, "the port must be a number from 0 to 65535");
+    if (bracketed) {
+        if (address_parse_v6(host, (uint16_t)port, out) == -1)
+            return address_error(err, errcap, s, "not a numeric IPv6 address");
+        return 0;
+    }
+    if (address_parse_v4(host, (uint16_t)port, out) == -1)
+        return address_error(err, errcap, s, "the host must be a numeric IPv4 address or localhost");
+    return 0;
+}
+
+void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+    memset(out, 0, 16);
+    *port = 0;
+    if (!sa)
+        return;
+    if (sa->sa_family == AF_INET) {
+        memcpy(out, mapped_prefix, sizeof(mapped_prefix));
+        memcpy(out + 12, &in->sin_addr, 4);
+        *port = ntohs(in->sin_port);
+    } else if (sa->sa_family == AF_INET6) {
+        memcpy(out, &in6->sin6_addr, 16);
+        *port = ntohs(in6->sin6_port);
+    }
+}
+
+void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, size_t cap)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    if (memcmp(address, mapped_prefix, sizeof(mapped_prefix)) == 0) {
+        inet_ntop(AF_INET, address + 12, text, sizeof(text));
+        snprintf(out, cap, "%s:%u", text, port);
+    } else {
+        inet_ntop(AF_INET6, address, text, sizeof(text));
+        snprintf(out, cap, "[%s]:%u", text, port);
+    }
+}
+
+bool address_is_loopback(const struct address *a)
+{
+    static const uint8_t v6_loopback[16] = {[15] = 1};
+    uint8_t bytes[16];
+    uint16_t port;
+
+    address_bytes((const struct sockaddr *)&a->sa, bytes, &port);
+    if (memcmp(bytes, mapped_prefix, sizeof(mapped_prefix)) == 0)
+        return bytes[12] == 127;
+    return memcmp(bytes, v6_loopback, sizeof(bytes)) == 0;
+}
+
+void address_format(const struct address *a, char *out, size_t cap)
+{
+    uint8_t bytes[16];
+    uint16_t port;
+
+    address_bytes((const struct sockaddr *)&a->sa, bytes, &port);
+    address_format_bytes(bytes, port, out, cap);
+}

@@ -1,0 +1,77 @@
+/* net/net_internal.h - what the files of net share and nobody else needs. */
+#ifndef ROOST_NET_INTERNAL_H
+#define ROOST_NET_INTERNAL_H
+
+#include "net/listener.h"
+#include "net/reactor.h"
+
+/* How long a held connection, or a record that waits for ring room, may wait to be asked again. */
+#define NAP_RETRY_NS (UINT64_C(1000) * 1000)
+/* The longest sleep: the heartbeat and the age of stalled output are looked at once a turn. */
+#define NAP_MAX_NS (UINT64_C(500) * 1000 * 1000)
+
+static inline bool list_linked(const struct list *n)
+{
+    return n->next != n;
+}
+
+/* Something waits until ns from now at the latest. */
+static inline void reactor_nap(uint64_t ns)
+{
+    if (ns < reactor.nap_ns)
+        reactor.nap_ns = ns;
+}
+
+static inline uint32_t reactor_tick_now(void)
+{
+    return (uint32_t)(clock_ns() / WHEEL_TICK_NS);
+}
+
+/* conn.c */
+void conn_watch(struct conn *c, int fd);
+/* Brings the watched events in line with hold, flags and state. */
+void conn_update_events(struct conn *c);
+/* How many bytes may be read now; 0: none. */
+size_t conn_may_read(struct conn *c);
+/* One recv() of at most max bytes, handed to ops. */
+void conn_read(struct conn *c, size_t max);
+/* The queue of a finishing connection is empty: shut down, linger. May kill. */
+void conn_shut(struct conn *c);
+void conn_deadline_fired(struct wheel_entry *e, void *arg);
+void conn_set_peer(struct conn *c, const struct sockaddr *sa);
+
+/* conn_output.c */
+/* One sendmsg() for what is queued. May kill. */
+void conn_flush(struct conn *c);
+/* Flushes the dirty list within budget_ns. True when some remain. */
+bool conn_flush_dirty(uint64_t budget_ns);
+/* Kills what has made no progress for config.output_timeout; at most max. */
+bool conn_sweep_stalled(size_t max);
+
+/* reactor.c */
+/* Step 6: frees at most max of the condemned. Returns how many. */
+size_t reactor_reap(size_t max);
+
+/* reactor_turn.c */
+void turn_init(void);
+void turn_fini(void);
+
+/* reactor_drain.c */
+void drain_step(void);
+void drain_reset(void);
+
+/* admission.c: the limits on new client connections.
+ * CLOSE_NONE, or why not. node_total: client connections of the node. On CLOSE_NONE *counted says whether
+ * admission_leave() must be called when the connection ends. */
+enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted);
+void admission_leave(const uint8_t address[16]);
+void admission_fini(void);
+
+/* address.c: IPv6 or IPv4-mapped bytes and the port; zeros for other families. */
+void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port);
+void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, size_t cap);
+
+/* listener.c: starts paused listeners again that have waited, or all when fds have become free. */
+void listener_resume(bool fds_freed);
+
+#endif

@@ -1,0 +1,243 @@
+#include "net/outq.h"
+
+#include "base/pool.h"
+
+#define CHUNK_ENTRIES 10
+
+struct entry {
+    struct blob *blob;    /* shared (refs) */
+    uint32_t offset, end; /* bytes still to send; offset < end */
+    uint32_t items;       /* publications */
+    bool publication;     /* outq_drop_publications() may remove it */
+    bool started;         /* some of its bytes are sent */
+};
+
+/* Every chunk but the tail is filled to the end; every chunk but the head starts at 0. */
+struct chunk {
+    struct chunk *next;
+    uint32_t first, last;
+    struct entry entries[CHUNK_ENTRIES];
+};
+
+struct outq {
+    struct chunk *head, *tail; /* owned; NULL while empty */
+    size_t bytes, entries;
+    uint64_t since;
+    uint32_t items;
+};
+
+static struct pool queue_pool, chunk_pool; /* set up at first use, live as long as the process */
+static size_t total_bytes;
+
+static void outq_pools_init(void)
+{
+    pool_init(&queue_pool, "outq", sizeof(struct outq), 0);
+    pool_init(&chunk_pool, "outq_chunk", sizeof(struct chunk), 0);
+}
+
+struct outq *outq_new(uint64_t now_ns)
+{
+    struct outq *q;
+
+    if (queue_pool.size == 0)
+        outq_pools_init();
+    q = pool_get(&queue_pool);
+    if (q)
+        q->since = now_ns;
+    return q;
+}
+
+static void entry_fini(struct outq *q, struct entry *e)
+{
+    q->bytes -= e->end - e->offset;
+    total_bytes -= e->end - e->offset;
+    q->items -= e->items;
+    q->entries--;
+    blob_put(&e->blob);
+}
+
+/* The head chunk has nothing left. */
+static void outq_drop_head(struct outq *q)
+{
+    struct chunk *k = q->head;
+
+    q->head = k->next;
+    if (!q->head)
+        q->tail = NULL;
+    pool_put(&chunk_pool, k);
+}
+
+void outq_free(struct outq **qp)
+{
+    struct outq *q = *qp;
+
+    if (!q)
+        return;
+    while (q->head) {
+        while (q->head->first < q->head->last)
+            entry_fini(q, &q->head->entries[q->head->first++]);
+        outq_drop_head(q);
+    }
+    pool_put(&queue_pool, q);
+    *qp = NULL;
+}
+
+/* The tail chunk with room for one more, or NULL. */
+static struct chunk *outq_room(struct outq *q)
+{
+    struct chunk *k = q->tail;
+
+    if (k && k->last < CHUNK_ENTRIES)
+        return k;
+    k = pool_get(&chunk_pool);
+    if (!k)
+        return NULL;
+    if (q->tail)
+        q->tail->next = k;
+    else
+        q->head = k;
+    q->tail = k;
+    return k;
+}
+
+int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, bool publication,
+                uint32_t items)
+{
+    struct chunk *k;
+
+    if (offset == end)
+        return 0;
+    k = outq_room(q);
+    if (!k)
+        return -1;
+    k->entries[k->last++] = (struct entry){.blob = blob_get(b),
+                                           .offset = offset,
+                                           .end = end,
+                                           .items = items,
+                                           .publication = publication};
+    q->bytes += end - offset;
+    total_bytes += end - offset;
+    q->items += items;
+    q->entries++;
+    return 0;
+}
+
+int outq_iovec(const struct outq *q, struct iovec *iov, int max)
+{
+    struct chunk *k;
+    uint32_t i;
+    int n = 0;
+
+    for (k = q->head; k; k = k->next)
+        for (i = k->first; i < k->last; i++) {
+            struct entry *e = &k->entries[i];
+
+            if (n == max)
+                return n;
+            iov[n].iov_base = e->blob->data + e->offset;
+            iov[n].iov_len = e->end - e->offset;
+            n++;
+        }
+    return n;
+}
+
+void outq_sent(struct outq *q, size_t n, uint64_t now_ns)
+{
+    if (n == 0)
+        return;
+    q->since = now_ns;
+    while (n > 0) {
+        struct entry *e = &q->head->entries[q->head->first];
+        size_t left = e->end - e->offset;
+
+        if (n < left) {
+            e->offset += (uint32_t)n;
+            e->started = true;
+            q->bytes -= n;
+            total_bytes -= n;
+            return;
+        }
+        n -= left;
+        entry_fini(q, e);
+        if (++q->head->first == q->head->last)
+            outq_drop_head(q);
+    }
+}
+
+/* Frees the chunks behind k. */
+static void outq_cut(struct outq *q, struct chunk *k)
+{
+    struct chunk *next, *c;
+
+    for (c = k->next; c; c = next) {
+        next = c->next;
+        pool_put(&chunk_pool, c);
+    }
+    k->next = NULL;
+    q->tail = k;
+}
+
+/* Kept entries move down in place: the writing end (to, at) never overtakes the reading end. */
+uint32_t outq_drop_publications(struct outq *q)
+{
+    struct chunk *k, *to = q->head;
+    uint32_t i, at, last, dropped = 0;
+
+    if (!to)
+        return 0;
+    at = to->first;
+    for (k = q->head; k; k = k->next) {
+        last = k->last;
+        for (i = k->first; i < last; i++) {
+            struct entry *e = &k->entries[i];
+
+            if (e->publication && !e->started) {
+                dropped += e->items;
+                entry_fini(q, e);
+                continue;
+            }
+            if (at == CHUNK_ENTRIES) {
+                to->last = at;
+                to = to->next;
+                at = 0;
+            }
+            to->entries[at++] = *e;
+        }
+    }
+    to->last = at;
+    outq_cut(q, to);
+    if (at == to->first)
+        outq_drop_head(q);
+    return dropped;
+}
+
+size_t outq_bytes(const struct outq *q)
+{
+    return q->bytes;
+}
+
+size_t outq_cost(const struct outq *q)
+{
+    return q->bytes + q->entries * OUTQ_ENTRY_COST;
+}
+
+bool outq_empty(const struct outq *q)
+{
+    return q->bytes == 0;
+}
+
+uint64_t outq_since(const struct outq *q)
+{
+    return q->since;
+}
+
+uint32_t outq_items(const struct outq *q)
+{
+    return q->items;
+}
+
+void outq_totals(size_t *queues, size_t *bytes)
+{
+    *queues = queue_pool.in_use;
+    *bytes = total_bytes;
+}
