@@ -1,0 +1,151 @@
+/* proc/admin.c - the daemon's own resources but for /debug. */
+#include "proc/admin.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "net/reactor.h"
+#include "proc/debug.h"
+#include "proc/demo_page.h"
+#include "proc/exposition.h"
+#include "proc/shm.h"
+#include "proc/version.h"
+#include "proc/worker.h"
+#include "proto/api.h"
+#include "proto/http.h"
+
+#define TEXT "text/plain; charset=utf-8"
+#define GET  (1u << HTTP_GET)
+
+static char node_name[CONFIG_STRING_MAX], node_uid[40];
+
+static void handle_demo(struct http_exchange *x)
+{
+    http_respond(x, 200, "text/html; charset=utf-8",
+                 STR_LIT("Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+                         "script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; "
+                         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+                         "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"),
+                 demo_page());
+}
+
+static bool demo_enabled(void)
+{
+    return config.demo_page;
+}
+
+static void handle_healthz(struct http_exchange *x)
+{
+    http_respond(x, 200, TEXT, STR_LIT(""), STR_LIT("ok\n"));
+}
+
+static void handle_readyz(struct http_exchange *x)
+{
+    const char *why;
+    char text[128];
+
+    if (worker_ready(&why)) {
+        http_respond(x, 200, TEXT, STR_LIT(""), STR_LIT("ready\n"));
+        return;
+    }
+    snprintf(text, sizeof(text), "not ready: %s\n", why);
+    http_respond(x, 503, TEXT, STR_LIT("Retry-After: 1\r\n"), str_from(text));
+}
+
+static void handle_metrics(struct http_exchange *x)
+{
+    enum exposition_format f =
+        exposition_negotiate(http_field_get(x->request, STR_LIT("Accept"), NULL));
+    struct metrics *sum = calloc(1, sizeof(*sum));
+    struct buf out = {0};
+
+    reactor_update_gauges();
+    if (sum != NULL)
+        shm_sum_metrics(sum);
+    if (sum == NULL || exposition_write_metrics(sum, f, &out) == -1 ||
+        exposition_write_processes(f, &out) == -1 || exposition_write_end(f, &out) == -1)
+        http_refuse(x, CLOSE_NO_MEMORY);
+    else
+        http_respond(x, 200, exposition_content_type(f), STR_LIT(""), buf_view(&out));
+    buf_fini(&out);
+    free(sum);
+}
+
+/* CPU of all processes since the last call from this worker, in percent of one core. */
+static double cpu_percent(double cpu_seconds)
+{
+    static double last_cpu;
+    static uint64_t last_ns;
+    uint64_t now = clock_precise_ns();
+    double percent = 0;
+
+    if (last_ns != 0 && now > last_ns && cpu_seconds > last_cpu)
+        percent = (cpu_seconds - last_cpu) / ((double)(now - last_ns) / 1e9) * 100;
+    last_cpu = cpu_seconds;
+    last_ns = now;
+    return percent;
+}
+
+static void node_info(struct api_node *out)
+{
+    static struct metrics sum; /* 20 KiB: not for the stack */
+    double cpu = 0;
+
+    shm_sum_metrics(&sum);
+    *out = (struct api_node){.name = node_name, .version = version_string()};
+    snprintf(out->uid, sizeof(out->uid), "%s", node_uid);
+    out->num_clients = (uint64_t)MAX(sum.connections_plain, (int64_t)0);
+    out->num_channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
+    out->num_subs = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
+    out->uptime_s =
+        (clock_wall_ns() - atomic_load(&shm->slots[SHM_MASTER].started_ns)) / NS_PER_SEC;
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        struct process_usage u;
+
+        process_usage_read(atomic_load(&shm->slots[i].pid), &u);
+        out->rss_bytes += u.rss_bytes;
+        cpu += u.cpu_seconds;
+    }
+    out->cpu = cpu_percent(cpu);
+}
+
+/* The name from the settings, else the host's; a uid that is the same in every worker of one start
+ * of the node. */
+static void name_node(void)
+{
+    uint64_t started = atomic_load(&shm->slots[SHM_MASTER].started_ns);
+
+    if (config.node_name[0] != '\0')
+        snprintf(node_name, sizeof(node_name), "%s", config.node_name);
+    else if (gethostname(node_name, sizeof(node_name) - 1) == -1)
+        snprintf(node_name, sizeof(node_name), "roost");
+    snprintf(node_uid, sizeof(node_uid), "%016llx%08x", (unsigned long long)started,
+             (unsigned)atomic_load(&shm->slots[SHM_MASTER].pid));
+}
+
+void admin_init(unsigned worker)
+{
+    static const struct http_resource table[] = {
+        {.path = "/",
+         .where = HTTP_ON_CLIENT,
+         .methods = GET,
+         .handle = handle_demo,
+         .enabled = demo_enabled},
+        {.path = "/healthz",
+         .where = HTTP_ON_CLIENT | HTTP_ON_ADMIN,
+         .methods = GET,
+         .handle = handle_healthz},
+        {.path = "/readyz", .where = HTTP_ON_ADMIN, .methods = GET, .handle = handle_readyz},
+        {.path = "/metrics",
+         .where = HTTP_ON_ADMIN,
+         .methods = GET,
+         .needs_key = true,
+         .handle = handle_metrics},
+    };
+
+    name_node();
+    http_register(table, ARRAY_LEN(table));
+    debug_init(worker);
+    api_init(node_info);
+}

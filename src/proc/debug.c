@@ -1,0 +1,350 @@
+/* proc/debug.c - see debug.h. */
+#include "proc/debug.h"
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "net/outq.h"
+#include "net/reactor.h"
+#include "proc/config_load.h"
+#include "proc/exposition.h"
+#include "proc/shm.h"
+#include "proc/version.h"
+#include "proto/http.h"
+#include "proto/plain.h"
+
+#define JSON         "application/json"
+#define PAGE_DEFAULT 100
+#define PAGE_MAX     1000
+#define SCAN_MAX     65536 /* places of the table looked at for one page */
+
+static unsigned worker_index;
+
+struct listing { /* one page of connections */
+    struct buf out;
+    size_t left;
+    int rc;
+    uint64_t last_id;
+};
+
+static void answer(struct http_exchange *x, struct buf *out, int rc)
+{
+    if (rc != 0)
+        http_refuse(x, CLOSE_NO_MEMORY);
+    else
+        http_respond(x, 200, JSON, STR_LIT(""), buf_view(out));
+    buf_fini(out);
+}
+
+static void handle_index(struct http_exchange *x)
+{
+    http_respond(
+        x, 200, "text/plain; charset=utf-8", STR_LIT(""),
+        STR_LIT("/debug/processes            all processes of the node\n"
+                "/debug/connections          this worker's connections (?limit=&after=ID)\n"
+                "/debug/connection?id=ID     one of them in full\n"
+                "/debug/pools                object pools of this worker\n"
+                "/debug/rings                links between the hub and every worker\n"
+                "/debug/turns                turn statistics of every worker\n"
+                "/debug/config               settings in force\n"));
+}
+
+/* Seconds since a wheel tick. */
+static double age(uint32_t tick)
+{
+    uint32_t now = (uint32_t)(clock_ns() / WHEEL_TICK_NS);
+
+    return (double)(now - tick) * (double)WHEEL_TICK_NS / 1e9;
+}
+
+static int put_conn(struct conn *c, struct buf *out)
+{
+    char address[CONN_ADDRESS_MAX];
+    int rc;
+
+    conn_format_address(c, address, sizeof(address));
+    rc = buf_printf(
+        out,
+        "{\"id\":\"%llu\",\"fd\":%d,\"address\":\"%s\",\"listener\":\"%s\",\"protocol\":"
+        "\"%s\",\"state\":\"%s\",\"age\":%.1f,\"idle\":%.1f,\"frames_in\":%u,"
+        "\"frames_out\":%u,\"queued\":%zu",
+        (unsigned long long)c->id, c->io.fd, address, c->flags & CONN_ADMIN ? "admin" : "client",
+        c->ops->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
+        c->frames_in, c->frames_out, conn_queued(c));
+    if (rc == 0 && plain_is(c))
+        rc = plain_describe(c, out);
+    return rc;
+}
+
+static void visit_conn(struct conn *c, void *arg)
+{
+    struct listing *l = arg;
+
+    if (l->left == 0 || l->rc != 0)
+        return;
+    l->rc = buf_append_lit(&l->out, l->last_id == 0 ? "\n" : ",\n") | put_conn(c, &l->out) |
+            buf_append_char(&l->out, '}');
+    l->last_id = c->id;
+    l->left--;
+}
+
+static bool query_number(struct http_exchange *x, struct str name, uint64_t *out)
+{
+    struct str rest = x->request->query, key, value;
+
+    while (rest.p != NULL && http_query_next(&rest, &key, &value))
+        if (str_equal(key, name) && str_to_u64(value, out) == 0)
+            return true;
+    return false;
+}
+
+/* ?after=ID continues behind that connection: ids hold the place in the table in their low bits. */
+static void handle_connections(struct http_exchange *x)
+{
+    uint64_t limit = PAGE_DEFAULT, after = 0;
+    struct listing l = {0};
+    size_t cursor = 0, looked = 0;
+    bool more = true;
+
+    (void)query_number(x, STR_LIT("limit"), &limit);
+    if (query_number(x, STR_LIT("after"), &after))
+        cursor = (size_t)(after & ((UINT64_C(1) << CONN_ID_FD_BITS) - 1)) + 1;
+    l.left = MIN(limit, (uint64_t)PAGE_MAX);
+    l.rc = buf_printf(&l.out, "{\"worker\":%u,\"connections\":[", worker_index);
+    for (; more && l.left > 0 && looked < SCAN_MAX; looked++)
+        more = reactor_scan(&cursor, 1, visit_conn, &l);
+    l.rc |= buf_append_lit(&l.out, "]");
+    if (more && l.last_id != 0)
+        l.rc |= buf_printf(&l.out, ",\"after\":\"%llu\"", (unsigned long long)l.last_id);
+    l.rc |= buf_printf(&l.out, ",\"total\":%zu}\n", reactor.connections);
+    answer(x, &l.out, l.rc);
+}
+
+static int put_flags(const struct conn *c, struct buf *out)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } holds[] = {{CONN_HOLD_RING, "ring"},
+                 {CONN_HOLD_ANSWER, "answer"},
+                 {CONN_HOLD_OUTPUT, "output"},
+                 {CONN_HOLD_ENDED, "ended"}},
+      flags[] = {{CONN_REFUSED, "refused"},     {CONN_PINGED, "pinged"},
+                 {CONN_DRAINING, "draining"},   {CONN_CLOSE_AFTER, "close_after"},
+                 {CONN_OUT_STALLED, "stalled"}, {CONN_LINGERING, "lingering"}};
+    const char *sep = "";
+    int rc = buf_append_lit(out, ",\"held_for\":[");
+
+    for (size_t i = 0; i < ARRAY_LEN(holds); i++) {
+        if ((c->hold & holds[i].bit) == 0)
+            continue;
+        rc |= buf_printf(out, "%s\"%s\"", sep, holds[i].name);
+        sep = ",";
+    }
+    sep = "";
+    rc |= buf_append_lit(out, "],\"flags\":[");
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if ((c->flags & flags[i].bit) == 0)
+            continue;
+        rc |= buf_printf(out, "%s\"%s\"", sep, flags[i].name);
+        sep = ",";
+    }
+    return rc | buf_append_char(out, ']');
+}
+
+static void handle_connection(struct http_exchange *x)
+{
+    struct buf out = {0};
+    uint64_t id = 0;
+    struct conn *c;
+    double due;
+    int rc;
+
+    if (!query_number(x, STR_LIT("id"), &id)) {
+        http_refuse(x, CLOSE_BAD_QUERY);
+        return;
+    }
+    c = conn_find(id);
+    if (c == NULL) { /* gone, or another worker's */
+        http_refuse(x, CLOSE_NOT_FOUND);
+        return;
+    }
+    due = ((double)c->deadline.tick * (double)WHEEL_TICK_NS - (double)clock_ns()) / 1e9;
+    rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", worker_index) | put_conn(c, &out) |
+         put_flags(c, &out) |
+         buf_printf(
+             &out,
+             ",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_bytes\":%zu,\"last_sent_turn\":%u,"
+             "\"queue_age\":%.3f}}\n",
+             close_row((enum close_reason)c->reason)->label,
+             wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx), c->sent_turn,
+             c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
+    answer(x, &out, rc);
+}
+
+static void handle_pools(struct http_exchange *x)
+{
+    struct buf out = {0};
+    const char *sep = "\n";
+    int rc = buf_printf(&out, "{\"worker\":%u,\"pools\":[", worker_index);
+
+    for (struct list *n = pool_list()->next; n != pool_list(); n = n->next) {
+        const struct pool *p = LIST_ENTRY(n, struct pool, link);
+
+        rc |= buf_printf(&out,
+                         "%s{\"name\":\"%s\",\"object_bytes\":%zu,\"in_use\":%zu,\"allocated\":%zu,"
+                         "\"max\":%zu,\"bytes\":%zu}",
+                         sep, p->name, p->size, p->in_use, p->allocated, p->max, pool_bytes(p));
+        sep = ",\n";
+    }
+    rc |= buf_printf(
+        &out,
+        "],\"wslay_contexts\":{\"in_use\":%zu,\"allocated\":%zu,\"partial_bytes\":%llu},"
+        "\"blob_bytes\":%zu}\n",
+        ws_rx_pool_slots_in_use(reactor.rx_pool), ws_rx_pool_slots_allocated(reactor.rx_pool),
+        (unsigned long long)ws_rx_pool_partial_bytes(reactor.rx_pool), blob_bytes());
+    answer(x, &out, rc);
+}
+
+/* Positions are read while both sides move them: a snapshot, good enough to look at. */
+static int put_ring(const char *name, const struct ring_shared *r, struct buf *out)
+{
+    uint64_t head = atomic_load(&r->head), tail = atomic_load(&r->tail);
+
+    return buf_printf(out, ",\"%s\":{\"produced\":%llu,\"used\":%llu,\"consumer_sleeps\":%s}", name,
+                      (unsigned long long)tail, (unsigned long long)(tail > head ? tail - head : 0),
+                      atomic_load(&r->sleeping) ? "true" : "false");
+}
+
+static void handle_rings(struct http_exchange *x)
+{
+    struct broker_stats s;
+    struct buf out = {0};
+    int rc =
+        buf_printf(&out, "{\"capacity\":%llu,\"links\":[", (unsigned long long)shm->ring_capacity);
+
+    for (unsigned i = 0; i < shm->workers; i++)
+        rc |= buf_printf(&out, "%s{\"worker\":%u", i == 0 ? "\n" : ",\n", i) |
+              put_ring("to_hub", shm->to_hub[i], &out) |
+              put_ring("to_worker", shm->to_worker[i], &out) | buf_append_char(&out, '}');
+    broker_stats(reactor.broker, &s);
+    rc |= buf_printf(&out,
+                     "],\"broker\":{\"worker\":%u,\"channels\":%zu,\"subscriptions\":%zu,"
+                     "\"backlog_bytes\":%zu,\"walks\":%zu,\"announcing\":%s}}\n",
+                     worker_index, s.channels, s.subscriptions, s.backlog_bytes, s.walks,
+                     s.announcing ? "true" : "false");
+    answer(x, &out, rc);
+}
+
+static int put_hist(const char *name, const struct hist *h, double scale, struct buf *out)
+{
+    return buf_printf(
+        out, ",\"%s\":{\"count\":%llu,\"mean\":%.9g,\"p50\":%.9g,\"p99\":%.9g,\"p99.9\":%.9g}",
+        name, (unsigned long long)h->count,
+        h->count > 0 ? (double)h->sum * scale / (double)h->count : 0,
+        (double)hist_quantile(h, 0.5) * scale, (double)hist_quantile(h, 0.99) * scale,
+        (double)hist_quantile(h, 0.999) * scale);
+}
+
+static void handle_turns(struct http_exchange *x)
+{
+    struct buf out = {0};
+    int rc = buf_append_lit(&out, "{\"workers\":[");
+
+    for (unsigned i = 0; i < shm->workers; i++) {
+        const struct metrics *m = &shm->slots[SHM_WORKER + i].metrics;
+
+        rc |= buf_printf(&out, "%s{\"worker\":%u,\"turns\":%llu", i == 0 ? "\n" : ",\n", i,
+                         (unsigned long long)m->turns);
+        rc |= put_hist("turn_seconds", &m->turn_duration, 1e-9, &out);
+        rc |= put_hist("batch_seconds", &m->batch_duration, 1e-9, &out);
+        rc |= put_hist("publish_to_write_seconds", &m->publish_to_write, 1e-9, &out);
+        rc |= put_hist("batch_publications", &m->batch_size, 1, &out);
+        rc |= put_hist("fanout_subscribers", &m->fanout_size, 1, &out);
+        rc |= buf_append_char(&out, '}');
+    }
+    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+}
+
+static int put_process(unsigned slot, struct buf *out)
+{
+    static const char *const phases[] = {"down", "starting", "ready", "draining"};
+    const struct shm_slot *s = &shm->slots[slot];
+    uint32_t phase = atomic_load(&s->phase);
+    uint64_t started = atomic_load(&s->started_ns), now = clock_wall_ns();
+    struct process_usage u = {0};
+    int pid = atomic_load(&s->pid);
+    char name[32];
+
+    if (slot == SHM_MASTER || slot == SHM_HUB)
+        snprintf(name, sizeof(name), "%s", slot == SHM_MASTER ? "master" : "hub");
+    else
+        snprintf(name, sizeof(name), "worker%u", slot - SHM_WORKER);
+    if (pid > 0)
+        process_usage_read(pid, &u);
+    return buf_printf(
+        out,
+        "{\"name\":\"%s\",\"pid\":%d,\"phase\":\"%s\",\"generation\":%u,\"restarts\":%llu,"
+        "\"uptime\":%.1f,\"cpu_seconds\":%.2f,\"rss_bytes\":%llu,\"connections\":%llu,"
+        "\"subscriptions\":%lld,\"deliveries\":%llu,\"publications\":%llu}",
+        name, pid, phases[MIN(phase, 3u)], atomic_load(&s->generation),
+        (unsigned long long)atomic_load(&s->restarts),
+        pid > 0 && now > started ? (double)(now - started) / 1e9 : 0, u.cpu_seconds,
+        (unsigned long long)u.rss_bytes, (unsigned long long)atomic_load(&s->client_connections),
+        (long long)s->metrics.subscriptions, (unsigned long long)s->metrics.deliveries,
+        (unsigned long long)s->metrics.publications_in);
+}
+
+static void handle_processes(struct http_exchange *x)
+{
+    struct buf out = {0};
+    uint64_t started = atomic_load(&shm->slots[SHM_MASTER].started_ns);
+    int rc = buf_printf(
+        &out,
+        "{\"version\":\"%s\",\"revision\":\"%s\",\"workers\":%u,\"uptime\":%.1f,"
+        "\"max_connections\":%lld,\"connections\":%llu,\"draining\":%s,\"processes\":[",
+        version_string(), version_revision(), shm->workers,
+        (double)(clock_wall_ns() - started) / 1e9, (long long)config.max_connections,
+        (unsigned long long)shm_node_connections(), atomic_load(&shm->draining) ? "true" : "false");
+
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
+        rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n") | put_process(i, &out);
+    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+}
+
+static void handle_config(struct http_exchange *x)
+{
+    struct config shown = config;
+    struct buf out = {0};
+
+    if (shown.api_key[0] != '\0')
+        snprintf(shown.api_key, sizeof(shown.api_key), "(hidden)");
+    if (config_print(&shown, &out) == -1)
+        http_refuse(x, CLOSE_NO_MEMORY);
+    else
+        http_respond(x, 200, "application/yaml", STR_LIT(""), buf_view(&out));
+    buf_fini(&out);
+}
+
+void debug_init(unsigned worker)
+{
+#define ROW(path_, handle_)                                                                        \
+    {                                                                                              \
+        .path = path_, .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_GET, .needs_key = true,       \
+        .handle = handle_                                                                          \
+    }
+    static const struct http_resource table[] = {
+        ROW("/debug", handle_index),
+        ROW("/debug/", handle_index),
+        ROW("/debug/processes", handle_processes),
+        ROW("/debug/connections", handle_connections),
+        ROW("/debug/connection", handle_connection),
+        ROW("/debug/pools", handle_pools),
+        ROW("/debug/rings", handle_rings),
+        ROW("/debug/turns", handle_turns),
+        ROW("/debug/config", handle_config),
+    };
+#undef ROW
+
+    worker_index = worker;
+    http_register(table, ARRAY_LEN(table));
+}

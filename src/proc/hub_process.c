@@ -1,0 +1,268 @@
+/* proc/hub_process.c - the loop around core/hub.
+ *
+ * One round: 1 clock, deaths, configuration · 2 a bounded number of records from each ring, one at
+ * a time · 3 bounded work left in the hub · 4 wake the workers that sleep on what was sent · 5
+ * sleep if nothing is left. A record is given back to its ring only when it has been handled to the
+ * end; shm->hub_in_work says of which ring. */
+#include "proc/hub_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "core/hub.h"
+#include "proc/shm.h"
+
+#define RECORDS_PER_RING  256  /* of one ring per round */
+#define RUN_RECORDS       1024 /* of work left per round */
+#define GATHER_TIMEOUT_NS (2 * NS_PER_SEC)
+#define BACKLOG_POLL_MS   1
+#define IDLE_POLL_MS      500 /* heartbeat, deaths and configuration are looked at this often at least \
+                               */
+
+static struct {
+    struct hub *hub;
+    struct ring in[HUB_WORKERS_MAX], out[HUB_WORKERS_MAX];
+    bool sent[HUB_WORKERS_MAX];            /* something was written in this round */
+    uint32_t generations[HUB_WORKERS_MAX]; /* incarnations the hub knows of */
+    uint64_t gather_until_ns;              /* 0: not gathering */
+    int master_fd;
+} h;
+
+static volatile sig_atomic_t stop_asked, reopen_asked;
+
+static void on_signal(int sig)
+{
+    if (sig == SIGUSR1)
+        reopen_asked = 1;
+    else
+        stop_asked = 1;
+}
+
+static int hub_send(void *arg, unsigned worker, const struct record *r)
+{
+    void *p = ring_reserve(&h.out[worker], record_size(r->name.n, r->data.n));
+
+    (void)arg;
+    if (p == NULL)
+        return -1;
+    record_encode(r, p);
+    /* Committed at once: what one record of a publisher becomes must be visible before that record
+     * is given back. */
+    ring_commit(&h.out[worker]);
+    h.sent[worker] = true;
+    return 0;
+}
+
+static uint32_t hub_generation_of(void *arg, unsigned worker)
+{
+    struct shm_slot *s = &shm->slots[SHM_WORKER + worker];
+
+    (void)arg;
+    return atomic_load(&s->pid) == 0 ? 0 : atomic_load(&s->generation);
+}
+
+static _Atomic uint32_t *hub_behind(void *arg, unsigned worker)
+{
+    (void)arg;
+    return &shm->to_worker[worker]->behind;
+}
+
+static void take_record(unsigned worker, struct str raw)
+{
+    struct ring *in = &h.in[worker];
+    struct record r;
+
+    if (record_decode(raw, &r) == -1) {
+        METRIC_INC(ring_bad_records);
+    } else {
+        METRIC_INC(ring_records);
+        hub_receive(h.hub, worker, &r, in->position);
+    }
+    ring_next(in);
+    ring_release(in);
+}
+
+/* At most max records of one ring. True when something was taken. */
+static bool take_ring(unsigned worker, unsigned max)
+{
+    struct ring *in = &h.in[worker];
+    struct str raw;
+    unsigned n = 0;
+
+    while (n < max && hub_wants(h.hub, worker)) {
+        int rc = ring_peek(in, &raw);
+
+        if (rc == 0)
+            break;
+        if (rc < 0) {
+            LOG(LOG_ERROR, "a worker's ring is corrupt and was emptied", KV_U("worker", worker));
+            METRIC_INC(ring_bad_records);
+            ring_discard(in);
+            break;
+        }
+        atomic_store(&shm->hub_in_work, worker + 1);
+        take_record(worker, raw);
+        atomic_store(&shm->hub_in_work, 0);
+        n++;
+    }
+    return n > 0;
+}
+
+/* The record in work when the last hub died comes first: part of what it sends may have been sent
+ * already, and nothing else may come between. */
+static void take_interrupted(void)
+{
+    uint32_t in_work = atomic_load(&shm->hub_in_work);
+
+    if (in_work > 0 && in_work <= shm->workers)
+        (void)take_ring(in_work - 1, 1);
+    atomic_store(&shm->hub_in_work, 0);
+}
+
+static void notice_workers(void)
+{
+    for (unsigned i = 0; i < shm->workers; i++) {
+        uint32_t now = hub_generation_of(NULL, i);
+
+        if (now == h.generations[i])
+            continue;
+        if (h.generations[i] != 0)
+            hub_worker_gone(h.hub, i);
+        h.generations[i] = now;
+    }
+}
+
+static void look_around(void)
+{
+    clock_refresh();
+    shm_heartbeat(SHM_HUB);
+    notice_workers();
+    if (shm_take_config()) {
+        hub_set_queue_max(h.hub, (uint64_t)config.hub_queue);
+        log_set_level((enum log_level)config.log_level);
+    }
+    if (reopen_asked) {
+        reopen_asked = 0;
+        if (log_reopen() == -1)
+            LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
+    }
+    if (h.gather_until_ns != 0 && hub_state(h.hub) != HUB_GATHERING) {
+        LOG(LOG_INFO, "hub is live", KV_U("channels", hub_channel_count(h.hub)));
+        h.gather_until_ns = 0;
+    } else if (h.gather_until_ns != 0 && clock_ns() > h.gather_until_ns) {
+        LOG(LOG_WARN, "not every worker has announced its channels in time");
+        hub_gather_timeout(h.hub);
+        h.gather_until_ns = 0;
+    }
+}
+
+static bool round_of_work(void)
+{
+    bool more = false;
+
+    for (unsigned i = 0; i < shm->workers; i++)
+        more |= take_ring(i, RECORDS_PER_RING);
+    more |= hub_run(h.hub, RUN_RECORDS);
+    for (unsigned i = 0; i < shm->workers; i++) {
+        if (h.sent[i] && ring_wake_needed(&h.out[i]))
+            shm_wake(shm->worker_wake_fd[i]);
+        h.sent[i] = false;
+    }
+    return more;
+}
+
+/* Announces sleep on every ring it would read. False: a record is there after all. */
+static bool announce_sleep(void)
+{
+    bool quiet = true;
+
+    for (unsigned i = 0; i < shm->workers; i++)
+        if (hub_wants(h.hub, i) && !ring_sleep(&h.in[i]))
+            quiet = false;
+    return quiet;
+}
+
+static void sleep_until_woken(void)
+{
+    struct pollfd fds[2] = {{.fd = shm->hub_wake_fd, .events = POLLIN},
+                            {.fd = h.master_fd, .events = POLLIN}};
+    bool gathering = h.gather_until_ns != 0;
+    uint64_t count;
+
+    if (announce_sleep()) {
+        int timeout = hub_backlogged(h.hub) ? BACKLOG_POLL_MS : gathering ? 20 : IDLE_POLL_MS;
+
+        if (poll(fds, 2, timeout) > 0) {
+            if ((fds[0].revents & POLLIN) && read(shm->hub_wake_fd, &count, sizeof(count)) == -1)
+                count = 0; /* another reader is impossible; EAGAIN is harmless */
+            if (fds[1].revents != 0)
+                stop_asked = 1; /* the master is gone, and with it the daemon */
+        }
+    }
+    for (unsigned i = 0; i < shm->workers; i++)
+        ring_awake(&h.in[i]);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGUSR1, &sa, NULL);
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is the master's to handle */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static const struct hub_ops ops = {
+    .send = hub_send, .generation = hub_generation_of, .behind = hub_behind};
+
+static void start(int master_fd)
+{
+    uint32_t generation = shm_hub_generation();
+
+    prctl(PR_SET_NAME, "roost: hub");
+    log_set_process("hub");
+    catch_signals();
+    shm_enter(SHM_HUB);
+    hash_seed_random();
+    h.master_fd = master_fd;
+    for (unsigned i = 0; i < shm->workers; i++) {
+        ring_attach_consumer(&h.in[i], shm->to_hub[i]);
+        ring_attach_producer(&h.out[i], shm->to_worker[i]);
+    }
+    h.hub = hub_new(shm->workers, (uint64_t)config.hub_queue, generation, &ops, NULL);
+    if (h.hub == NULL) {
+        LOG(LOG_ERROR, "no memory for the hub");
+        exit(1);
+    }
+    notice_workers();
+    if (generation <= 1) {
+        hub_go_live(h.hub);
+    } else {
+        h.gather_until_ns = clock_ns() + GATHER_TIMEOUT_NS;
+        take_interrupted();
+    }
+    shm_set_phase(SHM_HUB, SHM_READY);
+    for (unsigned i = 0; i < shm->workers; i++) /* so that they see the new incarnation */
+        shm_wake(shm->worker_wake_fd[i]);
+}
+
+void hub_main(int master_fd)
+{
+    start(master_fd);
+    while (!stop_asked) {
+        look_around();
+        metrics->turns++;
+        if (!round_of_work())
+            sleep_until_woken();
+    }
+    hub_free(h.hub);
+    exit(0);
+}

@@ -1,0 +1,278 @@
+/* proc/supervisor.c - the master's life: start, signals, drain, end.
+ *
+ * Happy path: 1 settings · 2 limits · 3 shared memory, listeners, life pipe · 4 hub and workers are
+ * forked · 5 signals until TERM or INT · 6 drain: the master stops listening, workers close their
+ * clients and exit · 7 then the hub · 8 exit 0. */
+#include "proc/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proc/version.h"
+#include "supervisor_internal.h"
+
+#define NOFILE_RESERVE 100 /* descriptors of a worker that are not clients */
+#define SPREAD_PERCENT 5   /* SO_REUSEPORT spreads by chance: head room a worker needs */
+#define PATIENCE_NS    (5 * NS_PER_SEC)
+
+struct supervisor supervisor;
+
+/* Clients all workers together can hold at nofile descriptors each. */
+static uint64_t node_capacity(unsigned workers, uint64_t nofile)
+{
+    uint64_t usable = nofile > NOFILE_RESERVE ? nofile - NOFILE_RESERVE : 1;
+
+    return workers == 1 ? usable : workers * usable * (100 - SPREAD_PERCENT) / 100;
+}
+
+unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64_t nofile)
+{
+    unsigned n = MIN(MAX(cores, 1u), (unsigned)HUB_WORKERS_MAX);
+
+    while (n < HUB_WORKERS_MAX && node_capacity(n, nofile) < (uint64_t)max_connections)
+        n++;
+    return n;
+}
+
+static uint64_t raise_nofile(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == -1)
+        return 1024;
+    if (r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &r) == -1 && getrlimit(RLIMIT_NOFILE, &r) == -1)
+            return 1024;
+    }
+    return r.rlim_cur;
+}
+
+static unsigned decide_workers(uint64_t nofile)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = (unsigned)config.workers;
+    uint64_t capacity;
+
+    if (n == 0)
+        n = supervisor_auto_workers(config.max_connections, cores > 0 ? (unsigned)cores : 1,
+                                    nofile);
+    capacity = node_capacity(n, nofile);
+    if (capacity < (uint64_t)config.max_connections)
+        LOG(LOG_WARN,
+            "max_connections does not fit: workers x (RLIMIT_NOFILE - reserve), less 5 % for "
+            "uneven "
+            "spread; raise workers or the limit (LimitNOFILE=, ulimit -Hn)",
+            KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
+            KV_U("workers", n), KV_U("nofile", nofile), KV_U("reserve", NOFILE_RESERVE));
+    return n;
+}
+
+static void remove_pid_file(void)
+{
+    if (config.pid_file[0] != '\0' && unlink(config.pid_file) == -1 && errno != ENOENT)
+        LOG(LOG_WARN, "the pid file cannot be removed", KV_S("file", config.pid_file),
+            KV_ERRNO(errno));
+}
+
+static int write_pid_file(void)
+{
+    FILE *f;
+    bool bad;
+
+    if (config.pid_file[0] == '\0')
+        return 0;
+    f = fopen(config.pid_file, "we");
+    bad = f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0;
+    if (f != NULL && fclose(f) != 0)
+        bad = true;
+    if (bad)
+        fprintf(stderr, "roostd: pid_file %s: %s\n", config.pid_file, strerror(errno));
+    return bad ? -1 : 0;
+}
+
+static void finish(void)
+{
+    LOG(LOG_INFO, "stopped");
+    ev_break(supervisor.loop, EVBREAK_ALL);
+}
+
+/* During a drain: when the last worker has gone the hub is told, when it has gone too all is done.
+ */
+void supervisor_child_gone(unsigned slot)
+{
+    if (supervisor.running == 0) {
+        finish();
+        return;
+    }
+    if (slot != SHM_HUB && supervisor.running == 1 && supervisor.child[SHM_HUB].pid > 0)
+        kill(supervisor.child[SHM_HUB].pid, SIGTERM);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
+{
+    (void)loop;
+    (void)t;
+    (void)revents;
+    LOG(LOG_ERROR, "processes did not stop in time and are killed",
+        KV_U("running", supervisor.running));
+    children_signal(SIGKILL, true);
+}
+
+static void start_drain(void)
+{
+    double patience =
+        (double)(config.drain_time + config.close_timeout + (int64_t)PATIENCE_NS) / 1e9;
+
+    supervisor.draining = true;
+    atomic_store(&shm->draining, 1);
+    shm_set_phase(SHM_MASTER, SHM_DRAINING);
+    LOG(LOG_INFO, "stopping: no new clients, those that are here are closed",
+        KV_NS("drain_time", config.drain_time));
+    listeners_close_client();
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
+        ev_timer_stop(supervisor.loop, &supervisor.child[slot].restart);
+    children_signal(SIGTERM, false);
+    ev_timer_set(&supervisor.deadline, patience, 0.);
+    ev_timer_start(supervisor.loop, &supervisor.deadline);
+    if (supervisor.running == 0)
+        finish();
+    else if (supervisor.running == 1 && supervisor.child[SHM_HUB].pid > 0)
+        kill(supervisor.child[SHM_HUB].pid, SIGTERM);
+}
+
+static void on_stop(struct ev_loop *loop, ev_signal *s, int revents)
+{
+    (void)loop;
+    (void)revents;
+    clock_refresh();
+    if (!supervisor.draining) {
+        start_drain();
+        return;
+    }
+    LOG(LOG_WARN, "second signal, stopping at once", KV_U("signal", s->signum));
+    children_signal(SIGKILL, true);
+    ev_break(supervisor.loop, EVBREAK_ALL);
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *s, int revents)
+{
+    (void)loop;
+    (void)s;
+    (void)revents;
+    clock_refresh();
+    supervisor_reload();
+}
+
+static void on_usr1(struct ev_loop *loop, ev_signal *s, int revents)
+{
+    (void)loop;
+    (void)s;
+    (void)revents;
+    clock_refresh();
+    if (log_reopen() == -1)
+        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
+    children_signal(SIGUSR1, true);
+    LOG(LOG_INFO, "log opened again");
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *t, int revents)
+{
+    (void)revents;
+    clock_refresh();
+    shm_heartbeat(SHM_MASTER);
+    if (!supervisor.said_ready && children_ready()) {
+        supervisor.said_ready = true;
+        shm_set_phase(SHM_MASTER, SHM_READY);
+        LOG(LOG_INFO, "ready", KV_U("workers", shm->workers));
+        supervisor_print_hints();
+        ev_timer_stop(loop, t);
+        ev_timer_set(t, 0.5, 0.5);
+        ev_timer_start(loop, t);
+    }
+}
+
+static void watch_signals(void)
+{
+    ev_signal_init(&supervisor.term, on_stop, SIGTERM);
+    ev_signal_init(&supervisor.intr, on_stop, SIGINT);
+    ev_signal_init(&supervisor.quit, on_stop, SIGQUIT);
+    ev_signal_init(&supervisor.hup, on_hup, SIGHUP);
+    ev_signal_init(&supervisor.usr1, on_usr1, SIGUSR1);
+    ev_signal_start(supervisor.loop, &supervisor.term);
+    ev_signal_start(supervisor.loop, &supervisor.intr);
+    ev_signal_start(supervisor.loop, &supervisor.quit);
+    ev_signal_start(supervisor.loop, &supervisor.hup);
+    ev_signal_start(supervisor.loop, &supervisor.usr1);
+    ev_timer_init(&supervisor.tick, on_tick, 0.01, 0.01);
+    ev_timer_start(supervisor.loop, &supervisor.tick);
+    ev_timer_init(&supervisor.deadline, on_deadline, 0., 0.);
+}
+
+void supervisor_unwatch(void)
+{
+    ev_signal_stop(supervisor.loop, &supervisor.term);
+    ev_signal_stop(supervisor.loop, &supervisor.intr);
+    ev_signal_stop(supervisor.loop, &supervisor.quit);
+    ev_signal_stop(supervisor.loop, &supervisor.hup);
+    ev_signal_stop(supervisor.loop, &supervisor.usr1);
+}
+
+/* Everything that can refuse to start. -1: said why on stderr. */
+static int set_up(uint64_t nofile)
+{
+    unsigned workers = decide_workers(nofile);
+    char err[256];
+
+    if (shm_create(workers, shm_ring_capacity(&config), err, sizeof(err)) == -1) {
+        fprintf(stderr, "roostd: %s\n", err);
+        return -1;
+    }
+    shm->configs[0] = config;
+    atomic_fetch_add(&shm->slots[SHM_MASTER].generation, 1);
+    shm_enter(SHM_MASTER);
+    if (pipe2(supervisor.life_pipe, O_CLOEXEC | O_NONBLOCK) == -1) {
+        fprintf(stderr, "roostd: pipe: %s\n", strerror(errno));
+        return -1;
+    }
+    return listeners_open() == -1 || write_pid_file() == -1 ? -1 : 0;
+}
+
+static void start_children(void)
+{
+    children_init();
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
+        if (child_start(slot) == -1)
+            continue; /* tried again by its timer */
+}
+
+int supervisor_run(const struct config_source *src)
+{
+    uint64_t nofile = raise_nofile();
+
+    supervisor.source = src;
+    log_set_process("master");
+    clock_refresh();
+    LOG(LOG_INFO, "starting", KV_S("version", version_string()),
+        KV_S("revision", version_revision()), KV_U("pid", getpid()));
+    if (set_up(nofile) == -1)
+        return 1;
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_NAME, "roost: master");
+    supervisor.loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (supervisor.loop == NULL) {
+        fprintf(stderr, "roostd: libev finds no epoll\n");
+        return 1;
+    }
+    start_children();
+    watch_signals();
+    ev_run(supervisor.loop, 0);
+    remove_pid_file();
+    return 0;
+}

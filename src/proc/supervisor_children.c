@@ -1,0 +1,172 @@
+/* proc/supervisor_children.c - starting processes and starting them again.
+ *
+ * A child that dies is started at once after a first death; when it keeps dying soon after its
+ * start, after 100 ms, 200 ms, ... up to 30 s. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proc/hub_process.h"
+#include "proc/worker.h"
+#include "supervisor_internal.h"
+
+#define CHILD_STABLE_NS (10 * NS_PER_SEC)
+#define BACKOFF_FIRST_S 0.1
+#define BACKOFF_MAX_S   30.0
+
+const char *child_name(unsigned slot, char *out, size_t cap)
+{
+    if (slot == SHM_HUB)
+        snprintf(out, cap, "hub");
+    else
+        snprintf(out, cap, "worker%u", slot - SHM_WORKER);
+    return out;
+}
+
+/* In the child: nothing of the master's loop, signals or fds may stay. */
+static void become(unsigned slot)
+{
+    int keep = slot == SHM_HUB ? -1 : (int)(slot - SHM_WORKER);
+    static const int handled[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
+    sigset_t none;
+
+    supervisor_unwatch(); /* libev ties a signal to one loop; a worker has its own */
+    ev_loop_destroy(supervisor.loop);
+    for (size_t i = 0; i < ARRAY_LEN(handled); i++)
+        signal(handled[i], SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    close(supervisor.life_pipe[1]);
+    listeners_close(keep);
+    if (slot == SHM_HUB)
+        hub_main(supervisor.life_pipe[0]);
+    worker_main(slot - SHM_WORKER, supervisor.life_pipe[0]);
+}
+
+static void arm_restart(struct child *c)
+{
+    double delay = 0;
+
+    if (c->crashes > 1) {
+        unsigned doublings = MIN(c->crashes - 2, 10u);
+
+        delay = MIN(BACKOFF_FIRST_S * (double)(1u << doublings), BACKOFF_MAX_S);
+    }
+    ev_timer_set(&c->restart, delay, 0.);
+    ev_timer_start(supervisor.loop, &c->restart);
+}
+
+int child_start(unsigned slot)
+{
+    struct child *c = &supervisor.child[slot];
+    struct shm_slot *s = &shm->slots[slot];
+    char name[32];
+    pid_t pid;
+
+    clock_refresh();
+    atomic_fetch_add(&s->generation, 1);
+    pid = fork();
+    if (pid == -1) {
+        LOG(LOG_ERROR, "fork failed", KV_S("process", child_name(slot, name, sizeof(name))),
+            KV_ERRNO(errno));
+        c->crashes++;
+        arm_restart(c);
+        return -1;
+    }
+    if (pid == 0)
+        become(slot);
+    c->pid = pid;
+    c->started_ns = clock_ns();
+    supervisor.running++;
+    ev_child_set(&c->watcher, pid, 0);
+    ev_child_start(supervisor.loop, &c->watcher);
+    LOG(LOG_INFO, "started", KV_S("process", child_name(slot, name, sizeof(name))),
+        KV_U("pid", pid), KV_U("generation", atomic_load(&s->generation)));
+    return 0;
+}
+
+static void say_death(const struct child *c, int status)
+{
+    char name[32];
+    enum log_level level = supervisor.draining && status == 0 ? LOG_INFO : LOG_ERROR;
+
+    child_name(c->slot, name, sizeof(name));
+    if (WIFSIGNALED(status))
+        LOG(level, "killed", KV_S("process", name), KV_U("pid", c->pid),
+            KV_U("signal", WTERMSIG(status)), KV_S("text", strsignal(WTERMSIG(status))));
+    else
+        LOG(level, "exited", KV_S("process", name), KV_U("pid", c->pid),
+            KV_U("status", WEXITSTATUS(status)));
+}
+
+static void on_child(struct ev_loop *loop, ev_child *watcher, int revents)
+{
+    struct child *c = CONTAINER_OF(watcher, struct child, watcher);
+    struct shm_slot *s = &shm->slots[c->slot];
+
+    (void)revents;
+    ev_child_stop(loop, watcher);
+    clock_refresh();
+    say_death(c, watcher->rstatus);
+    atomic_store(&s->pid, 0);
+    atomic_store(&s->phase, SHM_DOWN);
+    atomic_store(&s->client_connections, 0);
+    metrics_reset_gauges(&s->metrics);
+    c->pid = 0;
+    supervisor.running--;
+    if (supervisor.draining) {
+        supervisor_child_gone(c->slot);
+        return;
+    }
+    /* The hub looks at the slots when it is woken. */
+    if (c->slot != SHM_HUB)
+        shm_wake(shm->hub_wake_fd);
+    c->crashes = clock_ns() - c->started_ns < CHILD_STABLE_NS ? c->crashes + 1 : 1;
+    arm_restart(c);
+}
+
+static void on_restart(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    struct child *c = CONTAINER_OF(timer, struct child, restart);
+
+    (void)loop;
+    (void)revents;
+    if (supervisor.draining)
+        return;
+    atomic_fetch_add(&shm->slots[c->slot].restarts, 1);
+    if (child_start(c->slot) == -1)
+        return; /* armed again */
+}
+
+void children_init(void)
+{
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++) {
+        struct child *c = &supervisor.child[slot];
+
+        *c = (struct child){.slot = slot};
+        ev_child_init(&c->watcher, on_child, 0, 0);
+        ev_timer_init(&c->restart, on_restart, 0., 0.);
+    }
+}
+
+void children_signal(int sig, bool hub_too)
+{
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++) {
+        struct child *c = &supervisor.child[slot];
+
+        if (c->pid > 0 && (slot != SHM_HUB || hub_too))
+            kill(c->pid, sig);
+    }
+}
+
+bool children_ready(void)
+{
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
+        if (atomic_load(&shm->slots[slot].phase) != SHM_READY)
+            return false;
+    return true;
+}

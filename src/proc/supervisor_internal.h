@@ -1,0 +1,53 @@
+/* proc/supervisor_internal.h - what the files of the master share. */
+#ifndef ROOST_PROC_SUPERVISOR_INTERNAL_H
+#define ROOST_PROC_SUPERVISOR_INTERNAL_H
+
+#include <ev.h>
+
+#include "proc/shm.h"
+#include "proc/supervisor.h"
+
+struct child {
+    ev_child watcher;
+    ev_timer restart; /* armed while its next start waits */
+    unsigned slot;    /* in shm->slots */
+    pid_t pid;        /* 0: not running */
+    uint64_t started_ns;
+    unsigned crashes; /* in a row, each within CHILD_STABLE_NS of its start */
+};
+
+struct supervisor {
+    struct ev_loop *loop;
+    struct child child[SHM_WORKER + HUB_WORKERS_MAX]; /* by slot; SHM_MASTER is unused */
+    unsigned running;                                 /* children alive */
+    int life_pipe[2]; /* nobody writes; children see its end when the master is gone */
+    bool draining, said_ready;
+    const struct config_source *source;
+    ev_signal term, intr, quit, hup, usr1;
+    ev_timer tick, deadline; /* heartbeat; the end of patience in a drain */
+    struct address client, admin;
+};
+extern struct supervisor supervisor;
+
+/* supervisor_children.c */
+void children_init(void);
+/* Forks the child of a slot. -1: fork failed (logged), a restart is armed. */
+int child_start(unsigned slot);
+void children_signal(int sig, bool hub_too);
+const char *child_name(unsigned slot, char *out, size_t cap);
+bool children_ready(void);
+
+/* supervisor_listen.c */
+int listeners_open(void);
+/* Closes this process's copies but those of worker keep; -1: all. */
+void listeners_close(int keep);
+void listeners_close_client(void);
+void supervisor_print_hints(void);
+
+/* supervisor_reload.c */
+void supervisor_reload(void);
+
+/* supervisor.c */
+void supervisor_child_gone(unsigned slot);
+
+#endif

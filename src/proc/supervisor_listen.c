@@ -1,0 +1,108 @@
+/* proc/supervisor_listen.c - the listening sockets, opened once for the daemon's life. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "supervisor_internal.h"
+
+struct supervisor_listeners supervisor_listeners;
+
+static int open_group(struct address *a, int *fds)
+{
+    char err[256];
+
+    for (unsigned i = 0; i < shm->workers; i++) {
+        fds[i] =
+            listener_open(a, (int)config.listen_backlog, config.send_buffer_size, err, sizeof(err));
+        if (fds[i] == -1) {
+            fprintf(stderr, "roostd: %s\n", err);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void say(const struct address *a, const char *who)
+{
+    char text[64];
+
+    address_format(a, text, sizeof(text));
+    LOG(LOG_INFO, "listening", KV_S("address", text), KV_S("for", who));
+}
+
+int listeners_open(void)
+{
+    char err[256];
+    bool admin = !str_equal(str_from(config.admin_listen), STR_LIT("off"));
+
+    memset(&supervisor_listeners, -1, sizeof(supervisor_listeners));
+    if (address_parse(str_from(config.listen), &supervisor.client, err, sizeof(err)) == -1 ||
+        (admin &&
+         address_parse(str_from(config.admin_listen), &supervisor.admin, err, sizeof(err)) == -1)) {
+        fprintf(stderr, "roostd: %s\n", err);
+        return -1;
+    }
+    if (open_group(&supervisor.client, supervisor_listeners.client) == -1 ||
+        (admin && open_group(&supervisor.admin, supervisor_listeners.admin) == -1))
+        return -1;
+    say(&supervisor.client, "clients");
+    if (admin)
+        say(&supervisor.admin, "admin");
+    return 0;
+}
+
+static void close_one(int *fd)
+{
+    if (*fd != -1)
+        close(*fd);
+    *fd = -1;
+}
+
+void listeners_close(int keep)
+{
+    for (int i = 0; i < (int)ARRAY_LEN(supervisor_listeners.client); i++) {
+        if (i == keep)
+            continue;
+        close_one(&supervisor_listeners.client[i]);
+        close_one(&supervisor_listeners.admin[i]);
+    }
+}
+
+void listeners_close_client(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(supervisor_listeners.client); i++)
+        close_one(&supervisor_listeners.client[i]);
+}
+
+static unsigned port_of(const struct address *a)
+{
+    return ntohs(a->sa.ss_family == AF_INET6
+                     ? ((const struct sockaddr_in6 *)(const void *)&a->sa)->sin6_port
+                     : ((const struct sockaddr_in *)(const void *)&a->sa)->sin_port);
+}
+
+void supervisor_print_hints(void)
+{
+    const char *forced = getenv("ROOST_HINTS");
+    unsigned client = port_of(&supervisor.client), admin;
+
+    if (!isatty(STDOUT_FILENO) && !(forced != NULL && forced[0] == '1'))
+        return;
+    printf("\nRoost is up: %u workers and a hub. Things to try:\n"
+           "  a chat in the browser   http://localhost:%u/\n"
+           "  a chat in two shells    npx wscat -c ws://localhost:%u/ws/lobby\n",
+           shm->workers, client, client);
+    if (supervisor_listeners.admin[0] != -1) {
+        admin = port_of(&supervisor.admin);
+        printf(
+            "  publish from a server   curl -d "
+            "'{\"channel\":\"lobby\",\"data\":{\"text\":\"hi\"}}' "
+            "http://localhost:%u/api/publish\n"
+            "  metrics                 curl http://localhost:%u/metrics\n"
+            "  look inside             roostctl status | top | tail lobby | publish lobby hello\n",
+            admin, admin);
+    }
+    printf(
+        "Ctrl-C stops it: clients are closed over drain_time; a second Ctrl-C ends at once.\n\n");
+    fflush(stdout);
+}

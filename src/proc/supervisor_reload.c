@@ -1,0 +1,57 @@
+/* proc/supervisor_reload.c - SIGHUP: read the sources again; apply everything or nothing. */
+#include "base/log.h"
+#include "supervisor_internal.h"
+
+static void log_lines(struct str text)
+{
+    struct str line;
+
+    while (text.n > 0 && str_cut(&text, '\n', &line))
+        if (line.n > 0)
+            LOG(LOG_ERROR, "reload refused", KV_STR("reason", line));
+}
+
+/* Into the copy that is not in use, then the version makes it the one in use. */
+static void publish_config(const struct config *fresh)
+{
+    uint32_t next = atomic_load(&shm->config_version) + 1;
+
+    shm->configs[next & 1] = *fresh;
+    atomic_store(&shm->config_version, next);
+    config = *fresh;
+}
+
+static void apply(const struct config *fresh)
+{
+    struct buf reloadable = {0}, restart = {0};
+
+    if (config_diff(&config, fresh, &reloadable, &restart) == -1) {
+        LOG(LOG_ERROR, "reload refused", KV_S("reason", "out of memory"));
+    } else if (restart.len > 0) {
+        LOG(LOG_ERROR, "reload refused", KV_S("reason", "these settings need a restart"),
+            KV_STR("settings", buf_view(&restart)));
+    } else if (reloadable.len == 0) {
+        LOG(LOG_INFO, "reloaded, nothing has changed");
+    } else {
+        publish_config(fresh);
+        log_set_level((enum log_level)config.log_level);
+        log_set_format((enum log_format)config.log_format);
+        children_signal(SIGHUP, false);
+        shm_wake(shm->hub_wake_fd);
+        LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&reloadable)));
+    }
+    buf_fini(&reloadable);
+    buf_fini(&restart);
+}
+
+void supervisor_reload(void)
+{
+    struct config fresh;
+    struct buf errors = {0};
+
+    if (config_load(&fresh, supervisor.source, &errors) == -1)
+        log_lines(buf_view(&errors));
+    else
+        apply(&fresh);
+    buf_fini(&errors);
+}

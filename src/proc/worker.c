@@ -1,0 +1,209 @@
+/* proc/worker.c - a worker process: puts the layers together and keeps the master's orders. */
+#include "proc/worker.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "net/listener.h"
+#include "net/reactor.h"
+#include "proc/admin.h"
+#include "proc/shm.h"
+#include "proc/supervisor.h"
+#include "proto/http.h"
+#include "proto/plain.h"
+
+static struct {
+    unsigned index;
+    struct listener client, admin;
+    ev_io master;
+    ev_signal term, hup, usr1;
+    struct broker *broker;
+} w;
+
+static void drained(void)
+{
+    LOG(LOG_INFO, "drained");
+    reactor_stop();
+}
+
+static void start_drain(void)
+{
+    if (reactor.draining)
+        return;
+    shm_set_phase(SHM_WORKER + w.index, SHM_DRAINING);
+    LOG(LOG_INFO, "draining", KV_U("connections", reactor.client_connections),
+        KV_NS("drain_time", config.drain_time));
+    listener_stop(&w.client);
+    close(supervisor_listeners.client[w.index]);
+    reactor_drain((uint64_t)config.drain_time, drained);
+}
+
+static void on_term(struct ev_loop *loop, ev_signal *s, int revents)
+{
+    (void)loop;
+    (void)s;
+    (void)revents;
+    start_drain();
+}
+
+static void take_config(void)
+{
+    if (!shm_take_config())
+        return;
+    log_set_level((enum log_level)config.log_level);
+    log_set_format((enum log_format)config.log_format);
+    reactor_config_changed();
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *s, int revents)
+{
+    (void)loop;
+    (void)s;
+    (void)revents;
+    take_config();
+}
+
+static void on_usr1(struct ev_loop *loop, ev_signal *s, int revents)
+{
+    (void)loop;
+    (void)s;
+    (void)revents;
+    if (log_reopen() == -1)
+        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
+}
+
+/* End of file: there is no daemon any more that this worker could belong to. */
+static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
+{
+    (void)revents;
+    LOG(LOG_WARN, "the master is gone, stopping");
+    ev_io_stop(loop, io);
+    reactor_stop();
+}
+
+static void each_turn(void)
+{
+    static uint64_t gauges_ns;
+    struct shm_slot *slot = &shm->slots[SHM_WORKER + w.index];
+    uint64_t now = clock_ns();
+
+    atomic_store_explicit(&slot->client_connections, reactor.client_connections,
+                          memory_order_relaxed);
+    take_config();
+    if (now - gauges_ns < NS_PER_SEC / 2)
+        return;
+    gauges_ns = now;
+    shm_heartbeat(SHM_WORKER + w.index);
+    reactor_update_gauges();
+}
+
+static uint64_t hub_generation(void)
+{
+    return shm_hub_generation();
+}
+
+/* The client listener counts every worker's connections; a full scan of the slots per accept would
+ * cost with 128 workers, so it is summed once a turn. */
+static uint64_t node_connections(void)
+{
+    static uint64_t turn, others;
+
+    if (turn != reactor.turn) {
+        turn = reactor.turn;
+        others = shm_node_connections() -
+                 atomic_load_explicit(&shm->slots[SHM_WORKER + w.index].client_connections,
+                                      memory_order_relaxed);
+    }
+    return others + reactor.client_connections;
+}
+
+bool worker_ready(const char **why)
+{
+    struct shm_slot *hub = &shm->slots[SHM_HUB];
+
+    *why = "";
+    if (reactor.draining || atomic_load(&shm->draining))
+        *why = "draining";
+    else if (atomic_load(&hub->pid) == 0 || atomic_load(&hub->phase) != SHM_READY)
+        *why = "the hub is not running";
+    else if (!broker_can_publish(w.broker, 0, 1))
+        *why = "the link to the hub is not ready";
+    return (*why)[0] == '\0';
+}
+
+static void watch_orders(int master_fd)
+{
+    ev_signal_init(&w.term, on_term, SIGTERM);
+    ev_signal_init(&w.hup, on_hup, SIGHUP);
+    ev_signal_init(&w.usr1, on_usr1, SIGUSR1);
+    ev_io_init(&w.master, on_master_gone, master_fd, EV_READ);
+    ev_signal_start(reactor.loop, &w.term);
+    ev_signal_start(reactor.loop, &w.hup);
+    ev_signal_start(reactor.loop, &w.usr1);
+    ev_io_start(reactor.loop, &w.master);
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is the master's to handle */
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void start_broker(void)
+{
+    struct broker_config cfg = {
+        .worker = w.index,
+        .generation = atomic_load(&shm->slots[SHM_WORKER + w.index].generation),
+        .to_hub = shm->to_hub[w.index],
+        .from_hub = shm->to_worker[w.index],
+        .tasks = &reactor.tasks,
+        .ops = &plain_sink_ops,
+    };
+
+    w.broker = broker_new(&cfg);
+    if (w.broker == NULL) {
+        LOG(LOG_ERROR, "no memory for the broker");
+        exit(1);
+    }
+    reactor_set_broker(w.broker);
+}
+
+static void start_listeners(void)
+{
+    int admin = supervisor_listeners.admin[w.index];
+
+    listener_start(&w.client, supervisor_listeners.client[w.index], false, &http_conn_ops);
+    if (admin != -1)
+        listener_start(&w.admin, admin, true, &http_conn_ops);
+}
+
+void worker_main(unsigned index, int master_fd)
+{
+    struct reactor_config cfg = {.worker = index,
+                                 .wake_fd = shm->worker_wake_fd[index],
+                                 .hub_wake_fd = shm->hub_wake_fd,
+                                 .hub_generation = hub_generation,
+                                 .node_connections = node_connections,
+                                 .each_turn = each_turn};
+    char name[32];
+
+    w.index = index;
+    snprintf(name, sizeof(name), "roost: worker%u", index);
+    prctl(PR_SET_NAME, name);
+    log_set_process(name + strlen("roost: "));
+    shm_enter(SHM_WORKER + index);
+    hash_seed_random();
+    reactor_init(&cfg);
+    start_broker();
+    plain_init();
+    admin_init(index);
+    watch_orders(master_fd);
+    start_listeners();
+    shm_set_phase(SHM_WORKER + index, SHM_READY);
+    if (atomic_load(&shm->draining)) /* started while the order to stop was given */
+        start_drain();
+    reactor_run();
+    exit(0);
+}
