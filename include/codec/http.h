@@ -21,7 +21,7 @@ struct http_field {
     struct str name, value; /* value without surrounding white space */
 };
 
-struct http_request { /* all views borrowed from the input of http_request_parse() */
+struct http_request { /* views borrowed from the input of http_request_parse(), or static */
     enum http_method method;
     struct str method_name;
     struct str path;  /* of the target, still percent-encoded; starts with '/'; "*" for OPTIONS * */
@@ -58,13 +58,14 @@ bool http_is_token(struct str s);
 struct http_body {
     enum http_body_kind kind;
     uint8_t state;     /* private */
-    uint32_t line;     /* private: bytes of the current chunk line or trailer */
+    uint8_t digits;    /* private: of the current chunk size */
+    uint32_t extra;    /* private: bytes of chunk extensions and trailers so far */
     uint64_t left;     /* bytes of the body or the current chunk still to come */
     uint64_t received; /* payload bytes so far */
 };
 void http_body_init(struct http_body *b, const struct http_request *r);
 /* Hands out the next piece of payload in *data (a view into *in; may be empty).
- *   >0 a piece, call again    0 *in is used up, more to come    <0 *why (BAD_CHUNK, BODY_TOO_BIG)
+ *   >0 a piece, call again    0 *in is used up, or the body was done    <0 *why (BAD_CHUNK, BODY_TOO_BIG)
  * After the last piece http_body_done() is true and *in starts behind the body. */
 int http_body_next(struct http_body *b, uint64_t max, struct str *in, struct str *data,
                    enum close_reason *why) MUST_CHECK;
@@ -83,6 +84,9 @@ struct http_response {
 };
 int http_response_parse(struct str *in, size_t max, struct http_response *out,
                         enum close_reason *why) MUST_CHECK;
+/* As http_body_init(). A body that lasts until the connection closes is never http_body_done(). After a
+ * HEAD request do not call it: there is no body, whatever the fields say. */
+void http_body_init_response(struct http_body *b, const struct http_response *r);
 struct str http_response_field(const struct http_response *r, struct str name);
 
 /* Standard reason phrase; "Unknown" for others. */

@@ -44,8 +44,8 @@ struct ws_rx_limits {
     uint64_t message; /* bytes of one message */
 };
 
-/* partial_max: bytes that all slots' buffers may hold together (CLOSE_NO_MEMORY beyond). Exits when
- * out of memory (start-up). */
+/* partial_max: bytes that all attached slots may cost together, each with its wslay context and
+ * buffer (CLOSE_NO_MEMORY beyond). Exits when out of memory (start-up). */
 struct ws_rx_pool *ws_rx_pool_new(enum ws_role role, uint64_t partial_max);
 void ws_rx_pool_free(struct ws_rx_pool *p);
 void ws_rx_pool_set_partial_max(struct ws_rx_pool *p, uint64_t partial_max);
@@ -54,11 +54,14 @@ size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p);
 uint64_t ws_rx_pool_partial_bytes(const struct ws_rx_pool *p);
 
 /* Consumes from *in (which it may unmask in place: the bytes must be writable) and yields at most
- * one item. >0  *out is valid, call again 0  all input consumed, nothing complete <0  violation;
- * *why says which (CLOSE_FRAME_*, CLOSE_BAD_UTF8, CLOSE_*_TOO_BIG, CLOSE_NO_MEMORY,
- *       CLOSE_CLOSE_PAYLOAD). Nothing more may be fed.
- * Fails fast: bad UTF-8, a bad header, or a length over the limit is reported as soon as the byte
- * that proves it has arrived, also in the middle of a frame (RFC 6455 §8.1). */
+ * one item.
+ *   >0  *out is valid, call again
+ *    0  all input consumed, nothing complete
+ *   <0  violation; *why is CLOSE_FRAME_*, CLOSE_BAD_UTF8, CLOSE_*_TOO_BIG, CLOSE_CLOSE_PAYLOAD or
+ *       CLOSE_NO_MEMORY. The slot has been returned; nothing more may be fed.
+ *
+ * Fails fast: bad UTF-8 and a bad header are reported as soon as the byte that proves it has
+ * arrived, also in the middle of a frame (RFC 6455 §8.1), a length as soon as all of it has. */
 int ws_rx_next(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_limits *limits,
                struct str *in, struct ws_item *out, enum close_reason *why) MUST_CHECK;
 

@@ -8,11 +8,13 @@
 #define WS_HEADER_MAX  14 /* with mask key */
 #define WS_CONTROL_MAX 125
 
-/* Header of a final, unmasked (server) frame of len payload bytes. Returns its length, 2..10. */
+/* Header of a final, unmasked (server) frame of len payload bytes. Returns its length, 2..10; 0 for
+ * what cannot be sent: a control frame over WS_CONTROL_MAX, a length of 2^63 or more. */
 size_t ws_tx_header(enum ws_opcode op, uint64_t len, uint8_t out[WS_HEADER_MAX]);
 /* Length ws_tx_header() would write. */
 size_t ws_tx_header_size(uint64_t len);
-/* Whole masked (client) frame appended to out; key is 4 random bytes from the caller. */
+/* Whole masked (client) frame appended to out; key is 4 random bytes from the caller. -1: no
+ * memory, or what ws_tx_header() refuses; out is then unchanged. */
 int ws_tx_masked(enum ws_opcode op, struct str payload, const uint8_t key[4],
                  struct buf *out) MUST_CHECK;
 /* Payload of a close frame: code and a reason cut to 123 bytes at a character boundary. Returns
@@ -22,7 +24,8 @@ size_t ws_tx_close_payload(uint16_t code, struct str reason, uint8_t *out);
 void ws_mask(char *data, size_t len, const uint8_t key[4], size_t offset);
 
 #define WS_ACCEPT_LEN 28
-/* Sec-WebSocket-Accept for a key (RFC 6455 §4.2.2 item 5.4). */
+/* Sec-WebSocket-Accept for a key (RFC 6455 §4.2.2 item 5.4). Should OpenSSL have no memory at the
+ * first call, out is all '=', which makes the client fail the handshake (§4.1). */
 void ws_accept_key(struct str key, char out[WS_ACCEPT_LEN]);
 /* Is key the base64 of 16 bytes? */
 bool ws_key_valid(struct str key);

@@ -16,6 +16,8 @@
 #ifndef ROOST_CORE_HUB_H
 #define ROOST_CORE_HUB_H
 
+#include <stdatomic.h>
+
 #include "base/common.h"
 #include "core/record.h"
 
@@ -26,9 +28,15 @@ struct hub_ops {
     int (*send)(void *arg, unsigned worker, const struct record *r);
     /* Is there an incarnation of this worker to talk to? Its generation, or 0. */
     uint32_t (*generation)(void *arg, unsigned worker);
+    /* A word that outlives the hub's process (ring_shared.behind of the worker's inbound ring), or
+     * NULL. While the hub holds publications for the worker in its own memory, the worker's
+     * generation stands there; the next incarnation of the hub finds it and reports to that worker
+     * that publications were lost. May be NULL: then a hub that dies with a queue loses it unsaid.
+     */
+    _Atomic uint32_t *(*behind)(void *arg, unsigned worker);
 };
 
-enum hub_state { HUB_GATHERING = 0, HUB_LIVE };
+enum hub_state { HUB_GATHERING = 0, HUB_REPLAYING /* handles what was set aside */, HUB_LIVE };
 struct hub;
 
 /* queue_max: bytes queued per worker whose ring is full. NULL: no memory. ops and arg outlive the
@@ -40,7 +48,8 @@ void hub_set_queue_max(struct hub *h, uint64_t queue_max);
 enum hub_state hub_state(const struct hub *h);
 /* First start of a node: nothing to gather. */
 void hub_go_live(struct hub *h);
-/* May the next record of this worker's ring be read now? */
+/* May the next record of this worker's ring be read now? No while replaying, and not from a worker
+ * that leaves too many answers unread. */
 bool hub_wants(const struct hub *h, unsigned worker);
 /* Handles one record; position is its ring position. Malformed and stale ones are counted and
  * ignored. */
@@ -49,8 +58,8 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
 void hub_worker_gone(struct hub *h, unsigned worker);
 /* Gathering has taken too long: go on without the workers that have not announced. */
 void hub_gather_timeout(struct hub *h);
-/* Bounded work that is left: queued records for rings with room again, records set aside, listings.
- * At most max_records. True when more remains that could make progress now. */
+/* One step of the bounded work that is left: queued records for rings with room again, records set
+ * aside, listings. At most max_records. True when more remains that could make progress now. */
 bool hub_run(struct hub *h, size_t max_records);
 /* True when something waits for ring room (poll again soon). */
 bool hub_backlogged(const struct hub *h);

@@ -46,7 +46,8 @@ struct record { /* decoded form; name and data borrowed from the ring until ring
     uint32_t count;
     uint64_t token;         /* the origin connection, or the asker's request */
     uint64_t epoch, offset; /* position in the channel */
-    uint64_t position; /* ring position of the PUBLISH in its source's ring: tells repetitions */
+    uint64_t position; /* PUBLICATION, PUBLISHED, FENCED: ring position of what the worker sent;
+                          tells repetitions */
     uint64_t time_ns;  /* clock_ns() when the publication was taken from its client */
     struct str name;   /* at most CHANNEL_NAME_MAX bytes */
     struct str data;
@@ -55,7 +56,7 @@ struct record { /* decoded form; name and data borrowed from the ring until ring
 /* Bytes of a record with these lengths, header included. */
 size_t record_size(size_t name_len, size_t data_len);
 /* Fixed overhead: record_size(0, 0). */
-#define RECORD_OVERHEAD 80
+#define RECORD_OVERHEAD 64
 void record_encode(const struct record *r, void *dst);
 /* -1: malformed (unknown kind, lengths that do not add up). */
 int record_decode(struct str raw, struct record *out) MUST_CHECK;

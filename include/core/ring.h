@@ -20,17 +20,22 @@ struct ring_shared {                                /* lives in shared memory, o
     _Alignas(CACHE_LINE) _Atomic uint64_t head;     /* bytes ever consumed */
     _Alignas(CACHE_LINE) _Atomic uint32_t sleeping; /* set by the consumer */
     uint64_t capacity;                              /* bytes of data, a power of two */
+    _Atomic uint32_t
+        behind; /* hub_ops.behind of a worker's inbound ring; not used by the ring itself */
     _Alignas(CACHE_LINE) char data[];
 };
 
 struct ring {                   /* one process's end; zeroed + ring_attach() */
     struct ring_shared *shared; /* borrowed, outlives the process */
     uint64_t position; /* producer: end of what is reserved; consumer: end of what is read */
+    uint64_t next;     /* consumer: end of the record last peeked */
     uint64_t seen;     /* cached copy of the other side's counter */
     uint64_t capacity; /* own copy: the shared one is not trusted after start */
 };
 
-/* Bytes of shared memory for a capacity. */
+#define RING_CAPACITY_MIN 4096
+
+/* Bytes of shared memory for a capacity (a power of two, at least RING_CAPACITY_MIN). */
 size_t ring_bytes(uint64_t capacity);
 void ring_format(struct ring_shared *s, uint64_t capacity);
 /* Continue where the last incarnation of this end stopped. */
@@ -40,7 +45,8 @@ void ring_attach_consumer(struct ring *r, struct ring_shared *s);
 /* Largest record that can ever be written. */
 size_t ring_max_record(const struct ring *r);
 /* Can records of `bytes` in total, in `records` pieces, be written now without failing?
- * Conservative. */
+ * Conservative: allows for alignment and the filler. True in an empty ring whenever the records and
+ * 16 bytes for each take no more than half of the capacity. */
 bool ring_has_room(struct ring *r, size_t bytes, size_t records);
 /* Space for one record of len bytes, or NULL when full. Write it, then ring_commit(). Several
  * reserves may precede one commit. */
@@ -49,13 +55,16 @@ void ring_commit(struct ring *r);
 /* After commits: must the consumer's eventfd be written? Clears the announcement. */
 bool ring_wake_needed(struct ring *r);
 
-/* Next record without taking it; the view is valid until ring_take(). >0 a record, 0 empty, <0 the
- * ring is corrupt (sizes that do not fit; the caller gives up on it). */
+/* Next record without taking it; the view is valid until ring_release(), and r->position is then
+ * the record's position. >0 a record, 0 empty, <0 the ring is corrupt (sizes that do not fit):
+ * ring_discard(). */
 int ring_peek(struct ring *r, struct str *record) MUST_CHECK;
 /* Skips to the record behind the last peeked one without giving it back to the producer. */
 void ring_next(struct ring *r);
 /* Gives everything read so far back to the producer. */
 void ring_release(struct ring *r);
+/* Gives up everything produced so far: the way out of a corrupt ring. */
+void ring_discard(struct ring *r);
 /* Announces sleep. False: there is a record after all, do not block. */
 bool ring_sleep(struct ring *r);
 /* Withdraws the announcement. */

@@ -36,5 +36,7 @@ uint64_t outq_since(const struct outq *q);
 uint32_t outq_items(const struct outq *q);
 /* Over all queues of this process (gauges). */
 void outq_totals(size_t *queues, size_t *bytes);
+/* Returns the pools' memory; no queue may exist. */
+void outq_pools_fini(void);
 
 #endif

@@ -17,6 +17,9 @@
 
 enum http_where { HTTP_ON_CLIENT = 1, HTTP_ON_ADMIN = 2 };
 
+/* Set in every exchange's token and in no conn's id, so the two may share one space (broker tokens). */
+#define HTTP_TOKEN_BIT (UINT64_C(1) << 63)
+
 struct http_exchange { /* pooled; valid until answered */
     struct conn *conn; /* borrowed; an exchange ends with its connection */
     const struct http_resource *resource;
@@ -27,6 +30,7 @@ struct http_exchange { /* pooled; valid until answered */
     void *state;     /* the handler's own, for an answer later */
     void (*abandoned)(struct http_exchange *x); /* optional: the connection died or the answer timed
                                                    out: free state */
+    void (*again)(struct http_exchange *x); /* optional: called about every 100 ms while the answer waits */
     bool head;                                  /* HEAD: no body in the answer */
     bool keep_alive;
 };
@@ -38,11 +42,13 @@ struct http_resource { /* static tables; registered at start */
     uint8_t methods;  /* bits 1 << enum http_method; HEAD is implied by GET */
     bool needs_key;   /* 401 unless config.api_key is empty or given (X-API-Key, Authorization:
                          apikey, ?api_key=) */
+    bool handshake;   /* its refusals count as handshake failures */
     bool client_open; /* on the client listener no key is asked even if needs_key */
     void (*handle)(struct http_exchange *x);
     bool (*enabled)(void); /* optional: 404 when false */
 };
 
+/* table is borrowed for the life of the process. At start, before listening. */
 void http_register(const struct http_resource *table, size_t n);
 /* For listener_start(). */
 extern const struct conn_ops http_conn_ops;
@@ -68,6 +74,9 @@ struct http_exchange *http_exchange_find(uint64_t token);
 int http_take_over(struct http_exchange *x, struct buf *rest) MUST_CHECK;
 /* Sends a whole refusal on a connection taken over (state SUBSCRIBING) and finishes it. */
 void http_refuse_conn(struct conn *c, enum close_reason why);
+
+/* Bytes held for incomplete heads and bodies and for pipelined requests (gauge; beside the WebSocket side's). */
+size_t http_partial_bytes(void);
 
 /* Constant-time comparison of a presented key. */
 bool http_key_equal(struct str presented, struct str key);

@@ -2,7 +2,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "net/net_internal.h"
+#include "net_internal.h"
 
 static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -75,8 +75,7 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
     bool bracketed;
 
     memset(out, 0, sizeof(*out));
-    if (memchr(s.p ? s.p : "", '\0', s.n) ||
-        address_split(s, &host, &port_text, &bracketed) == -1)
+    if (memchr(s.p ? s.p : "", '\0', s.n) || address_split(s, &host, &port_text, &bracketed) == -1)
         return address_error(err, errcap, s, "expected host:port, [v6]:port or :port");
     if (str_to_u64(port_text, &port) == -1 || port > UINT16_MAX)
         return address_error(err, errcap, s, "the port must be a number from 0 to 65535");
@@ -86,7 +85,8 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
         return 0;
     }
     if (address_parse_v4(host, (uint16_t)port, out) == -1)
-        return address_error(err, errcap, s, "the host must be a numeric IPv4 address or localhost");
+        return address_error(err, errcap, s,
+                             "the host must be a numeric IPv4 address or localhost");
     return 0;
 }
 

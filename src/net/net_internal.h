@@ -2,6 +2,7 @@
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
+#include "base/clock.h"
 #include "net/listener.h"
 #include "net/reactor.h"
 
@@ -61,8 +62,8 @@ void drain_step(void);
 void drain_reset(void);
 
 /* admission.c: the limits on new client connections.
- * CLOSE_NONE, or why not. node_total: client connections of the node. On CLOSE_NONE *counted says whether
- * admission_leave() must be called when the connection ends. */
+ * CLOSE_NONE, or why not. node_total: client connections of the node. On CLOSE_NONE *counted says
+ * whether admission_leave() must be called when the connection ends. */
 enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted);
 void admission_leave(const uint8_t address[16]);
 void admission_fini(void);

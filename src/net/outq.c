@@ -26,13 +26,22 @@ struct outq {
     uint32_t items;
 };
 
-static struct pool queue_pool, chunk_pool; /* set up at first use, live as long as the process */
+static struct pool queue_pool, chunk_pool; /* set up at first use */
 static size_t total_bytes;
 
 static void outq_pools_init(void)
 {
     pool_init(&queue_pool, "outq", sizeof(struct outq), 0);
     pool_init(&chunk_pool, "outq_chunk", sizeof(struct chunk), 0);
+}
+
+void outq_pools_fini(void)
+{
+    if (queue_pool.size == 0)
+        return;
+    pool_fini(&queue_pool);
+    pool_fini(&chunk_pool);
+    queue_pool.size = 0;
 }
 
 struct outq *outq_new(uint64_t now_ns)

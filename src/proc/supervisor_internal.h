@@ -49,5 +49,7 @@ void supervisor_reload(void);
 
 /* supervisor.c */
 void supervisor_child_gone(unsigned slot);
+/* In a new child: gives the signals back. */
+void supervisor_unwatch(void);
 
 #endif

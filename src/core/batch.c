@@ -1,0 +1,160 @@
+/* core/batch.c - the publications of one fan-out walk, encoded once per variant. */
+#include "core/batch.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "codec/ws_tx.h"
+
+#define VARIANT_MAX (UINT32_MAX / 2) /* what a blob can hold */
+
+static batch_encoder encoders[BATCH_VARIANTS];
+
+void batch_register(unsigned variant, batch_encoder encode)
+{
+    assert(variant > BATCH_RAW && variant < BATCH_VARIANTS);
+    encoders[variant] = encode;
+}
+
+struct batch *batch_new(struct str channel)
+{
+    struct batch *b = calloc(1, sizeof(*b));
+
+    if (b != NULL)
+        b->channel = channel;
+    return b;
+}
+
+void batch_free(struct batch *b)
+{
+    if (b == NULL)
+        return;
+    for (unsigned v = 0; v < BATCH_VARIANTS; v++) {
+        blob_put(&b->variant[v]);
+        free(b->ends[v]);
+    }
+    buf_fini(&b->raw);
+    free(b->items);
+    free(b);
+}
+
+static int grow_items(struct batch *b)
+{
+    uint32_t cap = b->cap == 0 ? 1 : b->cap * 2;
+    struct batch_item *items;
+
+    if (b->nitems < b->cap)
+        return 0;
+    items = realloc(b->items, cap * sizeof(*items));
+    if (items == NULL)
+        return -1;
+    b->items = items;
+    b->cap = cap;
+    return 0;
+}
+
+int batch_append(struct batch *b, const struct record *r)
+{
+    uint8_t header[WS_HEADER_MAX];
+    enum ws_opcode op = r->flags & RECORD_BINARY ? WS_OP_BINARY : WS_OP_TEXT;
+    size_t n = ws_tx_header(op, r->data.n, header);
+
+    assert(b->variant[BATCH_RAW] == NULL);
+    if (r->data.n > VARIANT_MAX - WS_HEADER_MAX || b->raw.len > VARIANT_MAX - n - r->data.n)
+        return -1;
+    if (grow_items(b) == -1 || buf_reserve(&b->raw, n + r->data.n) == -1)
+        return -1;
+    b->items[b->nitems] = (struct batch_item){
+        .offset = (uint32_t)b->raw.len,
+        .header = (uint32_t)n,
+        .size = (uint32_t)(n + r->data.n),
+        .source = r->source,
+        .flags = r->flags,
+        .token = r->token,
+    };
+    memcpy(b->raw.p + b->raw.len, header, n);
+    if (r->data.n > 0)
+        memcpy(b->raw.p + b->raw.len + n, r->data.p, r->data.n);
+    b->raw.len += n + r->data.n;
+    if (b->nitems++ == 0)
+        b->arrived_ns = clock_ns();
+    if (b->nitems == 1 || r->time_ns < b->published_ns)
+        b->published_ns = r->time_ns;
+    return 0;
+}
+
+size_t batch_bytes(const struct batch *b)
+{
+    const struct blob *raw = b->variant[BATCH_RAW];
+
+    return raw != NULL ? raw->len : b->raw.len;
+}
+
+int batch_seal(struct batch *b)
+{
+    assert(b->variant[BATCH_RAW] == NULL);
+    b->variant[BATCH_RAW] = blob_from(buf_view(&b->raw));
+    if (b->variant[BATCH_RAW] == NULL)
+        return -1;
+    buf_fini(&b->raw);
+    return 0;
+}
+
+struct blob *batch_variant(struct batch *b, unsigned variant)
+{
+    struct buf out = {0};
+    uint32_t *ends;
+
+    if (b->variant[variant] != NULL)
+        return b->variant[variant];
+    assert(variant != BATCH_RAW && encoders[variant] != NULL);
+    ends = malloc(b->nitems * sizeof(*ends));
+    if (ends == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < b->nitems; i++) {
+        if (encoders[variant](b, i, batch_payload(b, i), &out) == -1 || out.len > VARIANT_MAX)
+            goto err;
+        ends[i] = (uint32_t)out.len;
+    }
+    b->variant[variant] = blob_from(buf_view(&out));
+    if (b->variant[variant] == NULL)
+        goto err;
+    b->ends[variant] = ends;
+    buf_fini(&out);
+    return b->variant[variant];
+
+err:
+    buf_fini(&out);
+    free(ends);
+    return NULL;
+}
+
+void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
+                 uint32_t *end)
+{
+    if (variant == BATCH_RAW) {
+        *offset = b->items[i].offset;
+        *end = b->items[i].offset + b->items[i].size;
+        return;
+    }
+    *offset = i == 0 ? 0 : b->ends[variant][i - 1];
+    *end = b->ends[variant][i];
+}
+
+struct str batch_payload(const struct batch *b, uint32_t i)
+{
+    const struct batch_item *item = &b->items[i];
+    const struct blob *raw = b->variant[BATCH_RAW];
+    const char *p = raw != NULL ? raw->data : b->raw.p;
+
+    return (struct str){.p = p + item->offset + item->header, .n = item->size - item->header};
+}
+
+bool batch_has_origin(const struct batch *b, uint16_t source, uint64_t token)
+{
+    for (uint32_t i = 0; i < b->nitems; i++) {
+        if (b->items[i].token == token && b->items[i].source == source)
+            return true;
+    }
+    return false;
+}

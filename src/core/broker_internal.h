@@ -1,0 +1,92 @@
+/* core/broker_internal.h - what the broker's files share. */
+#ifndef ROOST_CORE_BROKER_INTERNAL_H
+#define ROOST_CORE_BROKER_INTERNAL_H
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "core/broker.h"
+#include "core/channel_name.h"
+#include "core/hub.h"
+
+/* A channel and the hub: NEW (it knows nothing) -> ASKING (SUBSCRIBE is on its way) -> LIVE
+ * (SUBSCRIBED has come). A channel without subscribers is freed at once when NEW, else when
+ * UNSUBSCRIBE has been written; until then a new subscriber finds it as it was. Ids are not used
+ * again within four thousand million channels, so what the hub still sends for a freed one meets no
+ * other. */
+enum chan_state { CHAN_NEW = 0, CHAN_ASKING, CHAN_LIVE };
+enum chan_owes { CHAN_OWES_NOTHING = 0, CHAN_OWES_SUBSCRIBE, CHAN_OWES_COUNT /* or UNSUBSCRIBE */ };
+
+struct walk { /* fan-out in progress or due; from a pool, only while there is something to say */
+    struct task task;
+    struct broker *broker;
+    struct chan *chan;
+    struct batch *batch, *next; /* owned; under way (sealed), and collecting */
+    uint32_t cursor, limit;     /* the zones, see broker.h; both 0 between walks */
+    uint32_t visited;
+    uint64_t started_ns;
+    bool under_way;
+    bool lost, next_lost; /* publications were lost before this batch, before the next */
+    bool next_round;      /* a walk is due even without publications */
+};
+
+struct chan {
+    struct htab_node by_name, by_id;
+    struct list owed;  /* in the broker's asks or owed list while a record is owed */
+    struct sub **subs; /* owned array of borrowed subs */
+    struct walk *walk; /* owned; NULL while there is nothing to deliver */
+    uint64_t asked_ns; /* when SUBSCRIBE was written */
+    uint32_t count, cap;
+    uint32_t id;
+    uint32_t told;      /* count that the hub knows */
+    uint32_t asked_hub; /* hub generation for which SUBSCRIBE was last written */
+    uint8_t state;      /* enum chan_state */
+    uint8_t owes;       /* enum chan_owes: which list it is on */
+    bool ask;           /* SUBSCRIBE is due (first time, or announcing) */
+    uint8_t name_len;
+    char name[];
+};
+
+struct broker {
+    struct broker_config cfg;
+    struct ring out, in;
+    uint64_t committed; /* out.position at the last commit */
+    struct htab by_name, by_id;
+    struct pool walks;
+    uint32_t next_id;
+    size_t subscriptions;
+    size_t backlog;          /* bytes of batches not completely walked */
+    struct list asks, owed;  /* channels that owe SUBSCRIBE; COUNT or UNSUBSCRIBE */
+    uint32_t hub_generation; /* last seen, 0: none */
+    struct task announce;
+    size_t announce_cursor;
+    bool hello_owed;
+    bool announcing;    /* until ANNOUNCED has been written */
+    bool scanning;      /* announcing, and not all channels are on asks yet */
+    bool announce_lost; /* the inbound ring was corrupt: all channels have lost publications */
+    bool starved;       /* the last flush could not write all that is owed */
+    uint64_t seen[HUB_WORKERS_MAX]; /* end of the positions seen, per source */
+    uint64_t seen_own;              /* the same of our own requests */
+};
+
+/* broker.c */
+struct chan *broker_chan_by_id(struct broker *b, uint32_t id);
+void broker_chan_free(struct broker *b, struct chan *c);
+
+/* broker_link.c */
+/* Puts the channel on the list of what it owes the hub, if anything. */
+void broker_owe(struct broker *b, struct chan *c);
+void broker_link_init(struct broker *b);
+
+/* broker_fanout.c */
+/* A publication for a live channel. */
+void fanout_append(struct broker *b, struct chan *c, const struct record *r);
+/* Everybody is to be told: that they are subscribed (those who are not live), or that publications
+ * were lost. */
+void fanout_tell(struct broker *b, struct chan *c, bool lost);
+/* Takes the subscriber at index out of the array, keeping the zones of a walk. */
+void fanout_leave(struct chan *c, uint32_t index);
+/* Ends the walk, drops its batches. */
+void fanout_drop(struct broker *b, struct chan *c);
+bool fanout_settled(const struct chan *c, uint32_t index);
+
+#endif

@@ -1,0 +1,336 @@
+/* core/broker_link.c - the worker's end of the link: what it owes the hub, what the hub sends.
+ *
+ * Publications go straight into the ring. Records about interest are owed by channels, on two
+ * intrusive lists, and written at the end of the turn as far as there is room: one record per
+ * channel and turn, and none is ever without a place to wait. */
+#include "broker_internal.h"
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+#define FLUSH_MAX        4096 /* records owed that one turn writes: about a millisecond */
+#define ANNOUNCE_BUCKETS 1024 /* of the channel table per step */
+
+static enum task_result announce_step(struct task *t);
+
+/* --- writing --- */
+
+static int put(struct broker *b, struct record *r)
+{
+    void *p = ring_reserve(&b->out, record_size(r->name.n, r->data.n));
+
+    if (p == NULL)
+        return -1;
+    r->generation = b->cfg.generation;
+    r->source = (uint16_t)b->cfg.worker;
+    record_encode(r, p);
+    return 0;
+}
+
+/* HELLO comes before everything else of this incarnation, also when the old one left a full ring.
+ */
+static int put_behind_hello(struct broker *b, struct record *r)
+{
+    struct record hello = {.kind = RECORD_HELLO};
+
+    if (b->hello_owed) {
+        if (put(b, &hello) == -1)
+            return -1;
+        b->hello_owed = false;
+    }
+    return put(b, r);
+}
+
+void broker_link_init(struct broker *b)
+{
+    struct record hello = {.kind = RECORD_HELLO};
+
+    ring_attach_producer(&b->out, b->cfg.to_hub);
+    ring_attach_consumer(&b->in, b->cfg.from_hub);
+    task_init(&b->announce, "announce", announce_step);
+    b->hello_owed = put(b, &hello) == -1;
+    ring_commit(&b->out);
+    b->committed = b->out.position;
+}
+
+bool broker_can_publish(struct broker *b, size_t bytes, size_t messages)
+{
+    size_t each = record_size(CHANNEL_NAME_MAX, 0);
+
+    /* What is owed goes first, or publishers could keep it waiting for ever. */
+    if (b->announcing || b->starved || b->hello_owed || messages > SIZE_MAX / 2 / each ||
+        bytes > SIZE_MAX / 2)
+        return false;
+    return ring_has_room(&b->out, bytes + messages * each, messages);
+}
+
+int broker_publish(struct broker *b, struct str channel, struct str data, uint8_t flags,
+                   uint64_t token)
+{
+    struct record r = {
+        .kind = RECORD_PUBLISH,
+        .flags = flags,
+        .token = token,
+        .time_ns = clock_ns(),
+        .name = channel,
+        .data = data,
+    };
+
+    if (put_behind_hello(b, &r) == -1)
+        return -1;
+    METRIC_INC(publications_in);
+    return 0;
+}
+
+int broker_fence(struct broker *b, uint64_t token)
+{
+    struct record r = {.kind = RECORD_FENCE, .token = token};
+
+    return put_behind_hello(b, &r);
+}
+
+int broker_list(struct broker *b, uint64_t token, struct str pattern, uint32_t max)
+{
+    struct record r = {.kind = RECORD_LIST, .token = token, .count = max, .name = pattern};
+
+    return pattern.n <= CHANNEL_NAME_MAX ? put_behind_hello(b, &r) : -1;
+}
+
+/* --- what is owed --- */
+
+void broker_owe(struct broker *b, struct chan *c)
+{
+    enum chan_owes owes = CHAN_OWES_NOTHING;
+
+    if (c->count > 0 && c->ask)
+        owes = CHAN_OWES_SUBSCRIBE;
+    else if (c->state != CHAN_NEW && c->count != c->told)
+        owes = CHAN_OWES_COUNT;
+    if (owes == c->owes) /* keeps its place */
+        return;
+    c->owes = (uint8_t)owes;
+    list_remove(&c->owed);
+    if (owes != CHAN_OWES_NOTHING)
+        list_append(owes == CHAN_OWES_SUBSCRIBE ? &b->asks : &b->owed, &c->owed);
+}
+
+/* Writes what the channel owes; may free it. -1: no room. */
+static int pay(struct broker *b, struct chan *c)
+{
+    struct record r = {.chan = c->id, .count = c->count, .name = chan_name(c)};
+
+    if (c->count == 0)
+        r.kind = RECORD_UNSUBSCRIBE;
+    else
+        r.kind = c->ask ? RECORD_SUBSCRIBE : RECORD_COUNT;
+    if (put_behind_hello(b, &r) == -1)
+        return -1;
+    if (c->count == 0) {
+        broker_chan_free(b, c);
+        return 0;
+    }
+    if (c->ask) {
+        c->ask = false;
+        c->asked_ns = clock_ns();
+        c->asked_hub = b->hub_generation;
+        if (c->state == CHAN_NEW)
+            c->state = CHAN_ASKING;
+    }
+    c->told = c->count;
+    broker_owe(b, c);
+    return 0;
+}
+
+static void pay_list(struct broker *b, struct list *list, unsigned *budget)
+{
+    while (!list_empty(list) && *budget > 0) {
+        if (pay(b, LIST_ENTRY(list->next, struct chan, owed)) == -1)
+            return;
+        (*budget)--;
+    }
+}
+
+static void finish_announcing(struct broker *b)
+{
+    struct record r = {.kind = RECORD_ANNOUNCED, .count = b->hub_generation};
+
+    if (b->announcing && !b->scanning && list_empty(&b->asks) && put_behind_hello(b, &r) == 0)
+        b->announcing = false;
+}
+
+bool broker_flush(struct broker *b, bool *more)
+{
+    unsigned budget = FLUSH_MAX;
+
+    pay_list(b, &b->asks, &budget);
+    finish_announcing(b);
+    pay_list(b, &b->owed, &budget);
+    b->starved = !list_empty(&b->asks) || !list_empty(&b->owed);
+    *more = b->starved || (b->announcing && !b->scanning);
+    if (b->out.position == b->committed)
+        return false;
+    ring_commit(&b->out);
+    b->committed = b->out.position;
+    return ring_wake_needed(&b->out);
+}
+
+/* --- announcing --- */
+
+static void announce_chan(struct htab_node *node, void *arg)
+{
+    struct broker *b = arg;
+    struct chan *c = CONTAINER_OF(node, struct chan, by_name);
+
+    if (b->announce_lost && c->state == CHAN_LIVE)
+        fanout_tell(b, c, true);
+    if (c->count == 0 || (c->asked_hub == b->hub_generation && !b->announce_lost))
+        return;
+    c->ask = true;
+    broker_owe(b, c);
+}
+
+static enum task_result announce_step(struct task *t)
+{
+    struct broker *b = CONTAINER_OF(t, struct broker, announce);
+
+    b->scanning = htab_scan(&b->by_name, &b->announce_cursor, ANNOUNCE_BUCKETS, announce_chan, b);
+    if (b->scanning)
+        return TASK_MORE;
+    b->announce_lost = false;
+    return TASK_DONE;
+}
+
+static void announce(struct broker *b)
+{
+    b->announcing = b->scanning = true;
+    b->announce_cursor = 0;
+    task_add(b->cfg.tasks, &b->announce);
+}
+
+void broker_hub_generation(struct broker *b, uint32_t hub_generation)
+{
+    if (hub_generation == 0 || hub_generation == b->hub_generation)
+        return;
+    b->hub_generation = hub_generation;
+    announce(b);
+}
+
+/* --- reading --- */
+
+static void receive_subscribed(struct broker *b, const struct record *r)
+{
+    struct chan *c = broker_chan_by_id(b, r->chan);
+
+    if (c == NULL || c->state != CHAN_ASKING) /* left meanwhile, or announced again */
+        return;
+    c->state = CHAN_LIVE;
+    fanout_tell(b, c, false);
+}
+
+static void receive_publication(struct broker *b, const struct record *r)
+{
+    struct chan *c;
+
+    if (r->source >= HUB_WORKERS_MAX) {
+        METRIC_INC(ring_bad_records);
+        return;
+    }
+    /* The hub takes each ring in order, so a source's positions only rise: an old one is a hub that
+     * died between sending and giving the record back. */
+    if (r->position < b->seen[r->source]) {
+        METRIC_INC(duplicates);
+        return;
+    }
+    b->seen[r->source] = r->position + 1;
+    c = broker_chan_by_id(b, r->chan);
+    if (c != NULL && c->state == CHAN_LIVE)
+        fanout_append(b, c, r);
+}
+
+/* Has this answer come before? */
+static bool repeated(struct broker *b, const struct record *r)
+{
+    if (r->position < b->seen_own)
+        return true;
+    b->seen_own = r->position + 1;
+    return false;
+}
+
+static void receive_lost(struct broker *b, const struct record *r)
+{
+    struct chan *c = broker_chan_by_id(b, r->chan);
+
+    if (c != NULL && c->state == CHAN_LIVE)
+        fanout_tell(b, c, true);
+}
+
+static void receive(struct broker *b, const struct record *r)
+{
+    switch (r->kind) {
+    case RECORD_SUBSCRIBED:
+        receive_subscribed(b, r);
+        break;
+    case RECORD_PUBLICATION:
+        receive_publication(b, r);
+        break;
+    case RECORD_PUBLISHED:
+        if (!repeated(b, r))
+            b->cfg.ops->published(r->token, r->epoch, r->offset);
+        break;
+    case RECORD_FENCED:
+        if (!repeated(b, r))
+            b->cfg.ops->fenced(r->token);
+        break;
+    case RECORD_LISTED:
+        b->cfg.ops->listed(r->token, r);
+        break;
+    case RECORD_LOST:
+        receive_lost(b, r);
+        break;
+    default: /* not a kind that the hub sends; record_decode() has let it pass */
+        METRIC_INC(ring_bad_records);
+    }
+}
+
+/* Nothing in the ring can be trusted any more: start from what comes next. */
+static void resynchronise(struct broker *b)
+{
+    LOG(LOG_ERROR, "the ring from the hub is corrupt, publications are lost");
+    METRIC_INC(ring_bad_records);
+    ring_discard(&b->in);
+    b->announce_lost = true;
+    announce(b);
+}
+
+bool broker_receive(struct broker *b, size_t max_records)
+{
+    struct str raw;
+    struct record r;
+    int rc = 0;
+
+    while (max_records-- > 0 && b->backlog <= (size_t)config.publication_backlog &&
+           (rc = ring_peek(&b->in, &raw)) > 0) {
+        METRIC_INC(ring_records);
+        if (record_decode(raw, &r) == -1 || r.generation != b->cfg.generation)
+            METRIC_INC(ring_bad_records);
+        else
+            receive(b, &r);
+        ring_next(&b->in);
+    }
+    ring_release(&b->in);
+    if (rc < 0)
+        resynchronise(b);
+    return ring_used(&b->in) > 0;
+}
+
+bool broker_sleep(struct broker *b)
+{
+    return ring_sleep(&b->in);
+}
+
+void broker_awake(struct broker *b)
+{
+    ring_awake(&b->in);
+}

@@ -1,0 +1,132 @@
+/* core/hub_internal.h - what the hub's files share. */
+#ifndef ROOST_CORE_HUB_INTERNAL_H
+#define ROOST_CORE_HUB_INTERNAL_H
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "core/channel_name.h"
+#include "core/hub.h"
+
+/* Answers may go this far beyond queue_max; then the worker's ring is not read until it takes some.
+ */
+#define HUB_QUEUE_RESERVE ((uint64_t)256 * 1024)
+/* Bytes set aside per worker. An honest one brings no more than its ring held when the old hub
+ * died. */
+#define HUB_ASIDE_MAX ((uint64_t)256 * 1024 * 1024)
+/* Listings a worker may have under way. */
+#define HUB_LISTINGS_MAX 16
+
+struct queued { /* a record in the hub's own memory */
+    struct queued *next;
+    uint64_t position; /* set aside: in the ring it came from */
+    unsigned worker;   /* set aside: whose ring that was */
+    struct record rec; /* name and data point into bytes */
+    char bytes[];
+};
+
+struct queue {
+    struct queued *first, **last; /* owned; last is NULL in a queue never used */
+    uint64_t bytes;
+};
+
+struct interest {  /* a worker's subscription to a channel; dense, so that publishing is one walk */
+    uint32_t life; /* hub_worker.life when it was made; stale when that has moved on */
+    uint32_t chan; /* the worker's id */
+    uint32_t count;
+    uint16_t worker;
+    bool lost; /* publications were lost; LOST is still to be written */
+};
+
+struct hub_channel {
+    struct htab_node node;
+    uint64_t epoch, offset;
+    struct interest *interests; /* owned */
+    uint16_t n, cap;
+    uint8_t name_len;
+    uint32_t listed; /* serial of the listing that has seen it */
+    char name[];
+};
+
+struct hub_worker {
+    uint32_t generation; /* incarnation last heard of, 0: none */
+    uint32_t life;       /* moves on whenever its interest is forgotten */
+    uint32_t announced;  /* incarnation that has announced all its channels to this hub */
+    uint32_t
+        missed_generation; /* incarnation that missed publications of channels not announced yet */
+    uint32_t owed;         /* interests of this life with lost set */
+    unsigned listings;
+    uint64_t aside_bytes;
+    struct queue out;
+    _Atomic uint32_t *behind; /* borrowed; see hub_ops, may be NULL */
+};
+
+struct hub {
+    const struct hub_ops *ops; /* borrowed */
+    void *arg;
+    unsigned workers;
+    uint32_t generation;
+    enum hub_state state;
+    uint64_t queue_max;
+    uint64_t next_epoch;
+    struct htab channels;
+    struct queue aside;
+    size_t aside_publications;
+    struct list listings; /* one runs at a time */
+    uint32_t listing_serial;
+    bool sweeping, stale; /* a sweep is under way; forgotten interest has not been swept */
+    size_t sweep_cursor;
+    unsigned next_worker; /* whose queue is flushed first */
+    struct hub_worker worker[];
+};
+
+/* hub.c: channels and interest */
+struct hub_channel *hub_find(struct hub *h, struct str name);
+/* Frees the channel when nobody is interested any more. */
+void hub_channel_prune(struct hub *h, struct hub_channel *c);
+void hub_interest_remove(struct hub *h, struct hub_channel *c, unsigned i);
+static inline bool hub_interest_stale(const struct hub *h, const struct interest *i)
+{
+    return i->life != h->worker[i->worker].life;
+}
+/* Handles a record for good, whatever the state. fresh: it comes from the worker's present
+ * incarnation. */
+void hub_handle(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
+                bool fresh);
+
+/* hub_queue.c: the way to the workers */
+int queue_push(struct queue *q, unsigned worker, const struct record *r,
+               uint64_t position) MUST_CHECK;
+/* First record, owned by the caller (free()); NULL: empty. */
+struct queued *queue_pop(struct queue *q);
+uint64_t queue_cost(const struct record *r);
+void queue_fini(struct queue *q);
+/* Sends or queues an answer. -1: no memory, it is gone. */
+int hub_answer(struct hub *h, unsigned worker, struct record *r) MUST_CHECK;
+/* Sends or queues a publication to one interested worker, or marks the interest as having lost it.
+ */
+void hub_deliver(struct hub *h, struct interest *i, struct record *publication);
+void hub_mark_lost(struct hub *h, struct interest *i);
+/* Writes the LOST that is owed. -1: no room yet. */
+int hub_report_lost(struct hub *h, struct interest *i) MUST_CHECK;
+/* Drops what is queued for the worker. */
+void hub_queue_drop(struct hub *h, unsigned worker);
+/* Sends what fits. True when the budget ended it. */
+bool hub_queue_flush(struct hub *h, size_t *budget);
+/* Keeps the worker's behind word true; after every change of what it depends on. */
+void hub_mark_behind(struct hub *h, unsigned worker);
+
+/* hub_gather.c: a new incarnation's start */
+void hub_set_aside(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
+void hub_announced(struct hub *h, unsigned worker, const struct record *r);
+/* Has everybody announced? Then on to replaying. */
+void hub_gather_check(struct hub *h);
+/* Handles records set aside; goes live behind the last one. */
+void hub_replay(struct hub *h, size_t *budget);
+
+/* hub_list.c */
+void hub_list_start(struct hub *h, unsigned worker, const struct record *r);
+/* True when the listing could go on now. */
+bool hub_list_run(struct hub *h, size_t *budget);
+void hub_list_fini(struct hub *h);
+
+#endif

@@ -1,0 +1,169 @@
+/* core/hub_queue.c - the hub's way to the workers: straight into the ring, or through a bounded
+ * queue. */
+#include "hub_internal.h"
+
+#include "base/metrics.h"
+
+uint64_t queue_cost(const struct record *r)
+{
+    return sizeof(struct queued) + r->name.n + r->data.n;
+}
+
+int queue_push(struct queue *q, unsigned worker, const struct record *r, uint64_t position)
+{
+    struct queued *e = malloc(queue_cost(r));
+
+    if (e == NULL)
+        return -1;
+    e->next = NULL;
+    e->position = position;
+    e->worker = worker;
+    e->rec = *r;
+    e->rec.name.p = e->bytes;
+    e->rec.data.p = e->bytes + r->name.n;
+    if (r->name.n > 0)
+        memcpy(e->bytes, r->name.p, r->name.n);
+    if (r->data.n > 0)
+        memcpy(e->bytes + r->name.n, r->data.p, r->data.n);
+    if (q->first == NULL)
+        q->first = e;
+    else
+        *q->last = e;
+    q->last = &e->next;
+    q->bytes += queue_cost(r);
+    return 0;
+}
+
+struct queued *queue_pop(struct queue *q)
+{
+    struct queued *e = q->first;
+
+    if (e == NULL)
+        return NULL;
+    q->first = e->next;
+    q->bytes -= queue_cost(&e->rec);
+    return e;
+}
+
+void queue_fini(struct queue *q)
+{
+    struct queued *e;
+
+    while ((e = queue_pop(q)) != NULL)
+        free(e);
+}
+
+void hub_mark_behind(struct hub *h, unsigned worker)
+{
+    struct hub_worker *w = &h->worker[worker];
+    uint32_t want = 0;
+
+    if (w->behind == NULL)
+        return;
+    if (w->missed_generation != 0)
+        want = w->missed_generation;
+    else if (w->out.first != NULL || w->owed > 0)
+        want = w->generation;
+    else if (h->aside_publications > 0)
+        want = h->ops->generation(h->arg, worker);
+    if (atomic_load_explicit(w->behind, memory_order_relaxed) != want)
+        atomic_store(w->behind, want);
+}
+
+/* Sends, or queues as far as limit allows (one record always fits an empty queue). -1: it does not.
+ */
+static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint64_t limit)
+{
+    struct hub_worker *w = &h->worker[worker];
+
+    r->generation = w->generation;
+    if (w->out.first == NULL) {
+        if (h->ops->send(h->arg, worker, r) == 0)
+            return 0;
+        METRIC_INC(ring_full);
+    } else if (w->out.bytes >= limit || queue_cost(r) > limit - w->out.bytes) {
+        return -1;
+    }
+    if (queue_push(&w->out, worker, r, 0) == -1)
+        return -1;
+    METRIC_ADD(hub_queue_bytes, (int64_t)queue_cost(r));
+    hub_mark_behind(h, worker);
+    return 0;
+}
+
+int hub_answer(struct hub *h, unsigned worker, struct record *r)
+{
+    /* Bounded by hub_wants(): a worker that takes no answers is not read. */
+    return send_or_queue(h, worker, r, UINT64_MAX);
+}
+
+void hub_mark_lost(struct hub *h, struct interest *i)
+{
+    if (i->lost)
+        return;
+    i->lost = true;
+    h->worker[i->worker].owed++;
+    hub_mark_behind(h, i->worker);
+}
+
+int hub_report_lost(struct hub *h, struct interest *i)
+{
+    struct record r = {.kind = RECORD_LOST, .chan = i->chan};
+
+    if (send_or_queue(h, i->worker, &r, h->queue_max) == -1)
+        return -1;
+    i->lost = false;
+    h->worker[i->worker].owed--;
+    hub_mark_behind(h, i->worker);
+    return 0;
+}
+
+/* A gap is reported in its place: nothing more of the channel goes out before its LOST has. */
+void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
+{
+    publication->chan = i->chan;
+    if ((i->lost && hub_report_lost(h, i) == -1) ||
+        send_or_queue(h, i->worker, publication, h->queue_max) == -1) {
+        METRIC_INC(lost_publications);
+        hub_mark_lost(h, i);
+    }
+}
+
+void hub_queue_drop(struct hub *h, unsigned worker)
+{
+    METRIC_ADD(hub_queue_bytes, -(int64_t)h->worker[worker].out.bytes);
+    queue_fini(&h->worker[worker].out);
+}
+
+/* Sends from one worker's queue until its ring is full. */
+static void flush_worker(struct hub *h, unsigned worker, size_t *budget)
+{
+    struct hub_worker *w = &h->worker[worker];
+    struct queued *e;
+
+    while (*budget > 0 && (e = w->out.first) != NULL) {
+        if (h->ops->send(h->arg, worker, &e->rec) == -1)
+            return;
+        METRIC_ADD(hub_queue_bytes, -(int64_t)queue_cost(&e->rec));
+        free(queue_pop(&w->out));
+        (*budget)--;
+    }
+    hub_mark_behind(h, worker);
+}
+
+bool hub_queue_flush(struct hub *h, size_t *budget)
+{
+    unsigned first = h->next_worker;
+
+    for (unsigned n = 0; n < h->workers; n++) {
+        unsigned worker = (first + n) % h->workers;
+
+        if (*budget == 0) {
+            h->next_worker = worker;
+            return true;
+        }
+        if (h->worker[worker].out.first != NULL)
+            flush_worker(h, worker, budget);
+    }
+    return false;
+}

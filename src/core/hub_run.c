@@ -1,0 +1,68 @@
+/* core/hub_run.c - the hub's work between records, in bounded steps. */
+#include "hub_internal.h"
+
+/* Removes forgotten interest, writes LOST where it is owed and the ring has room again. */
+static void sweep_visit(struct htab_node *node, void *arg)
+{
+    struct hub *h = arg;
+    struct hub_channel *c = CONTAINER_OF(node, struct hub_channel, node);
+
+    for (unsigned i = 0; i < c->n;) {
+        if (hub_interest_stale(h, &c->interests[i])) {
+            hub_interest_remove(h, c, i);
+            continue;
+        }
+        if (c->interests[i].lost && hub_report_lost(h, &c->interests[i]) == -1)
+            return; /* stays owed; a later sweep finds it */
+        i++;
+    }
+    hub_channel_prune(h, c);
+}
+
+/* A LOST that is owed can be written now. */
+static bool sweep_useful(const struct hub *h)
+{
+    if (h->stale)
+        return true;
+    for (unsigned i = 0; i < h->workers; i++) {
+        if (h->worker[i].owed > 0 && h->worker[i].out.first == NULL)
+            return true;
+    }
+    return false;
+}
+
+static void sweep(struct hub *h, size_t *budget)
+{
+    if (!h->sweeping) {
+        if (!sweep_useful(h))
+            return;
+        h->sweeping = true;
+        h->stale = false;
+        h->sweep_cursor = 0;
+    }
+    for (; h->sweeping && *budget > 0; (*budget)--)
+        h->sweeping = htab_scan(&h->channels, &h->sweep_cursor, 1, sweep_visit, h);
+}
+
+bool hub_run(struct hub *h, size_t max_records)
+{
+    size_t budget = max_records;
+    bool more;
+
+    hub_gather_check(h);
+    more = hub_queue_flush(h, &budget);
+    if (h->state == HUB_REPLAYING)
+        hub_replay(h, &budget);
+    sweep(h, &budget);
+    more |= hub_list_run(h, &budget);
+    return more || h->state == HUB_REPLAYING || h->sweeping || sweep_useful(h);
+}
+
+bool hub_backlogged(const struct hub *h)
+{
+    for (unsigned i = 0; i < h->workers; i++) {
+        if (h->worker[i].out.first != NULL || h->worker[i].owed > 0)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,265 @@
+/* Happy path of a read event:
+ *   1. ops->may_read() says how much may come now   2. one recv() into the worker's scratch
+ *   3. ops->input() takes all of it                 4. leave; what was answered is flushed later
+ * can fail: no room in the ring (held, asked again each turn), end of file (ops->eof), reset
+ * (CLOSE_PEER_GONE).
+ *
+ * Happy path of an end: conn_finish() · the queue is flushed · shutdown(SHUT_WR) · input is
+ * discarded until the peer's end of file · conn_kill() · reaped at the end of the turn. */
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/metrics.h"
+#include "net_internal.h"
+#include "net/outq.h"
+
+static const struct {
+    const char *label;
+    uint32_t successors;
+} states[CONN_STATE_NR] = {
+#define X(name, label, successors) [CONN_##name] = {label, successors},
+#include "tbl/states.def"
+#undef X
+};
+
+const char *conn_state_name(enum conn_state s)
+{
+    return states[s].label;
+}
+
+/* The gauge that counts connections of a state, or NULL. */
+static int64_t *state_gauge(enum conn_state s)
+{
+    switch (s) {
+    case CONN_HTTP:
+    case CONN_SUBSCRIBING:
+        return &metrics->connections_http;
+    case CONN_OPEN:
+        return &metrics->connections_plain;
+    case CONN_SETTLING:
+    case CONN_CLOSING:
+        return &metrics->connections_closing;
+    case CONN_FREE:
+    case CONN_DEAD:
+    case CONN_STATE_NR:
+        break;
+    }
+    return NULL;
+}
+
+void conn_set_state(struct conn *c, enum conn_state s)
+{
+    int64_t *gauge;
+
+    assert(states[c->state].successors & (1u << s));
+    gauge = state_gauge(c->state);
+    if (gauge)
+        --*gauge;
+    gauge = state_gauge(s);
+    if (gauge)
+        ++*gauge;
+    c->state = (uint8_t)s;
+}
+
+struct conn *conn_find(uint64_t id)
+{
+    size_t fd = id & ((UINT64_C(1) << CONN_ID_FD_BITS) - 1);
+    struct conn *c = fd < reactor.conns_cap ? reactor.conns[fd] : NULL;
+
+    return c && c->id == id && !conn_dead(c) ? c : NULL;
+}
+
+void conn_kill(struct conn *c, enum close_reason why)
+{
+    if (conn_dead(c))
+        return;
+    if (c->reason == CLOSE_NONE)
+        c->reason = (uint8_t)why;
+    conn_set_state(c, CONN_DEAD);
+    ev_io_stop(reactor.loop, &c->io);
+    wheel_disarm(&reactor.wheel, &c->deadline);
+    list_remove(&c->dirty);
+    list_remove(&c->link);
+    list_append(&reactor.condemned, &c->link);
+}
+
+void conn_finish(struct conn *c, enum close_reason why)
+{
+    if (conn_dead(c) || (c->flags & CONN_CLOSE_AFTER))
+        return;
+    if (c->reason == CLOSE_NONE)
+        c->reason = (uint8_t)why;
+    if (c->state != CONN_CLOSING)
+        conn_set_state(c, CONN_CLOSING);
+    c->flags |= CONN_CLOSE_AFTER;
+    conn_arm(c, 0);
+    conn_release_hold(c, CONN_HOLD_RING | CONN_HOLD_ANSWER | CONN_HOLD_OUTPUT | CONN_HOLD_ENDED);
+    /* While the queue is not empty, config.output_timeout is what bounds it. */
+    if (!c->out)
+        conn_shut(c);
+}
+
+void conn_shut(struct conn *c)
+{
+    if ((c->flags & CONN_EOF) || shutdown(c->io.fd, SHUT_WR) == -1) {
+        conn_kill(c, c->reason);
+        return;
+    }
+    c->flags |= CONN_LINGERING;
+    conn_arm(c, (uint64_t)config.close_timeout);
+}
+
+void conn_arm(struct conn *c, uint64_t delay_ns)
+{
+    if (delay_ns == 0 || conn_dead(c))
+        wheel_disarm(&reactor.wheel, &c->deadline);
+    else
+        wheel_arm(&reactor.wheel, &c->deadline, clock_ns(), delay_ns);
+}
+
+void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)
+{
+    struct conn *c = CONTAINER_OF(e, struct conn, deadline);
+
+    if (c->flags & CONN_CLOSE_AFTER)
+        conn_kill(c, c->reason);
+    else
+        c->ops->deadline(c);
+}
+
+void conn_update_events(struct conn *c)
+{
+    int want = 0;
+
+    if (conn_dead(c))
+        return;
+    if (c->hold == 0 && !(c->flags & CONN_EOF))
+        want |= EV_READ;
+    if (c->flags & CONN_OUT_STALLED)
+        want |= EV_WRITE;
+    if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io) == (want != 0))
+        return;
+    ev_io_stop(reactor.loop, &c->io);
+    ev_io_modify(&c->io, want);
+    if (want)
+        ev_io_start(reactor.loop, &c->io);
+}
+
+void conn_hold(struct conn *c, unsigned reasons)
+{
+    if (conn_dead(c))
+        return;
+    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING))
+        list_append(&reactor.held, &c->link);
+    c->hold |= (uint8_t)reasons;
+    conn_update_events(c);
+}
+
+void conn_release_hold(struct conn *c, unsigned reasons)
+{
+    if (conn_dead(c))
+        return;
+    if (reasons & c->hold & CONN_HOLD_RING)
+        list_remove(&c->link);
+    c->hold &= (uint8_t)~reasons;
+    conn_update_events(c);
+}
+
+/* A finishing connection is read only to find its end, or a reset would destroy the last bytes we
+ * sent (RFC 9112 §9.6). */
+static void conn_read_discard(struct conn *c, ssize_t n)
+{
+    if (n > 0)
+        return;
+    c->flags |= CONN_EOF;
+    if (c->flags & CONN_LINGERING)
+        conn_kill(c, c->reason);
+    else
+        conn_update_events(c);
+}
+
+static void conn_read_eof(struct conn *c)
+{
+    c->flags |= CONN_EOF;
+    conn_hold(c, CONN_HOLD_ENDED);
+    if (c->ops->eof)
+        c->ops->eof(c);
+    else
+        conn_kill(c, CLOSE_PEER_GONE);
+}
+
+void conn_read(struct conn *c, size_t max)
+{
+    ssize_t n = recv(c->io.fd, reactor.scratch, max, MSG_DONTWAIT);
+
+    METRIC_INC(reads);
+    if (n == -1) {
+        if (errno != EAGAIN && errno != EINTR)
+            conn_kill(c, CLOSE_PEER_GONE);
+        return;
+    }
+    METRIC_ADD(read_bytes, (uint64_t)n);
+    if (c->flags & CONN_CLOSE_AFTER) {
+        conn_read_discard(c, n);
+    } else if (n == 0) {
+        conn_read_eof(c);
+    } else {
+        c->heard = reactor.tick;
+        c->ops->input(c, (struct str){reactor.scratch, (size_t)n});
+    }
+}
+
+size_t conn_may_read(struct conn *c)
+{
+    size_t want = MIN((size_t)SCRATCH_SIZE, (size_t)config.read_budget);
+
+    if (!c->ops->may_read || (c->flags & CONN_CLOSE_AFTER))
+        return want;
+    return c->ops->may_read(c, want);
+}
+
+static void conn_readable(struct conn *c)
+{
+    size_t max = conn_may_read(c);
+
+    if (max > 0) {
+        conn_read(c, max);
+    } else {
+        METRIC_INC(ring_stalls);
+        conn_hold(c, CONN_HOLD_RING);
+    }
+}
+
+static void conn_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents)
+{
+    struct conn *c = CONTAINER_OF(io, struct conn, io);
+
+    if (revents & EV_ERROR) {
+        conn_kill(c, CLOSE_INTERNAL); /* UNTESTED: libev found the fd invalid */
+        return;
+    }
+    if (revents & EV_WRITE)
+        conn_flush(c);
+    /* The flush may have killed it, or stopped reading (a finished linger keeps EV_READ). */
+    if ((revents & EV_READ) && (c->io.events & EV_READ) && !conn_dead(c))
+        conn_readable(c);
+}
+
+void conn_watch(struct conn *c, int fd)
+{
+    ev_io_init(&c->io, conn_on_event, fd, EV_READ);
+    ev_io_start(reactor.loop, &c->io);
+}
+
+void conn_set_peer(struct conn *c, const struct sockaddr *sa)
+{
+    address_bytes(sa, c->address, &c->port);
+}
+
+void conn_format_address(const struct conn *c, char *out, size_t cap)
+{
+    address_format_bytes(c->address, c->port, out, cap);
+}

@@ -1,0 +1,240 @@
+#include "net/reactor.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "net_internal.h"
+#include "net/outq.h"
+
+/* fds that are not client connections: listeners, eventfds, admin connections, refused ones being
+ * answered. */
+#define FD_RESERVE 192
+#define CONNS_MIN  1024
+
+struct reactor reactor;
+
+static size_t connection_limit(void)
+{
+    const size_t most = (size_t)1 << CONN_ID_FD_BITS;
+    struct rlimit r;
+    size_t n;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur == RLIM_INFINITY || r.rlim_cur > most)
+        n = most;
+    else
+        n = (size_t)r.rlim_cur;
+    return n > 2 * FD_RESERVE ? n - FD_RESERVE : n / 2;
+}
+
+void reactor_init(const struct reactor_config *cfg)
+{
+    memset(&reactor, 0, sizeof(reactor));
+    reactor.cfg = *cfg;
+    clock_refresh();
+    reactor.tick = reactor_tick_now();
+    reactor.turn = 1;
+    wheel_init(&reactor.wheel, clock_ns());
+    task_queue_init(&reactor.tasks);
+    pool_init(&reactor.conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
+    list_init(&reactor.dirty);
+    list_init(&reactor.stalled);
+    list_init(&reactor.held);
+    list_init(&reactor.condemned);
+    list_init(&reactor.paused);
+    reactor.connection_max = connection_limit();
+    reactor.rx_pool = ws_rx_pool_new(WS_SERVER, (uint64_t)config.max_partial_bytes);
+    reactor.scratch = malloc(SCRATCH_SIZE);
+    reactor.loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (!reactor.scratch || !reactor.loop) {
+        fprintf(stderr, "roost: cannot set up the event loop: %s\n", strerror(errno));
+        exit(1);
+    }
+    turn_init();
+}
+
+void reactor_fini(void)
+{
+    for (size_t i = 0; i < reactor.conns_cap; i++)
+        if (reactor.conns[i])
+            conn_kill(reactor.conns[i], CLOSE_DRAIN);
+    reactor_reap(SIZE_MAX);
+    drain_reset();
+    turn_fini();
+    ev_loop_destroy(reactor.loop);
+    ws_rx_pool_free(reactor.rx_pool);
+    admission_fini();
+    outq_pools_fini();
+    pool_fini(&reactor.conn_pool);
+    free(reactor.conns);
+    free(reactor.scratch);
+    memset(&reactor, 0, sizeof(reactor));
+}
+
+void reactor_set_broker(struct broker *b)
+{
+    reactor.broker = b;
+}
+
+void reactor_config_changed(void)
+{
+    reactor.connection_max = connection_limit();
+    ws_rx_pool_set_partial_max(reactor.rx_pool, (uint64_t)config.max_partial_bytes);
+}
+
+/* Room for fd in the array. -1: no memory, or the fd does not fit an id. */
+static int conns_reserve(size_t fd)
+{
+    size_t cap = MAX(reactor.conns_cap, (size_t)CONNS_MIN);
+    struct conn **p;
+
+    if (fd >= (size_t)1 << CONN_ID_FD_BITS)
+        return -1; /* UNTESTED: needs RLIMIT_NOFILE above 16 million */
+    if (fd < reactor.conns_cap)
+        return 0;
+    while (cap <= fd)
+        cap *= 2;
+    p = realloc(reactor.conns, cap * sizeof(*p));
+    if (!p)
+        return -1;
+    memset(p + reactor.conns_cap, 0, (cap - reactor.conns_cap) * sizeof(*p));
+    reactor.conns = p;
+    reactor.conns_cap = cap;
+    return 0;
+}
+
+/* Which counter a connection belongs to, next to `connections`; NULL: none. */
+static size_t *conn_counter(const struct conn *c)
+{
+    if (c->flags & CONN_REFUSED)
+        return &reactor.refused;
+    return c->flags & CONN_ADMIN ? NULL : &reactor.client_connections;
+}
+
+static void conn_count(const struct conn *c, size_t delta)
+{
+    size_t *counter = conn_counter(c);
+
+    reactor.connections += delta;
+    if (counter)
+        *counter += delta;
+}
+
+struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
+                         unsigned flags)
+{
+    struct conn *c = NULL;
+
+    if (conns_reserve((size_t)fd) == 0)
+        c = pool_get(&reactor.conn_pool);
+    if (!c) {
+        close(fd);
+        return NULL;
+    }
+    c->id = ++reactor.next_serial << CONN_ID_FD_BITS | (uint64_t)fd;
+    c->ops = ops;
+    c->flags = (uint16_t)flags;
+    c->since = c->heard = reactor.tick;
+    c->sent_turn = (uint32_t)reactor.turn - 1;
+    wheel_entry_init(&c->deadline);
+    list_init(&c->dirty);
+    list_init(&c->link);
+    conn_set_peer(c, peer);
+    conn_set_state(c, CONN_HTTP);
+    reactor.conns[fd] = c;
+    conn_count(c, 1);
+    conn_watch(c, fd);
+    conn_arm(c, (uint64_t)config.header_timeout);
+    return c;
+}
+
+static void conn_log_end(const struct conn *c)
+{
+    char address[CONN_ADDRESS_MAX];
+
+    if (log_level() > LOG_DEBUG)
+        return;
+    conn_format_address(c, address, sizeof(address));
+    LOG(LOG_DEBUG, "connection ended", KV_U("conn", c->id), KV_S("peer", address),
+        KV_S("reason", close_row(c->reason)->label),
+        KV_NS("age", (uint64_t)(reactor.tick - c->since) * WHEEL_TICK_NS));
+}
+
+/* Output that was not sent is lost: a reset tells the peer so, and gives the kernel's copy of it
+ * back at once instead of after minutes of retransmission to somebody who does not read. */
+static void conn_close_socket(struct conn *c)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    if (c->out)
+        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(c->io.fd);
+}
+
+static void conn_free(struct conn *c)
+{
+    if (c->ops->release)
+        c->ops->release(c);
+    METRIC_INC(closes[c->reason]);
+    conn_log_end(c);
+    conn_count(c, (size_t)-1);
+    if (c->flags & CONN_COUNTED)
+        admission_leave(c->address);
+    reactor.conns[c->io.fd] = NULL;
+    conn_close_socket(c);
+    outq_free(&c->out);
+    conn_set_state(c, CONN_FREE);
+    pool_put(&reactor.conn_pool, c);
+}
+
+size_t reactor_reap(size_t max)
+{
+    struct list *n;
+    size_t done;
+
+    for (done = 0; done < max && (n = list_pop(&reactor.condemned)) != NULL; done++)
+        conn_free(LIST_ENTRY(n, struct conn, link));
+    return done;
+}
+
+bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void *arg), void *arg)
+{
+    for (; max > 0 && *cursor < reactor.conns_cap; max--) {
+        struct conn *c = reactor.conns[(*cursor)++];
+
+        if (c && !conn_dead(c))
+            visit(c, arg);
+    }
+    return *cursor < reactor.conns_cap;
+}
+
+void reactor_update_gauges(void)
+{
+    static uint64_t
+        partial_before; /* the gauge holds request bodies too, which are kept by proto */
+    uint64_t partial = ws_rx_pool_partial_bytes(reactor.rx_pool);
+    struct list *pools = pool_list(), *n;
+    size_t queues, bytes;
+
+    outq_totals(&queues, &bytes);
+    metrics->output_queues = (int64_t)queues;
+    metrics->output_bytes = (int64_t)bytes;
+    metrics->blob_bytes = (int64_t)blob_bytes();
+    metrics->ws_slots = (int64_t)ws_rx_pool_slots_in_use(reactor.rx_pool);
+    metrics->ws_slots_allocated = (int64_t)ws_rx_pool_slots_allocated(reactor.rx_pool);
+    metrics->partial_bytes += (int64_t)(partial - partial_before);
+    partial_before = partial;
+    metrics->pool_bytes = 0;
+    metrics->pool_objects = 0;
+    for (n = pools->next; n != pools; n = n->next) {
+        const struct pool *p = LIST_ENTRY(n, struct pool, link);
+
+        metrics->pool_bytes += (int64_t)pool_bytes(p);
+        metrics->pool_objects += (int64_t)p->in_use;
+    }
+}

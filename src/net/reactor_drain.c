@@ -1,0 +1,118 @@
+/* A drain closes all connections spread over a time, so that a fleet does not reconnect all at
+ * once: SPREAD: as many have been asked to finish as the elapsed share of the time says, in slices
+ *   WAIT:   all have been asked; they have config.close_timeout
+ *   KILL:   what is left is killed, in slices; done() when the last is gone */
+#include "base/clock.h"
+#include "base/config.h"
+#include "net_internal.h"
+
+#define DRAIN_SLICE  256  /* connections asked to finish, or killed, per turn */
+#define DRAIN_PLACES 4096 /* places of the array looked at per turn */
+#define DRAIN_NAP_NS (UINT64_C(10) * 1000 * 1000)
+
+enum drain_phase { DRAIN_OFF = 0, DRAIN_SPREAD, DRAIN_WAIT, DRAIN_KILL };
+
+static struct {
+    enum drain_phase phase;
+    size_t cursor, total, visited;
+    uint64_t started_ns, time_ns, grace_end_ns;
+    void (*done)(void);
+} drain;
+
+static void drain_ask(struct conn *c, void *arg UNUSED)
+{
+    if (c->flags & CONN_DRAINING)
+        return;
+    c->flags |= CONN_DRAINING;
+    drain.visited++;
+    if (c->ops->drain && !(c->flags & CONN_CLOSE_AFTER))
+        c->ops->drain(c);
+    else
+        conn_finish(c, CLOSE_DRAIN);
+}
+
+static void drain_kill(struct conn *c, void *arg UNUSED)
+{
+    conn_kill(c, CLOSE_DRAIN);
+}
+
+/* How many should have been asked by now. */
+static size_t drain_due(void)
+{
+    uint64_t elapsed = clock_ns() - drain.started_ns;
+
+    if (elapsed >= drain.time_ns)
+        return SIZE_MAX;
+    return (size_t)((double)drain.total * ((double)elapsed / (double)drain.time_ns));
+}
+
+static void drain_spread(void)
+{
+    size_t due = drain_due(), start = drain.visited, places = DRAIN_PLACES;
+
+    while (drain.visited < due && drain.visited - start < DRAIN_SLICE && places-- > 0)
+        if (!reactor_scan(&drain.cursor, 1, drain_ask, NULL)) {
+            drain.phase = DRAIN_WAIT;
+            drain.grace_end_ns = clock_ns() + (uint64_t)config.close_timeout;
+            return;
+        }
+    reactor_nap(drain.visited < due ? 0 : DRAIN_NAP_NS);
+}
+
+static void drain_wait(void)
+{
+    if (clock_ns() < drain.grace_end_ns) {
+        reactor_nap(DRAIN_NAP_NS);
+        return;
+    }
+    drain.phase = DRAIN_KILL;
+    drain.cursor = 0;
+}
+
+static void drain_finish(void)
+{
+    void (*done)(void) = drain.done;
+
+    drain_reset();
+    if (done)
+        done();
+}
+
+void drain_step(void)
+{
+    if (drain.phase != DRAIN_OFF && reactor.connections == 0) {
+        drain_finish();
+        return;
+    }
+    switch (drain.phase) {
+    case DRAIN_OFF:
+        break;
+    case DRAIN_SPREAD:
+        drain_spread();
+        break;
+    case DRAIN_WAIT:
+        drain_wait();
+        break;
+    case DRAIN_KILL:
+        reactor_scan(&drain.cursor, DRAIN_SLICE, drain_kill, NULL);
+        reactor_nap(0);
+        break;
+    }
+}
+
+void drain_reset(void)
+{
+    drain.phase = DRAIN_OFF;
+}
+
+void reactor_drain(uint64_t time_ns, void (*done)(void))
+{
+    drain.phase = DRAIN_SPREAD;
+    drain.cursor = drain.visited = 0;
+    drain.total = reactor.connections;
+    drain.started_ns = clock_ns();
+    drain.time_ns = time_ns;
+    drain.done = done;
+    reactor.draining = true;
+    reactor_nap(0);
+}

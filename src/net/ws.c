@@ -1,0 +1,353 @@
+/* Happy path of a message: ws_input() · ws_rx_next() finds it · ops->message().
+ * Happy path of an end by the peer: its close frame · SETTLING, until its own publications have
+ * come back · our close frame with the same code · conn_finish(). can fail: no settling in time
+ * (the close frame goes without waiting), the peer does not read (slow). */
+#include "net/ws.h"
+
+#include "base/config.h"
+#include "base/metrics.h"
+#include "net_internal.h"
+
+/* Pongs of one input are sent together: a flood of empty pings must not become a flood of tiny
+ * queue entries. */
+struct pongs {
+    size_t n;
+    char p[16 * (2 + WS_CONTROL_MAX)];
+};
+
+static const struct ws_ops *ws_ops_of(const struct conn *c)
+{
+    return c->ops->upper;
+}
+
+static uint64_t ticks_ns(uint32_t ticks)
+{
+    return ticks * WHEEL_TICK_NS;
+}
+
+/* Writes a control frame; returns its length. */
+static size_t control_frame(enum ws_opcode op, const void *payload, size_t n, char *out)
+{
+    uint8_t header[WS_HEADER_MAX];
+    size_t len = ws_tx_header(op, n, header);
+
+    memcpy(out, header, len);
+    if (n > 0)
+        memcpy(out + len, payload, n);
+    return len + n;
+}
+
+static void count_frame_out(struct conn *c)
+{
+    c->frames_out++;
+    METRIC_INC(frames_out);
+}
+
+static int send_control(struct conn *c, enum ws_opcode op, const void *payload, size_t n)
+{
+    char frame[2 + WS_CONTROL_MAX];
+
+    count_frame_out(c);
+    return conn_send(c, (struct str){frame, control_frame(op, payload, n, frame)});
+}
+
+static int send_close(struct conn *c, uint16_t code, struct str text)
+{
+    uint8_t payload[WS_CONTROL_MAX];
+
+    return send_control(c, WS_OP_CLOSE, payload, ws_tx_close_payload(code, text, payload));
+}
+
+static void pongs_send(struct conn *c, struct pongs *pongs)
+{
+    /* Behind our close frame nothing may follow (RFC 6455 §5.5.1). */
+    if (pongs->n > 0 && c->state == CONN_OPEN)
+        (void)!conn_send(c, (struct str){pongs->p, pongs->n}); /* killed: the caller looks */
+    pongs->n = 0;
+}
+
+static void pongs_add(struct conn *c, struct pongs *pongs, struct str payload)
+{
+    if (sizeof(pongs->p) - pongs->n < 2 + payload.n)
+        pongs_send(c, pongs);
+    count_frame_out(c);
+    pongs->n += control_frame(WS_OP_PONG, payload.p, payload.n, pongs->p + pongs->n);
+}
+
+void ws_open(struct conn *c)
+{
+    conn_set_state(c, CONN_OPEN);
+    c->heard = reactor.tick;
+    conn_arm(c, (uint64_t)config.ping_interval);
+}
+
+void ws_close(struct conn *c, enum close_reason why)
+{
+    const struct close_row *row = close_row(why);
+
+    if (c->state != CONN_OPEN)
+        return;
+    if (row->code == 0) {
+        conn_kill(c, why);
+        return;
+    }
+    c->reason = (uint8_t)why;
+    conn_set_state(c, CONN_CLOSING);
+    /* Nothing that is read from now on is answered or published; only the peer's close frame
+     * counts. */
+    conn_release_hold(c, CONN_HOLD_RING | CONN_HOLD_ANSWER | CONN_HOLD_OUTPUT);
+    conn_arm(c, (uint64_t)config.close_timeout);
+    (void)!send_close(c, row->code, str_from(row->text)); /* -1: killed, which is an end as well */
+}
+
+/* The peer's input has come to its end: a close frame, or a violation behind which nothing can be
+ * parsed (RFC 6455 §7.1.7). */
+static void ws_settle(struct conn *c, enum close_reason why)
+{
+    const struct ws_ops *ops = ws_ops_of(c);
+
+    c->reason = (uint8_t)why;
+    conn_set_state(c, CONN_SETTLING);
+    conn_hold(c, CONN_HOLD_ENDED);
+    ws_rx_fini(&c->rx, reactor.rx_pool);
+    conn_arm(c, SETTLE_MAX_NS);
+    if (!ops->settle || ops->settle(c))
+        ws_settled(c);
+}
+
+void ws_settled(struct conn *c)
+{
+    const struct close_row *row = close_row(c->reason);
+    int rc;
+
+    if (c->state != CONN_SETTLING)
+        return;
+    conn_set_state(c, CONN_CLOSING);
+    /* "Typically echoes the status code it received", RFC 6455 §5.5.1. */
+    if (c->reason == CLOSE_PEER_CLOSED)
+        rc = send_close(c, (uint16_t)c->close_code, STR_NULL);
+    else
+        rc = send_close(c, row->code, str_from(row->text));
+    if (rc == 0)
+        conn_finish(c, c->reason);
+}
+
+static void ws_take_message(struct conn *c, const struct ws_item *item)
+{
+    METRIC_INC(messages_in);
+    METRIC_ADD(message_bytes_in, item->data.n);
+    if (c->state == CONN_OPEN) /* what follows our close frame is ignored */
+        ws_ops_of(c)->message(c, item->kind, item->data);
+}
+
+static void ws_take_close(struct conn *c, const struct ws_item *item, struct pongs *pongs)
+{
+    if (c->state == CONN_CLOSING) { /* the answer to ours */
+        conn_finish(c, c->reason);
+        return;
+    }
+    pongs_send(c, pongs);
+    if (conn_dead(c))
+        return;
+    c->close_code = item->close_code;
+    ws_settle(c, CLOSE_PEER_CLOSED);
+}
+
+static void ws_take(struct conn *c, const struct ws_item *item, struct pongs *pongs)
+{
+    c->frames_in++;
+    METRIC_INC(frames_in);
+    switch (item->kind) {
+    case WS_ITEM_TEXT:
+    case WS_ITEM_BINARY:
+        ws_take_message(c, item);
+        break;
+    case WS_ITEM_PING:
+        if (c->state == CONN_OPEN)
+            pongs_add(c, pongs, item->data);
+        break;
+    case WS_ITEM_PONG: /* a sign of life, as everything is */
+        break;
+    case WS_ITEM_CLOSE:
+        ws_take_close(c, item, pongs);
+        break;
+    }
+}
+
+static void ws_violated(struct conn *c, enum close_reason why, struct pongs *pongs)
+{
+    if (c->state == CONN_CLOSING) { /* no close frame can be found any more */
+        conn_finish(c, c->reason);
+        return;
+    }
+    pongs_send(c, pongs);
+    if (!conn_dead(c))
+        ws_settle(c, why);
+}
+
+/* Is it still of interest what the peer says? */
+static bool ws_listens(const struct conn *c)
+{
+    return c->state == CONN_OPEN || (c->state == CONN_CLOSING && !(c->flags & CONN_CLOSE_AFTER));
+}
+
+/* A message is incomplete that was not before: its deadline counts from here. */
+static void ws_message_begun(struct conn *c)
+{
+    uint32_t ticks = (uint32_t)((uint64_t)config.message_timeout / WHEEL_TICK_NS) + 1;
+
+    c->begun = reactor.tick;
+    if ((int32_t)(c->deadline.tick - (reactor.tick + ticks)) > 0)
+        conn_arm(c, (uint64_t)config.message_timeout);
+}
+
+void ws_input(struct conn *c, struct str in)
+{
+    const struct ws_rx_limits limits = {.frame = (uint64_t)config.max_frame_size,
+                                        .message = (uint64_t)config.max_message_size};
+    bool same = ws_rx_partial(&c->rx); /* one incomplete message from before, all the way */
+    enum close_reason why = CLOSE_NONE;
+    struct ws_item item;
+    struct pongs pongs;
+    int rc = 0;
+
+    pongs.n = 0;
+    c->flags &= (uint16_t)~CONN_PINGED;
+    while (ws_listens(c) &&
+           (rc = ws_rx_next(&c->rx, reactor.rx_pool, &limits, &in, &item, &why)) > 0) {
+        same = same && ws_rx_partial(&c->rx); /* true only behind a control frame in its middle */
+        ws_take(c, &item, &pongs);
+    }
+    if (!ws_listens(c))
+        return;
+    if (rc < 0) {
+        ws_violated(c, why, &pongs);
+        return;
+    }
+    pongs_send(c, &pongs);
+    if (c->state == CONN_OPEN && !same && ws_rx_partial(&c->rx))
+        ws_message_begun(c);
+}
+
+void ws_eof(struct conn *c)
+{
+    if (c->state == CONN_CLOSING)
+        conn_finish(c, c->reason);
+    else
+        conn_kill(c, CLOSE_PEER_GONE);
+}
+
+static int ws_ping(struct conn *c)
+{
+    METRIC_INC(pings_out);
+    c->flags |= CONN_PINGED;
+    /* However late this runs, the pong's time begins now. */
+    c->heard = reactor.tick - (uint32_t)((uint64_t)config.ping_interval / WHEEL_TICK_NS);
+    return send_control(c, WS_OP_PING, NULL, 0);
+}
+
+/* How long a connection may stay silent from now on; 0: it has ended. */
+static uint64_t ws_check_silence(struct conn *c)
+{
+    uint64_t interval = (uint64_t)config.ping_interval;
+    uint64_t pong_due = interval + (uint64_t)config.pong_timeout;
+
+    if (!(c->flags & CONN_PINGED) && ticks_ns(reactor.tick - c->heard) < interval)
+        return interval - ticks_ns(reactor.tick - c->heard);
+    if (!(c->flags & CONN_PINGED) && ws_ping(c) == -1)
+        return 0;
+    if (ticks_ns(reactor.tick - c->heard) < pong_due)
+        return pong_due - ticks_ns(reactor.tick - c->heard);
+    ws_close(c, CLOSE_NO_PONG);
+    return 0;
+}
+
+static void ws_deadline_open(struct conn *c)
+{
+    uint64_t timeout = (uint64_t)config.message_timeout, silence, age;
+
+    if (c->hold != 0) { /* it is not read: the silence is ours, and other limits bound it */
+        c->heard = c->begun = reactor.tick;
+        conn_arm(c, (uint64_t)config.ping_interval);
+        return;
+    }
+    age = ws_rx_partial(&c->rx) ? ticks_ns(reactor.tick - c->begun) : 0;
+    if (age >= timeout) {
+        ws_close(c, CLOSE_MESSAGE_TIMEOUT);
+        return;
+    }
+    silence = ws_check_silence(c);
+    if (silence > 0)
+        conn_arm(c, ws_rx_partial(&c->rx) ? MIN(silence, timeout - age) : silence);
+}
+
+/* The peer has not answered our close frame. */
+static void ws_deadline_closing(struct conn *c)
+{
+    /* The first reason stands, unless it was an ordinary end of ours, which this is not any more.
+     */
+    if (c->reason == CLOSE_DRAIN || c->reason == CLOSE_NORMAL)
+        c->reason = CLOSE_CLOSE_TIMEOUT;
+    if (c->out) /* it does not even read */
+        conn_kill(c, c->reason);
+    else
+        conn_finish(c, c->reason);
+}
+
+void ws_deadline(struct conn *c)
+{
+    switch ((enum conn_state)c->state) {
+    case CONN_OPEN:
+        ws_deadline_open(c);
+        break;
+    case CONN_SETTLING:
+        ws_settled(c);
+        break;
+    case CONN_CLOSING:
+        ws_deadline_closing(c);
+        break;
+    case CONN_FREE:
+    case CONN_HTTP:
+    case CONN_SUBSCRIBING:
+    case CONN_DEAD:
+    case CONN_STATE_NR:
+        break; /* not this protocol's */
+    }
+}
+
+/* The worst case of one read: as many messages as empty masked frames fit, and one that was
+ * incomplete. */
+static bool ws_may_read_chunk(struct conn *c, size_t chunk)
+{
+    const size_t smallest_frame = 6;
+
+    return ws_ops_of(c)->may_read(c, chunk + ws_rx_held(&c->rx), chunk / smallest_frame + 1);
+}
+
+size_t ws_may_read(struct conn *c, size_t want)
+{
+    /* The worst case reserves many times what is read, so a refused large read may be a possible
+     * small one. */
+    static const size_t chunks[] = {16384, 4096, 512};
+
+    if (c->state != CONN_OPEN || !ws_ops_of(c)->may_read || ws_may_read_chunk(c, want))
+        return want;
+    for (size_t i = 0; i < ARRAY_LEN(chunks); i++)
+        if (chunks[i] < want && ws_may_read_chunk(c, chunks[i]))
+            return chunks[i];
+    return 0;
+}
+
+void ws_drain(struct conn *c)
+{
+    ws_close(c, CLOSE_DRAIN);
+}
+
+void ws_release(struct conn *c)
+{
+    const struct ws_ops *ops = ws_ops_of(c);
+
+    ws_rx_fini(&c->rx, reactor.rx_pool);
+    if (ops->release)
+        ops->release(c);
+}

@@ -1,0 +1,394 @@
+/* proto/api.c - the methods.
+ *
+ * Happy path: 1 the body is parsed · 2 the exchange is deferred · 3 api_go() hands to the ring what
+ * fits · 4 the hub answers: PUBLISHED (publish), FENCED behind the last of a broadcast, LISTED
+ * (channels) · 5 the response. can fail: the body (400, or HTTP 200 with an error object), a full
+ * ring (looked at again until config.hub_timeout, then 503), the connection's end
+ * (api_abandoned()). */
+#include "proto/api.h"
+
+#include "api_internal.h"
+#include "base/config.h"
+#include "base/metrics.h"
+#include "codec/json.h"
+#include "core/channel_name.h"
+#include "http_internal.h"
+
+#define API_SLICE 64 /* channels of a broadcast published in one step */
+#define API_JSON  "application/json"
+
+struct api_call {            /* pooled; what an exchange waits for */
+    struct http_exchange *x; /* borrowed; owns this (x->state) */
+    enum api_method method;
+    struct api_request req; /* owned */
+    struct task task;       /* broadcast: runnable while channels are left and the ring has room */
+    struct str rest;        /* broadcast: channels not yet published */
+    size_t answered;        /* entries in out */
+    bool sent;              /* everything has been handed to the ring */
+    struct buf out;         /* owned; the response so far */
+};
+
+static struct pool api_calls = {.name = NULL};
+static void (*api_node_info)(struct api_node *out);
+
+static void api_call_free(struct api_call *call)
+{
+    task_remove(&call->task);
+    api_request_fini(&call->req);
+    buf_fini(&call->out);
+    pool_put(&api_calls, call);
+}
+
+static void api_abandoned(struct http_exchange *x)
+{
+    METRIC_INC(api_errors);
+    api_call_free(x->state);
+}
+
+static void api_respond(struct http_exchange *x, struct str body)
+{
+    http_respond(x, 200, API_JSON, STR_LIT(""), body);
+}
+
+/* The answer of a call that waits; the call ends. */
+static void api_finish(struct api_call *call)
+{
+    struct http_exchange *x = call->x;
+
+    x->abandoned = NULL;
+    api_respond(x, buf_view(&call->out));
+    api_call_free(call);
+}
+
+static void api_finish_refused(struct api_call *call, enum close_reason why)
+{
+    struct http_exchange *x = call->x;
+
+    x->abandoned = NULL;
+    METRIC_INC(api_errors);
+    http_refuse(x, why);
+    api_call_free(call);
+}
+
+static int api_append_error(struct buf *out, int code, const char *message)
+{
+    if (buf_printf(out, "{\"error\":{\"code\":%d,\"message\":", code) == -1 ||
+        json_append_string(out, str_from(message)) == -1)
+        return -1;
+    return buf_append_lit(out, "}}");
+}
+
+/* The answer to a body that was refused. */
+static void api_answer_fault(struct http_exchange *x, const struct api_fault *f)
+{
+    struct buf out = {0};
+    char text[96];
+    int n;
+
+    METRIC_INC(api_errors);
+    if (f->why != CLOSE_NONE) {
+        http_refuse(x, f->why);
+        return;
+    }
+    if (f->code == 0) {
+        n = snprintf(text, sizeof(text), "the body is %s (byte %zu)\n", f->message, f->at);
+        http_respond(x, 400, "text/plain; charset=utf-8", STR_LIT(""),
+                     (struct str){.p = text, .n = (size_t)n});
+        return;
+    }
+    if (api_append_error(&out, f->code, f->message) == -1)
+        http_refuse(x, CLOSE_NO_MEMORY);
+    else
+        api_respond(x, buf_view(&out));
+    buf_fini(&out);
+}
+
+/* One entry of a broadcast's responses: message NULL for a publication that was handed over. */
+static int api_append_response(struct api_call *call, const char *message)
+{
+    if (call->answered++ > 0 && buf_append_char(&call->out, ',') == -1)
+        return -1;
+    return message == NULL ? buf_append_lit(&call->out, "{\"result\":{}}")
+                           : api_append_error(&call->out, API_BAD_REQUEST, message);
+}
+
+/* Publishes to one channel of a broadcast. 1 done, 0 no room in the ring, -1 no memory. */
+static int api_broadcast_one(struct api_call *call, const struct json_value *name)
+{
+    struct buf channel = {0};
+    int rc = -1;
+
+    if (json_string(name, &channel) == -1 || !channel_name_valid(buf_view(&channel))) {
+        rc = api_append_response(call, api_bad_channel) == -1 ? -1 : 1;
+    } else if (broker_publish(reactor.broker, buf_view(&channel), call->req.data, call->req.flags,
+                              call->x->token) == -1) {
+        rc = 0;
+    } else {
+        rc = api_append_response(call, NULL) == -1 ? -1 : 1;
+    }
+    buf_fini(&channel);
+    return rc;
+}
+
+/* Some of a broadcast. 1 all channels are done, 0 more is left, or no room (*full), -1 no memory.
+ */
+static int api_broadcast_slice(struct api_call *call, bool *full)
+{
+    struct str next = call->rest;
+    struct json_value name;
+
+    *full = false;
+    for (int i = 0; i < API_SLICE; i++) {
+        int rc;
+
+        if (!json_element(&next, &name))
+            return 1;
+        *full = !broker_can_publish(reactor.broker, call->req.data.n, 1);
+        rc = *full ? 0 : api_broadcast_one(call, &name);
+        if (rc < 0)
+            return -1;
+        if (rc == 0) {
+            *full = true;
+            return 0;
+        }
+        call->rest = next;
+    }
+    return 0;
+}
+
+/* Closes the response and asks to be told when the last publication has been ordered. False: not
+ * yet possible. */
+static bool api_broadcast_end(struct api_call *call)
+{
+    if (broker_fence(reactor.broker, call->x->token) == -1)
+        return false;
+    call->sent = true;
+    if (buf_append_lit(&call->out, "]}}") == -1)
+        api_finish_refused(call, CLOSE_NO_MEMORY);
+    return true;
+}
+
+static enum task_result api_broadcast_step(struct task *t)
+{
+    struct api_call *call = CONTAINER_OF(t, struct api_call, task);
+    bool full;
+    int rc = api_broadcast_slice(call, &full);
+
+    if (rc < 0) {
+        api_finish_refused(call, CLOSE_NO_MEMORY);
+        return TASK_DONE;
+    }
+    if (rc == 0 && !full)
+        return TASK_MORE;
+    if (rc > 0)
+        (void)api_broadcast_end(call); /* without room: tried again like the rest */
+    return TASK_DONE;
+}
+
+static bool api_publish_now(struct api_call *call)
+{
+    const struct api_request *r = &call->req;
+
+    return broker_can_publish(reactor.broker, r->data.n, 1) &&
+           broker_publish(reactor.broker, r->channel, r->data, r->flags | RECORD_WANT_ACK,
+                          call->x->token) == 0;
+}
+
+/* Hands to the ring what it takes. */
+static void api_go(struct api_call *call)
+{
+    if (call->sent)
+        return;
+    switch (call->method) {
+    case API_PUBLISH:
+        call->sent = api_publish_now(call);
+        break;
+    case API_BROADCAST:
+        task_add(&reactor.tasks, &call->task);
+        break;
+    case API_CHANNELS:
+        call->sent =
+            broker_list(reactor.broker, call->x->token, call->req.pattern, API_MAX_LISTED) == 0;
+        break;
+    case API_INFO:
+        break;
+    }
+}
+
+static void api_again(struct http_exchange *x)
+{
+    api_go(x->state);
+}
+
+/* The call of a token, if it still waits for such an answer. */
+static struct api_call *api_call_find(uint64_t token, enum api_method method)
+{
+    struct http_exchange *x = http_exchange_find(token);
+    struct api_call *call = x == NULL ? NULL : x->state;
+
+    return call != NULL && x->abandoned == api_abandoned && call->method == method && call->sent
+               ? call
+               : NULL;
+}
+
+void api_published(uint64_t token, uint64_t epoch UNUSED, uint64_t offset UNUSED)
+{
+    struct api_call *call = api_call_find(token, API_PUBLISH);
+
+    /* Without history a position says nothing to the caller. */
+    if (call == NULL)
+        return;
+    if (buf_append_lit(&call->out, "{\"result\":{}}") == -1)
+        api_finish_refused(call, CLOSE_NO_MEMORY);
+    else
+        api_finish(call);
+}
+
+void api_fenced(uint64_t token)
+{
+    struct api_call *call = api_call_find(token, API_BROADCAST);
+
+    if (call != NULL)
+        api_finish(call);
+}
+
+static int api_close_listing(struct buf *out, uint32_t matches)
+{
+    if (buf_append_char(out, '}') == -1)
+        return -1;
+    /* Beside the original's shape: said only when the listing was cut short. */
+    if (matches > API_MAX_LISTED && buf_printf(out, ",\"total\":%u", matches) == -1)
+        return -1;
+    return buf_append_lit(out, "}}");
+}
+
+/* The parts are the members of one object. */
+void api_listed(uint64_t token, const struct record *part)
+{
+    struct api_call *call = api_call_find(token, API_CHANNELS);
+
+    if (call == NULL)
+        return;
+    if (part->data.n > 0 && buf_append(&call->out, part->data) == -1)
+        api_finish_refused(call, CLOSE_NO_MEMORY);
+    else if (!(part->flags & RECORD_LAST))
+        return;
+    else if (api_close_listing(&call->out, part->count) == -1)
+        api_finish_refused(call, CLOSE_NO_MEMORY);
+    else
+        api_finish(call);
+}
+
+/* Parses the body and makes a call of it. NULL: answered. */
+static struct api_call *api_begin(struct http_exchange *x, enum api_method method,
+                                  const char *response)
+{
+    struct api_request req = {0};
+    struct api_fault fault;
+    struct api_call *call;
+
+    METRIC_INC(api_requests);
+    if (api_parse(method, buf_view(&x->body), &req, &fault) == -1) {
+        api_request_fini(&req);
+        api_answer_fault(x, &fault);
+        return NULL;
+    }
+    call = pool_get(&api_calls);
+    if (call == NULL || buf_append_lit(&call->out, response) == -1) {
+        api_request_fini(&req);
+        pool_put(&api_calls, call);
+        METRIC_INC(api_errors);
+        http_refuse(x, CLOSE_NO_MEMORY);
+        return NULL;
+    }
+    call->x = x;
+    call->method = method;
+    call->req = req;
+    call->rest = req.channels;
+    task_init(&call->task, "api_broadcast", api_broadcast_step);
+    x->state = call;
+    x->abandoned = api_abandoned;
+    x->again = api_again;
+    http_defer(x);
+    return call;
+}
+
+static void api_publish(struct http_exchange *x)
+{
+    struct api_call *call = api_begin(x, API_PUBLISH, "");
+
+    if (call != NULL)
+        api_go(call);
+}
+
+static void api_broadcast(struct http_exchange *x)
+{
+    struct api_call *call = api_begin(x, API_BROADCAST, "{\"result\":{\"responses\":[");
+
+    if (call != NULL)
+        api_go(call);
+}
+
+static void api_channels(struct http_exchange *x)
+{
+    struct api_call *call = api_begin(x, API_CHANNELS, "{\"result\":{\"channels\":{");
+
+    if (call != NULL)
+        api_go(call);
+}
+
+static int api_append_node(struct buf *out, const struct api_node *n)
+{
+    if (buf_append_lit(out, "{\"result\":{\"nodes\":[{\"uid\":") == -1 ||
+        json_append_string(out, str_from(n->uid)) == -1 ||
+        buf_append_lit(out, ",\"name\":") == -1 ||
+        json_append_string(out, str_from(n->name)) == -1 ||
+        buf_append_lit(out, ",\"version\":") == -1 ||
+        json_append_string(out, str_from(n->version)) == -1)
+        return -1;
+    return buf_printf(out,
+                      ",\"num_clients\":%llu,\"num_users\":0,\"num_channels\":%llu,"
+                      "\"num_subs\":%llu,\"uptime\":%llu,"
+                      "\"process\":{\"cpu\":%.2f,\"rss\":%llu}}]}}",
+                      (unsigned long long)n->num_clients, (unsigned long long)n->num_channels,
+                      (unsigned long long)n->num_subs, (unsigned long long)n->uptime_s, n->cpu,
+                      (unsigned long long)n->rss_bytes);
+}
+
+static void api_info(struct http_exchange *x)
+{
+    struct api_request req = {0};
+    struct api_node node = {0};
+    struct api_fault fault;
+    struct buf out = {0};
+
+    METRIC_INC(api_requests);
+    if (api_parse(API_INFO, buf_view(&x->body), &req, &fault) == -1) {
+        api_answer_fault(x, &fault);
+        return;
+    }
+    api_node_info(&node);
+    if (api_append_node(&out, &node) == -1) {
+        METRIC_INC(api_errors);
+        http_refuse(x, CLOSE_NO_MEMORY);
+    } else {
+        api_respond(x, buf_view(&out));
+    }
+    buf_fini(&out);
+}
+
+#define API_RESOURCE .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true
+
+static const struct http_resource api_resources[] = {
+    {.path = "/api/publish", API_RESOURCE, .handle = api_publish},
+    {.path = "/api/broadcast", API_RESOURCE, .handle = api_broadcast},
+    {.path = "/api/channels", API_RESOURCE, .handle = api_channels},
+    {.path = "/api/info", API_RESOURCE, .handle = api_info},
+};
+
+void api_init(void (*info)(struct api_node *out))
+{
+    api_node_info = info;
+    pool_init(&api_calls, "api_call", sizeof(struct api_call), 0);
+    http_register(api_resources, ARRAY_LEN(api_resources));
+}

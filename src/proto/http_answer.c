@@ -1,0 +1,212 @@
+/* proto/http_answer.c - responses: heads, refusals, and what follows an answer. */
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "http_internal.h"
+
+struct http_status_line { /* what a response head is made of */
+    int status;
+    const char *type;  /* borrowed; NULL: no Content-Type */
+    struct str fields; /* borrowed */
+    size_t length;     /* of the body */
+    bool keep_alive;
+    uint8_t minor; /* of the request's version */
+};
+
+static int http_head_append(struct buf *out, const struct http_status_line *h)
+{
+    bool upgrade = h->status == 426;
+
+    if (buf_printf(out, "HTTP/1.1 %d %s\r\n", h->status, http_status_phrase(h->status)) == -1)
+        return -1;
+    if (h->type != NULL && buf_printf(out, "Content-Type: %s\r\n", h->type) == -1)
+        return -1;
+    if (buf_printf(out, "Content-Length: %zu\r\nCache-Control: no-store\r\n", h->length) == -1)
+        return -1;
+    /* RFC 9110 §7.8: who sends Upgrade names it in Connection. */
+    if (upgrade && buf_append_lit(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") == -1)
+        return -1;
+    if (!h->keep_alive || upgrade || h->minor == 0) {
+        const char *keep = !h->keep_alive ? "close" : h->minor == 0 ? "keep-alive" : "";
+
+        if (buf_printf(out, "Connection: %s%s%s\r\n", upgrade ? "Upgrade" : "",
+                       upgrade && *keep != '\0' ? ", " : "", keep) == -1)
+            return -1;
+    }
+    if (h->fields.n > 0 && buf_append(out, h->fields) == -1)
+        return -1;
+    return buf_append_lit(out, "\r\n");
+}
+
+/* After the last byte of an answer: the next request, or the end. */
+static void http_answered(struct http_exchange *x, enum close_reason why)
+{
+    struct conn *c = x->conn;
+    struct http_session *s = http_session(c);
+    struct http_job *job = s->job;
+
+    METRIC_INC(http_requests);
+    s->phase = HTTP_PHASE_HEAD; /* also: abandoned() is not called any more */
+    if (conn_dead(c))           /* the send failed; the job goes with the connection */
+        return;
+    s->served = true;
+    if (!x->keep_alive) {
+        http_job_free(c);
+        conn_finish(c, why);
+        return;
+    }
+    if (s->inside) { /* http_run() goes on with what follows */
+        conn_release_hold(c, CONN_HOLD_ANSWER);
+        return;
+    }
+    http_job_reset(job);
+    if (job->in.len > 0)
+        http_resume_later(job);
+    else
+        http_idle(c);
+}
+
+/* A connection is not kept while draining, nor behind the last request before the peer's end of
+ * file. */
+static void http_decide_keep(struct http_exchange *x, struct http_status_line *h)
+{
+    const struct http_session *s = http_session(x->conn);
+    const struct http_job *job = http_job_of(x);
+
+    if (reactor.draining || (s->ended && job->in.len == 0))
+        x->keep_alive = false;
+    h->keep_alive = x->keep_alive;
+    h->minor = job->minor;
+}
+
+static void http_send_answer(struct http_exchange *x, struct http_status_line *h, struct str body,
+                             enum close_reason why)
+{
+    struct buf out = {0};
+
+    http_decide_keep(x, h);
+    h->length = body.n;
+    if (http_head_append(&out, h) == -1 ||
+        (!x->head && body.n > 0 && buf_append(&out, body) == -1)) {
+        conn_kill(x->conn, CLOSE_NO_MEMORY);
+    } else if (conn_send(x->conn, buf_view(&out)) == -1) {
+        /* killed with its reason */
+    }
+    buf_fini(&out);
+    http_answered(x, why);
+}
+
+void http_respond(struct http_exchange *x, int status, const char *type, struct str fields,
+                  struct str body)
+{
+    struct http_status_line h = {.status = status, .type = type, .fields = fields};
+
+    http_send_answer(x, &h, body, CLOSE_HTTP_DONE);
+}
+
+void http_respond_blob(struct http_exchange *x, int status, const char *type, struct str fields,
+                       struct blob *body)
+{
+    struct http_status_line h = {
+        .status = status, .type = type, .fields = fields, .length = body->len};
+    struct buf out = {0};
+
+    http_decide_keep(x, &h);
+    if (http_head_append(&out, &h) == -1)
+        conn_kill(x->conn, CLOSE_NO_MEMORY);
+    else if (conn_send(x->conn, buf_view(&out)) == 0 && !x->head && body->len > 0 &&
+             conn_send_blob(x->conn, body, 0, body->len) == -1) {
+        /* killed with its reason */
+    }
+    buf_fini(&out);
+    http_answered(x, CLOSE_HTTP_DONE);
+}
+
+/* The fields that a status must carry. */
+static struct str http_refusal_fields(int status, unsigned methods, char *out, size_t cap)
+{
+    int n = 0;
+
+    switch (status) {
+    case 401: /* RFC 9110 §11.6.1 */
+        n = snprintf(out, cap, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
+        break;
+    case 405: /* RFC 9110 §15.5.6 */
+        n = snprintf(out, cap, "Allow: %s%s%s%s\r\n", methods & 1u << HTTP_GET ? "GET" : "",
+                     methods & 1u << HTTP_HEAD ? ", HEAD" : "",
+                     (methods & 1u << HTTP_GET) && (methods & 1u << HTTP_POST) ? ", " : "",
+                     methods & 1u << HTTP_POST ? "POST" : "");
+        break;
+    case 503:
+        n = snprintf(out, cap, "Retry-After: 1\r\n");
+        break;
+    }
+    return (struct str){.p = out, .n = (size_t)n};
+}
+
+static void http_log_refusal(const struct conn *c, enum close_reason why)
+{
+    char address[CONN_ADDRESS_MAX];
+
+    if (log_level() > LOG_DEBUG)
+        return;
+    conn_format_address(c, address, sizeof(address));
+    LOG(LOG_DEBUG, "request refused", KV_U("conn", c->id), KV_S("peer", address),
+        KV_S("reason", close_row(why)->label));
+}
+
+void http_refuse(struct http_exchange *x, enum close_reason why)
+{
+    const struct close_row *row = close_row(why);
+    int status = row->status == 0 ? 500 : row->status;
+    unsigned methods = 1u << HTTP_GET | 1u << HTTP_HEAD | 1u << HTTP_POST;
+    struct http_status_line h = {.status = status, .type = "text/plain; charset=utf-8"};
+    char fields[128], text[160];
+    int n = snprintf(text, sizeof(text), "%s\n", row->text);
+
+    if (x->resource != NULL) {
+        methods = http_route_methods(x->resource);
+        if (x->resource->handshake)
+            METRIC_INC(handshake_failures[why]);
+    }
+    if (status >= 500)
+        x->keep_alive = false;
+    http_log_refusal(x->conn, why);
+    h.fields = http_refusal_fields(status, methods, fields, sizeof(fields));
+    http_send_answer(x, &h, (struct str){.p = text, .n = (size_t)n}, why);
+}
+
+void http_refuse_conn(struct conn *c, enum close_reason why)
+{
+    const struct close_row *row = close_row(why);
+    struct http_status_line h = {.status = row->status == 0 ? 500 : row->status,
+                                 .type = "text/plain; charset=utf-8",
+                                 .minor = 1};
+    struct buf out = {0};
+    char fields[128];
+
+    METRIC_INC(http_requests);
+    METRIC_INC(handshake_failures[why]);
+    http_log_refusal(c, why);
+    h.length = strlen(row->text) + 1;
+    h.fields = http_refusal_fields(h.status, 1u << HTTP_GET, fields, sizeof(fields));
+    if (http_head_append(&out, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)
+        conn_kill(c, CLOSE_NO_MEMORY);
+    else if (conn_send(c, buf_view(&out)) == 0)
+        conn_finish(c, why);
+    buf_fini(&out);
+}
+
+void http_idle(struct conn *c)
+{
+    struct http_session *s = http_session(c);
+
+    http_job_free(c);
+    if (s->ended || reactor.draining) {
+        conn_finish(c, CLOSE_HTTP_DONE);
+        return;
+    }
+    conn_release_hold(c, CONN_HOLD_ANSWER);
+    conn_arm(c, (uint64_t)config.keepalive_timeout);
+}

@@ -1,0 +1,151 @@
+/* proto/http_job.c - the pooled exchanges: their bytes, and finding one that waits. */
+#include "base/clock.h"
+#include "base/config.h"
+#include "http_internal.h"
+
+static struct pool http_jobs = {.name = NULL};
+static size_t http_partial;  /* bytes of all jobs' buffers */
+static uint64_t http_serial; /* of the last exchange */
+
+#define TOKEN_FD_MASK ((UINT64_C(1) << CONN_ID_FD_BITS) - 1)
+
+size_t http_partial_bytes(void)
+{
+    return http_partial;
+}
+
+/* The connection's fd stands in the token, so finding an exchange needs no table of its own. */
+static void http_job_number(struct http_job *job)
+{
+    http_serial++;
+    job->x.token = HTTP_TOKEN_BIT | (http_serial << CONN_ID_FD_BITS);
+    job->x.token |= job->x.conn->id & TOKEN_FD_MASK;
+}
+
+int http_job_new(struct conn *c)
+{
+    struct http_job *job;
+
+    if (http_jobs.name == NULL)
+        pool_init(&http_jobs, "http_exchange", sizeof(struct http_job), 0);
+    job = pool_get(&http_jobs);
+    if (job == NULL)
+        return -1;
+    list_init(&job->link);
+    job->x.conn = c;
+    http_job_number(job);
+    http_session(c)->job = job;
+    return 0;
+}
+
+/* Counts what the job's buffers hold now. -1: more than the worker may hold for incomplete input.
+ */
+static int http_job_account(struct http_job *job)
+{
+    size_t now = job->in.cap + job->x.body.cap;
+    uint64_t all;
+
+    http_partial = http_partial - job->accounted + now;
+    job->accounted = now;
+    all = http_partial + (reactor.rx_pool == NULL ? 0 : ws_rx_pool_partial_bytes(reactor.rx_pool));
+    return now > 0 && all > (uint64_t)config.max_partial_bytes ? -1 : 0;
+}
+
+void http_job_free(struct conn *c)
+{
+    struct http_session *s = http_session(c);
+    struct http_job *job = s->job;
+
+    if (job == NULL)
+        return;
+    s->job = NULL;
+    if (s->phase == HTTP_PHASE_WAITING && job->x.abandoned != NULL)
+        job->x.abandoned(&job->x);
+    list_remove(&job->link);
+    buf_fini(&job->in);
+    buf_fini(&job->x.body);
+    (void)http_job_account(job); /* nothing is held any more: cannot be too much */
+    pool_put(&http_jobs, job);
+}
+
+void http_job_reset(struct http_job *job)
+{
+    struct conn *c = job->x.conn;
+
+    buf_fini(&job->x.body);
+    memset(&job->x, 0, sizeof(job->x));
+    job->x.conn = c;
+    http_job_number(job);
+    (void)http_job_account(job); /* has become less */
+}
+
+int http_job_keep_more(struct http_job *job, struct str bytes)
+{
+    if (buf_append(&job->in, bytes) == -1)
+        return -1;
+    return http_job_account(job);
+}
+
+int http_job_keep(struct http_job *job, struct str bytes)
+{
+    uintptr_t at = (uintptr_t)bytes.p, start = (uintptr_t)job->in.p;
+
+    if (bytes.n > 0 && job->in.len > 0 && at >= start && at < start + job->in.len) {
+        buf_drop(&job->in, at - start);
+        job->in.len = bytes.n;
+        return 0;
+    }
+    buf_clear(&job->in);
+    return bytes.n == 0 ? 0 : http_job_keep_more(job, bytes);
+}
+
+int http_job_add_body(struct http_job *job, struct str bytes)
+{
+    if (buf_append(&job->x.body, bytes) == -1)
+        return -1;
+    return http_job_account(job);
+}
+
+uint64_t http_defer(struct http_exchange *x)
+{
+    struct http_job *job = http_job_of(x);
+    uint64_t wait = (uint64_t)config.hub_timeout;
+
+    http_session(x->conn)->phase = HTTP_PHASE_WAITING;
+    job->until_ns = clock_ns() + wait;
+    conn_hold(x->conn, CONN_HOLD_ANSWER);
+    conn_arm(x->conn, x->again == NULL ? wait : MIN(wait, HTTP_RETRY_NS));
+    return x->token;
+}
+
+struct http_exchange *http_exchange_find(uint64_t token)
+{
+    size_t fd = token & TOKEN_FD_MASK;
+    struct http_session *s;
+    struct conn *c;
+
+    if (!(token & HTTP_TOKEN_BIT) || fd >= reactor.conns_cap || reactor.conns[fd] == NULL)
+        return NULL;
+    c = reactor.conns[fd];
+    if (c->ops != &http_conn_ops || c->state != CONN_HTTP)
+        return NULL;
+    s = http_session(c);
+    if (s->job == NULL || s->job->x.token != token || s->phase != HTTP_PHASE_WAITING)
+        return NULL;
+    return &s->job->x;
+}
+
+int http_take_over(struct http_exchange *x, struct buf *rest)
+{
+    struct conn *c = x->conn;
+
+    struct str early = http_job_of(x)->cur;
+
+    if (early.n > 0 && buf_append(rest, early) == -1) {
+        conn_kill(c, CLOSE_NO_MEMORY);
+        return -1;
+    }
+    http_job_free(c);
+    memset(conn_session(c), 0, CONN_SESSION_SIZE);
+    return 0;
+}

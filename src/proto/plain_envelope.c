@@ -1,0 +1,113 @@
+/* proto/plain_envelope.c - the query form: which channel a message is of stands in the message. */
+#include "codec/json.h"
+#include "plain_internal.h"
+
+#define FRAME_HEADER_MAX 10 /* of an unmasked frame */
+
+/* Is the text itself fit to stand as "data"? */
+static bool plain_is_json(const struct batch_item *item, struct str payload)
+{
+    struct json_value v;
+    size_t at;
+
+    if (item->flags & RECORD_JSON)
+        return true;
+    /* Most chat is not: do not scan it for the sake of its first byte. */
+    payload = str_trim(payload);
+    if (payload.n == 0 || (payload.p[0] != '{' && payload.p[0] != '['))
+        return false;
+    return json_parse(payload, &v, &at) == 0;
+}
+
+static int plain_encode_text(const struct batch_item *item, struct str channel, struct str payload,
+                             struct buf *out)
+{
+    if (buf_append_lit(out, "{\"channel\":") == -1 || json_append_string(out, channel) == -1 ||
+        buf_append_lit(out, ",\"data\":") == -1)
+        return -1;
+    if ((plain_is_json(item, payload) ? buf_append(out, payload)
+                                      : json_append_string(out, payload)) == -1)
+        return -1;
+    return buf_append_char(out, '}');
+}
+
+static int plain_encode_binary(struct str channel, struct str payload, struct buf *out)
+{
+    if (buf_append_char(out, (char)(unsigned char)channel.n) == -1 ||
+        buf_append(out, channel) == -1)
+        return -1;
+    return payload.n == 0 ? 0 : buf_append(out, payload);
+}
+
+int plain_envelope_encode(const struct batch *b, uint32_t item, struct str payload, struct buf *out)
+{
+    const struct batch_item *it = &b->items[item];
+    bool binary = it->flags & RECORD_BINARY;
+    uint8_t header[WS_HEADER_MAX];
+    size_t start = out->len, body = start + FRAME_HEADER_MAX, len, n;
+
+    /* The length is known behind the text only: leave room for the longest header, close up after.
+     */
+    if (buf_reserve(out, FRAME_HEADER_MAX) == -1)
+        return -1;
+    out->len = body;
+    if ((binary ? plain_encode_binary(b->channel, payload, out)
+                : plain_encode_text(it, b->channel, payload, out)) == -1) {
+        out->len = start;
+        return -1;
+    }
+    len = out->len - body;
+    n = ws_tx_header(binary ? WS_OP_BINARY : WS_OP_TEXT, len, header);
+    memcpy(out->p + start, header, n);
+    memmove(out->p + start + n, out->p + body, len);
+    out->len = start + n + len;
+    return 0;
+}
+
+static int plain_read_binary(struct str in, struct plain_message *out)
+{
+    size_t n;
+
+    if (in.n == 0)
+        return -1;
+    n = (unsigned char)in.p[0];
+    if (in.n - 1 < n)
+        return -1;
+    out->channel = (struct str){.p = in.p + 1, .n = n};
+    out->data = str_skip(in, 1 + n);
+    out->flags = RECORD_BINARY;
+    return 0;
+}
+
+/* A JSON string is published as the text it stands for, everything else as it is written: so it is
+ * read back as it was sent, by clients of either form. */
+static int plain_read_text(struct str in, struct buf *text, struct plain_message *out)
+{
+    struct json_value v, channel, data;
+    size_t at, split;
+
+    if (json_parse(in, &v, &at) == -1 || v.type != JSON_OBJECT ||
+        !json_get(&v, STR_LIT("channel"), &channel) || channel.type != JSON_STRING ||
+        !json_get(&v, STR_LIT("data"), &data))
+        return -1;
+    if (json_string(&channel, text) == -1)
+        return -1;
+    split = text->len;
+    if (data.type == JSON_STRING && json_string(&data, text) == -1)
+        return -1;
+    out->channel = (struct str){.p = text->p, .n = split};
+    if (data.type == JSON_STRING) {
+        out->data = str_skip(buf_view(text), split);
+        out->flags = 0;
+    } else {
+        out->data = data.raw;
+        out->flags = RECORD_JSON;
+    }
+    return 0;
+}
+
+int plain_envelope_read(enum ws_item_kind kind, struct str in, struct buf *text,
+                        struct plain_message *out)
+{
+    return kind == WS_ITEM_BINARY ? plain_read_binary(in, out) : plain_read_text(in, text, out);
+}
