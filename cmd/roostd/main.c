@@ -116,7 +116,7 @@ static int run_mode(enum mode mode, const struct config_source *source)
         status = 2;
         break;
     case MODE_RUN:
-        if (log_open((enum log_level)config.log_level, (enum log_format)config.log_format,
+        if (log_open(config_log_level(&config), (enum log_format)config.log_format,
                      config.log_file) == -1) {
             perror(config.log_file);
             return 1;

@@ -6,6 +6,7 @@
 #define ROOST_BASE_CONFIG_H
 
 #include "base/common.h"
+#include "base/log.h"
 #include "base/str.h"
 
 #define CONFIG_STRING_MAX 256
@@ -73,5 +74,7 @@ struct str config_format_value(const struct config *c, size_t i, char *out, size
 /* Does a '\n'-separated LIST hold word (exactly), or match it as a glob? */
 bool config_list_has(const char *list, struct str word);
 bool config_list_glob(const char *list, struct str word);
+
+enum log_level config_log_level(const struct config *c);
 
 #endif

@@ -396,3 +396,11 @@ bool config_list_glob(const char *list, struct str word)
 {
     return list_any(list, word, str_glob);
 }
+
+enum log_level config_log_level(const struct config *c)
+{
+    /* In the order of the row's words: the default stands first. */
+    static const enum log_level levels[] = {LOG_INFO, LOG_DEBUG, LOG_WARN, LOG_ERROR};
+
+    return levels[c->log_level];
+}

@@ -22,8 +22,9 @@
 #define RUN_RECORDS       1024 /* of work left per round */
 #define GATHER_TIMEOUT_NS (2 * NS_PER_SEC)
 #define BACKLOG_POLL_MS   1
-#define IDLE_POLL_MS      500 /* heartbeat, deaths and configuration are looked at this often at least \
-                               */
+#define IDLE_POLL_MS                                                                               \
+    500 /* heartbeat, deaths and configuration are looked at this often at least                   \
+         */
 
 static struct {
     struct hub *hub;
@@ -145,7 +146,7 @@ static void look_around(void)
     notice_workers();
     if (shm_take_config()) {
         hub_set_queue_max(h.hub, (uint64_t)config.hub_queue);
-        log_set_level((enum log_level)config.log_level);
+        log_set_level(config_log_level(&config));
     }
     if (reopen_asked) {
         reopen_asked = 0;

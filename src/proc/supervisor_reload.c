@@ -34,7 +34,7 @@ static void apply(const struct config *fresh)
         LOG(LOG_INFO, "reloaded, nothing has changed");
     } else {
         publish_config(fresh);
-        log_set_level((enum log_level)config.log_level);
+        log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
         children_signal(SIGHUP, false);
         shm_wake(shm->hub_wake_fd);

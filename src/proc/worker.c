@@ -56,7 +56,7 @@ static void take_config(void)
 {
     if (!shm_take_config())
         return;
-    log_set_level((enum log_level)config.log_level);
+    log_set_level(config_log_level(&config));
     log_set_format((enum log_format)config.log_format);
     reactor_config_changed();
 }

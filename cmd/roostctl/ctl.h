@@ -1,0 +1,55 @@
+/* cmd/roostctl/ctl.h - what the commands of roostctl share. Blocking sockets with time limits: this
+ * is a tool for people. */
+#ifndef ROOSTCTL_CTL_H
+#define ROOSTCTL_CTL_H
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "codec/ws_rx.h"
+
+struct ctl {
+    char host[256], port[16]; /* of the admin listener */
+    const char *key;          /* "" = none */
+};
+extern struct ctl ctl;
+
+/* "http://127.0.0.1:8001" into ctl. -1: said why. */
+int ctl_set_admin(const char *url) MUST_CHECK;
+
+/* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
+ * owned by the caller; request NULL: GET. */
+int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;
+int ctl_connect(bool quiet) MUST_CHECK; /* a connected socket, or -1 */
+
+/* ws.c: a WebSocket client on the admin listener. */
+struct ctl_ws {
+    int fd;
+    struct ws_rx_pool *pool;
+    struct ws_rx rx;
+    struct str in; /* unread part of buffer */
+    char buffer[65536];
+};
+/* path: e.g. "/ws/lobby?mode=pub". -1: said why, unless quiet. */
+int ctl_ws_open(struct ctl_ws *ws, const char *path, bool quiet) MUST_CHECK;
+int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload) MUST_CHECK;
+/* Next item; answers pings itself. >0 an item, 0 the connection has ended, -1 nothing within
+ * timeout_ms. */
+int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms) MUST_CHECK;
+void ctl_ws_close(struct ctl_ws *ws);
+/* Percent-encodes a channel name for a path. */
+int ctl_encode(struct str name, struct buf *out) MUST_CHECK;
+
+/* Commands: exit status. argv[0] is the command's name. */
+int cmd_status(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+int cmd_tail(int argc, char **argv);
+int cmd_publish(int argc, char **argv);
+int cmd_channels(int argc, char **argv);
+int cmd_health(int argc, char **argv);
+int cmd_get(int argc, char **argv);
+
+/* metrics.c: the value of a metric in a page of /metrics; label_match NULL or text that must stand
+ * in the braces. Sums all lines that match. */
+double ctl_metric(struct str page, const char *name, const char *label_match);
+
+#endif

@@ -1,0 +1,257 @@
+/* cmd/roostctl/publish.c - publish, tail, channels, health, get. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "codec/json.h"
+#include "codec/ws_tx.h"
+#include "ctl.h"
+
+#define STDIN_MAX     ((size_t)16 * 1024 * 1024)
+#define CLOSE_WAIT_MS 5000
+
+static volatile sig_atomic_t stop;
+
+static void on_stop(int sig)
+{
+    (void)sig;
+    stop = 1;
+}
+
+static int read_stdin(struct buf *out)
+{
+    ssize_t n;
+
+    do {
+        if (out->len > STDIN_MAX || buf_reserve(out, 65536) == -1)
+            return -1;
+        n = read(STDIN_FILENO, out->p + out->len, out->cap - out->len);
+        if (n > 0)
+            out->len += (size_t)n;
+    } while (n > 0);
+    return n == 0 ? 0 : -1;
+}
+
+/* By a WebSocket, so that the text arrives as exactly that text. The server answers our close frame
+ * only when what we sent has been ordered by the hub: so success means published. */
+static int publish_text(struct str channel, struct str data)
+{
+    static struct ctl_ws ws;
+    struct buf path = {0};
+    struct ws_item item;
+    uint8_t close_payload[WS_CONTROL_MAX];
+    size_t n = ws_tx_close_payload(1000, STR_NULL, close_payload);
+    int rc = -1, got = -1;
+
+    if (buf_append_lit(&path, "/ws/") == -1 || ctl_encode(channel, &path) == -1 ||
+        buf_append(&path, (struct str){"?mode=pub", sizeof("?mode=pub")}) == -1)
+        goto out;
+    if (ctl_ws_open(&ws, path.p, false) == -1)
+        goto out;
+    if (ctl_ws_send(&ws, WS_OP_TEXT, data) == 0 &&
+        ctl_ws_send(&ws, WS_OP_CLOSE, (struct str){(char *)close_payload, n}) == 0)
+        got = ctl_ws_next(&ws, &item, CLOSE_WAIT_MS);
+    if (got > 0 && item.kind == WS_ITEM_CLOSE && item.close_code == 1000)
+        rc = 0;
+    else if (got > 0 && item.kind == WS_ITEM_CLOSE)
+        fprintf(stderr, "roostctl: refused: %u %.*s\n", item.close_code, STR_ARG(item.data));
+    else
+        fprintf(stderr, "roostctl: the server did not confirm\n");
+    ctl_ws_close(&ws);
+out:
+    buf_fini(&path);
+    return rc;
+}
+
+static int publish_json(struct str channel, struct str data)
+{
+    struct buf request = {0}, body = {0};
+    struct json_value v;
+    struct str view;
+    size_t at;
+    int rc = -1;
+
+    if (json_parse(data, &v, &at) == -1) {
+        fprintf(stderr, "roostctl: --json: this is not JSON (byte %zu)\n", at);
+        return -1;
+    }
+    if (buf_append_lit(&request, "{\"channel\":") == 0 &&
+        json_append_string(&request, channel) == 0 && buf_append_lit(&request, ",\"data\":") == 0 &&
+        buf_append(&request, data) == 0 && buf_append_char(&request, '}') == 0) {
+        view = buf_view(&request);
+        if (ctl_http("/api/publish", &view, &body, false) == 200 &&
+            str_starts_with(buf_view(&body), STR_LIT("{\"result\"")))
+            rc = 0;
+        else
+            fprintf(stderr, "roostctl: %.*s\n", (int)body.len, body.p != NULL ? body.p : "");
+    }
+    buf_fini(&request);
+    buf_fini(&body);
+    return rc;
+}
+
+int cmd_publish(int argc, char **argv)
+{
+    bool json = false;
+    struct buf in = {0};
+    struct str data;
+    int rc;
+
+    if (argc > 1 && str_equal(str_from(argv[1]), STR_LIT("--json"))) {
+        json = true;
+        argc--;
+        argv++;
+    }
+    if (argc != 3) {
+        fprintf(stderr,
+                "usage: roostctl publish [--json] CHANNEL DATA    (DATA \"-\": standard input)\n");
+        return 2;
+    }
+    data = str_from(argv[2]);
+    if (str_equal(data, STR_LIT("-"))) {
+        if (read_stdin(&in) == -1) {
+            fprintf(stderr, "roostctl: standard input: %s\n", strerror(errno));
+            buf_fini(&in);
+            return 1;
+        }
+        data = in.len > 0 ? buf_view(&in) : STR_LIT("");
+    }
+    rc = json ? publish_json(str_from(argv[1]), data) : publish_text(str_from(argv[1]), data);
+    buf_fini(&in);
+    return rc == 0 ? 0 : 1;
+}
+
+static int tail_path(int argc, char **argv, bool raw, struct buf *path)
+{
+    int rc = 0;
+
+    if (raw) {
+        rc = buf_append_lit(path, "/ws/") | ctl_encode(str_from(argv[1]), path) |
+             buf_append_lit(path, "?mode=sub");
+    } else {
+        rc = buf_append_lit(path, "/ws?mode=sub");
+        for (int i = 1; i < argc; i++)
+            rc |= buf_append_lit(path, "&channel=") | ctl_encode(str_from(argv[i]), path);
+    }
+    return (rc | buf_append_char(path, '\0')) == 0 ? 0 : -1;
+}
+
+static void print_item(const struct ws_item *item)
+{
+    if (item->kind == WS_ITEM_TEXT)
+        printf("%.*s\n", STR_ARG(item->data));
+    else if (item->kind == WS_ITEM_BINARY)
+        printf("(%zu bytes, binary)\n", item->data.n);
+    fflush(stdout);
+}
+
+/* Until the connection ends. False: it could not be opened. */
+static bool tail_once(const char *path, bool quiet)
+{
+    static struct ctl_ws ws;
+    struct ws_item item;
+    int rc = -1;
+
+    if (ctl_ws_open(&ws, path, quiet) == -1)
+        return false;
+    while (!stop && rc != 0) {
+        rc = ctl_ws_next(&ws, &item, 500);
+        if (rc > 0 && item.kind == WS_ITEM_CLOSE)
+            break;
+        if (rc > 0)
+            print_item(&item);
+    }
+    ctl_ws_close(&ws);
+    return true;
+}
+
+int cmd_tail(int argc, char **argv)
+{
+    struct sigaction sa = {.sa_handler = on_stop};
+    struct buf path = {0};
+    bool raw = false, opened;
+    int wait_ms = 250;
+
+    if (argc > 1 && str_equal(str_from(argv[1]), STR_LIT("--raw"))) {
+        raw = true;
+        argc--;
+        argv++;
+    }
+    if (argc < 2 || (raw && argc != 2)) {
+        fprintf(stderr,
+                "usage: roostctl tail CHANNEL...        one line {\"channel\",\"data\"} each\n"
+                "       roostctl tail --raw CHANNEL     the text alone\n");
+        return 2;
+    }
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    if (tail_path(argc, argv, raw, &path) == -1 || !tail_once(path.p, false)) {
+        buf_fini(&path);
+        return 1;
+    }
+    while (!stop) {
+        fprintf(stderr, "roostctl: connection lost, reconnecting\n");
+        poll(NULL, 0, wait_ms);
+        opened = !stop && tail_once(path.p, true);
+        wait_ms = opened ? 250 : MIN(wait_ms * 2, 5000);
+    }
+    buf_fini(&path);
+    return 0;
+}
+
+int cmd_channels(int argc, char **argv)
+{
+    struct buf request = {0}, body = {0};
+    struct json_value v, result, channels, name, info, n;
+    struct str rest, view;
+    size_t at;
+    int rc = 1;
+
+    if (buf_append_lit(&request, "{\"pattern\":") == -1 ||
+        json_append_string(&request, argc > 1 ? str_from(argv[1]) : STR_LIT("*")) == -1 ||
+        buf_append_char(&request, '}') == -1)
+        goto out;
+    view = buf_view(&request);
+    if (ctl_http("/api/channels", &view, &body, false) != 200 ||
+        json_parse(buf_view(&body), &v, &at) == -1 || !json_get(&v, STR_LIT("result"), &result) ||
+        !json_get(&result, STR_LIT("channels"), &channels)) {
+        fprintf(stderr, "roostctl: %.*s\n", (int)body.len, body.p != NULL ? body.p : "");
+        goto out;
+    }
+    rest = channels.raw;
+    while (json_member(&rest, &name, &info))
+        if (json_get(&info, STR_LIT("num_clients"), &n))
+            printf("%8.*s  %.*s\n", STR_ARG(n.raw), (int)name.raw.n - 2, name.raw.p + 1);
+    rc = 0;
+out:
+    buf_fini(&request);
+    buf_fini(&body);
+    return rc;
+}
+
+int cmd_health(int argc, char **argv)
+{
+    struct buf body = {0};
+    int status = ctl_http("/healthz", NULL, &body, false);
+
+    (void)argc;
+    (void)argv;
+    buf_fini(&body);
+    return status == 200 ? 0 : 1;
+}
+
+int cmd_get(int argc, char **argv)
+{
+    struct buf body = {0};
+    int status;
+
+    if (argc != 2 || argv[1][0] != '/') {
+        fprintf(stderr, "usage: roostctl get PATH      for example /debug/rings or /metrics\n");
+        return 2;
+    }
+    status = ctl_http(argv[1], NULL, &body, false);
+    fwrite(body.p != NULL ? body.p : "", 1, body.len, stdout);
+    buf_fini(&body);
+    return status == 200 ? 0 : 1;
+}

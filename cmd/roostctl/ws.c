@@ -1,0 +1,152 @@
+/* cmd/roostctl/ws.c - a small blocking WebSocket client. */
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "codec/http.h"
+#include "codec/ws_tx.h"
+#include "ctl.h"
+
+#define HEAD_MAX    16384
+#define PARTIAL_MAX ((uint64_t)64 * 1024 * 1024)
+
+static const char handshake_key[] = "cm9vc3RjdGwtaGFuZHNoYQ==";
+
+int ctl_encode(struct str name, struct buf *out)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '.' || c == '_' || c == '~' || c == '/' || c == ':';
+
+        if ((plain ? buf_append_char(out, (char)c) : buf_printf(out, "%%%02X", c)) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+static int send_all(int fd, struct str s)
+{
+    while (s.n > 0) {
+        ssize_t n = send(fd, s.p, s.n, MSG_NOSIGNAL);
+
+        if (n <= 0)
+            return -1;
+        s = str_skip(s, (size_t)n);
+    }
+    return 0;
+}
+
+static int send_handshake(int fd, const char *path)
+{
+    struct buf out = {0};
+    int rc = buf_printf(&out,
+                        "GET %s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\nConnection: "
+                        "Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n",
+                        path, ctl.host, ctl.port, handshake_key);
+
+    if (ctl.key[0] != '\0')
+        rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
+    rc |= buf_append_lit(&out, "\r\n");
+    if (rc == 0)
+        rc = send_all(fd, buf_view(&out));
+    buf_fini(&out);
+    return rc;
+}
+
+/* Reads the response head; what follows it stays in ws->in. Status, or -1. */
+static int read_handshake(struct ctl_ws *ws)
+{
+    struct http_response r;
+    enum close_reason why;
+    size_t n = 0;
+
+    while (n < HEAD_MAX) {
+        ssize_t got = recv(ws->fd, ws->buffer + n, HEAD_MAX - n, 0);
+        int rc;
+
+        if (got <= 0)
+            return -1;
+        n += (size_t)got;
+        ws->in = (struct str){ws->buffer, n};
+        rc = http_response_parse(&ws->in, HEAD_MAX, &r, &why);
+        if (rc < 0)
+            return -1;
+        if (rc > 0)
+            return r.status;
+    }
+    return -1;
+}
+
+int ctl_ws_open(struct ctl_ws *ws, const char *path, bool quiet)
+{
+    int status;
+
+    memset(ws, 0, offsetof(struct ctl_ws, buffer));
+    ws->fd = ctl_connect(quiet);
+    if (ws->fd == -1)
+        return -1;
+    status = send_handshake(ws->fd, path) == -1 ? -1 : read_handshake(ws);
+    if (status == 101) {
+        ws->pool = ws_rx_pool_new(WS_CLIENT, PARTIAL_MAX);
+        return 0;
+    }
+    if (!quiet && status == 401)
+        fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
+    else if (!quiet)
+        fprintf(stderr, "roostctl: the WebSocket handshake was refused (%d %s)\n", status,
+                status > 0 ? http_status_phrase(status) : "no answer");
+    close(ws->fd);
+    ws->fd = -1;
+    return -1;
+}
+
+int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload)
+{
+    struct buf frame = {0};
+    uint8_t key[4];
+    int rc = -1;
+
+    if (getrandom(key, sizeof(key), 0) == (ssize_t)sizeof(key) &&
+        ws_tx_masked(op, payload, key, &frame) == 0)
+        rc = send_all(ws->fd, buf_view(&frame));
+    buf_fini(&frame);
+    return rc;
+}
+
+int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms)
+{
+    static const struct ws_rx_limits limits = {.frame = 16 << 20, .message = 16 << 20};
+    struct pollfd p = {.fd = ws->fd, .events = POLLIN};
+    enum close_reason why;
+    ssize_t n;
+    int rc;
+
+    for (;;) {
+        rc = ws->in.n == 0 ? 0 : ws_rx_next(&ws->rx, ws->pool, &limits, &ws->in, item, &why);
+        if (rc > 0 && item->kind == WS_ITEM_PING) {
+            if (ctl_ws_send(ws, WS_OP_PONG, item->data) == -1)
+                return 0;
+            continue;
+        }
+        if (rc != 0)
+            return rc > 0 ? 1 : 0;
+        if (poll(&p, 1, timeout_ms) <= 0)
+            return -1;
+        n = recv(ws->fd, ws->buffer, sizeof(ws->buffer), 0);
+        if (n <= 0)
+            return 0;
+        ws->in = (struct str){ws->buffer, (size_t)n};
+    }
+}
+
+void ctl_ws_close(struct ctl_ws *ws)
+{
+    if (ws->fd == -1)
+        return;
+    ws_rx_fini(&ws->rx, ws->pool);
+    ws_rx_pool_free(ws->pool);
+    close(ws->fd);
+    ws->fd = -1;
+}
