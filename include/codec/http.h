@@ -65,8 +65,8 @@ struct http_body {
 };
 void http_body_init(struct http_body *b, const struct http_request *r);
 /* Hands out the next piece of payload in *data (a view into *in; may be empty).
- *   >0 a piece, call again    0 *in is used up, or the body was done    <0 *why (BAD_CHUNK, BODY_TOO_BIG)
- * After the last piece http_body_done() is true and *in starts behind the body. */
+ *   >0 a piece, call again    0 *in is used up, or the body was done    <0 *why (BAD_CHUNK,
+ * BODY_TOO_BIG) After the last piece http_body_done() is true and *in starts behind the body. */
 int http_body_next(struct http_body *b, uint64_t max, struct str *in, struct str *data,
                    enum close_reason *why) MUST_CHECK;
 bool http_body_done(const struct http_body *b);
@@ -84,8 +84,8 @@ struct http_response {
 };
 int http_response_parse(struct str *in, size_t max, struct http_response *out,
                         enum close_reason *why) MUST_CHECK;
-/* As http_body_init(). A body that lasts until the connection closes is never http_body_done(). After a
- * HEAD request do not call it: there is no body, whatever the fields say. */
+/* As http_body_init(). A body that lasts until the connection closes is never http_body_done().
+ * After a HEAD request do not call it: there is no body, whatever the fields say. */
 void http_body_init_response(struct http_body *b, const struct http_response *r);
 struct str http_response_field(const struct http_response *r, struct str name);
 

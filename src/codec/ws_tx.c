@@ -102,13 +102,16 @@ typedef uint64_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
 
 void ws_mask(char *data, size_t len, const uint8_t key[4], size_t offset)
 {
-    uint8_t turned[8]; /* the key, beginning with the byte for data[0], twice */
+    uint8_t twice[8], turned[4]; /* the key, then beginning with the byte for data[0] */
     uint64_t word;
+    uint32_t half;
     lanes wide;
 
-    for (size_t i = 0; i < sizeof(turned); i++)
-        turned[i] = key[(offset + i) & 3];
-    memcpy(&word, turned, sizeof(word));
+    memcpy(twice, key, 4);
+    memcpy(twice + 4, key, 4);
+    memcpy(turned, twice + (offset & 3), sizeof(turned));
+    memcpy(&half, turned, sizeof(half));
+    word = (uint64_t)half << 32 | half;
     wide = (lanes){word, word};
     for (; len >= 64; len -= 64, data += 64) {
         lanes *v = (lanes *)(void *)data;
@@ -126,7 +129,7 @@ void ws_mask(char *data, size_t len, const uint8_t key[4], size_t offset)
         memcpy(data, &v, sizeof(v));
     }
     for (size_t i = 0; i < len; i++)
-        data[i] = (char)(data[i] ^ turned[i]);
+        data[i] = (char)(data[i] ^ turned[i & 3]);
 }
 
 /* --- handshake --- */

@@ -138,9 +138,13 @@ static void adopt(struct hub *h, unsigned worker, uint32_t generation, bool hell
 
 void hub_worker_gone(struct hub *h, unsigned worker)
 {
+    struct hub_worker *w = &h->worker[worker];
+
+    if (w->generation != 0 && w->generation == h->ops->generation(h->arg, worker))
+        return; /* the next incarnation has been heard already, adopt() has done it */
     forget(h, worker);
-    h->worker[worker].generation = 0;
-    h->worker[worker].missed_generation = 0;
+    w->generation = 0;
+    w->missed_generation = 0;
     hub_mark_behind(h, worker);
     hub_gather_check(h);
 }
@@ -373,7 +377,6 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     char name[CHANNEL_NAME_MAX];
     struct record own = *r;
 
-    METRIC_INC(ring_records);
     if (r->name.n > sizeof(name) || (!fresh && r->kind != RECORD_PUBLISH)) {
         METRIC_INC(ring_bad_records);
         return;

@@ -158,12 +158,12 @@ bool hub_queue_flush(struct hub *h, size_t *budget)
     for (unsigned n = 0; n < h->workers; n++) {
         unsigned worker = (first + n) % h->workers;
 
-        if (*budget == 0) {
-            h->next_worker = worker;
-            return true;
-        }
         if (h->worker[worker].out.first != NULL)
             flush_worker(h, worker, budget);
+        if (*budget == 0) {
+            h->next_worker = (worker + 1) % h->workers;
+            return true;
+        }
     }
     return false;
 }

@@ -1,0 +1,223 @@
+/* codec/json_string: unescaping, comparison, writing, and memory that runs out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "codec/json_string.c"
+#include "fault.h"
+
+static struct json_value parsed(const char *text)
+{
+    struct json_value v;
+
+    if (json_parse(str_from(text), &v, NULL) == -1)
+        fail_msg("refused: %s", text);
+    return v;
+}
+
+static void assert_buf(const struct buf *b, const char *expected, size_t n)
+{
+    assert_int_equal(b->len, n);
+    assert_memory_equal(b->p, expected, n);
+}
+
+static void unescapes(void **state)
+{
+    static const struct {
+        const char *json, *text;
+        size_t n;
+    } rows[] = {
+        {"\"\"", "", 0},
+        {"\"plain\"", "plain", 5},
+        {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", 8},
+        {"\"a\\u0000b\"", "a\0b", 3},
+        {"\"\\u007f\\u0080\\u07FF\"", "\x7f\xc2\x80\xdf\xbf", 5},
+        {"\"\\u0800\\uffff\\uD7ff\\ue000\"", "\xe0\xa0\x80\xef\xbf\xbf\xed\x9f\xbf\xee\x80\x80",
+         12},
+        {"\"\\ud800\\udc00\\uDBFF\\uDFFF\"", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 8},
+        {"\"x\\ud83d\\ude00\xf0\x9f\x98\x80y\"", "x\xf0\x9f\x98\x80\xf0\x9f\x98\x80y", 10},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(rows); i++) {
+        struct json_value v = parsed(rows[i].json);
+        struct str text = {rows[i].text, rows[i].n};
+        struct buf b = {0};
+
+        assert_int_equal(buf_append_lit(&b, "<"), 0);
+        assert_int_equal(json_string(&v, &b), 0);
+        assert_memory_equal(b.p, "<", 1);
+        buf_drop(&b, 1);
+        assert_buf(&b, text.p, text.n);
+        assert_true(json_string_equal(&v, text));
+        assert_false(json_string_equal(&v, (struct str){"<another text>", 14}));
+        if (text.n > 0)
+            assert_false(json_string_equal(&v, (struct str){text.p, text.n - 1}));
+        buf_fini(&b);
+    }
+}
+
+static void lone_surrogates_have_no_text(void **state)
+{
+    static const char *texts[] = {
+        "\"\\ud800\"",        "\"\\udc00\"",        "\"\\udfff\\ud800\"",
+        "\"\\ud800x\"",       "\"\\ud800\\n\"",     "\"\\ud800\\u0041\"",
+        "\"\\ud800\\ud800\"", "\"\\ud83d\\ue000\"", "\"ok, then \\udbff\"",
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(texts); i++) {
+        struct json_value v = parsed(texts[i]);
+        struct buf b = {0};
+
+        assert_int_equal(buf_append_lit(&b, "kept"), 0);
+        assert_int_equal(json_string(&v, &b), -1);
+        assert_buf(&b, "kept", 4);
+        assert_false(json_string_equal(&v, STR_LIT("ok, then ")));
+        assert_false(json_string_equal(&v, STR_NULL));
+        buf_fini(&b);
+    }
+}
+
+static void other_types_are_no_strings(void **state)
+{
+    static const char *texts[] = {"null", "true", "12", "[\"a\"]", "{\"a\":1}"};
+    struct buf b = {0};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(texts); i++) {
+        struct json_value v = parsed(texts[i]);
+
+        assert_int_equal(json_string(&v, &b), -1);
+        assert_false(json_string_equal(&v, str_from(texts[i])));
+        assert_false(json_string_equal(&v, STR_NULL));
+    }
+    assert_null(b.p);
+}
+
+#define FFFD "\xef\xbf\xbd"
+
+static void appends(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t n;
+        const char *json;
+    } rows[] = {
+        {"", 0, "\"\""},
+        {"plain", 5, "\"plain\""},
+        {"\"\\/", 3, "\"\\\"\\\\/\""},
+        {"\b\f\n\r\t\0\x1f\x7f", 8, "\"\\u0008\\u000c\\n\\r\\t\\u0000\\u001f\x7f\""},
+        {"a\xc3\xa9\xf0\x9f\x98\x80z", 8, "\"a\xc3\xa9\xf0\x9f\x98\x80z\""},
+        {"\x80", 1, "\"" FFFD "\""},
+        {"\xff\xfe", 2, "\"" FFFD FFFD "\""},
+        {"a\xc3", 2, "\"a" FFFD "\""},
+        {"\xc3(", 2, "\"" FFFD "(\""},
+        {"\xe2\x82", 2, "\"" FFFD "\""},
+        {"\xe2\x82\xe2\x82\xac", 5, "\"" FFFD "\xe2\x82\xac\""},
+        {"\xc3\"", 2, "\"" FFFD "\\\"\""},
+        {"\xed\xa0\x80", 3, "\"" FFFD FFFD FFFD "\""},
+        /* the example of Unicode 15, table 3-8 */
+        {"\xf0\x80\x80\x41", 4, "\"" FFFD FFFD FFFD "A\""},
+        {"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf\x41", 9, "\"" FFFD FFFD FFFD FFFD "A\""},
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf b = {0};
+
+        assert_int_equal(json_append_string(&b, (struct str){rows[i].text, rows[i].n}), 0);
+        assert_buf(&b, rows[i].json, strlen(rows[i].json));
+        buf_fini(&b);
+    }
+}
+
+/* Whatever the bytes, what is written is JSON; valid text comes back unchanged. */
+static void what_is_written_can_be_read(void **state)
+{
+    char text[3];
+    unsigned i, k;
+
+    (void)state;
+    for (i = 0; i < 256; i++) {
+        for (k = 0; k < 256; k++) {
+            struct buf b = {0}, back = {0};
+            struct json_value v;
+
+            memcpy(text, (const char[]){'a', (char)i, (char)k}, 3);
+            assert_int_equal(json_append_string(&b, (struct str){text, 3}), 0);
+            assert_int_equal(json_parse(buf_view(&b), &v, NULL), 0);
+            assert_int_equal(json_string(&v, &back), 0);
+            if (utf8_valid((struct str){text, 3}))
+                assert_buf(&back, text, 3);
+            buf_fini(&b);
+            buf_fini(&back);
+        }
+    }
+}
+
+static const char long_json[] =
+    "\"................................................................\\n"
+    "................................................................\\n"
+    "................................................................\"";
+
+static void reading_survives_every_failed_allocation(void **state)
+{
+    struct json_value v = parsed(long_json);
+    size_t k, failures = 0;
+    int rc = -1;
+
+    (void)state;
+    for (k = 1; rc == -1; k++) {
+        struct buf b = {0};
+
+        fault_fail_at(k);
+        rc = json_string(&v, &b);
+        fault_reset();
+        failures += rc == -1;
+        assert_int_equal(b.len, rc == -1 ? 0 : 64 * 3 + 2);
+        buf_fini(&b);
+    }
+    assert_true(failures >= 2);
+}
+
+static void writing_survives_every_failed_allocation(void **state)
+{
+    size_t k, failures = 0;
+    int rc = -1;
+
+    (void)state;
+    for (k = 1; rc == -1; k++) {
+        struct buf b = {0};
+
+        fault_fail_at(k);
+        rc = json_append_string(&b, (struct str){long_json, sizeof(long_json) - 1});
+        fault_reset();
+        failures += rc == -1;
+        assert_true(rc == 0 || b.len == 0);
+        buf_fini(&b);
+    }
+    assert_true(failures >= 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unescapes),
+        cmocka_unit_test(lone_surrogates_have_no_text),
+        cmocka_unit_test(other_types_are_no_strings),
+        cmocka_unit_test(appends),
+        cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(reading_survives_every_failed_allocation),
+        cmocka_unit_test(writing_survives_every_failed_allocation),
+    };
+
+    return cmocka_run_group_tests_name("codec/json_string", tests, NULL, NULL);
+}

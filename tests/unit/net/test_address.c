@@ -1,0 +1,145 @@
+#include "net/address.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void test_accepted(void **state)
+{
+    static const struct {
+        const char *text, *formatted;
+        bool loopback;
+    } rows[] = {
+        {"0.0.0.0:8000", "0.0.0.0:8000", false},
+        {":80", "0.0.0.0:80", false},
+        {"127.0.0.1:0", "127.0.0.1:0", true},
+        {"127.255.0.9:65535", "127.255.0.9:65535", true},
+        {"localhost:8001", "127.0.0.1:8001", true},
+        {"LocalHost:1", "127.0.0.1:1", true},
+        {"192.0.2.1:0080", "192.0.2.1:80", false},
+        {"[::]:8000", "[::]:8000", false},
+        {"[::1]:8000", "[::1]:8000", true},
+        {"[2001:db8::1]:443", "[2001:db8::1]:443", false},
+        {"[::ffff:127.0.0.1]:5", "127.0.0.1:5", true},
+        {"[::ffff:192.0.2.7]:5", "192.0.2.7:5", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct address a;
+        char err[200] = "", out[CONN_ADDRESS_MAX];
+
+        if (address_parse(str_from(rows[i].text), &a, err, sizeof(err)) == -1)
+            fail_msg("%s: %s", rows[i].text, err);
+        address_format(&a, out, sizeof(out));
+        assert_string_equal(out, rows[i].formatted);
+        assert_int_equal(address_is_loopback(&a), rows[i].loopback);
+        assert_int_equal(a.len, a.sa.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                           : sizeof(struct sockaddr_in));
+    }
+}
+
+static void test_refused(void **state)
+{
+    static const char *const rows[] = {
+        "",
+        ":",
+        "8000",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:+1",
+        "127.0.0.1: 1",
+        "127.0.0.1:1 ",
+        " 127.0.0.1:1",
+        "127.0.0.1:0x10",
+        "127.0.0.1:99999999999999999999",
+        "127.0.0:80",
+        "127.0.0.256:80",
+        "127.1:80",
+        "example.org:80",
+        "*:80",
+        "::1:80",
+        "::80",
+        "a:b:c",
+        "[::1]",
+        "[::1]:",
+        "[::1]80",
+        "[::1:80",
+        "[]:80",
+        "[:]:80",
+        "[127.0.0.1]:80",
+        "[::g]:80",
+        "[fe80::1%eth0]:80",
+        "[localhost]:80",
+        "localhost.:80",
+        "[1:2:3:4:5:6:7:8:9]:80",
+        "[11111111111111111111111111111111111111111111111111111111111111]:1",
+        "111111111111111111111111111111111111111111111111111111111111111:1",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct address a;
+        char err[200] = "";
+
+        if (address_parse(str_from(rows[i]), &a, err, sizeof(err)) == 0)
+            fail_msg("accepted: %s", rows[i]);
+        assert_string_not_equal(err, "");
+    }
+}
+
+static void test_refused_bytes(void **state)
+{
+    struct address a;
+    char err[200];
+
+    (void)state;
+    assert_int_equal(address_parse(STR_LIT("127.0.0.1\0:80"), &a, err, sizeof(err)), -1);
+    assert_int_equal(address_parse(STR_LIT("127.0.0.1:80\0"), &a, err, sizeof(err)), -1);
+    assert_int_equal(address_parse(STR_NULL, &a, err, sizeof(err)), -1);
+    assert_int_equal(address_parse(STR_LIT("x"), &a, err, 4), -1); /* a short buffer is kept to */
+    assert_int_equal(strlen(err), 3);
+}
+
+static void test_bytes_of_other_families(void **state)
+{
+    static const uint8_t zeros[16];
+    const struct sockaddr_storage sa = {.ss_family = AF_UNIX};
+    uint8_t bytes[16] = {1};
+    uint16_t port = 1;
+
+    (void)state;
+    address_bytes((const struct sockaddr *)&sa, bytes, &port);
+    assert_memory_equal(bytes, zeros, sizeof(zeros));
+    assert_int_equal(port, 0);
+    bytes[3] = 1;
+    address_bytes(NULL, bytes, &port);
+    assert_memory_equal(bytes, zeros, sizeof(zeros));
+}
+
+static void test_longest(void **state)
+{
+    uint8_t bytes[16];
+    char out[CONN_ADDRESS_MAX];
+
+    (void)state;
+    memset(bytes, 0xfe, sizeof(bytes));
+    address_format_bytes(bytes, 65535, out, sizeof(out));
+    assert_string_equal(out, "[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:65535");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_accepted),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_bytes), cmocka_unit_test(test_bytes_of_other_families),
+        cmocka_unit_test(test_longest),
+    };
+
+    return cmocka_run_group_tests_name("net/address", tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+#include "net/outq.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fault.h"
+
+static int setup(void **state)
+{
+    (void)state;
+    fault_reset();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    size_t queues, bytes;
+
+    (void)state;
+    fault_reset();
+    outq_totals(&queues, &bytes);
+    assert_int_equal(queues, 0);
+    assert_int_equal(bytes, 0);
+    assert_int_equal(blob_bytes(), 0);
+    outq_pools_fini();
+    return 0;
+}
+
+static void append(struct outq *q, const char *text, bool publication, uint32_t items)
+{
+    struct blob *b = blob_from(str_from(text));
+
+    assert_non_null(b);
+    assert_int_equal(outq_append(q, b, 0, b->len, publication, items), 0);
+    blob_put(&b);
+}
+
+/* What the queue would send now, as text. */
+static const char *text_of(const struct outq *q)
+{
+    static char out[8192];
+    struct iovec iov[512];
+    int n = outq_iovec(q, iov, 512);
+    size_t len = 0;
+
+    for (int i = 0; i < n; i++) {
+        memcpy(out + len, iov[i].iov_base, iov[i].iov_len);
+        len += iov[i].iov_len;
+    }
+    out[len] = '\0';
+    assert_int_equal(len, outq_bytes(q));
+    return out;
+}
+
+static void test_empty(void **state)
+{
+    struct outq *q = outq_new(7);
+    struct iovec iov[4];
+
+    (void)state;
+    assert_true(outq_empty(q));
+    assert_int_equal(outq_bytes(q), 0);
+    assert_int_equal(outq_cost(q), 0);
+    assert_int_equal(outq_since(q), 7);
+    assert_int_equal(outq_iovec(q, iov, 4), 0);
+    assert_int_equal(outq_drop_publications(q), 0);
+    outq_sent(q, 0, 9);
+    assert_int_equal(outq_since(q), 7);
+    outq_free(&q);
+    assert_null(q);
+    outq_free(&q);
+}
+
+static void test_order_and_ranges(void **state)
+{
+    struct outq *q = outq_new(0);
+    struct blob *b = blob_from(STR_LIT("0123456789"));
+
+    (void)state;
+    assert_int_equal(outq_append(q, b, 2, 5, true, 1), 0);
+    assert_int_equal(outq_append(q, b, 5, 5, true, 1), 0); /* nothing to send */
+    assert_int_equal(outq_append(q, b, 0, 10, true, 4), 0);
+    assert_int_equal(b->refs, 3);
+    assert_string_equal(text_of(q), "2340123456789");
+    assert_int_equal(outq_items(q), 5);
+    assert_int_equal(outq_cost(q), 13 + 2 * OUTQ_ENTRY_COST);
+    outq_free(&q);
+    assert_int_equal(b->refs, 1);
+    blob_put(&b);
+}
+
+static void test_iovec_limit(void **state)
+{
+    struct outq *q = outq_new(0);
+    struct iovec iov[64];
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        append(q, "x", true, 1);
+    assert_int_equal(outq_iovec(q, iov, 64), 64);
+    assert_int_equal(outq_iovec(q, iov, 1), 1);
+    assert_int_equal(outq_iovec(q, iov, 0), 0);
+    outq_free(&q);
+}
+
+/* Whatever the size of the pieces that go, what is left is the rest of the text. */
+static void test_sent_in_every_step(void **state)
+{
+    char all[512] = "";
+    size_t len = 0;
+
+    (void)state;
+    for (size_t step = 1; step < 40; step++) {
+        struct outq *q = outq_new(0);
+        size_t sent = 0;
+
+        len = 0;
+        for (int i = 0; i < 45; i++) {
+            char piece[16];
+            int n = snprintf(piece, sizeof(piece), "%.*s", 1 + i % 7, "abcdefgh");
+
+            memcpy(all + len, piece, (size_t)n + 1);
+            len += (size_t)n;
+            append(q, piece, true, 1);
+        }
+        while (!outq_empty(q)) {
+            size_t n = MIN(step, outq_bytes(q));
+
+            outq_sent(q, n, sent + 1);
+            sent += n;
+            assert_string_equal(text_of(q), all + sent);
+        }
+        assert_int_equal(sent, len);
+        assert_int_equal(outq_items(q), 0);
+        assert_int_equal(outq_cost(q), 0);
+        assert_int_not_equal(outq_since(q), 0);
+        outq_free(&q);
+    }
+}
+
+static void test_drop_keeps_started_and_control(void **state)
+{
+    struct outq *q = outq_new(0);
+
+    (void)state;
+    append(q, "first", true, 2);
+    append(q, "[ping]", false, 0);
+    append(q, "second", true, 3);
+    append(q, "third", true, 1);
+    append(q, "[pong]", false, 0);
+    outq_sent(q, 2, 1);
+    assert_int_equal(outq_drop_publications(q), 4);
+    assert_string_equal(text_of(q), "rst[ping][pong]");
+    assert_int_equal(outq_items(q), 2);
+    append(q, "new", true, 1);
+    assert_string_equal(text_of(q), "rst[ping][pong]new");
+    assert_int_equal(outq_drop_publications(q), 1);
+    assert_string_equal(text_of(q), "rst[ping][pong]");
+    outq_free(&q);
+}
+
+/* Every pattern of 12 kept and dropped entries behind every number of entries already sent: the compaction crosses
+ * chunk ends in every way. */
+static void test_drop_every_pattern(void **state)
+{
+    (void)state;
+    for (unsigned ahead = 0; ahead < CHUNK_ENTRIES; ahead++)
+        for (unsigned pattern = 0; pattern < 1u << 12; pattern++) {
+            struct outq *q = outq_new(0);
+            char want[64];
+            size_t n = 0;
+
+            for (unsigned i = 0; i < ahead; i++)
+                append(q, "-", true, 1);
+            for (unsigned i = 0; i < 12; i++) {
+                char piece[2] = {(char)('a' + i), '\0'};
+
+                append(q, piece, pattern >> i & 1, 1);
+                if (!(pattern >> i & 1))
+                    want[n++] = piece[0];
+            }
+            outq_sent(q, ahead, 1);
+            assert_int_equal(outq_drop_publications(q), 12 - n);
+            memcpy(want + n, "+", 2);
+            append(q, "+", true, 1);
+            assert_string_equal(text_of(q), want);
+            outq_sent(q, n + 1, 1);
+            assert_true(outq_empty(q));
+            outq_free(&q);
+        }
+}
+
+static void test_drop_everything(void **state)
+{
+    struct outq *q = outq_new(0);
+
+    (void)state;
+    for (int i = 0; i < 35; i++)
+        append(q, "x", true, 2);
+    assert_int_equal(outq_drop_publications(q), 70);
+    assert_true(outq_empty(q));
+    assert_int_equal(chunk_pool.in_use, 0);
+    append(q, "y", true, 1);
+    assert_string_equal(text_of(q), "y");
+    outq_free(&q);
+}
+
+static void test_totals(void **state)
+{
+    struct outq *a = outq_new(0), *b = outq_new(0);
+    size_t queues, bytes;
+
+    (void)state;
+    append(a, "aaaa", true, 1);
+    append(b, "bbbbb", true, 1);
+    outq_sent(b, 1, 1);
+    outq_totals(&queues, &bytes);
+    assert_int_equal(queues, 2);
+    assert_int_equal(bytes, 8);
+    outq_free(&a);
+    outq_free(&b);
+}
+
+static void test_no_memory_for_queue(void **state)
+{
+    (void)state;
+    fault_fail_at(1);
+    assert_null(outq_new(0));
+    fault_reset();
+}
+
+static void test_no_memory_for_chunk(void **state)
+{
+    struct blob *b = blob_from(STR_LIT("data"));
+    struct outq *q = outq_new(0);
+
+    (void)state;
+    fault_fail_at(1);
+    assert_int_equal(outq_append(q, b, 0, 4, true, 1), -1);
+    fault_reset();
+    assert_true(outq_empty(q));
+    assert_int_equal(b->refs, 1);
+    assert_int_equal(outq_items(q), 0);
+    assert_int_equal(outq_append(q, b, 0, 4, true, 1), 0);
+    assert_string_equal(text_of(q), "data");
+    outq_free(&q);
+    blob_put(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_order_and_ranges, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_iovec_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sent_in_every_step, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_keeps_started_and_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_every_pattern, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_everything, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_totals, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory_for_queue, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory_for_chunk, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("net/outq", tests, NULL, NULL);
+}

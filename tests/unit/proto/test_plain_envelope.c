@@ -1,0 +1,205 @@
+/* The query form's messages: written for subscribers, read from publishers. */
+#include "proto/plain_envelope.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fault.h"
+
+static struct batch_item item;
+static struct batch batch;
+
+static int encode(const char *channel, const void *data, size_t n, uint8_t flags, struct buf *out)
+{
+    struct str payload = {.p = data, .n = n};
+
+    item.flags = flags;
+    batch.items = &item;
+    batch.nitems = 1;
+    batch.channel = str_from(channel);
+    return plain_envelope_encode(&batch, 0, payload, out);
+}
+
+static void assert_text(const char *data, uint8_t flags, const char *want)
+{
+    struct buf out = {0};
+
+    assert_int_equal(buf_append_lit(&out, "before"), 0);
+    assert_int_equal(encode("a", data, strlen(data), flags, &out), 0);
+    assert_memory_equal(out.p, "before\x81", 7);
+    assert_int_equal((unsigned char)out.p[7], strlen(want));
+    assert_int_equal(out.len, 8 + strlen(want));
+    assert_memory_equal(out.p + 8, want, strlen(want));
+    buf_fini(&out);
+}
+
+static void text_is_wrapped(void **state UNUSED)
+{
+    assert_text("hi", 0, "{\"channel\":\"a\",\"data\":\"hi\"}");
+    assert_text("", 0, "{\"channel\":\"a\",\"data\":\"\"}");
+    assert_text("say \"x\"\n", 0, "{\"channel\":\"a\",\"data\":\"say \\\"x\\\"\\n\"}");
+    assert_text("{\"v\": 1}", 0, "{\"channel\":\"a\",\"data\":{\"v\": 1}}");
+    assert_text(" [1,2] ", 0, "{\"channel\":\"a\",\"data\": [1,2] }");
+    assert_text("{\"v\":", 0, "{\"channel\":\"a\",\"data\":\"{\\\"v\\\":\"}");
+    assert_text("[1] [2]", 0, "{\"channel\":\"a\",\"data\":\"[1] [2]\"}");
+    /* By itself a number is a text like any other; the API's word is taken for it. */
+    assert_text("5", 0, "{\"channel\":\"a\",\"data\":\"5\"}");
+    assert_text("5", RECORD_JSON, "{\"channel\":\"a\",\"data\":5}");
+    assert_text("\"s\"", RECORD_JSON, "{\"channel\":\"a\",\"data\":\"s\"}");
+}
+
+static void binary_is_prefixed(void **state UNUSED)
+{
+    struct buf out = {0};
+
+    assert_int_equal(encode("abc", "\0\xff", 2, RECORD_BINARY, &out), 0);
+    assert_int_equal(out.len, 2 + 6);
+    assert_memory_equal(out.p,
+                        "\x82\x06\x03"
+                        "abc\0\xff",
+                        8);
+    buf_clear(&out);
+    assert_int_equal(encode("abc", "", 0, RECORD_BINARY, &out), 0);
+    assert_memory_equal(out.p,
+                        "\x82\x04\x03"
+                        "abc",
+                        6);
+    buf_fini(&out);
+}
+
+static void headers_of_each_length(void **state UNUSED)
+{
+    static const size_t sizes[] = {1, 90, 103, 104, 200, 65000, 65535, 70000};
+    static char data[70000];
+    struct buf out = {0};
+
+    memset(data, 'x', sizeof(data));
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        size_t len = sizes[i] + strlen("{\"channel\":\"a\",\"data\":\"\"}");
+        size_t header = ws_tx_header_size(len);
+
+        buf_clear(&out);
+        assert_int_equal(encode("a", data, sizes[i], 0, &out), 0);
+        assert_int_equal(out.len, header + len);
+        assert_memory_equal(out.p + header, "{\"channel\":\"a\",\"data\":\"x", 23);
+        assert_memory_equal(out.p + out.len - 2, "\"}", 2);
+    }
+    buf_fini(&out);
+}
+
+static void no_memory_leaves_what_was_there(void **state UNUSED)
+{
+    static char data[5000];
+    int failed = 0;
+
+    memset(data, '"', sizeof(data));
+    for (unsigned k = 1; k < 8; k++) {
+        struct buf out = {0};
+
+        assert_int_equal(buf_append_lit(&out, "before"), 0);
+        fault_fail_at(k);
+        if (encode("a", data, sizeof(data), 0, &out) == -1) {
+            failed++;
+            assert_int_equal(out.len, 6);
+        }
+        fault_reset();
+        buf_fini(&out);
+    }
+    assert_true(failed > 0);
+}
+
+static int read_text(const char *text, struct plain_message *m, struct buf *room)
+{
+    buf_clear(room);
+    return plain_envelope_read(WS_ITEM_TEXT, str_from(text), room, m);
+}
+
+static void text_is_read_back(void **state UNUSED)
+{
+    static const struct {
+        const char *text, *channel, *data;
+        uint8_t flags;
+    } good[] = {
+        {"{\"channel\":\"a\",\"data\":\"x\\n\\u00e4\"}", "a", "x\n\xc3\xa4", 0},
+        {"{\"data\":{\"v\" : 1},\"channel\":\"\\u0061\"}", "a", "{\"v\" : 1}", RECORD_JSON},
+        {" {\"channel\":\"a\",\"data\":[]} ", "a", "[]", RECORD_JSON},
+        {"{\"channel\":\"a\",\"data\":5}", "a", "5", RECORD_JSON},
+        {"{\"channel\":\"a\",\"data\":null,\"id\":7}", "a", "null", RECORD_JSON},
+        {"{\"channel\":\"a\",\"data\":\"\"}", "a", "", 0},
+    };
+    struct plain_message m;
+    struct buf room = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(read_text(good[i].text, &m, &room), 0);
+        assert_true(str_equal(m.channel, str_from(good[i].channel)));
+        assert_true(str_equal(m.data, str_from(good[i].data)));
+        assert_int_equal(m.flags, good[i].flags);
+    }
+    buf_fini(&room);
+}
+
+static void what_is_no_message(void **state UNUSED)
+{
+    static const char *const bad[] = {
+        "",
+        "hello",
+        "{}",
+        "[]",
+        "\"a\"",
+        "{\"channel\":\"a\"}",
+        "{\"data\":1}",
+        "{\"channel\":1,\"data\":1}",
+        "{\"channel\":null,\"data\":1}",
+        "{\"channel\":\"a\",\"data\":1",
+        "{\"channel\":\"a\",\"data\":1}}",
+        "{\"channel\":\"a\",\"data\":01}",
+        "{\"channel\":\"\\ud800\",\"data\":1}",
+        "{\"channel\":\"a\",\"data\":\"\\udc00\"}",
+        "{'channel':'a','data':1}",
+    };
+    struct plain_message m;
+    struct buf room = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (read_text(bad[i], &m, &room) != -1)
+            fail_msg("read: %s", bad[i]);
+    buf_fini(&room);
+}
+
+static void binary_is_read_back(void **state UNUSED)
+{
+    struct plain_message m;
+    struct buf room = {0};
+
+    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY,
+                                         (struct str){"\x01"
+                                                      "a\0b",
+                                                      4},
+                                         &room, &m),
+                     0);
+    assert_true(str_equal(m.channel, STR_LIT("a")));
+    assert_true(str_equal(m.data, (struct str){"\0b", 2}));
+    assert_int_equal(m.flags, RECORD_BINARY);
+    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, (struct str){"\x01z", 2}, &room, &m), 0);
+    assert_int_equal(m.data.n, 0);
+    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, STR_LIT(""), &room, &m), -1);
+    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, STR_LIT("\x02z"), &room, &m), -1);
+    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, STR_LIT("\xff"), &room, &m), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_is_wrapped),        cmocka_unit_test(binary_is_prefixed),
+        cmocka_unit_test(headers_of_each_length), cmocka_unit_test(no_memory_leaves_what_was_there),
+        cmocka_unit_test(text_is_read_back),      cmocka_unit_test(what_is_no_message),
+        cmocka_unit_test(binary_is_read_back),
+    };
+
+    return cmocka_run_group_tests_name("proto/plain_envelope", tests, NULL, NULL);
+}
