@@ -89,6 +89,13 @@ void reactor_drain(uint64_t time_ns, void (*done)(void));
 void reactor_config_changed(void);
 /* Gauges that are cheaper to compute than to keep; called before a slot is read. */
 void reactor_update_gauges(void);
+/* From cfg.each_turn: the next turn shall come within ns (rounded up to milliseconds by the poll). */
+static inline void reactor_wake_within(uint64_t ns)
+{
+    if (ns < reactor.nap_ns)
+        reactor.nap_ns = ns;
+}
+
 /* Resumable walk over live connections: *cursor starts at 0; looks at no more than max places;
  * false when done. visit may kill. */
 bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void *arg), void *arg);

@@ -2,7 +2,7 @@
 #include "base/config.h"
 
 #include "base/buf.h"
-#include "base/clock.h"
+#include "base/units.h"
 
 struct config config;
 
@@ -25,19 +25,6 @@ static const struct config_row rows[] = {
 #undef CONFIG_RESTART
 #undef X
 };
-
-struct unit {
-    const char *name;
-    int64_t factor;
-};
-static const struct unit size_units[] = {
-    {"GiB", INT64_C(1) << 30}, {"MiB", INT64_C(1) << 20}, {"KiB", INT64_C(1) << 10}, {"B", 1}};
-static const struct unit duration_units[] = {{"h", 3600 * (int64_t)NS_PER_SEC},
-                                             {"m", 60 * (int64_t)NS_PER_SEC},
-                                             {"s", (int64_t)NS_PER_SEC},
-                                             {"ms", (int64_t)NS_PER_MS},
-                                             {"us", 1000},
-                                             {"ns", 1}};
 
 size_t config_row_count(void)
 {
@@ -80,38 +67,12 @@ static int expected(const char *what, struct str got, char *err, size_t errcap)
     return -1;
 }
 
-/* v in the largest unit that divides it. */
-static void format_units(int64_t v, const struct unit *units, size_t n, char *out, size_t cap)
-{
-    size_t i = 0;
-
-    while (i < n - 1 && (v < units[i].factor || v % units[i].factor != 0))
-        i++;
-    snprintf(out, cap, "%lld%s", (long long)(v / units[i].factor), units[i].name);
-}
-
-static void format_size(int64_t v, char *out, size_t cap)
-{
-    if (v % 1024 != 0 || v == 0)
-        snprintf(out, cap, "%lld", (long long)v);
-    else
-        format_units(v, size_units, ARRAY_LEN(size_units), out, cap);
-}
-
-static void format_duration(int64_t v, char *out, size_t cap)
-{
-    if (v == 0)
-        snprintf(out, cap, "0s");
-    else
-        format_units(v, duration_units, ARRAY_LEN(duration_units), out, cap);
-}
-
 static void format_number(enum config_type type, int64_t v, char *out, size_t cap)
 {
     if (type == CONFIG_SIZE)
-        format_size(v, out, cap);
+        units_format_size(v, out, cap);
     else if (type == CONFIG_DURATION)
-        format_duration(v, out, cap);
+        units_format_duration(v, out, cap);
     else
         snprintf(out, cap, "%lld", (long long)v);
 }
@@ -129,25 +90,13 @@ static int in_range(const struct config_row *row, int64_t v, struct str got, cha
     return expected(what, got, err, errcap);
 }
 
-/* Digits, then one of the units (or, if bare is allowed, nothing). */
-static int parse_units(struct str s, const struct unit *units, size_t n, bool bare, int64_t *out)
+static int parse_whole(struct str s, int64_t *out)
 {
-    size_t digits = 0;
     uint64_t v;
-    int64_t factor = 0;
 
-    while (digits < s.n && s.p[digits] >= '0' && s.p[digits] <= '9')
-        digits++;
-    if (str_to_u64((struct str){s.p, digits}, &v) == -1 || v > INT64_MAX)
+    if (str_to_u64(s, &v) == -1 || v > INT64_MAX)
         return -1;
-    s = str_skip(s, digits);
-    if (s.n == 0 && (bare || v == 0))
-        factor = 1;
-    for (size_t i = 0; i < n && s.n > 0; i++)
-        if (str_equal_nocase(s, str_from(units[i].name)))
-            factor = units[i].factor;
-    if (factor == 0 || __builtin_mul_overflow((int64_t)v, factor, out))
-        return -1;
+    *out = (int64_t)v;
     return 0;
 }
 
@@ -158,15 +107,15 @@ static int set_number(const struct config_row *row, int64_t *member, struct str 
     char what[96];
 
     if (row->type == CONFIG_SIZE) {
-        if (parse_units(value, size_units, ARRAY_LEN(size_units), true, &v) == -1)
+        if (units_parse_size(value, &v) == -1)
             return expected("a size such as 512, 64KiB, 1MiB or 2GiB", value, err, errcap);
     } else if (row->type == CONFIG_DURATION) {
-        if (parse_units(value, duration_units, ARRAY_LEN(duration_units), false, &v) == -1)
+        if (units_parse_duration(value, &v) == -1)
             return expected("a duration such as 250ms, 10s, 5m or 1h", value, err, errcap);
     } else if (row->type == CONFIG_AUTO_INT && str_equal(value, STR_LIT("auto"))) {
         *member = 0;
         return 0;
-    } else if (parse_units(value, NULL, 0, true, &v) == -1) {
+    } else if (parse_whole(value, &v) == -1) {
         snprintf(what, sizeof(what), "%sa whole number from %lld to %lld",
                  row->type == CONFIG_AUTO_INT ? "auto or " : "", (long long)row->min,
                  (long long)row->max);

@@ -6,8 +6,20 @@
 
 #include <cmocka.h>
 
+#define EVP_MD_CTX_new test_digest_new
 #include "codec/ws_tx.c"
+#undef EVP_MD_CTX_new
 #include "fault.h"
+
+/* OpenSSL allocates behind the linker's back: its failure is made here. */
+EVP_MD_CTX *real_digest_new(void) __asm__("EVP_MD_CTX_new");
+
+static bool no_digest;
+
+EVP_MD_CTX *test_digest_new(void)
+{
+    return no_digest ? NULL : real_digest_new();
+}
 
 /* --- §5.2 Base framing protocol --- */
 
@@ -191,6 +203,18 @@ static void reason_of_only_continuation_bytes_ends(void **state UNUSED)
 
 /* --- §1.3, §4.2 Opening handshake --- */
 
+/* Comes before the other: only the first call allocates. */
+static void s4_1_accept_key_without_memory_fails_the_handshake(void **state UNUSED)
+{
+    char out[WS_ACCEPT_LEN];
+
+    no_digest = true;
+    ws_accept_key(STR_LIT("dGhlIHNhbXBsZSBub25jZQ=="), out);
+    no_digest = false;
+    for (size_t i = 0; i < sizeof(out); i++)
+        assert_int_equal(out[i], '=');
+}
+
 static void s1_3_accept_key(void **state UNUSED)
 {
     static const struct {
@@ -250,6 +274,7 @@ int main(void)
         cmocka_unit_test(s5_5_1_close_payload),
         cmocka_unit_test(s5_5_1_reason_is_cut_between_characters),
         cmocka_unit_test(reason_of_only_continuation_bytes_ends),
+        cmocka_unit_test(s4_1_accept_key_without_memory_fails_the_handshake),
         cmocka_unit_test(s1_3_accept_key),
         cmocka_unit_test(s4_2_1_key_is_base64_of_16_bytes),
     };

@@ -35,7 +35,8 @@ static int fake_send(void *arg, unsigned worker, const struct record *r)
     f->room--;
     s->r = *r;
     s->r.data.p = s->data;
-    memcpy(s->data, r->data.p, MIN(r->data.n, sizeof(s->data)));
+    if (r->data.n > 0)
+        memcpy(s->data, r->data.p, MIN(r->data.n, sizeof(s->data)));
     f->n++;
     return 0;
 }

@@ -113,6 +113,7 @@ static void test_send_variants_direct(void **state)
     net_steps(1);
     assert_int_equal(b->refs, 1);
     net_expect(peer, "6789");
+    net_steps(1);
     assert_int_equal(conn_send(c, STR_LIT("head")), 0);
     net_expect(peer, "head");
     blob_put(&b);

@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "codec/ws_tx.h"
 #include "core/broker.h"
 #include "core/hub.h"
 #include "core/ring.h"

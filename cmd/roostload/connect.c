@@ -1,0 +1,338 @@
+/* connect.c - opening a user's connection.
+ *
+ * Happy path: 1 non-blocking connect, the request queued behind it · 2 the 101 response · 3 the
+ * adapter's hello · 4 ready. Can fail: no socket (try later), refused, timed out, another status,
+ * the adapter's refusal. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "codec/http.h"
+#include "codec/ws_tx.h"
+#include "engine.h"
+#include "net/reactor.h"
+
+#define ATTEMPTS_MAX 3
+#define HANDSHAKE_KEY                                                                              \
+    "cm9vc3Rsb2FkLWtleS0wMQ==" /* any 16 bytes; the answer to it never changes                     \
+                                */
+
+/* Replaces {channel}, {n}, {c}; unknown braces stay. */
+void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out)
+{
+    while (text.n > 0) {
+        size_t brace = str_find(text, '{');
+        int rc = buf_append(out, (struct str){text.p, brace});
+
+        text = str_skip(text, brace);
+        if (rc == 0 && str_starts_with(text, STR_LIT("{n}"))) {
+            rc = buf_printf(out, "%u", id);
+            text = str_skip(text, 3);
+        } else if (rc == 0 && str_starts_with(text, STR_LIT("{c}"))) {
+            rc = buf_printf(out, "%u", channel);
+            text = str_skip(text, 3);
+        } else if (rc == 0 && str_starts_with(text, STR_LIT("{channel}"))) {
+            user_render(str_from(engine.o->channel), id, channel, out);
+            text = str_skip(text, 9);
+        } else if (rc == 0 && text.n > 0) {
+            rc = buf_append(out, (struct str){text.p, 1});
+            text = str_skip(text, 1);
+        }
+        if (rc == -1)
+            return; /* the request is then malformed and refused: counted */
+    }
+}
+
+static void build_request(uint32_t id, uint32_t channel, const struct load_target *t,
+                          struct buf *out)
+{
+    struct str headers = str_from(engine.o->header), header;
+    const char *sub =
+        engine.o->subprotocol[0] ? engine.o->subprotocol : engine.adapter->subprotocol;
+    int rc;
+
+    buf_clear(out);
+    rc = buf_append_lit(out, "GET ");
+    user_render(str_from(t->path), id, channel, out);
+    rc |= buf_printf(out,
+                     " HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Key: " HANDSHAKE_KEY "\r\nSec-WebSocket-Version: 13\r\n",
+                     t->host);
+    if (sub[0] != '\0')
+        rc |= buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", sub);
+    while (headers.n > 0 && str_cut(&headers, '\n', &header))
+        rc |= buf_printf(out, "%.*s\r\n", STR_ARG(header));
+    if ((rc | buf_append_lit(out, "\r\n")) != 0)
+        buf_clear(out);
+}
+
+/* Binds the local address, leaving the port to connect(2), so that one address serves many targets.
+ */
+static int bind_source(int fd, uint32_t id, int family)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    struct str sources = str_from(engine.o->source), source;
+    size_t n = 0, pick;
+    char text[64];
+    int one = 1;
+
+    if (family != AF_INET)
+        return 0;
+    for (struct str rest = sources; rest.n > 0 && str_cut(&rest, '\n', &source);)
+        n++;
+    if (n == 0) {
+        if ((ntohl(((const struct sockaddr_in *)(const void *)&load_shared->targets[0].address)
+                       ->sin_addr.s_addr) >>
+             24) != 127)
+            return 0;
+        /* One address of 127.0.0.0/8 per process: 28,000 ports each. */
+        a.sin_addr.s_addr = htonl(0x7f000002u + engine.process);
+    } else {
+        pick = id % n;
+        while (str_cut(&sources, '\n', &source) && pick-- > 0)
+            ;
+        if (str_copy(source, text, sizeof(text)) == -1 ||
+            inet_pton(AF_INET, text, &a.sin_addr) != 1)
+            return -1;
+    }
+    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) == -1)
+        return -1;
+    return bind(fd, (struct sockaddr *)&a, sizeof(a));
+}
+
+static int open_socket(uint32_t id, const struct load_target *t)
+{
+    int fd = socket(t->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+
+    if (fd == -1)
+        return -1;
+    if (bind_source(fd, id, t->address.ss_family) == -1 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 ||
+        (connect(fd, (const struct sockaddr *)&t->address, t->address_len) == -1 &&
+         errno != EINPROGRESS)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static uint32_t *new_tracking(uint32_t id)
+{
+    uint32_t *last = NULL;
+    bool fresh = engine.phase == LOAD_RAMP; /* then every sequence starts at 1 */
+
+    if (engine.slots == 0 || (user_is_publisher(id) && engine.o->scenario != SCENARIO_CHAT))
+        return NULL;
+    last = malloc(sizeof(*last) * engine.slots);
+    for (uint32_t i = 0; last != NULL && i < engine.slots; i++)
+        last[i] = fresh ? 0 : SEQUENCE_ANY;
+    return last;
+}
+
+int user_connect(uint32_t id)
+{
+    const struct load_target *t = &load_shared->targets[id % load_shared->ntargets];
+    struct conn *c;
+    struct user *u;
+    int fd = open_socket(id, t);
+
+    if (fd == -1)
+        return -1;
+    c = reactor_add(fd, &user_conn_ops, (const struct sockaddr *)&t->address, 0);
+    if (c == NULL)
+        return -1;
+    u = user_of(c);
+    u->id = id;
+    u->channel = user_channel(id);
+    u->flags = USER_HANDSHAKE;
+    u->since = clock_ns();
+    u->last = new_tracking(id);
+    engine.conns[id - engine.first] = c;
+    engine.slot->m.connects_started++;
+    engine.slot->connecting++;
+    conn_arm(c, (uint64_t)engine.o->connect_timeout);
+    build_request(id, u->channel, t, &engine.text);
+    if (conn_send(c, buf_view(&engine.text)) == -1)
+        return 0; /* counted when it is released */
+    return 0;
+}
+
+void user_ready(struct conn *c)
+{
+    struct user *u = user_of(c);
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    u->flags |= USER_READY;
+    engine.attempts[u->id - engine.first] = 0;
+    engine.slot->connecting--;
+    engine.slot->ready++;
+    engine.slot->m.connects_done++;
+    hdr_record(&engine.slot->m.ready, clock_precise_ns() - u->since);
+    if (getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+        hdr_record(&engine.slot->m.tcp_connect, (uint64_t)info.tcpi_rtt * 1000);
+    u->since = clock_ns();
+    conn_arm(c, (uint64_t)engine.o->ping_interval);
+    if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)
+        user_echo(c);
+}
+
+static void upgraded(struct conn *c, struct str rest)
+{
+    struct user *u = user_of(c);
+
+    u->flags &= (uint8_t)~USER_HANDSHAKE;
+    conn_set_state(c, CONN_OPEN);
+    hdr_record(&engine.slot->m.upgrade, clock_precise_ns() - u->since);
+    if (engine.adapter->hello != NULL) {
+        struct buf name = {0};
+
+        buf_clear(&engine.text);
+        user_render(str_from(engine.o->channel), u->id, u->channel, &name);
+        if (engine.adapter->hello(buf_view(&name), &engine.text) == -1 ||
+            user_send(c, WS_OP_TEXT, buf_view(&engine.text)) == -1)
+            conn_kill(c, CLOSE_NO_MEMORY);
+        buf_fini(&name);
+    }
+    if (engine.adapter->ready_at_upgrade && !conn_dead(c))
+        user_ready(c);
+    if (rest.n > 0 && !conn_dead(c))
+        user_frames(c, rest);
+}
+
+static void handshake_answer(struct conn *c, const struct http_response *r, struct str rest)
+{
+    char accept[WS_ACCEPT_LEN];
+    uint32_t none = 0;
+
+    ws_accept_key(STR_LIT(HANDSHAKE_KEY), accept);
+    if (r->status != 101) {
+        engine.slot->m.upgrade_refused++;
+        atomic_compare_exchange_strong(&engine.slot->first_status, &none, (uint32_t)r->status);
+        conn_kill(c, CLOSE_UPGRADE_REQUIRED);
+    } else if (!str_equal(http_response_field(r, STR_LIT("Sec-WebSocket-Accept")),
+                          (struct str){accept, sizeof(accept)})) {
+        engine.slot->m.protocol_errors++;
+        conn_kill(c, CLOSE_UPGRADE_KEY);
+    } else {
+        upgraded(c, rest);
+    }
+}
+
+static void free_head(struct user *u)
+{
+    if (u->head != NULL)
+        buf_fini(u->head);
+    free(u->head);
+    u->head = NULL;
+}
+
+/* The response head comes whole in one read, or is put together in u->head. */
+static void user_handshake(struct conn *c, struct str in)
+{
+    struct user *u = user_of(c);
+    struct buf head = {0};
+    struct http_response r;
+    enum close_reason why;
+    int rc;
+
+    if (u->head != NULL) {
+        if (buf_append(u->head, in) == -1) {
+            conn_kill(c, CLOSE_NO_MEMORY);
+            return;
+        }
+        in = buf_view(u->head);
+    }
+    rc = http_response_parse(&in, 16384, &r, &why);
+    if (rc < 0) {
+        engine.slot->m.protocol_errors++;
+        conn_kill(c, why);
+    } else if (rc > 0) {
+        if (u->head != NULL) { /* the views must outlive it */
+            head = *u->head;
+            *u->head = (struct buf){0};
+            free_head(u);
+        }
+        handshake_answer(c, &r, in);
+        buf_fini(&head);
+    } else if (u->head == NULL) {
+        u->head = calloc(1, sizeof(*u->head));
+        if (u->head == NULL || buf_append(u->head, in) == -1)
+            conn_kill(c, CLOSE_NO_MEMORY);
+    }
+}
+
+void user_input(struct conn *c, struct str in)
+{
+    if (user_of(c)->flags & USER_HANDSHAKE)
+        user_handshake(c, in);
+    else
+        user_frames(c, in);
+}
+
+static void user_deadline(struct conn *c)
+{
+    struct user *u = user_of(c);
+
+    if (u->flags & USER_READY) {
+        user_ping(c);
+        return;
+    }
+    engine.slot->m.connect_timeout++;
+    conn_kill(c, CLOSE_HEADER_TIMEOUT);
+}
+
+/* A user that is gone and was not meant to be comes back, but not for ever. */
+static void requeue(const struct user *u)
+{
+    uint8_t *attempts = &engine.attempts[u->id - engine.first];
+
+    if (engine.phase >= LOAD_GRACE)
+        return;
+    if ((u->flags & USER_READY) == 0 && ++*attempts >= ATTEMPTS_MAX) {
+        engine.slot->given_up++;
+        return;
+    }
+    engine.waiting[engine.wait_tail++ % engine.count] = u->id;
+}
+
+static void user_release(struct conn *c)
+{
+    struct user *u = user_of(c);
+
+    if (u->flags & USER_READY) {
+        engine.slot->ready--;
+        if (u->flags & USER_CLOSING)
+            engine.slot->m.closed++;
+        else if (c->reason == CLOSE_PEER_CLOSED)
+            engine.slot->m.server_closed++;
+        else
+            engine.slot->m.connection_lost++;
+    } else {
+        engine.slot->connecting--;
+        if (c->reason == CLOSE_PEER_GONE)
+            engine.slot->m.connect_failed++;
+    }
+    if (u->flags & USER_HANDSHAKE)
+        free_head(u);
+    free(u->last);
+    ws_rx_fini(&c->rx, engine.rx);
+    engine.conns[u->id - engine.first] = NULL;
+    requeue(u);
+}
+
+static void user_drain(struct conn *c)
+{
+    conn_kill(c, CLOSE_NORMAL);
+}
+
+const struct conn_ops user_conn_ops = {
+    .name = "user",
+    .input = user_input,
+    .deadline = user_deadline,
+    .drain = user_drain,
+    .release = user_release,
+};

@@ -1,0 +1,323 @@
+/* coordinator.c - see coordinator.h.
+ *
+ * Phases: RAMP until every user is ready or given up · RUN for --duration · GRACE until messages
+ * stop arriving (at most GRACE_MAX_S) · STOP. Ctrl-C goes to GRACE at once; a second one to STOP.
+ */
+#include "coordinator.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "engine.h"
+#include "failif.h"
+
+#define GRACE_MAX_S  5
+#define SECONDS_MAX  200000
+#define STOP_WAIT_MS 10000
+
+static volatile sig_atomic_t interrupts;
+
+static struct {
+    struct results r;
+    struct load_metrics sum, before; /* now, and a second ago */
+    struct hdr interval;
+    struct sample sample;
+    uint64_t start_ns, phase_ns;    /* start of the run, of the phase */
+    uint64_t grace_messages, quiet; /* messages seen last, seconds without new ones */
+    uint64_t storm_low_ns;          /* storm: when fewer than all were ready */
+    uint64_t run_in, run_out;       /* counts when LOAD_RUN began */
+} co;
+
+static void on_interrupt(int sig)
+{
+    (void)sig;
+    interrupts = interrupts + 1;
+}
+
+static int start_processes(void)
+{
+    for (unsigned p = 0; p < load_shared->processes; p++) {
+        pid_t pid = fork();
+
+        if (pid == -1) {
+            fprintf(stderr, "roostload: fork: %s\n", strerror(errno));
+            atomic_store(&load_shared->phase, LOAD_STOP);
+            return -1;
+        }
+        if (pid == 0)
+            _exit(engine_run(p));
+        atomic_store(&load_shared->slots[p].pid, pid);
+    }
+    return 0;
+}
+
+static double seconds_since(uint64_t then)
+{
+    return (double)(clock_ns() - then) / 1e9;
+}
+
+static void set_phase(enum load_phase phase)
+{
+    struct results *r = &co.r;
+    double length = seconds_since(co.phase_ns);
+
+    switch (phase) {
+    case LOAD_RAMP:
+        break;
+    case LOAD_RUN:
+        r->ramp_s = length;
+        co.run_in = co.sum.messages_in;
+        co.run_out = co.sum.messages_out;
+        sample_take(&load_shared->options, true, &r->server_ramped);
+        atomic_store(&load_shared->run_start_ns, clock_ns());
+        break;
+    case LOAD_GRACE:
+    case LOAD_STOP:
+        if (atomic_load(&load_shared->phase) == LOAD_RUN) {
+            r->run_s = length;
+            sample_take(&load_shared->options, true, &r->server_end);
+        } else if (atomic_load(&load_shared->phase) == LOAD_RAMP) {
+            r->ramp_s = length;
+        }
+        break;
+    }
+    atomic_store(&load_shared->phase, (uint32_t)phase);
+    clock_refresh();
+    co.phase_ns = clock_ns();
+}
+
+static void record_second(uint64_t ready, uint64_t connecting)
+{
+    const struct load_metrics *now = &co.sum, *then = &co.before;
+    struct str main_name = str_from(failif_main_latency(load_shared->options.scenario));
+    struct results *r = &co.r;
+    double cpu_before = co.sample.cpu_seconds;
+    struct second *s;
+
+    if (r->nseconds == SECONDS_MAX)
+        return;
+    hdr_diff(&co.interval, failif_latency(now, main_name), failif_latency(then, main_name));
+    sample_take(&load_shared->options, false, &co.sample);
+    s = &r->seconds[r->nseconds++];
+    *s = (struct second){
+        .at_s = seconds_since(co.start_ns),
+        .ready = ready,
+        .connecting = connecting,
+        .connects = now->connects_done - then->connects_done,
+        .failures = now->connect_failed + now->connect_timeout + now->upgrade_refused -
+                    then->connect_failed - then->connect_timeout - then->upgrade_refused,
+        .messages_in = now->messages_in - then->messages_in,
+        .messages_out = now->messages_out - then->messages_out,
+        .bytes_in = now->bytes_in - then->bytes_in,
+        .p50 = hdr_quantile(&co.interval, 0.5),
+        .p90 = hdr_quantile(&co.interval, 0.9),
+        .p99 = hdr_quantile(&co.interval, 0.99),
+        .p999 = hdr_quantile(&co.interval, 0.999),
+        .max = co.interval.max,
+        .cpu = cpu_before > 0 && co.sample.cpu_seconds > cpu_before
+                   ? co.sample.cpu_seconds - cpu_before
+                   : 0,
+        .rss_bytes = co.sample.rss_bytes,
+        .tcp_memory_bytes = co.sample.tcp_memory_bytes,
+    };
+    r->ready_max = MAX(r->ready_max, ready);
+}
+
+static void watch_storm(uint64_t ready)
+{
+    struct results *r = &co.r;
+
+    if (load_shared->options.scenario != SCENARIO_STORM || r->storm_recovery_s >= 0)
+        return;
+    if (ready < load_shared->users - atomic_load(&load_shared->slots[0].given_up)) {
+        if (co.storm_low_ns == 0 && atomic_load(&load_shared->phase) == LOAD_RUN)
+            co.storm_low_ns = clock_ns();
+    } else if (co.storm_low_ns != 0) {
+        r->storm_recovery_s = seconds_since(co.storm_low_ns);
+    }
+}
+
+static bool grace_over(void)
+{
+    if (co.sum.messages_in == co.grace_messages)
+        co.quiet++;
+    else
+        co.quiet = 0;
+    co.grace_messages = co.sum.messages_in;
+    return co.quiet >= 1 || seconds_since(co.phase_ns) > GRACE_MAX_S;
+}
+
+/* Moves on when the phase has done its work. */
+static void next_phase(uint64_t ready, uint64_t given_up)
+{
+    double run = (double)load_shared->options.duration / 1e9;
+
+    switch ((enum load_phase)atomic_load(&load_shared->phase)) {
+    case LOAD_RAMP:
+        if (interrupts > 0 || given_up == load_shared->users)
+            set_phase(LOAD_GRACE);
+        else if (ready + given_up >= load_shared->users)
+            set_phase(LOAD_RUN);
+        break;
+    case LOAD_RUN:
+        if (interrupts > 0 || seconds_since(co.phase_ns) >= run)
+            set_phase(LOAD_GRACE);
+        break;
+    case LOAD_GRACE:
+        if (interrupts > 1 || grace_over())
+            set_phase(LOAD_STOP);
+        break;
+    case LOAD_STOP:
+        break;
+    }
+}
+
+static const char *phase_name(void)
+{
+    static const char *const names[] = {"ramp", "run", "grace", "stop"};
+
+    return names[atomic_load(&load_shared->phase)];
+}
+
+static double eta(uint64_t ready)
+{
+    double run = (double)load_shared->options.duration / 1e9;
+
+    switch ((enum load_phase)atomic_load(&load_shared->phase)) {
+    case LOAD_RAMP:
+        return (double)(load_shared->users - ready) / load_shared->options.ramp + run;
+    case LOAD_RUN:
+        return run - seconds_since(co.phase_ns);
+    case LOAD_GRACE:
+    case LOAD_STOP:
+        break;
+    }
+    return 0;
+}
+
+/* A load process that dies takes its users with it: the result would be a lie. */
+static bool process_died(void)
+{
+    int status;
+    pid_t pid = waitpid(-1, &status, WNOHANG);
+
+    if (pid <= 0)
+        return false;
+    fprintf(stderr, "roostload: load process %d ended early (%s %d)\n", (int)pid,
+            WIFSIGNALED(status) ? "signal" : "status",
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return true;
+}
+
+static int watch(void)
+{
+    uint64_t ready, connecting, given_up, tick = clock_ns(), interrupted_at = 0;
+
+    while (atomic_load(&load_shared->phase) != LOAD_STOP) {
+        bool full_second;
+
+        poll(NULL, 0, 50);
+        clock_refresh();
+        full_second = clock_ns() - tick >= NS_PER_SEC;
+        load_sum(&co.sum, &ready, &connecting, &given_up);
+        watch_storm(ready);
+        if (full_second) {
+            tick += NS_PER_SEC;
+            record_second(ready, connecting);
+            co.before = co.sum;
+            view_second(&co.r, &co.sum, phase_name(), eta(ready));
+        }
+        if (process_died()) {
+            atomic_store(&load_shared->phase, LOAD_STOP);
+            return -1;
+        }
+        co.r.ready_end = ready;
+        co.r.given_up = given_up;
+        if (interrupts > 0)
+            co.r.interrupted = true;
+        if (atomic_load(&load_shared->phase) != LOAD_GRACE || full_second ||
+            (uint64_t)interrupts > interrupted_at)
+            next_phase(ready, given_up);
+        interrupted_at = (uint64_t)interrupts;
+    }
+    return 0;
+}
+
+/* Waits for the load processes; whoever does not come by itself is ended. */
+static void collect_processes(void)
+{
+    for (int waited = 0; waited < STOP_WAIT_MS; waited += 20) {
+        pid_t pid;
+
+        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+            ;
+        if (pid == -1 && errno == ECHILD)
+            return;
+        poll(NULL, 0, 20);
+    }
+    for (unsigned p = 0; p < load_shared->processes; p++)
+        kill(atomic_load(&load_shared->slots[p].pid), SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+}
+
+static int finish(int rc)
+{
+    struct results *r = &co.r;
+    const struct options *o = &load_shared->options;
+    uint64_t ready, connecting, given_up;
+    int failed;
+
+    load_sum(&r->total, &ready, &connecting, &given_up);
+    r->run_messages_in = r->total.messages_in - co.run_in;
+    r->run_messages_out = r->total.messages_out - co.run_out;
+    view_end();
+    report_summary(stdout, r);
+    if (o->json[0] != '\0' && report_json(o->json, r) == -1) {
+        fprintf(stderr, "roostload: %s: %s\n", o->json, strerror(errno));
+        rc = 1;
+    }
+    if (o->html[0] != '\0' && report_html(o->html, r) == -1) {
+        fprintf(stderr, "roostload: %s: %s\n", o->html, strerror(errno));
+        rc = 1;
+    }
+    failed = report_thresholds(stdout, r);
+    if (rc != 0)
+        return rc;
+    return failed > 0 ? 3 : r->total.connects_done == 0;
+}
+
+int coordinator_run(void)
+{
+    struct sigaction sa = {.sa_handler = on_interrupt};
+    int rc = 0;
+
+    clock_refresh();
+    co.r.seconds = calloc(SECONDS_MAX, sizeof(*co.r.seconds));
+    if (co.r.seconds == NULL) {
+        fprintf(stderr, "roostload: no memory\n");
+        return 1;
+    }
+    co.r.storm_recovery_s = -1;
+    co.r.started_at = (int64_t)time(NULL);
+    sample_take(&load_shared->options, true, &co.r.server_start);
+    co.sample = co.r.server_start;
+    co.start_ns = co.phase_ns = clock_ns();
+    if (start_processes() == -1)
+        rc = 1;
+    /* After the fork: a load process must not inherit these. */
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    view_start(isatty(STDOUT_FILENO) && !load_shared->options.plain);
+    if (rc == 0 && watch() == -1)
+        rc = 1;
+    collect_processes();
+    rc = finish(rc);
+    free(co.r.seconds);
+    return rc;
+}

@@ -1,0 +1,52 @@
+/* coordinator.h - the parent: starts load processes, keeps the phases, samples once a second, shows
+ * and writes results. */
+#ifndef ROOSTLOAD_COORDINATOR_H
+#define ROOSTLOAD_COORDINATOR_H
+
+#include "sample.h"
+#include "shared.h"
+
+struct second {  /* one row of the time series */
+    double at_s; /* since the start */
+    uint64_t ready, connecting;
+    uint64_t connects, failures, messages_in, messages_out, bytes_in; /* during this second */
+    uint64_t p50, p90, p99, p999, max; /* main latency during this second, ns */
+    double cpu;                        /* cores used by the watched server */
+    uint64_t rss_bytes, tcp_memory_bytes;
+};
+
+struct results {
+    struct load_metrics total;
+    uint64_t ready_max, ready_end, given_up;
+    double ramp_s, run_s;    /* lengths of the phases */
+    double storm_recovery_s; /* storm: from the drop until all were back; < 0: not within the run */
+    uint64_t run_messages_in, run_messages_out; /* during LOAD_RUN */
+    struct second *seconds;                     /* owned */
+    size_t nseconds;
+    struct sample server_start, server_ramped,
+        server_end; /* before the first connection, at full load, at the end */
+    bool interrupted;
+    int64_t started_at; /* wall clock, s */
+};
+
+/* Runs the planned test; exit status 0, 1 or 3. */
+int coordinator_run(void);
+
+/* report_*.c: -1 with errno when the file cannot be written. */
+void report_summary(FILE *f, const struct results *r);
+int report_json(const char *path, const struct results *r) MUST_CHECK;
+int report_html(const char *path, const struct results *r) MUST_CHECK;
+/* The JSON document; also embedded in the page. */
+int report_document(const struct results *r, struct buf *out) MUST_CHECK;
+/* Evaluates every --fail-if; number that are true. Appends a line each to f. */
+int report_thresholds(FILE *f, const struct results *r);
+const char *report_latency(uint64_t ns, char *out, size_t cap);
+const char *report_bytes(uint64_t bytes, char *out, size_t cap);
+
+/* view.c */
+void view_start(bool live);
+void view_second(const struct results *r, const struct load_metrics *sum, const char *phase,
+                 double eta_s);
+void view_end(void);
+
+#endif

@@ -1,0 +1,101 @@
+/* engine.c - a load process: set-up, the turn, the end. */
+#include "engine.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/hash.h"
+#include "net/reactor.h"
+
+struct engine engine;
+
+/* net reads its limits from the settings; ours are those of a client that trusts itself. */
+static void set_limits(void)
+{
+    config_defaults(&config);
+    config.max_connections = 16000000;
+    config.output_limit = 64 << 20;
+    config.output_timeout = 3600 * (int64_t)NS_PER_SEC;
+    config.close_timeout = 2 * (int64_t)NS_PER_SEC;
+}
+
+static void each_turn(void)
+{
+    uint64_t now = clock_precise_ns(), next;
+
+    if (getppid() == 1) { /* the coordinator is gone */
+        reactor_stop();
+        return;
+    }
+    next = schedule_run(now);
+    reactor_wake_within(next > now ? next - now : 0);
+}
+
+static int allocate(void)
+{
+    size_t n = (size_t)MAX(engine.count, UINT64_C(1));
+
+    engine.conns = calloc(n, sizeof(*engine.conns));
+    engine.attempts = calloc(n, sizeof(*engine.attempts));
+    engine.waiting = calloc(n, sizeof(*engine.waiting));
+    if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL) {
+        fprintf(stderr, "roostload: no memory for %llu connections\n",
+                (unsigned long long)engine.count);
+        return -1;
+    }
+    for (uint64_t i = 0; i < engine.count; i++)
+        engine.waiting[engine.wait_tail++] = (uint32_t)(engine.first + i);
+    return 0;
+}
+
+/* How many publishers a subscriber's channel can have. */
+static uint32_t tracked_slots(void)
+{
+    switch (engine.o->scenario) {
+    case SCENARIO_BROADCAST:
+    case SCENARIO_SLOW:
+        return (uint32_t)load_shared->publishers;
+    case SCENARIO_CHAT:
+        return (uint32_t)engine.o->room;
+    case SCENARIO_HOLD:
+    case SCENARIO_ECHO:
+    case SCENARIO_CHURN:
+    case SCENARIO_STORM:
+    case SCENARIO_NR:
+        break;
+    }
+    return 0;
+}
+
+int engine_run(unsigned p)
+{
+    struct reactor_config cfg = {.worker = p, .wake_fd = -1, .hub_wake_fd = -1};
+
+    _Static_assert(sizeof(struct user) <= CONN_SESSION_SIZE, "a user fits the session area");
+    cfg.each_turn = each_turn;
+    signal(SIGINT, SIG_IGN); /* the coordinator says when to stop */
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    engine.process = p;
+    engine.slot = &load_shared->slots[p];
+    engine.o = &load_shared->options;
+    engine.adapter = adapter_find(str_from(engine.o->adapter));
+    engine.first = load_first_user(load_shared->users, load_shared->processes, p);
+    engine.count =
+        load_first_user(load_shared->users, load_shared->processes, p + 1) - engine.first;
+    engine.slots = tracked_slots();
+    engine.random = (uint64_t)engine.o->seed * UINT64_C(0x9e3779b97f4a7c15) + p + 1;
+    set_limits();
+    hash_seed_random();
+    clock_refresh();
+    if (allocate() == -1)
+        return 1;
+    engine.rx = ws_rx_pool_new(WS_CLIENT, UINT64_C(1) << 32);
+    reactor_init(&cfg);
+    atomic_store(&engine.slot->pid, getpid());
+    schedule_start();
+    reactor_run();
+    return 0;
+}

@@ -1,0 +1,96 @@
+/* engine.h - one load process: its users, its schedule. Internal to roostload.
+ *
+ * A user is a connection of net/conn with 40 bytes of session. The process runs net's reactor;
+ * load_tick(), called each turn, opens connections, sends and closes what the schedules say is due.
+ * Schedules are open-loop: the n-th event is due at start + n / rate whatever happened before, and
+ * latency counts from that time. */
+#ifndef ROOSTLOAD_ENGINE_H
+#define ROOSTLOAD_ENGINE_H
+
+#include "adapter.h"
+#include "net/conn.h"
+#include "payload.h"
+#include "shared.h"
+
+enum user_flag {
+    USER_HANDSHAKE = 1, /* the request is out, no 101 yet */
+    USER_READY = 2,     /* upgraded and subscribed */
+    USER_STALLED = 4,   /* slow: reads nothing any more */
+    USER_CLOSING = 8,   /* the scenario closes it */
+    USER_HEARD = 16,    /* has received a message */
+    USER_PINGED = 32    /* a ping is out; since = when */
+};
+
+struct user {    /* in the connection's session area */
+    uint32_t id; /* number among all users */
+    uint32_t channel;
+    uint8_t flags;    /* enum user_flag */
+    uint8_t inflight; /* echo */
+    uint32_t echo_seq;
+    uint64_t since; /* attempt's start; after ready: time of the ping */
+    union {
+        uint64_t due; /* ready, echo with a rate: intended time of the next message */
+        struct buf
+            *head; /* handshake: owned; the first part of a response head that came in parts */
+    };
+    uint32_t
+        *last; /* owned: last sequence by publisher slot; SEQUENCE_ANY: accept whatever comes */
+};
+#define SEQUENCE_ANY UINT32_MAX
+
+struct engine {
+    unsigned process;
+    struct load_slot *slot;
+    const struct options *o;
+    const struct adapter *adapter;
+    uint64_t first, count; /* users of this process */
+    struct conn **conns;   /* owned; by user - first; NULL: not connected */
+    uint8_t *attempts;     /* owned; failed ones in a row */
+    uint32_t *waiting;     /* owned; FIFO of users to connect */
+    uint64_t wait_head, wait_tail;
+    uint32_t slots; /* publisher slots a subscriber tracks */
+    struct ws_rx_pool *rx;
+    struct buf text; /* scratch of the turn */
+    struct buf frame;
+    uint64_t random;
+    uint32_t phase; /* the one seen last */
+};
+extern struct engine engine;
+
+/* Runs process p until LOAD_STOP; returns the exit status. */
+int engine_run(unsigned p);
+
+/* connect.c */
+int user_connect(uint32_t id) MUST_CHECK; /* -1: no socket now, try later */
+void user_ready(struct conn *c);
+void user_input(struct conn *c, struct str in);
+void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out);
+extern const struct conn_ops user_conn_ops;
+void user_failed(struct conn *c);
+
+/* traffic.c */
+void user_frames(struct conn *c, struct str in);
+int user_send(struct conn *c, enum ws_opcode op, struct str payload) MUST_CHECK;
+/* Publishes one test message as `publisher`; intended_ns from the schedule. -1: connection gone or
+ * busy. */
+int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,
+                 uint64_t intended_ns) MUST_CHECK;
+void user_echo(struct conn *c);
+void user_close(struct conn *c);
+void user_ping(struct conn *c);
+void user_count_missing(void);
+
+/* schedule.c */
+void schedule_start(void);
+/* Does what is due; returns when the next event is due (ns), UINT64_MAX when none. */
+uint64_t schedule_run(uint64_t now);
+uint32_t user_channel(uint32_t id);
+bool user_is_publisher(uint32_t id);
+uint64_t engine_random(void);
+
+static inline struct user *user_of(struct conn *c)
+{
+    return conn_session(c);
+}
+
+#endif

@@ -1,0 +1,25 @@
+/* plan.h - can this run work on this machine? Targets, descriptors, ports, processes, before
+ * anything starts. */
+#ifndef ROOSTLOAD_PLAN_H
+#define ROOSTLOAD_PLAN_H
+
+#include "shared.h"
+
+/* Resolves and checks everything and creates load_shared. -1: lines for the user in errors, with
+ * the arithmetic and the fix. */
+int plan_make(const struct options *o, struct buf *errors) MUST_CHECK;
+
+struct plan_limits { /* of this machine; tests give their own */
+    uint64_t nofile; /* descriptors per process */
+    uint64_t ports;  /* per source address and target */
+    unsigned cores;
+};
+void plan_limits_read(struct plan_limits *l);
+/* Processes for `users`; 0 with a line in errors when it cannot work. */
+unsigned plan_processes(const struct options *o, uint64_t users, const struct plan_limits *l,
+                        unsigned targets, bool loopback, struct buf *errors);
+/* "ws://host[:port][/path]" into its parts. -1: *why is a sentence. */
+int plan_parse_url(struct str url, struct str *host, struct str *port, struct str *path,
+                   const char **why) MUST_CHECK;
+
+#endif

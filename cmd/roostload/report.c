@@ -1,0 +1,144 @@
+/* report.c - the summary on the terminal and the thresholds. */
+#include "coordinator.h"
+#include "failif.h"
+
+const char *report_latency(uint64_t ns, char *out, size_t cap)
+{
+    if (ns == 0)
+        snprintf(out, cap, "-");
+    else if (ns < 1000000)
+        snprintf(out, cap, "%.0fus", (double)ns / 1e3);
+    else if (ns < 1000000000)
+        snprintf(out, cap, "%.2fms", (double)ns / 1e6);
+    else
+        snprintf(out, cap, "%.2fs", (double)ns / 1e9);
+    return out;
+}
+
+const char *report_bytes(uint64_t bytes, char *out, size_t cap)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)bytes;
+    size_t i = 0;
+
+    for (; v >= 1024 && i + 1 < ARRAY_LEN(units); i++)
+        v /= 1024;
+    snprintf(out, cap, i == 0 ? "%.0f %s" : "%.1f %s", v, units[i]);
+    return out;
+}
+
+static void print_counters(FILE *f, const struct load_metrics *m)
+{
+#define COUNTER(member, label, meaning)                                                            \
+    if (m->member > 0)                                                                             \
+        fprintf(f, "  %-22s %14llu  %s\n", label, (unsigned long long)m->member, meaning);
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+}
+
+static void print_latency(FILE *f, const char *label, const struct hdr *h)
+{
+    char p[5][32];
+
+    if (h->count == 0)
+        return;
+    fprintf(f, "  %-22s %10s %10s %10s %10s %10s  (%llu)\n", label,
+            report_latency(hdr_quantile(h, 0.5), p[0], sizeof(p[0])),
+            report_latency(hdr_quantile(h, 0.9), p[1], sizeof(p[1])),
+            report_latency(hdr_quantile(h, 0.99), p[2], sizeof(p[2])),
+            report_latency(hdr_quantile(h, 0.999), p[3], sizeof(p[3])),
+            report_latency(h->max, p[4], sizeof(p[4])), (unsigned long long)h->count);
+}
+
+static void print_latencies(FILE *f, const struct load_metrics *m)
+{
+    fprintf(f, "\n  %-22s %10s %10s %10s %10s %10s  (samples)\n", "latency", "p50", "p90", "p99",
+            "p99.9", "max");
+#define COUNTER(member, label, meaning)
+#define LATENCY(member, label, meaning) print_latency(f, label, &m->member);
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+}
+
+static void print_server(FILE *f, const struct results *r)
+{
+    const struct sample *a = &r->server_start, *b = &r->server_ramped, *c = &r->server_end;
+    char text[2][32];
+
+    if (b->processes == 0)
+        return;
+    fprintf(f, "\nserver (%u processes watched)\n", b->processes);
+    if (r->ready_max > 0 && b->private_bytes > a->private_bytes)
+        fprintf(f, "  private memory per connection  %.0f B\n",
+                (double)(b->private_bytes - a->private_bytes) / (double)r->ready_max);
+    if (r->ready_max > 0 && b->rss_bytes > a->rss_bytes)
+        fprintf(f, "  resident memory per connection %.0f B\n",
+                (double)(b->rss_bytes - a->rss_bytes) / (double)r->ready_max);
+    if (r->ready_max > 0 && b->slab_bytes > a->slab_bytes)
+        fprintf(f, "  kernel slab per connection     %.0f B (both ends, whole machine)\n",
+                (double)(b->slab_bytes - a->slab_bytes) / (double)r->ready_max);
+    if (c->cpu_seconds > b->cpu_seconds && r->run_s > 0) {
+        fprintf(f, "  CPU during the run             %.2f s = %.2f cores\n",
+                c->cpu_seconds - b->cpu_seconds, (c->cpu_seconds - b->cpu_seconds) / r->run_s);
+        if (r->run_messages_in > 0)
+            fprintf(f, "  CPU per delivered message      %s\n",
+                    report_latency((uint64_t)((c->cpu_seconds - b->cpu_seconds) * 1e9 /
+                                              (double)r->run_messages_in),
+                                   text[0], sizeof(text[0])));
+    }
+    fprintf(f, "  resident %s, socket buffers of this machine %s\n",
+            report_bytes(c->rss_bytes, text[0], sizeof(text[0])),
+            report_bytes(c->tcp_memory_bytes, text[1], sizeof(text[1])));
+}
+
+void report_summary(FILE *f, const struct results *r)
+{
+    const struct load_metrics *m = &r->total;
+    uint32_t status = atomic_load(&load_shared->slots[0].first_status);
+
+    fprintf(f, "%s%s: %llu of %llu connections at the most, ramp %.1f s, run %.1f s\n\n",
+            scenario_name(load_shared->options.scenario), r->interrupted ? " (interrupted)" : "",
+            (unsigned long long)r->ready_max, (unsigned long long)load_shared->users, r->ramp_s,
+            r->run_s);
+    print_counters(f, m);
+    if (r->given_up > 0)
+        fprintf(f, "  %-22s %14llu  users that failed three times\n", "given up",
+                (unsigned long long)r->given_up);
+    if (status != 0)
+        fprintf(f, "  the first refusal was HTTP status %u\n", status);
+    if (load_shared->options.scenario == SCENARIO_STORM) {
+        if (r->storm_recovery_s >= 0)
+            fprintf(f, "  everybody was back after %.2f s\n", r->storm_recovery_s);
+        else
+            fprintf(f, "  not everybody was back within the run\n");
+    }
+    if (r->run_s > 0)
+        fprintf(f, "  during the run: %.0f messages/s in, %.0f messages/s out\n",
+                (double)r->run_messages_in / r->run_s, (double)r->run_messages_out / r->run_s);
+    print_latencies(f, m);
+    print_server(f, r);
+    fflush(f);
+}
+
+int report_thresholds(FILE *f, const struct results *r)
+{
+    struct str rest = str_from(load_shared->options.fail_if), e;
+    char err[256];
+    double value;
+    int failed = 0;
+
+    while (rest.n > 0 && str_cut(&rest, '\n', &e)) {
+        int rc =
+            failif_check(e, load_shared->options.scenario, &r->total, &value, err, sizeof(err));
+
+        if (rc == -1)
+            fprintf(f, "%s\n", err);
+        else
+            fprintf(f, "%s: %.*s (value %.0f)\n", rc == 1 ? "FAILED" : "ok", STR_ARG(e), value);
+        failed += rc != 0;
+    }
+    return failed;
+}

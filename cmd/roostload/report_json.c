@@ -1,0 +1,197 @@
+/* report_json.c - all results as one JSON document. Times in seconds, sizes in bytes; names as in
+ * load_metrics.def. */
+#include <errno.h>
+
+#include "codec/json.h"
+#include "coordinator.h"
+#include "failif.h"
+#include "proc/version.h"
+
+#define JSON_SCHEMA 1
+
+static int put_text(struct buf *b, const char *name, const char *value)
+{
+    if (buf_printf(b, "\"%s\":", name) == -1)
+        return -1;
+    return json_append_string(b, str_from(value));
+}
+
+static int put_options(struct buf *b)
+{
+    char text[OPTION_LIST_MAX];
+    bool first = true;
+
+    if (buf_append_lit(b, "\"options\":{") == -1)
+        return -1;
+    for (size_t i = 0; i < options_count(); i++) {
+        if (options_name(i) == NULL)
+            continue;
+        options_show(&load_shared->options, i, text, sizeof(text));
+        if ((!first && buf_append_char(b, ',') == -1) || put_text(b, options_name(i), text) == -1)
+            return -1;
+        first = false;
+    }
+    return buf_append_lit(b, "},\n");
+}
+
+static int put_counters(struct buf *b, const struct load_metrics *m)
+{
+    int rc = buf_append_lit(b, "\"counters\":{");
+    const char *sep = "";
+
+#define COUNTER(member, label, meaning)                                                            \
+    rc |= buf_printf(b, "%s\"%s\":%llu", sep, #member, (unsigned long long)m->member);             \
+    sep = ",";
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+    return rc | buf_append_lit(b, "},\n");
+}
+
+static double s(uint64_t ns)
+{
+    return (double)ns / 1e9;
+}
+
+/* Percentiles, and the non-empty buckets as [upper bound in s, count]. */
+static int put_latency(struct buf *b, const char *name, const char *label, const struct hdr *h)
+{
+    const char *sep = "";
+    int rc = buf_printf(
+        b,
+        "\"%s\":{\"label\":\"%s\",\"count\":%llu,\"mean\":%.9f,\"p50\":%.9f,\"p90\":%.9f,"
+        "\"p99\":%.9f,\"p99.9\":%.9f,\"max\":%.9f,\"buckets\":[",
+        name, label, (unsigned long long)h->count, h->count > 0 ? s(h->sum) / (double)h->count : 0,
+        s(hdr_quantile(h, 0.5)), s(hdr_quantile(h, 0.9)), s(hdr_quantile(h, 0.99)),
+        s(hdr_quantile(h, 0.999)), s(h->max));
+
+    for (size_t i = 0; i < HDR_BUCKETS && rc == 0; i++) {
+        if (h->bucket[i] == 0)
+            continue;
+        rc = buf_printf(b, "%s[%.9f,%llu]", sep, s(hdr_bound(i)), (unsigned long long)h->bucket[i]);
+        sep = ",";
+    }
+    return rc | buf_append_lit(b, "]}");
+}
+
+static int put_latencies(struct buf *b, const struct load_metrics *m)
+{
+    int rc = buf_append_lit(b, "\"latencies\":{");
+    const char *sep = "";
+
+#define COUNTER(member, label, meaning)
+#define LATENCY(member, label, meaning)                                                            \
+    rc |= buf_append_lit(b, sep);                                                                  \
+    rc |= put_latency(b, #member, label, &m->member);                                              \
+    sep = ",\n";
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+    return rc | buf_append_lit(b, "},\n");
+}
+
+static int put_series(struct buf *b, const struct results *r)
+{
+    int rc = buf_append_lit(b, "\"seconds\":[");
+
+    for (size_t i = 0; i < r->nseconds && rc == 0; i++) {
+        const struct second *t = &r->seconds[i];
+
+        rc = buf_printf(
+            b,
+            "%s{\"at\":%.2f,\"ready\":%llu,\"connecting\":%llu,\"connects\":%llu,\"failures\":%llu,"
+            "\"messages_in\":%llu,\"messages_out\":%llu,\"bytes_in\":%llu,\"p50\":%.9f,\"p90\":%."
+            "9f,"
+            "\"p99\":%.9f,\"p99.9\":%.9f,\"max\":%.9f,\"cpu\":%.3f,\"rss\":%llu,\"tcp_memory\":%"
+            "llu}",
+            i == 0 ? "" : ",\n", t->at_s, (unsigned long long)t->ready,
+            (unsigned long long)t->connecting, (unsigned long long)t->connects,
+            (unsigned long long)t->failures, (unsigned long long)t->messages_in,
+            (unsigned long long)t->messages_out, (unsigned long long)t->bytes_in, s(t->p50),
+            s(t->p90), s(t->p99), s(t->p999), s(t->max), t->cpu, (unsigned long long)t->rss_bytes,
+            (unsigned long long)t->tcp_memory_bytes);
+    }
+    return rc | buf_append_lit(b, "],\n");
+}
+
+static int put_sample(struct buf *b, const char *name, const struct sample *p)
+{
+    return buf_printf(b,
+                      "\"%s\":{\"processes\":%u,\"cpu_seconds\":%.3f,\"rss\":%llu,\"private\":%llu,"
+                      "\"tcp_memory\":%llu,\"slab\":%llu}",
+                      name, p->processes, p->cpu_seconds, (unsigned long long)p->rss_bytes,
+                      (unsigned long long)p->private_bytes, (unsigned long long)p->tcp_memory_bytes,
+                      (unsigned long long)p->slab_bytes);
+}
+
+int report_document(const struct results *r, struct buf *b)
+{
+    int rc =
+        buf_printf(b,
+                   "{\"schema\":%d,\"program\":\"roostload\",\"version\":\"%s\",\"scenario\":\"%"
+                   "s\",\"started_at\":%lld,\"interrupted\":%s,\n"
+                   "\"users\":%llu,\"processes\":%u,\"ready_max\":%llu,\"given_up\":%llu,"
+                   "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.3f,"
+                   "\"run_messages_in\":%llu,\"run_messages_out\":%llu,\"main_latency\":\"%s\",\n",
+                   JSON_SCHEMA, version_string(), scenario_name(load_shared->options.scenario),
+                   (long long)r->started_at, r->interrupted ? "true" : "false",
+                   (unsigned long long)load_shared->users, load_shared->processes,
+                   (unsigned long long)r->ready_max, (unsigned long long)r->given_up, r->ramp_s,
+                   r->run_s, r->storm_recovery_s, (unsigned long long)r->run_messages_in,
+                   (unsigned long long)r->run_messages_out,
+                   failif_main_latency(load_shared->options.scenario));
+
+    if ((rc | put_options(b) | put_counters(b, &r->total) | put_latencies(b, &r->total) |
+         put_series(b, r)) != 0)
+        return -1;
+    rc = buf_append_lit(b, "\"server\":{") | put_sample(b, "start", &r->server_start) |
+         buf_append_lit(b, ",") | put_sample(b, "ramped", &r->server_ramped) |
+         buf_append_lit(b, ",") | put_sample(b, "end", &r->server_end) | buf_append_lit(b, "}}\n");
+    return rc != 0 ? -1 : 0;
+}
+
+static int write_file(const char *path, struct str text)
+{
+    FILE *f = fopen(path, "we");
+    bool bad;
+
+    if (f == NULL)
+        return -1;
+    bad = fwrite(text.p, 1, text.n, f) != text.n;
+    return fclose(f) != 0 || bad ? -1 : 0;
+}
+
+int report_json(const char *path, const struct results *r)
+{
+    struct buf b = {0};
+    int rc = report_document(r, &b);
+
+    if (rc == -1)
+        errno = ENOMEM;
+    else
+        rc = write_file(path, buf_view(&b));
+    buf_fini(&b);
+    return rc;
+}
+
+int report_html(const char *path, const struct results *r)
+{
+    extern const char report_page_head[], report_page_head_end[], report_page_tail[],
+        report_page_tail_end[];
+    struct buf b = {0};
+    int rc = buf_append(
+        &b, (struct str){report_page_head, (size_t)(report_page_head_end - report_page_head)});
+
+    rc |= report_document(r, &b);
+    rc |= buf_append(
+        &b, (struct str){report_page_tail, (size_t)(report_page_tail_end - report_page_tail)});
+    if (rc != 0) {
+        errno = ENOMEM;
+        rc = -1;
+    } else {
+        rc = write_file(path, buf_view(&b));
+    }
+    buf_fini(&b);
+    return rc;
+}

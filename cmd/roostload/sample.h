@@ -1,0 +1,23 @@
+/* sample.h - watching the server while it is under load: /proc of its processes, its Prometheus
+ * page, the kernel. */
+#ifndef ROOSTLOAD_SAMPLE_H
+#define ROOSTLOAD_SAMPLE_H
+
+#include "options.h"
+
+struct sample {                /* 0 where unknown */
+    double cpu_seconds;        /* of all watched processes since their start */
+    uint64_t rss_bytes;        /* their resident memory */
+    uint64_t private_bytes;    /* what would be free if they ended (smaps_rollup) */
+    uint64_t tcp_memory_bytes; /* socket buffers of the whole machine (/proc/net/sockstat) */
+    uint64_t slab_bytes;       /* kernel slab of the whole machine */
+    unsigned processes;
+};
+
+/* Reads everything once. slow: private memory too (walks page tables). Blocks up to a second on
+ * --metrics. */
+void sample_take(const struct options *o, bool slow, struct sample *out);
+/* Adds cpu and resident memory of a Prometheus text to out. Exposed for tests. */
+void sample_prometheus(struct str text, struct sample *out);
+
+#endif

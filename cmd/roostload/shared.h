@@ -1,0 +1,74 @@
+/* shared.h - what the coordinator and its load processes share: orders down, counts up.
+ *
+ * One anonymous mapping made before the fork. Each load process writes its own slot with plain
+ * stores; the coordinator only reads them. */
+#ifndef ROOSTLOAD_SHARED_H
+#define ROOSTLOAD_SHARED_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+
+#include "hdr.h"
+#include "options.h"
+
+#define LOAD_TARGETS_MAX   64
+#define LOAD_PROCESSES_MAX 1024
+
+enum load_phase { /* set by the coordinator */
+                  LOAD_RAMP = 0,
+                  LOAD_RUN,   /* the scenario's traffic flows */
+                  LOAD_GRACE, /* no new messages; what is under way arrives */
+                  LOAD_STOP   /* close and exit */
+};
+
+struct load_target {
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    char host[256];  /* for the Host field */
+    char path[1024]; /* with templates */
+};
+
+struct load_metrics { /* single writer */
+#define COUNTER(member, label, meaning) uint64_t member;
+#define LATENCY(member, label, meaning) struct hdr member;
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+};
+
+struct load_slot {
+    _Atomic uint64_t ready;        /* connections ready now */
+    _Atomic uint64_t connecting;   /* attempts under way */
+    _Atomic uint64_t given_up;     /* users whose attempts all failed */
+    _Atomic uint32_t first_status; /* HTTP status of the first refusal, 0: none yet */
+    _Atomic int32_t pid;
+    struct load_metrics m;
+};
+
+struct load_shared {
+    struct options options;
+    unsigned processes;
+    unsigned ntargets;
+    struct load_target targets[LOAD_TARGETS_MAX];
+    uint32_t run_id; /* in every payload: tells this run's messages from others */
+    _Atomic uint32_t phase;
+    _Atomic uint64_t run_start_ns; /* CLOCK_MONOTONIC; publishing schedules start here */
+    uint64_t users;                /* subscribers and publishers together */
+    uint64_t publishers;           /* the last ones of the users */
+    uint64_t channels;
+    _Atomic uint32_t *sent; /* last sequence by (publisher, channel); sent_count of them */
+    uint64_t sent_count;
+    struct load_slot *slots;
+};
+
+extern struct load_shared *load_shared;
+
+/* -1: no memory. */
+int load_shared_create(const struct options *o, unsigned processes, uint64_t sent_count) MUST_CHECK;
+void load_metrics_add(struct load_metrics *dst, const struct load_metrics *src);
+void load_sum(struct load_metrics *out, uint64_t *ready, uint64_t *connecting, uint64_t *given_up);
+
+/* First user of process p when `users` are spread over `processes`. */
+uint64_t load_first_user(uint64_t users, unsigned processes, unsigned p);
+
+#endif

@@ -1,0 +1,281 @@
+/* traffic.c - frames of a connected user: receiving, checking order, publishing, echo, pings,
+ * closing. */
+#include "base/clock.h"
+#include "codec/ws_tx.h"
+#include "engine.h"
+#include "net/reactor.h"
+
+#define SEND_QUEUE_MAX                                                                             \
+    ((size_t)1024 * 1024) /* a publisher waits while more than this is unsent                      \
+                           */
+
+uint64_t engine_random(void)
+{
+    /* xorshift64*: load does not need better, and a seed repeats a run */
+    engine.random ^= engine.random >> 12;
+    engine.random ^= engine.random << 25;
+    engine.random ^= engine.random >> 27;
+    return engine.random * UINT64_C(2685821657736338717);
+}
+
+int user_send(struct conn *c, enum ws_opcode op, struct str payload)
+{
+    uint32_t key = (uint32_t)engine_random();
+
+    buf_clear(&engine.frame);
+    if (ws_tx_masked(op, payload, (const uint8_t *)&key, &engine.frame) == -1) {
+        conn_kill(c, CLOSE_NO_MEMORY);
+        return -1;
+    }
+    return conn_send(c, buf_view(&engine.frame));
+}
+
+int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,
+                 uint64_t intended_ns)
+{
+    static char payload[16 * 1024 * 1024];
+    struct str text = {payload, (size_t)engine.o->size};
+    struct payload p = {.run = load_shared->run_id,
+                        .publisher = publisher,
+                        .channel = channel,
+                        .sequence = sequence,
+                        .intended_ns = intended_ns};
+
+    if (conn_queued(c) > SEND_QUEUE_MAX) {
+        engine.slot->m.send_delayed++;
+        return -1;
+    }
+    p.sent_ns = clock_precise_ns();
+    payload_write(&p, payload, text.n);
+    if (engine.adapter->publish != NULL) {
+        struct buf name = {0};
+        int rc;
+
+        user_render(str_from(engine.o->channel), user_of(c)->id, channel, &name);
+        buf_clear(&engine.text);
+        rc = engine.adapter->publish(buf_view(&name), text, &engine.text);
+        buf_fini(&name);
+        if (rc == -1)
+            return -1;
+        text = buf_view(&engine.text);
+    }
+    if (user_send(c, WS_OP_TEXT, text) == -1)
+        return -1;
+    engine.slot->m.messages_out++;
+    engine.slot->m.bytes_out += (uint64_t)engine.o->size;
+    return 0;
+}
+
+/* Closed loop: the next message is due at once; with a rate, at its place in the schedule. */
+void user_echo(struct conn *c)
+{
+    struct user *u = user_of(c);
+    uint64_t now = clock_precise_ns(), step = 0;
+
+    if (engine.o->rate > 0)
+        step = (uint64_t)((double)engine.o->connections / engine.o->rate * 1e9);
+    if (u->due == 0)
+        u->due = now + (step > 0 ? engine_random() % step : 0);
+    while (u->inflight < engine.o->depth && engine.phase == LOAD_RUN) {
+        uint64_t intended = step > 0 ? u->due : now;
+
+        if (intended > now || user_publish(c, u->id, u->channel, u->echo_seq + 1, intended) == -1)
+            return;
+        u->echo_seq++;
+        u->inflight++;
+        u->due += step;
+    }
+}
+
+/* Gap, duplicate, order: each publisher counts from 1 in each channel. */
+static void check_sequence(struct user *u, const struct payload *p)
+{
+    uint32_t *last = &u->last[p->publisher % engine.slots];
+
+    if (*last == SEQUENCE_ANY || p->sequence == *last + 1) {
+        *last = p->sequence;
+    } else if (p->sequence == *last) {
+        engine.slot->m.duplicates++;
+    } else if (p->sequence < *last) {
+        engine.slot->m.reordered++;
+    } else {
+        engine.slot->m.gaps += p->sequence - *last - 1;
+        *last = p->sequence;
+    }
+}
+
+static void on_publication(struct conn *c, struct str text)
+{
+    struct load_metrics *m = &engine.slot->m;
+    struct user *u = user_of(c);
+    uint64_t now = clock_precise_ns();
+    struct payload p;
+
+    m->messages_in++;
+    m->bytes_in += text.n;
+    if (payload_read(text, &p) == -1 || p.run != load_shared->run_id) {
+        m->foreign_in++;
+        return;
+    }
+    if ((u->flags & USER_HEARD) == 0) {
+        u->flags |= USER_HEARD;
+        hdr_record(&m->first_message, now - u->since);
+    }
+    if (engine.o->scenario == SCENARIO_ECHO) {
+        if (p.publisher != u->id)
+            return;
+        hdr_record(&m->echo, now - p.intended_ns);
+        hdr_record(&m->echo_uncorrected, now - p.sent_ns);
+        if (u->inflight > 0)
+            u->inflight--;
+        user_echo(c);
+        return;
+    }
+    hdr_record(&m->delivery, now - p.intended_ns);
+    hdr_record(&m->delivery_uncorrected, now - p.sent_ns);
+    if (u->last != NULL)
+        check_sequence(u, &p);
+}
+
+static void on_text(struct conn *c, struct str rest)
+{
+    struct str payload;
+
+    while (rest.p != NULL && !conn_dead(c)) {
+        buf_clear(&engine.text);
+        switch (engine.adapter->receive(&rest, &payload, &engine.text)) {
+        case ADAPTER_NOTHING:
+            break;
+        case ADAPTER_READY:
+            if ((user_of(c)->flags & USER_READY) == 0)
+                user_ready(c);
+            break;
+        case ADAPTER_MESSAGE:
+            on_publication(c, payload);
+            break;
+        case ADAPTER_REPLY:
+            if (user_send(c, WS_OP_TEXT, buf_view(&engine.text)) == -1)
+                return;
+            break;
+        case ADAPTER_REFUSED:
+            engine.slot->m.protocol_errors++;
+            conn_kill(c, CLOSE_NOT_PERMITTED);
+            break;
+        }
+    }
+}
+
+/* The server closes: answer with its code, then end in order. */
+static void on_close(struct conn *c, const struct ws_item *item)
+{
+    uint8_t payload[WS_CONTROL_MAX];
+    size_t n = ws_tx_close_payload(item->close_code, STR_NULL, payload);
+
+    if ((user_of(c)->flags & USER_CLOSING) == 0 &&
+        user_send(c, WS_OP_CLOSE, (struct str){(const char *)payload, n}) == -1)
+        return;
+    conn_finish(c, CLOSE_PEER_CLOSED);
+}
+
+static void on_pong(struct conn *c)
+{
+    struct user *u = user_of(c);
+
+    if (u->flags & USER_PINGED)
+        hdr_record(&engine.slot->m.pong, clock_precise_ns() - u->since);
+    u->flags &= (uint8_t)~USER_PINGED;
+}
+
+static void on_item(struct conn *c, const struct ws_item *item)
+{
+    switch (item->kind) {
+    case WS_ITEM_TEXT:
+    case WS_ITEM_BINARY:
+        on_text(c, item->data.p != NULL ? item->data : STR_LIT(""));
+        break;
+    case WS_ITEM_PING:
+        engine.slot->m.pings_in++;
+        if (user_send(c, WS_OP_PONG, item->data) == -1)
+            return;
+        break;
+    case WS_ITEM_PONG:
+        on_pong(c);
+        break;
+    case WS_ITEM_CLOSE:
+        on_close(c, item);
+        break;
+    }
+}
+
+void user_frames(struct conn *c, struct str in)
+{
+    static const struct ws_rx_limits limits = {.frame = 64 << 20, .message = 64 << 20};
+    enum close_reason why;
+    struct ws_item item;
+    int rc;
+
+    while ((rc = ws_rx_next(&c->rx, engine.rx, &limits, &in, &item, &why)) > 0) {
+        on_item(c, &item);
+        if (conn_dead(c) || c->state != CONN_OPEN || (c->flags & CONN_CLOSE_AFTER))
+            return;
+    }
+    if (rc < 0) {
+        engine.slot->m.protocol_errors++;
+        conn_kill(c, why);
+    }
+}
+
+void user_ping(struct conn *c)
+{
+    struct user *u = user_of(c);
+
+    conn_arm(c, (uint64_t)engine.o->ping_interval);
+    if (u->flags & USER_PINGED) /* still unanswered: its time goes on */
+        return;
+    u->since = clock_precise_ns();
+    u->flags |= USER_PINGED;
+    engine.slot->m.pings_out++;
+    if (user_send(c, WS_OP_PING, STR_NULL) == -1)
+        return;
+}
+
+void user_close(struct conn *c)
+{
+    uint8_t payload[WS_CONTROL_MAX];
+    size_t n = ws_tx_close_payload(1000, STR_NULL, payload);
+
+    user_of(c)->flags |= USER_CLOSING;
+    if (user_send(c, WS_OP_CLOSE, (struct str){(const char *)payload, n}) == 0)
+        conn_finish(c, CLOSE_NORMAL);
+}
+
+/* At the end: what a subscriber that was there from the start should have seen and has not. */
+static void count_missing(const struct user *u)
+{
+    for (uint32_t p = 0; p < engine.slots; p++) {
+        uint64_t at = engine.o->scenario == SCENARIO_CHAT
+                          ? (uint64_t)u->channel * engine.slots + p
+                          : (uint64_t)p * load_shared->channels + u->channel;
+        uint32_t sent;
+
+        if (at >= load_shared->sent_count || u->last[p] == SEQUENCE_ANY)
+            continue;
+        sent = atomic_load(&load_shared->sent[at]);
+        if (sent > u->last[p])
+            engine.slot->m.gaps += sent - u->last[p];
+    }
+}
+
+void user_count_missing(void)
+{
+    for (uint64_t i = 0; i < engine.count; i++) {
+        struct conn *c = engine.conns[i];
+        const struct user *u;
+
+        if (c == NULL)
+            continue;
+        u = user_of(c);
+        if (u->last != NULL && (u->flags & USER_READY) && (u->flags & USER_STALLED) == 0)
+            count_missing(u);
+    }
+}

@@ -1,0 +1,137 @@
+/* view.c - what is seen while the test runs: a live block on a terminal, one line a second
+ * elsewhere. */
+#include <unistd.h>
+
+#include "coordinator.h"
+#include "failif.h"
+
+#define SPARK_WIDTH 40
+
+static struct {
+    bool live;
+    unsigned lines; /* of the block on the screen */
+} view;
+
+void view_start(bool live)
+{
+    view.live = live;
+    view.lines = 0;
+    if (live)
+        printf("\033[?25l"); /* hide the cursor */
+}
+
+static uint64_t spark_value(const struct second *s)
+{
+    return s->messages_in > 0 ? s->messages_in : s->connects;
+}
+
+/* The last seconds as eight block heights, scaled to the highest of them. */
+static void sparkline(const struct results *r, char *out, size_t cap)
+{
+    static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    size_t from = r->nseconds > SPARK_WIDTH ? r->nseconds - SPARK_WIDTH : 0, n = 0;
+    uint64_t top = 1;
+
+    out[0] = '\0';
+    for (size_t i = from; i < r->nseconds; i++)
+        top = MAX(top, spark_value(&r->seconds[i]));
+    for (size_t i = from; i < r->nseconds && n + 4 < cap; i++)
+        n +=
+            (size_t)snprintf(out + n, cap - n, "%s", blocks[spark_value(&r->seconds[i]) * 7 / top]);
+}
+
+static void progress_bar(uint64_t done, uint64_t of, char *out, size_t cap)
+{
+    size_t filled = of == 0 ? 0 : (size_t)(MIN(done, of) * 30 / of), n = 0;
+
+    for (size_t i = 0; i < 30 && n + 4 < cap; i++)
+        n += (size_t)snprintf(out + n, cap - n, "%s", i < filled ? "█" : "░");
+}
+
+static void print_line(const char *text)
+{
+    printf("\033[K%s\n", text);
+    view.lines++;
+}
+
+static void live_block(const struct results *r, const struct load_metrics *sum, const char *phase,
+                       double eta_s)
+{
+    const struct second *s = &r->seconds[r->nseconds - 1];
+    char text[512], a[32], b[32], c[32], d[32], bar[160], spark[256];
+
+    if (view.lines > 0)
+        printf("\033[%uA", view.lines);
+    view.lines = 0;
+    progress_bar(s->ready, load_shared->users, bar, sizeof(bar));
+    sparkline(r, spark, sizeof(spark));
+    snprintf(text, sizeof(text), "roostload %s  %s  %.0f s, about %.0f s left",
+             scenario_name(load_shared->options.scenario), phase, s->at_s, MAX(eta_s, 0.0));
+    print_line(text);
+    snprintf(
+        text, sizeof(text), "  connections %s %llu / %llu  (+%llu/s, %llu under way, %llu failed)",
+        bar, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
+        (unsigned long long)s->connects, (unsigned long long)s->connecting,
+        (unsigned long long)(sum->connect_failed + sum->connect_timeout + sum->upgrade_refused));
+    print_line(text);
+    snprintf(text, sizeof(text), "  messages    in %llu/s (%s/s)  out %llu/s",
+             (unsigned long long)s->messages_in, report_bytes(s->bytes_in, a, sizeof(a)),
+             (unsigned long long)s->messages_out);
+    print_line(text);
+    snprintf(text, sizeof(text), "  %-11s p50 %s  p90 %s  p99 %s  max %s",
+             failif_main_latency(load_shared->options.scenario),
+             report_latency(s->p50, a, sizeof(a)), report_latency(s->p90, b, sizeof(b)),
+             report_latency(s->p99, c, sizeof(c)), report_latency(s->max, d, sizeof(d)));
+    print_line(text);
+    snprintf(text, sizeof(text),
+             "  lost %llu  duplicates %llu  out of order %llu  closed by the server %llu",
+             (unsigned long long)sum->gaps, (unsigned long long)sum->duplicates,
+             (unsigned long long)sum->reordered,
+             (unsigned long long)(sum->server_closed + sum->connection_lost));
+    print_line(text);
+    if (s->rss_bytes > 0) {
+        snprintf(text, sizeof(text), "  server      %.2f cores, %s resident, %s in sockets", s->cpu,
+                 report_bytes(s->rss_bytes, a, sizeof(a)),
+                 report_bytes(s->tcp_memory_bytes, b, sizeof(b)));
+        print_line(text);
+    }
+    snprintf(text, sizeof(text), "  %s", spark);
+    print_line(text);
+    fflush(stdout);
+}
+
+static void plain_line(const struct results *r, const struct load_metrics *sum, const char *phase)
+{
+    const struct second *s = &r->seconds[r->nseconds - 1];
+    char a[32], b[32], c[32];
+
+    printf("%6.0fs %-5s ready %llu/%llu connects/s %llu failed %llu in/s %llu out/s %llu p50 %s "
+           "p99 %s max %s "
+           "lost %llu\n",
+           s->at_s, phase, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
+           (unsigned long long)s->connects,
+           (unsigned long long)(sum->connect_failed + sum->connect_timeout + sum->upgrade_refused),
+           (unsigned long long)s->messages_in, (unsigned long long)s->messages_out,
+           report_latency(s->p50, a, sizeof(a)), report_latency(s->p99, b, sizeof(b)),
+           report_latency(s->max, c, sizeof(c)), (unsigned long long)sum->gaps);
+    fflush(stdout);
+}
+
+void view_second(const struct results *r, const struct load_metrics *sum, const char *phase,
+                 double eta_s)
+{
+    if (r->nseconds == 0)
+        return;
+    if (view.live)
+        live_block(r, sum, phase, eta_s);
+    else
+        plain_line(r, sum, phase);
+}
+
+void view_end(void)
+{
+    if (view.live)
+        printf("\033[?25h");
+    printf("\n");
+    fflush(stdout);
+}

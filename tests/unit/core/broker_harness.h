@@ -1,0 +1,260 @@
+/* A broker on real rings; the test plays the hub and the sessions. */
+#ifndef ROOST_TEST_BROKER_HARNESS_H
+#define ROOST_TEST_BROKER_HARNESS_H
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/metrics.h"
+#include "core/broker.h"
+
+#define RING_SIZE 16384
+#define LOG_MAX   4096
+
+struct client {
+    struct sub sub;
+    char log[LOG_MAX]; /* "S" subscribed, "L" lost, "(text)" for each publication */
+    size_t n;
+    unsigned batches;
+};
+
+static struct broker *broker;
+static struct ring_shared *to_hub, *from_hub;
+static struct ring hub_in, hub_out; /* the hub's ends */
+static struct task_queue tasks;
+static uint64_t published_token, fenced_token;
+static unsigned nlisted, npublished, nfenced;
+static uint64_t next_position;
+
+static void client_log(struct sub *s, const char *p, size_t n)
+{
+    struct client *c = CONTAINER_OF(s, struct client, sub);
+
+    assert_true(c->n + n < LOG_MAX);
+    memcpy(c->log + c->n, p, n);
+    c->n += n;
+    c->log[c->n] = '\0';
+}
+
+static void on_subscribed(struct sub *s)
+{
+    assert_true(s->live && s->chan != NULL);
+    client_log(s, "S", 1);
+}
+
+static void on_deliver(struct sub *s, struct batch *b)
+{
+    assert_true(s->live);
+    assert_non_null(batch_variant(b, BATCH_RAW));
+    CONTAINER_OF(s, struct client, sub)->batches++;
+    for (uint32_t i = 0; i < b->nitems; i++) {
+        struct str p = batch_payload(b, i);
+
+        client_log(s, "(", 1);
+        client_log(s, p.p, p.n);
+        client_log(s, ")", 1);
+    }
+}
+
+static void on_lost(struct sub *s)
+{
+    assert_true(s->live);
+    client_log(s, "L", 1);
+}
+
+static void on_published(uint64_t token, uint64_t epoch, uint64_t offset)
+{
+    assert_true(epoch != 0 && offset != 0);
+    published_token = token;
+    npublished++;
+}
+
+static void on_fenced(uint64_t token)
+{
+    fenced_token = token;
+    nfenced++;
+}
+
+static void on_listed(uint64_t token, const struct record *part)
+{
+    assert_true(token == part->token);
+    nlisted++;
+}
+
+static const struct sink_ops ops = {
+    .subscribed = on_subscribed,
+    .deliver = on_deliver,
+    .lost = on_lost,
+    .published = on_published,
+    .fenced = on_fenced,
+    .listed = on_listed,
+};
+
+static void broker_start(uint32_t generation)
+{
+    const struct broker_config cfg = {
+        .worker = 3,
+        .generation = generation,
+        .to_hub = to_hub,
+        .from_hub = from_hub,
+        .tasks = &tasks,
+        .ops = &ops,
+    };
+
+    broker = broker_new(&cfg);
+    assert_non_null(broker);
+}
+
+static int broker_setup(void **state)
+{
+    (void)state;
+    config_defaults(&config);
+    memset(metrics, 0, sizeof(*metrics));
+    clock_set_virtual(NS_PER_SEC);
+    task_queue_init(&tasks);
+    to_hub = aligned_alloc(CACHE_LINE, ring_bytes(RING_SIZE));
+    from_hub = aligned_alloc(CACHE_LINE, ring_bytes(RING_SIZE));
+    ring_format(to_hub, RING_SIZE);
+    ring_format(from_hub, RING_SIZE);
+    ring_attach_consumer(&hub_in, to_hub);
+    ring_attach_producer(&hub_out, from_hub);
+    nlisted = npublished = nfenced = 0;
+    next_position = 0;
+    broker_start(1);
+    return 0;
+}
+
+static int broker_teardown(void **state)
+{
+    (void)state;
+    broker_free(broker);
+    free(to_hub);
+    free(from_hub);
+    assert_int_equal(metrics->subscriptions, 0);
+    assert_int_equal(metrics->worker_channels, 0);
+    assert_true(list_empty(&tasks.runnable));
+    return 0;
+}
+
+/* --- the hub's side --- */
+
+static inline void flush(void)
+{
+    bool more;
+
+    broker_flush(broker, &more);
+}
+
+/* The next record from the broker; NULL: none. Valid until the next call. */
+static inline const struct record *from_broker(void)
+{
+    static struct record r;
+    static char copy[RING_SIZE];
+    struct str raw;
+    int rc = ring_peek(&hub_in, &raw);
+
+    assert_int_not_equal(rc, -1);
+    if (rc == 0)
+        return NULL;
+    memcpy(copy, raw.p, raw.n);
+    raw.p = copy;
+    ring_next(&hub_in);
+    ring_release(&hub_in);
+    assert_int_equal(record_decode(raw, &r), 0);
+    assert_int_equal(r.source, 3);
+    return &r;
+}
+
+static inline const struct record *expect_record(enum record_kind kind, const char *name)
+{
+    const struct record *r = from_broker();
+
+    if (r == NULL)
+        fail_msg("no record, expected %s", record_kind_name((uint8_t)kind));
+    assert_string_equal(record_kind_name(r->kind), record_kind_name((uint8_t)kind));
+    assert_true(str_equal(r->name, str_from(name)));
+    return r;
+}
+
+static inline void expect_nothing(void)
+{
+    assert_null(from_broker());
+}
+
+static inline bool to_broker(struct record r)
+{
+    void *p;
+
+    if (r.generation == 0)
+        r.generation = 1;
+    p = ring_reserve(&hub_out, record_size(r.name.n, r.data.n));
+    if (p == NULL)
+        return false;
+    record_encode(&r, p);
+    ring_commit(&hub_out);
+    return true;
+}
+
+static inline void send_subscribed(uint32_t chan)
+{
+    assert_true(to_broker((struct record){.kind = RECORD_SUBSCRIBED, .chan = chan, .epoch = 9}));
+}
+
+static inline uint64_t send_publication(uint32_t chan, const char *data)
+{
+    uint64_t position = next_position;
+
+    next_position += 8;
+    assert_true(to_broker((struct record){.kind = RECORD_PUBLICATION,
+                                          .chan = chan,
+                                          .epoch = 9,
+                                          .offset = 1,
+                                          .position = position,
+                                          .data = str_from(data)}));
+    return position;
+}
+
+/* One turn of the worker, until nothing is left to do. */
+static inline void turn(void)
+{
+    while (broker_receive(broker, 100)) {
+    }
+    while (task_run(&tasks, NS_PER_SEC)) {
+    }
+    flush();
+}
+
+/* --- the sessions' side --- */
+
+static inline void join(struct client *c, const char *channel)
+{
+    enum close_reason why;
+
+    memset(c, 0, sizeof(*c));
+    assert_int_equal(broker_subscribe(broker, &c->sub, str_from(channel), &why), 0);
+}
+
+static inline void leave(struct client *c)
+{
+    broker_unsubscribe(broker, &c->sub);
+    assert_null(c->sub.chan);
+}
+
+/* Joins the first client and answers for the hub; returns the channel's id. */
+static inline uint32_t join_live(struct client *c, const char *channel)
+{
+    const struct record *r;
+    uint32_t id;
+
+    join(c, channel);
+    flush();
+    while ((r = from_broker()) != NULL && r->kind != RECORD_SUBSCRIBE) {
+    }
+    assert_non_null(r);
+    id = r->chan;
+    send_subscribed(id);
+    turn();
+    assert_string_equal(c->log, "S");
+    return id;
+}
+
+#endif
