@@ -13,6 +13,8 @@ enum option_type {
     TYPE_FLAG
 };
 
+#define RATE_DEFAULT 10 /* messages per second where the scenario needs a rate */
+
 struct row {
     const char *section; /* non-NULL: only a heading */
     const char *name;
@@ -416,5 +418,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
         return OPTIONS_ERROR;
     }
     default_lists(o);
+    if (o->rate <= 0 && o->scenario != SCENARIO_ECHO)
+        o->rate = RATE_DEFAULT;
     return OPTIONS_OK;
 }

@@ -17,7 +17,8 @@
 
 enum http_where { HTTP_ON_CLIENT = 1, HTTP_ON_ADMIN = 2 };
 
-/* Set in every exchange's token and in no conn's id, so the two may share one space (broker tokens). */
+/* Set in every exchange's token and in no conn's id, so the two may share one space (broker
+ * tokens). */
 #define HTTP_TOKEN_BIT (UINT64_C(1) << 63)
 
 struct http_exchange { /* pooled; valid until answered */
@@ -30,8 +31,9 @@ struct http_exchange { /* pooled; valid until answered */
     void *state;     /* the handler's own, for an answer later */
     void (*abandoned)(struct http_exchange *x); /* optional: the connection died or the answer timed
                                                    out: free state */
-    void (*again)(struct http_exchange *x); /* optional: called about every 100 ms while the answer waits */
-    bool head;                                  /* HEAD: no body in the answer */
+    void (*again)(
+        struct http_exchange *x); /* optional: called about every 100 ms while the answer waits */
+    bool head;                    /* HEAD: no body in the answer */
     bool keep_alive;
 };
 
@@ -75,7 +77,8 @@ int http_take_over(struct http_exchange *x, struct buf *rest) MUST_CHECK;
 /* Sends a whole refusal on a connection taken over (state SUBSCRIBING) and finishes it. */
 void http_refuse_conn(struct conn *c, enum close_reason why);
 
-/* Bytes held for incomplete heads and bodies and for pipelined requests (gauge; beside the WebSocket side's). */
+/* Bytes held for incomplete heads and bodies and for pipelined requests (gauge; beside the
+ * WebSocket side's). */
 size_t http_partial_bytes(void);
 
 /* Constant-time comparison of a presented key. */

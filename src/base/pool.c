@@ -17,8 +17,11 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-#define CHUNK_BYTES       ((size_t)64 * 1024)
-#define CHUNK_MIN_OBJECTS 8
+/* Chunks grow with the pool, so that a pool nobody uses much stays small. The largest leaves room
+ * for malloc's own header within whole pages. */
+#define CHUNK_BYTES_MIN   ((size_t)4 * 1024 - 64)
+#define CHUNK_BYTES_MAX   ((size_t)64 * 1024 - 64)
+#define CHUNK_MIN_OBJECTS 4
 
 struct chunk {
     struct chunk *next;
@@ -54,7 +57,8 @@ void pool_fini(struct pool *p)
 
 static size_t chunk_objects(const struct pool *p)
 {
-    size_t n = MAX((CHUNK_BYTES - sizeof(struct chunk)) / p->size, (size_t)CHUNK_MIN_OBJECTS);
+    size_t bytes = MIN(MAX(p->allocated * p->size, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX);
+    size_t n = MAX((bytes - sizeof(struct chunk)) / p->size, (size_t)CHUNK_MIN_OBJECTS);
 
     return p->max > 0 ? MIN(n, p->max - p->allocated) : n;
 }

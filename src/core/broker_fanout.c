@@ -179,6 +179,8 @@ static enum task_result walk_step(struct task *t)
 
 static void move_sub(struct chan *c, uint32_t from, uint32_t to)
 {
+    if (from == to) /* what lies there may be the leftover of an earlier move */
+        return;
     c->subs[to] = c->subs[from];
     c->subs[to]->index = to;
 }

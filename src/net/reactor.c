@@ -9,13 +9,14 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "net_internal.h"
 #include "net/outq.h"
+#include "net_internal.h"
 
 /* fds that are not client connections: listeners, eventfds, admin connections, refused ones being
  * answered. */
-#define FD_RESERVE 192
-#define CONNS_MIN  1024
+#define FD_RESERVE      192
+#define CONNS_MIN       1024
+#define CONNS_FIRST_MAX (1024 * 1024)
 
 struct reactor reactor;
 
@@ -87,10 +88,22 @@ void reactor_config_changed(void)
     ws_rx_pool_set_partial_max(reactor.rx_pool, (uint64_t)config.max_partial_bytes);
 }
 
+/* The first array is as long as RLIMIT_NOFILE allows, within reason: calloc maps so much memory
+ * without touching it, so each connection costs its own eight bytes and the array is never copied.
+ */
+static size_t conns_first_cap(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        return CONNS_MIN;
+    return MIN(MAX((size_t)limit.rlim_cur, (size_t)CONNS_MIN), (size_t)CONNS_FIRST_MAX);
+}
+
 /* Room for fd in the array. -1: no memory, or the fd does not fit an id. */
 static int conns_reserve(size_t fd)
 {
-    size_t cap = MAX(reactor.conns_cap, (size_t)CONNS_MIN);
+    size_t cap = reactor.conns_cap > 0 ? reactor.conns_cap : conns_first_cap();
     struct conn **p;
 
     if (fd >= (size_t)1 << CONN_ID_FD_BITS)
@@ -99,10 +112,12 @@ static int conns_reserve(size_t fd)
         return 0;
     while (cap <= fd)
         cap *= 2;
-    p = realloc(reactor.conns, cap * sizeof(*p));
+    p = calloc(cap, sizeof(*p));
     if (!p)
         return -1;
-    memset(p + reactor.conns_cap, 0, (cap - reactor.conns_cap) * sizeof(*p));
+    if (reactor.conns_cap > 0)
+        memcpy(p, reactor.conns, reactor.conns_cap * sizeof(*p));
+    free(reactor.conns);
     reactor.conns = p;
     reactor.conns_cap = cap;
     return 0;

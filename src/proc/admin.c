@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "base/config.h"
-#include "net/reactor.h"
 #include "proc/debug.h"
 #include "proc/demo_page.h"
 #include "proc/exposition.h"
@@ -60,7 +59,7 @@ static void handle_metrics(struct http_exchange *x)
     struct metrics *sum = calloc(1, sizeof(*sum));
     struct buf out = {0};
 
-    reactor_update_gauges();
+    worker_update_gauges();
     if (sum != NULL)
         shm_sum_metrics(sum);
     if (sum == NULL || exposition_write_metrics(sum, f, &out) == -1 ||

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@
 #include "proc/supervisor.h"
 #include "proto/http.h"
 #include "proto/plain.h"
+
+#define MMAP_THRESHOLD (32 * 1024)
 
 static struct {
     unsigned index;
@@ -87,6 +90,12 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
     reactor_stop();
 }
 
+void worker_update_gauges(void)
+{
+    reactor_update_gauges();
+    metrics->partial_bytes += (int64_t)http_partial_bytes();
+}
+
 static void each_turn(void)
 {
     static uint64_t gauges_ns;
@@ -100,7 +109,7 @@ static void each_turn(void)
         return;
     gauges_ns = now;
     shm_heartbeat(SHM_WORKER + w.index);
-    reactor_update_gauges();
+    worker_update_gauges();
 }
 
 static uint64_t hub_generation(void)
@@ -189,6 +198,9 @@ void worker_main(unsigned index, int master_fd)
                                  .each_turn = each_turn};
     char name[32];
 
+    /* Arrays that grow with the number of connections live in mappings of their own, which mremap
+     * grows without a copy and without leaving holes in the heap. */
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     w.index = index;
     snprintf(name, sizeof(name), "roost: worker%u", index);
     prctl(PR_SET_NAME, name);

@@ -1,7 +1,7 @@
-/* Keys and tables; the rest of routing is seen end to end in test_http.c. */
+/* Keys, tables, and the paths of requests. */
 #include "proto/http_route.c"
 
-#include "harness.h"
+#include "http_fixture.h"
 
 static void keys_are_compared_whole(void **state UNUSED)
 {
@@ -54,13 +54,75 @@ static void resources_are_found_by_path_and_place(void **state UNUSED)
     assert_null(http_resource_find(STR_LIT("/b"), HTTP_ON_CLIENT));
 }
 
+static void keys_are_asked_for(void **state UNUSED)
+{
+    static const struct {
+        const char *text;
+        int status;
+    } asks[] = {
+        {"GET /key HTTP/1.1\r\nHost: a\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cre\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: s3crets\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key:\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cret\r\nX-API-Key: s3cret\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nAuthorization: apikey\r\n\r\n", 401},
+        {"GET /key?api_key=wrong HTTP/1.1\r\nHost: a\r\n\r\n", 401},
+        {"GET /key?api_key=%zz HTTP/1.1\r\nHost: a\r\n\r\n", 401},
+        {"GET /key?api_key HTTP/1.1\r\nHost: a\r\n\r\n", 401},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cret\r\n\r\n", 200},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nAuthorization: ApiKey s3cret\r\n\r\n", 200},
+        {"GET /key?a=b&api_key=s3%63ret HTTP/1.1\r\nHost: a\r\n\r\n", 200},
+    };
+    struct peer *p = h_connect(CONN_ADMIN);
+
+    snprintf(config.api_key, sizeof(config.api_key), "s3cret");
+    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
+        h_ask(p, asks[i].text);
+        if (h_status(p) != asks[i].status)
+            fail_msg("%s: %s", asks[i].text, p->got);
+        if (asks[i].status == 401)
+            assert_has(p, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
+    }
+    h_ask(p, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 401);
+    h_close(p);
+    p = h_connect(0);
+    h_ask(p, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 200);
+    h_ask(p, "GET /key HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 401);
+    config.api_key[0] = '\0';
+    h_ask(p, "GET /key HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 200);
+    h_close(p);
+}
+
+static void prefix_path_is_decoded(void **state UNUSED)
+{
+    struct peer *p = h_connect(0);
+
+    h_ask(p, "GET /under/a%20b%2Fc+d HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_has(p, "\r\n\r\na b/c+d");
+    h_ask(p, "GET /under/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 200);
+    h_ask(p, "GET /under HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 404);
+    h_ask(p, "GET /und%65r/a HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(h_status(p), 404);
+    h_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(resources_are_found_by_path_and_place),
+        cmocka_unit_test_setup_teardown(keys_are_asked_for, h_http_setup, h_stop),
+        cmocka_unit_test_setup_teardown(prefix_path_is_decoded, h_http_setup, h_stop),
     };
 
     http_register(table, ARRAY_LEN(table));
+    http_register(h_resources, ARRAY_LEN(h_resources));
     return cmocka_run_group_tests_name("proto/http_route", tests, NULL, NULL);
 }

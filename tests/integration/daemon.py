@@ -1,0 +1,256 @@
+"""Starts roostd on ephemeral ports and looks at it from outside."""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from wsraw import Raw, WebSocket
+
+BUILD = os.environ.get('TEST_BUILD') or os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../build/release')
+ROOSTD, ROOSTCTL = os.path.join(BUILD, 'roostd'), os.path.join(BUILD, 'roostctl')
+SAN = os.environ.get('TEST_SAN', '')
+SLOW = 4 if SAN else 1  # sanitizers make everything slower
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def wait_for(condition, seconds=15, what='the condition', every=0.02):
+    """The first true value of condition(); AssertionError when it does not come in time."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError('%s did not come about within %d s' % (what, seconds * SLOW))
+        time.sleep(every)
+
+
+def alive(pid):
+    """Is there such a process (that is not merely waiting to be reaped)?"""
+    try:
+        with open('/proc/%d/stat' % pid) as f:
+            return f.read().rsplit(')', 1)[1].split()[0] not in 'ZX'
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Daemon:
+    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, **settings):
+        self.log, self.lock = [], threading.Lock()
+        merged = {'listen': '127.0.0.1:0', 'admin_listen': '127.0.0.1:0', 'workers': workers,
+                  'drain_time': '100ms', 'close_timeout': '1s', **settings}
+        argv = [ROOSTD, *args]
+        if config:
+            argv += ['--config', config]
+        for name, value in merged.items():
+            if value is not None:
+                argv += ['--set', '%s=%s' % (name, value)]
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, env={**os.environ, **(env or {})},
+                                        preexec_fn=die_with_parent)
+        self.threads = [threading.Thread(target=self._read, args=(f,), daemon=True)
+                        for f in (self.process.stderr, self.process.stdout)]
+        for t in self.threads:
+            t.start()
+        self.client = self.admin = None
+        if ready:
+            try:
+                self._await_ready()
+            except BaseException:
+                self.stop(signal.SIGKILL)
+                raise
+
+    def _await_ready(self):
+        wait_for(lambda: self.find(r'msg="?ready"?\b') or self.process.poll() is not None, 20, 'readiness')
+        assert self.process.poll() is None, 'the daemon ended at start:\n' + self.text()
+        self.client = self._address('clients')
+        self.admin = self._address('admin')
+
+    def _read(self, stream):
+        for line in stream:
+            with self.lock:
+                self.log.append(line.decode('utf-8', 'replace').rstrip('\n'))
+
+    def _address(self, who):
+        found = self.find(r'msg="?listening"? address=(\S+) for=' + who)
+        return found.group(1) if found else None
+
+    def text(self):
+        with self.lock:
+            return '\n'.join(self.log)
+
+    def find(self, pattern):
+        return re.search(pattern, self.text())
+
+    def lines(self, pattern):
+        return [x for x in self.text().split('\n') if re.search(pattern, x)]
+
+    def wait_log(self, pattern, seconds=10):
+        return wait_for(lambda: self.find(pattern), seconds, 'log line /%s/' % pattern)
+
+    # asking it
+
+    def http(self, method, target, body=None, fields=(), where='admin'):
+        with Raw(self.admin if where == 'admin' else self.client) as c:
+            return c.request(method, target, fields, body)
+
+    def get_json(self, target):
+        return json.loads(self.http('GET', target).body)
+
+    def api(self, method, **request):
+        r = self.http('POST', '/api/' + method, json.dumps(request))
+        assert r.status == 200, r
+        return json.loads(r.body)
+
+    def publish(self, channel, data):
+        answer = self.api('publish', channel=channel, data=data)
+        assert answer == {'result': {}}, answer
+
+    def metrics(self):
+        """name{labels} -> value"""
+        text = self.http('GET', '/metrics').body.decode()
+        return {k: float(v) for k, v in (x.rsplit(' ', 1) for x in text.split('\n') if x and x[0] != '#')}
+
+    def metric(self, name):
+        return self.metrics()[name]
+
+    def ws(self, path, **kw):
+        c = WebSocket(self.client, path, **kw)
+        assert c.response.status == 101, c.response
+        return c
+
+    def spread(self, path, per_worker=1, limit=400):
+        """Clients of which every worker holds at least so many (the kernel spreads by chance)."""
+        clients = []
+
+        def counts():
+            return [p['connections'] for p in self.processes() if p['name'].startswith('worker')]
+
+        while len(clients) < limit:
+            clients.append(self.ws(path(len(clients)) if callable(path) else path))
+            if len(clients) >= len(counts()) * per_worker and min(counts()) >= per_worker:
+                return clients
+        raise AssertionError('a worker got no connection: %r' % counts())
+
+    # its processes
+
+    def processes(self):
+        return self.get_json('/debug/processes')['processes']
+
+    def pid_of(self, name):
+        return {p['name']: p['pid'] for p in self.processes()}[name]
+
+    def children(self):
+        """From /proc: also when the admin listener cannot be asked."""
+        with open('/proc/%d/task/%d/children' % (self.process.pid, self.process.pid)) as f:
+            return [int(x) for x in f.read().split()]
+
+    def kill(self, name, sig=signal.SIGKILL):
+        pid = self.pid_of(name)
+        os.kill(pid, sig)
+        return pid
+
+    def private_bytes(self):
+        """Private memory of all processes together."""
+        total = 0
+        for pid in [self.process.pid] + self.children():
+            with open('/proc/%d/smaps_rollup' % pid) as f:
+                total += sum(int(x.split()[1]) for x in f if x.startswith(('Private_Dirty', 'Private_Clean'))) * 1024
+        return total
+
+    # its end
+
+    def stop(self, sig=signal.SIGTERM, seconds=20):
+        """Signals the master and waits; its exit status. Nothing of it is left running."""
+        pids = []
+        if self.process.poll() is None:
+            try:
+                pids = self.children()
+            except FileNotFoundError:
+                pass
+            self.process.send_signal(sig)
+        try:
+            status = self.process.wait(seconds * SLOW)
+        except subprocess.TimeoutExpired:
+            for pid in pids + [self.process.pid]:
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError('the daemon did not end within %d s:\n%s' % (seconds * SLOW, self.text()))
+        try:
+            wait_for(lambda: not any(alive(p) for p in pids), 10, 'the end of all processes')
+        finally:
+            for pid in pids:
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+            for t in self.threads:
+                t.join(5)
+            self.process.stderr.close()
+            self.process.stdout.close()
+        return status
+
+
+class DaemonTest(unittest.TestCase):
+    """start() registers the daemon's end, which must be a clean one."""
+
+    maxDiff = 2000
+
+    def start(self, clean=True, **kw):
+        d = Daemon(**kw)
+        self.addCleanup(self._end, d, clean)
+        return d
+
+    def _end(self, d, clean):
+        if d.process.poll() is not None:
+            d.stop()
+            return
+        status = d.stop()
+        if clean:
+            self.assertEqual(status, 0, d.text())
+            crashes = d.lines(r'signal=(4|6|7|8|11)\b')
+            self.assertEqual(crashes, [], d.text())
+
+    def file(self, text, suffix='.yaml'):
+        fd, path = tempfile.mkstemp(suffix=suffix, prefix='roost-test-')
+        self.addCleanup(os.unlink, path)
+        with os.fdopen(fd, 'w') as f:
+            f.write(text)
+        return path
+
+
+class SharedDaemonTest(DaemonTest):
+    """One daemon for all tests of the class, with the class's settings."""
+
+    settings = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.d = Daemon(**cls.settings)
+
+    @classmethod
+    def tearDownClass(cls):
+        status = cls.d.stop()
+        assert status == 0, cls.d.text()
+        assert not cls.d.find(r'msg="?(killed|exited)"? process=\S+ pid=\d+ (signal|status=[1-9])'), cls.d.text()
+
+
+def run_roostd(*args, env=None, timeout=20):
+    """For what ends by itself: (status, stdout, stderr)."""
+    p = subprocess.run([ROOSTD, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                       env={**os.environ, **(env or {})}, timeout=timeout * SLOW)
+    return p.returncode, p.stdout, p.stderr
+
+
+def run_roostctl(d, *args, timeout=20, **kw):
+    return subprocess.run([ROOSTCTL, '--admin', 'http://' + d.admin, *args], capture_output=True, text=True,
+                          timeout=timeout * SLOW, **({'stdin': subprocess.DEVNULL} if 'input' not in kw else {}), **kw)

@@ -1,0 +1,199 @@
+#!/usr/bin/python3
+"""What the compiler does not check. usage: tests/lint/lint.py --build DIR
+
+Prints `file:line: what` for every finding and the number of checks as the last line.
+A file may break a size rule by saying so in its first 30 lines: "lint: long, because ...".
+"""
+
+import argparse
+import glob
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LAYERS = ['cmd', 'proc', 'proto', 'net', 'core', 'codec', 'base']
+FILE_MAX, FUNCTION_MAX, COLUMNS = 500, 90, 100
+BANNED = re.compile(r'\b(TODO|FIXME|XXX)\b')
+# header -> files that may include it
+ONLY_IN = [
+    (r'ev\.h', re.compile(r'^(src|include)/(net|proc)/'), 'libev belongs to net and proc'),
+    (r'wslay/.*', re.compile(r'^src/codec/ws_(rx|tx)\.[ch]$'), 'wslay belongs to codec/ws_rx.c and ws_tx.c'),
+    (r'openssl/ssl\.h', re.compile(r'^(src|include)/net/'), 'TLS belongs to net'),
+]
+TOP_LEVEL = {'cmd', 'src', 'include', 'tests', 'deploy', 'Dockerfile', 'Makefile', 'README.md',
+             'LICENSE', 'build'}
+failures = []
+
+
+def fail(path, line, text):
+    failures.append('%s:%d: %s' % (path, line, text))
+
+
+def c_files(*tops):
+    return sorted(p for t in tops for p in glob.glob(t + '/**/*.[ch]', recursive=True))
+
+
+def read(path):
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+def includes(path):
+    for n, line in enumerate(read(path).splitlines(), 1):
+        m = re.match(r'\s*#\s*include\s+[<"]([^>"]+)[>"]', line)
+        if m:
+            yield n, m.group(1)
+
+
+def check_layers():
+    """Each layer includes only itself and those below."""
+    for path in c_files('src', 'include', 'cmd'):
+        parts = path.split('/')
+        own = 'cmd' if parts[0] == 'cmd' else parts[1]
+        if own not in LAYERS:
+            continue
+        for n, name in includes(path):
+            other = name.split('/')[0]
+            if '/' in name and other in LAYERS and LAYERS.index(other) < LAYERS.index(own):
+                fail(path, n, '%s may not include %s' % (own, name))
+
+
+def check_only_in():
+    """Foreign headers stay in their place."""
+    for path in c_files('src', 'include', 'cmd'):
+        for n, name in includes(path):
+            for header, allowed, text in ONLY_IN:
+                if re.fullmatch(header, name) and not allowed.match(path):
+                    fail(path, n, text)
+
+
+def check_include_guards():
+    """Every header of include/ is guarded by its own path."""
+    for path in c_files('include'):
+        guard = 'ROOST_' + re.sub(r'[/.]', '_', path[len('include/'):]).upper()
+        if '#ifndef %s\n#define %s\n' % (guard, guard) not in read(path):
+            fail(path, 1, 'no include guard %s' % guard)
+
+
+def excused(text):
+    return 'lint: long, because' in '\n'.join(text.split('\n')[:30])
+
+
+def check_file_length():
+    """No file above 500 lines."""
+    paths = c_files('src', 'include', 'cmd', 'tests') + sorted(glob.glob('tests/**/*.py', recursive=True))
+    for path in paths:
+        text = read(path)
+        if '/node_modules/' not in path and text.count('\n') > FILE_MAX and not excused(text):
+            fail(path, FILE_MAX, '%d lines; %d are allowed' % (text.count('\n'), FILE_MAX))
+
+
+def check_function_length():
+    """No function above 90 lines (its braces stand in the first column)."""
+    for path in c_files('src', 'include', 'cmd', 'tests'):
+        start, text = None, read(path)
+        for n, line in enumerate(text.splitlines(), 1):
+            if line == '{':
+                start = n
+            elif line == '}' and start is not None:
+                if n - start - 1 > FUNCTION_MAX and not excused(text):
+                    fail(path, start, 'function of %d lines; %d are allowed' % (n - start - 1, FUNCTION_MAX))
+                start = None
+
+
+def check_spaces():
+    """No tab, no trailing space, one end of line at the end."""
+    for path in c_files('src', 'include', 'cmd', 'tests') + glob.glob('include/tbl/*.def'):
+        text = read(path)
+        for n, line in enumerate(text.split('\n'), 1):
+            if '\t' in line or line.endswith(' ') or '\r' in line:
+                fail(path, n, 'tab, carriage return or trailing space')
+        if text and (not text.endswith('\n') or text.endswith('\n\n')):
+            fail(path, text.count('\n'), 'no single end of line at the end')
+
+
+def check_format():
+    """clang-format would change nothing."""
+    files = c_files('src', 'include', 'cmd', 'tests')
+    try:
+        p = subprocess.run(['clang-format', '--dry-run', '--Werror', '--ferror-limit=1'] + files,
+                           capture_output=True, text=True)
+    except FileNotFoundError:
+        fail('clang-format', 0, 'is not installed (Debian package clang-format)')
+        return
+    if p.returncode != 0:
+        for line in re.findall(r'^(\S+?:\d+):\d+: error', p.stderr, re.M) or [p.stderr.strip() or 'clang-format:0']:
+            fail(*line.rsplit(':', 1)[:1], int(line.rsplit(':', 1)[1]) if line.rsplit(':', 1)[-1].isdigit() else 0,
+                 'not as clang-format writes it')
+
+
+def check_words():
+    """Nothing is left for later."""
+    paths = [p for t in ('src', 'include', 'cmd', 'tests', 'deploy') for p in glob.glob(t + '/**/*', recursive=True)]
+    for path in sorted(paths) + ['README.md', 'Makefile', 'Dockerfile']:
+        if (not os.path.isfile(path) or '/node_modules/' in path or '/corpus/' in path
+                or path == 'tests/lint/lint.py'):
+            continue
+        for n, line in enumerate(open(path, encoding='utf-8', errors='replace'), 1):
+            if BANNED.search(line):
+                fail(path, n, 'left for later: %s' % line.strip()[:60])
+
+
+def check_reference(build):
+    """deploy/CONFIGURATION.md is what the daemon says."""
+    p = subprocess.run([os.path.join(build, 'roostd'), '--reference'], capture_output=True, text=True)
+    if p.returncode != 0 or not p.stdout:
+        fail('deploy/CONFIGURATION.md', 1, 'roostd --reference failed: %s' % p.stderr.strip())
+    elif not os.path.exists('deploy/CONFIGURATION.md') or read('deploy/CONFIGURATION.md') != p.stdout:
+        fail('deploy/CONFIGURATION.md', 1, 'stale; `make docs` writes it')
+
+
+def check_top_level():
+    """The top level holds what the architecture lists."""
+    for name in os.listdir('.'):
+        if not name.startswith('.') and name not in TOP_LEVEL:
+            fail(name, 0, 'does not belong to the top level')
+
+
+def check_links():
+    """Relative links of the documents lead somewhere."""
+    for path in ['README.md'] + glob.glob('*/README.md') + glob.glob('deploy/*.md'):
+        for n, line in enumerate(read(path).splitlines(), 1):
+            for target in re.findall(r'\]\(([^)#:]+)(?:#[^)]*)?\)', line):
+                if not os.path.exists(os.path.join(os.path.dirname(path), target)):
+                    fail(path, n, 'broken link %s' % target)
+
+
+def check_lock():
+    """The lock file of the node packages records no addresses."""
+    for path in glob.glob('tests/**/package-lock.json', recursive=True):
+        if '/node_modules/' not in path and '"resolved"' in read(path):
+            fail(path, 1, 'contains "resolved"')
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument('--build', required=True)
+    build = ap.parse_args().build
+    build = os.path.abspath(build)
+    os.chdir(TOP)
+    checks = [check_layers, check_only_in, check_include_guards, check_file_length,
+              check_function_length, check_spaces, check_format, check_words, check_top_level,
+              check_links, check_lock]
+    good = bad = 0
+    for check in checks + [lambda: check_reference(build)]:
+        before = len(failures)
+        check()
+        if len(failures) == before:
+            good += 1
+        else:
+            bad += 1
+    print('\n'.join(failures)) if failures else None
+    print('lint: %d checks passed, %d failed' % (good, bad))
+    return 1 if bad else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,416 @@
+#include "net/listener.c"
+
+#include <sys/resource.h>
+
+#include "net_harness.h"
+
+static struct listener client, admin;
+static struct address where;
+static int listening;
+
+static int open_listener(struct address *a)
+{
+    char err[200];
+    int fd = listener_open(a, 1024, 65536, err, sizeof(err));
+
+    if (fd == -1)
+        fail_msg("%s", err);
+    return fd;
+}
+
+static int setup(void **state)
+{
+    char err[200];
+
+    net_setup(state);
+    memset(&client, 0, sizeof(client));
+    memset(&admin, 0, sizeof(admin));
+    assert_int_equal(address_parse(STR_LIT("127.0.0.1:0"), &where, err, sizeof(err)), 0);
+    listening = open_listener(&where);
+    listener_start(&client, listening, false, &seen_ops);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    listener_stop(&client);
+    listener_stop(&admin);
+    close(listening);
+    return net_teardown(state);
+}
+
+/* A client that has connected and said something (a silent one is deferred). */
+static int dial_from(const struct address *to, const char *from)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (from) {
+        assert_int_equal(inet_pton(AF_INET, from, &in.sin_addr), 1);
+        assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    }
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to->sa, to->len), 0);
+    net_write(fd, "hi", 2);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    return fd;
+}
+
+static int dial(void)
+{
+    return dial_from(&where, NULL);
+}
+
+static struct conn *conn_of_serial(uint64_t serial)
+{
+    for (size_t i = 0; i < reactor.conns_cap; i++)
+        if (reactor.conns[i] && reactor.conns[i]->id >> CONN_ID_FD_BITS == serial)
+            return reactor.conns[i];
+    return NULL;
+}
+
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+static void test_port_is_resolved_and_shared(void **state)
+{
+    struct address again = where;
+    char a[CONN_ADDRESS_MAX], b[CONN_ADDRESS_MAX];
+    int second = open_listener(&again);
+
+    (void)state;
+    address_format(&where, a, sizeof(a));
+    address_format(&again, b, sizeof(b));
+    assert_string_equal(a, b);
+    assert_int_not_equal(((struct sockaddr_in *)&where.sa)->sin_port, 0);
+    close(second);
+}
+
+static void test_options_are_inherited(void **state)
+{
+    int peer = dial(), fd;
+
+    (void)state;
+    net_steps(1);
+    fd = conn_of_serial(1)->io.fd;
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    assert_int_equal(option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 65536);
+    assert_int_equal(option(fd, SOL_SOCKET, SO_SNDBUF), 2 * 65536);
+    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    close(peer);
+}
+
+static void test_open_fails_with_a_sentence(void **state)
+{
+    struct address a;
+    char err[200] = "", want[CONN_ADDRESS_MAX];
+    int plain = socket(AF_INET, SOCK_STREAM, 0);
+
+    (void)state;
+    assert_int_equal(address_parse(STR_LIT("127.0.0.1:0"), &a, err, sizeof(err)), 0);
+    assert_int_equal(bind(plain, (struct sockaddr *)&a.sa, a.len), 0);
+    assert_int_equal(getsockname(plain, (struct sockaddr *)&a.sa, &a.len), 0);
+    assert_int_equal(listener_open(&a, 10, 65536, err, sizeof(err)), -1);
+    assert_int_equal(errno, EADDRINUSE);
+    address_format(&a, want, sizeof(want));
+    assert_non_null(strstr(err, want));
+    assert_non_null(strstr(err, "cannot bind: Address already in use"));
+    close(plain);
+    assert_int_equal(address_parse(STR_LIT("192.0.2.1:0"), &a, err, sizeof(err)), 0);
+    assert_int_equal(listener_open(&a, 10, 65536, err, sizeof(err)), -1);
+    assert_int_equal(errno, EADDRNOTAVAIL);
+}
+
+static void test_dual_stack(void **state)
+{
+    struct address any, v4 = where;
+    struct listener l = {0};
+    char err[200], text[CONN_ADDRESS_MAX];
+    int fd, peer;
+
+    (void)state;
+    assert_int_equal(address_parse(STR_LIT("[::]:0"), &any, err, sizeof(err)), 0);
+    fd = listener_open(&any, 10, 65536, err, sizeof(err));
+    if (fd == -1 && errno == EAFNOSUPPORT)
+        skip(); /* a machine without IPv6 */
+    assert_int_not_equal(fd, -1);
+    listener_start(&l, fd, false, &seen_ops);
+    ((struct sockaddr_in *)&v4.sa)->sin_port = ((struct sockaddr_in6 *)&any.sa)->sin6_port;
+    peer = dial_from(&v4, NULL);
+    net_steps(1);
+    conn_format_address(conn_of_serial(1), text, sizeof(text));
+    assert_memory_equal(text, "127.0.0.1:", 10);
+    listener_stop(&l);
+    close(fd);
+    close(peer);
+}
+
+static void test_accept_budget(void **state)
+{
+    int peers[10];
+
+    (void)state;
+    config.accept_budget = 4;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        peers[i] = dial();
+    net_steps(1);
+    assert_int_equal(reactor.connections, 4);
+    net_steps(1);
+    assert_int_equal(reactor.connections, 8);
+    net_steps(1);
+    assert_int_equal(reactor.connections, 10);
+    assert_int_equal(metrics->accepts, 10);
+    assert_int_equal(metrics->accept_errors, 0);
+    net_steps(2);
+    assert_int_equal(seen.inputs, 10);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+static void test_stop(void **state)
+{
+    int peer;
+
+    (void)state;
+    listener_stop(&client);
+    listener_stop(&client);
+    listener_stop(&admin); /* never started */
+    peer = dial();
+    net_steps(2);
+    assert_int_equal(reactor.connections, 0);
+    listener_start(&client, listening, false, &seen_ops);
+    net_steps(1);
+    assert_int_equal(reactor.connections, 1);
+    close(peer);
+}
+
+static void test_full(void **state)
+{
+    int peers[4];
+    struct conn *c;
+
+    (void)state;
+    config.max_connections = 2;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        peers[i] = dial();
+    net_steps(1);
+    assert_int_equal(reactor.client_connections, 2);
+    assert_int_equal(reactor.refused, 2);
+    assert_int_equal(reactor.connections, 4);
+    c = conn_of_serial(3);
+    assert_true(c->flags & CONN_REFUSED);
+    assert_int_equal(c->refusal, CLOSE_FULL);
+    assert_false(conn_of_serial(2)->flags & CONN_REFUSED);
+    conn_kill(conn_of_serial(1), CLOSE_NORMAL);
+    conn_kill(c, CLOSE_FULL);
+    net_steps(1);
+    assert_int_equal(reactor.refused, 1);
+    close(peers[0]);
+    peers[0] = dial();
+    net_steps(1);
+    assert_false(conn_of_serial(5)->flags & CONN_REFUSED);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+static void test_full_beyond_the_reserve(void **state)
+{
+    int peers[REFUSED_MAX + 5];
+
+    (void)state;
+    reactor.connection_max = 0;
+    config.accept_budget = 1000;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        peers[i] = dial();
+    net_steps(1);
+    assert_int_equal(reactor.refused, REFUSED_MAX);
+    assert_int_equal(reactor.connections, REFUSED_MAX);
+    assert_int_equal(metrics->closes[CLOSE_FULL], 5);
+    assert_int_equal(metrics->accepts, ARRAY_LEN(peers));
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+static uint64_t node_total(void)
+{
+    return 100 + reactor.client_connections;
+}
+
+/* The sum is asked for once per batch; what the batch adds counts all the same. */
+static void test_full_over_the_node(void **state)
+{
+    int peers[5];
+
+    (void)state;
+    reactor.cfg.node_connections = node_total;
+    config.max_connections = 103;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        peers[i] = dial();
+    net_steps(1);
+    assert_int_equal(reactor.client_connections, 3);
+    assert_int_equal(reactor.refused, 2);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+static void test_admin_is_not_limited(void **state)
+{
+    struct address a = where;
+    int fd, peer, other;
+
+    (void)state;
+    ((struct sockaddr_in *)&a.sa)->sin_port = 0;
+    fd = open_listener(&a);
+    listener_start(&admin, fd, true, &seen_ops);
+    config.max_connections = 1;
+    config.max_connections_per_address = 1;
+    peer = dial();
+    other = dial_from(&a, NULL);
+    net_steps(1);
+    assert_int_equal(reactor.client_connections, 1);
+    assert_int_equal(reactor.refused, 0);
+    assert_int_equal(reactor.connections, 2);
+    assert_int_equal(!!(conn_of_serial(1)->flags & CONN_ADMIN) +
+                         !!(conn_of_serial(2)->flags & CONN_ADMIN),
+                     1);
+    listener_stop(&admin);
+    close(fd);
+    close(peer);
+    close(other);
+}
+
+static void test_address_limit(void **state)
+{
+    int peers[4];
+
+    (void)state;
+    config.max_connections_per_address = 2;
+    for (int i = 0; i < 3; i++)
+        peers[i] = dial_from(&where, "127.0.0.2");
+    peers[3] = dial_from(&where, "127.0.0.3");
+    net_steps(1);
+    assert_int_equal(reactor.client_connections, 3);
+    assert_int_equal(reactor.refused, 1);
+    assert_int_equal(conn_of_serial(3)->refusal, CLOSE_ADDRESS_LIMIT);
+    conn_kill(conn_of_serial(3), CLOSE_ADDRESS_LIMIT);
+    conn_kill(conn_of_serial(1), CLOSE_NORMAL);
+    net_steps(1);
+    close(peers[0]);
+    close(peers[2]);
+    peers[0] = dial_from(&where, "127.0.0.2");
+    peers[2] = dial_from(&where, "127.0.0.2");
+    net_steps(1);
+    assert_false(conn_of_serial(5)->flags & CONN_REFUSED);
+    assert_true(conn_of_serial(6)->flags & CONN_REFUSED);
+    config.max_connections_per_address = 0; /* reloaded: those that were counted are still taken off */
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+    for (uint64_t serial = 1; serial <= 6; serial++)
+        if (conn_of_serial(serial))
+            conn_kill(conn_of_serial(serial), CLOSE_NORMAL);
+    net_steps(1);
+    assert_int_equal(reactor.connections, 0);
+}
+
+static void test_no_memory(void **state)
+{
+    int peer = dial();
+    bool eof;
+    char got[8];
+
+    (void)state;
+    fault_fail_at(1);
+    net_steps(1);
+    fault_reset();
+    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], 1);
+    net_read(peer, got, sizeof(got), &eof);
+    assert_true(eof || errno == ECONNRESET);
+    close(peer);
+    /* The count of an address that could not be kept is given back. */
+    config.max_connections_per_address = 1;
+    for (unsigned long k = 1; k <= 4; k++) {
+        peer = dial();
+        fault_fail_at(k);
+        net_steps(1);
+        fault_reset();
+        reactor_step(false);
+        for (size_t i = 0; i < reactor.conns_cap; i++)
+            if (reactor.conns[i])
+                conn_kill(reactor.conns[i], CLOSE_NORMAL);
+        net_steps(1);
+        close(peer);
+    }
+    peer = dial();
+    net_steps(1);
+    assert_int_equal(reactor.client_connections, 1);
+    close(peer);
+}
+
+/* fds run out: accepting pauses, and goes on when a second has passed or a connection has ended. */
+static void test_out_of_fds(void **state)
+{
+    struct rlimit before, tight;
+    int peers[3], extra;
+
+    (void)state;
+    peers[0] = dial();
+    net_steps(1);
+    peers[1] = dial();
+    peers[2] = dial();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    tight = before;
+    extra = dup(0);
+    close(extra);
+    tight.rlim_cur = (rlim_t)extra; /* no number is free below it but those in use */
+    for (int fd = 0; fd < extra; fd++)
+        assert_int_not_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    net_steps(1);
+    assert_true(client.paused);
+    assert_int_equal(metrics->accept_errors, 1);
+    net_steps(5);
+    assert_int_equal(metrics->accept_errors, 1); /* no spinning */
+    net_after(PAUSE_NS + 1);
+    assert_false(client.paused);
+    net_steps(1);
+    assert_true(client.paused);
+    assert_int_equal(metrics->accept_errors, 2);
+    conn_kill(conn_of_serial(1), CLOSE_NORMAL);
+    net_steps(2);
+    assert_int_equal(metrics->accepts, 2);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    listener_stop(&client); /* also while paused */
+    assert_true(list_empty(&reactor.paused));
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+#define LISTENER_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LISTENER_TEST(test_port_is_resolved_and_shared),
+        LISTENER_TEST(test_options_are_inherited),
+        LISTENER_TEST(test_open_fails_with_a_sentence),
+        LISTENER_TEST(test_dual_stack),
+        LISTENER_TEST(test_accept_budget),
+        LISTENER_TEST(test_stop),
+        LISTENER_TEST(test_full),
+        LISTENER_TEST(test_full_beyond_the_reserve),
+        LISTENER_TEST(test_full_over_the_node),
+        LISTENER_TEST(test_admin_is_not_limited),
+        LISTENER_TEST(test_address_limit),
+        LISTENER_TEST(test_no_memory),
+        LISTENER_TEST(test_out_of_fds),
+    };
+
+    return cmocka_run_group_tests_name("net/listener", tests, NULL, NULL);
+}

@@ -1,0 +1,324 @@
+#include "net/reactor_turn.c"
+
+#include <sys/eventfd.h>
+
+#include "net_harness.h"
+
+static int wake_fd, hub_fd;
+
+static uint64_t eventfd_take(int fd)
+{
+    uint64_t n = 0;
+
+    return read(fd, &n, sizeof(n)) == sizeof(n) ? n : 0;
+}
+
+static void eventfd_give(int fd)
+{
+    uint64_t one = 1;
+
+    assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+}
+
+/* The hub's side of the link, in this process's memory. */
+static struct ring_shared *to_hub, *from_hub;
+static struct ring hub_in, hub_out;
+
+static struct ring_shared *ring_new(uint64_t capacity)
+{
+    struct ring_shared *s = aligned_alloc(CACHE_LINE, (ring_bytes(capacity) + 63) & ~(size_t)63);
+
+    assert_non_null(s);
+    ring_format(s, capacity);
+    return s;
+}
+
+static void sub_event(struct sub *s UNUSED)
+{
+}
+
+static void sub_deliver(struct sub *s UNUSED, struct batch *b UNUSED)
+{
+}
+
+static const struct sink_ops sink = {
+    .subscribed = sub_event, .deliver = sub_deliver, .lost = sub_event};
+
+static int setup(void **state)
+{
+    struct reactor_config cfg;
+    struct broker_config link;
+
+    net_setup(state);
+    reactor_fini();
+    wake_fd = eventfd(0, EFD_NONBLOCK);
+    hub_fd = eventfd(0, EFD_NONBLOCK);
+    cfg = (struct reactor_config){.wake_fd = wake_fd, .hub_wake_fd = hub_fd};
+    reactor_init(&cfg);
+    to_hub = ring_new(65536);
+    from_hub = ring_new(65536);
+    hub_in = hub_out = (struct ring){0};
+    ring_attach_consumer(&hub_in, to_hub);
+    ring_attach_producer(&hub_out, from_hub);
+    link = (struct broker_config){.generation = 1,
+                                  .to_hub = to_hub,
+                                  .from_hub = from_hub,
+                                  .tasks = &reactor.tasks,
+                                  .ops = &sink};
+    reactor_set_broker(broker_new(&link));
+    assert_non_null(reactor.broker);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct broker *b = reactor.broker;
+
+    net_teardown(state);
+    broker_free(b);
+    free(to_hub);
+    free(from_hub);
+    close(wake_fd);
+    close(hub_fd);
+    return 0;
+}
+
+static void hub_takes_everything(void)
+{
+    struct str r;
+
+    while (ring_peek(&hub_in, &r) > 0)
+        ring_next(&hub_in);
+    ring_release(&hub_in);
+}
+
+static void hub_says(uint8_t kind)
+{
+    struct record r = {.kind = kind, .generation = 1};
+    void *p = ring_reserve(&hub_out, record_size(0, 0));
+
+    assert_non_null(p);
+    record_encode(&r, p);
+    ring_commit(&hub_out);
+}
+
+static void test_wakes_a_sleeping_hub_once(void **state)
+{
+    struct sub s = {0};
+    enum close_reason why;
+
+    (void)state;
+    net_steps(2);
+    hub_takes_everything();
+    eventfd_take(hub_fd);
+    metrics->ring_wakeups = 0;
+    assert_int_equal(broker_subscribe(reactor.broker, &s, STR_LIT("room"), &why), 0);
+    net_steps(1);
+    assert_int_equal(eventfd_take(hub_fd), 0); /* it is awake */
+    assert_int_equal(metrics->ring_wakeups, 0);
+    hub_takes_everything();
+    assert_true(ring_sleep(&hub_in));
+    broker_unsubscribe(reactor.broker, &s);
+    net_steps(1);
+    assert_int_equal(eventfd_take(hub_fd), 1);
+    assert_int_equal(metrics->ring_wakeups, 1);
+    net_steps(3);
+    assert_int_equal(metrics->ring_wakeups, 1);
+}
+
+/* A record that has come before sleep was announced: the blocking step returns at once and handles it. */
+static void test_does_not_sleep_on_a_record(void **state)
+{
+    uint64_t started;
+
+    (void)state;
+    net_steps(2);
+    clock_set_virtual(0);
+    hub_says(RECORD_FENCED + 100); /* malformed is handled, too: counted */
+    started = clock_precise_ns();
+    assert_false(turn_announce_sleep());
+    reactor_step(true);
+    assert_true(clock_precise_ns() - started < NAP_MAX_NS);
+    assert_int_equal(metrics->ring_records, 1);
+    assert_int_equal(metrics->ring_bad_records, 1);
+    assert_int_equal(from_hub->sleeping, 0);
+    clock_set_virtual(NET_START);
+}
+
+static void test_hub_wakes_the_worker(void **state)
+{
+    uint64_t started;
+
+    (void)state;
+    clock_set_virtual(0);
+    net_steps(2);
+    assert_true(turn_announce_sleep());
+    hub_says(RECORD_FENCED + 100);
+    assert_true(ring_wake_needed(&hub_out));
+    eventfd_give(wake_fd);
+    started = clock_precise_ns();
+    ev_run(reactor.loop, EVRUN_ONCE);
+    assert_true(clock_precise_ns() - started < NAP_MAX_NS);
+    reactor_turn();
+    assert_int_equal(metrics->ring_records, 1);
+    assert_int_equal(eventfd_take(wake_fd), 0); /* drained */
+    clock_set_virtual(NET_START);
+}
+
+/* Nothing to do: it sleeps, and the wheel's next deadline is what ends the sleep. */
+static void test_sleeps_until_the_deadline(void **state)
+{
+    int peer;
+    struct conn *c = net_pair(&peer, &seen_ops, 0);
+    uint64_t started;
+    int steps;
+
+    (void)state;
+    clock_set_virtual(0);
+    clock_refresh();
+    wheel_disarm(&reactor.wheel, &c->deadline);
+    wheel_init(&reactor.wheel, clock_ns());
+    conn_arm(c, 150 * NS_PER_MS);
+    reactor_step(false);
+    started = clock_precise_ns();
+    for (steps = 0; steps < 20 && seen.deadlines == 0; steps++)
+        reactor_step(true);
+    assert_int_equal(seen.deadlines, 1);
+    assert_true(steps <= 5);
+    assert_true(clock_precise_ns() - started >= 100 * NS_PER_MS);
+    wheel_init(&reactor.wheel, NET_START);
+    clock_set_virtual(NET_START);
+    close(peer);
+}
+
+static unsigned steps_left;
+
+static enum task_result counting_step(struct task *t UNUSED)
+{
+    return --steps_left > 0 ? TASK_MORE : TASK_DONE;
+}
+
+static void test_tasks_keep_it_awake(void **state)
+{
+    struct task t;
+
+    (void)state;
+    net_steps(2);
+    assert_false(reactor.busy);
+    steps_left = 1000000;
+    task_init(&t, "counting", counting_step);
+    task_add(&reactor.tasks, &t);
+    clock_set_virtual(0);
+    config.turn_budget = 1000; /* ns: far less than the task needs */
+    reactor_step(false);
+    assert_true(steps_left > 1 && steps_left < 1000000);
+    assert_true(reactor.busy);
+    reactor_step(true); /* does not block */
+    task_remove(&t);
+    reactor_step(false);
+    assert_false(reactor.busy);
+    clock_set_virtual(NET_START);
+}
+
+static unsigned turns_seen;
+
+static void each_turn(void)
+{
+    if (++turns_seen == 3)
+        reactor_stop();
+}
+
+static void test_run_until_stopped(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    turns_seen = 0;
+    reactor.cfg.each_turn = each_turn;
+    before = metrics->turns;
+    reactor.busy = true;
+    for (int i = 0; i < 3; i++)
+        eventfd_give(wake_fd);
+    reactor_run();
+    assert_int_equal(turns_seen, 3);
+    assert_int_equal(metrics->turns - before, 3);
+    assert_true(metrics->turn_duration.count >= 3);
+}
+
+static uint64_t generation;
+
+static uint64_t hub_generation(void)
+{
+    return generation;
+}
+
+/* A new hub is announced to, and nothing is published before that is done. */
+static void test_follows_the_hubs_generation(void **state)
+{
+    (void)state;
+    generation = 1;
+    reactor.cfg.hub_generation = hub_generation;
+    net_steps(3);
+    hub_takes_everything();
+    net_steps(2);
+    assert_true(broker_can_publish(reactor.broker, 10, 1));
+    generation = 2;
+    metrics->ring_wakeups = 0;
+    assert_true(ring_sleep(&hub_in));
+    net_steps(3);
+    assert_true(ring_used(&hub_in) > 0); /* ANNOUNCED */
+    assert_int_equal(metrics->ring_wakeups, 1);
+    assert_true(broker_can_publish(reactor.broker, 10, 1));
+}
+
+static void test_deadlines_are_bounded_per_turn(void **state)
+{
+    static int peers[DEADLINES_PER_TURN + 20];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        net_pair(&peers[i], &seen_ops, 0);
+    net_after((uint64_t)config.header_timeout + NS_PER_SEC);
+    assert_int_equal(seen.deadlines, DEADLINES_PER_TURN);
+    assert_true(reactor.busy);
+    net_steps(1);
+    assert_int_equal(seen.deadlines, ARRAY_LEN(peers));
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+static void test_reaping_is_bounded_per_turn(void **state)
+{
+    static int peers[REAP_PER_TURN + 20];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        conn_kill(net_pair(&peers[i], &seen_ops, 0), CLOSE_NORMAL);
+    net_steps(1);
+    assert_int_equal(seen.releases, REAP_PER_TURN);
+    assert_true(reactor.busy);
+    net_steps(1);
+    assert_int_equal(seen.releases, ARRAY_LEN(peers));
+    assert_false(reactor.busy);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+#define TURN_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TURN_TEST(test_wakes_a_sleeping_hub_once),
+        TURN_TEST(test_does_not_sleep_on_a_record),
+        TURN_TEST(test_hub_wakes_the_worker),
+        TURN_TEST(test_sleeps_until_the_deadline),
+        TURN_TEST(test_tasks_keep_it_awake),
+        TURN_TEST(test_run_until_stopped),
+        TURN_TEST(test_follows_the_hubs_generation),
+        TURN_TEST(test_deadlines_are_bounded_per_turn),
+        TURN_TEST(test_reaping_is_bounded_per_turn),
+    };
+
+    return cmocka_run_group_tests_name("net/reactor_turn", tests, NULL, NULL);
+}
