@@ -3,73 +3,248 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+JOBS ?= $(shell nproc)
+MAKEFLAGS += --no-print-directory
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
 
 VERSION  := 0.1.0
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # SAN=address,undefined builds and tests under those sanitizers, in a build folder of its own.
+comma   := ,
 SAN     ?=
 FLAVOUR := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
-comma   := ,
 BUILD   ?= build/$(FLAVOUR)
+PREFIX  ?= /usr/local
 
 CC       ?= cc
+PYTHON   := /usr/bin/python3
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion -Werror
 OPT      ?= -O2
-CPPFLAGS += -Iinclude -D_GNU_SOURCE -DROOST_VERSION='"$(VERSION)"' -DROOST_REVISION='"$(REVISION)"'
-CFLAGS   += -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing -fstack-protector-strong $(SANFLAGS)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-LDFLAGS  += $(SANFLAGS) -Wl,-z,relro,-z,now
-LDLIBS   += -lev -lwslay -lssl -lcrypto -lyaml -lm
+INCLUDES := -Iinclude
+COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
+            -fstack-protector-strong $(SANFLAGS) $(CFLAGS) -MMD -MP
+LINKFLAGS = $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
+LIBS     := -lev -lwslay -lssl -lcrypto -lyaml -lm
+
+# V=1 shows the commands.
+ifeq ($(V),)
+Q    := @
+say   = @echo "  $(1) $(2)"
+else
+say   = @:
+endif
 
 LAYERS   := base codec core net proto proc
 SRCS     := $(wildcard $(LAYERS:%=src/%/*.c))
 OBJS     := $(SRCS:src/%.c=$(BUILD)/src/%.o)
 LIB      := $(BUILD)/libroost.a
-PROGRAMS := $(patsubst cmd/%,%,$(wildcard cmd/*))
+PROGRAMS := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
 BINS     := $(PROGRAMS:%=$(BUILD)/%)
+CMDOBJS  := $(patsubst cmd/%.c,$(BUILD)/cmd/%.o,$(wildcard cmd/*/*.c))
 
 UNITS    := $(wildcard tests/unit/*/test_*.c)
 UNITBINS := $(UNITS:tests/%.c=$(BUILD)/tests/%)
 TESTLIB  := $(patsubst tests/lib/%.c,$(BUILD)/tests/lib/%.o,$(wildcard tests/lib/*.c))
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS  := $(FUZZERS:%=$(BUILD)/tests/replay_%)
+HOLD     := $(BUILD)/tests/hold
 
 .PHONY: all
-all: $(BINS) ## build the programs
+all: $(BINS) ## build the programs (the default)
 
-$(BUILD)/src/%.o: src/%.c
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+# ---- what must be installed -----------------------------------------------------------------------
 
-$(BUILD)/cmd/%.o: cmd/%.c
+BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev
+TEST_PACKAGES  := libcmocka-dev python3 python3-websockets libwebsockets-test-server chromium clang-format
+
+# Installs packages that dpkg does not know as installed, and $(2) "command:package" pairs whose
+# command is not on the PATH. A complete machine is not touched and needs no network.
+define install_missing
+missing=(); \
+for p in $(1); do \
+    dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing+=($$p); \
+done; \
+for c in $(2); do command -v $${c%%:*} >/dev/null || missing+=($${c##*:}); done; \
+if [ $${#missing[@]} -gt 0 ]; then \
+    echo "installing: $${missing[*]}"; \
+    sudo=; [ $$(id -u) -eq 0 ] || sudo="sudo"; \
+    $$sudo apt-get update -qq; \
+    DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $${missing[@]} >/dev/null; \
+fi
+endef
+
+.PHONY: build-packages
+build-packages:
+	@$(call install_missing,$(BUILD_PACKAGES),gcc:gcc)
+
+.PHONY: test-packages
+test-packages: build-packages
+	@$(call install_missing,$(TEST_PACKAGES),node:nodejs npm:npm)
+
+# promtool comes with the prometheus package, whose installation would start a server: it is taken
+# out of the package instead.
+build/tools/promtool:
+	@mkdir -p build/tools/deb
+	@if command -v promtool >/dev/null; then ln -sf "$$(command -v promtool)" $@; else \
+	    echo "fetching promtool"; \
+	    cd build/tools/deb; rm -f prometheus_*.deb; \
+	    apt-get download -qq prometheus 2>/dev/null || { sudo=; [ $$(id -u) -eq 0 ] || sudo=sudo; \
+	        $$sudo apt-get update -qq; apt-get download -qq prometheus; }; \
+	    dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool ..; cd ..; rm -rf deb; \
+	fi
+
+tests/e2e/node_modules/.installed: tests/e2e/package-lock.json tests/e2e/package.json
+	@echo "installing the browser tests' node packages"
+	@cd tests/e2e && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# ---- building -------------------------------------------------------------------------------------
+
+# Objects depend on this file, which changes when the way of compiling does.
+$(BUILD)/.flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' >$@
+
+# The same for what --version tells: only one object has to be compiled anew.
+$(BUILD)/.revision: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION) $(REVISION)' | cmp -s - $@ || echo '$(VERSION) $(REVISION)' >$@
+
+.PHONY: FORCE
+FORCE:
+
+$(BUILD)/src/%.o: src/%.c $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -c -o $@ $<
+
+$(BUILD)/cmd/%.o: cmd/%.c $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -c -o $@ $<
+
+$(BUILD)/src/proc/version.o: $(BUILD)/.revision
+$(BUILD)/src/proc/version.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"' -DROOST_REVISION='"$(REVISION)"'
+$(BUILD)/src/proc/demo_page.o: src/proc/demo.html
 
 $(LIB): $(OBJS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 define program
 $(BUILD)/$(1): $(patsubst cmd/%.c,$(BUILD)/cmd/%.o,$(wildcard cmd/$(1)/*.c)) $(LIB)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LINKFLAGS) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
+$(BUILD)/tests/lib/%.o: tests/lib/%.c $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -Itests/lib -c -o $@ $<
+
 # A unit test includes the .c it tests; everything else comes from the library.
-$(BUILD)/tests/lib/%.o: tests/lib/%.c
+$(BUILD)/tests/unit/%: tests/unit/%.c $(TESTLIB) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -Itests/lib -Isrc -I. -MF $@.d -o $@ $< $(TESTLIB) $(LINKFLAGS) $(WRAP) $(LIB) -lcmocka $(LIBS)
 
-$(BUILD)/tests/%: tests/%.c $(TESTLIB) $(LIB)
+$(BUILD)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/lib -Isrc -I. $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(TESTLIB) $(LDFLAGS) $(WRAP) $(LIB) -lcmocka $(LDLIBS)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -Isrc -I. -MF $@.d -o $@ $< tests/fuzz/replay.c $(LINKFLAGS) $(LIB) $(LIBS)
 
-.PHONY: units
-units: $(UNITBINS)
-	@for t in $(UNITBINS); do $$t; done
+$(HOLD): tests/bench/hold.c $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(COMPILE) -MF $@.d -o $@ $< $(LINKFLAGS)
+
+.PHONY: tests
+tests: $(BINS) $(UNITBINS) $(REPLAYS) $(HOLD)
+
+# ---- using ----------------------------------------------------------------------------------------
+
+.PHONY: run
+run: build-packages ## install what is missing, build, start the daemon with its defaults (ARGS= adds options)
+	@$(MAKE) all
+	@ROOST_HINTS=1 exec $(BUILD)/roostd $(ARGS)
+
+.PHONY: install
+install: ## install the programs and the systemd unit under PREFIX (default /usr/local; DESTDIR is respected)
+	@$(MAKE) all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/roost
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/roost.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/roost.service
+	install -m 644 README.md LICENSE deploy/CONFIGURATION.md $(DESTDIR)$(PREFIX)/share/doc/roost
+
+.PHONY: docs
+docs: ## write deploy/CONFIGURATION.md from the table of settings
+	@$(MAKE) $(BUILD)/roostd
+	$(BUILD)/roostd --reference >deploy/CONFIGURATION.md
+
+# ---- testing --------------------------------------------------------------------------------------
+
+# Under a sanitizer: what runs the daemon or its sources. Else everything. SUITE="unit e2e" chooses.
+SUITE ?= $(if $(SAN),unit fuzz integration,lint unit fuzz integration e2e bench)
+
+.PHONY: test
+test: test-packages ## install what tests need, build, run every test, print totals (SAN=address,undefined: under sanitizers)
+	@$(MAKE) tests build/tools/promtool tests/e2e/node_modules/.installed
+	@$(PYTHON) tests/run --build $(BUILD) --san '$(SAN)' $(SUITE)
+
+.PHONY: lint check
+lint check: ## layers, sizes, format, stale documents, banned words
+	@$(MAKE) $(BUILD)/roostd
+	@$(PYTHON) tests/lint/lint.py --build $(BUILD)
+
+.PHONY: unit
+unit: ## unit tests only
+	@$(MAKE) test SUITE=unit
+
+# A fuzzer of its own build: clang with libFuzzer, new inputs under build/fuzz/.
+TARGET  ?= http
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECONDS=60
+	@$(call install_missing,clang libclang-rt-14-dev,)
+	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzz/libroost.a
+	@mkdir -p build/fuzz/found/$(TARGET)
+	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -Iinclude -Isrc -I. \
+	    -o build/fuzz/fuzz_$(TARGET) tests/fuzz/fuzz_$(TARGET).c build/fuzz/libroost.a $(LIBS)
+	build/fuzz/fuzz_$(TARGET) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
+	    build/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
+
+.PHONY: bench-memory
+CONNECTIONS ?= 15000
+bench-memory: build-packages ## user-space bytes per idle subscribed connection (CONNECTIONS=15000); fails above 300
+	@$(MAKE) $(BUILD)/roostd $(HOLD)
+	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS)
+
+# Every commit after BASE builds and passes on its own.
+BASE ?= $(shell git rev-list --max-parents=0 HEAD | tail -1)
+.PHONY: range
+range: ## build and test every commit after BASE (default: the first one)
+	@for c in $$(git rev-list --reverse $(BASE)..HEAD); do \
+	    echo "== $$(git log -1 --format='%h %s' $$c)"; \
+	    rm -rf build/range; git worktree prune; \
+	    git worktree add -q --detach build/range $$c; \
+	    $(MAKE) -C build/range test; \
+	done; git worktree remove --force build/range
 
 .PHONY: clean
-clean:
-	rm -rf build
+clean: ## remove everything that was built
+	rm -rf build tests/e2e/node_modules
 
--include $(OBJS:.o=.d) $(UNITBINS:%=%.d)
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+-include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(REPLAYS:%=%.d) $(HOLD).d

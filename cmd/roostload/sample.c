@@ -33,24 +33,39 @@ static uint64_t kb_line(const char *text, const char *name)
     return at == NULL ? 0 : strtoull(at + strlen(name), NULL, 10) * 1024;
 }
 
+/* Time of all threads on a CPU, from the scheduler: the clock ticks of /proc/PID/stat are too
+ * coarse for short runs. */
+static double cpu_seconds(int pid)
+{
+    char path[64], file[384], text[128];
+    struct dirent *e;
+    double sum = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    d = opendir(path);
+    if (d == NULL)
+        return 0;
+    while ((e = readdir(d)) != NULL) {
+        snprintf(file, sizeof(file), "%s/%s/schedstat", path, e->d_name);
+        if (e->d_name[0] != '.' && read_file(file, text, sizeof(text)) == 0)
+            sum += (double)strtoull(text, NULL, 10) / 1e9;
+    }
+    closedir(d);
+    return sum;
+}
+
 static void add_process(int pid, bool slow, struct sample *out)
 {
     char path[64], text[4096];
-    const char *at;
-    unsigned long long utime, stime;
-    long long rss;
+    unsigned long long rss;
 
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    if (read_file(path, text, sizeof(text)) == -1 || (at = strrchr(text, ')')) == NULL)
-        return;
-    if (sscanf(at + 2,
-               "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u "
-               "%*u %lld",
-               &utime, &stime, &rss) != 3)
+    snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+    if (read_file(path, text, sizeof(text)) == -1 || sscanf(text, "%*u %llu", &rss) != 1)
         return;
     out->processes++;
-    out->cpu_seconds += (double)(utime + stime) / (double)sysconf(_SC_CLK_TCK);
-    out->rss_bytes += (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE);
+    out->cpu_seconds += cpu_seconds(pid);
+    out->rss_bytes += rss * (uint64_t)sysconf(_SC_PAGESIZE);
     if (!slow)
         return;
     snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);

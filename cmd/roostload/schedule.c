@@ -168,34 +168,43 @@ static uint64_t run_connects(uint64_t now)
     return now;
 }
 
-static void publish_one(uint64_t intended)
+/* Where publisher `user` publishes next, and the places of its sequence: its own and the shared
+ * one. */
+static void choose(struct conn *c, uint32_t user, uint64_t own, uint32_t *publisher,
+                   uint32_t *channel, uint64_t *at, uint64_t *shared_at)
 {
-    uint64_t own = plan.turn % plan.publishers;
+    if (engine.o->scenario == SCENARIO_CHAT) {
+        *channel = user_channel(user);
+        *publisher = user % (uint32_t)engine.o->room;
+        *at = own;
+        *shared_at = user;
+        return;
+    }
+    /* The raw protocol publishes to the channel of the path; others choose one each time. */
+    *channel = engine.adapter->publish != NULL ? pick_channel() : user_of(c)->channel;
+    *publisher = user - (uint32_t)(load_shared->users - load_shared->publishers);
+    *at = own * load_shared->channels + *channel;
+    *shared_at = *publisher * load_shared->channels + *channel;
+}
+
+/* One burst of the next publisher in turn. */
+static void publish_due(uint64_t intended)
+{
+    uint64_t own = plan.turn++ % plan.publishers, at, shared_at;
     uint32_t user = (uint32_t)(plan.first_publisher + own), channel, publisher;
     struct conn *c = engine.conns[user - engine.first];
-    uint64_t at, shared_at;
 
-    plan.turn++;
     if (c == NULL || conn_dead(c) || (user_of(c)->flags & USER_READY) == 0 ||
         (user_of(c)->flags & USER_CLOSING))
         return;
-    if (engine.o->scenario == SCENARIO_CHAT) {
-        channel = user_channel(user);
-        publisher = user % (uint32_t)engine.o->room;
-        at = own;
-        shared_at = user;
-    } else {
-        /* The raw protocol publishes to the channel of the path; others choose one each time. */
-        channel = engine.adapter->publish != NULL ? pick_channel() : user_of(c)->channel;
-        publisher = user - (uint32_t)(load_shared->users - load_shared->publishers);
-        at = own * load_shared->channels + channel;
-        shared_at = publisher * load_shared->channels + channel;
+    choose(c, user, own, &publisher, &channel, &at, &shared_at);
+    for (int64_t n = 0; n < engine.o->burst; n++) {
+        if (user_publish(c, publisher, channel, plan.sequence[at] + 1, intended) == -1)
+            return;
+        plan.sequence[at]++;
+        if (shared_at < load_shared->sent_count)
+            atomic_store(&load_shared->sent[shared_at], plan.sequence[at]);
     }
-    if (user_publish(c, publisher, channel, plan.sequence[at] + 1, intended) == -1)
-        return;
-    plan.sequence[at]++;
-    if (shared_at < load_shared->sent_count)
-        atomic_store(&load_shared->sent[shared_at], plan.sequence[at]);
 }
 
 static uint64_t run_publishing(uint64_t now)
@@ -207,7 +216,7 @@ static uint64_t run_publishing(uint64_t now)
 
         if (due > now)
             return due;
-        publish_one(due);
+        publish_due(due);
         plan.publish.done++;
     }
     return now;

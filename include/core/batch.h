@@ -23,8 +23,8 @@ struct batch_item {
 };
 
 struct batch {
-    struct batch *next; /* private to the broker: the one to be delivered after this */
-    bool lost;          /* private to the broker: publications were lost before this one */
+    struct batch *next;       /* private to the broker: the one to be delivered after this */
+    bool lost;                /* private to the broker: publications were lost before this one */
     struct batch_item *items; /* owned */
     uint32_t nitems, cap;
     uint64_t arrived_ns;   /* clock_ns() of the first publication's arrival in this worker */

@@ -54,8 +54,8 @@ bool hub_wants(const struct hub *h, unsigned worker);
 /* Handles one record; position is its ring position. Malformed and stale ones are counted and
  * ignored. */
 void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
-/* The worker's process has ended (ops->generation() says so already): forget its interest, its queue. No
- * effect when its next incarnation has been heard meanwhile. */
+/* The worker's process has ended (ops->generation() says so already): forget its interest, its
+ * queue. No effect when its next incarnation has been heard meanwhile. */
 void hub_worker_gone(struct hub *h, unsigned worker);
 /* Gathering has taken too long: go on without the workers that have not announced. */
 void hub_gather_timeout(struct hub *h);

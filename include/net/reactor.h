@@ -33,8 +33,9 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     struct broker *broker;      /* borrowed; NULL in some tests */
     struct ws_rx_pool *rx_pool; /* owned; server role */
     struct pool conn_pool;
-    struct conn **conns; /* owned; by fd; grows on demand by doubling */
+    struct conn **conns; /* owned; by fd */
     size_t conns_cap;
+    size_t conns_end;          /* no fd from here on has ever been a connection */
     size_t connections;        /* live conns, both listeners, refused ones too */
     size_t client_connections; /* by the client listener, refused ones not counted */
     size_t refused;            /* with CONN_REFUSED */
@@ -89,7 +90,8 @@ void reactor_drain(uint64_t time_ns, void (*done)(void));
 void reactor_config_changed(void);
 /* Gauges that are cheaper to compute than to keep; called before a slot is read. */
 void reactor_update_gauges(void);
-/* From cfg.each_turn: the next turn shall come within ns (rounded up to milliseconds by the poll). */
+/* From cfg.each_turn: the next turn shall come within ns (rounded up to milliseconds by the poll).
+ */
 static inline void reactor_wake_within(uint64_t ns)
 {
     if (ns < reactor.nap_ns)

@@ -34,21 +34,38 @@ static struct walk *walk_get(struct broker *b, struct chan *c)
 
 static void batch_drop(struct broker *b, struct batch **batch)
 {
-    if (*batch == NULL)
+    struct batch *old = *batch;
+
+    if (old == NULL)
         return;
-    b->backlog -= batch_bytes(*batch);
-    batch_free(*batch);
+    b->backlog -= batch_bytes(old);
     *batch = NULL;
+    batch_free(old);
+}
+
+/* The first of the waiting batches, taken out; NULL: none. */
+static struct batch *take_next(struct walk *w)
+{
+    struct batch *batch = w->next;
+
+    if (batch == NULL)
+        return NULL;
+    w->next = batch->next;
+    if (w->next == NULL)
+        w->last = NULL;
+    return batch;
 }
 
 void fanout_drop(struct broker *b, struct chan *c)
 {
     struct walk *w = c->walk;
+    struct batch *batch;
 
     if (w == NULL)
         return;
     batch_drop(b, &w->batch);
-    batch_drop(b, &w->next);
+    while ((batch = take_next(w)) != NULL)
+        batch_drop(b, &batch);
     task_remove(&w->task);
     c->walk = NULL;
     pool_put(&b->walks, w);
@@ -67,20 +84,55 @@ static void visit(struct broker *b, struct sub *s, struct batch *batch, bool los
         b->cfg.ops->deliver(s, batch);
 }
 
-void fanout_tell(struct broker *b, struct chan *c, bool lost)
+/* Without memory for a walk: in one go. */
+static void visit_all(struct broker *b, struct chan *c, bool lost)
+{
+    for (uint32_t i = 0; i < c->count; i++)
+        visit(b, c->subs[i], NULL, lost);
+}
+
+void fanout_subscribed(struct broker *b, struct chan *c)
 {
     struct walk *w;
 
     if (c->count == 0)
         return;
     w = walk_get(b, c);
-    if (w != NULL) {
+    if (w != NULL)
         w->next_round = true;
-        w->next_lost |= lost;
+    else
+        visit_all(b, c, false);
+}
+
+/* A new batch behind those that wait. NULL: no memory. */
+static struct batch *add_batch(struct walk *w)
+{
+    struct batch *batch = batch_new(chan_name(w->chan));
+
+    if (batch == NULL)
+        return NULL;
+    if (w->last != NULL)
+        w->last->next = batch;
+    else
+        w->next = batch;
+    w->last = batch;
+    return batch;
+}
+
+void fanout_lost(struct broker *b, struct chan *c)
+{
+    struct walk *w;
+
+    if (c->count == 0)
         return;
-    }
-    for (uint32_t i = 0; i < c->count; i++)
-        visit(b, c->subs[i], NULL, lost);
+    w = walk_get(b, c);
+    if (w != NULL && (w->last == NULL || w->last->nitems > 0))
+        (void)add_batch(w);
+    /* Without memory the loss is told too early, before publications that were not lost. */
+    if (w != NULL && w->last != NULL)
+        w->last->lost = true;
+    else
+        visit_all(b, c, true);
 }
 
 void fanout_append(struct broker *b, struct chan *c, const struct record *r)
@@ -92,27 +144,31 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r)
     if (c->count == 0) /* UNSUBSCRIBE is on its way */
         return;
     w = walk_get(b, c);
-    if (w == NULL || (w->next == NULL && (w->next = batch_new(chan_name(c))) == NULL)) {
-        fanout_tell(b, c, true);
+    if (w == NULL || (w->last == NULL && add_batch(w) == NULL)) {
+        fanout_lost(b, c);
         return;
     }
-    before = batch_bytes(w->next);
-    if (batch_append(w->next, r) == -1)
-        fanout_tell(b, c, true);
-    b->backlog += batch_bytes(w->next) - before;
+    before = batch_bytes(w->last);
+    if (batch_append(w->last, r) == -1)
+        fanout_lost(b, c);
+    else
+        b->backlog += batch_bytes(w->last) - before;
 }
 
 static void walk_begin(struct broker *b, struct walk *w)
 {
-    w->batch = w->next;
-    w->next = NULL;
-    w->lost = w->next_lost;
-    w->next_lost = w->next_round = false;
+    w->batch = take_next(w);
+    w->lost = w->batch != NULL && w->batch->lost;
+    w->next_round = false;
     w->under_way = true;
     w->cursor = w->visited = 0;
     w->limit = w->chan->count;
     w->started_ns = clock_precise_ns();
-    if (w->batch != NULL && (w->batch->nitems == 0 || batch_seal(w->batch) == -1)) {
+    if (w->batch == NULL)
+        return;
+    if (w->batch->nitems == 0) {
+        batch_drop(b, &w->batch); /* the word of the loss alone */
+    } else if (batch_seal(w->batch) == -1) {
         w->lost = true;
         batch_drop(b, &w->batch);
     }

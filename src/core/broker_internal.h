@@ -20,13 +20,15 @@ struct walk { /* fan-out in progress or due; from a pool, only while there is so
     struct task task;
     struct broker *broker;
     struct chan *chan;
-    struct batch *batch, *next; /* owned; under way (sealed), and collecting */
-    uint32_t cursor, limit;     /* the zones, see broker.h; both 0 between walks */
+    struct batch *batch; /* owned; under way, sealed */
+    struct batch *next,
+        *last;              /* owned; waiting, the last one collecting. A loss begins a new one */
+    uint32_t cursor, limit; /* the zones, see broker.h; both 0 between walks */
     uint32_t visited;
     uint64_t started_ns;
     bool under_way;
-    bool lost, next_lost; /* publications were lost before this batch, before the next */
-    bool next_round;      /* a walk is due even without publications */
+    bool lost;       /* the walk under way tells of a loss */
+    bool next_round; /* a walk is due even without publications */
 };
 
 struct chan {
@@ -80,9 +82,11 @@ void broker_link_init(struct broker *b);
 /* broker_fanout.c */
 /* A publication for a live channel. */
 void fanout_append(struct broker *b, struct chan *c, const struct record *r);
-/* Everybody is to be told: that they are subscribed (those who are not live), or that publications
- * were lost. */
-void fanout_tell(struct broker *b, struct chan *c, bool lost);
+/* The channel has become live: everybody is to be told. */
+void fanout_subscribed(struct broker *b, struct chan *c);
+/* Publications were lost: everybody is to be told, between what came before and what comes after.
+ */
+void fanout_lost(struct broker *b, struct chan *c);
 /* Takes the subscriber at index out of the array, keeping the zones of a walk. */
 void fanout_leave(struct chan *c, uint32_t index);
 /* Ends the walk, drops its batches. */

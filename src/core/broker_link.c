@@ -184,7 +184,7 @@ static void announce_chan(struct htab_node *node, void *arg)
     struct chan *c = CONTAINER_OF(node, struct chan, by_name);
 
     if (b->announce_lost && c->state == CHAN_LIVE)
-        fanout_tell(b, c, true);
+        fanout_lost(b, c);
     if (c->count == 0 || (c->asked_hub == b->hub_generation && !b->announce_lost))
         return;
     c->ask = true;
@@ -226,7 +226,7 @@ static void receive_subscribed(struct broker *b, const struct record *r)
     if (c == NULL || c->state != CHAN_ASKING) /* left meanwhile, or announced again */
         return;
     c->state = CHAN_LIVE;
-    fanout_tell(b, c, false);
+    fanout_subscribed(b, c);
 }
 
 static void receive_publication(struct broker *b, const struct record *r)
@@ -263,7 +263,7 @@ static void receive_lost(struct broker *b, const struct record *r)
     struct chan *c = broker_chan_by_id(b, r->chan);
 
     if (c != NULL && c->state == CHAN_LIVE)
-        fanout_tell(b, c, true);
+        fanout_lost(b, c);
 }
 
 static void receive(struct broker *b, const struct record *r)

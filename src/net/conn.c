@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/metrics.h"
-#include "net_internal.h"
 #include "net/outq.h"
+#include "net_internal.h"
 
 static const struct {
     const char *label;

@@ -8,8 +8,8 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/metrics.h"
-#include "net_internal.h"
 #include "net/outq.h"
+#include "net_internal.h"
 
 #define SEND_FLAGS  (MSG_NOSIGNAL | MSG_DONTWAIT)
 #define FLUSH_IOVEC 64

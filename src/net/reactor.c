@@ -61,7 +61,7 @@ void reactor_init(const struct reactor_config *cfg)
 
 void reactor_fini(void)
 {
-    for (size_t i = 0; i < reactor.conns_cap; i++)
+    for (size_t i = 0; i < reactor.conns_end; i++)
         if (reactor.conns[i])
             conn_kill(reactor.conns[i], CLOSE_DRAIN);
     reactor_reap(SIZE_MAX);
@@ -162,6 +162,7 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
     conn_set_peer(c, peer);
     conn_set_state(c, CONN_HTTP);
     reactor.conns[fd] = c;
+    reactor.conns_end = MAX(reactor.conns_end, (size_t)fd + 1);
     conn_count(c, 1);
     conn_watch(c, fd);
     conn_arm(c, (uint64_t)config.header_timeout);
@@ -219,13 +220,13 @@ size_t reactor_reap(size_t max)
 
 bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void *arg), void *arg)
 {
-    for (; max > 0 && *cursor < reactor.conns_cap; max--) {
+    for (; max > 0 && *cursor < reactor.conns_end; max--) {
         struct conn *c = reactor.conns[(*cursor)++];
 
         if (c && !conn_dead(c))
             visit(c, arg);
     }
-    return *cursor < reactor.conns_cap;
+    return *cursor < reactor.conns_end;
 }
 
 void reactor_update_gauges(void)

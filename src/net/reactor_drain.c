@@ -6,7 +6,7 @@
 #include "base/config.h"
 #include "net_internal.h"
 
-#define DRAIN_SLICE  256  /* connections asked to finish, or killed, per turn */
+#define DRAIN_SLICE  256  /* connections asked to finish per turn */
 #define DRAIN_PLACES 4096 /* places of the array looked at per turn */
 #define DRAIN_NAP_NS (UINT64_C(10) * 1000 * 1000)
 
@@ -94,7 +94,7 @@ void drain_step(void)
         drain_wait();
         break;
     case DRAIN_KILL:
-        reactor_scan(&drain.cursor, DRAIN_SLICE, drain_kill, NULL);
+        reactor_scan(&drain.cursor, DRAIN_PLACES, drain_kill, NULL);
         reactor_nap(0);
         break;
     }

@@ -7,9 +7,34 @@
 
 struct supervisor_listeners supervisor_listeners;
 
+/* SO_REUSEPORT would let a second daemon share the port without a word: a bind without it tells. */
+static int refuse_shared(const struct address *a)
+{
+    int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, rc;
+    char text[64];
+
+    if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1) {
+        fprintf(stderr, "roostd: socket: %s\n", strerror(errno));
+        if (fd != -1)
+            close(fd);
+        return -1;
+    }
+    rc = bind(fd, (const struct sockaddr *)&a->sa, a->len);
+    if (rc == -1) {
+        address_format(a, text, sizeof(text));
+        fprintf(stderr, "roostd: %s: %s%s\n", text, strerror(errno),
+                errno == EADDRINUSE ? "; is roostd running already?" : "");
+    }
+    close(fd);
+    return rc;
+}
+
 static int open_group(struct address *a, int *fds)
 {
     char err[256];
+
+    if (refuse_shared(a) == -1)
+        return -1;
 
     for (unsigned i = 0; i < shm->workers; i++) {
         fds[i] =

@@ -92,8 +92,13 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
 
 void worker_update_gauges(void)
 {
+    static int64_t
+        http_counted; /* what of the gauge is HTTP's; net keeps its own part by differences */
+    int64_t http = (int64_t)http_partial_bytes();
+
     reactor_update_gauges();
-    metrics->partial_bytes += (int64_t)http_partial_bytes();
+    metrics->partial_bytes += http - http_counted;
+    http_counted = http;
 }
 
 static void each_turn(void)

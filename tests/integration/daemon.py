@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -20,8 +21,10 @@ SLOW = 4 if SAN else 1  # sanitizers make everything slower
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def before_exec(nofile):
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing outlives the tests
+    if nofile:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
 
 def wait_for(condition, seconds=15, what='the condition', every=0.02):
@@ -46,8 +49,8 @@ def alive(pid):
 
 
 class Daemon:
-    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, **settings):
-        self.log, self.lock = [], threading.Lock()
+    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, nofile=None, **settings):
+        self.log, self.lock, self.clients = [], threading.Lock(), []
         merged = {'listen': '127.0.0.1:0', 'admin_listen': '127.0.0.1:0', 'workers': workers,
                   'drain_time': '100ms', 'close_timeout': '1s', **settings}
         argv = [ROOSTD, *args]
@@ -58,7 +61,7 @@ class Daemon:
                 argv += ['--set', '%s=%s' % (name, value)]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, env={**os.environ, **(env or {})},
-                                        preexec_fn=die_with_parent)
+                                        preexec_fn=lambda: before_exec(nofile))
         self.threads = [threading.Thread(target=self._read, args=(f,), daemon=True)
                         for f in (self.process.stderr, self.process.stdout)]
         for t in self.threads:
@@ -127,6 +130,7 @@ class Daemon:
 
     def ws(self, path, **kw):
         c = WebSocket(self.client, path, **kw)
+        self.clients.append(c)
         assert c.response.status == 101, c.response
         return c
 
@@ -211,10 +215,12 @@ class DaemonTest(unittest.TestCase):
         return d
 
     def _end(self, d, clean):
-        if d.process.poll() is not None:
-            d.stop()
-            return
+        ended = d.process.poll() is not None
         status = d.stop()
+        for c in d.clients:
+            c.close()
+        if ended:
+            return
         if clean:
             self.assertEqual(status, 0, d.text())
             crashes = d.lines(r'signal=(4|6|7|8|11)\b')
@@ -240,6 +246,8 @@ class SharedDaemonTest(DaemonTest):
     @classmethod
     def tearDownClass(cls):
         status = cls.d.stop()
+        for c in cls.d.clients:
+            c.close()
         assert status == 0, cls.d.text()
         assert not cls.d.find(r'msg="?(killed|exited)"? process=\S+ pid=\d+ (signal|status=[1-9])'), cls.d.text()
 

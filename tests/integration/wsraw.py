@@ -84,7 +84,11 @@ class Raw:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout)
-        self.sock.connect((host, int(port)))
+        try:
+            self.sock.connect((host, int(port)))
+        except OSError:
+            self.sock.close()
+            raise
         self.address = address
         self.buf = b''
 
@@ -184,7 +188,11 @@ class WebSocket(Raw):
         self.send(('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                    'Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n'
                    % (path, address, self.key, ''.join('%s: %s\r\n' % f for f in fields))).encode() + early)
-        self.response = self.read_response()
+        try:
+            self.response = self.read_response()
+        except (Closed, OSError):
+            self.close()
+            raise
         if self.response.status == 101:
             want = base64.b64encode(hashlib.sha1((self.key + GUID).encode()).digest()).decode()
             assert self.response.get('sec-websocket-accept') == want, self.response

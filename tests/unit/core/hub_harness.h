@@ -1,4 +1,5 @@
-/* A hub between fake workers: what it sends is kept in arrays, rings are as large as the test says. */
+/* A hub between fake workers: what it sends is kept in arrays, rings are as large as the test says.
+ */
 #ifndef ROOST_TEST_HUB_HARNESS_H
 #define ROOST_TEST_HUB_HARNESS_H
 
@@ -109,8 +110,9 @@ static inline struct str name_of(const char *s)
 
 static inline void subscribe(unsigned worker, uint32_t chan, const char *name, uint32_t count)
 {
-    from(worker, (struct record){
-                     .kind = RECORD_SUBSCRIBE, .chan = chan, .count = count, .name = name_of(name)});
+    from(worker,
+         (struct record){
+             .kind = RECORD_SUBSCRIBE, .chan = chan, .count = count, .name = name_of(name)});
 }
 
 static inline void unsubscribe(unsigned worker, uint32_t chan, const char *name)
@@ -135,7 +137,8 @@ static inline const struct record *next_sent(unsigned worker, enum record_kind k
     struct fake *f = &fakes[worker];
 
     if (f->seen == f->n)
-        fail_msg("worker %u was sent nothing, expected %s", worker, record_kind_name((uint8_t)kind));
+        fail_msg("worker %u was sent nothing, expected %s", worker,
+                 record_kind_name((uint8_t)kind));
     assert_string_equal(record_kind_name(f->sent[f->seen].r.kind), record_kind_name((uint8_t)kind));
     assert_int_equal(f->sent[f->seen].r.generation, f->generation);
     return &f->sent[f->seen++].r;

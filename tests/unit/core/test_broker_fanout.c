@@ -93,7 +93,8 @@ static void what_arrives_meanwhile_is_the_next_batch(void **state)
     assert_int_equal(s.walks, 0);
 }
 
-/* Who joins during a walk gets the next batch; who leaves gets nothing more; all others everything, once. */
+/* Who joins during a walk gets the next batch; who leaves gets nothing more; all others everything,
+ * once. */
 static void joining_and_leaving_during_walks(void **state)
 {
     unsigned seed = 11;
@@ -217,10 +218,11 @@ static void lost_comes_before_what_follows_it(void **state)
 {
     (void)state;
     send_publication(id, "a");
-    turn();
+    assert_true(to_broker((struct record){.kind = RECORD_LOST, .chan = id}));
     assert_true(to_broker((struct record){.kind = RECORD_LOST, .chan = id}));
     send_publication(id, "b");
     take();
+    step();
     join(&late[0], "lobby");
     turn();
     assert_int_equal(have("S(a)L(b)"), CROWD);

@@ -39,9 +39,9 @@ static void publish_fence_list(void **state)
     (void)state;
     expect_record(RECORD_HELLO, "");
     clock_set_virtual(777);
-    assert_int_equal(broker_publish(broker, STR_LIT("a"), STR_LIT("data"),
-                                    RECORD_BINARY | RECORD_WANT_ACK, 5),
-                     0);
+    assert_int_equal(
+        broker_publish(broker, STR_LIT("a"), STR_LIT("data"), RECORD_BINARY | RECORD_WANT_ACK, 5),
+        0);
     assert_int_equal(broker_fence(broker, 6), 0);
     assert_int_equal(broker_list(broker, 7, STR_LIT("*"), 100), 0);
     expect_nothing(); /* the end of the turn commits */
@@ -59,8 +59,9 @@ static void publish_fence_list(void **state)
     assert_int_equal(broker_list(broker, 7, (struct str){.p = blob, .n = 256}, 100), -1);
 }
 
-static void a_sleeping_hub_is_woken_once(void **state)
+static void sleeping_and_waking(void **state)
 {
+    struct client a;
     bool more;
 
     (void)state;
@@ -69,16 +70,8 @@ static void a_sleeping_hub_is_woken_once(void **state)
     assert_false(broker_flush(broker, &more));
     assert_int_equal(broker_fence(broker, 1), 0);
     assert_true(broker_flush(broker, &more));
-    assert_false(broker_flush(broker, &more));
     assert_int_equal(broker_fence(broker, 1), 0);
-    assert_false(broker_flush(broker, &more));
-}
-
-static void sleeping(void **state)
-{
-    struct client a;
-
-    (void)state;
+    assert_false(broker_flush(broker, &more)); /* it has been woken */
     assert_true(broker_sleep(broker));
     broker_awake(broker);
     join_live(&a, "lobby");
@@ -341,8 +334,8 @@ static void answers_reach_their_askers_once(void **state)
     assert_int_equal(published_token, 4);
     assert_int_equal(fenced_token, 5);
     assert_true(to_broker((struct record){.kind = RECORD_LISTED, .token = 6}));
-    assert_true(to_broker(
-        (struct record){.kind = RECORD_LISTED, .token = 6, .flags = RECORD_LAST}));
+    assert_true(
+        to_broker((struct record){.kind = RECORD_LISTED, .token = 6, .flags = RECORD_LAST}));
     turn();
     assert_int_equal(nlisted, 2);
 }
@@ -381,8 +374,8 @@ static void records_for_an_old_incarnation(void **state)
 
     (void)state;
     for (uint8_t kind = RECORD_SUBSCRIBED; kind < RECORD_KIND_NR; kind++)
-        assert_true(to_broker((struct record){
-            .kind = kind, .generation = 9, .chan = id, .data = STR_LIT("x")}));
+        assert_true(to_broker(
+            (struct record){.kind = kind, .generation = 9, .chan = id, .data = STR_LIT("x")}));
     turn();
     assert_string_equal(a.log, "S");
     assert_int_equal(npublished + nfenced + nlisted, 0);
@@ -483,8 +476,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, broker_setup, broker_teardown)
     const struct CMUnitTest tests[] = {
         T(publish_fence_list),
-        T(a_sleeping_hub_is_woken_once),
-        T(sleeping),
+        T(sleeping_and_waking),
         T(a_full_ring_refuses),
         T(the_promise_is_kept),
         T(owed_until_there_is_room),

@@ -173,11 +173,9 @@ static void records_of_an_old_incarnation(void **state)
     fakes[1].generation = 2;
     from(1, (struct record){.kind = RECORD_HELLO});
     for (size_t i = 0; i < sizeof(dropped); i++)
-        from(1, (struct record){.kind = dropped[i],
-                                .generation = 1,
-                                .chan = 4,
-                                .count = 1,
-                                .name = STR_LIT("a")});
+        from(1,
+             (struct record){
+                 .kind = dropped[i], .generation = 1, .chan = 4, .count = 1, .name = STR_LIT("a")});
     assert_int_equal(metrics->ring_bad_records - bad, sizeof(dropped));
     /* Its publications are delivered, but nobody is there for the answer. */
     from(1, (struct record){.kind = RECORD_PUBLISH,
@@ -237,10 +235,9 @@ static void a_worker_that_ends(void **state)
     next_data(0, "1");
     nothing_sent(1);
     /* What it had published is still delivered. */
-    from(1, (struct record){.kind = RECORD_PUBLISH,
-                            .generation = 1,
-                            .name = STR_LIT("a"),
-                            .data = STR_LIT("2")});
+    from(1,
+         (struct record){
+             .kind = RECORD_PUBLISH, .generation = 1, .name = STR_LIT("a"), .data = STR_LIT("2")});
     next_data(0, "2");
     fakes[0].generation = 0;
     hub_worker_gone(hub, 0);
@@ -287,8 +284,9 @@ static void names_that_are_none(void **state)
     subscribe(0, 1, "a b", 1);
     subscribe(0, 1, "\"quoted\"", 1);
     subscribe(0, 1, "\xff", 1);
-    from(0, (struct record){
-                .kind = RECORD_SUBSCRIBE, .chan = 1, .name = {.p = name, .n = CHANNEL_NAME_MAX + 1}});
+    from(0, (struct record){.kind = RECORD_SUBSCRIBE,
+                            .chan = 1,
+                            .name = {.p = name, .n = CHANNEL_NAME_MAX + 1}});
     from(0, (struct record){.kind = RECORD_SUBSCRIBE, .chan = 1, .name = STR_NULL});
     nothing_sent(0);
     assert_int_equal(hub_channel_count(hub), 0);

@@ -14,8 +14,7 @@
 static void list(unsigned worker, const char *pattern, uint32_t max)
 {
     from(worker,
-         (struct record){
-             .kind = RECORD_LIST, .token = 42, .count = max, .name = name_of(pattern)});
+         (struct record){.kind = RECORD_LIST, .token = 42, .count = max, .name = name_of(pattern)});
 }
 
 static void one_channel(void **state)
@@ -42,19 +41,17 @@ static void counts_follow(void **state)
 {
     (void)state;
     subscribe(0, 1, "lobby", 2);
-    from(0, (struct record){
-                .kind = RECORD_COUNT, .chan = 1, .count = 7, .name = STR_LIT("lobby")});
-    from(0, (struct record){
-                .kind = RECORD_COUNT, .chan = 2, .count = 99, .name = STR_LIT("lobby")});
-    from(1, (struct record){
-                .kind = RECORD_COUNT, .chan = 1, .count = 99, .name = STR_LIT("lobby")});
-    from(1, (struct record){
-                .kind = RECORD_COUNT, .chan = 1, .count = 99, .name = STR_LIT("none")});
+    from(0, (struct record){.kind = RECORD_COUNT, .chan = 1, .count = 7, .name = STR_LIT("lobby")});
+    from(0,
+         (struct record){.kind = RECORD_COUNT, .chan = 2, .count = 99, .name = STR_LIT("lobby")});
+    from(1,
+         (struct record){.kind = RECORD_COUNT, .chan = 1, .count = 99, .name = STR_LIT("lobby")});
+    from(1, (struct record){.kind = RECORD_COUNT, .chan = 1, .count = 99, .name = STR_LIT("none")});
     fakes[0].seen = fakes[0].n;
     list(0, "*", 10);
     run_all();
-    assert_true(str_equal(next_sent(0, RECORD_LISTED)->data,
-                          STR_LIT("\"lobby\":{\"num_clients\":7}")));
+    assert_true(
+        str_equal(next_sent(0, RECORD_LISTED)->data, STR_LIT("\"lobby\":{\"num_clients\":7}")));
 }
 
 static void nothing_matches(void **state)

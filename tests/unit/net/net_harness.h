@@ -1,5 +1,5 @@
-/* tests/unit/net/net_harness.h - a reactor on socket pairs under the virtual clock. Include behind the .c under
- * test. */
+/* tests/unit/net/net_harness.h - a reactor on socket pairs under the virtual clock. Include behind
+ * the .c under test. */
 #ifndef TESTS_NET_HARNESS_H
 #define TESTS_NET_HARNESS_H
 

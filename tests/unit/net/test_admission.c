@@ -60,7 +60,8 @@ static void test_ipv4_exact(void **state)
     (void)state;
     config.max_connections_per_address = 2;
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
-    assert_int_equal(enter("[::ffff:192.0.2.1]:2"), CLOSE_NONE); /* the same host by the other family */
+    assert_int_equal(enter("[::ffff:192.0.2.1]:2"),
+                     CLOSE_NONE); /* the same host by the other family */
     assert_int_equal(enter("192.0.2.1:3"), CLOSE_ADDRESS_LIMIT);
     assert_int_equal(enter("192.0.2.2:1"), CLOSE_NONE);
     leave("192.0.2.1:1");
@@ -119,9 +120,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        NET_TEST(test_no_limit_keeps_nothing), NET_TEST(test_node_limit),
-        NET_TEST(test_ipv4_exact),             NET_TEST(test_ipv6_prefix),
-        NET_TEST(test_many_addresses),         NET_TEST(test_no_memory),
+        NET_TEST(test_no_limit_keeps_nothing),
+        NET_TEST(test_node_limit),
+        NET_TEST(test_ipv4_exact),
+        NET_TEST(test_ipv6_prefix),
+        NET_TEST(test_many_addresses),
+        NET_TEST(test_no_memory),
     };
 
     return cmocka_run_group_tests_name("net/admission", tests, NULL, NULL);

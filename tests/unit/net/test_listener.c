@@ -62,7 +62,7 @@ static int dial(void)
 
 static struct conn *conn_of_serial(uint64_t serial)
 {
-    for (size_t i = 0; i < reactor.conns_cap; i++)
+    for (size_t i = 0; i < reactor.conns_end; i++)
         if (reactor.conns[i] && reactor.conns[i]->id >> CONN_ID_FD_BITS == serial)
             return reactor.conns[i];
     return NULL;
@@ -276,9 +276,8 @@ static void test_admin_is_not_limited(void **state)
     assert_int_equal(reactor.client_connections, 1);
     assert_int_equal(reactor.refused, 0);
     assert_int_equal(reactor.connections, 2);
-    assert_int_equal(!!(conn_of_serial(1)->flags & CONN_ADMIN) +
-                         !!(conn_of_serial(2)->flags & CONN_ADMIN),
-                     1);
+    assert_int_equal(
+        !!(conn_of_serial(1)->flags & CONN_ADMIN) + !!(conn_of_serial(2)->flags & CONN_ADMIN), 1);
     listener_stop(&admin);
     close(fd);
     close(peer);
@@ -308,7 +307,8 @@ static void test_address_limit(void **state)
     net_steps(1);
     assert_false(conn_of_serial(5)->flags & CONN_REFUSED);
     assert_true(conn_of_serial(6)->flags & CONN_REFUSED);
-    config.max_connections_per_address = 0; /* reloaded: those that were counted are still taken off */
+    config.max_connections_per_address =
+        0; /* reloaded: those that were counted are still taken off */
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         close(peers[i]);
     for (uint64_t serial = 1; serial <= 6; serial++)
@@ -341,7 +341,7 @@ static void test_no_memory(void **state)
         net_steps(1);
         fault_reset();
         reactor_step(false);
-        for (size_t i = 0; i < reactor.conns_cap; i++)
+        for (size_t i = 0; i < reactor.conns_end; i++)
             if (reactor.conns[i])
                 conn_kill(reactor.conns[i], CLOSE_NORMAL);
         net_steps(1);

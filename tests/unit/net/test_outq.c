@@ -163,8 +163,8 @@ static void test_drop_keeps_started_and_control(void **state)
     outq_free(&q);
 }
 
-/* Every pattern of 12 kept and dropped entries behind every number of entries already sent: the compaction crosses
- * chunk ends in every way. */
+/* Every pattern of 12 kept and dropped entries behind every number of entries already sent: the
+ * compaction crosses chunk ends in every way. */
 static void test_drop_every_pattern(void **state)
 {
     (void)state;

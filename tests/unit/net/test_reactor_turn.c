@@ -126,7 +126,8 @@ static void test_wakes_a_sleeping_hub_once(void **state)
     assert_int_equal(metrics->ring_wakeups, 1);
 }
 
-/* A record that has come before sleep was announced: the blocking step returns at once and handles it. */
+/* A record that has come before sleep was announced: the blocking step returns at once and handles
+ * it. */
 static void test_does_not_sleep_on_a_record(void **state)
 {
     uint64_t started;
@@ -309,14 +310,10 @@ static void test_reaping_is_bounded_per_turn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TURN_TEST(test_wakes_a_sleeping_hub_once),
-        TURN_TEST(test_does_not_sleep_on_a_record),
-        TURN_TEST(test_hub_wakes_the_worker),
-        TURN_TEST(test_sleeps_until_the_deadline),
-        TURN_TEST(test_tasks_keep_it_awake),
-        TURN_TEST(test_run_until_stopped),
-        TURN_TEST(test_follows_the_hubs_generation),
-        TURN_TEST(test_deadlines_are_bounded_per_turn),
+        TURN_TEST(test_wakes_a_sleeping_hub_once),   TURN_TEST(test_does_not_sleep_on_a_record),
+        TURN_TEST(test_hub_wakes_the_worker),        TURN_TEST(test_sleeps_until_the_deadline),
+        TURN_TEST(test_tasks_keep_it_awake),         TURN_TEST(test_run_until_stopped),
+        TURN_TEST(test_follows_the_hubs_generation), TURN_TEST(test_deadlines_are_bounded_per_turn),
         TURN_TEST(test_reaping_is_bounded_per_turn),
     };
 

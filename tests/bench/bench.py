@@ -1,0 +1,239 @@
+#!/usr/bin/python3
+"""Benchmarks of the gateway against what this machine can do at all (tests/bench/floor.c).
+
+usage: bench.py fanout|batch|echo|connect|idle|million [--rounds N] [--connections N] [--json FILE]
+
+Ours and the yardstick run interleaved, several rounds; the median ratio is reported. roostload drives both. CPU is that of the
+watched processes, read from the scheduler. Every run ends by itself.
+"""
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BUILD", os.path.join(TOP, "build", "release"))
+
+
+def program(name):
+    for path in (os.path.join(BUILD, name), os.path.join(BUILD, "tests", "bench", name)):
+        if os.path.exists(path):
+            return path
+    sys.exit(f"bench: {name} is not built in {BUILD}; run make first")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Gateway:
+    """roostd with a number of workers."""
+
+    def __init__(self, workers=1, **settings):
+        self.port, self.admin = free_port(), free_port()
+        args = [program("roostd"), "--set", f"listen=127.0.0.1:{self.port}", "--set",
+                f"admin_listen=127.0.0.1:{self.admin}", "--set", f"workers={workers}", "--set", "drain_time=0s",
+                "--set", "max_connections=16000000"]
+        for name, value in settings.items():
+            args += ["--set", f"{name}={value}"]
+        self.process = subprocess.Popen(args, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+        for _ in range(200):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/readyz", timeout=1).read()
+                return
+            except OSError:
+                time.sleep(0.05)
+        sys.exit("bench: roostd did not become ready")
+
+    def get(self, path):
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=10).read().decode()
+
+    def processes(self):
+        return json.loads(self.get("/debug/processes"))["processes"]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+class Floor:
+    """The yardstick."""
+
+    def __init__(self, mode):
+        self.port = free_port()
+        self.process = subprocess.Popen([program("floor"), mode, str(self.port), "600"])
+        self.pid = self.process.pid
+        time.sleep(0.3)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def load(server, scenario, **options):
+    out = tempfile.NamedTemporaryFile(suffix=".json", delete=False)
+    out.close()
+    args = [program("roostload"), scenario, "--plain", "--json", out.name, "--pid", str(server.pid), "--url",
+            f"ws://127.0.0.1:{server.port}/ws/" + options.pop("path", "{channel}")]
+    for name, value in options.items():
+        args += ["--" + name.replace("_", "-"), str(value)]
+    done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
+    if done.returncode not in (0, 3):
+        sys.exit(f"bench: {' '.join(args)}\n{done.stdout}")
+    with open(out.name) as f:
+        result = json.load(f)
+    os.unlink(out.name)
+    return result
+
+
+def run_cpu(result):
+    return result["server"]["end"]["cpu_seconds"] - result["server"]["ramped"]["cpu_seconds"]
+
+
+def cpu_per_message(result):
+    return run_cpu(result) / max(result["run_messages_in"], 1)
+
+
+def compare(title, ours, floor, measure, rounds):
+    """Interleaved rounds; ratio > 1 means ours is cheaper than the yardstick."""
+    ratios, our_values, floor_values = [], [], []
+    for _ in range(rounds):
+        floor_values.append(measure(floor()))
+        our_values.append(measure(ours()))
+        ratios.append(floor_values[-1] / our_values[-1])
+    row = {"what": title, "ours_us": statistics.median(our_values) * 1e6, "floor_us": statistics.median(floor_values) * 1e6,
+           "ratio": statistics.median(ratios), "ratios": [round(r, 3) for r in ratios]}
+    print(f"{title:<44} ours {row['ours_us']:8.2f} us  bare {row['floor_us']:8.2f} us  bare/ours {row['ratio']:.2f}  "
+          f"{row['ratios']}", flush=True)
+    return row
+
+
+def with_server(make, run):
+    server = make()
+    try:
+        return run(server)
+    finally:
+        server.stop()
+
+
+def bench_fanout(args):
+    rows = []
+    for n in (1000, args.connections or 19000):
+        for size in (72, 1024):
+            options = dict(connections=n, ramp=8000, rate=max(100000 / n, 2), size=size, duration="5s", processes=1 if n < 19000 else 2,
+                           path="b")
+            rows.append(compare(f"fan-out to {n}, {size} B, CPU per delivery",
+                                lambda: with_server(lambda: Gateway(1), lambda s: load(s, "broadcast", **options)),
+                                lambda: with_server(lambda: Floor("fanout"), lambda s: load(s, "broadcast", **options)),
+                                cpu_per_message, args.rounds))
+    return rows
+
+
+def bench_batch(args):
+    rows = []
+    n = args.connections or 5000
+    for k in (1, 4, 16, 64):
+        rates = []
+        for _ in range(args.rounds):
+            r = with_server(lambda: Gateway(1), lambda s: load(s, "broadcast", connections=n, ramp=8000, rate=4, burst=k, size=72,
+                                                              duration="5s", path="b"))
+            rates.append(r["run_messages_in"] / run_cpu(r))
+        rows.append({"what": f"{k} publications per turn to {n}", "deliveries_per_cpu_second": statistics.median(rates)})
+        print(f"{rows[-1]['what']:<44} {rows[-1]['deliveries_per_cpu_second']:12.0f} deliveries per CPU-second "
+              f"({rows[-1]['deliveries_per_cpu_second'] / rows[0]['deliveries_per_cpu_second']:.1f}x)", flush=True)
+    return rows
+
+
+def bench_echo(args):
+    rows = []
+    for size in (125, 1024, 16384):
+        options = dict(connections=args.connections or 100, ramp=2000, size=size, duration="4s", depth=1, channel="e{n}")
+        rows.append(compare(f"echo of {size} B, CPU per message (worker and hub)",
+                            lambda: with_server(lambda: Gateway(1), lambda s: load(s, "echo", **options)),
+                            lambda: with_server(lambda: Floor("echo"), lambda s: load(s, "echo", **options)),
+                            cpu_per_message, args.rounds))
+    return rows
+
+
+def bench_connect(args):
+    n = args.connections or 15000
+
+    def cpu_per_connect(result):
+        return ((result["server"]["ramped"]["cpu_seconds"] - result["server"]["start"]["cpu_seconds"]) /
+                result["counters"]["connects_done"])
+
+    options = dict(connections=n, ramp=5000, duration="100ms", path="c")
+    return [compare(f"connect, upgrade, subscribe: {n}, CPU each",
+                    lambda: with_server(lambda: Gateway(1), lambda s: load(s, "hold", **options)),
+                    lambda: with_server(lambda: Floor("echo"), lambda s: load(s, "hold", **options)),
+                    cpu_per_connect, args.rounds)]
+
+
+def bench_idle(args):
+    n = args.connections or 19000
+    r = with_server(lambda: Gateway(1, ping_interval="5s"),
+                    lambda s: load(s, "hold", connections=n, ramp=5000, duration="30s", path="i"))
+    pings = r["counters"]["pings_in"]
+    row = {"what": f"{n} idle connections, pinged every 5 s", "cpu_share": run_cpu(r) / r["run_seconds"],
+           "us_per_ping_and_pong": run_cpu(r) / max(pings, 1) * 1e6}
+    print(f"{row['what']:<44} {row['cpu_share'] * 100:.2f} % of a core, {row['us_per_ping_and_pong']:.2f} us per ping with its pong",
+          flush=True)
+    return [row]
+
+
+def kernel_bytes(result, key):
+    return (result["server"]["ramped"]["slab"] - result["server"]["start"]["slab"]) / result[key]
+
+
+def bench_million(args):
+    n = args.connections or 1000000
+    limit = int(open("/proc/self/limits").read().split("Max open files")[1].split()[1])
+    workers = min(128, n // int((limit - 100) * 0.93) + 1)
+    print(f"{n} connections, {workers} workers, RLIMIT_NOFILE {limit}", flush=True)
+    gateway = Gateway(workers, ping_interval="1h", output_limit="64KiB")
+    try:
+        r = load(gateway, "broadcast", connections=n, ramp=args.ramp, rate=0.05, size=72, duration="40s", path="m",
+                 publishers=1, connect_timeout="60s")
+        turns = json.loads(gateway.get("/debug/turns"))["workers"]
+        start, ramped = r["server"]["start"], r["server"]["ramped"]
+        row = {"what": f"{n} connections", "ready": r["ready_max"], "workers": workers,
+               "user_bytes": (ramped["private"] - start["private"]) / r["ready_max"],
+               "kernel_bytes_both_ends": kernel_bytes(r, "ready_max"), "ramp_seconds": r["ramp_seconds"],
+               "deliveries": r["counters"]["messages_in"], "lost": r["counters"]["gaps"],
+               "delivery": {k: r["latencies"]["delivery_uncorrected"][k] for k in ("p50", "p99", "max")},
+               "turn_p99_worst": max(t["turn_seconds"]["p99.9"] for t in turns)}
+    finally:
+        gateway.stop()
+    print(json.dumps(row, indent=1), flush=True)
+    return [row]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", choices=["fanout", "batch", "echo", "connect", "idle", "million"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=0)
+    parser.add_argument("--ramp", type=int, default=8000)
+    parser.add_argument("--json", default="")
+    args = parser.parse_args()
+    rows = globals()["bench_" + args.bench](args)
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump({"bench": args.bench, "date": time.strftime("%Y-%m-%d"), "rows": rows}, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+/* tests/bench/floor.c - the least a server can do on this machine: what the gateway is measured
+ * against.
+ *
+ * One process, epoll, no framing library, no checks, no queues: whole frames per read and whole
+ * writes are assumed. It answers the upgrade of roostload (whose key never changes) with a canned
+ * 101. floor echo PORT      each frame is unmasked and sent back floor fanout PORT    each frame is
+ * unmasked and sent to every connection, in fd order, by a bare send() loop usage: floor
+ * echo|fanout PORT [SECONDS]    ends by itself after SECONDS (default 300) */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FDS_MAX 1048576
+
+static const char answer[] =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+    "Upgrade\r\nSec-WebSocket-Accept: k0BN+ttWp9L65ma6o6Kze4ubywE=\r\n\r\n";
+static unsigned char upgraded[FDS_MAX], buffer[1 << 19];
+static int top; /* highest fd */
+
+static int open_listener(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+
+    if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1 ||
+        bind(fd, (struct sockaddr *)&a, sizeof(a)) == -1 || listen(fd, 65535) == -1) {
+        perror("floor: listen");
+        exit(1);
+    }
+    return fd;
+}
+
+static void accept_all(int ep, int listener)
+{
+    struct epoll_event e = {.events = EPOLLIN};
+    int fd, one = 1;
+
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        e.data.fd = fd;
+        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+        upgraded[fd] = 0;
+        top = fd > top ? fd : top;
+    }
+}
+
+/* Unmasks one frame in place and puts the server's header before it. Returns its start, sets *n. */
+static unsigned char *turn_around(unsigned char *p, size_t *n)
+{
+    size_t len = p[1] & 127, head = 2;
+    unsigned char *data, *out;
+    uint64_t key8, word;
+    uint32_t key;
+
+    if (len == 126) {
+        len = (size_t)p[2] << 8 | p[3];
+        head = 4;
+    }
+    memcpy(&key, p + head, 4);
+    key8 = (uint64_t)key << 32 | key;
+    data = p + head + 4;
+    for (size_t i = 0; i < len; i += 8) {
+        memcpy(&word, data + i, 8);
+        word ^= key8;
+        memcpy(data + i, &word, 8);
+    }
+    out = data - head;
+    out[0] = p[0];
+    out[1] = head == 2 ? (unsigned char)len : 126;
+    if (head == 4) {
+        out[2] = (unsigned char)(len >> 8);
+        out[3] = (unsigned char)len;
+    }
+    *n = len + head;
+    return out;
+}
+
+static void serve(int fd, bool fanout)
+{
+    ssize_t n = recv(fd, buffer + 16, sizeof(buffer) - 32, 0);
+    unsigned char *out;
+    size_t len;
+
+    if (n <= 0) {
+        if (n == 0 || errno != EAGAIN) {
+            upgraded[fd] = 0;
+            close(fd);
+        }
+        return;
+    }
+    if (!upgraded[fd]) {
+        upgraded[fd] = 1;
+        if (send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) == -1)
+            return;
+        return;
+    }
+    if ((buffer[16] & 15) == 8) { /* close */
+        upgraded[fd] = 0;
+        close(fd);
+        return;
+    }
+    out = turn_around(buffer + 16, &len);
+    if (!fanout && send(fd, out, len, MSG_NOSIGNAL) == -1)
+        return;
+    for (int i = 0; fanout && i <= top; i++)
+        if (upgraded[i] && send(i, out, len, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
+            continue;
+}
+
+int main(int argc, char **argv)
+{
+    struct epoll_event e = {.events = EPOLLIN}, events[1024];
+    struct rlimit r;
+    int listener, ep = epoll_create1(0);
+    bool fanout;
+
+    if (argc < 3) {
+        fprintf(stderr, "usage: floor echo|fanout PORT [SECONDS]\n");
+        return 2;
+    }
+    fanout = strcmp(argv[1], "fanout") == 0;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    alarm(argc > 3 ? (unsigned)atoi(argv[3]) : 300);
+    listener = open_listener(atoi(argv[2]));
+    e.data.fd = listener;
+    epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e);
+    for (;;) {
+        int n = epoll_wait(ep, events, 1024, -1);
+
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.fd == listener)
+                accept_all(ep, listener);
+            else
+                serve(events[i].data.fd, fanout);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""User-space bytes per idle connection with one subscription.
+
+usage: memory.py --build DIR [--connections N] [--workers N] [--limit BYTES]
+
+Starts roostd, opens N connections and measures by how much the private memory (Private_Clean and
+Private_Dirty of /proc/PID/smaps_rollup) of all its processes has grown: pools, tables and stacks
+included, nothing estimated. The limit holds for connections that share one channel, and is printed
+beside the cost with a channel for every ten and for each. Exit status 1 above the limit.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '../integration'))
+
+
+def measure(build, connections, workers, channels, holders=2):
+    """Bytes per connection in a daemon of its own."""
+    from daemon import Daemon
+    d = Daemon(workers=workers, max_connections=connections * 2, ping_interval='1h', drain_time='0s', max_channels=10000000)
+    clients = []
+    try:
+        for _ in range(20):  # what the first use of each path allocates once is no connection's
+            d.ws('/ws/warm-up').goodbye()
+            d.http('GET', '/metrics')
+        time.sleep(0.3)
+        before = d.private_bytes()
+        share = connections // holders
+        for k in range(holders):
+            count = share if k else connections - share * (holders - 1)
+            clients.append(subprocess.Popen(
+                [os.path.join(build, 'tests/hold'), d.client.rsplit(':', 1)[1], str(count), str(channels),
+                 str(k * (connections - share * (holders - 1)))],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        for c in clients:
+            if not c.stdout.readline().startswith('holding'):
+                raise SystemExit('memory: a client could not open its connections')
+        time.sleep(0.5)
+        grown = d.private_bytes() - before
+        held = d.metric('roost_connections_plain')
+        if held != connections or d.metric('roost_subscriptions') != connections:
+            raise SystemExit('memory: %d of %d connections are held' % (held, connections))
+        return grown / connections
+    finally:
+        for c in clients:
+            c.stdin.close()
+            c.wait(30)
+            c.stdout.close()
+        d.stop()
+
+
+def table(build, connections, workers):
+    """[(what, channels, bytes per connection)]"""
+    return [(what, channels, measure(build, connections, workers, channels))
+            for what, channels in (('all in one channel', 1), ('a channel for every ten', max(connections // 10, 1)),
+                                   ('a channel each', connections))]
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument('--build', required=True)
+    ap.add_argument('--connections', type=int, default=15000)
+    ap.add_argument('--workers', type=int, default=2)
+    ap.add_argument('--limit', type=float, default=300)
+    args = ap.parse_args()
+    os.environ['TEST_BUILD'] = args.build = os.path.abspath(args.build)
+    print('user-space memory of %d idle connections, %d workers, all processes counted' % (args.connections, args.workers))
+    rows = table(args.build, args.connections, args.workers)
+    for what, channels, cost in rows:
+        print('  %-24s %8d channels  %7.1f bytes per connection' % (what, channels, cost))
+    good = rows[0][2] <= args.limit
+    print('  goal: at most %.0f in one channel: %s' % (args.limit, 'met' if good else 'MISSED'))
+    return 0 if good else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

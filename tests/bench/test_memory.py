@@ -1,0 +1,22 @@
+#!/usr/bin/python3
+"""An idle connection costs its slot and nothing else: make bench-memory with fewer connections."""
+
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+from memory import measure  # noqa: E402
+
+LIMIT = 300
+
+
+class Memory(unittest.TestCase):
+    def test_bytes_per_idle_connection(self):
+        self.assertLessEqual(measure(os.environ['TEST_BUILD'], 6000, 2, 1), LIMIT)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)

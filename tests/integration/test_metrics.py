@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+"""/metrics as Prometheus reads it, the health pages, /debug."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+from daemon import SharedDaemonTest, wait_for
+from wsraw import TEXT
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+PROMTOOL = shutil.which('promtool') or os.path.join(TOP, 'build/tools/promtool')
+OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+ISSUE = """connections accepts handshake_failures closes frames_in frames_out read_bytes written_bytes publications_in deliveries
+drops_policy fanout_subscribers publish_to_write_seconds ring_to_hub_bytes ring_stalls turn_duration_seconds pool_bytes
+wslay_contexts_in_use process_cpu_seconds process_resident_memory_bytes process_open_fds process_max_fds limit_
+process_start_time_seconds process_restarts""".split()
+
+
+class Metrics(SharedDaemonTest):
+    settings = {'workers': 2}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with cls.d.ws('/ws/m') as c:
+            c.text('x')
+            c.expect(TEXT, 'x')
+            c.send_frame(3)
+            c.expect_close(1002)
+        cls.d.http('GET', '/ws/m', where='client')
+
+    def scrape(self, accept=None):
+        r = self.d.http('GET', '/metrics', fields=[('Accept', accept)] if accept else [])
+        self.assertEqual(r.status, 200)
+        return r
+
+    def test_promtool_has_no_complaint(self):
+        text = self.scrape().body
+        p = subprocess.run([PROMTOOL, 'check', 'metrics'], input=text, capture_output=True)
+        self.assertEqual((p.returncode, p.stdout, p.stderr), (0, b'', b''))
+
+    def test_promtool_does_complain(self):
+        """The tool is really asked."""
+        p = subprocess.run([PROMTOOL, 'check', 'metrics'], input=b'# TYPE a_total gauge\na_total 1\n', capture_output=True)
+        self.assertNotEqual((p.returncode, p.stderr), (0, b''))
+
+    def test_prometheus_scrape_example(self):
+        p = subprocess.run([PROMTOOL, 'check', 'config', os.path.join(TOP, 'deploy/prometheus.yml')], capture_output=True)
+        self.assertEqual(p.returncode, 0, p.stderr + p.stdout)
+
+    def test_formats(self):
+        r = self.scrape()
+        self.assertEqual(r.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
+        self.assertNotIn(b'# EOF', r.body)
+        for accept in (OPENMETRICS, 'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,'
+                       'text/plain;version=0.0.4;q=0.5,*/*;q=0.1'):
+            r = self.scrape(accept)
+            self.assertTrue(r.get('content-type').startswith('application/openmetrics-text; version=1.0.0'))
+            self.assertTrue(r.body.endswith(b'\n# EOF\n'))
+        self.assertEqual(self.scrape('text/plain').get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
+        self.assertEqual(self.scrape('*/*').get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
+
+    def test_openmetrics_names(self):
+        """Families of counters are named without _total, their samples with it."""
+        text = self.scrape(OPENMETRICS).body.decode()
+        types = dict(re.findall(r'^# TYPE (\S+) (\S+)$', text, re.M))
+        for name, kind in types.items():
+            if kind == 'counter':
+                self.assertFalse(name.endswith('_total'), name)
+                self.assertRegex(text, r'(?m)^%s_total(\{[^}]*\})? ' % name)
+            elif kind == 'histogram':
+                self.assertRegex(text, r'(?m)^%s_bucket\{le="\+Inf"\} ' % name)
+        samples = set(re.findall(r'^([a-z_]+)', text, re.M))
+        for s in samples:
+            base = re.sub(r'_(total|bucket|sum|count|info)$', '', s)
+            self.assertTrue(s in types or base in types or base + '_info' in types, s)
+
+    def test_histograms_are_cumulative(self):
+        m = self.d.metrics()
+        for name in {k.split('_bucket{')[0] for k in m if '_bucket{' in k}:
+            buckets = [(float(re.search(r'le="([^"]+)"', k).group(1)), v) for k, v in m.items() if k.startswith(name + '_bucket{')]
+            buckets.sort()
+            self.assertEqual([v for _, v in buckets], sorted(v for _, v in buckets), name)
+            self.assertEqual(buckets[-1][1], m[name + '_count'], name)
+            self.assertEqual(buckets[-1][0], float('inf'))
+
+    def test_what_the_manual_promises(self):
+        text = self.scrape().body.decode()
+        for word in ISSUE:
+            self.assertRegex(text, r'(?m)^roost_%s' % word)
+
+    def test_counts_are_right(self):
+        before = self.d.metrics()
+        clients = [self.d.ws('/ws/count') for _ in range(4)]
+        for i in range(5):
+            clients[0].text('12345')
+            for c in clients:
+                c.expect(TEXT, '12345')
+        m = self.d.metrics()
+
+        def grew(name):
+            return m[name] - before[name]
+
+        self.assertEqual(grew('roost_upgrades_total'), 4)
+        self.assertEqual(grew('roost_messages_in_total'), 5)
+        self.assertEqual(grew('roost_message_bytes_in_total'), 25)
+        self.assertEqual(grew('roost_publications_in_total'), 5)
+        self.assertEqual(grew('roost_publications_ordered_total'), 5)
+        self.assertEqual(grew('roost_deliveries_total'), 20)
+        self.assertEqual(grew('roost_delivery_bytes_total'), 20 * 7)
+        self.assertEqual(m['roost_connections_plain'], 4)
+        self.assertEqual(m['roost_subscriptions'], 4)
+        self.assertEqual(m['roost_hub_channels'], 1)
+        clients[0].goodbye()
+        clients[1].close()
+        wait_for(lambda: self.d.metric('roost_connections_plain') == 2, what='the count of connections')
+        m = self.d.metrics()
+        self.assertEqual(grew('roost_closes_total{reason="peer_closed"}'), 1)
+        self.assertEqual(grew('roost_closes_total{reason="peer_gone"}'), 1)
+        for c in clients[2:]:
+            c.close()
+        wait_for(lambda: self.d.metric('roost_hub_channels') == 0, what='the end of the channel')
+        self.assertEqual(self.d.metric('roost_subscriptions'), 0)
+
+    def test_health(self):
+        self.assertEqual(self.d.http('GET', '/healthz').body, b'ok\n')
+        self.assertEqual(self.d.http('GET', '/healthz', where='client').body, b'ok\n')
+        self.assertEqual((self.d.http('GET', '/readyz').status, self.d.http('GET', '/readyz').body), (200, b'ready\n'))
+
+    def test_debug(self):
+        with self.d.ws('/ws/debugged?echo=0') as c, self.d.ws('/ws?channel=a&channel=b'):
+            c.text('x')
+            for page in ('processes', 'connections', 'pools', 'rings', 'turns'):
+                r = self.d.http('GET', '/debug/' + page)
+                self.assertEqual((r.status, r.get('content-type')), (200, 'application/json'), page)
+                json.loads(r.body)
+
+            def find(channel):  # the kernel picks the worker that answers
+                page = self.d.get_json('/debug/connections')
+                return [x for x in page['connections'] if channel in json.dumps(x)]
+
+            entry = wait_for(lambda: find('"debugged"'), what='the connection in the listing')[0]
+            self.assertEqual((entry['state'], entry['protocol'], entry['frames_in']), ('open', 'plain', 1))
+            full = wait_for(lambda: [r for r in [self.d.http('GET', '/debug/connection?id=' + entry['id'])] if r.status == 200],
+                            what='the connection in full')[0]
+            self.assertEqual(json.loads(full.body)['connection']['id'], entry['id'])
+            self.assertEqual(self.d.http('GET', '/debug/connection?id=1').status, 404)
+            self.assertEqual(self.d.http('GET', '/debug/connection').status, 400)
+            self.assertEqual(self.d.http('GET', '/debug/connection?id=x').status, 400)
+
+    def test_debug_pages(self):
+        clients = [self.d.ws('/ws/paged') for _ in range(60)]
+        seen, worker, after = set(), None, ''
+        for _ in range(2000):
+            page = self.d.get_json('/debug/connections?limit=7' + after)
+            if worker not in (None, page['worker']):
+                continue
+            worker = page['worker']
+            self.assertLessEqual(len(page['connections']), 7)
+            ids = {x['id'] for x in page['connections'] if x['protocol'] == 'plain'}
+            self.assertFalse(ids & seen)
+            seen |= ids
+            if 'after' not in page:
+                break
+            after = '&after=' + page['after']
+        processes = {p['name']: p['connections'] for p in self.d.processes()}
+        self.assertEqual(len(seen), processes['worker%d' % worker])
+        for c in clients:
+            c.close()
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)

@@ -1,0 +1,204 @@
+#!/usr/bin/python3
+"""roostctl against a running daemon."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from daemon import ROOSTCTL, SLOW, DaemonTest, SharedDaemonTest, run_roostctl, wait_for
+from wsraw import BINARY, TEXT
+
+
+class Tail:
+    """A roostctl tail that runs until the block ends."""
+
+    def __init__(self, d, *args):
+        self.p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + d.admin, 'tail', *args], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.lines, self.errors = [], []
+        self.threads = [threading.Thread(target=self.read, args=(s, o), daemon=True)
+                        for s, o in ((self.p.stdout, self.lines), (self.p.stderr, self.errors))]
+        for t in self.threads:
+            t.start()
+
+    @staticmethod
+    def read(stream, out):
+        for line in stream:
+            out.append(line.rstrip('\n'))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.send_signal(signal.SIGINT)
+        self.status = self.p.wait(10)
+        for t in self.threads:
+            t.join(5)
+        self.p.stdout.close()
+        self.p.stderr.close()
+
+
+class Roostctl(SharedDaemonTest):
+    settings = {'workers': 2}
+
+    def run_ctl(self, *args, status=0, **kw):
+        p = run_roostctl(self.d, *args, **kw)
+        self.assertEqual(p.returncode, status, (p.stdout, p.stderr))
+        return p.stdout if status == 0 else p.stderr
+
+    def test_status(self):
+        with self.d.ws('/ws/s'):
+            out = self.run_ctl('status')
+        self.assertRegex(out, r'connections\s+1 of 30000')
+        for name in ('master', 'hub', 'worker0', 'worker1'):
+            self.assertRegex(out, r'(?m)^%s\s+\d+ ready' % name)
+
+    def test_publish_text_is_that_text(self):
+        with self.d.ws('/ws/p') as c:
+            for text in ('hello', 'ä "quoted" \\ text', '{"a":1}', ''):
+                self.run_ctl('publish', 'p', text)
+                c.expect(TEXT, text)
+
+    def test_publish_json(self):
+        with self.d.ws('/ws/p') as c:
+            self.run_ctl('publish', '--json', 'p', '{"text": "hi"}')
+            c.expect(TEXT, '{"text": "hi"}')
+            self.run_ctl('publish', '--json', 'p', '{broken', status=1)
+
+    def test_publish_standard_input(self):
+        with self.d.ws('/ws/p') as c:
+            self.run_ctl('publish', 'p', '-', input='from a pipe')
+            c.expect(TEXT, 'from a pipe')
+
+    def test_publish_a_large_text(self):
+        with self.d.ws('/ws/p') as c:
+            self.run_ctl('publish', 'p', '-', input='x' * 1000000)
+            c.expect(TEXT, 'x' * 1000000)
+            self.run_ctl('publish', 'p', '-', input='x' * 1100000, status=1)
+
+    def test_publish_refused(self):
+        self.assertTrue(self.run_ctl('publish', 'bad name', 'x', status=1))
+        self.assertTrue(self.run_ctl('publish', '--json', 'bad name', '1', status=1))
+        self.run_ctl('publish', 'p', status=2)
+
+    def test_tail(self):
+        with Tail(self.d, 'one', 'two/ä') as t:
+            wait_for(lambda: len(self.d.api('channels')['result']['channels']) == 2, what='the subscription')
+            self.d.publish('one', {'n': 1})
+            self.d.publish('two/ä', 'text')
+            wait_for(lambda: len(t.lines) == 2, what='two lines')
+        self.assertEqual(t.lines, ['{"channel":"one","data":{"n": 1}}', '{"channel":"two/ä","data":"text"}'])
+        self.assertEqual(t.status, 0)
+
+    def test_tail_raw(self):
+        with Tail(self.d, '--raw', 'raw') as t, self.d.ws('/ws/raw') as c:
+            wait_for(lambda: self.d.api('channels')['result']['channels'].get('raw', {}).get('num_clients') == 2, what='the subscription')
+            c.text('as it is')
+            c.send_frame(BINARY, b'\x00\x01')
+            wait_for(lambda: len(t.lines) == 2, what='two lines')
+        self.assertEqual(t.lines, ['as it is', '(2 bytes, binary)'])
+
+    def test_tail_prints_no_control_characters(self):
+        """What somebody publishes must not take over the terminal of whoever looks on."""
+        with Tail(self.d, 'evil') as t, self.d.ws('/ws/evil') as c:
+            wait_for(lambda: self.d.api('channels')['result']['channels'].get('evil', {}).get('num_clients') == 2, what='the subscription')
+            c.text('\x1b[2Jcleared\x07')
+            wait_for(lambda: t.lines, what='a line')
+        self.assertNotIn('\x1b', t.lines[0])
+
+    def test_channels(self):
+        with self.d.ws('/ws/list/a'), self.d.ws('/ws/list/a'), self.d.ws('/ws/other'):
+            self.assertRegex(self.run_ctl('channels', 'list/*'), r'^\s+2  list/a\n$')
+            self.assertIn('other', self.run_ctl('channels'))
+
+    def test_top_once(self):
+        out = self.run_ctl('top', '--once')
+        self.assertIn('per second', out)
+        self.assertNotIn('\x1b', out)
+
+    def test_top_live(self):
+        """On a terminal: a screen of its own, drawn again, left in order by q."""
+        master, slave = pty.openpty()
+        p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + self.d.admin, 'top'], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
+        os.close(slave)
+        text, end = b'', time.monotonic() + 10 * SLOW
+        pressed = False
+        while time.monotonic() < end:
+            if select.select([master], [], [], 0.1)[0]:
+                try:
+                    text += os.read(master, 65536)
+                except OSError:
+                    break
+            if not pressed and text.count(b'per second') >= 2:
+                os.write(master, b'q')
+                pressed = True
+        self.assertEqual(p.wait(10), 0)
+        os.close(master)
+        self.assertTrue(pressed, text)
+        self.assertIn(b'\x1b[?1049h', text)
+        self.assertTrue(text.rstrip().endswith(b'\x1b[?1049l'), text[-100:])
+
+    def test_get(self):
+        self.assertIn('roost_upgrades_total', self.run_ctl('get', '/metrics'))
+        self.run_ctl('get', '/nothing', status=1)
+        self.run_ctl('get', status=2)
+
+    def test_health(self):
+        self.run_ctl('health')
+        p = subprocess.run([ROOSTCTL, '--admin', 'http://127.0.0.1:1', 'health'], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 1)
+        self.assertTrue(p.stderr)
+
+    def test_usage(self):
+        for args in ((), ('nonsense',), ('tail',), ('--nonsense', 'x'), ('publish',)):
+            p = run_roostctl(self.d, *args)
+            self.assertEqual(p.returncode, 2, args)
+        p = subprocess.run([ROOSTCTL, '--help'], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 0)
+        for word in ('status', 'tail', 'publish', 'top', 'health'):
+            self.assertIn(word, p.stdout)
+
+    def test_nobody_there(self):
+        p = subprocess.run([ROOSTCTL, '--admin', 'http://127.0.0.1:1', 'status'], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 1)
+        self.assertRegex(p.stderr, r'127\.0\.0\.1:1')
+
+
+class Restart(DaemonTest):
+    def test_tail_survives_a_restarted_worker(self):
+        d = self.start()
+        with Tail(d, 'again') as t:
+            wait_for(lambda: 'again' in d.api('channels')['result']['channels'], what='the subscription')
+            for p in d.processes():
+                if p['name'].startswith('worker'):
+                    os.kill(p['pid'], signal.SIGKILL)
+            wait_for(lambda: t.errors, what='the notice')
+
+            def seen():
+                try:
+                    d.publish('again', 1)
+                except Exception:
+                    return False
+                return t.lines
+
+            wait_for(seen, 20, 'a line after the reconnect', every=0.2)
+
+
+class WithAKey(DaemonTest):
+    def test_key(self):
+        d = self.start(api_key='k3y')
+        self.assertEqual(run_roostctl(d, 'status').returncode, 1)
+        self.assertEqual(run_roostctl(d, '--key', 'k3y', 'status').returncode, 0)
+        env = {**os.environ, 'ROOSTCTL_KEY': 'k3y'}
+        self.assertEqual(run_roostctl(d, 'publish', 'a', 'b', env=env).returncode, 0)
+        self.assertEqual(run_roostctl(d, 'publish', '--json', 'a', '1', env=env).returncode, 0)
+        self.assertEqual(run_roostctl(d, 'health').returncode, 0)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
