@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 JOBS ?= $(shell nproc)
 MAKEFLAGS += --no-print-directory
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 
@@ -54,7 +54,7 @@ TESTLIB  := $(patsubst tests/lib/%.c,$(BUILD)/tests/lib/%.o,$(wildcard tests/lib
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS  := $(FUZZERS:%=$(BUILD)/tests/replay_%)
-HOLD     := $(BUILD)/tests/hold
+BENCHES  := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(wildcard tests/bench/*.c))
 
 .PHONY: all
 all: $(BINS) ## build the programs (the default)
@@ -132,7 +132,9 @@ $(BUILD)/cmd/%.o: cmd/%.c $(BUILD)/.flags
 
 $(BUILD)/src/proc/version.o: $(BUILD)/.revision
 $(BUILD)/src/proc/version.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"' -DROOST_REVISION='"$(REVISION)"'
+# Pages are embedded by .incbin, which the compiler's list of dependencies does not see.
 $(BUILD)/src/proc/demo_page.o: src/proc/demo.html
+$(BUILD)/cmd/roostload/report_page.o: $(wildcard cmd/roostload/*.html)
 
 $(LIB): $(OBJS)
 	@rm -f $@
@@ -162,13 +164,13 @@ $(BUILD)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -Isrc -I. -MF $@.d -o $@ $< tests/fuzz/replay.c $(LINKFLAGS) $(LIB) $(LIBS)
 
-$(HOLD): tests/bench/hold.c $(BUILD)/.flags
+$(BUILD)/tests/bench/%: tests/bench/%.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -MF $@.d -o $@ $< $(LINKFLAGS)
 
 .PHONY: tests
-tests: $(BINS) $(UNITBINS) $(REPLAYS) $(HOLD)
+tests: $(BINS) $(UNITBINS) $(REPLAYS) $(BENCHES)
 
 # ---- using ----------------------------------------------------------------------------------------
 
@@ -225,8 +227,14 @@ fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECOND
 .PHONY: bench-memory
 CONNECTIONS ?= 15000
 bench-memory: build-packages ## user-space bytes per idle subscribed connection (CONNECTIONS=15000); fails above 300
-	@$(MAKE) $(BUILD)/roostd $(HOLD)
+	@$(MAKE) $(BUILD)/roostd $(BUILD)/tests/bench/hold
 	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS)
+
+# ARGS="--rounds 5 --json out.json" is handed on.
+.PHONY: bench-fanout bench-batch bench-echo bench-connect bench-idle bench-million
+bench-fanout bench-batch bench-echo bench-connect bench-idle bench-million: build-packages ## compare with the least this machine needs for the same
+	@$(MAKE) $(BINS) $(BENCHES)
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) $(ARGS)
 
 # Every commit after BASE builds and passes on its own.
 BASE ?= $(shell git rev-list --max-parents=0 HEAD | tail -1)
@@ -245,6 +253,7 @@ clean: ## remove everything that was built
 
 .PHONY: help
 help: ## list the targets
-	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | \
+	    awk -F'\t' '{ n = split($$1, t, " "); for (i = 1; i <= n; i++) printf "  make %-14s %s\n", t[i], $$2 }'
 
--include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(REPLAYS:%=%.d) $(HOLD).d
+-include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(REPLAYS:%=%.d) $(BENCHES:%=%.d)

@@ -16,7 +16,8 @@ static const struct unit duration_units[] = {{"h", 3600 * (int64_t)NS_PER_SEC},
                                              {"us", 1000},
                                              {"ns", 1}};
 
-/* Digits, then one of the units; a number without one counts as `bare` units (0: only the number 0 may). */
+/* Digits, then one of the units; a number without one counts as `bare` units (0: only the number 0
+ * may). */
 static int parse(struct str s, const struct unit *units, size_t n, int64_t bare, int64_t *out)
 {
     size_t digits = 0;

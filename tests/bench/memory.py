@@ -34,7 +34,7 @@ def measure(build, connections, workers, channels, holders=2):
         for k in range(holders):
             count = share if k else connections - share * (holders - 1)
             clients.append(subprocess.Popen(
-                [os.path.join(build, 'tests/hold'), d.client.rsplit(':', 1)[1], str(count), str(channels),
+                [os.path.join(build, 'tests/bench/hold'), d.client.rsplit(':', 1)[1], str(count), str(channels),
                  str(k * (connections - share * (holders - 1)))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         for c in clients:

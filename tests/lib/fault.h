@@ -1,7 +1,7 @@
 /* tests/lib/fault.h - makes the k-th allocation fail.
  *
- * The linker wraps malloc, calloc and realloc (-Wl,--wrap), so only calls from the program's own objects are
- * seen, not those inside libraries. */
+ * The linker wraps malloc, calloc and realloc (-Wl,--wrap), so only calls from the program's own
+ * objects are seen, not those inside libraries. */
 #ifndef ROOST_TESTS_FAULT_H
 #define ROOST_TESTS_FAULT_H
 

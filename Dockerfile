@@ -1,0 +1,27 @@
+# Two stages: the compiler stays behind. Build with any OCI builder: docker build -t roost .
+FROM docker.io/library/debian:bookworm-slim AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends gcc libc6-dev make libev-dev libwslay-dev libssl-dev libyaml-dev \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY Makefile LICENSE README.md ./
+COPY include include
+COPY src src
+COPY cmd cmd
+COPY deploy deploy
+# What `roostd --version` shows; a build context has no git history.
+ARG REVISION=image
+RUN make install PREFIX=/usr/local DESTDIR=/out REVISION="$REVISION"
+
+FROM docker.io/library/debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libev4 libwslay1 libssl3 libyaml-0-2 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin roost
+COPY --from=build /out/usr/local/bin/ /usr/local/bin/
+COPY --from=build /out/usr/local/share/doc/roost/ /usr/local/share/doc/roost/
+USER 10001:10001
+EXPOSE 8000 8001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/roostctl", "health"]
+ENTRYPOINT ["/usr/local/bin/roostd"]
