@@ -17,7 +17,7 @@ FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libev4 libwslay1 libssl3 libyaml-0-2 \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin roost
+ && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin roost
 COPY --from=build /out/usr/local/bin/ /usr/local/bin/
 COPY --from=build /out/usr/local/share/doc/roost/ /usr/local/share/doc/roost/
 USER 10001:10001

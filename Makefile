@@ -169,8 +169,11 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(BUILD)/.flags
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -MF $@.d -o $@ $< $(LINKFLAGS)
 
+.SECONDARY: $(TESTLIB)
+
 .PHONY: tests
-tests: $(BINS) $(UNITBINS) $(REPLAYS) $(BENCHES)
+tests: $(BINS) $(UNITBINS) $(REPLAYS) $(BENCHES) build/tools/promtool tests/e2e/node_modules/.installed
+	@:
 
 # ---- using ----------------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ SUITE ?= $(if $(SAN),unit fuzz integration,lint unit fuzz integration e2e bench)
 
 .PHONY: test
 test: test-packages ## install what tests need, build, run every test, print totals (SAN=address,undefined: under sanitizers)
-	@$(MAKE) tests build/tools/promtool tests/e2e/node_modules/.installed
+	@$(MAKE) tests
 	@$(PYTHON) tests/run --build $(BUILD) --san '$(SAN)' $(SUITE)
 
 .PHONY: lint check

@@ -61,6 +61,7 @@ struct broker {
     uint32_t hub_generation; /* last seen, 0: none */
     struct task announce;
     size_t announce_cursor;
+    bool urgent; /* something for which the hub is to be woken has been written */
     bool hello_owed;
     bool announcing;    /* until ANNOUNCED has been written */
     bool scanning;      /* announcing, and not all channels are on asks yet */

@@ -26,6 +26,9 @@ static int put(struct broker *b, struct record *r)
     r->generation = b->cfg.generation;
     r->source = (uint16_t)b->cfg.worker;
     record_encode(r, p);
+    /* Nobody waits for a COUNT: it is read with whatever comes next. Each one waking the hub cost a
+     * connection two system calls. */
+    b->urgent |= r->kind != RECORD_COUNT;
     return 0;
 }
 
@@ -173,6 +176,9 @@ bool broker_flush(struct broker *b, bool *more)
         return false;
     ring_commit(&b->out);
     b->committed = b->out.position;
+    if (!b->urgent && ring_used(&b->out) < b->out.capacity / 4)
+        return false;
+    b->urgent = false;
     return ring_wake_needed(&b->out);
 }
 

@@ -122,20 +122,21 @@ class Hub(DaemonTest):
         each = 200 if SAN else 1500
         subscribers = d.spread('/ws/order?mode=sub', per_worker=2)
         publishers = [d.ws('/ws/order?mode=pub') for _ in range(4)]
-        stop = threading.Event()
+        sent = [0] * len(publishers)
 
         def publish(k):
             for i in range(each):
                 publishers[k].text('%d:%d' % (k, i))
+                sent[k] = i + 1
                 if i % 10 == 0:
                     time.sleep(0.002)
 
         def assassin():
-            for _ in range(3):
-                os.kill(d.pid_of('hub'), signal.SIGKILL)
-                wait_for(lambda: d.pid_of('hub') != 0, what='a new hub')
-                if stop.wait(0.15):
-                    return
+            old = 0
+            for share in (0.2, 0.4, 0.6):
+                wait_for(lambda: min(sent) >= share * each, 60, 'progress', every=0.001)
+                wait_for(lambda: d.pid_of('hub') not in (0, old), what='a hub', every=0.001)
+                old = d.kill('hub')
 
         sequences = [[] for _ in subscribers]
 
@@ -150,7 +151,6 @@ class Hub(DaemonTest):
             t.start()
         for t in threads:
             t.join(60)
-        stop.set()
         killer.join()
         for s in sequences:
             self.assertEqual(len(s), len(publishers) * each)
@@ -158,7 +158,7 @@ class Hub(DaemonTest):
             self.assertTrue(s == sequences[0], 'two subscribers saw different orders')
             for k in range(len(publishers)):
                 self.assertEqual([i for q, i in s if q == k], list(range(each)))
-        self.assertGreaterEqual(d.metric('roost_process_restarts_total{process="hub"}'), 1)
+        wait_for(lambda: d.metric('roost_process_restarts_total{process="hub"}') == 3, what='the third hub')
 
     def test_publications_made_while_there_is_no_hub_are_delivered(self):
         d = self.start(workers=2)
