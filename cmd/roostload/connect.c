@@ -174,6 +174,9 @@ void user_ready(struct conn *c)
     hdr_record(&engine.slot->m.ready, clock_precise_ns() - u->since);
     if (getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
         hdr_record(&engine.slot->m.tcp_connect, (uint64_t)info.tcpi_rtt * 1000);
+    if (engine.slot->storm_ns != 0 && engine.slot->recovered_ns == 0 &&
+        engine.slot->ready + engine.slot->given_up == engine.count)
+        atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
     u->since = clock_ns();
     conn_arm(c, (uint64_t)engine.o->ping_interval);
     if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)

@@ -16,9 +16,10 @@
 #include "engine.h"
 #include "failif.h"
 
-#define GRACE_MAX_S  5
-#define SECONDS_MAX  200000
-#define STOP_WAIT_MS 10000
+#define GRACE_MAX_S    5
+#define GRACE_QUIET_NS (NS_PER_SEC / 2)
+#define SECONDS_MAX    200000
+#define STOP_WAIT_MS   10000
 
 static volatile sig_atomic_t interrupts;
 
@@ -27,10 +28,9 @@ static struct {
     struct load_metrics sum, before; /* now, and a second ago */
     struct hdr interval;
     struct sample sample;
-    uint64_t start_ns, phase_ns;    /* start of the run, of the phase */
-    uint64_t grace_messages, quiet; /* messages seen last, seconds without new ones */
-    uint64_t storm_low_ns;          /* storm: when fewer than all were ready */
-    uint64_t run_in, run_out;       /* counts when LOAD_RUN began */
+    uint64_t start_ns, phase_ns;             /* start of the run, of the phase */
+    uint64_t grace_messages, quiet_since_ns; /* messages seen last, and when the last came */
+    uint64_t run_in, run_out;                /* counts when LOAD_RUN began */
 } co;
 
 static void on_interrupt(int sig)
@@ -128,28 +128,30 @@ static void record_second(uint64_t ready, uint64_t connecting)
     r->ready_max = MAX(r->ready_max, ready);
 }
 
-static void watch_storm(uint64_t ready)
+/* From the first drop to the last user's return; -1 when some process has not recovered (or there
+ * was no storm). */
+static double storm_recovery(void)
 {
-    struct results *r = &co.r;
+    uint64_t first = UINT64_MAX, last = 0;
 
-    if (load_shared->options.scenario != SCENARIO_STORM || r->storm_recovery_s >= 0)
-        return;
-    if (ready < load_shared->users - atomic_load(&load_shared->slots[0].given_up)) {
-        if (co.storm_low_ns == 0 && atomic_load(&load_shared->phase) == LOAD_RUN)
-            co.storm_low_ns = clock_ns();
-    } else if (co.storm_low_ns != 0) {
-        r->storm_recovery_s = seconds_since(co.storm_low_ns);
+    for (unsigned p = 0; p < load_shared->processes; p++) {
+        struct load_slot *slot = &load_shared->slots[p];
+
+        if (slot->storm_ns == 0 || slot->recovered_ns == 0)
+            return -1;
+        first = MIN(first, slot->storm_ns);
+        last = MAX(last, slot->recovered_ns);
     }
+    return (double)(last - first) / 1e9;
 }
 
 static bool grace_over(void)
 {
-    if (co.sum.messages_in == co.grace_messages)
-        co.quiet++;
-    else
-        co.quiet = 0;
+    if (co.sum.messages_in != co.grace_messages)
+        co.quiet_since_ns = clock_ns();
     co.grace_messages = co.sum.messages_in;
-    return co.quiet >= 1 || seconds_since(co.phase_ns) > GRACE_MAX_S;
+    return clock_ns() - MAX(co.quiet_since_ns, co.phase_ns) > GRACE_QUIET_NS ||
+           seconds_since(co.phase_ns) > GRACE_MAX_S;
 }
 
 /* Moves on when the phase has done its work. */
@@ -216,7 +218,7 @@ static bool process_died(void)
 
 static int watch(void)
 {
-    uint64_t ready, connecting, given_up, tick = clock_ns(), interrupted_at = 0;
+    uint64_t ready, connecting, given_up, tick = clock_ns();
 
     while (atomic_load(&load_shared->phase) != LOAD_STOP) {
         bool full_second;
@@ -225,7 +227,6 @@ static int watch(void)
         clock_refresh();
         full_second = clock_ns() - tick >= NS_PER_SEC;
         load_sum(&co.sum, &ready, &connecting, &given_up);
-        watch_storm(ready);
         if (full_second) {
             tick += NS_PER_SEC;
             record_second(ready, connecting);
@@ -240,10 +241,7 @@ static int watch(void)
         co.r.given_up = given_up;
         if (interrupts > 0)
             co.r.interrupted = true;
-        if (atomic_load(&load_shared->phase) != LOAD_GRACE || full_second ||
-            (uint64_t)interrupts > interrupted_at)
-            next_phase(ready, given_up);
-        interrupted_at = (uint64_t)interrupts;
+        next_phase(ready, given_up);
     }
     return 0;
 }
@@ -274,6 +272,7 @@ static int finish(int rc)
     int failed;
 
     load_sum(&r->total, &ready, &connecting, &given_up);
+    r->storm_recovery_s = storm_recovery();
     r->run_messages_in = r->total.messages_in - co.run_in;
     r->run_messages_out = r->total.messages_out - co.run_out;
     view_end();
@@ -303,7 +302,6 @@ int coordinator_run(void)
         fprintf(stderr, "roostload: no memory\n");
         return 1;
     }
-    co.r.storm_recovery_s = -1;
     co.r.started_at = (int64_t)time(NULL);
     sample_take(&load_shared->options, true, &co.r.server_start);
     co.sample = co.r.server_start;

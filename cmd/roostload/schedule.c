@@ -248,6 +248,7 @@ static uint64_t run_storm(uint64_t now)
     if (now < plan.storm_ns)
         return plan.storm_ns;
     plan.storm_ns = 0;
+    atomic_store(&engine.slot->storm_ns, now);
     for (uint64_t i = 0; i < engine.count; i++) {
         struct conn *c = engine.conns[i];
 
