@@ -62,7 +62,7 @@ all: $(BINS) ## build the programs (the default)
 # ---- what must be installed -----------------------------------------------------------------------
 
 BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev
-TEST_PACKAGES  := libcmocka-dev python3 python3-websockets libwebsockets-test-server chromium clang-format
+TEST_PACKAGES  := libcmocka-dev python3 python3-websockets libwebsockets-test-server chromium clang-format ca-certificates
 
 # Installs packages that dpkg does not know as installed, and $(2) "command:package" pairs whose
 # command is not on the PATH. A complete machine is not touched and needs no network.
@@ -86,7 +86,7 @@ build-packages:
 
 .PHONY: test-packages
 test-packages: build-packages
-	@$(call install_missing,$(TEST_PACKAGES),node:nodejs npm:npm)
+	@$(call install_missing,$(TEST_PACKAGES),node:nodejs npm:npm curl:curl)
 
 # promtool comes with the prometheus package, whose installation would start a server: it is taken
 # out of the package instead.
@@ -102,7 +102,7 @@ build/tools/promtool:
 
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json tests/e2e/package.json
 	@echo "installing the browser tests' node packages"
-	@cd tests/e2e && npm ci --silent --no-audit --no-fund
+	@cd tests/e2e && npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # ---- building -------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@
 #include "engine.h"
 #include "net/reactor.h"
 
-#define ATTEMPTS_MAX 3
+#define SOURCES_PER_PROCESS 4
+#define ATTEMPTS_MAX        3
 #define HANDSHAKE_KEY                                                                              \
     "cm9vc3Rsb2FkLWtleS0wMQ==" /* any 16 bytes; the answer to it never changes                     \
                                 */
@@ -88,8 +89,10 @@ static int bind_source(int fd, uint32_t id, int family)
                        ->sin_addr.s_addr) >>
              24) != 127)
             return 0;
-        /* One address of 127.0.0.0/8 per process: 28,000 ports each. */
-        a.sin_addr.s_addr = htonl(0x7f000002u + engine.process);
+        /* Addresses of 127.0.0.0/8 for each process: with few of its ports taken, connect(2) finds
+         * a free one at once. */
+        a.sin_addr.s_addr =
+            htonl(0x7f010001u + engine.process * SOURCES_PER_PROCESS + id % SOURCES_PER_PROCESS);
     } else {
         pick = id % n;
         while (str_cut(&sources, '\n', &source) && pick-- > 0)

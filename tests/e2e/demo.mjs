@@ -81,7 +81,7 @@ const checks = {
   },
   async 'both reconnect by themselves when every worker is killed'() {
     const lost = [ada, bob].map((p) => p.waitForSelector('#state:not([data-state=open])', { timeout: 15000 }));
-    for (const p of await processes()) if (p.name.startsWith('worker')) process.kill(p.pid, 'SIGKILL');
+    for (const p of await processes()) if (p.name.startsWith('worker') && p.pid > 0) process.kill(p.pid, 'SIGKILL');
     await Promise.all(lost);
     if (shots) await ada.screenshot({ path: join(shots, 'reconnecting.png') });
     await open(ada);

@@ -161,7 +161,7 @@ class Daemon:
             return [int(x) for x in f.read().split()]
 
     def kill(self, name, sig=signal.SIGKILL):
-        pid = self.pid_of(name)
+        pid = wait_for(lambda: self.pid_of(name), what='a running ' + name)  # 0 would be our own process group
         os.kill(pid, sig)
         return pid
 

@@ -182,7 +182,7 @@ class Logs(DaemonTest):
             c.expect_close(1002)
         with WebSocket(d.client, '/ws/x', [('Origin', 'http://\u001b[2Jevil\x07')]) as c:
             self.assertIn(c.response.status, (400, 403))
-        os.kill(d.pid_of('worker0'), 9)
+        d.kill('worker0')
         d.wait_log('worker0')
         d.stop()
 

@@ -270,7 +270,7 @@ class Log(DaemonTest):
         self.addCleanup(os.unlink, path + '.1')
         d.process.send_signal(signal.SIGUSR1)
         wait_for(lambda: os.path.exists(path) and 'log opened again' in text(), what='the new file')
-        os.kill(d.pid_of('worker0'), signal.SIGKILL)
+        d.kill('worker0')
         wait_for(lambda: 'worker0' in text(), what='a line in the new file')
         self.assertEqual(d.text(), '')
         self.assertEqual(text(path + '.1').count('log opened again'), 0)
