@@ -16,7 +16,7 @@
 #include "engine.h"
 #include "failif.h"
 
-#define GRACE_MAX_S    5
+#define GRACE_MAX_S    30
 #define GRACE_QUIET_NS (NS_PER_SEC / 2)
 #define SECONDS_MAX    200000
 #define STOP_WAIT_MS   10000

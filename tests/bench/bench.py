@@ -206,7 +206,7 @@ def bench_million(args):
     print(f"{n} connections, {workers} workers, RLIMIT_NOFILE {limit}", flush=True)
     gateway = Gateway(workers, ping_interval="1h", output_limit="64KiB")
     try:
-        r = load(gateway, "broadcast", connections=n, ramp=args.ramp, rate=0.05, size=72, duration="40s", path="m",
+        r = load(gateway, "broadcast", connections=n, ramp=args.ramp, rate=0.05, size=72, duration="38s", path="m",
                  publishers=1, connect_timeout="60s")
         turns = json.loads(gateway.get("/debug/turns"))["workers"]
         start, ramped = r["server"]["start"], r["server"]["ramped"]

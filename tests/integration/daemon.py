@@ -201,6 +201,9 @@ class Daemon:
                 t.join(5)
             self.process.stderr.close()
             self.process.stdout.close()
+        # UBSan reports on standard error, whatever log_path says.
+        reports = self.lines(r'runtime error: |Sanitizer')
+        assert not reports, 'a sanitizer reported:\n' + self.text()
         return status
 
 
@@ -215,15 +218,12 @@ class DaemonTest(unittest.TestCase):
         return d
 
     def _end(self, d, clean):
-        ended = d.process.poll() is not None
         status = d.stop()
         for c in d.clients:
             c.close()
-        if ended:
-            return
         if clean:
             self.assertEqual(status, 0, d.text())
-            crashes = d.lines(r'signal=(4|6|7|8|11)\b')
+            crashes = d.lines(r'msg="(killed" .*signal=(4|6|7|8|11)\b|exited" .*status=[1-9])')
             self.assertEqual(crashes, [], d.text())
 
     def file(self, text, suffix='.yaml'):

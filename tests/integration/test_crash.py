@@ -145,11 +145,12 @@ class Hub(DaemonTest):
         return d, sent, sequences, ends, lambda: [t.join(60) for t in threads]
 
     def test_killed_hub_comes_back_nothing_is_lost_order_is_kept(self):
-        each = 200 if SAN else 1500
+        each, old = 200 if SAN else 1500, 0
         d, sent, sequences, ends, join = self.load(each, 0.002)
         for share in (0.2, 0.4, 0.6):
             wait_for(lambda: min(sent) >= share * each, 60, 'progress', every=0.001)
-            d.kill('hub')
+            wait_for(lambda: d.pid_of('hub') not in (0, old), what='the new hub', every=0.001)
+            old = d.kill('hub')
             total = sum(sent)
             wait_for(lambda: min(len(s) for s in sequences) >= total or ends, 20, 'all that was sent before the kill')
         join()
@@ -160,7 +161,7 @@ class Hub(DaemonTest):
             self.assertTrue(s == sequences[0], 'two subscribers saw different orders')
             for k in range(len(sent)):
                 self.assertEqual([i for q, i in s if q == k], list(range(each)))
-        self.assertEqual(d.metric('roost_process_restarts_total{process="hub"}'), 3)
+        wait_for(lambda: d.metric('roost_process_restarts_total{process="hub"}') == 3, what='the third restart')
 
     def test_hub_that_dies_again_and_again_leaves_no_gap_unsaid(self):
         """One that dies while it gathers takes what it had set aside with it: then subscribers are told by 1013."""
