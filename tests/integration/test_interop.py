@@ -14,7 +14,7 @@ class Libwebsockets(SharedDaemonTest):
 
     def test_mirror_and_dumb_increment(self):
         """Its test client opens two connections: one draws circles and hears the other's, one listens."""
-        with self.d.ws('/ws/lws') as us, tempfile.TemporaryFile('w+') as log:
+        with self.d.ws('/ws/lws') as us, tempfile.NamedTemporaryFile('w') as log:
             p = subprocess.Popen(['libwebsockets-test-client', '-d', '15', 'ws://%s/ws/lws' % self.d.client],
                                  stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
             try:
@@ -25,8 +25,8 @@ class Libwebsockets(SharedDaemonTest):
                 self.d.publish('lws', 12345678)
 
                 def heard():
-                    log.seek(0)
-                    text = log.read()
+                    with open(log.name, errors='replace') as f:  # not by seek(): the position is shared
+                        text = f.read()
                     return text if "'hello lws'" in text and "'12345678'" in text else None
 
                 text = wait_for(heard, what='our message in its log')

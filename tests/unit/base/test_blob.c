@@ -1,0 +1,44 @@
+/* tests/unit/base/test_blob.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/blob.c"
+
+#include "fault.h"
+
+static void last_reference_frees(void **state)
+{
+    size_t before = blob_bytes();
+    struct blob *a = blob_from(STR_LIT("hello")), *b = blob_get(a), *none = NULL;
+
+    (void)state;
+    assert_memory_equal(a->data, "hello", 5);
+    assert_int_equal(blob_bytes() - before, sizeof(*a) + 5);
+    blob_put(&a);
+    assert_null(a);
+    assert_memory_equal(b->data, "hello", 5);
+    blob_put(&b);
+    blob_put(&none);
+    assert_int_equal(blob_bytes(), before);
+}
+
+static void too_long_or_no_memory(void **state)
+{
+    (void)state;
+    assert_null(blob_new((size_t)UINT32_MAX));
+    fault_fail_at(1);
+    assert_null(blob_from(STR_LIT("x")));
+    fault_reset();
+    assert_int_equal(blob_bytes(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(last_reference_frees),
+                                       cmocka_unit_test(too_long_or_no_memory)};
+    return cmocka_run_group_tests_name("base/blob", tests, NULL, NULL);
+}

@@ -1,0 +1,32 @@
+/* tests/unit/base/test_close.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/close.c"
+
+/* RFC 6455 §5.5.1: a reason fits 123 bytes; §7.4: only these codes may be sent. Labels are metric
+ * labels: distinct. */
+static void rows_are_sound(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CLOSE_NR; i++) {
+        const struct close_row *r = close_row((enum close_reason)i);
+
+        assert_true(r->code == 0 || (r->code >= 1000 && r->code <= 1013 && r->code != 1004 &&
+                                     r->code != 1005 && r->code != 1006));
+        assert_true(r->status == 0 || (r->status >= 400 && r->status < 600));
+        assert_true(strlen(r->text) > 0 && strlen(r->text) <= 123);
+        for (unsigned k = 0; k < i; k++)
+            assert_string_not_equal(r->label, close_row((enum close_reason)k)->label);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_sound)};
+    return cmocka_run_group_tests_name("base/close", tests, NULL, NULL);
+}
