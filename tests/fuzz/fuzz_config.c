@@ -1,0 +1,29 @@
+/* tests/fuzz/fuzz_config.c - the settings file: any bytes are accepted or refused with a reason;
+ * what is accepted reads back from its own print-out. */
+#include "base/common.h"
+#include "proc/config_load.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct config a, b;
+    struct buf errors = {0}, text = {0}, x = {0}, y = {0};
+
+    config_defaults(&a);
+    if (config_load_text(&a, "fuzz", (struct str){(const char *)data, size}, &errors) == -1) {
+        if (errors.len == 0)
+            abort(); /* a refusal without a reason */
+    } else {
+        config_defaults(&b);
+        if (config_print(&a, &text) == -1 ||
+            config_load_text(&b, "again", buf_view(&text), &errors) == -1 ||
+            config_diff(&a, &b, &x, &y) == -1 || x.len + y.len != 0)
+            abort();
+    }
+    buf_fini(&errors);
+    buf_fini(&text);
+    buf_fini(&x);
+    buf_fini(&y);
+    return 0;
+}

@@ -1,0 +1,110 @@
+/* tests/unit/proc/test_exposition.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proc/exposition.c"
+
+static struct metrics sum;
+
+static void format_by_accept(void **state)
+{
+    (void)state;
+    assert_int_equal(exposition_negotiate(STR_NULL), EXPOSITION_PROMETHEUS);
+    assert_int_equal(exposition_negotiate(STR_LIT("text/plain, */*")), EXPOSITION_PROMETHEUS);
+    assert_int_equal(exposition_negotiate(
+                         STR_LIT("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")),
+                     EXPOSITION_OPENMETRICS);
+}
+
+/* Every line is a comment of its family or a sample of the family before it; families come once. */
+static void check_lines(struct str text, bool openmetrics)
+{
+    char family[128] = "";
+    struct str line;
+
+    while (text.n > 0 && str_cut(&text, '\n', &line)) {
+        struct str name = {line.p, 0};
+
+        if (line.n == 0)
+            continue;
+        if (str_starts_with(line, STR_LIT("# TYPE "))) {
+            struct str rest = str_skip(line, 7);
+
+            assert_int_equal(
+                str_copy((struct str){rest.p, str_find(rest, ' ')}, family, sizeof(family)), 0);
+            if (openmetrics)
+                assert_false(strlen(family) > 6 &&
+                             strcmp(family + strlen(family) - 6, "_total") == 0);
+        }
+        if (line.p[0] == '#')
+            continue;
+        while (name.n < line.n && line.p[name.n] != '{' && line.p[name.n] != ' ')
+            name.n++;
+        assert_true(str_starts_with(name, str_from(family)));
+    }
+}
+
+static void both_forms(void **state)
+{
+    struct buf a = {0}, b = {0};
+
+    (void)state;
+    sum.accepts = 5;
+    sum.subscriptions = -1;
+    sum.closes[CLOSE_SLOW] = 2;
+    hist_record(&sum.turn_duration, 3000000);
+    hist_record(&sum.turn_duration, 40000);
+    assert_int_equal(exposition_write_metrics(&sum, EXPOSITION_PROMETHEUS, &a), 0);
+    assert_int_equal(exposition_write_metrics(&sum, EXPOSITION_OPENMETRICS, &b), 0);
+    check_lines(buf_view(&a), false);
+    check_lines(buf_view(&b), true);
+    assert_int_equal(buf_append_char(&a, '\0') | buf_append_char(&b, '\0'), 0);
+    assert_non_null(strstr(a.p, "# TYPE roost_accepts_total counter\nroost_accepts_total 5\n"));
+    assert_non_null(strstr(b.p, "# TYPE roost_accepts counter\nroost_accepts_total 5\n"));
+    assert_non_null(strstr(a.p, "roost_closes_total{reason=\"slow\"} 2\n"));
+    assert_non_null(strstr(a.p, "roost_subscriptions -1\n"));
+    assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"0.002\"} 1\n"));
+    assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"0.005\"} 2\n"));
+    assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"+Inf\"} 2\n"));
+    assert_non_null(strstr(a.p, "roost_turn_duration_seconds_sum 0.00304\n"));
+    buf_fini(&a);
+    buf_fini(&b);
+}
+
+static void end_marks(void **state)
+{
+    struct buf b = {0};
+
+    (void)state;
+    assert_int_equal(exposition_write_end(EXPOSITION_PROMETHEUS, &b), 0);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(exposition_write_end(EXPOSITION_OPENMETRICS, &b), 0);
+    assert_true(str_equal(buf_view(&b), STR_LIT("# EOF\n")));
+    buf_fini(&b);
+}
+
+static void usage_of_this_process(void **state)
+{
+    struct process_usage u;
+
+    (void)state;
+    process_usage_read(getpid(), &u);
+    assert_true(u.rss_bytes > 100000);
+    process_usage_read(-5, &u);
+    assert_int_equal(u.rss_bytes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(format_by_accept),
+        cmocka_unit_test(both_forms),
+        cmocka_unit_test(end_marks),
+        cmocka_unit_test(usage_of_this_process),
+    };
+    return cmocka_run_group_tests_name("proc/exposition", tests, NULL, NULL);
+}
