@@ -321,7 +321,7 @@ struct cli {
     char touched[64]; /* lists the command line has started */
 };
 
-static void complain(struct buf *errors, const char *text)
+void options_complain(struct buf *errors, const char *text)
 {
     /* Without memory for the message the exit status still tells. */
     if (buf_printf(errors, "roostload: %s\n", text) == -1)
@@ -348,7 +348,7 @@ static int take_option(struct cli *cli, char **argv)
         used = 2;
     } else {
         snprintf(err, sizeof(err), "--%.*s needs a value", STR_ARG(name));
-        complain(cli->errors, err);
+        options_complain(cli->errors, err);
         return 0;
     }
     if (row != NULL && row->type == TYPE_LIST && !cli->touched[row - rows]) {
@@ -356,7 +356,7 @@ static int take_option(struct cli *cli, char **argv)
         ((char *)cli->o + row->offset)[0] = '\0';
     }
     if (options_set(cli->o, name, value, err, sizeof(err)) == -1) {
-        complain(cli->errors, err);
+        options_complain(cli->errors, err);
         return 0;
     }
     return used;
@@ -372,7 +372,7 @@ static enum options_result first_pass(struct cli *cli, int argc, char **argv)
             return OPTIONS_VERSION;
         if (str_equal(str_from(argv[i]), STR_LIT("--config"))) {
             if (i + 1 == argc) {
-                complain(cli->errors, "--config needs a file");
+                options_complain(cli->errors, "--config needs a file");
                 return OPTIONS_ERROR;
             }
             if (options_file(cli->o, argv[i + 1], cli->errors) == -1)
@@ -406,14 +406,15 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
             if (used == 0)
                 return OPTIONS_ERROR;
         } else if (options_key(o, STR_LIT("scenario"), arg, err, sizeof(err)) == -1) {
-            complain(errors, err);
+            options_complain(errors, err);
             return OPTIONS_ERROR;
         } else {
             cli.have_scenario = true;
         }
     }
     if (!cli.have_scenario) {
-        complain(errors, "which scenario? hold, broadcast, echo, churn, storm, chat or slow; see "
+        options_complain(errors,
+                         "which scenario? hold, broadcast, echo, churn, storm, chat or slow; see "
                          "roostload --help");
         return OPTIONS_ERROR;
     }

@@ -41,6 +41,8 @@ enum options_result { OPTIONS_OK = 0, OPTIONS_ERROR, OPTIONS_HELP, OPTIONS_VERSI
 /* Reads argv. On OPTIONS_ERROR *errors holds lines for the user. */
 enum options_result options_parse(struct options *o, int argc, char **argv, struct buf *errors);
 void options_usage(FILE *f);
+/* Appends a line "roostload: text". */
+void options_complain(struct buf *errors, const char *text);
 /* One option by its long name. -1 with a sentence. */
 int options_set(struct options *o, struct str name, struct str value, char *err,
                 size_t errcap) MUST_CHECK;

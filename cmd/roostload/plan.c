@@ -12,12 +12,6 @@
 #define SENT_MAX                                                                                   \
     (UINT64_C(64) * 1024 * 1024) /* (publisher, channel) pairs checked to the last message */
 
-static void complain(struct buf *errors, const char *text)
-{
-    if (buf_printf(errors, "roostload: %s\n", text) == -1)
-        return; /* the exit status still tells */
-}
-
 int plan_parse_url(struct str url, struct str *host, struct str *port, struct str *path,
                    const char **why)
 {
@@ -93,18 +87,18 @@ static int add_target(struct load_target *t, const struct options *o, struct str
 
     if (plan_parse_url(url, &host, &port, &path, &why) == -1) {
         snprintf(text, sizeof(text), "--url %.*s: %s", STR_ARG(url), why);
-        complain(errors, text);
+        options_complain(errors, text);
         return -1;
     }
     if (resolve(host, port, t, err, sizeof(err)) == -1) {
         snprintf(text, sizeof(text), "--url %.*s: %s", STR_ARG(url), err);
-        complain(errors, text);
+        options_complain(errors, text);
         return -1;
     }
     if (path.n == 0)
         path = str_from(adapter->default_path);
     if (str_copy(path, t->path, sizeof(t->path)) == -1) {
-        complain(errors, "--url: the path is too long");
+        options_complain(errors, "--url: the path is too long");
         return -1;
     }
     if (!is_loopback(&t->address) && !o->i_own_the_target) {
@@ -113,7 +107,7 @@ static int add_target(struct load_target *t, const struct options *o, struct str
                  "if this one "
                  "is yours, add --i-own-the-target",
                  STR_ARG(host));
-        complain(errors, text);
+        options_complain(errors, text);
         return -1;
     }
     return 0;
@@ -178,7 +172,7 @@ unsigned plan_processes(const struct options *o, uint64_t users, const struct pl
             "and --processes is %llu; raise it, leave it away, or raise the limit with ulimit -n",
             (unsigned long long)users, (unsigned long long)need, (unsigned long long)usable,
             (unsigned long long)l->nofile, NOFILE_RESERVE, (unsigned long long)processes);
-        complain(errors, text);
+        options_complain(errors, text);
         return 0;
     }
     if (capacity < users) {
@@ -189,7 +183,7 @@ unsigned plan_processes(const struct options *o, uint64_t users, const struct pl
                  "widen the range",
                  (unsigned long long)users, (unsigned long long)capacity,
                  (unsigned long long)sources, (unsigned long long)l->ports, targets);
-        complain(errors, text);
+        options_complain(errors, text);
         return 0;
     }
     return (unsigned)processes;
@@ -203,16 +197,16 @@ static bool has_publishers(const struct options *o)
 static int check_options(const struct options *o, struct buf *errors)
 {
     if (adapter_find(str_from(o->adapter)) == NULL) {
-        complain(errors, "--adapter: expected raw or centrifuge");
+        options_complain(errors, "--adapter: expected raw or centrifuge");
         return -1;
     }
     if (!str_equal(str_from(o->distribution), STR_LIT("uniform")) &&
         !str_equal(str_from(o->distribution), STR_LIT("zipf"))) {
-        complain(errors, "--distribution: expected uniform or zipf");
+        options_complain(errors, "--distribution: expected uniform or zipf");
         return -1;
     }
     if (o->scenario == SCENARIO_CHAT && o->connections % o->room != 0) {
-        complain(errors, "chat: --connections must be a multiple of --room");
+        options_complain(errors, "chat: --connections must be a multiple of --room");
         return -1;
     }
     return 0;
@@ -249,7 +243,7 @@ int plan_make(const struct options *o, struct buf *errors)
     if (processes == 0)
         return -1;
     if (load_shared_create(o, processes, pairs(o, users, channels)) == -1) {
-        complain(errors, "no memory for the shared results");
+        options_complain(errors, "no memory for the shared results");
         return -1;
     }
     memcpy(load_shared->targets, targets, sizeof(targets));

@@ -1,0 +1,60 @@
+/* tests/unit/roostload/test_failif.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cmd/roostload/failif.c"
+#include "cmd/roostload/hdr.c"
+
+static struct load_metrics m;
+
+static int check(const char *e, enum scenario s)
+{
+    char err[256];
+    double v;
+
+    return failif_check(str_from(e), s, &m, &v, err, sizeof(err));
+}
+
+static void expressions(void **state)
+{
+    (void)state;
+    for (uint64_t i = 1; i <= 100; i++)
+        hdr_record(&m.delivery, i * 1000000);
+    hdr_record(&m.ready, 2000000000);
+    m.gaps = 2;
+    m.connection_lost = 1;
+    assert_int_equal(check("p99>50ms", SCENARIO_BROADCAST), 1);
+    assert_int_equal(check("p50 > 60ms", SCENARIO_BROADCAST), 0);
+    assert_int_equal(check("max>=100ms", SCENARIO_CHAT), 1);
+    assert_int_equal(check("p99>1s", SCENARIO_HOLD), 1); /* of ready there */
+    assert_int_equal(check("ready.p99.9<1s", SCENARIO_BROADCAST), 0);
+    assert_int_equal(check("delivery.count<101", SCENARIO_HOLD), 1);
+    assert_int_equal(check("lost>0", SCENARIO_HOLD), 1);
+    assert_int_equal(check("lost>3", SCENARIO_HOLD), 0);
+    assert_int_equal(check("lost>=3", SCENARIO_HOLD), 1);
+    assert_int_equal(check("gaps<=2", SCENARIO_HOLD), 1);
+    assert_int_equal(check("duplicates>0", SCENARIO_HOLD), 0);
+}
+
+static void nonsense(void **state)
+{
+    static const char *const bad[] = {
+        "",       ">",      "p99",       "p99>",           "p99>fast",      "p101>1ms",
+        "p0>1ms", "px>1ms", "nothing>1", "delivery.x>1ms", "delivery.>1ms", "delivery>1ms",
+        "p99=1ms"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (check(bad[i], SCENARIO_BROADCAST) != -1)
+            fail_msg("%s", bad[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(expressions), cmocka_unit_test(nonsense)};
+    return cmocka_run_group_tests_name("roostload/failif", tests, NULL, NULL);
+}
