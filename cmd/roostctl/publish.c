@@ -137,10 +137,30 @@ static int tail_path(int argc, char **argv, bool raw, struct buf *path)
     return (rc | buf_append_char(path, '\0')) == 0 ? 0 : -1;
 }
 
+/* On a terminal, control characters (C0, DEL and C1, which UTF-8 writes as C2 80 to C2 9F) would be
+ * obeyed: they are shown as '?'. Into a pipe the text goes unchanged. */
+static void print_text(struct str s)
+{
+    bool terminal = isatty(STDOUT_FILENO);
+
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;
+
+        if (terminal && ((c < 0x20 && c != '\t') || c == 0x7f || c1)) {
+            putchar('?');
+            i += c1;
+        } else {
+            putchar(c);
+        }
+    }
+    putchar('\n');
+}
+
 static void print_item(const struct ws_item *item)
 {
     if (item->kind == WS_ITEM_TEXT)
-        printf("%.*s\n", STR_ARG(item->data));
+        print_text(item->data);
     else if (item->kind == WS_ITEM_BINARY)
         printf("(%zu bytes, binary)\n", item->data.n);
     fflush(stdout);

@@ -24,7 +24,8 @@ int main(int argc, char **argv)
     case OPTIONS_ERROR:
         break;
     }
-    fwrite(errors.p, 1, errors.len, stderr);
+    if (errors.len > 0)
+        fwrite(errors.p, 1, errors.len, stderr);
     buf_fini(&errors);
     return rc;
 }

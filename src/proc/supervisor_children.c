@@ -119,6 +119,8 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int revents)
     c->pid = 0;
     supervisor.running--;
     if (supervisor.draining) {
+        if (c->slot != SHM_HUB)
+            listeners_close_worker(c->slot - SHM_WORKER);
         supervisor_child_gone(c->slot);
         return;
     }

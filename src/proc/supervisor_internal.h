@@ -42,6 +42,9 @@ int listeners_open(void);
 /* Closes this process's copies but those of worker keep; -1: all. */
 void listeners_close(int keep);
 void listeners_close_client(void);
+/* Of a worker that will not come back: what waits in its queues is refused rather than left
+ * waiting. */
+void listeners_close_worker(unsigned worker);
 void supervisor_print_hints(void);
 
 /* supervisor_reload.c */

@@ -99,6 +99,12 @@ void listeners_close_client(void)
         close_one(&supervisor_listeners.client[i]);
 }
 
+void listeners_close_worker(unsigned worker)
+{
+    close_one(&supervisor_listeners.client[worker]);
+    close_one(&supervisor_listeners.admin[worker]);
+}
+
 static unsigned port_of(const struct address *a)
 {
     return ntohs(a->sa.ss_family == AF_INET6

@@ -20,6 +20,7 @@
 #include "proto/plain.h"
 
 #define MMAP_THRESHOLD (32 * 1024)
+#define LEAVE_POLL_NS  (20 * NS_PER_MS)
 
 static struct {
     unsigned index;
@@ -27,12 +28,24 @@ static struct {
     ev_io master;
     ev_signal term, hup, usr1;
     struct broker *broker;
+    bool drained; /* no client is left here */
 } w;
 
 static void drained(void)
 {
     LOG(LOG_INFO, "drained");
-    reactor_stop();
+    w.drained = true;
+    reactor_wake_within(0);
+}
+
+/* A worker that is done stays while others still have clients: the kernel hands probes of the admin
+ * listener to any of them. */
+static void leave_with_the_others(void)
+{
+    if (shm_node_connections() == 0)
+        reactor_stop();
+    else
+        reactor_wake_within(LEAVE_POLL_NS);
 }
 
 static void start_drain(void)
@@ -110,6 +123,8 @@ static void each_turn(void)
     atomic_store_explicit(&slot->client_connections, reactor.client_connections,
                           memory_order_relaxed);
     take_config();
+    if (w.drained)
+        leave_with_the_others();
     if (now - gauges_ns < NS_PER_SEC / 2)
         return;
     gauges_ns = now;

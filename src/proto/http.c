@@ -355,6 +355,8 @@ static void http_drain(struct conn *c)
 {
     struct http_session *s = http_session(c);
 
+    if ((c->flags & CONN_ADMIN) && !s->served)
+        return; /* a probe on its way in: it is answered, and closed behind the answer */
     if (s->job == NULL || s->phase == HTTP_PHASE_HEAD) {
         http_job_free(c);
         conn_finish(c, CLOSE_DRAIN);
