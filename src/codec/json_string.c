@@ -34,7 +34,7 @@ static size_t encode_utf8(uint32_t c, char out[4])
     return 4;
 }
 
-/* \uXXXX at the start of *rest, which is skipped. */
+/* \u and four hex digits at the start of *rest, which is skipped. */
 static int take_unit(struct str *rest, uint32_t *unit)
 {
     size_t i;
@@ -57,7 +57,7 @@ static int take_unit(struct str *rest, uint32_t *unit)
     return 0;
 }
 
-/* \uXXXX, or two of them that are a surrogate pair. */
+/* \u and four hex digits, or two of them that are a surrogate pair. */
 static int take_code_point(struct str *rest, uint32_t *c)
 {
     uint32_t low;

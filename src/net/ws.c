@@ -256,8 +256,10 @@ static uint64_t ws_check_silence(struct conn *c)
         return interval - ticks_ns(reactor.tick - c->heard);
     if (!(c->flags & CONN_PINGED) && ws_ping(c) == -1)
         return 0;
+    /* Looked at after an interval at the latest, so that an answered ping is followed by the next
+     * one in time. */
     if (ticks_ns(reactor.tick - c->heard) < pong_due)
-        return pong_due - ticks_ns(reactor.tick - c->heard);
+        return MIN(pong_due - ticks_ns(reactor.tick - c->heard), interval);
     ws_close(c, CLOSE_NO_PONG);
     return 0;
 }

@@ -47,6 +47,26 @@ static void test_no_ping_while_talking(void **state)
 }
 
 /* A worker that was stopped for long pings late; the pong's time counts from then. */
+/* A pong timeout longer than the interval must not stretch it. */
+static void test_pings_keep_their_interval(void **state)
+{
+    int64_t interval = config.ping_interval;
+    int peer;
+
+    (void)state;
+    config.ping_interval = 2 * (int64_t)NS_PER_SEC;
+    ws_pair(&peer, 0);
+    for (unsigned i = 1; i <= 4; i++) {
+        net_after((uint64_t)config.ping_interval + 200 * NS_PER_MS);
+        EXPECT(peer, "\x89\x00");
+        assert_int_equal(metrics->pings_out, i);
+        frame(peer, 0x8a, NULL, 0);
+        net_steps(1);
+    }
+    config.ping_interval = interval;
+    close(peer);
+}
+
 static void test_late_ping_gives_the_whole_time(void **state)
 {
     int peer;
@@ -178,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WS_TEST(test_ping_and_pong),
         WS_TEST(test_no_ping_while_talking),
+        WS_TEST(test_pings_keep_their_interval),
         WS_TEST(test_late_ping_gives_the_whole_time),
         WS_TEST(test_held_is_not_silent),
         WS_TEST(test_trickled_message_is_cut_off),
