@@ -19,8 +19,9 @@
 #include "proto/http.h"
 #include "proto/plain.h"
 
-#define MMAP_THRESHOLD (32 * 1024)
-#define LEAVE_POLL_NS  (20 * NS_PER_MS)
+#define MMAP_THRESHOLD   (32 * 1024)
+#define HUB_HEARTBEAT_NS (2 * NS_PER_SEC) /* an idle hub beats twice a second */
+#define LEAVE_POLL_NS    (20 * NS_PER_MS)
 
 static struct {
     unsigned index;
@@ -161,6 +162,9 @@ bool worker_ready(const char **why)
         *why = "draining";
     else if (atomic_load(&hub->pid) == 0 || atomic_load(&hub->phase) != SHM_READY)
         *why = "the hub is not running";
+    else if (clock_ns() >
+             atomic_load(&hub->heartbeat_ns) + MAX((uint64_t)config.hub_timeout, HUB_HEARTBEAT_NS))
+        *why = "the hub does not answer";
     else if (!broker_can_publish(w.broker, 0, 1))
         *why = "the link to the hub is not ready";
     return (*why)[0] == '\0';

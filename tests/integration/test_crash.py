@@ -192,6 +192,21 @@ class Hub(DaemonTest):
             while c.recv_data() != b'well again':
                 pass
 
+    def test_a_hub_that_hangs_makes_the_node_unready(self):
+        d = self.start(workers=2, hub_timeout='1s')
+        hub = d.pid_of('hub')
+        with d.ws('/ws/hang') as c:
+            os.kill(hub, signal.SIGSTOP)
+            try:
+                c.text('kept')
+                wait_for(lambda: d.http('GET', '/readyz').status == 503, what='not ready')
+                self.assertEqual(d.http('GET', '/healthz').status, 200)
+                self.assertEqual(d.http('POST', '/api/publish', '{"channel":"hang","data":1}').status, 503)
+            finally:
+                os.kill(hub, signal.SIGCONT)
+            wait_for(lambda: d.http('GET', '/readyz').status == 200, what='ready again')
+            self.assertEqual(c.recv_data(), b'kept')
+
     def test_publications_made_while_there_is_no_hub_are_delivered(self):
         d = self.start(workers=2)
         clients = d.spread('/ws/patient', per_worker=2)
