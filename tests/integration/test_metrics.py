@@ -118,7 +118,12 @@ class Metrics(SharedDaemonTest):
         clients[0].goodbye()
         clients[1].close()
         wait_for(lambda: self.d.metric('roost_connections_plain') == 2, what='the count of connections')
-        m = self.d.metrics()
+
+        def closed():  # counted when the socket is closed, behind the handshake's end
+            m.update(self.d.metrics())
+            return sum(v - before[k] for k, v in m.items() if k.startswith('roost_closes_total{reason="peer_')) == 2
+
+        wait_for(closed, what='both ends')
         self.assertEqual(grew('roost_closes_total{reason="peer_closed"}'), 1)
         self.assertEqual(grew('roost_closes_total{reason="peer_gone"}'), 1)
         for c in clients[2:]:
