@@ -51,6 +51,18 @@ static int version(void)
     return 0;
 }
 
+static bool is_help(const char *word)
+{
+    return str_equal(str_from(word), STR_LIT("--help")) || str_equal(str_from(word), STR_LIT("-h"));
+}
+
+static int misused(const char *what, const char *word)
+{
+    fprintf(stderr, "roostctl: %s \"%s\"\n\n", what, word);
+    usage(stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     const char *admin = first_env("ROOSTCTL_ADMIN", NULL, "http://127.0.0.1:8001");
@@ -60,32 +72,33 @@ int main(int argc, char **argv)
     for (argc--, argv++; argc > 0 && argv[0][0] == '-'; argc -= 2, argv += 2) {
         struct str option = str_from(argv[0]);
 
-        if (str_equal(option, STR_LIT("--help")) || str_equal(option, STR_LIT("-h"))) {
+        if (is_help(argv[0])) {
             usage(stdout);
             return 0;
         }
         if (str_equal(option, STR_LIT("--version")) || str_equal(option, STR_LIT("-V")))
             return version();
-        if (argc < 2) {
-            usage(stderr);
-            return 2;
-        }
-        if (str_equal(option, STR_LIT("--admin"))) {
+        if (!str_equal(option, STR_LIT("--admin")) && !str_equal(option, STR_LIT("--key")))
+            return misused("unknown option", argv[0]);
+        if (argc < 2)
+            return misused("a value is missing behind", argv[0]);
+        if (str_equal(option, STR_LIT("--admin")))
             admin = argv[1];
-        } else if (str_equal(option, STR_LIT("--key"))) {
+        else
             ctl.key = argv[1];
-        } else {
-            usage(stderr);
-            return 2;
-        }
     }
     if (ctl_set_admin(admin) == -1)
         return 2;
-    for (size_t i = 0; argc > 0 && i < ARRAY_LEN(commands); i++)
+    if (argc == 0) {
+        usage(stderr);
+        return 2;
+    }
+    if (argc == 2 && is_help(argv[1])) {
+        usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         if (str_equal(str_from(argv[0]), str_from(commands[i].name)))
             return commands[i].run(argc, argv);
-    if (argc > 0)
-        fprintf(stderr, "roostctl: unknown command \"%s\"\n\n", argv[0]);
-    usage(stderr);
-    return 2;
+    return misused("unknown command", argv[0]);
 }

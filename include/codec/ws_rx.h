@@ -52,6 +52,8 @@ void ws_rx_pool_set_partial_max(struct ws_rx_pool *p, uint64_t partial_max);
 size_t ws_rx_pool_slots_in_use(const struct ws_rx_pool *p);
 size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p);
 uint64_t ws_rx_pool_partial_bytes(const struct ws_rx_pool *p);
+/* Frames completed so far by all connections, each fragment one. */
+uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p);
 
 /* Consumes from *in (which it may unmask in place: the bytes must be writable) and yields at most
  * one item.
@@ -71,9 +73,5 @@ bool ws_rx_partial(const struct ws_rx *rx);
 size_t ws_rx_held(const struct ws_rx *rx);
 /* Returns the slot. Safe on a zeroed struct and to repeat. */
 void ws_rx_fini(struct ws_rx *rx, struct ws_rx_pool *pool);
-
-/* May this code stand in a close frame (RFC 6455 §7.4, registry: 1000-1003, 1007-1014, 3000-4999)?
- */
-bool ws_close_code_valid(uint16_t code);
 
 #endif

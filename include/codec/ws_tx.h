@@ -30,4 +30,7 @@ void ws_accept_key(struct str key, char out[WS_ACCEPT_LEN]);
 /* Is key the base64 of 16 bytes? */
 bool ws_key_valid(struct str key);
 
+/* Of wslay, for --version. */
+const char *ws_library_version(void);
+
 #endif

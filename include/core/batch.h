@@ -27,9 +27,8 @@ struct batch {
     bool lost;                /* private to the broker: publications were lost before this one */
     struct batch_item *items; /* owned */
     uint32_t nitems, cap;
-    uint64_t arrived_ns;   /* clock_ns() of the first publication's arrival in this worker */
-    uint64_t published_ns; /* time_ns of the oldest */
-    struct buf raw;        /* owned; before sealing */
+    uint64_t published_ns;                /* time_ns of the oldest publication */
+    struct buf raw;                       /* owned; before sealing */
     struct blob *variant[BATCH_VARIANTS]; /* shared (refs) */
     uint32_t *ends[BATCH_VARIANTS]; /* owned; end offset of each item in that variant (not RAW) */
     struct str channel;             /* borrowed from the channel for as long as the batch lives */

@@ -3,8 +3,8 @@
  * Histograms show one bucket per 1, 2, 5 of each decade within the range that makes sense for them,
  * and +Inf. Process metrics (roost_process_cpu_seconds_total, roost_process_resident_memory_bytes,
  * roost_process_open_fds, roost_process_max_fds, roost_process_start_time_seconds,
- * roost_process_restarts_total) carry process="worker0" and the like; roost_build_info,
- * roost_config_... limits as gauges. */
+ * roost_process_restarts_total, roost_process_up) carry process="worker0" and the like;
+ * roost_build_info, roost_workers, roost_limit_... as gauges. */
 #ifndef ROOST_PROC_EXPOSITION_H
 #define ROOST_PROC_EXPOSITION_H
 
@@ -21,9 +21,9 @@ int exposition_write_metrics(const struct metrics *sum, enum exposition_format f
 /* Per-process and node metrics, read from shm and /proc; and the end mark of OpenMetrics. */
 int exposition_write_processes(enum exposition_format f, struct buf *out) MUST_CHECK;
 int exposition_write_end(enum exposition_format f, struct buf *out) MUST_CHECK;
-/* Resident bytes, CPU seconds, open fds of a process from /proc. 0 when unreadable. */
+/* Resident bytes and CPU seconds of a process from /proc. 0 when unreadable. */
 struct process_usage {
-    uint64_t rss_bytes, open_fds;
+    uint64_t rss_bytes;
     double cpu_seconds;
 };
 void process_usage_read(int pid, struct process_usage *out);

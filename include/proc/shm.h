@@ -19,12 +19,16 @@ enum shm_process {
 }; /* slot of worker i: SHM_WORKER + i */
 enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 
-struct shm_slot {        /* written by its process, but for pid, generation, restarts (master) */
-    _Atomic int32_t pid; /* 0: not running */
+/* Written by its process; generation and restarts by the master, which also clears pid, phase,
+ * client_connections and the gauges when the process has ended. */
+struct shm_slot {
+    _Atomic int32_t pid;           /* 0: not running */
     _Atomic uint32_t generation;   /* incarnation, from 1; 0: never started */
     _Atomic uint32_t phase;        /* enum shm_phase */
     _Atomic uint64_t heartbeat_ns; /* clock_ns(), at least once a second */
     _Atomic uint64_t started_ns;   /* wall clock */
+    _Atomic uint64_t entered_ns;   /* the same moment by clock_ns() */
+    _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
     struct metrics metrics;              /* CACHE_LINE-aligned */
@@ -56,6 +60,12 @@ uint64_t shm_ring_capacity(const struct config *c);
 void shm_enter(unsigned slot);
 void shm_set_phase(unsigned slot, enum shm_phase phase);
 void shm_heartbeat(unsigned slot);
+/* Since the process in the slot started; not moved by changes of the wall clock. */
+uint64_t shm_uptime_ns(unsigned slot);
+/* Descriptors of this process, from /proc; takes as long as there are many. */
+uint64_t shm_count_fds(void);
+/* "master", "hub", "worker0": as in logs, metrics and /debug. Returns out. */
+const char *shm_slot_name(unsigned slot, char *out, size_t cap);
 /* Copies the configuration of the current version into `config`; false when it had been taken
  * before. */
 bool shm_take_config(void);

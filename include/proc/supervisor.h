@@ -22,4 +22,7 @@ unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64
  * for reloads. */
 int supervisor_run(const struct config_source *src);
 
+/* In a child, once it has handlers for its signals: those sent since the fork arrive now. */
+void child_take_signals(void);
+
 #endif

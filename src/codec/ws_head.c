@@ -115,3 +115,11 @@ int ws_head_check_limits(const struct ws_head *h, const struct ws_rules *rules,
     }
     return 0;
 }
+
+bool ws_close_code_valid(uint16_t code)
+{
+    /* §7.4.1: 1004 is reserved; 1005, 1006 and 1015 must not be sent. §7.4.2: 3000 to 4999 belong
+     * to libraries and applications. 1012 to 1014 came to the registry later. */
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+           (code >= 3000 && code <= 4999);
+}

@@ -47,7 +47,8 @@ struct ws_slot {
 struct ws_rx_pool {
     enum ws_role role;
     uint64_t partial_max;
-    uint64_t bytes; /* all attached slots' shares */
+    uint64_t bytes;  /* all attached slots' shares */
+    uint64_t frames; /* complete ones, fragments too; counts */
     size_t in_use;
     size_t allocated;
     size_t spare_count;
@@ -73,14 +74,6 @@ static int refuse(struct call *c, enum close_reason why)
 }
 
 /* --- items --- */
-
-bool ws_close_code_valid(uint16_t code)
-{
-    /* §7.4.1: 1004 is reserved; 1005, 1006 and 1015 must not be sent. §7.4.2: 3000 to 4999 belong
-     * to libraries and applications. 1012 to 1014 came to the registry later. */
-    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-           (code >= 3000 && code <= 4999);
-}
 
 /* Judges as much of a close frame's payload as is there (§5.5.1). */
 static int close_check(struct call *c, struct str payload, bool complete)
@@ -327,6 +320,7 @@ static int slot_end_frame(struct call *c)
     struct ws_head head = s->head;
     uint8_t op = s->op;
 
+    p->frames++;
     s->phase = SLOT_HEAD;
     s->raw_len = 0;
     if (ws_head_control(&head)) {
@@ -381,6 +375,7 @@ static int frame_in_place(struct call *c, const struct ws_head *h)
 {
     struct str payload = {c->in->p + h->size, (size_t)h->len};
 
+    c->pool->frames++;
     *c->in = str_skip(*c->in, h->size + payload.n);
     if (h->masked) /* the header of ws_rx_next() says that the bytes are writable */
         ws_mask((char *)payload.p, payload.n, h->key, 0);
@@ -490,6 +485,11 @@ size_t ws_rx_pool_slots_in_use(const struct ws_rx_pool *p)
 size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p)
 {
     return p->allocated;
+}
+
+uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p)
+{
+    return p->frames;
 }
 
 uint64_t ws_rx_pool_partial_bytes(const struct ws_rx_pool *p)

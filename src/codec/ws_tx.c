@@ -171,3 +171,8 @@ void ws_accept_key(struct str key, char out[WS_ACCEPT_LEN])
     EVP_EncodeBlock(text, digest, (int)n);
     memcpy(out, text, WS_ACCEPT_LEN);
 }
+
+const char *ws_library_version(void)
+{
+    return WSLAY_VERSION;
+}

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 
-#include "base/clock.h"
 #include "codec/ws_tx.h"
 
 #define VARIANT_MAX (UINT32_MAX / 2) /* what a blob can hold */
@@ -76,9 +75,7 @@ int batch_append(struct batch *b, const struct record *r)
     if (r->data.n > 0)
         memcpy(b->raw.p + b->raw.len + n, r->data.p, r->data.n);
     b->raw.len += n + r->data.n;
-    if (b->nitems++ == 0)
-        b->arrived_ns = clock_ns();
-    if (b->nitems == 1 || r->time_ns < b->published_ns)
+    if (b->nitems++ == 0 || r->time_ns < b->published_ns)
         b->published_ns = r->time_ns;
     return 0;
 }

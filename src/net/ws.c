@@ -43,6 +43,12 @@ static void count_frame_out(struct conn *c)
     METRIC_INC(frames_out);
 }
 
+static void count_frames_in(struct conn *c, uint64_t frames)
+{
+    c->frames_in += (uint32_t)frames;
+    METRIC_ADD(frames_in, frames);
+}
+
 static int send_control(struct conn *c, enum ws_opcode op, const void *payload, size_t n)
 {
     char frame[2 + WS_CONTROL_MAX];
@@ -155,8 +161,6 @@ static void ws_take_close(struct conn *c, const struct ws_item *item, struct pon
 
 static void ws_take(struct conn *c, const struct ws_item *item, struct pongs *pongs)
 {
-    c->frames_in++;
-    METRIC_INC(frames_in);
     switch (item->kind) {
     case WS_ITEM_TEXT:
     case WS_ITEM_BINARY:
@@ -206,6 +210,7 @@ void ws_input(struct conn *c, struct str in)
     const struct ws_rx_limits limits = {.frame = (uint64_t)config.max_frame_size,
                                         .message = (uint64_t)config.max_message_size};
     bool same = ws_rx_partial(&c->rx); /* one incomplete message from before, all the way */
+    uint64_t frames = ws_rx_pool_frames(reactor.rx_pool);
     enum close_reason why = CLOSE_NONE;
     struct ws_item item;
     struct pongs pongs;
@@ -218,6 +223,7 @@ void ws_input(struct conn *c, struct str in)
         same = same && ws_rx_partial(&c->rx); /* true only behind a control frame in its middle */
         ws_take(c, &item, &pongs);
     }
+    count_frames_in(c, ws_rx_pool_frames(reactor.rx_pool) - frames);
     if (!ws_listens(c))
         return;
     if (rc < 0) {

@@ -97,8 +97,7 @@ static void node_info(struct api_node *out)
     out->num_clients = (uint64_t)MAX(sum.connections_plain, (int64_t)0);
     out->num_channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
     out->num_subs = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
-    out->uptime_s =
-        (clock_wall_ns() - atomic_load(&shm->slots[SHM_MASTER].started_ns)) / NS_PER_SEC;
+    out->uptime_s = shm_uptime_ns(SHM_MASTER) / NS_PER_SEC;
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
         struct process_usage u;
 

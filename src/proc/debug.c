@@ -270,15 +270,10 @@ static int put_process(unsigned slot, struct buf *out)
     static const char *const phases[] = {"down", "starting", "ready", "draining"};
     const struct shm_slot *s = &shm->slots[slot];
     uint32_t phase = atomic_load(&s->phase);
-    uint64_t started = atomic_load(&s->started_ns), now = clock_wall_ns();
     struct process_usage u = {0};
     int pid = atomic_load(&s->pid);
     char name[32];
 
-    if (slot == SHM_MASTER || slot == SHM_HUB)
-        snprintf(name, sizeof(name), "%s", slot == SHM_MASTER ? "master" : "hub");
-    else
-        snprintf(name, sizeof(name), "worker%u", slot - SHM_WORKER);
     if (pid > 0)
         process_usage_read(pid, &u);
     return buf_printf(
@@ -286,9 +281,9 @@ static int put_process(unsigned slot, struct buf *out)
         "{\"name\":\"%s\",\"pid\":%d,\"phase\":\"%s\",\"generation\":%u,\"restarts\":%llu,"
         "\"uptime\":%.1f,\"cpu_seconds\":%.2f,\"rss_bytes\":%llu,\"connections\":%llu,"
         "\"subscriptions\":%lld,\"deliveries\":%llu,\"publications\":%llu}",
-        name, pid, phases[MIN(phase, 3u)], atomic_load(&s->generation),
-        (unsigned long long)atomic_load(&s->restarts),
-        pid > 0 && now > started ? (double)(now - started) / 1e9 : 0, u.cpu_seconds,
+        shm_slot_name(slot, name, sizeof(name)), pid, phases[MIN(phase, 3u)],
+        atomic_load(&s->generation), (unsigned long long)atomic_load(&s->restarts),
+        pid > 0 ? (double)shm_uptime_ns(slot) / 1e9 : 0, u.cpu_seconds,
         (unsigned long long)u.rss_bytes, (unsigned long long)atomic_load(&s->client_connections),
         (long long)s->metrics.subscriptions, (unsigned long long)s->metrics.deliveries,
         (unsigned long long)s->metrics.publications_in);
@@ -297,14 +292,13 @@ static int put_process(unsigned slot, struct buf *out)
 static void handle_processes(struct http_exchange *x)
 {
     struct buf out = {0};
-    uint64_t started = atomic_load(&shm->slots[SHM_MASTER].started_ns);
     int rc = buf_printf(
         &out,
         "{\"version\":\"%s\",\"revision\":\"%s\",\"workers\":%u,\"uptime\":%.1f,"
         "\"max_connections\":%lld,\"connections\":%llu,\"draining\":%s,\"processes\":[",
-        version_string(), version_revision(), shm->workers,
-        (double)(clock_wall_ns() - started) / 1e9, (long long)config.max_connections,
-        (unsigned long long)shm_node_connections(), atomic_load(&shm->draining) ? "true" : "false");
+        version_string(), version_revision(), shm->workers, (double)shm_uptime_ns(SHM_MASTER) / 1e9,
+        (long long)config.max_connections, (unsigned long long)shm_node_connections(),
+        atomic_load(&shm->draining) ? "true" : "false");
 
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
         rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n") | put_process(i, &out);

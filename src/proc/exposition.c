@@ -3,7 +3,6 @@
  * content type. */
 #include "proc/exposition.h"
 
-#include <dirent.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -116,22 +115,6 @@ int exposition_write_metrics(const struct metrics *sum, enum exposition_format f
     return rc == 0 ? 0 : -1;
 }
 
-static uint64_t count_fds(int pid)
-{
-    char path[64];
-    uint64_t n = 0;
-    DIR *d;
-
-    snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-    d = opendir(path);
-    if (d == NULL)
-        return 0;
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n > 2 ? n - 2 : 0; /* "." and ".." */
-}
-
 void process_usage_read(int pid, struct process_usage *out)
 {
     char path[64], text[1024];
@@ -157,16 +140,6 @@ void process_usage_read(int pid, struct process_usage *out)
     out->rss_bytes = rss > 0 ? (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-static void slot_name(unsigned slot, char *out, size_t cap)
-{
-    if (slot == SHM_MASTER)
-        snprintf(out, cap, "master");
-    else if (slot == SHM_HUB)
-        snprintf(out, cap, "hub");
-    else
-        snprintf(out, cap, "worker%u", slot - SHM_WORKER);
-}
-
 enum process_metric {
     CPU = 0,
     RESIDENT,
@@ -190,7 +163,7 @@ static const struct {
 };
 
 static double process_value(enum process_metric m, const struct shm_slot *s,
-                            const struct process_usage *u, uint64_t fds, uint64_t max_fds)
+                            const struct process_usage *u, uint64_t max_fds)
 {
     switch (m) {
     case CPU:
@@ -198,7 +171,7 @@ static double process_value(enum process_metric m, const struct shm_slot *s,
     case RESIDENT:
         return (double)u->rss_bytes;
     case OPEN_FDS:
-        return (double)fds;
+        return (double)atomic_load(&s->open_fds);
     case MAX_FDS:
         return (double)max_fds;
     case STARTED:
@@ -214,7 +187,7 @@ static double process_value(enum process_metric m, const struct shm_slot *s,
 }
 
 static int put_process_metric(enum process_metric m, const struct process_usage *usage,
-                              const uint64_t *fds, enum exposition_format f, struct buf *out)
+                              enum exposition_format f, struct buf *out)
 {
     bool counter = str_equal(str_from(process_metrics[m].type), STR_LIT("counter"));
     int rc = put_family(process_metrics[m].name, process_metrics[m].type, process_metrics[m].help,
@@ -226,10 +199,9 @@ static int put_process_metric(enum process_metric m, const struct process_usage 
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
         char name[32];
 
-        slot_name(i, name, sizeof(name));
         rc |= buf_printf(out, "%s%s{process=\"%s\"} %.15g\n", process_metrics[m].name,
-                         counter ? "_total" : "", name,
-                         process_value(m, &shm->slots[i], &usage[i], fds[i], limit.rlim_cur));
+                         counter ? "_total" : "", shm_slot_name(i, name, sizeof(name)),
+                         process_value(m, &shm->slots[i], &usage[i], limit.rlim_cur));
     }
     return rc;
 }
@@ -239,7 +211,6 @@ static int put_process_metric(enum process_metric m, const struct process_usage 
 static int put_processes(enum exposition_format f, struct buf *out)
 {
     static struct process_usage usage[SHM_WORKER + HUB_WORKERS_MAX];
-    static uint64_t fds[SHM_WORKER + HUB_WORKERS_MAX];
     int rc = 0;
 
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
@@ -248,10 +219,9 @@ static int put_processes(enum exposition_format f, struct buf *out)
         usage[i] = (struct process_usage){0};
         if (pid > 0)
             process_usage_read(pid, &usage[i]);
-        fds[i] = pid > 0 ? count_fds(pid) : 0;
     }
     for (unsigned m = 0; m < PROCESS_METRIC_NR; m++)
-        rc |= put_process_metric((enum process_metric)m, usage, fds, f, out);
+        rc |= put_process_metric((enum process_metric)m, usage, f, out);
     return rc;
 }
 

@@ -17,14 +17,14 @@
 #include "base/log.h"
 #include "core/hub.h"
 #include "proc/shm.h"
+#include "proc/supervisor.h"
 
 #define RECORDS_PER_RING  256  /* of one ring per round */
 #define RUN_RECORDS       1024 /* of work left per round */
 #define GATHER_TIMEOUT_NS (2 * NS_PER_SEC)
 #define BACKLOG_POLL_MS   1
-#define IDLE_POLL_MS                                                                               \
-    500 /* heartbeat, deaths and configuration are looked at this often at least                   \
-         */
+/* Heartbeat, deaths and configuration are looked at this often at least. */
+#define IDLE_POLL_MS 500
 
 static struct {
     struct hub *hub;
@@ -33,6 +33,7 @@ static struct {
     uint32_t generations[HUB_WORKERS_MAX]; /* incarnations the hub knows of */
     uint64_t gather_until_ns;              /* 0: not gathering */
     int master_fd;
+    bool master_gone;
 } h;
 
 static volatile sig_atomic_t stop_asked, reopen_asked;
@@ -147,6 +148,7 @@ static void look_around(void)
     if (shm_take_config()) {
         hub_set_queue_max(h.hub, (uint64_t)config.hub_queue);
         log_set_level(config_log_level(&config));
+        log_set_format((enum log_format)config.log_format);
     }
     if (reopen_asked) {
         reopen_asked = 0;
@@ -203,7 +205,7 @@ static void sleep_until_woken(void)
             if ((fds[0].revents & POLLIN) && read(shm->hub_wake_fd, &count, sizeof(count)) == -1)
                 count = 0; /* another reader is impossible; EAGAIN is harmless */
             if (fds[1].revents != 0)
-                stop_asked = 1; /* the master is gone, and with it the daemon */
+                h.master_gone = true; /* and with it the daemon */
         }
     }
     for (unsigned i = 0; i < shm->workers; i++)
@@ -216,9 +218,11 @@ static void catch_signals(void)
 
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGUSR1, &sa, NULL);
-    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is the master's to handle */
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
+    signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    child_take_signals();
 }
 
 static const struct hub_ops ops = {
@@ -250,15 +254,28 @@ static void start(int master_fd)
         h.gather_until_ns = clock_ns() + GATHER_TIMEOUT_NS;
         take_interrupted();
     }
+    atomic_store(&shm->slots[SHM_HUB].open_fds, shm_count_fds());
     shm_set_phase(SHM_HUB, SHM_READY);
     for (unsigned i = 0; i < shm->workers; i++) /* so that they see the new incarnation */
         shm_wake(shm->worker_wake_fd[i]);
 }
 
+/* TERM may have been sent to every process of the daemon (a service manager does): workers that
+ * close their clients still need the hub, so it waits until the last one has gone. */
+static bool stopping(void)
+{
+    if (h.master_gone)
+        return true;
+    for (unsigned i = 0; stop_asked && i < shm->workers; i++)
+        if (hub_generation_of(NULL, i) != 0)
+            return false;
+    return stop_asked;
+}
+
 void hub_main(int master_fd)
 {
     start(master_fd);
-    while (!stop_asked) {
+    while (!stopping()) {
         look_around();
         metrics->turns++;
         if (!round_of_work())

@@ -1,6 +1,7 @@
 /* proc/shm.c - the node's shared memory. */
 #include "proc/shm.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -90,6 +91,17 @@ void shm_destroy(void)
     shm = NULL;
 }
 
+/* The copy in use is not written to before its version has been replaced: a version that is still
+ * the same afterwards means that the copy is whole. */
+static void copy_config(void)
+{
+    do {
+        config_taken = atomic_load(&shm->config_version);
+        config = shm->configs[config_taken & 1];
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load(&shm->config_version) != config_taken);
+}
+
 void shm_enter(unsigned slot)
 {
     struct shm_slot *s = &shm->slots[slot];
@@ -100,10 +112,10 @@ void shm_enter(unsigned slot)
     atomic_store(&s->pid, getpid());
     clock_refresh();
     atomic_store(&s->started_ns, clock_wall_ns());
+    atomic_store(&s->entered_ns, clock_ns());
     shm_heartbeat(slot);
     shm_set_phase(slot, SHM_STARTING);
-    config = shm->configs[atomic_load(&shm->config_version) & 1];
-    config_taken = atomic_load(&shm->config_version);
+    copy_config();
 }
 
 void shm_set_phase(unsigned slot, enum shm_phase phase)
@@ -118,13 +130,42 @@ void shm_heartbeat(unsigned slot)
 
 bool shm_take_config(void)
 {
-    uint32_t version = atomic_load(&shm->config_version);
-
-    if (version == config_taken)
+    if (atomic_load(&shm->config_version) == config_taken)
         return false;
-    config = shm->configs[version & 1];
-    config_taken = version;
+    copy_config();
     return true;
+}
+
+uint64_t shm_uptime_ns(unsigned slot)
+{
+    uint64_t entered = atomic_load(&shm->slots[slot].entered_ns), now = clock_ns();
+
+    /* Another process's clock may have been refreshed later than ours. */
+    return now > entered ? now - entered : 0;
+}
+
+uint64_t shm_count_fds(void)
+{
+    uint64_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+
+    if (d == NULL)
+        return 0;
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n > 3 ? n - 3 : 0; /* ".", ".." and the directory itself */
+}
+
+const char *shm_slot_name(unsigned slot, char *out, size_t cap)
+{
+    if (slot == SHM_MASTER)
+        snprintf(out, cap, "master");
+    else if (slot == SHM_HUB)
+        snprintf(out, cap, "hub");
+    else
+        snprintf(out, cap, "worker%u", slot - SHM_WORKER);
+    return out;
 }
 
 void shm_sum_metrics(struct metrics *out)

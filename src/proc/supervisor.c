@@ -67,8 +67,7 @@ static unsigned decide_workers(uint64_t nofile)
     if (capacity < (uint64_t)config.max_connections)
         LOG(LOG_WARN,
             "max_connections does not fit: workers x (RLIMIT_NOFILE - reserve), less 5 % for "
-            "uneven "
-            "spread; raise workers or the limit (LimitNOFILE=, ulimit -Hn)",
+            "uneven spread; raise workers or the limit (LimitNOFILE=, ulimit -Hn)",
             KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
             KV_U("workers", n), KV_U("nofile", nofile), KV_U("reserve", NOFILE_RESERVE));
     return n;
@@ -136,6 +135,7 @@ static void start_drain(void)
     LOG(LOG_INFO, "stopping: no new clients, those that are here are closed",
         KV_NS("drain_time", config.drain_time));
     listeners_close_client();
+    atomic_store(&shm->slots[SHM_MASTER].open_fds, shm_count_fds());
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
         ev_timer_stop(supervisor.loop, &supervisor.child[slot].restart);
     children_signal(SIGTERM, false);
@@ -250,6 +250,7 @@ static void start_children(void)
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
         if (child_start(slot) == -1)
             continue; /* tried again by its timer */
+    atomic_store(&shm->slots[SHM_MASTER].open_fds, shm_count_fds());
 }
 
 int supervisor_run(const struct config_source *src)

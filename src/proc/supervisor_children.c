@@ -18,13 +18,27 @@
 #define BACKOFF_FIRST_S 0.1
 #define BACKOFF_MAX_S   30.0
 
-const char *child_name(unsigned slot, char *out, size_t cap)
+/* An order that is sent while a child has no handlers yet waits for them: until then the default
+ * action of HUP and USR1 would end it, and libev's inherited handlers would swallow a TERM. */
+static pid_t fork_with_signals_blocked(void)
 {
-    if (slot == SHM_HUB)
-        snprintf(out, cap, "hub");
-    else
-        snprintf(out, cap, "worker%u", slot - SHM_WORKER);
-    return out;
+    sigset_t all, before;
+    pid_t pid;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    pid = fork();
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
+void child_take_signals(void)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* In the child: nothing of the master's loop, signals or fds may stay. */
@@ -32,14 +46,11 @@ static void become(unsigned slot)
 {
     int keep = slot == SHM_HUB ? -1 : (int)(slot - SHM_WORKER);
     static const int handled[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
-    sigset_t none;
 
     supervisor_unwatch(); /* libev ties a signal to one loop; a worker has its own */
     ev_loop_destroy(supervisor.loop);
     for (size_t i = 0; i < ARRAY_LEN(handled); i++)
         signal(handled[i], SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     close(supervisor.life_pipe[1]);
     listeners_close(keep);
     if (slot == SHM_HUB)
@@ -69,9 +80,9 @@ int child_start(unsigned slot)
 
     clock_refresh();
     atomic_fetch_add(&s->generation, 1);
-    pid = fork();
+    pid = fork_with_signals_blocked();
     if (pid == -1) {
-        LOG(LOG_ERROR, "fork failed", KV_S("process", child_name(slot, name, sizeof(name))),
+        LOG(LOG_ERROR, "fork failed", KV_S("process", shm_slot_name(slot, name, sizeof(name))),
             KV_ERRNO(errno));
         c->crashes++;
         arm_restart(c);
@@ -84,7 +95,7 @@ int child_start(unsigned slot)
     supervisor.running++;
     ev_child_set(&c->watcher, pid, 0);
     ev_child_start(supervisor.loop, &c->watcher);
-    LOG(LOG_INFO, "started", KV_S("process", child_name(slot, name, sizeof(name))),
+    LOG(LOG_INFO, "started", KV_S("process", shm_slot_name(slot, name, sizeof(name))),
         KV_U("pid", pid), KV_U("generation", atomic_load(&s->generation)));
     return 0;
 }
@@ -94,7 +105,7 @@ static void say_death(const struct child *c, int status)
     char name[32];
     enum log_level level = supervisor.draining && status == 0 ? LOG_INFO : LOG_ERROR;
 
-    child_name(c->slot, name, sizeof(name));
+    shm_slot_name(c->slot, name, sizeof(name));
     if (WIFSIGNALED(status))
         LOG(level, "killed", KV_S("process", name), KV_U("pid", c->pid),
             KV_U("signal", WTERMSIG(status)), KV_S("text", strsignal(WTERMSIG(status))));

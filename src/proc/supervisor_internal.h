@@ -34,7 +34,6 @@ void children_init(void);
 /* Forks the child of a slot. -1: fork failed (logged), a restart is armed. */
 int child_start(unsigned slot);
 void children_signal(int sig, bool hub_too);
-const char *child_name(unsigned slot, char *out, size_t cap);
 bool children_ready(void);
 
 /* supervisor_listen.c */

@@ -29,7 +29,8 @@ static struct {
     ev_io master;
     ev_signal term, hup, usr1;
     struct broker *broker;
-    bool drained; /* no client is left here */
+    uint64_t own_fds; /* descriptors but for connections */
+    bool drained;     /* no client is left here */
 } w;
 
 static void drained(void)
@@ -49,6 +50,14 @@ static void leave_with_the_others(void)
         reactor_wake_within(LEAVE_POLL_NS);
 }
 
+static void stop_listening(struct listener *l, int *fd)
+{
+    listener_stop(l);
+    if (*fd != -1)
+        close(*fd);
+    *fd = -1;
+}
+
 static void start_drain(void)
 {
     if (reactor.draining)
@@ -56,8 +65,7 @@ static void start_drain(void)
     shm_set_phase(SHM_WORKER + w.index, SHM_DRAINING);
     LOG(LOG_INFO, "draining", KV_U("connections", reactor.client_connections),
         KV_NS("drain_time", config.drain_time));
-    listener_stop(&w.client);
-    close(supervisor_listeners.client[w.index]);
+    stop_listening(&w.client, &supervisor_listeners.client[w.index]);
     reactor_drain((uint64_t)config.drain_time, drained);
 }
 
@@ -95,13 +103,16 @@ static void on_usr1(struct ev_loop *loop, ev_signal *s, int revents)
         LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
 }
 
-/* End of file: there is no daemon any more that this worker could belong to. */
+/* End of file: there is no daemon any more that this worker could belong to. Its clients are told
+ * at once, and its ports are free for the next daemon. */
 static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
 {
     (void)revents;
     LOG(LOG_WARN, "the master is gone, stopping");
     ev_io_stop(loop, io);
-    reactor_stop();
+    stop_listening(&w.client, &supervisor_listeners.client[w.index]);
+    stop_listening(&w.admin, &supervisor_listeners.admin[w.index]);
+    reactor_drain(0, reactor_stop);
 }
 
 void worker_update_gauges(void)
@@ -123,6 +134,8 @@ static void each_turn(void)
 
     atomic_store_explicit(&slot->client_connections, reactor.client_connections,
                           memory_order_relaxed);
+    /* Counting in /proc would take a scrape of a full node a second. */
+    atomic_store_explicit(&slot->open_fds, w.own_fds + reactor.connections, memory_order_relaxed);
     take_config();
     if (w.drained)
         leave_with_the_others();
@@ -180,8 +193,10 @@ static void watch_orders(int master_fd)
     ev_signal_start(reactor.loop, &w.hup);
     ev_signal_start(reactor.loop, &w.usr1);
     ev_io_start(reactor.loop, &w.master);
-    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is the master's to handle */
+    signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
+    signal(SIGQUIT, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    child_take_signals();
 }
 
 static void start_broker(void)
@@ -237,6 +252,8 @@ void worker_main(unsigned index, int master_fd)
     admin_init(index);
     watch_orders(master_fd);
     start_listeners();
+    w.own_fds = shm_count_fds();
+    atomic_store(&shm->slots[SHM_WORKER + index].open_fds, w.own_fds);
     shm_set_phase(SHM_WORKER + index, SHM_READY);
     if (atomic_load(&shm->draining)) /* started while the order to stop was given */
         start_drain();
