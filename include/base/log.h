@@ -5,8 +5,9 @@
  *
  * Values are escaped: control characters, quotes, and bytes that are not UTF-8 never reach the log
  * raw. Never log payloads or tokens. Each call site may write 10 warnings or errors a second; what
- * is suppressed is counted and said in the site's next line (suppressed=N). Never blocks on more
- * than one write(2) and never fails. */
+ * is suppressed is counted and said in the site's next line (suppressed=N). Does not wait for a
+ * reader that has stopped, and never fails: lines nobody took are counted and said in the next one
+ * (lost=N). */
 #ifndef ROOST_BASE_LOG_H
 #define ROOST_BASE_LOG_H
 

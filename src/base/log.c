@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ static char path_now[4096];
 static char process_now[32] = "main";
 static void (*sink)(struct str line, void *arg);
 static void *sink_arg;
+static uint64_t lost; /* lines nobody took */
 
 struct line { /* text being built; `cut` once something did not fit */
     size_t n;
@@ -299,6 +301,18 @@ static void put_kv_whole(struct line *l, struct log_kv kv)
         l->n = before;
 }
 
+/* A reader that has stopped (a stuck pipe, Ctrl-S) must not stop a worker: its lines are lost, and
+ * the next one that is taken says how many. A pipe that polls writable has room for a line. */
+static void write_line(const struct line *l)
+{
+    struct pollfd p = {.fd = fd_now, .events = POLLOUT};
+
+    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(fd_now, l->p, l->n) == (ssize_t)l->n)
+        lost = 0;
+    else
+        lost++;
+}
+
 void log_write(enum log_level level, struct log_site *site, const char *msg,
                const struct log_kv *kv, size_t nkv)
 {
@@ -319,12 +333,12 @@ void log_write(enum log_level level, struct log_site *site, const char *msg,
         put_kv_whole(&l, KV_U("suppressed", site->suppressed));
         site->suppressed = 0;
     }
+    if (lost > 0)
+        put_kv_whole(&l, KV_U("lost", lost));
     finish_line(&l);
     if (sink != NULL) {
         sink((struct str){l.p, l.n}, sink_arg);
         return;
     }
-    /* A log that cannot be written has nowhere to complain. */
-    if (write(fd_now, l.p, l.n) == -1)
-        return;
+    write_line(&l);
 }
