@@ -229,7 +229,7 @@ fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECOND
 
 .PHONY: bench-memory
 CONNECTIONS ?= 15000
-bench-memory: build-packages ## user-space bytes per idle subscribed connection (CONNECTIONS=15000); fails above 300
+bench-memory: build-packages ## user-space bytes per idle subscribed connection (CONNECTIONS=15000); fails above 250
 	@$(MAKE) $(BUILD)/roostd $(BUILD)/tests/bench/hold
 	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS)
 

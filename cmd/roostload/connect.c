@@ -152,7 +152,6 @@ int user_connect(uint32_t id)
     u->channel = user_channel(id);
     u->flags = USER_HANDSHAKE;
     u->since = clock_ns();
-    u->last = new_tracking(id);
     engine.conns[id - engine.first] = c;
     engine.slot->m.connects_started++;
     engine.slot->connecting++;
@@ -181,6 +180,8 @@ void user_ready(struct conn *c)
         engine.slot->ready + engine.slot->given_up == engine.count)
         atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
     u->since = clock_ns();
+    if (engine.o->scenario != SCENARIO_ECHO)
+        u->last = new_tracking(u->id);
     conn_arm(c, (uint64_t)engine.o->ping_interval);
     if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)
         user_echo(c);
@@ -324,7 +325,8 @@ static void user_release(struct conn *c)
     }
     if (u->flags & USER_HANDSHAKE)
         free_head(u);
-    free(u->last);
+    else if (engine.o->scenario != SCENARIO_ECHO)
+        free(u->last);
     ws_rx_fini(&c->rx, engine.rx);
     engine.conns[u->id - engine.first] = NULL;
     requeue(u);

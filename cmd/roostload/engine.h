@@ -1,6 +1,6 @@
 /* engine.h - one load process: its users, its schedule. Internal to roostload.
  *
- * A user is a connection of net/conn with 40 bytes of session. The process runs net's reactor;
+ * A user is a connection of net/conn with 32 bytes of session. The process runs net's reactor;
  * load_tick(), called each turn, opens connections, sends and closes what the schedules say is due.
  * Schedules are open-loop: the n-th event is due at start + n / rate whatever happened before, and
  * latency counts from that time. */
@@ -29,14 +29,12 @@ struct user {    /* in the connection's session area */
     uint32_t echo_seq;
     uint64_t since; /* attempt's start; after ready: time of the ping */
     union {
-        uint64_t due; /* ready, echo with a rate: intended time of the next message */
-        struct buf
-            *head; /* handshake: owned; the first part of a response head that came in parts */
+        struct buf *head; /* handshake: owned; the first part of a response head, or NULL */
+        uint64_t due;     /* ready, echo: intended time of the next message */
+        uint32_t *last;   /* ready, others: owned; last sequence by publisher slot, or NULL */
     };
-    uint32_t
-        *last; /* owned: last sequence by publisher slot; SEQUENCE_ANY: accept whatever comes */
 };
-#define SEQUENCE_ANY UINT32_MAX
+#define SEQUENCE_ANY UINT32_MAX /* in last: accept whatever comes */
 
 struct engine {
     unsigned process;

@@ -81,9 +81,7 @@ struct conn_ops {     /* static tables; one per protocol */
 
 struct conn {                    /* what each delivery touches comes last, beside the session */
     ev_io io;                    /* events = what is wanted now; io.fd */
-    struct wheel_entry deadline; /* the one deadline of the current phase */
-    struct list dirty;           /* in reactor's dirty or stalled list while output waits */
-    struct list link;            /* in reactor's held (CONN_HOLD_RING) or condemned list */
+    struct wheel_entry deadline; /* of the current phase; dead: its link is in the condemned list */
     const struct conn_ops *ops;
     struct ws_rx rx;         /* of net/ws */
     uint8_t address[16];     /* IPv6, or IPv4-mapped */
@@ -107,7 +105,7 @@ struct conn {                    /* what each delivery touches comes last, besid
 };
 
 #define CONN_ID_FD_BITS   24
-#define CONN_SESSION_SIZE 40 /* sessions assert that they fit */
+#define CONN_SESSION_SIZE 32 /* sessions assert that they fit */
 static inline void *conn_session(struct conn *c)
 {
     return c + 1;
@@ -137,7 +135,7 @@ void conn_finish(struct conn *c, enum close_reason why);
 
 /* (Re)arms the deadline; 0 disarms. Relative to clock_ns(). */
 void conn_arm(struct conn *c, uint64_t delay_ns);
-/* Adds or removes reasons for not reading. */
+/* Adds or removes reasons for not reading. conn_hold() may kill (CLOSE_NO_MEMORY). */
 void conn_hold(struct conn *c, unsigned reasons);
 void conn_release_hold(struct conn *c, unsigned reasons);
 

@@ -8,10 +8,20 @@
 #include <sys/uio.h>
 
 #include "base/blob.h"
+#include "base/list.h"
 
-struct outq;
+struct outq_chunk;
+struct outq {                       /* link and owner are the owner's, the rest is private */
+    struct list link;               /* unlinked at first */
+    void *owner;                    /* borrowed */
+    struct outq_chunk *head, *tail; /* owned; NULL while empty */
+    size_t bytes, entries;
+    uint64_t since;
+    uint32_t items;
+};
 
-struct outq *outq_new(uint64_t now_ns) MUST_CHECK;
+struct outq *outq_new(void *owner, uint64_t now_ns) MUST_CHECK;
+/* Takes it out of the list it is linked in. */
 void outq_free(struct outq **q);
 /* Takes its own reference. publication: may be dropped by
  * outq_drop_publications(). -1: no memory (the queue is unchanged). */

@@ -26,6 +26,11 @@ struct reactor_config {
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };
 
+struct held {            /* a queue of ids; also of some that are held no more */
+    uint64_t *ids;       /* owned */
+    size_t head, n, cap; /* cap: a power of two, or 0 */
+};
+
 struct reactor { /* the process-wide instance; fields are for net and for /debug */
     struct ev_loop *loop;
     struct wheel wheel;
@@ -42,7 +47,7 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
     struct list dirty;         /* output to flush at the end of the turn */
     struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
-    struct list held;          /* CONN_HOLD_RING */
+    struct held held;          /* CONN_HOLD_RING */
     struct list condemned;     /* dead, to be freed at the end of the turn */
     struct list paused;        /* listeners out of fds */
     uint64_t turn;             /* counts */

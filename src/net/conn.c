@@ -81,9 +81,9 @@ void conn_kill(struct conn *c, enum close_reason why)
     conn_set_state(c, CONN_DEAD);
     ev_io_stop(reactor.loop, &c->io);
     wheel_disarm(&reactor.wheel, &c->deadline);
-    list_remove(&c->dirty);
-    list_remove(&c->link);
-    list_append(&reactor.condemned, &c->link);
+    if (c->out)
+        list_remove(&c->out->link);
+    list_append(&reactor.condemned, &c->deadline.link);
 }
 
 void conn_finish(struct conn *c, enum close_reason why)
@@ -114,7 +114,9 @@ void conn_shut(struct conn *c)
 
 void conn_arm(struct conn *c, uint64_t delay_ns)
 {
-    if (delay_ns == 0 || conn_dead(c))
+    if (conn_dead(c)) /* its link is the condemned list's */
+        return;
+    if (delay_ns == 0)
         wheel_disarm(&reactor.wheel, &c->deadline);
     else
         wheel_arm(&reactor.wheel, &c->deadline, clock_ns(), delay_ns);
@@ -152,8 +154,10 @@ void conn_hold(struct conn *c, unsigned reasons)
 {
     if (conn_dead(c))
         return;
-    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING))
-        list_append(&reactor.held, &c->link);
+    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING) && held_add(c->id) == -1) {
+        conn_kill(c, CLOSE_NO_MEMORY);
+        return;
+    }
     c->hold |= (uint8_t)reasons;
     conn_update_events(c);
 }
@@ -162,8 +166,6 @@ void conn_release_hold(struct conn *c, unsigned reasons)
 {
     if (conn_dead(c))
         return;
-    if (reasons & c->hold & CONN_HOLD_RING)
-        list_remove(&c->link);
     c->hold &= (uint8_t)~reasons;
     conn_update_events(c);
 }

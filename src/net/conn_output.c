@@ -47,13 +47,13 @@ static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t 
                       bool publication, uint32_t items)
 {
     if (!c->out)
-        c->out = outq_new(clock_ns());
+        c->out = outq_new(c, clock_ns());
     if (!c->out || outq_append(c->out, b, offset, end, publication, items) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;
     }
-    if (!list_linked(&c->dirty))
-        list_append(&reactor.dirty, &c->dirty);
+    if (!list_linked(&c->out->link))
+        list_append(&reactor.dirty, &c->out->link);
     /* In CLOSING nothing is answered any more, and the peer's end is what we wait for. */
     if (outq_cost(c->out) >= (size_t)config.output_limit && c->state != CONN_CLOSING)
         conn_hold(c, CONN_HOLD_OUTPUT);
@@ -64,8 +64,8 @@ static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t 
 static void conn_stall(struct conn *c, bool progress)
 {
     if (!(c->flags & CONN_OUT_STALLED) || progress) {
-        list_remove(&c->dirty);
-        list_append(&reactor.stalled, &c->dirty);
+        list_remove(&c->out->link);
+        list_append(&reactor.stalled, &c->out->link);
     }
     c->flags |= CONN_OUT_STALLED;
     conn_update_events(c);
@@ -215,7 +215,6 @@ size_t conn_queued(const struct conn *c)
 static void conn_flushed(struct conn *c)
 {
     outq_free(&c->out);
-    list_remove(&c->dirty);
     c->flags &= (uint16_t)~CONN_OUT_STALLED;
     conn_release_hold(c, CONN_HOLD_OUTPUT);
     if (c->flags & CONN_CLOSE_AFTER)
@@ -277,11 +276,11 @@ bool conn_flush_dirty(uint64_t budget_ns)
     /* Taken out first, so that what stays dirty waits for the next turn. */
     list_take(&todo, &reactor.dirty);
     while ((n = list_pop(&todo)) != NULL) {
-        struct conn *c = LIST_ENTRY(n, struct conn, dirty);
+        struct conn *c = LIST_ENTRY(n, struct outq, link)->owner;
 
         conn_flush(c);
-        if (c->out && !conn_dead(c) && !list_linked(&c->dirty))
-            list_append(&reactor.dirty, &c->dirty);
+        if (c->out && !conn_dead(c) && !list_linked(&c->out->link))
+            list_append(&reactor.dirty, &c->out->link);
         if (++done % FLUSH_SLICE == 0 && clock_precise_ns() >= end)
             break;
     }
@@ -292,13 +291,13 @@ bool conn_flush_dirty(uint64_t budget_ns)
 bool conn_sweep_stalled(size_t max)
 {
     for (; !list_empty(&reactor.stalled); max--) {
-        struct conn *c = LIST_ENTRY(reactor.stalled.next, struct conn, dirty);
+        const struct outq *q = LIST_ENTRY(reactor.stalled.next, struct outq, link);
 
-        if (clock_ns() < outq_since(c->out) + (uint64_t)config.output_timeout)
+        if (clock_ns() < outq_since(q) + (uint64_t)config.output_timeout)
             return false;
         if (max == 0)
             return true;
-        conn_kill_slow(c, 0);
+        conn_kill_slow(q->owner, 0);
     }
     return false;
 }

@@ -53,6 +53,13 @@ bool conn_sweep_stalled(size_t max);
 /* Step 6: frees at most max of the condemned. Returns how many. */
 size_t reactor_reap(size_t max);
 
+/* held.c */
+/* Queues a connection that CONN_HOLD_RING has just stopped. -1: no memory. */
+int held_add(uint64_t id) MUST_CHECK;
+/* Step 3. True when more of the held could go on at once. */
+bool held_turn(void);
+void held_fini(void);
+
 /* reactor_turn.c */
 void turn_init(void);
 void turn_fini(void);

@@ -13,17 +13,10 @@ struct entry {
 };
 
 /* Every chunk but the tail is filled to the end; every chunk but the head starts at 0. */
-struct chunk {
-    struct chunk *next;
+struct outq_chunk {
+    struct outq_chunk *next;
     uint32_t first, last;
     struct entry entries[CHUNK_ENTRIES];
-};
-
-struct outq {
-    struct chunk *head, *tail; /* owned; NULL while empty */
-    size_t bytes, entries;
-    uint64_t since;
-    uint32_t items;
 };
 
 static struct pool queue_pool, chunk_pool; /* set up at first use */
@@ -32,7 +25,7 @@ static size_t total_bytes;
 static void outq_pools_init(void)
 {
     pool_init(&queue_pool, "outq", sizeof(struct outq), 0);
-    pool_init(&chunk_pool, "outq_chunk", sizeof(struct chunk), 0);
+    pool_init(&chunk_pool, "outq_chunk", sizeof(struct outq_chunk), 0);
 }
 
 void outq_pools_fini(void)
@@ -44,15 +37,18 @@ void outq_pools_fini(void)
     queue_pool.size = 0;
 }
 
-struct outq *outq_new(uint64_t now_ns)
+struct outq *outq_new(void *owner, uint64_t now_ns)
 {
     struct outq *q;
 
     if (queue_pool.size == 0)
         outq_pools_init();
     q = pool_get(&queue_pool);
-    if (q)
-        q->since = now_ns;
+    if (!q)
+        return NULL;
+    list_init(&q->link);
+    q->owner = owner;
+    q->since = now_ns;
     return q;
 }
 
@@ -68,7 +64,7 @@ static void entry_fini(struct outq *q, struct entry *e)
 /* The head chunk has nothing left. */
 static void outq_drop_head(struct outq *q)
 {
-    struct chunk *k = q->head;
+    struct outq_chunk *k = q->head;
 
     q->head = k->next;
     if (!q->head)
@@ -87,14 +83,15 @@ void outq_free(struct outq **qp)
             entry_fini(q, &q->head->entries[q->head->first++]);
         outq_drop_head(q);
     }
+    list_remove(&q->link);
     pool_put(&queue_pool, q);
     *qp = NULL;
 }
 
 /* The tail chunk with room for one more, or NULL. */
-static struct chunk *outq_room(struct outq *q)
+static struct outq_chunk *outq_room(struct outq *q)
 {
-    struct chunk *k = q->tail;
+    struct outq_chunk *k = q->tail;
 
     if (k && k->last < CHUNK_ENTRIES)
         return k;
@@ -112,7 +109,7 @@ static struct chunk *outq_room(struct outq *q)
 int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, bool publication,
                 uint32_t items)
 {
-    struct chunk *k;
+    struct outq_chunk *k;
 
     if (offset == end)
         return 0;
@@ -133,7 +130,7 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, b
 
 int outq_iovec(const struct outq *q, struct iovec *iov, int max)
 {
-    struct chunk *k;
+    struct outq_chunk *k;
     uint32_t i;
     int n = 0;
 
@@ -174,9 +171,9 @@ void outq_sent(struct outq *q, size_t n, uint64_t now_ns)
 }
 
 /* Frees the chunks behind k. */
-static void outq_cut(struct outq *q, struct chunk *k)
+static void outq_cut(struct outq *q, struct outq_chunk *k)
 {
-    struct chunk *next, *c;
+    struct outq_chunk *next, *c;
 
     for (c = k->next; c; c = next) {
         next = c->next;
@@ -189,7 +186,7 @@ static void outq_cut(struct outq *q, struct chunk *k)
 /* Kept entries move down in place: the writing end (to, at) never overtakes the reading end. */
 uint32_t outq_drop_publications(struct outq *q)
 {
-    struct chunk *k, *to = q->head;
+    struct outq_chunk *k, *to = q->head;
     uint32_t i, at, last, dropped = 0;
 
     if (!to)

@@ -45,7 +45,6 @@ void reactor_init(const struct reactor_config *cfg)
     pool_init(&reactor.conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
     list_init(&reactor.dirty);
     list_init(&reactor.stalled);
-    list_init(&reactor.held);
     list_init(&reactor.condemned);
     list_init(&reactor.paused);
     reactor.connection_max = connection_limit();
@@ -69,6 +68,7 @@ void reactor_fini(void)
     turn_fini();
     ev_loop_destroy(reactor.loop);
     ws_rx_pool_free(reactor.rx_pool);
+    held_fini();
     admission_fini();
     outq_pools_fini();
     pool_fini(&reactor.conn_pool);
@@ -157,8 +157,6 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
     c->since = c->heard = reactor.tick;
     c->sent_turn = (uint32_t)reactor.turn - 1;
     wheel_entry_init(&c->deadline);
-    list_init(&c->dirty);
-    list_init(&c->link);
     conn_set_peer(c, peer);
     conn_set_state(c, CONN_HTTP);
     reactor.conns[fd] = c;
@@ -214,7 +212,7 @@ size_t reactor_reap(size_t max)
     size_t done;
 
     for (done = 0; done < max && (n = list_pop(&reactor.condemned)) != NULL; done++)
-        conn_free(LIST_ENTRY(n, struct conn, link));
+        conn_free(LIST_ENTRY(n, struct conn, deadline.link));
     return done;
 }
 

@@ -9,8 +9,6 @@
 #include "net_internal.h"
 
 #define RECORDS_PER_TURN   1024
-#define HELD_PER_TURN      64
-#define HELD_REFUSALS      8 /* then the ring is full for everybody, more or less */
 #define DEADLINES_PER_TURN 512
 #define REAP_PER_TURN      512
 #define STALLED_PER_TURN   64
@@ -72,36 +70,6 @@ static bool turn_receive(void)
     return broker_receive(reactor.broker, RECORDS_PER_TURN);
 }
 
-/* Asks one held connection again, and reads it if it may. False: it stays held. */
-static bool held_ask(struct conn *c)
-{
-    size_t max = c->hold == CONN_HOLD_RING ? conn_may_read(c) : 0;
-
-    if (c->hold == CONN_HOLD_RING && max == 0) {
-        list_remove(&c->link);
-        list_append(&reactor.held, &c->link);
-        return false;
-    }
-    conn_release_hold(c, CONN_HOLD_RING);
-    if (max > 0) /* else it is asked when its other reasons are gone */
-        conn_read(c, max);
-    return true;
-}
-
-/* Step 3. True when more of the held could go on at once. */
-static bool turn_held(void)
-{
-    size_t asked, refusals = 0;
-
-    for (asked = 0; asked < HELD_PER_TURN && refusals < HELD_REFUSALS; asked++) {
-        if (list_empty(&reactor.held))
-            return false;
-        if (!held_ask(LIST_ENTRY(reactor.held.next, struct conn, link)))
-            refusals++;
-    }
-    return refusals < asked;
-}
-
 /* Step 4. */
 static bool turn_work(void)
 {
@@ -154,14 +122,14 @@ void reactor_turn(void)
     clock_refresh(); /* 1 */
     reactor.nap_ns = NAP_MAX_NS;
     more = turn_receive();                                  /* 2 */
-    more |= turn_held();                                    /* 3 */
+    more |= held_turn();                                    /* 3 */
     more |= turn_work();                                    /* 4 */
     more |= conn_flush_dirty((uint64_t)config.turn_budget); /* 5 */
     turn_reap();                                            /* 6 */
     if (reactor.cfg.each_turn)
         reactor.cfg.each_turn();
     turn_send(); /* 7 */
-    if (!list_empty(&reactor.held))
+    if (reactor.held.n > 0)
         reactor_nap(NAP_RETRY_NS);
     reactor.busy = more || !list_empty(&reactor.dirty) || !list_empty(&reactor.condemned) ||
                    !list_empty(&reactor.tasks.runnable);

@@ -23,8 +23,8 @@ struct sub *plain_subs(struct plain_session *ps, size_t *n)
     *n = 0;
     if (ps->mode == PLAIN_PUB)
         return NULL;
-    *n = ps->set != NULL ? ps->set->n : 1;
-    return ps->set != NULL ? ps->set->subs : &ps->one;
+    *n = ps->has_set ? ps->set->n : 1;
+    return ps->has_set ? ps->set->subs : &ps->one;
 }
 
 /* Publishing */
@@ -283,7 +283,7 @@ void plain_release(struct conn *c)
     plain_wait_free(ps);
     if (ps->mode == PLAIN_PUB)
         free(ps->names);
-    else
+    else if (ps->has_set)
         free(ps->set);
     memset(ps, 0, sizeof(*ps));
 }

@@ -63,13 +63,14 @@ struct plain_wait {    /* pooled; while an upgrade waits, early input is left, o
 };
 
 struct plain_session { /* in the connection's session area */
-    struct sub one;    /* unless set or names */
     union {
-        struct plain_set *set;     /* owned; mode other than PLAIN_PUB; or NULL */
+        struct sub one;            /* neither of the others */
+        struct plain_set *set;     /* owned; has_set */
         struct plain_names *names; /* owned; mode PLAIN_PUB */
     };
     struct plain_wait *wait; /* owned, or NULL */
     uint8_t mode;            /* enum plain_mode */
+    bool has_set;
     bool quiet, envelope;
     bool published; /* has sent a publication, which may still be on its way back */
 };

@@ -81,8 +81,9 @@ static void plain_session_init(struct conn *c, const struct plain_query *q, void
     ps->wait = wait;
     if (q->mode == PLAIN_PUB)
         ps->names = memory;
-    else
+    else if (memory != NULL)
         ps->set = memory;
+    ps->has_set = q->mode != PLAIN_PUB && memory != NULL;
     wait->want = q->mode == PLAIN_PUB ? 0 : q->n;
     c->ops = &plain_waiting_ops;
     conn_set_state(c, CONN_SUBSCRIBING);
@@ -94,7 +95,7 @@ static uint16_t plain_sub_flags(const struct plain_session *ps, unsigned index)
 {
     unsigned flags = 0;
 
-    if (ps->set != NULL)
+    if (ps->has_set)
         flags |= PLAIN_SUB_IN_SET | index << PLAIN_SUB_INDEX_SHIFT;
     if (ps->quiet)
         flags |= PLAIN_SUB_QUIET;

@@ -66,7 +66,7 @@ def main():
     ap.add_argument('--build', required=True)
     ap.add_argument('--connections', type=int, default=15000)
     ap.add_argument('--workers', type=int, default=2)
-    ap.add_argument('--limit', type=float, default=300)
+    ap.add_argument('--limit', type=float, default=250)
     args = ap.parse_args()
     os.environ['TEST_BUILD'] = args.build = os.path.abspath(args.build)
     print('user-space memory of %d idle connections, %d workers, all processes counted' % (args.connections, args.workers))

@@ -10,7 +10,7 @@ sys.path.insert(0, HERE)
 
 from memory import measure  # noqa: E402
 
-LIMIT = 300
+LIMIT = 250
 
 
 class Memory(unittest.TestCase):

@@ -1,5 +1,6 @@
 #include "net/conn.c"
 
+#include "fault.h"
 #include "net_harness.h"
 
 static void test_input(void **state)
@@ -98,7 +99,7 @@ static void test_ring_full_holds(void **state)
     net_steps(1);
     assert_int_equal(seen.len, 2);
     assert_int_equal(c->hold, 0);
-    assert_true(list_empty(&reactor.held));
+    assert_int_equal(reactor.held.n, 0);
     net_steps(3);
     assert_memory_equal(seen.input, "hello", 5);
     assert_int_equal(seen.len, 5);
@@ -152,6 +153,54 @@ static void test_many_held_go_on_in_turns(void **state)
         close(peers[i]);
 }
 
+static void test_held_without_memory(void **state)
+{
+    int peer;
+    struct conn *c = net_pair(&peer, &bare_ops, 0);
+
+    (void)state;
+    seen.allow = 0;
+    net_write(peer, "x", 1);
+    fault_fail_at(1);
+    net_steps(1);
+    fault_reset();
+    (void)c;
+    assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], 1);
+    assert_int_equal(reactor.connections, 0);
+    close(peer);
+}
+
+/* Killed ones stay in the queue until their turn; the queue wraps and grows meanwhile. */
+static void test_held_queue_wraps(void **state)
+{
+    int peers[150];
+    struct conn *c[ARRAY_LEN(peers)];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        c[i] = net_pair(&peers[i], &bare_ops, 0);
+    seen.allow = 0;
+    for (size_t i = 0; i < 60; i++)
+        conn_hold(c[i], CONN_HOLD_RING);
+    net_steps(1); /* those that were asked in vain are behind now */
+    for (size_t i = 60; i < ARRAY_LEN(peers); i++)
+        conn_hold(c[i], CONN_HOLD_RING);
+    assert_int_equal(reactor.held.n, ARRAY_LEN(peers));
+    for (size_t i = 0; i < ARRAY_LEN(peers); i += 2)
+        conn_kill(c[i], CLOSE_INTERNAL);
+    seen.allow = SIZE_MAX;
+    net_steps(4);
+    assert_int_equal(reactor.held.n, 0);
+    for (size_t i = 1; i < ARRAY_LEN(peers); i += 2) {
+        assert_int_equal(c[i]->hold, 0);
+        net_write(peers[i], "x", 1);
+    }
+    net_steps(8);
+    assert_int_equal(seen.inputs, ARRAY_LEN(peers) / 2);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
 static void test_held_killed(void **state)
 {
     int peer;
@@ -162,8 +211,8 @@ static void test_held_killed(void **state)
     net_write(peer, "x", 1);
     net_steps(1);
     conn_kill(c, CLOSE_INTERNAL);
-    assert_true(list_empty(&reactor.held));
     net_steps(1);
+    assert_int_equal(reactor.held.n, 0);
     assert_int_equal(reactor.connections, 0);
     assert_int_equal(metrics->closes[CLOSE_INTERNAL], 1);
     close(peer);
@@ -395,6 +444,8 @@ int main(void)
         NET_TEST(test_ring_full_holds),
         NET_TEST(test_held_for_two_reasons),
         NET_TEST(test_many_held_go_on_in_turns),
+        NET_TEST(test_held_without_memory),
+        NET_TEST(test_held_queue_wraps),
         NET_TEST(test_held_killed),
         NET_TEST(test_eof_kills_by_default),
         NET_TEST(test_eof_op),

@@ -58,7 +58,7 @@ static const char *text_of(const struct outq *q)
 
 static void test_empty(void **state)
 {
-    struct outq *q = outq_new(7);
+    struct outq *q = outq_new(NULL, 7);
     struct iovec iov[4];
 
     (void)state;
@@ -77,7 +77,7 @@ static void test_empty(void **state)
 
 static void test_order_and_ranges(void **state)
 {
-    struct outq *q = outq_new(0);
+    struct outq *q = outq_new(NULL, 0);
     struct blob *b = blob_from(STR_LIT("0123456789"));
 
     (void)state;
@@ -95,7 +95,7 @@ static void test_order_and_ranges(void **state)
 
 static void test_iovec_limit(void **state)
 {
-    struct outq *q = outq_new(0);
+    struct outq *q = outq_new(NULL, 0);
     struct iovec iov[64];
 
     (void)state;
@@ -115,7 +115,7 @@ static void test_sent_in_every_step(void **state)
 
     (void)state;
     for (size_t step = 1; step < 40; step++) {
-        struct outq *q = outq_new(0);
+        struct outq *q = outq_new(NULL, 0);
         size_t sent = 0;
 
         len = 0;
@@ -144,7 +144,7 @@ static void test_sent_in_every_step(void **state)
 
 static void test_drop_keeps_started_and_control(void **state)
 {
-    struct outq *q = outq_new(0);
+    struct outq *q = outq_new(NULL, 0);
 
     (void)state;
     append(q, "first", true, 2);
@@ -170,7 +170,7 @@ static void test_drop_every_pattern(void **state)
     (void)state;
     for (unsigned ahead = 0; ahead < CHUNK_ENTRIES; ahead++)
         for (unsigned pattern = 0; pattern < 1u << 12; pattern++) {
-            struct outq *q = outq_new(0);
+            struct outq *q = outq_new(NULL, 0);
             char want[64];
             size_t n = 0;
 
@@ -196,7 +196,7 @@ static void test_drop_every_pattern(void **state)
 
 static void test_drop_everything(void **state)
 {
-    struct outq *q = outq_new(0);
+    struct outq *q = outq_new(NULL, 0);
 
     (void)state;
     for (int i = 0; i < 35; i++)
@@ -211,7 +211,7 @@ static void test_drop_everything(void **state)
 
 static void test_totals(void **state)
 {
-    struct outq *a = outq_new(0), *b = outq_new(0);
+    struct outq *a = outq_new(NULL, 0), *b = outq_new(NULL, 0);
     size_t queues, bytes;
 
     (void)state;
@@ -229,14 +229,14 @@ static void test_no_memory_for_queue(void **state)
 {
     (void)state;
     fault_fail_at(1);
-    assert_null(outq_new(0));
+    assert_null(outq_new(NULL, 0));
     fault_reset();
 }
 
 static void test_no_memory_for_chunk(void **state)
 {
     struct blob *b = blob_from(STR_LIT("data"));
-    struct outq *q = outq_new(0);
+    struct outq *q = outq_new(NULL, 0);
 
     (void)state;
     fault_fail_at(1);

@@ -1,0 +1,89 @@
+/* net/held.c - step 3 of the turn: connections that the ring's fullness keeps from being read are
+ * asked again, oldest first.
+ *
+ * The queue holds ids, so that an idle connection pays nothing for it. Whoever is killed or goes on
+ * for another reason stays in it until its turn comes, and is then found not to be held. */
+#include "net_internal.h"
+
+#define HELD_PER_TURN 64
+#define HELD_REFUSALS 8 /* then the ring is full for everybody, more or less */
+#define GONE_PER_TURN 4096
+#define HELD_MIN      64
+
+/* Doubles the queue and makes it start at 0. */
+static int held_grow(struct held *h)
+{
+    size_t cap = MAX(h->cap * 2, (size_t)HELD_MIN);
+    uint64_t *ids = malloc(cap * sizeof(*ids));
+
+    if (!ids)
+        return -1;
+    for (size_t i = 0; i < h->n; i++)
+        ids[i] = h->ids[(h->head + i) & (h->cap - 1)];
+    free(h->ids);
+    h->ids = ids;
+    h->cap = cap;
+    h->head = 0;
+    return 0;
+}
+
+int held_add(uint64_t id)
+{
+    struct held *h = &reactor.held;
+
+    if (h->n == h->cap && held_grow(h) == -1)
+        return -1;
+    h->ids[(h->head + h->n++) & (h->cap - 1)] = id;
+    return 0;
+}
+
+static uint64_t held_pop(struct held *h)
+{
+    uint64_t id = h->ids[h->head];
+
+    h->head = (h->head + 1) & (h->cap - 1);
+    h->n--;
+    return id;
+}
+
+void held_fini(void)
+{
+    free(reactor.held.ids);
+    reactor.held = (struct held){0};
+}
+
+/* Asks one held connection again, and reads it if it may. False: it stays held. */
+static bool held_ask(struct conn *c)
+{
+    size_t max = c->hold == CONN_HOLD_RING ? conn_may_read(c) : 0;
+
+    if (c->hold == CONN_HOLD_RING && max == 0) {
+        (void)!held_add(c->id); /* there is room: it has just been popped */
+        return false;
+    }
+    conn_release_hold(c, CONN_HOLD_RING);
+    if (max > 0) /* else it is asked when its other reasons are gone */
+        conn_read(c, max);
+    return true;
+}
+
+bool held_turn(void)
+{
+    size_t asked = 0, refusals = 0, gone = 0;
+
+    while (asked < HELD_PER_TURN && refusals < HELD_REFUSALS && gone < GONE_PER_TURN) {
+        struct conn *c;
+
+        if (reactor.held.n == 0)
+            return false;
+        c = conn_find(held_pop(&reactor.held));
+        if (!c || !(c->hold & CONN_HOLD_RING)) {
+            gone++;
+            continue;
+        }
+        asked++;
+        if (!held_ask(c))
+            refusals++;
+    }
+    return refusals < asked || gone == GONE_PER_TURN;
+}
