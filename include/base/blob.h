@@ -1,6 +1,6 @@
 /* base/blob.h - immutable, reference-counted bytes shared by many output queues.
  *
- * Written once between blob_new() and the first blob_get(); never afterwards. Single-threaded. */
+ * Written between blob_new() and the first blob_get(); never afterwards. Single-threaded. */
 #ifndef ROOST_BASE_BLOB_H
 #define ROOST_BASE_BLOB_H
 
@@ -14,6 +14,11 @@ struct blob {
 
 /* One reference, len uninitialised bytes. NULL: no memory. len <= UINT32_MAX / 2. */
 struct blob *blob_new(size_t len) MUST_CHECK;
+/* Gives *b, of which there is one reference, more bytes: len in all, the new ones uninitialised.
+ * -1: no memory (nothing has changed). */
+int blob_grow(struct blob **b, size_t len) MUST_CHECK;
+/* Takes the bytes behind len away, and gives them back when they are many. One reference. */
+void blob_shorten(struct blob **b, size_t len);
 /* A blob holding a copy. NULL: no memory. */
 struct blob *blob_from(struct str s) MUST_CHECK;
 struct blob *blob_get(struct blob *b);

@@ -17,6 +17,8 @@ uint64_t clock_ns(void);
 uint64_t clock_wall_ns(void);
 /* Uncached monotonic time for measuring a step inside a turn; the virtual time while virtual. */
 uint64_t clock_precise_ns(void);
+/* What clock_precise_ns() said last: good for a decision about what has just been measured. */
+uint64_t clock_latest_ns(void);
 /* Tests: stop the clock at ns (monotonic and wall); 0 returns to the kernel's clock. */
 void clock_set_virtual(uint64_t ns);
 /* Tests: move the virtual clock on. */

@@ -23,12 +23,14 @@ struct batch_item {
 };
 
 struct batch {
-    struct batch *next;       /* private to the broker: the one to be delivered after this */
-    bool lost;                /* private to the broker: publications were lost before this one */
-    struct batch_item *items; /* owned */
+    struct batch *next; /* private to the broker: the one to be delivered after this */
+    bool lost;          /* private to the broker: publications were lost before this one */
+    bool sealed;
     uint32_t nitems, cap;
-    uint64_t published_ns;                /* time_ns of the oldest publication */
-    struct buf raw;                       /* owned; before sealing */
+    struct batch_item *items; /* owned, or &first */
+    struct batch_item first;  /* most batches have one */
+    uint32_t raw_len;         /* bytes of the raw variant, which is longer until sealed */
+    uint64_t published_ns;    /* time_ns of the oldest publication */
     struct blob *variant[BATCH_VARIANTS]; /* shared (refs) */
     uint32_t *ends[BATCH_VARIANTS]; /* owned; end offset of each item in that variant (not RAW) */
     struct str channel;             /* borrowed from the channel for as long as the batch lives */
@@ -45,8 +47,8 @@ void batch_free(struct batch *b);
 /* -1: no memory (the batch is unchanged). */
 int batch_append(struct batch *b, const struct record *publication) MUST_CHECK;
 size_t batch_bytes(const struct batch *b);
-/* Makes the raw variant a blob. -1: no memory. */
-int batch_seal(struct batch *b) MUST_CHECK;
+/* Nothing more is appended; there is something in it. */
+void batch_seal(struct batch *b);
 /* The encoded bytes of a sealed batch; built at first use. NULL: no memory. Borrowed; blob_get() to
  * keep. */
 struct blob *batch_variant(struct batch *b, unsigned variant);

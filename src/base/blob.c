@@ -1,6 +1,10 @@
 /* base/blob.c - shared immutable bytes. */
 #include "base/blob.h"
 
+#include <assert.h>
+
+#define SHORTEN_MIN 256 /* bytes not worth giving back */
+
 static size_t live_bytes;
 
 struct blob *blob_new(size_t len)
@@ -16,6 +20,39 @@ struct blob *blob_new(size_t len)
     b->len = (uint32_t)len;
     live_bytes += sizeof(*b) + len;
     return b;
+}
+
+static void set_len(struct blob *b, size_t len)
+{
+    live_bytes = live_bytes - b->len + len;
+    b->len = (uint32_t)len;
+}
+
+int blob_grow(struct blob **b, size_t len)
+{
+    struct blob *moved;
+
+    assert((*b)->refs == 1 && len >= (*b)->len);
+    if (len > UINT32_MAX / 2)
+        return -1;
+    moved = realloc(*b, sizeof(*moved) + len);
+    if (moved == NULL)
+        return -1;
+    *b = moved;
+    set_len(moved, len);
+    return 0;
+}
+
+void blob_shorten(struct blob **b, size_t len)
+{
+    struct blob *moved = NULL;
+
+    assert((*b)->refs == 1 && len <= (*b)->len);
+    if ((*b)->len - len > SHORTEN_MIN + len / 8)
+        moved = realloc(*b, sizeof(*moved) + len);
+    if (moved != NULL)
+        *b = moved;
+    set_len(*b, len);
 }
 
 struct blob *blob_from(struct str s)

@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-static uint64_t cached_ns, cached_wall_ns, virtual_ns;
+static uint64_t cached_ns, cached_wall_ns, latest_ns, virtual_ns;
 
 static uint64_t ask(clockid_t id)
 {
@@ -33,7 +33,13 @@ uint64_t clock_wall_ns(void)
 
 uint64_t clock_precise_ns(void)
 {
-    return virtual_ns != 0 ? virtual_ns : ask(CLOCK_MONOTONIC);
+    latest_ns = virtual_ns != 0 ? virtual_ns : ask(CLOCK_MONOTONIC);
+    return latest_ns;
+}
+
+uint64_t clock_latest_ns(void)
+{
+    return latest_ns;
 }
 
 void clock_set_virtual(uint64_t ns)

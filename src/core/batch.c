@@ -5,7 +5,7 @@
 
 #include "codec/ws_tx.h"
 
-#define VARIANT_MAX (UINT32_MAX / 2) /* what a blob can hold */
+#define VARIANT_MAX ((size_t)UINT32_MAX / 2) /* what a blob can hold */
 
 static batch_encoder encoders[BATCH_VARIANTS];
 
@@ -17,10 +17,12 @@ void batch_register(unsigned variant, batch_encoder encode)
 
 struct batch *batch_new(struct str channel)
 {
-    struct batch *b = calloc(1, sizeof(*b));
+    struct batch *b = malloc(sizeof(*b));
 
-    if (b != NULL)
-        b->channel = channel;
+    if (b == NULL)
+        return NULL;
+    *b = (struct batch){.channel = channel, .cap = 1};
+    b->items = &b->first;
     return b;
 }
 
@@ -32,24 +34,41 @@ void batch_free(struct batch *b)
         blob_put(&b->variant[v]);
         free(b->ends[v]);
     }
-    buf_fini(&b->raw);
-    free(b->items);
+    if (b->items != &b->first)
+        free(b->items);
     free(b);
 }
 
 static int grow_items(struct batch *b)
 {
-    uint32_t cap = b->cap == 0 ? 1 : b->cap * 2;
     struct batch_item *items;
 
     if (b->nitems < b->cap)
         return 0;
-    items = realloc(b->items, cap * sizeof(*items));
+    items = realloc(b->items == &b->first ? NULL : b->items, 2 * b->cap * sizeof(*items));
     if (items == NULL)
         return -1;
+    if (b->items == &b->first)
+        items[0] = b->first;
     b->items = items;
-    b->cap = cap;
+    b->cap *= 2;
     return 0;
+}
+
+/* Room for n more bytes of the raw variant: exactly that for the first publication, half as much
+ * again for others. */
+static int grow_raw(struct batch *b, size_t n)
+{
+    struct blob **raw = &b->variant[BATCH_RAW];
+    size_t need = b->raw_len + n;
+
+    if (need > VARIANT_MAX)
+        return -1;
+    if (*raw == NULL)
+        return (*raw = blob_new(need)) != NULL ? 0 : -1;
+    if (need <= (*raw)->len)
+        return 0;
+    return blob_grow(raw, MIN(MAX(need, (size_t)b->raw_len + b->raw_len / 2), VARIANT_MAX));
 }
 
 int batch_append(struct batch *b, const struct record *r)
@@ -57,24 +76,25 @@ int batch_append(struct batch *b, const struct record *r)
     uint8_t header[WS_HEADER_MAX];
     enum ws_opcode op = r->flags & RECORD_BINARY ? WS_OP_BINARY : WS_OP_TEXT;
     size_t n = ws_tx_header(op, r->data.n, header);
+    char *to;
 
-    assert(b->variant[BATCH_RAW] == NULL);
-    if (r->data.n > VARIANT_MAX - WS_HEADER_MAX || b->raw.len > VARIANT_MAX - n - r->data.n)
-        return -1;
-    if (grow_items(b) == -1 || buf_reserve(&b->raw, n + r->data.n) == -1)
+    assert(!b->sealed);
+    if (r->data.n > VARIANT_MAX - WS_HEADER_MAX || grow_items(b) == -1 ||
+        grow_raw(b, n + r->data.n) == -1)
         return -1;
     b->items[b->nitems] = (struct batch_item){
-        .offset = (uint32_t)b->raw.len,
+        .offset = b->raw_len,
         .header = (uint32_t)n,
         .size = (uint32_t)(n + r->data.n),
         .source = r->source,
         .flags = r->flags,
         .token = r->token,
     };
-    memcpy(b->raw.p + b->raw.len, header, n);
+    to = b->variant[BATCH_RAW]->data + b->raw_len;
+    memcpy(to, header, n);
     if (r->data.n > 0)
-        memcpy(b->raw.p + b->raw.len + n, r->data.p, r->data.n);
-    b->raw.len += n + r->data.n;
+        memcpy(to + n, r->data.p, r->data.n);
+    b->raw_len += (uint32_t)(n + r->data.n);
     if (b->nitems++ == 0 || r->time_ns < b->published_ns)
         b->published_ns = r->time_ns;
     return 0;
@@ -82,19 +102,14 @@ int batch_append(struct batch *b, const struct record *r)
 
 size_t batch_bytes(const struct batch *b)
 {
-    const struct blob *raw = b->variant[BATCH_RAW];
-
-    return raw != NULL ? raw->len : b->raw.len;
+    return b->raw_len;
 }
 
-int batch_seal(struct batch *b)
+void batch_seal(struct batch *b)
 {
-    assert(b->variant[BATCH_RAW] == NULL);
-    b->variant[BATCH_RAW] = blob_from(buf_view(&b->raw));
-    if (b->variant[BATCH_RAW] == NULL)
-        return -1;
-    buf_fini(&b->raw);
-    return 0;
+    assert(!b->sealed && b->nitems > 0);
+    b->sealed = true;
+    blob_shorten(&b->variant[BATCH_RAW], b->raw_len);
 }
 
 struct blob *batch_variant(struct batch *b, unsigned variant)
@@ -102,6 +117,7 @@ struct blob *batch_variant(struct batch *b, unsigned variant)
     struct buf out = {0};
     uint32_t *ends;
 
+    assert(b->sealed);
     if (b->variant[variant] != NULL)
         return b->variant[variant];
     assert(variant != BATCH_RAW && encoders[variant] != NULL);
@@ -141,10 +157,9 @@ void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *
 struct str batch_payload(const struct batch *b, uint32_t i)
 {
     const struct batch_item *item = &b->items[i];
-    const struct blob *raw = b->variant[BATCH_RAW];
-    const char *p = raw != NULL ? raw->data : b->raw.p;
+    const char *frame = b->variant[BATCH_RAW]->data + item->offset;
 
-    return (struct str){.p = p + item->offset + item->header, .n = item->size - item->header};
+    return (struct str){.p = frame + item->header, .n = item->size - item->header};
 }
 
 bool batch_has_origin(const struct batch *b, uint16_t source, uint64_t token)

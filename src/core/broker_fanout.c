@@ -163,22 +163,20 @@ static void walk_begin(struct broker *b, struct walk *w)
     w->under_way = true;
     w->cursor = w->visited = 0;
     w->limit = w->chan->count;
-    w->started_ns = clock_precise_ns();
+    w->started_ns = clock_latest_ns(); /* the end of the step before this one */
     if (w->batch == NULL)
         return;
-    if (w->batch->nitems == 0) {
+    if (w->batch->nitems == 0)
         batch_drop(b, &w->batch); /* the word of the loss alone */
-    } else if (batch_seal(w->batch) == -1) {
-        w->lost = true;
-        batch_drop(b, &w->batch);
-    }
+    else
+        batch_seal(w->batch);
 }
 
 /* The batch has reached its first subscriber: how long is it since its oldest publication was taken
  * from a client? */
 static void count_first(const struct batch *batch)
 {
-    uint64_t now = clock_precise_ns();
+    uint64_t now = clock_latest_ns();
 
     hist_record(&metrics->publish_to_write,
                 now > batch->published_ns ? now - batch->published_ns : 0);

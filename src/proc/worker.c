@@ -20,6 +20,7 @@
 #include "proto/plain.h"
 
 #define MMAP_THRESHOLD   (32 * 1024)
+#define TRIM_THRESHOLD   (1024 * 1024)
 #define HUB_HEARTBEAT_NS (2 * NS_PER_SEC) /* an idle hub beats twice a second */
 #define LEAVE_POLL_NS    (20 * NS_PER_MS)
 
@@ -240,6 +241,8 @@ void worker_main(unsigned index, int master_fd)
     /* Arrays that grow with the number of connections live in mappings of their own, which mremap
      * grows without a copy and without leaving holes in the heap. */
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+    /* What a turn's publications needed is kept for the next turn's. */
+    mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
     w.index = index;
     snprintf(name, sizeof(name), "roost: worker%u", index);
     prctl(PR_SET_NAME, name);

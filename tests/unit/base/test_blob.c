@@ -36,9 +36,36 @@ static void too_long_or_no_memory(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
+static void grows_and_shortens(void **state)
+{
+    struct blob *b = blob_from(STR_LIT("hello"));
+
+    (void)state;
+    fault_fail_at(1);
+    assert_int_equal(blob_grow(&b, 10000), -1);
+    fault_reset();
+    assert_int_equal(b->len, 5);
+    assert_int_equal(blob_grow(&b, (size_t)UINT32_MAX), -1);
+    assert_int_equal(blob_grow(&b, 10000), 0);
+    assert_int_equal(b->len, 10000);
+    assert_memory_equal(b->data, "hello", 5);
+    assert_int_equal(blob_bytes(), sizeof(*b) + 10000);
+    memset(b->data + 5, 'x', 9995);
+    fault_fail_at(1);
+    blob_shorten(&b, 5000); /* without memory for a shorter copy it keeps the long one */
+    fault_reset();
+    assert_int_equal(b->len, 5000);
+    blob_shorten(&b, 6);
+    assert_memory_equal(b->data, "hellox", 6);
+    assert_int_equal(blob_bytes(), sizeof(*b) + 6);
+    blob_put(&b);
+    assert_int_equal(blob_bytes(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(last_reference_frees),
-                                       cmocka_unit_test(too_long_or_no_memory)};
+                                       cmocka_unit_test(too_long_or_no_memory),
+                                       cmocka_unit_test(grows_and_shortens)};
     return cmocka_run_group_tests_name("base/blob", tests, NULL, NULL);
 }

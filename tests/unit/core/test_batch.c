@@ -67,7 +67,7 @@ static void frames(void **state)
     assert_int_equal(b->nitems, 3);
     assert_int_equal(batch_bytes(b), sizeof(want) - 1);
     assert_true(str_equal(batch_payload(b, 2), STR_LIT("three")));
-    assert_int_equal(batch_seal(b), 0);
+    batch_seal(b);
     raw = batch_variant(b, BATCH_RAW);
     assert_int_equal(raw->len, sizeof(want) - 1);
     assert_int_equal(batch_bytes(b), raw->len);
@@ -109,7 +109,7 @@ static void a_variant_is_encoded_once(void **state)
     uint32_t offset, end;
 
     (void)state;
-    assert_int_equal(batch_seal(b), 0);
+    batch_seal(b);
     v = batch_variant(b, 1);
     assert_non_null(v);
     assert_memory_equal(v->data, "<0>one;<1>;<2>three;", v->len);
@@ -131,7 +131,7 @@ static void an_encoder_that_fails(void **state)
     struct batch *b = three();
 
     (void)state;
-    assert_int_equal(batch_seal(b), 0);
+    batch_seal(b);
     assert_null(batch_variant(b, 2));
     assert_null(batch_variant(b, 2));
     assert_non_null(batch_variant(b, 1));
@@ -193,7 +193,7 @@ static void append_at_every_failure(void **state)
         fault_reset();
         assert_int_equal(batch_bytes(b), bytes);
         assert_int_equal(b->nitems, n);
-        assert_int_equal(batch_seal(b), 0);
+        batch_seal(b);
         batch_free(b);
         if (rc == 0)
             break;
@@ -208,10 +208,9 @@ static void seal_and_variant_at_every_failure(void **state)
 
     (void)state;
     fault_fail_at(1);
-    assert_int_equal(batch_seal(b), -1);
+    batch_seal(b); /* needs no memory */
     fault_reset();
     assert_true(str_equal(batch_payload(b, 2), STR_LIT("three")));
-    assert_int_equal(batch_seal(b), 0);
     for (k = 1;; k++) {
         struct blob *v;
 
