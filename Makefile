@@ -62,7 +62,7 @@ all: $(BINS) ## build the programs (the default)
 # ---- what must be installed -----------------------------------------------------------------------
 
 BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev
-TEST_PACKAGES  := libcmocka-dev python3 python3-websockets libwebsockets-test-server chromium clang-format ca-certificates
+TEST_PACKAGES  := libcmocka-dev python3 python3-websockets libwebsockets-test-server chromium clang-format ca-certificates valgrind
 
 # Installs packages that dpkg does not know as installed, and $(2) "command:package" pairs whose
 # command is not on the PATH. A complete machine is not touched and needs no network.
@@ -164,10 +164,10 @@ $(BUILD)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -Isrc -I. -MF $@.d -o $@ $< tests/fuzz/replay.c $(LINKFLAGS) $(LIB) $(LIBS)
 
-$(BUILD)/tests/bench/%: tests/bench/%.c $(BUILD)/.flags
+$(BUILD)/tests/bench/%: tests/bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MF $@.d -o $@ $< $(LINKFLAGS)
+	$(Q)$(COMPILE) -MF $@.d -o $@ $< $(LINKFLAGS) $(LIB) $(LIBS)
 
 .SECONDARY: $(TESTLIB)
 
@@ -232,6 +232,12 @@ CONNECTIONS ?= 15000
 bench-memory: build-packages ## user-space bytes per idle subscribed connection (CONNECTIONS=15000); fails above 250
 	@$(MAKE) $(BUILD)/roostd $(BUILD)/tests/bench/hold
 	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS)
+
+.PHONY: bench-ingest
+bench-ingest: build-packages ## instructions per byte of a text frame on its way in, by callgrind
+	@$(call install_missing,valgrind,)
+	@$(MAKE) $(BINS) $(BENCHES)
+	@$(PYTHON) tests/bench/ingest.py --build $(BUILD) $(ARGS)
 
 # ARGS="--rounds 5 --json out.json" is handed on.
 .PHONY: bench-fanout bench-batch bench-echo bench-connect bench-idle bench-million

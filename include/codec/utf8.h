@@ -1,11 +1,11 @@
-/* codec/utf8.h - incremental UTF-8 validation (RFC 3629) with an ASCII fast path. */
+/* codec/utf8.h - incremental UTF-8 validation (RFC 3629). */
 #ifndef ROOST_CODEC_UTF8_H
 #define ROOST_CODEC_UTF8_H
 
 #include "base/str.h"
 
 #define UTF8_START  0u /* state between characters; also the accepting state */
-#define UTF8_REJECT 1u
+#define UTF8_REJECT 6u
 
 /* Advances state over s; UTF8_REJECT as soon as no valid continuation exists (sticky). */
 uint32_t utf8_check(uint32_t state, struct str s);

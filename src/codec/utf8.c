@@ -1,110 +1,89 @@
-/* codec/utf8.c - a table-driven automaton with a fast path over ASCII. */
+/* codec/utf8.c - an automaton whose whole step is one shift, with a fast path over ASCII.
+ *
+ * A state is a shift of 0 to 48 bits. The row of a byte holds, at each state's shift, the six bits
+ * of the state that follows: next = row >> state. There is no branch in it, so text of any language
+ * takes the same few instructions per byte. */
 #include "codec/utf8.h"
 
-/* Bytes that behave alike in every state (RFC 3629 §4). */
-enum utf8_class {
-    B_ASCII = 0, /* 00..7F */
-    B_80,        /* 80..8F, continuation */
-    B_90,        /* 90..9F, continuation */
-    B_A0,        /* A0..BF, continuation */
-    B_TWO,       /* C2..DF, leads two bytes */
-    B_E0,        /* leads three, A0..BF follows (else overlong) */
-    B_THREE,     /* E1..EC, EE, EF */
-    B_ED,        /* leads three, 80..9F follows (else a surrogate) */
-    B_F0,        /* leads four, 90..BF follows (else overlong) */
-    B_FOUR,      /* F1..F3 */
-    B_F4,        /* leads four, 80..8F follows (else beyond U+10FFFF) */
-    B_BAD,       /* C0, C1, F5..FF */
-    B_NR
+enum utf8_state { /* multiples of six */
+                  S_OK = UTF8_START,
+                  S_NO = UTF8_REJECT,
+                  S_1 = 12,  /* one continuation byte to come */
+                  S_2 = 18,  /* two */
+                  S_E0 = 24, /* two, the first restricted by the leading byte */
+                  S_ED = 30,
+                  S_3 = 36, /* three */
+                  S_F0 = 42,
+                  S_F4 = 48
 };
+#define STATE_MASK 63u
 
-static const uint8_t utf8_class[256] = {
-    [0x00 ... 0x7f] = B_ASCII,
-    [0x80 ... 0x8f] = B_80,
-    [0x90 ... 0x9f] = B_90,
-    [0xa0 ... 0xbf] = B_A0,
-    [0xc0 ... 0xc1] = B_BAD,
-    [0xc2 ... 0xdf] = B_TWO,
-    [0xe0] = B_E0,
-    [0xe1 ... 0xec] = B_THREE,
-    [0xed] = B_ED,
-    [0xee ... 0xef] = B_THREE,
-    [0xf0] = B_F0,
-    [0xf1 ... 0xf3] = B_FOUR,
-    [0xf4] = B_F4,
-    [0xf5 ... 0xff] = B_BAD,
-};
+/* What follows each of the states on a byte; S_NO follows itself. */
+#define ROW(ok, one, two, e0, ed, three, f0, f4)                                                   \
+    ((uint64_t)(ok) << S_OK | (uint64_t)S_NO << S_NO | (uint64_t)(one) << S_1 |                    \
+     (uint64_t)(two) << S_2 | (uint64_t)(e0) << S_E0 | (uint64_t)(ed) << S_ED |                    \
+     (uint64_t)(three) << S_3 | (uint64_t)(f0) << S_F0 | (uint64_t)(f4) << S_F4)
+/* A byte that begins a character (or is one), which then is in the given state. */
+#define LEAD(state) ROW(state, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO)
 
-enum utf8_state {
-    S_OK = UTF8_START,
-    S_NO = UTF8_REJECT,
-    S_1,  /* one continuation byte to come */
-    S_2,  /* two */
-    S_E0, /* two, the first restricted by the leading byte */
-    S_ED,
-    S_3, /* three */
-    S_F0,
-    S_F4,
-    S_NR
-};
-
-static const uint8_t utf8_next[S_NR][B_NR] = {
-    [S_OK] = {S_OK, S_NO, S_NO, S_NO, S_1, S_E0, S_2, S_ED, S_F0, S_3, S_F4, S_NO},
-    [S_NO] = {S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_1] = {S_NO, S_OK, S_OK, S_OK, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_2] = {S_NO, S_1, S_1, S_1, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_E0] = {S_NO, S_NO, S_NO, S_1, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_ED] = {S_NO, S_1, S_1, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_3] = {S_NO, S_2, S_2, S_2, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_F0] = {S_NO, S_NO, S_2, S_2, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
-    [S_F4] = {S_NO, S_2, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO, S_NO},
+static const uint64_t utf8_rows[256] = {
+    /* RFC 3629 §4 */
+    [0x00 ... 0x7f] = LEAD(S_OK),
+    [0x80 ... 0x8f] = ROW(S_NO, S_OK, S_1, S_NO, S_1, S_2, S_NO, S_2),
+    [0x90 ... 0x9f] = ROW(S_NO, S_OK, S_1, S_NO, S_1, S_2, S_2, S_NO),
+    [0xa0 ... 0xbf] = ROW(S_NO, S_OK, S_1, S_1, S_NO, S_2, S_2, S_NO),
+    [0xc0 ... 0xc1] = LEAD(S_NO), /* overlong */
+    [0xc2 ... 0xdf] = LEAD(S_1),
+    [0xe0] = LEAD(S_E0), /* A0..BF follows, else overlong */
+    [0xe1 ... 0xec] = LEAD(S_2),
+    [0xed] = LEAD(S_ED), /* 80..9F follows, else a surrogate */
+    [0xee ... 0xef] = LEAD(S_2),
+    [0xf0] = LEAD(S_F0), /* 90..BF follows, else overlong */
+    [0xf1 ... 0xf3] = LEAD(S_3),
+    [0xf4] = LEAD(S_F4), /* 80..8F follows, else beyond U+10FFFF */
+    [0xf5 ... 0xff] = LEAD(S_NO),
 };
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
+#define BLOCK     64
 
 typedef uint64_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
 
-/* First byte that is not ASCII, or end. Wide steps, because most text is ASCII. */
-static const char *utf8_skip_ascii(const char *p, const char *end)
+static bool block_is_ascii(const char *p)
 {
-    uint64_t a;
+    const lanes *v = (const lanes *)(const void *)p;
+    lanes all = (v[0] | v[1]) | (v[2] | v[3]);
 
-    for (; end - p >= 64; p += 64) {
-        const lanes *v = (const lanes *)(const void *)p;
-        lanes all = (v[0] | v[1]) | (v[2] | v[3]);
+    return ((all[0] | all[1]) & HIGH_BITS) == 0;
+}
 
-        if (((all[0] | all[1]) & HIGH_BITS) != 0)
-            break;
+static uint64_t step(uint64_t state, const char *p, size_t n)
+{
+    for (; n >= 4; p += 4, n -= 4) {
+        state = utf8_rows[(uint8_t)p[0]] >> (state & STATE_MASK);
+        state = utf8_rows[(uint8_t)p[1]] >> (state & STATE_MASK);
+        state = utf8_rows[(uint8_t)p[2]] >> (state & STATE_MASK);
+        state = utf8_rows[(uint8_t)p[3]] >> (state & STATE_MASK);
     }
-    for (; end - p >= 8; p += 8) {
-        memcpy(&a, p, 8);
-        if ((a & HIGH_BITS) != 0)
-            break;
-    }
-    while (p < end && (uint8_t)*p < 0x80)
-        p++;
-    return p;
+    for (; n > 0; p++, n--)
+        state = utf8_rows[(uint8_t)*p] >> (state & STATE_MASK);
+    return state;
 }
 
 uint32_t utf8_check(uint32_t state, struct str s)
 {
-    const char *p, *end;
+    uint64_t now = state; /* its low six bits count */
+    uint64_t word;
 
-    if (s.n == 0) /* s.p may be NULL: no arithmetic on it */
-        return state;
-    p = s.p;
-    end = s.p + s.n;
-    while (p < end) {
-        if (state == UTF8_START) {
-            p = utf8_skip_ascii(p, end);
-            if (p == end)
-                break;
-        }
-        state = utf8_next[state][utf8_class[(uint8_t)*p++]];
-        if (state == UTF8_REJECT)
+    for (; s.n >= BLOCK; s.p += BLOCK, s.n -= BLOCK)
+        if ((now & STATE_MASK) != S_OK || !block_is_ascii(s.p))
+            now = step(now, s.p, BLOCK);
+    for (; s.n >= sizeof(word) && (now & STATE_MASK) == S_OK; s.p += 8, s.n -= 8) {
+        memcpy(&word, s.p, sizeof(word));
+        if ((word & HIGH_BITS) != 0)
             break;
     }
-    return state;
+    return (uint32_t)(step(now, s.p, s.n) & STATE_MASK);
 }
 
 bool utf8_valid(struct str s)
