@@ -40,6 +40,7 @@ unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64
     return n;
 }
 
+/* Returns what there is after that. */
 static uint64_t raise_nofile(void)
 {
     struct rlimit r;
@@ -54,22 +55,27 @@ static uint64_t raise_nofile(void)
     return r.rlim_cur;
 }
 
-static unsigned decide_workers(uint64_t nofile)
+void supervisor_check_capacity(unsigned workers)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned n = (unsigned)config.workers;
-    uint64_t capacity;
+    uint64_t nofile = raise_nofile(), capacity = node_capacity(workers, nofile);
 
-    if (n == 0)
-        n = supervisor_auto_workers(config.max_connections, cores > 0 ? (unsigned)cores : 1,
-                                    nofile);
-    capacity = node_capacity(n, nofile);
     if (capacity < (uint64_t)config.max_connections)
         LOG(LOG_WARN,
             "max_connections does not fit: workers x (RLIMIT_NOFILE - reserve), less 5 % for "
             "uneven spread; raise workers or the limit (LimitNOFILE=, ulimit -Hn)",
             KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
-            KV_U("workers", n), KV_U("nofile", nofile), KV_U("reserve", NOFILE_RESERVE));
+            KV_U("workers", workers), KV_U("nofile", nofile), KV_U("reserve", NOFILE_RESERVE));
+}
+
+static unsigned decide_workers(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = (unsigned)config.workers;
+
+    if (n == 0)
+        n = supervisor_auto_workers(config.max_connections, cores > 0 ? (unsigned)cores : 1,
+                                    raise_nofile());
+    supervisor_check_capacity(n);
     return n;
 }
 
@@ -225,9 +231,9 @@ void supervisor_unwatch(void)
 }
 
 /* Everything that can refuse to start. -1: said why on stderr. */
-static int set_up(uint64_t nofile)
+static int set_up(void)
 {
-    unsigned workers = decide_workers(nofile);
+    unsigned workers = decide_workers();
     char err[256];
 
     if (shm_create(workers, shm_ring_capacity(&config), err, sizeof(err)) == -1) {
@@ -255,14 +261,12 @@ static void start_children(void)
 
 int supervisor_run(const struct config_source *src)
 {
-    uint64_t nofile = raise_nofile();
-
     supervisor.source = src;
     log_set_process("master");
     clock_refresh();
     LOG(LOG_INFO, "starting", KV_S("version", version_string()),
         KV_S("revision", version_revision()), KV_U("pid", getpid()));
-    if (set_up(nofile) == -1)
+    if (set_up() == -1)
         return 1;
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "roost: master");

@@ -50,6 +50,8 @@ void supervisor_print_hints(void);
 void supervisor_reload(void);
 
 /* supervisor.c */
+/* Warns when so many workers cannot hold config.max_connections. */
+void supervisor_check_capacity(unsigned workers);
 void supervisor_child_gone(unsigned slot);
 /* In a new child: gives the signals back. */
 void supervisor_unwatch(void);

@@ -39,6 +39,7 @@ static void apply(const struct config *fresh)
         children_signal(SIGHUP, false);
         shm_wake(shm->hub_wake_fd);
         LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&reloadable)));
+        supervisor_check_capacity(shm->workers);
     }
     buf_fini(&reloadable);
     buf_fini(&restart);

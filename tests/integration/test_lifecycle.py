@@ -208,6 +208,13 @@ class Reload(DaemonTest):
                 a.expect(TEXT, 'x')
             self.assertIn(b'max_connections: 5', d.http('GET', '/debug/config').body)
 
+    def test_more_connections_than_fit_are_warned_about(self):
+        d = self.start_from_file('max_connections: 10\nworkers: 1\n')
+        self.assertEqual(d.lines('does not fit'), [])
+        self.rewrite('max_connections: 16000000\nworkers: 1\n')
+        d.process.send_signal(signal.SIGHUP)
+        self.assertIn('max_connections=16000000', d.wait_log(r'.*max_connections does not fit.*')[0])
+
     def test_bad_value_changes_nothing(self):
         d = self.start_from_file('max_connections: 10\n')
         self.rewrite('demo_page: false\nmax_connections: many\n')
