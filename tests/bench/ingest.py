@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 SIZES = (125, 1024, 16384)
+SEGMENT = 1448  # what an Ethernet segment carries
 
 
 # valgrind counts each byte that rep movsb moves as an instruction; vector moves are what a processor would run.
@@ -42,11 +43,12 @@ def instructions(path):
     return int(found[-1]) if found else 0
 
 
-def codec(build, size, text='ascii', frames=1000):
-    """Instructions per payload byte of ws_rx_next()."""
+def codec(build, size, text='ascii', frames=1000, piece=65536):
+    """Instructions per payload byte of ws_rx_next(). A frame comes whole, or in pieces of so many bytes."""
     with tempfile.TemporaryDirectory() as tmp:
         out = os.path.join(tmp, 'out')
-        subprocess.run([*callgrind(out, 'ws_rx_next'), os.path.join(build, 'tests/bench/ingest'), str(size), str(frames), text],
+        subprocess.run([*callgrind(out, 'ws_rx_next'), os.path.join(build, 'tests/bench/ingest'), str(size), str(frames), text,
+                        str(piece)],
                        check=True, timeout=300, env=ENVIRONMENT)
         return instructions(out) / size / frames
 
@@ -115,6 +117,10 @@ def main():
         print(f'{size:>6} B{"":<16}{rows[-1]["codec"]:>8.2f}{rows[-1]["worker"]:>8.2f}', flush=True)
     rows.append({'size': 16384, 'text': 'cyrillic', 'codec': codec(args.build, 16384, 'cyrillic', args.frames)})
     print(f'{16384:>6} B{", Cyrillic":<16}{rows[-1]["codec"]:>8.2f}', flush=True)
+    for size, piece in ((16384, SEGMENT), (262144, 65536)):
+        rows.append({'size': size, 'text': 'ascii', 'piece': piece,
+                     'codec': codec(args.build, size, frames=max(args.frames * 16384 // size, 1), piece=piece)})
+        print(f'{size:>6} B in pieces of {piece:<6}{rows[-1]["codec"]:>5.2f}', flush=True)
     os.makedirs(os.path.dirname(os.path.abspath(args.json)), exist_ok=True)
     with open(args.json, 'w') as f:
         json.dump({'bench': 'ingest', 'date': time.strftime('%Y-%m-%d'), 'rows': rows}, f, indent=1)

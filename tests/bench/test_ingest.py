@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A whole data frame is unmasked and validated in wide words: instructions per byte, by callgrind, which counts the same on every
+"""A data frame is unmasked and validated in wide words: instructions per byte, by callgrind, which counts the same on every
 machine."""
 
 import os
@@ -9,12 +9,12 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from ingest import codec  # noqa: E402
+from ingest import SEGMENT, codec  # noqa: E402
 
 
 class Ingest(unittest.TestCase):
-    def cost(self, size, text):
-        return codec(os.environ['TEST_BUILD'], size, text, frames=100)
+    def cost(self, size, text, **how):
+        return codec(os.environ['TEST_BUILD'], size, text, frames=100, **how)
 
     def test_ascii(self):
         self.assertLessEqual(self.cost(16384, 'ascii'), 0.7)
@@ -22,6 +22,9 @@ class Ingest(unittest.TestCase):
 
     def test_other_languages(self):
         self.assertLessEqual(self.cost(16384, 'cyrillic'), 7)
+
+    def test_a_frame_that_comes_in_segments(self):
+        self.assertLessEqual(self.cost(16384, 'ascii', piece=SEGMENT), 1.6)
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ BANNED = re.compile(r'\b(TODO|FIXME|XXX)\b')
 # header -> files that may include it
 ONLY_IN = [
     (r'ev\.h', re.compile(r'^(src|include)/(net|proc)/'), 'libev belongs to net and proc'),
-    (r'wslay/.*', re.compile(r'^src/codec/ws_(rx|tx)\.[ch]$'), 'wslay belongs to codec/ws_rx.c and ws_tx.c'),
+    (r'wslay/.*', re.compile(r'^src/codec/ws_(slot|tx)\.[ch]$'), 'wslay belongs to codec/ws_slot and ws_tx'),
     (r'openssl/ssl\.h', re.compile(r'^(src|include)/net/'), 'TLS belongs to net'),
 ]
 TOP_LEVEL = {'cmd', 'src', 'include', 'tests', 'deploy', 'Dockerfile', 'Makefile', 'README.md',

@@ -4,6 +4,7 @@
 #include "test_ws_script.h"
 
 #include "codec/ws_rx.c"
+#include "codec/ws_slot.c"
 #undef wslay_frame_context_init
 #include "fault.h"
 
