@@ -62,7 +62,7 @@ struct outq;
 
 struct conn_ops {     /* static tables; one per protocol */
     const char *name; /* "http", "plain": label in /debug */
-    /* Bytes arrived in the writable scratch; takes all of them. May kill or change c->ops. */
+    /* Bytes arrived in the writable scratch; takes all of them. May kill or change the ops. */
     void (*input)(struct conn *c, struct str in);
     /* The peer shut down its sending side. Default when NULL: conn_kill(c, CLOSE_PEER_GONE). */
     void (*eof)(struct conn *c);
@@ -80,16 +80,15 @@ struct conn_ops {     /* static tables; one per protocol */
 };
 
 struct conn {                    /* what each delivery touches comes last, beside the session */
-    ev_io io;                    /* events = what is wanted now; io.fd */
+    ev_io io;                    /* events = what is wanted now; io.fd; io.data: the conn_ops */
     struct wheel_entry deadline; /* of the current phase; dead: its link is in the condemned list */
-    const struct conn_ops *ops;
-    struct ws_rx rx;         /* of net/ws */
-    uint8_t address[16];     /* IPv6, or IPv4-mapped */
-    uint32_t since;          /* tick (reactor.tick) of the accept */
-    uint32_t heard;          /* tick of the last input */
-    union {                  /* of net/ws */
-        uint32_t begun;      /* OPEN: tick at which the incomplete message began */
-        uint32_t close_code; /* SETTLING, CLOSING: what the peer's close frame said */
+    struct ws_rx rx;             /* of net/ws */
+    uint8_t address[16];         /* IPv6, or IPv4-mapped */
+    uint32_t since;              /* tick (reactor.tick) of the accept */
+    uint32_t heard;              /* tick of the last input */
+    union {                      /* of net/ws */
+        uint32_t begun;          /* OPEN: tick at which the incomplete message began */
+        uint32_t close_code;     /* SETTLING, CLOSING: what the peer's close frame said */
     };
     uint32_t frames_in;  /* wraps */
     uint64_t id;         /* unique in this worker's life; low CONN_ID_FD_BITS bits are the fd */
@@ -106,6 +105,15 @@ struct conn {                    /* what each delivery touches comes last, besid
 
 #define CONN_ID_FD_BITS   24
 #define CONN_SESSION_SIZE 32 /* sessions assert that they fit */
+/* Static tables; who speaks on the connection changes them. */
+static inline const struct conn_ops *conn_ops(const struct conn *c)
+{
+    return c->io.data;
+}
+static inline void conn_set_ops(struct conn *c, const struct conn_ops *ops)
+{
+    c->io.data = (void *)(uintptr_t)ops; /* libev's member is not const; nobody writes there */
+}
 static inline void *conn_session(struct conn *c)
 {
     return c + 1;

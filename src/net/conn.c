@@ -129,7 +129,7 @@ void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)
     if (c->flags & CONN_CLOSE_AFTER)
         conn_kill(c, c->reason);
     else
-        c->ops->deadline(c);
+        conn_ops(c)->deadline(c);
 }
 
 void conn_update_events(struct conn *c)
@@ -187,8 +187,8 @@ static void conn_read_eof(struct conn *c)
 {
     c->flags |= CONN_EOF;
     conn_hold(c, CONN_HOLD_ENDED);
-    if (c->ops->eof)
-        c->ops->eof(c);
+    if (conn_ops(c)->eof)
+        conn_ops(c)->eof(c);
     else
         conn_kill(c, CLOSE_PEER_GONE);
 }
@@ -210,7 +210,7 @@ void conn_read(struct conn *c, size_t max)
         conn_read_eof(c);
     } else {
         c->heard = reactor.tick;
-        c->ops->input(c, (struct str){reactor.scratch, (size_t)n});
+        conn_ops(c)->input(c, (struct str){reactor.scratch, (size_t)n});
     }
 }
 
@@ -218,9 +218,9 @@ size_t conn_may_read(struct conn *c)
 {
     size_t want = MIN((size_t)SCRATCH_SIZE, (size_t)config.read_budget);
 
-    if (!c->ops->may_read || (c->flags & CONN_CLOSE_AFTER))
+    if (!conn_ops(c)->may_read || (c->flags & CONN_CLOSE_AFTER))
         return want;
-    return c->ops->may_read(c, want);
+    return conn_ops(c)->may_read(c, want);
 }
 
 static void conn_readable(struct conn *c)

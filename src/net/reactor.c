@@ -152,7 +152,7 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
         return NULL;
     }
     c->id = ++reactor.next_serial << CONN_ID_FD_BITS | (uint64_t)fd;
-    c->ops = ops;
+    conn_set_ops(c, ops);
     c->flags = (uint16_t)flags;
     c->since = c->heard = reactor.tick;
     c->sent_turn = (uint32_t)reactor.turn - 1;
@@ -192,8 +192,8 @@ static void conn_close_socket(struct conn *c)
 
 static void conn_free(struct conn *c)
 {
-    if (c->ops->release)
-        c->ops->release(c);
+    if (conn_ops(c)->release)
+        conn_ops(c)->release(c);
     METRIC_INC(closes[c->reason]);
     conn_log_end(c);
     conn_count(c, (size_t)-1);

@@ -25,8 +25,8 @@ static void drain_ask(struct conn *c, void *arg UNUSED)
         return;
     c->flags |= CONN_DRAINING;
     drain.visited++;
-    if (c->ops->drain && !(c->flags & CONN_CLOSE_AFTER))
-        c->ops->drain(c);
+    if (conn_ops(c)->drain && !(c->flags & CONN_CLOSE_AFTER))
+        conn_ops(c)->drain(c);
     else
         conn_finish(c, CLOSE_DRAIN);
 }

@@ -17,7 +17,7 @@ struct pongs {
 
 static const struct ws_ops *ws_ops_of(const struct conn *c)
 {
-    return c->ops->upper;
+    return conn_ops(c)->upper;
 }
 
 static uint64_t ticks_ns(uint32_t ticks)

@@ -68,7 +68,7 @@ static int put_conn(struct conn *c, struct buf *out)
         "\"%s\",\"state\":\"%s\",\"age\":%.1f,\"idle\":%.1f,\"frames_in\":%u,"
         "\"frames_out\":%u,\"queued\":%zu",
         (unsigned long long)c->id, c->io.fd, address, c->flags & CONN_ADMIN ? "admin" : "client",
-        c->ops->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
+        conn_ops(c)->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
         c->frames_in, c->frames_out, conn_queued(c));
     if (rc == 0 && plain_is(c))
         rc = plain_describe(c, out);

@@ -127,7 +127,7 @@ struct http_exchange *http_exchange_find(uint64_t token)
     if (!(token & HTTP_TOKEN_BIT) || fd >= reactor.conns_cap || reactor.conns[fd] == NULL)
         return NULL;
     c = reactor.conns[fd];
-    if (c->ops != &http_conn_ops || c->state != CONN_HTTP)
+    if (conn_ops(c) != &http_conn_ops || c->state != CONN_HTTP)
         return NULL;
     s = http_session(c);
     if (s->job == NULL || s->job->x.token != token || s->phase != HTTP_PHASE_WAITING)

@@ -308,7 +308,7 @@ const struct conn_ops plain_open_ops = {
 
 bool plain_is(const struct conn *c)
 {
-    return c->ops == &plain_open_ops || c->ops == &plain_waiting_ops;
+    return conn_ops(c) == &plain_open_ops || conn_ops(c) == &plain_waiting_ops;
 }
 
 static int plain_describe_channels(struct plain_session *ps, struct buf *out)

@@ -85,7 +85,7 @@ static void plain_session_init(struct conn *c, const struct plain_query *q, void
         ps->set = memory;
     ps->has_set = q->mode != PLAIN_PUB && memory != NULL;
     wait->want = q->mode == PLAIN_PUB ? 0 : q->n;
-    c->ops = &plain_waiting_ops;
+    conn_set_ops(c, &plain_waiting_ops);
     conn_set_state(c, CONN_SUBSCRIBING);
     conn_hold(c, CONN_HOLD_ANSWER);
     conn_arm(c, (uint64_t)config.hub_timeout);
@@ -220,7 +220,7 @@ static void plain_open(struct conn *c)
         return;
     METRIC_INC(http_requests);
     METRIC_INC(upgrades);
-    c->ops = &plain_open_ops;
+    conn_set_ops(c, &plain_open_ops);
     ws_open(c);
     conn_release_hold(c, CONN_HOLD_ANSWER);
     if (ps->wait->early.len == 0)

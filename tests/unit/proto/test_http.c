@@ -273,9 +273,9 @@ static void drain_ends_idle_ones_now_and_busy_ones_after(void **state UNUSED)
     h_ask(busy, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
     h_ask(half, "GET /hel");
     reactor.draining = true;
-    idle->conn->ops->drain(idle->conn);
-    busy->conn->ops->drain(busy->conn);
-    half->conn->ops->drain(half->conn);
+    conn_ops(idle->conn)->drain(idle->conn);
+    conn_ops(busy->conn)->drain(busy->conn);
+    conn_ops(half->conn)->drain(half->conn);
     h_turns(2);
     h_read(idle);
     h_read(busy);

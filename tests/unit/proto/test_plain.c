@@ -374,7 +374,7 @@ static void a_drain_closes_with_1001(void **state UNUSED)
 {
     struct peer *a = h_open("/ws/lobby");
 
-    a->conn->ops->drain(a->conn);
+    conn_ops(a->conn)->drain(a->conn);
     assert_closed(a, 1001);
     h_close(a);
 }

@@ -195,7 +195,7 @@ static void a_drain_is_answered_503(void **state UNUSED)
 
     h_hub.frozen = true;
     h_shake(p, "/ws/lobby");
-    p->conn->ops->drain(p->conn);
+    conn_ops(p->conn)->drain(p->conn);
     h_turns(2);
     h_read(p);
     assert_int_equal(h_status(p), 503);
