@@ -101,6 +101,8 @@ static struct chan *chan_new(struct broker *b, struct str name)
         return NULL;
     c->id = fresh_id(b);
     c->ask = true;
+    c->subs = &c->one;
+    c->cap = 1;
     list_init(&c->owed);
     c->name_len = (uint8_t)name.n;
     memcpy(c->name, name.p, name.n);
@@ -128,7 +130,8 @@ void broker_chan_free(struct broker *b, struct chan *c)
     htab_remove(&b->by_name, &c->by_name);
     htab_remove(&b->by_id, &c->by_id);
     METRIC_ADD(worker_channels, -1);
-    free(c->subs);
+    if (c->subs != &c->one)
+        free(c->subs);
     free(c);
 }
 
@@ -145,16 +148,18 @@ uint32_t chan_subscriber_count(const struct chan *c)
 /* Room for one more subscriber. */
 static int reserve(struct chan *c)
 {
-    /* The smallest piece that malloc gives holds three. */
-    /* Doubling at first; a large array wastes an eighth at most on average. */
-    uint32_t cap = c->cap == 0 ? 3 : c->cap < 1024 ? c->cap * 2 : c->cap + c->cap / 4;
+    /* The smallest piece that malloc gives holds three. Doubling at first; a large array wastes an
+     * eighth at most on average. */
+    uint32_t cap = c->cap == 1 ? 3 : c->cap < 1024 ? c->cap * 2 : c->cap + c->cap / 4;
     struct sub **grown;
 
     if (c->count < c->cap)
         return 0;
-    grown = realloc(c->subs, cap * sizeof(struct sub *));
+    grown = realloc(c->subs == &c->one ? NULL : c->subs, cap * sizeof(struct sub *));
     if (grown == NULL)
         return -1;
+    if (c->subs == &c->one)
+        grown[0] = c->one;
     c->subs = grown;
     c->cap = cap;
     return 0;

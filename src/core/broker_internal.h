@@ -34,7 +34,8 @@ struct walk { /* fan-out in progress or due; from a pool, only while there is so
 struct chan {
     struct htab_node by_name, by_id;
     struct list owed;  /* in the broker's asks or owed list while a record is owed */
-    struct sub **subs; /* owned array of borrowed subs */
+    struct sub **subs; /* owned array of borrowed subs, or &one */
+    struct sub *one;   /* most channels of notifications have one subscriber for life */
     struct walk *walk; /* owned; NULL while there is nothing to deliver */
     uint64_t asked_ns; /* when SUBSCRIBE was written */
     uint32_t count, cap;

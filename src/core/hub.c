@@ -172,6 +172,7 @@ static struct hub_channel *channel_new(struct hub *h, struct str name)
     if (c == NULL)
         return NULL;
     c->epoch = h->next_epoch++;
+    c->cap = 1;
     c->name_len = (uint8_t)name.n;
     memcpy(c->name, name.p, name.n);
     c->node.hash = hash_str(name);
@@ -189,15 +190,18 @@ void hub_channel_prune(struct hub *h, struct hub_channel *c)
         return;
     htab_remove(&h->channels, &c->node);
     METRIC_ADD(hub_channels, -1);
-    free(c->interests);
+    if (c->cap > 1)
+        free(c->many);
     free(c);
 }
 
 static struct interest *find_interest(struct hub *h, struct hub_channel *c, unsigned worker)
 {
+    struct interest *list = hub_interests(c);
+
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->interests[i].worker == worker && !hub_interest_stale(h, &c->interests[i]))
-            return &c->interests[i];
+        if (list[i].worker == worker && !hub_interest_stale(h, &list[i]))
+            return &list[i];
     }
     return NULL;
 }
@@ -206,39 +210,48 @@ static struct interest *find_interest(struct hub *h, struct hub_channel *c, unsi
 static void drop_stale(struct hub *h, struct hub_channel *c)
 {
     for (unsigned i = 0; i < c->n;) {
-        if (hub_interest_stale(h, &c->interests[i]))
+        if (hub_interest_stale(h, &hub_interests(c)[i]))
             hub_interest_remove(h, c, i);
         else
             i++;
     }
 }
 
+static int grow_interests(struct hub_channel *c)
+{
+    unsigned cap = c->cap * 2u;
+    struct interest *grown = realloc(c->cap == 1 ? NULL : c->many, cap * sizeof(*grown));
+
+    if (grown == NULL)
+        return -1;
+    if (c->cap == 1)
+        grown[0] = c->one;
+    c->many = grown;
+    c->cap = (uint16_t)cap;
+    return 0;
+}
+
 static struct interest *add_interest(struct hub *h, struct hub_channel *c, unsigned worker)
 {
-    drop_stale(h, c);
-    if (c->n == c->cap) {
-        unsigned cap = c->cap == 0 ? 1 : c->cap * 2u;
-        struct interest *grown = realloc(c->interests, cap * sizeof(*grown));
+    struct interest *added;
 
-        if (grown == NULL)
-            return NULL;
-        c->interests = grown;
-        c->cap = (uint16_t)cap;
-    }
-    c->interests[c->n] =
-        (struct interest){.worker = (uint16_t)worker, .life = h->worker[worker].life};
-    return &c->interests[c->n++];
+    drop_stale(h, c);
+    if (c->n == c->cap && grow_interests(c) == -1)
+        return NULL;
+    added = &hub_interests(c)[c->n++];
+    *added = (struct interest){.worker = (uint16_t)worker, .life = h->worker[worker].life};
+    return added;
 }
 
 void hub_interest_remove(struct hub *h, struct hub_channel *c, unsigned i)
 {
-    struct interest *gone = &c->interests[i];
+    struct interest *list = hub_interests(c), *gone = &list[i];
 
     if (gone->lost && !hub_interest_stale(h, gone)) {
         h->worker[gone->worker].owed--;
         hub_mark_behind(h, gone->worker);
     }
-    *gone = c->interests[--c->n];
+    *gone = list[--c->n];
 }
 
 /* --- records --- */
@@ -291,7 +304,7 @@ static void handle_unsubscribe(struct hub *h, unsigned worker, const struct reco
 
     if (i == NULL || i->chan != r->chan)
         return;
-    hub_interest_remove(h, c, (unsigned)(i - c->interests));
+    hub_interest_remove(h, c, (unsigned)(i - hub_interests(c)));
     drop_stale(h, c);
     hub_channel_prune(h, c);
 }
@@ -316,7 +329,7 @@ static void handle_publish(struct hub *h, unsigned worker, const struct record *
         out.offset = ++c->offset;
         drop_stale(h, c);
         for (unsigned i = 0; i < c->n; i++)
-            hub_deliver(h, &c->interests[i], &out);
+            hub_deliver(h, &hub_interests(c)[i], &out);
         hub_channel_prune(h, c);
     }
     if (fresh && (r->flags & RECORD_WANT_ACK)) {

@@ -44,8 +44,8 @@ static void lose(struct hub *h, const struct record *r)
 
     METRIC_INC(lost_publications);
     for (unsigned i = 0; c != NULL && i < c->n; i++) {
-        if (!hub_interest_stale(h, &c->interests[i]))
-            hub_mark_lost(h, &c->interests[i]);
+        if (!hub_interest_stale(h, &hub_interests(c)[i]))
+            hub_mark_lost(h, &hub_interests(c)[i]);
     }
     mark_missed(h);
 }

@@ -40,12 +40,20 @@ struct interest {  /* a worker's subscription to a channel; dense, so that publi
 struct hub_channel {
     struct htab_node node;
     uint64_t epoch, offset;
-    struct interest *interests; /* owned */
+    union {
+        struct interest one;   /* while cap is 1 */
+        struct interest *many; /* owned */
+    };
     uint16_t n, cap;
     uint8_t name_len;
     uint32_t listed; /* serial of the listing that has seen it */
     char name[];
 };
+
+static inline struct interest *hub_interests(struct hub_channel *c)
+{
+    return c->cap == 1 ? &c->one : c->many;
+}
 
 struct hub_worker {
     uint32_t generation; /* incarnation last heard of, 0: none */

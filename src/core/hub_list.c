@@ -70,13 +70,13 @@ static void send_part(struct listing *l, bool last)
     l->part_len = 0;
 }
 
-static uint64_t count_clients(const struct hub *h, const struct hub_channel *c)
+static uint64_t count_clients(const struct hub *h, struct hub_channel *c)
 {
     uint64_t sum = 0;
 
     for (unsigned i = 0; i < c->n; i++) {
-        if (!hub_interest_stale(h, &c->interests[i]))
-            sum += c->interests[i].count;
+        if (!hub_interest_stale(h, &hub_interests(c)[i]))
+            sum += hub_interests(c)[i].count;
     }
     return sum;
 }

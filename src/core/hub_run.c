@@ -8,11 +8,11 @@ static void sweep_visit(struct htab_node *node, void *arg)
     struct hub_channel *c = CONTAINER_OF(node, struct hub_channel, node);
 
     for (unsigned i = 0; i < c->n;) {
-        if (hub_interest_stale(h, &c->interests[i])) {
+        if (hub_interest_stale(h, &hub_interests(c)[i])) {
             hub_interest_remove(h, c, i);
             continue;
         }
-        if (c->interests[i].lost && hub_report_lost(h, &c->interests[i]) == -1)
+        if (hub_interests(c)[i].lost && hub_report_lost(h, &hub_interests(c)[i]) == -1)
             return; /* stays owed; a later sweep finds it */
         i++;
     }
