@@ -19,7 +19,8 @@ const struct adapter adapter_raw = {
 
 const struct adapter *adapter_find(struct str name)
 {
-    static const struct adapter *const all[] = {&adapter_raw, &adapter_centrifuge};
+    static const struct adapter *const all[] = {&adapter_raw, &adapter_centrifuge, &adapter_mqtt,
+                                                &adapter_nats};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (str_equal(name, str_from(all[i]->name)))

@@ -200,7 +200,7 @@ static void upgraded(struct conn *c, struct str rest)
         buf_clear(&engine.text);
         user_render(str_from(engine.o->channel), u->id, u->channel, &name);
         if (engine.adapter->hello(buf_view(&name), &engine.text) == -1 ||
-            user_send(c, WS_OP_TEXT, buf_view(&engine.text)) == -1)
+            user_send_data(c, buf_view(&engine.text)) == -1)
             conn_kill(c, CLOSE_NO_MEMORY);
         buf_fini(&name);
     }
@@ -327,6 +327,8 @@ static void user_release(struct conn *c)
         free_head(u);
     else if (engine.o->scenario != SCENARIO_ECHO)
         free(u->last);
+    if (engine.partial != NULL)
+        buf_fini(&engine.partial[u->id - engine.first]);
     ws_rx_fini(&c->rx, engine.rx);
     engine.conns[u->id - engine.first] = NULL;
     requeue(u);

@@ -41,7 +41,10 @@ static int allocate(void)
     engine.conns = calloc(n, sizeof(*engine.conns));
     engine.attempts = calloc(n, sizeof(*engine.attempts));
     engine.waiting = calloc(n, sizeof(*engine.waiting));
-    if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL) {
+    if (engine.adapter->stream)
+        engine.partial = calloc(n, sizeof(*engine.partial));
+    if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
+        (engine.adapter->stream && engine.partial == NULL)) {
         fprintf(stderr, "roostload: no memory for %llu connections\n",
                 (unsigned long long)engine.count);
         return -1;

@@ -44,6 +44,7 @@ struct engine {
     uint64_t first, count; /* users of this process */
     struct conn **conns;   /* owned; by user - first; NULL: not connected */
     uint8_t *attempts;     /* owned; failed ones in a row */
+    struct buf *partial;   /* owned; by user - first: a message's beginning; NULL: no stream */
     uint32_t *waiting;     /* owned; FIFO of users to connect */
     uint64_t wait_head, wait_tail;
     uint32_t slots; /* publisher slots a subscriber tracks */
@@ -69,6 +70,8 @@ void user_failed(struct conn *c);
 /* traffic.c */
 void user_frames(struct conn *c, struct str in);
 int user_send(struct conn *c, enum ws_opcode op, struct str payload) MUST_CHECK;
+/* One frame of the adapter's kind. */
+int user_send_data(struct conn *c, struct str payload) MUST_CHECK;
 /* Publishes one test message as `publisher`; intended_ns from the schedule. -1: connection gone or
  * busy. */
 int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,

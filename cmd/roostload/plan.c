@@ -197,7 +197,7 @@ static bool has_publishers(const struct options *o)
 static int check_options(const struct options *o, struct buf *errors)
 {
     if (adapter_find(str_from(o->adapter)) == NULL) {
-        options_complain(errors, "--adapter: expected raw or centrifuge");
+        options_complain(errors, "--adapter: expected raw, centrifuge, mqtt or nats");
         return -1;
     }
     if (!str_equal(str_from(o->distribution), STR_LIT("uniform")) &&

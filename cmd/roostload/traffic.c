@@ -30,6 +30,11 @@ int user_send(struct conn *c, enum ws_opcode op, struct str payload)
     return conn_send(c, buf_view(&engine.frame));
 }
 
+int user_send_data(struct conn *c, struct str payload)
+{
+    return user_send(c, engine.adapter->binary ? WS_OP_BINARY : WS_OP_TEXT, payload);
+}
+
 int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,
                  uint64_t intended_ns)
 {
@@ -59,7 +64,7 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
             return -1;
         text = buf_view(&engine.text);
     }
-    if (user_send(c, WS_OP_TEXT, text) == -1)
+    if (user_send_data(c, text) == -1)
         return -1;
     engine.slot->m.messages_out++;
     engine.slot->m.bytes_out += (uint64_t)engine.o->size;
@@ -137,32 +142,65 @@ static void on_publication(struct conn *c, struct str text)
         check_sequence(u, &p);
 }
 
-static void on_text(struct conn *c, struct str rest)
+/* Keeps the beginning of a message, `rest`, which is the end of what partial has or of a frame. */
+static void keep_partial(struct conn *c, struct buf *partial, struct str rest)
 {
-    struct str payload;
-
-    while (rest.p != NULL && !conn_dead(c)) {
-        buf_clear(&engine.text);
-        switch (engine.adapter->receive(&rest, &payload, &engine.text)) {
-        case ADAPTER_NOTHING:
-            break;
-        case ADAPTER_READY:
-            if ((user_of(c)->flags & USER_READY) == 0)
-                user_ready(c);
-            break;
-        case ADAPTER_MESSAGE:
-            on_publication(c, payload);
-            break;
-        case ADAPTER_REPLY:
-            if (user_send(c, WS_OP_TEXT, buf_view(&engine.text)) == -1)
-                return;
-            break;
-        case ADAPTER_REFUSED:
-            engine.slot->m.protocol_errors++;
-            conn_kill(c, CLOSE_NOT_PERMITTED);
-            break;
-        }
+    if (partial->len >= rest.n && rest.p == partial->p + (partial->len - rest.n)) {
+        buf_drop(partial, partial->len - rest.n);
+    } else if (buf_append(partial, rest) == -1) {
+        conn_kill(c, CLOSE_NO_MEMORY);
     }
+}
+
+/* Returns false when nothing more of the frame can be taken. */
+static bool on_event(struct conn *c, enum adapter_event event, struct str payload)
+{
+    switch (event) {
+    case ADAPTER_NOTHING:
+        break;
+    case ADAPTER_READY:
+        if ((user_of(c)->flags & USER_READY) == 0)
+            user_ready(c);
+        break;
+    case ADAPTER_MESSAGE:
+        on_publication(c, payload);
+        break;
+    case ADAPTER_REPLY:
+        return user_send_data(c, buf_view(&engine.text)) == 0;
+    case ADAPTER_MORE:
+        return false;
+    case ADAPTER_REFUSED:
+        engine.slot->m.protocol_errors++;
+        conn_kill(c, CLOSE_NOT_PERMITTED);
+        break;
+    }
+    return !conn_dead(c);
+}
+
+static void on_data(struct conn *c, struct str rest)
+{
+    struct buf *partial =
+        engine.partial != NULL ? &engine.partial[user_of(c)->id - engine.first] : NULL;
+    enum adapter_event event = ADAPTER_NOTHING;
+    struct str payload = STR_NULL;
+
+    if (partial != NULL && partial->len > 0) {
+        if (buf_append(partial, rest) == -1) {
+            conn_kill(c, CLOSE_NO_MEMORY);
+            return;
+        }
+        rest = buf_view(partial);
+    }
+    do {
+        buf_clear(&engine.text);
+        event = engine.adapter->receive(&rest, &payload, &engine.text);
+    } while (on_event(c, event, payload) && rest.p != NULL);
+    if (partial == NULL || conn_dead(c))
+        return;
+    if (event == ADAPTER_MORE)
+        keep_partial(c, partial, rest);
+    else
+        buf_fini(partial);
 }
 
 /* The server closes: answer with its code, then end in order. */
@@ -191,7 +229,7 @@ static void on_item(struct conn *c, const struct ws_item *item)
     switch (item->kind) {
     case WS_ITEM_TEXT:
     case WS_ITEM_BINARY:
-        on_text(c, item->data.p != NULL ? item->data : STR_LIT(""));
+        on_data(c, item->data.p != NULL ? item->data : STR_LIT(""));
         break;
     case WS_ITEM_PING:
         engine.slot->m.pings_in++;

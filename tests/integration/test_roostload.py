@@ -98,6 +98,43 @@ class Server:
         self.loop.close()
 
 
+class NatsInPieces(Server):
+    """Speaks the NATS protocol; what it sends is cut into frames of `step` bytes, without regard to its messages."""
+
+    def __init__(self, step):
+        self.step = step
+        super().__init__()
+
+    async def send(self, c, data):
+        for i in range(0, len(data), self.step):
+            await c.send(data[i:i + self.step])
+
+    async def client(self, c, path=None):
+        data = b''
+        self.clients.add(c)
+        try:
+            await self.send(c, b'INFO {"server_id":"x"}\r\nPING\r\n')
+            async for message in c:
+                data += message
+                while b'\r\n' in data:
+                    line, _, data = data.partition(b'\r\n')
+                    if line == b'PING':
+                        await self.send(c, b'PONG\r\nPING\r\n')
+                    elif line.startswith(b'PUB '):
+                        n = int(line.split()[-1])
+                        while len(data) < n + 2:
+                            data += await c.recv()
+                        body, data = data[:n + 2], data[n + 2:]
+                        for other in list(self.clients):
+                            await self.send(other, b'MSG load-0 1 %d\r\n%s' % (n, body) + b'PING\r\n' * (self.step > 64))
+                    else:
+                        self.seen += line == b'PONG'
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.clients.discard(c)
+
+
 def broadcast(port, *more, status=0):
     return run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % port, '--connections', '3', '--rate', '20', '--duration',
                     '1500ms', *more, status=status)
@@ -137,6 +174,16 @@ class Misbehaving(unittest.TestCase):
         self.assertEqual(r['counters']['upgrade_refused'], 15)  # three attempts each
         self.assertEqual(r['given_up'], 5)
         self.assertIn('HTTP status 503', out)
+
+    def test_messages_in_several_frames_and_several_in_one(self):
+        for step in (1, 7, 10000):
+            with self.subTest(step=step), NatsInPieces(step) as s:
+                r, _ = broadcast(s.port, '--adapter', 'nats')
+                c = r['counters']
+                self.assertEqual(c['connects_done'], 4)
+                self.assertEqual(c['messages_in'], c['messages_out'] * 4)
+                self.assertEqual([c[k] for k in ('gaps', 'duplicates', 'reordered', 'protocol_errors', 'foreign_in')], [0] * 5)
+                self.assertGreater(s.seen, c['messages_in'] if step == 10000 else 3)
 
     def test_nobody_listens(self):
         r, _ = run_json('hold', '--url', 'ws://127.0.0.1:1/x', '--connections', '3', '--duration', '1s', status=1)
@@ -295,7 +342,7 @@ class Refusals(unittest.TestCase):
         self.assertIn('expected a whole number from 1', self.refuse('hold', '--connections', '0'))
         self.assertIn('expected hold, broadcast', self.refuse('dance'))
         self.assertIn('needs a value', self.refuse('hold', '--connections'))
-        self.assertIn('expected raw or centrifuge', self.refuse('hold', '--adapter', 'x'))
+        self.assertIn('expected raw, centrifuge, mqtt or nats', self.refuse('hold', '--adapter', 'x'))
         self.assertIn('multiple of --room', self.refuse('chat', '--connections', '11', '--room', '10'))
         self.assertIn('ws://', self.refuse('hold', '--url', 'http://127.0.0.1/'))
 

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "cmd/roostload/adapter_centrifuge.c"
+#include "cmd/roostload/adapter_mqtt.c"
+#include "cmd/roostload/adapter_nats.c"
 #include "cmd/roostload/adapter_raw.c"
 #include "cmd/roostload/hdr.c"
 #include "cmd/roostload/options.c"
