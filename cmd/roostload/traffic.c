@@ -229,6 +229,7 @@ static void on_item(struct conn *c, const struct ws_item *item)
     switch (item->kind) {
     case WS_ITEM_TEXT:
     case WS_ITEM_BINARY:
+        engine.slot->m.frames_in++;
         on_data(c, item->data.p != NULL ? item->data : STR_LIT(""));
         break;
     case WS_ITEM_PING:

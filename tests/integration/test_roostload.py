@@ -184,6 +184,7 @@ class Misbehaving(unittest.TestCase):
                 self.assertEqual(c['messages_in'], c['messages_out'] * 4)
                 self.assertEqual([c[k] for k in ('gaps', 'duplicates', 'reordered', 'protocol_errors', 'foreign_in')], [0] * 5)
                 self.assertGreater(s.seen, c['messages_in'] if step == 10000 else 3)
+                self.assertGreater(c['frames_in'], c['messages_in'] * (100 // step))
 
     def test_nobody_listens(self):
         r, _ = run_json('hold', '--url', 'ws://127.0.0.1:1/x', '--connections', '3', '--duration', '1s', status=1)
