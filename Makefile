@@ -100,6 +100,24 @@ build/tools/promtool:
 	    dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool ..; cd ..; rm -rf deb; \
 	fi
 
+# The servers we compare with come the same way, with the libraries that this machine lacks. What cannot
+# be had is left out: peers.py says so.
+PEER_PACKAGES := libnginx-mod-nchan mosquitto nats-server
+
+build/tools/peers/.%:
+	@mkdir -p build/tools/peers/deb.$*
+	@echo "fetching $*"
+	@cd build/tools/peers; \
+	sudo=; [ $$(id -u) -eq 0 ] || sudo=sudo; \
+	apt-cache show $* >/dev/null 2>&1 || $$sudo apt-get update -qq || true; \
+	if names=$$(apt-get -s install --no-install-recommends $* 2>/dev/null | awk '/^Inst/ { print $$2 }') && \
+	    { [ -z "$$names" ] || (cd deb.$* && apt-get download -qq $$names 2>/dev/null); }; then \
+	    for d in deb.$*/*.deb; do [ ! -e "$$d" ] || dpkg-deb -x "$$d" .; done; \
+	    apt-cache show --no-all-versions $* | sed -n 's/^Version: //p' >.$*; \
+	else \
+	    echo "$* cannot be fetched"; \
+	fi; rm -rf deb.$*
+
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json tests/e2e/package.json
 	@echo "installing the browser tests' node packages"
 	@cd tests/e2e && npm ci --loglevel=error --no-audit --no-fund
@@ -244,6 +262,12 @@ bench-ingest: build-packages ## instructions per byte of a text frame on its way
 bench-fanout bench-batch bench-echo bench-connect bench-idle bench-million: build-packages ## compare with the least this machine needs for the same
 	@$(MAKE) $(BINS) $(BENCHES)
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: build-packages ## compare with nchan, npm's ws, mosquitto and nats-server, fetched but not installed (ARGS="--rounds 3 --only ws,nats")
+	@$(call install_missing,,node:nodejs npm:npm)
+	@$(MAKE) $(BINS) tests/e2e/node_modules/.installed $(PEER_PACKAGES:%=build/tools/peers/.%)
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/peers.py $(ARGS)
 
 # Every commit after BASE builds and passes on its own.
 BASE ?= $(shell git rev-list --max-parents=0 HEAD | tail -1)
