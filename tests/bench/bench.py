@@ -40,7 +40,8 @@ class Gateway:
 
     def __init__(self, workers=1, **settings):
         self.port, self.admin = free_port(), free_port()
-        args = [program("roostd"), "--set", f"listen=127.0.0.1:{self.port}", "--set",
+        # It ends when this program does, whatever ended that.
+        args = ["setpriv", "--pdeathsig", "TERM", program("roostd"), "--set", f"listen=127.0.0.1:{self.port}", "--set",
                 f"admin_listen=127.0.0.1:{self.admin}", "--set", f"workers={workers}", "--set", "drain_time=0s",
                 "--set", "max_connections=16000000"]
         for name, value in settings.items():
