@@ -258,8 +258,13 @@ bench-ingest: build-packages ## instructions per byte of a text frame on its way
 	@$(PYTHON) tests/bench/ingest.py --build $(BUILD) $(ARGS)
 
 # ARGS="--rounds 5 --json out.json" is handed on.
-.PHONY: bench-fanout bench-batch bench-echo bench-connect bench-idle bench-million
-bench-fanout bench-batch bench-echo bench-connect bench-idle bench-million: build-packages ## compare with the least this machine needs for the same
+.PHONY: bench-million
+bench-million: build-packages ## a million connections on this machine: memory, broadcast, storm (ARGS="--connections 2000000")
+	@$(MAKE) $(BINS)
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/million.py $(ARGS)
+
+.PHONY: bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander
+bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander: build-packages ## compare with the least this machine needs for the same
 	@$(MAKE) $(BINS) $(BENCHES)
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) $(ARGS)
 

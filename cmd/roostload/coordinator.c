@@ -30,7 +30,7 @@ static struct {
     struct sample sample;
     uint64_t start_ns, phase_ns;             /* start of the run, of the phase */
     uint64_t grace_messages, quiet_since_ns; /* messages seen last, and when the last came */
-    uint64_t run_in, run_out;                /* counts when LOAD_RUN began */
+    uint64_t run_in, run_out, run_pings;     /* counts when LOAD_RUN began */
 } co;
 
 static void on_interrupt(int sig)
@@ -72,6 +72,7 @@ static void set_phase(enum load_phase phase)
     case LOAD_RUN:
         r->ramp_s = length;
         co.run_in = co.sum.messages_in;
+        co.run_pings = co.sum.pings_in;
         co.run_out = co.sum.messages_out;
         sample_take(&load_shared->options, true, &r->server_ramped);
         atomic_store(&load_shared->run_start_ns, clock_ns());
@@ -274,6 +275,7 @@ static int finish(int rc)
     load_sum(&r->total, &ready, &connecting, &given_up);
     r->storm_recovery_s = storm_recovery();
     r->run_messages_in = r->total.messages_in - co.run_in;
+    r->run_pings_in = r->total.pings_in - co.run_pings;
     r->run_messages_out = r->total.messages_out - co.run_out;
     view_end();
     report_summary(stdout, r);

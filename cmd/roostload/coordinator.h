@@ -20,8 +20,8 @@ struct results {
     uint64_t ready_max, ready_end, given_up;
     double ramp_s, run_s;    /* lengths of the phases */
     double storm_recovery_s; /* storm: from the drop until all were back; < 0: not within the run */
-    uint64_t run_messages_in, run_messages_out; /* during LOAD_RUN */
-    struct second *seconds;                     /* owned */
+    uint64_t run_messages_in, run_messages_out, run_pings_in; /* during LOAD_RUN */
+    struct second *seconds;                                   /* owned */
     size_t nseconds;
     struct sample server_start, server_ramped,
         server_end; /* before the first connection, at full load, at the end */

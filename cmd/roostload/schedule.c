@@ -6,8 +6,8 @@
 
 #define CONNECTING_MAX                                                                             \
     1000 /* attempts under way per process; the accept queue of a server is not endless */
-#define BURST_MAX      256 /* events of one kind per turn */
-#define STORM_DELAY_NS (2 * NS_PER_SEC)
+#define BURST_MAX      256              /* events of one kind per turn */
+#define STORM_DELAY_NS (2 * NS_PER_SEC) /* of scenario storm, unless said otherwise */
 
 struct pace { /* events at a steady rate */
     uint64_t start_ns;
@@ -123,6 +123,8 @@ static void start_run(uint64_t now)
     case SCENARIO_NR:
         break;
     }
+    if (engine.o->storm_after > 0)
+        plan.storm_ns = now + (uint64_t)engine.o->storm_after;
     for (uint64_t i = 0; i < engine.count; i++) {
         struct conn *c = engine.conns[i];
 
@@ -239,17 +241,19 @@ static uint64_t run_churn(uint64_t now)
     return now;
 }
 
-/* Everybody leaves without a word, as when a network fails, and comes back as fast as the server
- * takes them. */
+/* Everybody, or the given share, leaves without a word, as when a network fails, and comes back as
+ * fast as the server takes them. */
 static uint64_t run_storm(uint64_t now)
 {
+    uint64_t leaving = (uint64_t)((double)engine.count * engine.o->storm_share / 100 + 0.5);
+
     if (plan.storm_ns == 0)
         return UINT64_MAX;
     if (now < plan.storm_ns)
         return plan.storm_ns;
     plan.storm_ns = 0;
     atomic_store(&engine.slot->storm_ns, now);
-    for (uint64_t i = 0; i < engine.count; i++) {
+    for (uint64_t i = 0; i < leaving; i++) {
         struct conn *c = engine.conns[i];
 
         if (c != NULL && !conn_dead(c)) {

@@ -3,9 +3,16 @@
  *
  * One process, epoll, no framing library, no checks, no queues: whole frames per read and whole
  * writes are assumed. It answers the upgrade of roostload (whose key never changes) with a canned
- * 101. floor echo PORT      each frame is unmasked and sent back floor fanout PORT    each frame is
- * unmasked and sent to every connection, in fd order, by a bare send() loop usage: floor
- * echo|fanout PORT [SECONDS]    ends by itself after SECONDS (default 300) */
+ * 101.
+ *
+ * echo: each frame is unmasked and sent back.
+ *
+ * fanout: each frame is unmasked and sent to every connection, in fd order, by a bare send() loop.
+ *
+ * idle: each connection is sent an empty ping every MS milliseconds, all of them evenly spread;
+ * what comes is read and dropped.
+ *
+ * Ends by itself after SECONDS (default 300). */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,15 +25,20 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define FDS_MAX 1048576
+#define TICK_MS 10
+
+enum mode { ECHO, FANOUT, IDLE };
 
 static const char answer[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
     "Upgrade\r\nSec-WebSocket-Accept: k0BN+ttWp9L65ma6o6Kze4ubywE=\r\n\r\n";
 static unsigned char upgraded[FDS_MAX], buffer[1 << 19];
 static int top; /* highest fd */
+static enum mode mode;
 
 static int open_listener(int port)
 {
@@ -88,7 +100,38 @@ static unsigned char *turn_around(unsigned char *p, size_t *n)
     return out;
 }
 
-static void serve(int fd, bool fanout)
+/* Pings the next ones in turn: all of them once in interval_ms. */
+static void ping(int timer, int interval_ms)
+{
+    static const unsigned char frame[] = {0x89, 0};
+    static int at;
+    static double owed;
+    uint64_t ticks;
+
+    if (read(timer, &ticks, sizeof(ticks)) != sizeof(ticks))
+        return;
+    owed += (double)ticks * TICK_MS * (top + 1) / interval_ms;
+    for (; owed >= 1; owed--, at = at >= top ? 0 : at + 1)
+        if (upgraded[at] && send(at, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
+            continue;
+}
+
+static int open_timer(int ep)
+{
+    struct itimerspec every = {.it_interval.tv_nsec = TICK_MS * 1000000L,
+                               .it_value.tv_nsec = TICK_MS * 1000000L};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+
+    if (fd == -1 || timerfd_settime(fd, 0, &every, NULL) == -1 ||
+        epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) == -1) {
+        perror("floor: timer");
+        exit(1);
+    }
+    return fd;
+}
+
+static void serve(int fd)
 {
     ssize_t n = recv(fd, buffer + 16, sizeof(buffer) - 32, 0);
     unsigned char *out;
@@ -112,26 +155,32 @@ static void serve(int fd, bool fanout)
         close(fd);
         return;
     }
-    out = turn_around(buffer + 16, &len);
-    if (!fanout && send(fd, out, len, MSG_NOSIGNAL) == -1)
+    if (mode == IDLE)
         return;
-    for (int i = 0; fanout && i <= top; i++)
+    out = turn_around(buffer + 16, &len);
+    if (mode == ECHO && send(fd, out, len, MSG_NOSIGNAL) == -1)
+        return;
+    for (int i = 0; mode == FANOUT && i <= top; i++)
         if (upgraded[i] && send(i, out, len, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
             continue;
+}
+
+static enum mode mode_of(const char *name)
+{
+    return strcmp(name, "fanout") == 0 ? FANOUT : strcmp(name, "idle") == 0 ? IDLE : ECHO;
 }
 
 int main(int argc, char **argv)
 {
     struct epoll_event e = {.events = EPOLLIN}, events[1024];
+    int listener, timer = -1, ep = epoll_create1(0);
     struct rlimit r;
-    int listener, ep = epoll_create1(0);
-    bool fanout;
 
-    if (argc < 3) {
-        fprintf(stderr, "usage: floor echo|fanout PORT [SECONDS]\n");
+    if (argc < 3 || (mode_of(argv[1]) == IDLE && (argc < 5 || atoi(argv[4]) <= 0))) {
+        fprintf(stderr, "usage: floor echo|fanout PORT [SECONDS] | floor idle PORT SECONDS MS\n");
         return 2;
     }
-    fanout = strcmp(argv[1], "fanout") == 0;
+    mode = mode_of(argv[1]);
     if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
         r.rlim_cur = r.rlim_max;
         setrlimit(RLIMIT_NOFILE, &r);
@@ -141,14 +190,18 @@ int main(int argc, char **argv)
     listener = open_listener(atoi(argv[2]));
     e.data.fd = listener;
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e);
+    if (mode == IDLE)
+        timer = open_timer(ep);
     for (;;) {
         int n = epoll_wait(ep, events, 1024, -1);
 
         for (int i = 0; i < n; i++) {
             if (events[i].data.fd == listener)
                 accept_all(ep, listener);
+            else if (events[i].data.fd == timer)
+                ping(timer, atoi(argv[4]));
             else
-                serve(events[i].data.fd, fanout);
+                serve(events[i].data.fd);
         }
     }
 }

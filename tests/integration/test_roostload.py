@@ -235,6 +235,16 @@ class AgainstTheDaemon(SharedDaemonTest):
         r, _ = self.load('storm', '--connections', '100', '--duration', '4s')
         self.assertEqual(r['counters']['connects_done'], 200)
         self.assertGreaterEqual(r['storm_recovery_seconds'], 0)
+        self.assertEqual(r['counters']['closed'], 100)
+
+    def test_storm_of_a_share_while_something_else_goes_on(self):
+        r, _ = self.load('broadcast', '--connections', '200', '--duration', '4s', '--rate', '5', '--storm-after', '1500ms',
+                         '--storm-share', '25')
+        self.assertGreaterEqual(r['storm_recovery_seconds'], 0)
+        self.assertIn(r['counters']['closed'], (50, 51))  # of 200 subscribers and a publisher
+        self.assertEqual(r['counters']['connects_done'], 201 + r['counters']['closed'])
+        self.assertEqual(r['ready_max'], 201)
+        self.assertEqual(r['counters']['duplicates'] + r['counters']['reordered'], 0)
 
     def test_chat(self):
         r, _ = self.load('chat', '--connections', '60', '--room', '6', '--rate', '200', '--churn-rate', '20', '--duration', '1s')
