@@ -92,7 +92,13 @@ static void set_phase(enum load_phase phase)
     co.phase_ns = clock_ns();
 }
 
-static void record_second(uint64_t ready, uint64_t connecting)
+static uint64_t per_second(uint64_t n, double seconds)
+{
+    return (uint64_t)((double)n / seconds + 0.5);
+}
+
+/* What has happened in the last `seconds`, as rates. */
+static void record_second(uint64_t ready, uint64_t connecting, double seconds)
 {
     const struct load_metrics *now = &co.sum, *then = &co.before;
     struct str main_name = str_from(failif_main_latency(load_shared->options.scenario));
@@ -109,19 +115,21 @@ static void record_second(uint64_t ready, uint64_t connecting)
         .at_s = seconds_since(co.start_ns),
         .ready = ready,
         .connecting = connecting,
-        .connects = now->connects_done - then->connects_done,
-        .failures = now->connect_failed + now->connect_timeout + now->upgrade_refused -
-                    then->connect_failed - then->connect_timeout - then->upgrade_refused,
-        .messages_in = now->messages_in - then->messages_in,
-        .messages_out = now->messages_out - then->messages_out,
-        .bytes_in = now->bytes_in - then->bytes_in,
+        .connects = per_second(now->connects_done - then->connects_done, seconds),
+        .failures =
+            per_second(now->connect_failed + now->connect_timeout + now->upgrade_refused -
+                           then->connect_failed - then->connect_timeout - then->upgrade_refused,
+                       seconds),
+        .messages_in = per_second(now->messages_in - then->messages_in, seconds),
+        .messages_out = per_second(now->messages_out - then->messages_out, seconds),
+        .bytes_in = per_second(now->bytes_in - then->bytes_in, seconds),
         .p50 = hdr_quantile(&co.interval, 0.5),
         .p90 = hdr_quantile(&co.interval, 0.9),
         .p99 = hdr_quantile(&co.interval, 0.99),
         .p999 = hdr_quantile(&co.interval, 0.999),
         .max = co.interval.max,
         .cpu = cpu_before > 0 && co.sample.cpu_seconds > cpu_before
-                   ? co.sample.cpu_seconds - cpu_before
+                   ? (co.sample.cpu_seconds - cpu_before) / seconds
                    : 0,
         .rss_bytes = co.sample.rss_bytes,
         .tcp_memory_bytes = co.sample.tcp_memory_bytes,
@@ -229,8 +237,11 @@ static int watch(void)
         full_second = clock_ns() - tick >= NS_PER_SEC;
         load_sum(&co.sum, &ready, &connecting, &given_up);
         if (full_second) {
-            tick += NS_PER_SEC;
-            record_second(ready, connecting);
+            double seconds = (double)(clock_ns() - tick) / 1e9;
+
+            /* On a machine that is overloaded this process may miss seconds: they become one. */
+            tick = seconds < 2 ? tick + NS_PER_SEC : clock_ns();
+            record_second(ready, connecting, seconds < 2 ? 1 : seconds);
             co.before = co.sum;
             view_second(&co.r, &co.sum, phase_name(), eta(ready));
         }
