@@ -1,8 +1,8 @@
 /* connect.c - opening a user's connection.
  *
- * Happy path: 1 non-blocking connect, the request queued behind it · 2 the 101 response · 3 the
- * adapter's hello · 4 ready. Can fail: no socket (try later), refused, timed out, another status,
- * the adapter's refusal. */
+ * Happy path: 1 non-blocking connect, the request queued behind it · 2 wss: the TLS handshake · 3
+ * the 101 response · 4 the adapter's hello · 5 ready. Can fail: no socket (try later), refused, an
+ * untrusted certificate, timed out, another status, the adapter's refusal. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -156,6 +156,8 @@ int user_connect(uint32_t id)
     engine.slot->m.connects_started++;
     engine.slot->connecting++;
     conn_arm(c, (uint64_t)engine.o->connect_timeout);
+    if (t->tls && conn_start_tls(c, engine.tls, t->name) == -1)
+        return 0; /* counted when it is released */
     build_request(id, u->channel, t, &engine.text);
     if (conn_send(c, buf_view(&engine.text)) == -1)
         return 0; /* counted when it is released */
@@ -292,6 +294,25 @@ static void user_deadline(struct conn *c)
     conn_kill(c, CLOSE_HEADER_TIMEOUT);
 }
 
+static void user_secured(struct conn *c)
+{
+    hdr_record(&engine.slot->m.tls, clock_precise_ns() - conn_tls_began_ns(c));
+}
+
+/* An attempt has come to its end before any answer. */
+static void count_no_answer(const struct conn *c)
+{
+    char *first = engine.slot->tls_failure;
+
+    if ((c->flags & CONN_TLS) == 0 || conn_tls_established(c) || conn_tls_began_ns(c) == 0) {
+        engine.slot->m.connect_failed++;
+        return;
+    }
+    engine.slot->m.tls_failed++;
+    if (first[0] == '\0')
+        snprintf(first, sizeof(engine.slot->tls_failure), "%s", tls_failure());
+}
+
 /* A user that is gone and was not meant to be comes back, but not for ever. */
 static void requeue(const struct user *u)
 {
@@ -321,7 +342,7 @@ static void user_release(struct conn *c)
     } else {
         engine.slot->connecting--;
         if (c->reason == CLOSE_PEER_GONE)
-            engine.slot->m.connect_failed++;
+            count_no_answer(c);
     }
     if (u->flags & USER_HANDSHAKE)
         free_head(u);
@@ -343,6 +364,7 @@ const struct conn_ops user_conn_ops = {
     .name = "user",
     .input = user_input,
     .deadline = user_deadline,
+    .secured = user_secured,
     .drain = user_drain,
     .release = user_release,
 };

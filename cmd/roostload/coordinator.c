@@ -116,10 +116,7 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
         .ready = ready,
         .connecting = connecting,
         .connects = per_second(now->connects_done - then->connects_done, seconds),
-        .failures =
-            per_second(now->connect_failed + now->connect_timeout + now->upgrade_refused -
-                           then->connect_failed - then->connect_timeout - then->upgrade_refused,
-                       seconds),
+        .failures = per_second(load_failures(now) - load_failures(then), seconds),
         .messages_in = per_second(now->messages_in - then->messages_in, seconds),
         .messages_out = per_second(now->messages_out - then->messages_out, seconds),
         .bytes_in = per_second(now->bytes_in - then->bytes_in, seconds),
@@ -134,7 +131,6 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
         .rss_bytes = co.sample.rss_bytes,
         .tcp_memory_bytes = co.sample.tcp_memory_bytes,
     };
-    r->ready_max = MAX(r->ready_max, ready);
 }
 
 /* From the first drop to the last user's return; -1 when some process has not recovered (or there
@@ -250,6 +246,7 @@ static int watch(void)
             return -1;
         }
         co.r.ready_end = ready;
+        co.r.ready_max = MAX(co.r.ready_max, ready);
         co.r.given_up = given_up;
         if (interrupts > 0)
             co.r.interrupted = true;

@@ -73,6 +73,21 @@ static uint32_t tracked_slots(void)
     return 0;
 }
 
+static int make_tls(void)
+{
+    char err[256];
+    bool wanted = false;
+
+    for (unsigned i = 0; i < load_shared->ntargets; i++)
+        wanted |= load_shared->targets[i].tls;
+    if (!wanted)
+        return 0;
+    engine.tls = tls_client_context(engine.o->ca, !engine.o->insecure, err, sizeof(err));
+    if (engine.tls == NULL)
+        fprintf(stderr, "roostload: %s\n", err);
+    return engine.tls != NULL ? 0 : -1;
+}
+
 int engine_run(unsigned p)
 {
     struct reactor_config cfg = {.worker = p, .wake_fd = -1, .hub_wake_fd = -1};
@@ -80,6 +95,7 @@ int engine_run(unsigned p)
     _Static_assert(sizeof(struct user) <= CONN_SESSION_SIZE, "a user fits the session area");
     cfg.each_turn = each_turn;
     signal(SIGINT, SIG_IGN); /* the coordinator says when to stop */
+    signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     engine.process = p;
     engine.slot = &load_shared->slots[p];
@@ -96,6 +112,8 @@ int engine_run(unsigned p)
     if (allocate() == -1)
         return 1;
     engine.rx = ws_rx_pool_new(WS_CLIENT, UINT64_C(1) << 32);
+    if (make_tls() == -1)
+        return 1;
     reactor_init(&cfg);
     atomic_store(&engine.slot->pid, getpid());
     schedule_start();

@@ -9,6 +9,7 @@
 
 #include "adapter.h"
 #include "net/conn.h"
+#include "net/tls.h"
 #include "payload.h"
 #include "shared.h"
 
@@ -41,11 +42,12 @@ struct engine {
     struct load_slot *slot;
     const struct options *o;
     const struct adapter *adapter;
-    uint64_t first, count; /* users of this process */
-    struct conn **conns;   /* owned; by user - first; NULL: not connected */
-    uint8_t *attempts;     /* owned; failed ones in a row */
-    struct buf *partial;   /* owned; by user - first: a message's beginning; NULL: no stream */
-    uint32_t *waiting;     /* owned; FIFO of users to connect */
+    struct tls_context *tls; /* owned; NULL: no target wants it */
+    uint64_t first, count;   /* users of this process */
+    struct conn **conns;     /* owned; by user - first; NULL: not connected */
+    uint8_t *attempts;       /* owned; failed ones in a row */
+    struct buf *partial;     /* owned; by user - first: a message's beginning; NULL: no stream */
+    uint32_t *waiting;       /* owned; FIFO of users to connect */
     uint64_t wait_head, wait_tail;
     uint32_t slots; /* publisher slots a subscriber tracks */
     struct ws_rx_pool *rx;

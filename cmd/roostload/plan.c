@@ -7,44 +7,39 @@
 #include <unistd.h>
 
 #include "adapter.h"
+#include "net/tls.h"
 
 #define NOFILE_RESERVE 64
 #define SENT_MAX                                                                                   \
     (UINT64_C(64) * 1024 * 1024) /* (publisher, channel) pairs checked to the last message */
 
-int plan_parse_url(struct str url, struct str *host, struct str *port, struct str *path,
-                   const char **why)
+int plan_parse_url(struct str text, struct plan_url *out, const char **why)
 {
     struct str rest, authority;
     size_t colon;
 
-    if (str_starts_with(url, STR_LIT("wss://"))) {
-        *why = "wss:// is not supported by this build; put a TLS proxy in between or test ws://";
+    out->tls = str_starts_with(text, STR_LIT("wss://"));
+    *why = "expected ws://host:port/path or wss://host:port/path";
+    if (!out->tls && !str_starts_with(text, STR_LIT("ws://")))
         return -1;
-    }
-    if (!str_starts_with(url, STR_LIT("ws://"))) {
-        *why = "expected ws://host:port/path";
-        return -1;
-    }
-    rest = str_skip(url, 5);
+    rest = str_skip(text, out->tls ? 6 : 5);
     authority = (struct str){rest.p, str_find(rest, '/')};
-    *path = str_skip(rest, authority.n);
+    out->path = str_skip(rest, authority.n);
+    out->port = out->tls ? STR_LIT("443") : STR_LIT("80");
     if (authority.n > 0 && authority.p[0] == '[') {
         size_t end = str_find(authority, ']');
 
-        *host = (struct str){authority.p + 1, end > 0 ? end - 1 : 0};
+        out->host = (struct str){authority.p + 1, end > 0 ? end - 1 : 0};
         authority = str_skip(authority, MIN(end + 1, authority.n));
-        *port = authority.n > 1 ? str_skip(authority, 1) : STR_LIT("80");
+        if (authority.n > 1)
+            out->port = str_skip(authority, 1);
     } else {
         colon = str_find(authority, ':');
-        *host = (struct str){authority.p, colon};
-        *port = colon < authority.n ? str_skip(authority, colon + 1) : STR_LIT("80");
+        out->host = (struct str){authority.p, colon};
+        if (colon < authority.n)
+            out->port = str_skip(authority, colon + 1);
     }
-    if (host->n == 0 || port->n == 0) {
-        *why = "expected ws://host:port/path";
-        return -1;
-    }
-    return 0;
+    return out->host.n == 0 || out->port.n == 0 ? -1 : 0;
 }
 
 static bool is_loopback(const struct sockaddr_storage *a)
@@ -54,14 +49,13 @@ static bool is_loopback(const struct sockaddr_storage *a)
     return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
-static int resolve(struct str host, struct str port, struct load_target *t, char *err,
-                   size_t errcap)
+static int resolve(const struct plan_url *url, struct load_target *t, char *err, size_t errcap)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    char h[256], p[16];
+    char *h = t->name, p[16];
     int rc;
 
-    if (str_copy(host, h, sizeof(h)) == -1 || str_copy(port, p, sizeof(p)) == -1) {
+    if (str_copy(url->host, h, sizeof(t->name)) == -1 || str_copy(url->port, p, sizeof(p)) == -1) {
         snprintf(err, errcap, "host or port is too long");
         return -1;
     }
@@ -73,7 +67,8 @@ static int resolve(struct str host, struct str port, struct load_target *t, char
     memcpy(&t->address, found->ai_addr, found->ai_addrlen);
     t->address_len = found->ai_addrlen;
     freeaddrinfo(found);
-    snprintf(t->host, sizeof(t->host), str_find(host, ':') < host.n ? "[%s]:%s" : "%s:%s", h, p);
+    snprintf(t->host, sizeof(t->host), strchr(h, ':') != NULL ? "[%s]:%s" : "%s:%s", h, p);
+    t->tls = url->tls;
     return 0;
 }
 
@@ -81,23 +76,23 @@ static int add_target(struct load_target *t, const struct options *o, struct str
                       struct buf *errors)
 {
     const struct adapter *adapter = adapter_find(str_from(o->adapter));
-    struct str host, port, path;
+    struct plan_url parts;
     const char *why = "";
     char err[256], text[512];
 
-    if (plan_parse_url(url, &host, &port, &path, &why) == -1) {
+    if (plan_parse_url(url, &parts, &why) == -1) {
         snprintf(text, sizeof(text), "--url %.*s: %s", STR_ARG(url), why);
         options_complain(errors, text);
         return -1;
     }
-    if (resolve(host, port, t, err, sizeof(err)) == -1) {
+    if (resolve(&parts, t, err, sizeof(err)) == -1) {
         snprintf(text, sizeof(text), "--url %.*s: %s", STR_ARG(url), err);
         options_complain(errors, text);
         return -1;
     }
-    if (path.n == 0)
-        path = str_from(adapter->default_path);
-    if (str_copy(path, t->path, sizeof(t->path)) == -1) {
+    if (parts.path.n == 0)
+        parts.path = str_from(adapter->default_path);
+    if (str_copy(parts.path, t->path, sizeof(t->path)) == -1) {
         options_complain(errors, "--url: the path is too long");
         return -1;
     }
@@ -106,7 +101,7 @@ static int add_target(struct load_target *t, const struct options *o, struct str
                  "%.*s is not on this machine. A load test of somebody else's server is an attack; "
                  "if this one "
                  "is yours, add --i-own-the-target",
-                 STR_ARG(host));
+                 STR_ARG(parts.host));
         options_complain(errors, text);
         return -1;
     }
@@ -212,6 +207,21 @@ static int check_options(const struct options *o, struct buf *errors)
     return 0;
 }
 
+/* Each load process makes its own; whether one can be made is known before. */
+static int check_tls(const struct options *o, struct buf *errors)
+{
+    char err[256], text[1400];
+    struct tls_context *t = tls_client_context(o->ca, !o->insecure, err, sizeof(err));
+
+    if (t == NULL) {
+        snprintf(text, sizeof(text), "--ca %s: %s", o->ca, err);
+        options_complain(errors, text);
+        return -1;
+    }
+    tls_context_free(t);
+    return 0;
+}
+
 /* Pairs (publisher, channel) whose last sequence is shared, 0 when there are too many. */
 static uint64_t pairs(const struct options *o, uint64_t users, uint64_t channels)
 {
@@ -236,7 +246,8 @@ int plan_make(const struct options *o, struct buf *errors)
     if (check_options(o, errors) == -1)
         return -1;
     while (urls.n > 0 && n < LOAD_TARGETS_MAX && str_cut(&urls, '\n', &url))
-        if (add_target(&targets[n++], o, url, errors) == -1)
+        if (add_target(&targets[n++], o, url, errors) == -1 ||
+            (targets[n - 1].tls && check_tls(o, errors) == -1))
             return -1;
     plan_limits_read(&limits);
     processes = plan_processes(o, users, &limits, n, is_loopback(&targets[0].address), errors);

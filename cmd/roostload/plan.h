@@ -18,8 +18,11 @@ void plan_limits_read(struct plan_limits *l);
 /* Processes for `users`; 0 with a line in errors when it cannot work. */
 unsigned plan_processes(const struct options *o, uint64_t users, const struct plan_limits *l,
                         unsigned targets, bool loopback, struct buf *errors);
-/* "ws://host[:port][/path]" into its parts. -1: *why is a sentence. */
-int plan_parse_url(struct str url, struct str *host, struct str *port, struct str *path,
-                   const char **why) MUST_CHECK;
+struct plan_url { /* views of the text */
+    bool tls;
+    struct str host, port, path; /* path may be empty */
+};
+/* "ws[s]://host[:port][/path]" into its parts. -1: *why is a sentence. */
+int plan_parse_url(struct str text, struct plan_url *out, const char **why) MUST_CHECK;
 
 #endif

@@ -94,6 +94,20 @@ static void print_server(FILE *f, const struct results *r)
             report_bytes(c->tcp_memory_bytes, text[1], sizeof(text[1])));
 }
 
+static void print_tls_failure(FILE *f)
+{
+    for (unsigned p = 0; p < load_shared->processes; p++) {
+        const char *why = load_shared->slots[p].tls_failure;
+
+        if (why[0] == '\0')
+            continue;
+        fprintf(f, "  the first TLS failure: %s\n", why);
+        if (str_starts_with(str_from(why), STR_LIT("certificate")))
+            fprintf(f, "  --ca FILE trusts the authority in that file, --insecure anybody\n");
+        return;
+    }
+}
+
 void report_summary(FILE *f, const struct results *r)
 {
     const struct load_metrics *m = &r->total;
@@ -109,6 +123,8 @@ void report_summary(FILE *f, const struct results *r)
                 (unsigned long long)r->given_up);
     if (status != 0)
         fprintf(f, "  the first refusal was HTTP status %u\n", status);
+    if (m->tls_failed > 0)
+        print_tls_failure(f);
     if (load_shared->options.scenario == SCENARIO_STORM) {
         if (r->storm_recovery_s >= 0)
             fprintf(f, "  everybody was back after %.2f s\n", r->storm_recovery_s);

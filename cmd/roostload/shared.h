@@ -24,7 +24,9 @@ enum load_phase { /* set by the coordinator */
 struct load_target {
     struct sockaddr_storage address;
     socklen_t address_len;
-    char host[256];  /* for the Host field */
+    bool tls;
+    char name[256];  /* host without the port: SNI, certificate */
+    char host[300];  /* for the Host field */
     char path[1024]; /* with templates */
 };
 
@@ -36,6 +38,12 @@ struct load_metrics { /* single writer */
 #undef LATENCY
 };
 
+/* Attempts that came to nothing, whatever the reason. */
+static inline uint64_t load_failures(const struct load_metrics *m)
+{
+    return m->connect_failed + m->tls_failed + m->connect_timeout + m->upgrade_refused;
+}
+
 struct load_slot {
     _Atomic uint64_t ready;        /* connections ready now */
     _Atomic uint64_t connecting;   /* attempts under way */
@@ -44,6 +52,7 @@ struct load_slot {
     _Atomic uint64_t recovered_ns; /* when all of its users were back */
     _Atomic uint32_t first_status; /* HTTP status of the first refusal, 0: none yet */
     _Atomic int32_t pid;
+    char tls_failure[256]; /* of the first attempt that ended there; "": none has */
     struct load_metrics m;
 };
 

@@ -68,11 +68,11 @@ static void live_block(const struct results *r, const struct load_metrics *sum, 
     snprintf(text, sizeof(text), "roostload %s  %s  %.0f s, about %.0f s left",
              scenario_name(load_shared->options.scenario), phase, s->at_s, MAX(eta_s, 0.0));
     print_line(text);
-    snprintf(
-        text, sizeof(text), "  connections %s %llu / %llu  (+%llu/s, %llu under way, %llu failed)",
-        bar, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
-        (unsigned long long)s->connects, (unsigned long long)s->connecting,
-        (unsigned long long)(sum->connect_failed + sum->connect_timeout + sum->upgrade_refused));
+    snprintf(text, sizeof(text),
+             "  connections %s %llu / %llu  (+%llu/s, %llu under way, %llu failed)", bar,
+             (unsigned long long)s->ready, (unsigned long long)load_shared->users,
+             (unsigned long long)s->connects, (unsigned long long)s->connecting,
+             (unsigned long long)load_failures(sum));
     print_line(text);
     snprintf(text, sizeof(text), "  messages    in %llu/s (%s/s)  out %llu/s",
              (unsigned long long)s->messages_in, report_bytes(s->bytes_in, a, sizeof(a)),
@@ -109,8 +109,7 @@ static void plain_line(const struct results *r, const struct load_metrics *sum, 
            "p99 %s max %s "
            "lost %llu\n",
            s->at_s, phase, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
-           (unsigned long long)s->connects,
-           (unsigned long long)(sum->connect_failed + sum->connect_timeout + sum->upgrade_refused),
+           (unsigned long long)s->connects, (unsigned long long)load_failures(sum),
            (unsigned long long)s->messages_in, (unsigned long long)s->messages_out,
            report_latency(s->p50, a, sizeof(a)), report_latency(s->p99, b, sizeof(b)),
            report_latency(s->max, c, sizeof(c)), (unsigned long long)sum->gaps);

@@ -54,7 +54,8 @@ enum conn_flag {
     CONN_OUT_STALLED = 32, /* the socket said EAGAIN: wait for EV_WRITE */
     CONN_EOF = 64,         /* the peer's end of file has been read */
     CONN_LINGERING = 128,  /* our side is shut down; input is discarded until the peer's end */
-    CONN_COUNTED = 256     /* counted against config.max_connections_per_address */
+    CONN_COUNTED = 256,    /* counted against config.max_connections_per_address */
+    CONN_TLS = 512         /* net/tls */
 };
 
 struct conn;
@@ -74,6 +75,8 @@ struct conn_ops {     /* static tables; one per protocol */
     size_t (*may_read)(struct conn *c, size_t want);
     /* The server drains: finish politely, soon. Default when NULL: conn_finish(c, CLOSE_DRAIN). */
     void (*drain)(struct conn *c);
+    /* TLS only: the handshake is through. May kill. May be NULL. */
+    void (*secured)(struct conn *c);
     /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
     void (*release)(struct conn *c);
     const void *upper; /* the next layer's own table, e.g. struct ws_ops */

@@ -31,6 +31,9 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, b
 int outq_iovec(const struct outq *q, struct iovec *iov, int max);
 /* n bytes were sent; frees what is done. now_ns restarts the age. */
 void outq_sent(struct outq *q, size_t n, uint64_t now_ns);
+/* The first entry is to be kept by outq_drop_publications() from now on: a part of it may be on its
+ * way although nothing counts as sent. */
+void outq_keep_head(struct outq *q);
 /* Removes every publication entry of which no byte was sent yet (a started entry is kept: its
  * frames must stay whole; control frames are kept). Returns the number of publications removed. */
 uint32_t outq_drop_publications(struct outq *q);

@@ -26,10 +26,11 @@ struct reactor_config {
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };
 
-struct held {            /* a queue of ids; also of some that are held no more */
+struct ids {             /* a queue of connections' ids, of which some may be gone */
     uint64_t *ids;       /* owned */
     size_t head, n, cap; /* cap: a power of two, or 0 */
 };
+struct tls;
 
 struct reactor { /* the process-wide instance; fields are for net and for /debug */
     struct ev_loop *loop;
@@ -40,6 +41,8 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     struct pool conn_pool;
     struct conn **conns; /* owned; by fd */
     size_t conns_cap;
+    struct tls **tls; /* owned; by fd; of length tls_cap, which is 0 without TLS */
+    size_t tls_cap;
     size_t conns_end;          /* no fd from here on has ever been a connection */
     size_t connections;        /* live conns, both listeners, refused ones too */
     size_t client_connections; /* by the client listener, refused ones not counted */
@@ -47,7 +50,8 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
     struct list dirty;         /* output to flush at the end of the turn */
     struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
-    struct held held;          /* CONN_HOLD_RING */
+    struct ids held;           /* CONN_HOLD_RING */
+    struct ids unread;         /* with decrypted bytes that no event will announce */
     struct list condemned;     /* dead, to be freed at the end of the turn */
     struct list paused;        /* listeners out of fds */
     uint64_t turn;             /* counts */

@@ -14,6 +14,7 @@
 #include "base/config.h"
 #include "base/metrics.h"
 #include "net/outq.h"
+#include "net/tls.h"
 #include "net_internal.h"
 
 static const struct {
@@ -104,6 +105,8 @@ void conn_finish(struct conn *c, enum close_reason why)
 
 void conn_shut(struct conn *c)
 {
+    if (c->flags & CONN_TLS)
+        tls_close_notify(c);
     if ((c->flags & CONN_EOF) || shutdown(c->io.fd, SHUT_WR) == -1) {
         conn_kill(c, c->reason);
         return;
@@ -142,6 +145,13 @@ void conn_update_events(struct conn *c)
         want |= EV_READ;
     if (c->flags & CONN_OUT_STALLED)
         want |= EV_WRITE;
+    if (c->flags & CONN_TLS) {
+        if (want & EV_READ)
+            tls_note_unread(c);
+        if (conn_dead(c))
+            return;
+        want = tls_events(c, want);
+    }
     if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io) == (want != 0))
         return;
     ev_io_stop(reactor.loop, &c->io);
@@ -154,7 +164,8 @@ void conn_hold(struct conn *c, unsigned reasons)
 {
     if (conn_dead(c))
         return;
-    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING) && held_add(c->id) == -1) {
+    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING) &&
+        ids_push(&reactor.held, c->id) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return;
     }
@@ -195,7 +206,8 @@ static void conn_read_eof(struct conn *c)
 
 void conn_read(struct conn *c, size_t max)
 {
-    ssize_t n = recv(c->io.fd, reactor.scratch, max, MSG_DONTWAIT);
+    ssize_t n = c->flags & CONN_TLS ? tls_recv(c, reactor.scratch, max)
+                                    : recv(c->io.fd, reactor.scratch, max, MSG_DONTWAIT);
 
     METRIC_INC(reads);
     if (n == -1) {
@@ -235,12 +247,41 @@ static void conn_readable(struct conn *c)
     }
 }
 
+void conn_read_again(struct conn *c)
+{
+    if (c->hold == 0 && !(c->flags & CONN_EOF))
+        conn_readable(c);
+    if (!conn_dead(c))
+        conn_update_events(c);
+}
+
+/* Whatever the socket has become, either direction may go on now. */
+static void conn_on_tls_event(struct conn *c)
+{
+    bool before = conn_tls_established(c);
+
+    if (tls_handshake(c) == 1) {
+        if (!before && conn_ops(c)->secured)
+            conn_ops(c)->secured(c);
+        if (!conn_dead(c))
+            conn_flush(c);
+        if (!conn_dead(c))
+            conn_read_again(c);
+    } else if (!conn_dead(c)) {
+        conn_update_events(c);
+    }
+}
+
 static void conn_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents)
 {
     struct conn *c = CONTAINER_OF(io, struct conn, io);
 
     if (revents & EV_ERROR) {
         conn_kill(c, CLOSE_INTERNAL); /* UNTESTED: libev found the fd invalid */
+        return;
+    }
+    if (c->flags & CONN_TLS) {
+        conn_on_tls_event(c);
         return;
     }
     if (revents & EV_WRITE)

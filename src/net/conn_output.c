@@ -33,7 +33,12 @@ static int conn_send_failed(struct conn *c)
 /* Bytes the socket took, 0 when it is full, -1: killed. */
 static inline ssize_t conn_send_now(struct conn *c, const char *p, size_t n)
 {
-    ssize_t sent = send((int)(c->id & ((1u << CONN_ID_FD_BITS) - 1)), p, n, SEND_FLAGS);
+    ssize_t sent;
+
+    if (LIKELY(!(c->flags & CONN_TLS)))
+        sent = send((int)(c->id & ((1u << CONN_ID_FD_BITS) - 1)), p, n, SEND_FLAGS);
+    else
+        sent = tls_sendv(c, &(struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = n}, 1);
 
     c->sent_turn = (uint32_t)reactor.turn;
     METRIC_INC(writes);
@@ -204,7 +209,7 @@ void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
     conn_count_delivery(c, items, end - offset);
     offset += (uint32_t)sent;
     if (UNLIKELY(offset != end))
-        conn_queue_rest(c, b, offset, end, sent == 0, items);
+        conn_queue_rest(c, b, offset, end, sent == 0 && !(c->flags & CONN_TLS), items);
 }
 
 size_t conn_queued(const struct conn *c)
@@ -233,16 +238,21 @@ void conn_flush(struct conn *c)
     msg.msg_iovlen = (size_t)outq_iovec(c->out, iov, FLUSH_IOVEC);
     for (size_t i = 0; i < msg.msg_iovlen; i++)
         offered += iov[i].iov_len;
-    sent = sendmsg(c->io.fd, &msg, SEND_FLAGS);
+    sent = c->flags & CONN_TLS ? tls_sendv(c, iov, msg.msg_iovlen)
+                               : sendmsg(c->io.fd, &msg, SEND_FLAGS);
     c->sent_turn = (uint32_t)reactor.turn;
     METRIC_INC(writes);
     if (sent == -1) {
         if (conn_send_failed(c) == 0)
             conn_stall(c, false);
+        if (c->flags & CONN_TLS) /* what OpenSSL was given it wants to be given again */
+            outq_keep_head(c->out);
         return;
     }
     METRIC_ADD(written_bytes, (uint64_t)sent);
     outq_sent(c->out, (size_t)sent, clock_ns());
+    if (c->flags & CONN_TLS)
+        outq_keep_head(c->out);
     if (outq_empty(c->out)) {
         conn_flushed(c);
         return;

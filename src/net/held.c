@@ -8,12 +8,12 @@
 #define HELD_PER_TURN 64
 #define HELD_REFUSALS 8 /* then the ring is full for everybody, more or less */
 #define GONE_PER_TURN 4096
-#define HELD_MIN      64
+#define IDS_MIN       64
 
 /* Doubles the queue and makes it start at 0. */
-static int held_grow(struct held *h)
+static int ids_grow(struct ids *h)
 {
-    size_t cap = MAX(h->cap * 2, (size_t)HELD_MIN);
+    size_t cap = MAX(h->cap * 2, (size_t)IDS_MIN);
     uint64_t *ids = malloc(cap * sizeof(*ids));
 
     if (!ids)
@@ -27,17 +27,15 @@ static int held_grow(struct held *h)
     return 0;
 }
 
-int held_add(uint64_t id)
+int ids_push(struct ids *h, uint64_t id)
 {
-    struct held *h = &reactor.held;
-
-    if (h->n == h->cap && held_grow(h) == -1)
+    if (h->n == h->cap && ids_grow(h) == -1)
         return -1;
     h->ids[(h->head + h->n++) & (h->cap - 1)] = id;
     return 0;
 }
 
-static uint64_t held_pop(struct held *h)
+uint64_t ids_pop(struct ids *h)
 {
     uint64_t id = h->ids[h->head];
 
@@ -46,19 +44,13 @@ static uint64_t held_pop(struct held *h)
     return id;
 }
 
-void held_fini(void)
-{
-    free(reactor.held.ids);
-    reactor.held = (struct held){0};
-}
-
 /* Asks one held connection again, and reads it if it may. False: it stays held. */
 static bool held_ask(struct conn *c)
 {
     size_t max = c->hold == CONN_HOLD_RING ? conn_may_read(c) : 0;
 
     if (c->hold == CONN_HOLD_RING && max == 0) {
-        (void)!held_add(c->id); /* there is room: it has just been popped */
+        (void)!ids_push(&reactor.held, c->id); /* there is room: it has just been popped */
         return false;
     }
     conn_release_hold(c, CONN_HOLD_RING);
@@ -76,7 +68,7 @@ bool held_turn(void)
 
         if (reactor.held.n == 0)
             return false;
-        c = conn_find(held_pop(&reactor.held));
+        c = conn_find(ids_pop(&reactor.held));
         if (!c || !(c->hold & CONN_HOLD_RING)) {
             gone++;
             continue;

@@ -2,6 +2,8 @@
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
+#include <sys/uio.h>
+
 #include "base/clock.h"
 #include "net/listener.h"
 #include "net/reactor.h"
@@ -34,6 +36,8 @@ void conn_watch(struct conn *c, int fd);
 void conn_update_events(struct conn *c);
 /* How many bytes may be read now; 0: none. */
 size_t conn_may_read(struct conn *c);
+/* Reads, if nothing forbids it, what no event will announce. */
+void conn_read_again(struct conn *c);
 /* One recv() of at most max bytes, handed to ops. */
 void conn_read(struct conn *c, size_t max);
 /* The queue of a finishing connection is empty: shut down, linger. May kill. */
@@ -54,11 +58,28 @@ bool conn_sweep_stalled(size_t max);
 size_t reactor_reap(size_t max);
 
 /* held.c */
-/* Queues a connection that CONN_HOLD_RING has just stopped. -1: no memory. */
-int held_add(uint64_t id) MUST_CHECK;
+/* -1: no memory. */
+int ids_push(struct ids *q, uint64_t id) MUST_CHECK;
+/* The oldest; there is one. */
+uint64_t ids_pop(struct ids *q);
 /* Step 3. True when more of the held could go on at once. */
 bool held_turn(void);
-void held_fini(void);
+
+/* tls.c; all but the last three for connections with CONN_TLS */
+/* As recv(2) and sendmsg(2) on a non-blocking socket, errno included. */
+ssize_t tls_recv(struct conn *c, char *p, size_t max);
+ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n);
+/* 1: established, 0: goes on later, -1: killed. */
+int tls_handshake(struct conn *c);
+/* What must be watched when `want` is wanted. */
+int tls_events(const struct conn *c, int want);
+void tls_close_notify(struct conn *c);
+/* Makes the next turn read what is decrypted and was not fetched. May kill. */
+void tls_note_unread(struct conn *c);
+void tls_free(struct conn *c);
+/* Step 3: reads those. True when some are left. */
+bool tls_turn(void);
+void tls_fini(void);
 
 /* reactor_turn.c */
 void turn_init(void);

@@ -170,6 +170,12 @@ void outq_sent(struct outq *q, size_t n, uint64_t now_ns)
     }
 }
 
+void outq_keep_head(struct outq *q)
+{
+    if (q->head)
+        q->head->entries[q->head->first].started = true;
+}
+
 /* Frees the chunks behind k. */
 static void outq_cut(struct outq *q, struct outq_chunk *k)
 {

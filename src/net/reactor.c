@@ -68,7 +68,8 @@ void reactor_fini(void)
     turn_fini();
     ev_loop_destroy(reactor.loop);
     ws_rx_pool_free(reactor.rx_pool);
-    held_fini();
+    free(reactor.held.ids);
+    tls_fini();
     admission_fini();
     outq_pools_fini();
     pool_fini(&reactor.conn_pool);
@@ -200,6 +201,8 @@ static void conn_free(struct conn *c)
     if (c->flags & CONN_COUNTED)
         admission_leave(c->address);
     reactor.conns[c->io.fd] = NULL;
+    if (c->flags & CONN_TLS)
+        tls_free(c);
     conn_close_socket(c);
     outq_free(&c->out);
     conn_set_state(c, CONN_FREE);

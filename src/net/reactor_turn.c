@@ -121,8 +121,9 @@ void reactor_turn(void)
 
     clock_refresh(); /* 1 */
     reactor.nap_ns = NAP_MAX_NS;
-    more = turn_receive();                                  /* 2 */
-    more |= held_turn();                                    /* 3 */
+    more = turn_receive(); /* 2 */
+    more |= tls_turn();    /* 3 */
+    more |= held_turn();
     more |= turn_work();                                    /* 4 */
     more |= conn_flush_dirty((uint64_t)config.turn_budget); /* 5 */
     turn_reap();                                            /* 6 */

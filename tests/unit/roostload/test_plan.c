@@ -58,21 +58,24 @@ static void urls(void **state)
     } good[] = {{"ws://a", "a", "80", ""},
                 {"ws://127.0.0.1:8000/ws/{channel}?x=1", "127.0.0.1", "8000", "/ws/{channel}?x=1"},
                 {"ws://[::1]:9/", "::1", "9", "/"},
-                {"ws://[::1]/x", "::1", "80", "/x"}};
+                {"ws://[::1]/x", "::1", "80", "/x"},
+                {"wss://a", "a", "443", ""},
+                {"wss://[::1]:8443/x", "::1", "8443", "/x"}};
     static const char *const bad[] = {"",         "a",       "http://a", "ws://",
-                                      "ws://:80", "ws://a:", "wss://a"};
-    struct str host, port, path;
+                                      "ws://:80", "ws://a:", "wss://",   "wss:/a"};
+    struct plan_url u;
     const char *why;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        assert_int_equal(plan_parse_url(str_from(good[i].url), &host, &port, &path, &why), 0);
-        assert_true(str_equal(host, str_from(good[i].host)));
-        assert_true(str_equal(port, str_from(good[i].port)));
-        assert_true(str_equal(path, str_from(good[i].path)));
+        assert_int_equal(plan_parse_url(str_from(good[i].url), &u, &why), 0);
+        assert_true(str_equal(u.host, str_from(good[i].host)));
+        assert_true(str_equal(u.port, str_from(good[i].port)));
+        assert_true(str_equal(u.path, str_from(good[i].path)));
+        assert_int_equal(u.tls, good[i].url[2] == 's');
     }
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_int_equal(plan_parse_url(str_from(bad[i]), &host, &port, &path, &why), -1);
+        assert_int_equal(plan_parse_url(str_from(bad[i]), &u, &why), -1);
 }
 
 static void users_are_spread_without_gaps(void **state)

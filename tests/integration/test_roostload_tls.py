@@ -1,0 +1,230 @@
+#!/usr/bin/python3
+"""roostload over TLS, against a server nobody here wrote (python3-websockets on OpenSSL)."""
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import unittest
+
+import websockets
+
+from test_roostload import run, run_json
+
+
+def make_certificate(folder, name, subject):
+    """A self-signed certificate; returns the paths of certificate and key."""
+    cert, key = os.path.join(folder, name + '.pem'), os.path.join(folder, name + '.key')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj',
+                    '/CN=test', '-addext', 'subjectAltName=' + subject, '-keyout', key, '-out', cert],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return cert, key
+
+
+class TlsServer:
+    """Relays every message to every client, its sender too."""
+
+    def __init__(self, cert, key, tls12=False):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert, key)
+        if tls12:
+            self.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.clients = set()
+        self.loop = asyncio.new_event_loop()
+        started = threading.Event()
+        self.thread = threading.Thread(target=self.serve, args=(started,), daemon=True)
+        self.thread.start()
+        started.wait(10)
+
+    def serve(self, started):
+        asyncio.set_event_loop(self.loop)
+
+        async def begin():
+            self.server = await websockets.serve(self.client, '127.0.0.1', 0, ssl=self.context, ping_interval=None, max_size=2 ** 24,
+                                            compression=None)
+            self.port = self.server.sockets[0].getsockname()[1]
+            started.set()
+
+        self.loop.run_until_complete(begin())
+        self.loop.run_forever()
+
+    async def client(self, c, path=None):
+        self.clients.add(c)
+        try:
+            async for message in c:
+                for other in list(self.clients):
+                    await other.send(message)
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.clients.discard(c)
+
+    def drop(self):
+        """Resets every connection."""
+        for c in list(self.clients):
+            c.transport.abort()
+
+    def stop(self):
+        async def end():
+            self.server.close()
+            self.drop()
+            await self.server.wait_closed()
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+
+class TcpServer:
+    """Accepts, and does with each connection what `with_it` says."""
+
+    def __init__(self, with_it):
+        self.socket = socket.create_server(('127.0.0.1', 0))
+        self.port, self.with_it, self.kept = self.socket.getsockname()[1], with_it, []
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                s, _ = self.socket.accept()
+            except OSError:
+                return
+            self.kept.append(s)
+            self.with_it(s)
+
+    def stop(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(10)
+        for s in self.kept:
+            s.close()
+
+
+class Tls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.cert, cls.key = make_certificate(cls.folder, 'good', 'IP:127.0.0.1,DNS:localhost')
+
+    def serve(self, cert=None, key=None, **how):
+        s = TlsServer(cert or self.cert, key or self.key, **how)
+        self.addCleanup(s.stop)
+        return f'wss://127.0.0.1:{s.port}/x'
+
+    def tcp(self, with_it):
+        s = TcpServer(with_it)
+        self.addCleanup(s.stop)
+        return f'wss://127.0.0.1:{s.port}/x'
+
+    def trusting(self, *args, status=0):
+        return run_json(*args, '--ca', self.cert, status=status)
+
+    def refused(self, url, *args):
+        """Nobody gets in: the counters and what is printed."""
+        r, out = run_json('hold', '--url', url, '--connections', '2', '--duration', '500ms', *args, status=1)
+        self.assertEqual(r['ready_max'], 0)
+        return r['counters'], out
+
+    # what works
+
+    def test_hold(self):
+        r, out = self.trusting('hold', '--url', self.serve(), '--connections', '50', '--duration', '1s', '--ping-interval', '200ms')
+        self.assertEqual(r['ready_max'], 50)
+        self.assertEqual(r['latencies']['tls']['count'], 50)
+        self.assertGreater(r['latencies']['tls']['p50'], 0)
+        self.assertGreaterEqual(r['latencies']['upgrade']['p50'], r['latencies']['tls']['p50'])
+        self.assertGreater(r['latencies']['pong']['count'], 50)
+        self.assertIn('tls handshake', out)
+        for name in ('tls_failed', 'connect_failed', 'protocol_errors', 'connection_lost'):
+            self.assertEqual(r['counters'][name], 0, name)
+
+    def test_echo_of_every_size(self):
+        for size in (125, 4096, 65536, 1000000):
+            for tls12 in (False, True):
+                with self.subTest(size=size, tls12=tls12):
+                    r, _ = self.trusting('echo', '--url', self.serve(tls12=tls12), '--connections', '1', '--size', str(size), '--duration', '700ms')
+                    c = r['counters']
+                    self.assertGreater(c['messages_in'], 3)
+                    self.assertEqual((c['messages_in'], c['bytes_in']), (c['messages_out'], c['bytes_out']))
+                    self.assertEqual(c['foreign_in'] + c['protocol_errors'] + c['connection_lost'], 0)
+
+    def test_many_in_flight(self):
+        """More than one read brings, in both directions at once."""
+        r, _ = self.trusting('echo', '--url', self.serve(), '--connections', '1', '--depth', '64', '--size', '20000', '--duration', '1s')
+        self.assertGreater(r['counters']['messages_in'], 200)
+        self.assertEqual(r['counters']['messages_in'], r['counters']['messages_out'])
+
+    def test_broadcast(self):
+        r, _ = self.trusting('broadcast', '--url', self.serve(), '--connections', '20', '--rate', '50', '--duration', '1s')
+        self.assertGreater(r['counters']['messages_in'], 500)
+        for name in ('gaps', 'duplicates', 'reordered', 'connection_lost'):
+            self.assertEqual(r['counters'][name], 0, name)
+
+    def test_a_name(self):
+        r, _ = self.trusting('hold', '--url', self.serve().replace('127.0.0.1', 'localhost'), '--connections', '2', '--duration', '300ms')
+        self.assertEqual(r['ready_max'], 2)
+
+    # who is trusted
+
+    def test_nobody_unknown(self):
+        counters, out = self.refused(self.serve())
+        self.assertEqual(counters['tls_failed'], 6)  # three attempts each
+        self.assertIn('certificate verify failed: self-signed certificate', out)
+        self.assertIn('--ca FILE', out)
+
+    def test_nobody_with_another_name(self):
+        cert, key = make_certificate(self.folder, 'other', 'DNS:elsewhere.test')
+        counters, out = self.refused(self.serve(cert, key), '--ca', cert)
+        self.assertEqual(counters['tls_failed'], 6)
+        self.assertIn('mismatch', out)
+
+    def test_anybody_with_insecure(self):
+        r, _ = run_json('hold', '--url', self.serve(), '--connections', '2', '--duration', '300ms', '--insecure')
+        self.assertEqual(r['ready_max'], 2)
+
+    def test_a_file_that_is_no_certificate(self):
+        for path in (__file__, '/nonexistent/ca.pem'):
+            p = run('hold', '--url', self.serve(), '--ca', path)
+            self.assertEqual(p.returncode, 2)
+            self.assertIn('--ca ' + path + ': ', p.stderr)
+
+    # what goes wrong
+
+    def test_a_server_without_tls(self):
+        counters, _ = self.refused(self.tcp(lambda s: s.sendall(b'HTTP/1.1 400 Bad Request\r\n\r\n')), '--ca', self.cert)
+        self.assertEqual(counters['tls_failed'], 6)
+
+    def test_a_server_that_hangs_up(self):
+        counters, out = self.refused(self.tcp(lambda s: (s.recv(10), s.close())), '--ca', self.cert)
+        self.assertEqual(counters['tls_failed'], 6)
+        self.assertIn('the first TLS failure: ', out)
+
+    def test_a_server_that_does_not_answer(self):
+        counters, _ = self.refused(self.tcp(lambda s: None), '--ca', self.cert, '--connect-timeout', '300ms')
+        self.assertEqual(counters['connect_timeout'], 6)
+
+    def test_nobody_there(self):
+        with socket.create_server(('127.0.0.1', 0)) as s:
+            port = s.getsockname()[1]
+        counters, _ = self.refused(f'wss://127.0.0.1:{port}/', '--ca', self.cert)
+        self.assertEqual((counters['connect_failed'], counters['tls_failed']), (6, 0))
+
+    def test_a_server_that_is_killed(self):
+        server = TlsServer(self.cert, self.key)
+        url = f'wss://127.0.0.1:{server.port}/x'
+        threading.Timer(1, lambda: server.loop.call_soon_threadsafe(server.drop)).start()
+        r, _ = self.trusting('hold', '--url', url, '--connections', '5', '--duration', '2s')
+        server.stop()
+        self.assertEqual(r['counters']['connection_lost'], 5)
+        self.assertEqual(r['counters']['connects_done'], 10)  # and they come back
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)

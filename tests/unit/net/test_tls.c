@@ -1,0 +1,342 @@
+/* tests/unit/net/test_tls.c - against OpenSSL's server side in the same process, whose bytes go
+ * through the socket in pieces of a chosen size. */
+#include "net/tls.c"
+
+#include <openssl/pem.h>
+#include <signal.h>
+
+#include "net_harness.h"
+
+static struct far { /* the server */
+    SSL *ssl;
+    BIO *in, *out; /* of ssl */
+    int fd;
+    size_t piece; /* bytes that one pump() may move in each direction */
+    char got[300000];
+    size_t len;
+} far;
+
+static SSL_CTX *server_ctx;
+static char ca_path[] = "/tmp/roost-test-tls-XXXXXX";
+static unsigned secured;
+
+/* A self-signed certificate for 127.0.0.1, which also is its own authority. */
+static int make_server(void **state)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *x = X509_new();
+    X509_EXTENSION *san =
+        X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost");
+    FILE *f = fdopen(mkstemp(ca_path), "w");
+
+    (void)state;
+    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+    X509_set_version(x, 2);
+    X509_gmtime_adj(X509_getm_notBefore(x), -60);
+    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+    X509_set_pubkey(x, key);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                               (const unsigned char *)"test", -1, -1, 0);
+    X509_set_issuer_name(x, X509_get_subject_name(x));
+    X509_add_ext(x, san, -1);
+    X509_EXTENSION_free(san);
+    if (X509_sign(x, key, EVP_sha256()) == 0 || f == NULL || PEM_write_X509(f, x) != 1)
+        return -1;
+    fclose(f);
+    server_ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(server_ctx, x);
+    SSL_CTX_use_PrivateKey(server_ctx, key);
+    X509_free(x);
+    EVP_PKEY_free(key);
+    return 0;
+}
+
+static int drop_server(void **state)
+{
+    (void)state;
+    SSL_CTX_free(server_ctx);
+    return unlink(ca_path);
+}
+
+static void far_fini(void)
+{
+    SSL_free(far.ssl);
+    if (far.fd != -1)
+        close(far.fd);
+    memset(&far, 0, sizeof(far));
+}
+
+/* One turn of the client, and what the server makes of it. */
+static void pump(void)
+{
+    char piece[65536];
+    size_t got;
+    ssize_t n;
+
+    net_steps(1);
+    n = recv(far.fd, piece, MIN(far.piece, sizeof(piece)), MSG_DONTWAIT);
+    if (n > 0)
+        assert_int_equal(BIO_write(far.in, piece, (int)n), n);
+    while (SSL_read_ex(far.ssl, far.got + far.len, sizeof(far.got) - far.len, &got) == 1)
+        far.len += got;
+    ERR_clear_error();
+    n = BIO_read(far.out, piece, (int)MIN(far.piece, sizeof(piece)));
+    if (n > 0)
+        assert_int_equal(send(far.fd, piece, (size_t)n, MSG_NOSIGNAL), n);
+}
+
+static void on_secured(struct conn *c)
+{
+    assert_true(conn_tls_established(c));
+    assert_true(conn_tls_began_ns(c) > 0);
+    secured++;
+}
+
+static const struct conn_ops tls_ops = {
+    .name = "tls",
+    .input = seen_input,
+    .eof = seen_eof,
+    .deadline = seen_deadline,
+    .secured = on_secured,
+    .release = seen_release,
+};
+
+static struct tls_context *trusting(void)
+{
+    char err[256] = "";
+    struct tls_context *t = tls_client_context(ca_path, true, err, sizeof(err));
+
+    if (t == NULL)
+        fail_msg("%s", err);
+    return t;
+}
+
+static struct conn *open_pair(struct tls_context *t, const char *host, size_t piece)
+{
+    struct conn *c = net_pair(&far.fd, &tls_ops, 0);
+
+    far.piece = piece;
+    far.ssl = SSL_new(server_ctx);
+    far.in = BIO_new(BIO_s_mem());
+    far.out = BIO_new(BIO_s_mem());
+    SSL_set_bio(far.ssl, far.in, far.out);
+    SSL_set_accept_state(far.ssl);
+    secured = 0;
+    if (conn_start_tls(c, t, host) == -1)
+        return NULL;
+    return c;
+}
+
+static void messages_both_ways(void **state)
+{
+    static const size_t pieces[] = {7, 100, 1448, 65536};
+    static char text[100000];
+    struct tls_context *t = trusting();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (char)(i * 7 % 251);
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        struct conn *c = open_pair(t, "127.0.0.1", pieces[i]);
+        size_t n = pieces[i] < 1000 ? 3000 : sizeof(text), sent;
+
+        /* Queued while there is no handshake yet. */
+        seen.len = 0;
+        assert_int_equal(conn_send(c, STR_LIT("first, ")), 0);
+        assert_int_equal(conn_send(c, (struct str){text, n}), 0);
+        for (int k = 0; k < 100000 && far.len < n + 7; k++)
+            pump();
+        assert_int_equal(secured, 1);
+        assert_int_equal(far.len, n + 7);
+        assert_memory_equal(far.got, "first, ", 7);
+        assert_memory_equal(far.got + 7, text, n);
+        assert_int_equal(SSL_write_ex(far.ssl, text, n, &sent), 1);
+        assert_int_equal(sent, n);
+        for (int k = 0; k < 100000 && seen.len < n; k++)
+            pump();
+        assert_int_equal(seen.len, n);
+        assert_memory_equal(seen.input, text, n);
+        conn_kill(c, CLOSE_NORMAL);
+        net_steps(1);
+        far_fini();
+    }
+    tls_context_free(t);
+}
+
+/* What lies decrypted in OpenSSL is read although the socket stays silent. */
+static void decrypted_bytes_are_not_forgotten(void **state)
+{
+    static char text[16000];
+    struct tls_context *t = trusting();
+    struct conn *c = open_pair(t, "localhost", 65536);
+    size_t sent;
+
+    (void)state;
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    config.read_budget = 1000;
+    assert_int_equal(SSL_write_ex(far.ssl, text, sizeof(text), &sent), 1);
+    pump();
+    for (int k = 0; k < 15; k++)
+        net_steps(1);
+    assert_int_equal(seen.len, sizeof(text)); /* a thousand in each turn */
+    /* Held in the middle, they wait; released, they come. */
+    seen.len = 0;
+    assert_int_equal(SSL_write_ex(far.ssl, text, sizeof(text), &sent), 1);
+    pump();
+    net_steps(2);
+    conn_hold(c, CONN_HOLD_ANSWER);
+    net_steps(3);
+    sent = seen.len;
+    assert_true(sent > 0 && sent < sizeof(text));
+    net_steps(3);
+    assert_int_equal(seen.len, sent);
+    assert_false(reactor.busy);
+    conn_release_hold(c, CONN_HOLD_ANSWER);
+    net_steps(20);
+    assert_int_equal(seen.len, sizeof(text));
+    conn_kill(c, CLOSE_NORMAL);
+    net_steps(1);
+    far_fini();
+    tls_context_free(t);
+}
+
+static void the_peer_says_goodbye(void **state)
+{
+    struct tls_context *t = trusting();
+    struct conn *c = open_pair(t, "127.0.0.1", 65536);
+
+    (void)state;
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    SSL_shutdown(far.ssl);
+    for (int k = 0; k < 10 && seen.eofs == 0; k++)
+        pump();
+    assert_int_equal(seen.eofs, 1);
+    conn_finish(c, CLOSE_PEER_CLOSED);
+    for (int k = 0; k < 10; k++)
+        pump();
+    assert_int_equal(SSL_get_shutdown(far.ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+    assert_int_equal(seen.releases, 1);
+    far_fini();
+    tls_context_free(t);
+}
+
+/* Without close_notify an end may be an attacker's (RFC 8446 §6.1). */
+static void the_peer_is_cut_off(void **state)
+{
+    struct tls_context *t = trusting();
+
+    (void)state;
+    open_pair(t, "127.0.0.1", 65536);
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    close(far.fd);
+    far.fd = -1;
+    net_steps(2);
+    assert_int_equal(seen.eofs, 0);
+    assert_int_equal(seen.releases, 1);
+    assert_int_equal(metrics->closes[CLOSE_PEER_GONE], 1);
+    far_fini();
+    tls_context_free(t);
+}
+
+static void expect_refusal(struct tls_context *t, const char *host, const char *why)
+{
+    unsigned before = seen.releases;
+
+    open_pair(t, host, 65536);
+    for (int k = 0; k < 100 && seen.releases == before; k++)
+        pump();
+    assert_int_equal(seen.releases, before + 1);
+    assert_int_equal(secured, 0);
+    if (strstr(tls_failure(), why) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", why, tls_failure());
+    far_fini();
+}
+
+static void strangers(void **state)
+{
+    char err[256];
+    struct tls_context *system = tls_client_context("", true, err, sizeof(err));
+    struct tls_context *own = trusting();
+
+    (void)state;
+    assert_non_null(system);
+    expect_refusal(system, "127.0.0.1", "self-signed");
+    expect_refusal(own, "127.0.0.2", "IP address mismatch");
+    expect_refusal(own, "elsewhere.test", "hostname mismatch");
+    tls_context_free(system);
+    tls_context_free(own);
+    tls_context_free(NULL);
+    assert_null(tls_client_context("/nonexistent/ca.pem", true, err, sizeof(err)));
+    assert_true(err[0] != '\0');
+}
+
+static void anybody(void **state)
+{
+    char err[256];
+    struct tls_context *t = tls_client_context(NULL, false, err, sizeof(err));
+
+    (void)state;
+    assert_non_null(t);
+    open_pair(t, "elsewhere.test", 65536);
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    assert_int_equal(secured, 1);
+    far_fini();
+    tls_context_free(t);
+}
+
+static void garbage_instead_of_a_handshake(void **state)
+{
+    struct tls_context *t = trusting();
+
+    (void)state;
+    open_pair(t, "127.0.0.1", 65536);
+    net_steps(1);
+    assert_true(send(far.fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28, 0) == 28);
+    net_steps(2);
+    assert_int_equal(seen.releases, 1);
+    assert_string_equal(tls_failure(), "wrong version number");
+    far_fini();
+    tls_context_free(t);
+}
+
+static void start_without_memory(void **state)
+{
+    struct tls_context *t = trusting();
+
+    (void)state;
+    for (unsigned long k = 1; k <= 2;
+         k++) { /* the table, the state; OpenSSL allocates for itself */
+        struct conn *c = net_pair(&far.fd, &tls_ops, 0);
+
+        fault_fail_at(k);
+        assert_int_equal(conn_start_tls(c, t, "127.0.0.1"), -1);
+        fault_reset();
+        assert_true(conn_dead(c));
+        net_steps(1);
+        assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], k);
+        close(far.fd);
+    }
+    tls_context_free(t);
+    far.fd = -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        NET_TEST(messages_both_ways),
+        NET_TEST(decrypted_bytes_are_not_forgotten),
+        NET_TEST(the_peer_says_goodbye),
+        NET_TEST(the_peer_is_cut_off),
+        NET_TEST(strangers),
+        NET_TEST(anybody),
+        NET_TEST(garbage_instead_of_a_handshake),
+        NET_TEST(start_without_memory),
+    };
+
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests_name("net/tls", tests, make_server, drop_server);
+}
