@@ -62,6 +62,8 @@ void broker_free(struct broker *b);
 /* A worker-wide guard before reading from publishers: will `bytes` of payload in at most `messages`
  * publications fit the ring now? False also while announcing to a new hub. */
 bool broker_can_publish(struct broker *b, size_t bytes, size_t messages);
+/* The same, when the channels' names have at most name_max bytes: much more fits. */
+bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size_t messages);
 /* -1: no room (ask broker_can_publish() first). token: the origin connection's id, 0 = none. */
 int broker_publish(struct broker *b, struct str channel, struct str data, uint8_t flags,
                    uint64_t token) MUST_CHECK;

@@ -60,7 +60,12 @@ void broker_link_init(struct broker *b)
 
 bool broker_can_publish(struct broker *b, size_t bytes, size_t messages)
 {
-    size_t each = record_size(CHANNEL_NAME_MAX, 0);
+    return broker_can_publish_to(b, CHANNEL_NAME_MAX, bytes, messages);
+}
+
+bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size_t messages)
+{
+    size_t each = record_size(name_max, 0);
 
     /* What is owed goes first, or publishers could keep it waiting for ever. */
     if (b->announcing || b->starved || b->hello_owed || messages > SIZE_MAX / 2 / each ||

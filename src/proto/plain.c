@@ -95,8 +95,13 @@ static void plain_message(struct conn *c, enum ws_item_kind kind, struct str dat
 
 static bool plain_may_publish(struct conn *c, size_t bytes, size_t messages)
 {
-    return plain_session(c)->mode == PLAIN_SUB ||
-           broker_can_publish(reactor.broker, bytes, messages);
+    const struct plain_session *ps = plain_session(c);
+    size_t name_max = CHANNEL_NAME_MAX;
+
+    if (ps->mode == PLAIN_BOTH && !ps->envelope)
+        name_max = chan_name(ps->one.chan).n;
+    return ps->mode == PLAIN_SUB ||
+           broker_can_publish_to(reactor.broker, name_max, bytes, messages);
 }
 
 /* Input that came behind the request head goes first. */

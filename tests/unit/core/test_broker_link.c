@@ -100,7 +100,7 @@ static void a_full_ring_refuses(void **state)
     assert_false(broker_can_publish(broker, SIZE_MAX, SIZE_MAX));
 }
 
-/* What broker_can_publish() promises is kept. */
+/* What broker_can_publish_to() promises is kept. */
 static void the_promise_is_kept(void **state)
 {
     unsigned seed = 2;
@@ -110,16 +110,17 @@ static void the_promise_is_kept(void **state)
     memset(name, 'n', sizeof(name));
     for (int round = 0; round < 2000; round++) {
         size_t bytes = (size_t)rand_r(&seed) % 3000, messages = 1 + (size_t)rand_r(&seed) % 8;
+        size_t name_max = 1 + (size_t)rand_r(&seed) % CHANNEL_NAME_MAX;
 
-        if (broker_can_publish(broker, bytes, messages)) {
+        if (broker_can_publish_to(broker, name_max, bytes, messages)) {
             for (size_t i = messages; i > 0; i--) {
                 size_t n = i == 1 ? bytes : (size_t)rand_r(&seed) % (bytes + 1);
 
                 bytes -= n;
                 assert_int_equal(
-                    broker_publish(broker,
-                                   (struct str){.p = name, .n = 1 + (size_t)rand_r(&seed) % 255},
-                                   (struct str){.p = blob, .n = n}, 0, 0),
+                    broker_publish(
+                        broker, (struct str){.p = name, .n = 1 + (size_t)rand_r(&seed) % name_max},
+                        (struct str){.p = blob, .n = n}, 0, 0),
                     0);
             }
             flush();
