@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "adapter.h"
+#include "base/clock.h"
 #include "net/tls.h"
 
 #define NOFILE_RESERVE 64
+#define STORM_AFTER    (2 * (int64_t)NS_PER_SEC) /* of scenario storm */
 #define SENT_MAX                                                                                   \
     (UINT64_C(64) * 1024 * 1024) /* (publisher, channel) pairs checked to the last message */
 
@@ -207,6 +209,22 @@ static int check_options(const struct options *o, struct buf *errors)
     return 0;
 }
 
+/* After which time connections drop; 0: never. */
+static int64_t storm_after(const struct options *o)
+{
+    return o->scenario == SCENARIO_STORM && o->storm_after == 0 ? STORM_AFTER : o->storm_after;
+}
+
+static int check_storm(const struct options *o, struct buf *errors)
+{
+    if (storm_after(o) == 0 || storm_after(o) < o->duration)
+        return 0;
+    options_complain(errors,
+                     "the storm would come after the end: --storm-after (2s in scenario storm) "
+                     "must be shorter than --duration");
+    return -1;
+}
+
 /* Each load process makes its own; whether one can be made is known before. */
 static int check_tls(const struct options *o, struct buf *errors)
 {
@@ -243,7 +261,7 @@ int plan_make(const struct options *o, struct buf *errors)
     struct plan_limits limits;
     unsigned n = 0, processes;
 
-    if (check_options(o, errors) == -1)
+    if (check_options(o, errors) == -1 || check_storm(o, errors) == -1)
         return -1;
     while (urls.n > 0 && n < LOAD_TARGETS_MAX && str_cut(&urls, '\n', &url))
         if (add_target(&targets[n++], o, url, errors) == -1 ||
@@ -259,6 +277,7 @@ int plan_make(const struct options *o, struct buf *errors)
     }
     memcpy(load_shared->targets, targets, sizeof(targets));
     load_shared->ntargets = n;
+    load_shared->options.storm_after = storm_after(o);
     load_shared->users = users;
     load_shared->publishers = users - (uint64_t)o->connections;
     load_shared->channels = channels;

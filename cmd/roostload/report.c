@@ -125,7 +125,7 @@ void report_summary(FILE *f, const struct results *r)
         fprintf(f, "  the first refusal was HTTP status %u\n", status);
     if (m->tls_failed > 0)
         print_tls_failure(f);
-    if (load_shared->options.scenario == SCENARIO_STORM) {
+    if (load_shared->options.storm_after > 0) {
         if (r->storm_recovery_s >= 0)
             fprintf(f, "  everybody was back after %.2f s\n", r->storm_recovery_s);
         else

@@ -6,8 +6,7 @@
 
 #define CONNECTING_MAX                                                                             \
     1000 /* attempts under way per process; the accept queue of a server is not endless */
-#define BURST_MAX      256              /* events of one kind per turn */
-#define STORM_DELAY_NS (2 * NS_PER_SEC) /* of scenario storm, unless said otherwise */
+#define BURST_MAX 256 /* events of one kind per turn */
 
 struct pace { /* events at a steady rate */
     uint64_t start_ns;
@@ -116,8 +115,6 @@ static void start_run(uint64_t now)
         pace_start(&plan.churn, now, engine.o->churn_rate * share);
         break;
     case SCENARIO_STORM:
-        plan.storm_ns = now + STORM_DELAY_NS;
-        break;
     case SCENARIO_HOLD:
     case SCENARIO_ECHO:
     case SCENARIO_NR:

@@ -237,6 +237,12 @@ class AgainstTheDaemon(SharedDaemonTest):
         self.assertGreaterEqual(r['storm_recovery_seconds'], 0)
         self.assertEqual(r['counters']['closed'], 100)
 
+    def test_a_storm_that_would_not_come(self):
+        for args in (('storm', '--duration', '2s'), ('hold', '--duration', '3s', '--storm-after', '3s')):
+            p = run(*args, '--connections', '1')
+            self.assertEqual(p.returncode, 2)
+            self.assertIn('--storm-after', p.stderr)
+
     def test_storm_of_a_share_while_something_else_goes_on(self):
         r, _ = self.load('broadcast', '--connections', '200', '--duration', '4s', '--rate', '5', '--storm-after', '1500ms',
                          '--storm-share', '25')
