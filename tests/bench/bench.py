@@ -230,11 +230,12 @@ def bench_bystander(args):
     return rows
 
 
-def write_json(path, name, rows):
+def write_json(path, name, rows, **more):
+    """path None: build/bench/<name>.json."""
     path = path or os.path.join(TOP, "build", "bench", name + ".json")
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(path, "w") as f:
-        json.dump({"bench": name, "date": time.strftime("%Y-%m-%d"), "rows": rows}, f, indent=1)
+        json.dump({"bench": name, "date": time.strftime("%Y-%m-%d"), **more, "rows": rows}, f, indent=1)
     print(f"written: {path}")
 
 

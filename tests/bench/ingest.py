@@ -10,7 +10,6 @@ Two figures a row, both by callgrind, so that they do not depend on the machine'
 
 import argparse
 import glob
-import json
 import os
 import re
 import shutil
@@ -24,9 +23,11 @@ import urllib.request
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
+
+from bench import free_port, write_json  # noqa: E402
+
 SIZES = (125, 1024, 16384)
 SEGMENT = 1448  # what an Ethernet segment carries
-
 
 # valgrind counts each byte that rep movsb moves as an instruction; vector moves are what a processor would run.
 ENVIRONMENT = {**os.environ, 'GLIBC_TUNABLES': 'glibc.cpu.x86_rep_movsb_threshold=1073741824'}
@@ -51,13 +52,6 @@ def codec(build, size, text='ascii', frames=1000, piece=65536):
                         str(piece)],
                        check=True, timeout=300, env=ENVIRONMENT)
         return instructions(out) / size / frames
-
-
-def free_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def await_ready(admin, process):
@@ -105,7 +99,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--build', default=os.environ.get('BUILD', os.path.join(TOP, 'build', 'release')))
     ap.add_argument('--frames', type=int, default=1000, help='frames of each size for the codec (default 1000)')
-    ap.add_argument('--json', default=os.path.join(TOP, 'build', 'bench', 'ingest.json'))
+    ap.add_argument('--json', help='default: build/bench/ingest.json')
     args = ap.parse_args()
     if not shutil.which('valgrind'):
         sys.exit('ingest: valgrind is not installed; make bench-ingest installs it')
@@ -121,10 +115,7 @@ def main():
         rows.append({'size': size, 'text': 'ascii', 'piece': piece,
                      'codec': codec(args.build, size, frames=max(args.frames * 16384 // size, 1), piece=piece)})
         print(f'{size:>6} B in pieces of {piece:<6}{rows[-1]["codec"]:>5.2f}', flush=True)
-    os.makedirs(os.path.dirname(os.path.abspath(args.json)), exist_ok=True)
-    with open(args.json, 'w') as f:
-        json.dump({'bench': 'ingest', 'date': time.strftime('%Y-%m-%d'), 'rows': rows}, f, indent=1)
-    print(f'written: {args.json}')
+    write_json(args.json, 'ingest', rows)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """User-space bytes per idle connection with one subscription.
 
-usage: memory.py --build DIR [--connections N] [--workers N] [--limit BYTES]
+usage: memory.py --build DIR [--connections N] [--workers N] [--limit BYTES] [--json FILE]
 
 Starts roostd, opens N connections and measures by how much the private memory (Private_Clean and
 Private_Dirty of /proc/PID/smaps_rollup) of all its processes has grown: pools, tables and stacks
@@ -16,7 +16,9 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, '../integration'))
+sys.path[:0] = [os.path.join(HERE, '../integration'), HERE]
+
+from bench import write_json  # noqa: E402
 
 
 def measure(build, connections, workers, channels, holders=2):
@@ -67,12 +69,15 @@ def main():
     ap.add_argument('--connections', type=int, default=15000)
     ap.add_argument('--workers', type=int, default=2)
     ap.add_argument('--limit', type=float, default=250)
+    ap.add_argument('--json', help='default: build/bench/memory.json')
     args = ap.parse_args()
     os.environ['TEST_BUILD'] = args.build = os.path.abspath(args.build)
     print('user-space memory of %d idle connections, %d workers, all processes counted' % (args.connections, args.workers))
     rows = table(args.build, args.connections, args.workers)
     for what, channels, cost in rows:
         print('  %-24s %8d channels  %7.1f bytes per connection' % (what, channels, cost))
+    write_json(args.json, 'memory', [{'what': what, 'channels': channels, 'bytes': cost} for what, channels, cost in rows],
+               connections=args.connections, workers=args.workers)
     good = rows[0][2] <= args.limit
     print('  goal: at most %.0f in one channel: %s' % (args.limit, 'met' if good else 'MISSED'))
     return 0 if good else 1

@@ -383,7 +383,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=5000, help="idle ones, for the memory")
     parser.add_argument("--only", default="", help="comma-separated: " + ",".join(p.name for p in PEERS))
-    parser.add_argument("--json", default="")
+    parser.add_argument("--json", help="default: build/bench/peers.json")
     args = parser.parse_args()
     names = [n for n in args.only.split(",") if n]
     unknown = set(names) - {p.name for p in PEERS}
@@ -398,11 +398,8 @@ def main():
     for name, why in missing.items():
         print(f"{name}: not available: {why}")
     print("\nodd: " + ("; ".join(odd) if odd else "nothing: every publication was delivered to all, once and in order"))
-    if args.json:
-        with open(args.json, "w") as f:
-            json.dump({"bench": "peers", "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds, "connections": args.connections,
-                       "versions": {p.name: p.version for p in peers}, "not_available": missing, "rows": rows, "odd": odd},
-                      f, indent=1)
+    bench.write_json(args.json, "peers", rows, rounds=args.rounds, connections=args.connections,
+                     versions={p.name: p.version for p in peers}, not_available=missing, odd=odd)
     return 0
 
 

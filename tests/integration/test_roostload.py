@@ -42,8 +42,10 @@ class Server:
     """A WebSocket server of which `relay(n)` says how often the n-th publication is delivered to each client, and
     which may hold one back behind the next (swap)."""
 
-    def __init__(self, relay=lambda n: 1, swap=None, refuse=False):
-        self.relay, self.swap, self.refuse = relay, swap, refuse
+    def __init__(self, relay=lambda n: 1, swap=None, refuse=False, **options):
+        self.relay, self.swap, self.options = relay, swap, options
+        if refuse:
+            self.options['process_request'] = self.deny
         self.clients, self.seen, self.kept = set(), 0, None
         self.loop = asyncio.new_event_loop()
         started = threading.Event()
@@ -55,8 +57,7 @@ class Server:
         asyncio.set_event_loop(self.loop)
 
         async def begin():
-            options = {'process_request': self.deny} if self.refuse else {}
-            self.server = await websockets.serve(self.client, '127.0.0.1', 0, ping_interval=None, **options)
+            self.server = await websockets.serve(self.client, '127.0.0.1', 0, ping_interval=None, **self.options)
             self.port = self.server.sockets[0].getsockname()[1]
             started.set()
 
@@ -86,6 +87,11 @@ class Server:
 
     def __enter__(self):
         return self
+
+    def drop(self):
+        """Resets every connection."""
+        for c in list(self.clients):
+            c.transport.abort()
 
     def __exit__(self, *_):
         async def end():

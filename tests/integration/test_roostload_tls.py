@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """roostload over TLS, against a server nobody here wrote (python3-websockets on OpenSSL)."""
 
-import asyncio
 import os
 import shutil
 import socket
@@ -11,9 +10,7 @@ import tempfile
 import threading
 import unittest
 
-import websockets
-
-from test_roostload import run, run_json
+from test_roostload import Server, run, run_json
 
 
 def make_certificate(folder, name, subject):
@@ -25,59 +22,15 @@ def make_certificate(folder, name, subject):
     return cert, key
 
 
-class TlsServer:
+class TlsServer(Server):
     """Relays every message to every client, its sender too."""
 
     def __init__(self, cert, key, tls12=False):
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(cert, key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
         if tls12:
-            self.context.maximum_version = ssl.TLSVersion.TLSv1_2
-        self.clients = set()
-        self.loop = asyncio.new_event_loop()
-        started = threading.Event()
-        self.thread = threading.Thread(target=self.serve, args=(started,), daemon=True)
-        self.thread.start()
-        started.wait(10)
-
-    def serve(self, started):
-        asyncio.set_event_loop(self.loop)
-
-        async def begin():
-            self.server = await websockets.serve(self.client, '127.0.0.1', 0, ssl=self.context, ping_interval=None, max_size=2 ** 24,
-                                            compression=None)
-            self.port = self.server.sockets[0].getsockname()[1]
-            started.set()
-
-        self.loop.run_until_complete(begin())
-        self.loop.run_forever()
-
-    async def client(self, c, path=None):
-        self.clients.add(c)
-        try:
-            async for message in c:
-                for other in list(self.clients):
-                    await other.send(message)
-        except websockets.ConnectionClosed:
-            pass
-        finally:
-            self.clients.discard(c)
-
-    def drop(self):
-        """Resets every connection."""
-        for c in list(self.clients):
-            c.transport.abort()
-
-    def stop(self):
-        async def end():
-            self.server.close()
-            self.drop()
-            await self.server.wait_closed()
-
-        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(10)
-        self.loop.close()
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        super().__init__(ssl=context, max_size=2 ** 24, compression=None)
 
 
 class TcpServer:
@@ -114,8 +67,7 @@ class Tls(unittest.TestCase):
         cls.cert, cls.key = make_certificate(cls.folder, 'good', 'IP:127.0.0.1,DNS:localhost')
 
     def serve(self, cert=None, key=None, **how):
-        s = TlsServer(cert or self.cert, key or self.key, **how)
-        self.addCleanup(s.stop)
+        s = self.enterContext(TlsServer(cert or self.cert, key or self.key, **how))
         return f'wss://127.0.0.1:{s.port}/x'
 
     def tcp(self, with_it):
@@ -217,11 +169,10 @@ class Tls(unittest.TestCase):
         self.assertEqual((counters['connect_failed'], counters['tls_failed']), (6, 0))
 
     def test_a_server_that_is_killed(self):
-        server = TlsServer(self.cert, self.key)
+        server = self.enterContext(TlsServer(self.cert, self.key))
         url = f'wss://127.0.0.1:{server.port}/x'
         threading.Timer(1, lambda: server.loop.call_soon_threadsafe(server.drop)).start()
         r, _ = self.trusting('hold', '--url', url, '--connections', '5', '--duration', '2s')
-        server.stop()
         self.assertEqual(r['counters']['connection_lost'], 5)
         self.assertEqual(r['counters']['connects_done'], 10)  # and they come back
 
