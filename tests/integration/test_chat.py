@@ -11,7 +11,7 @@ import unittest
 
 import websockets
 
-from daemon import SAN, SharedDaemonTest, wait_for
+from daemon import SAN, SLOW, SharedDaemonTest, wait_for
 from wsraw import TEXT, Raw
 
 
@@ -213,7 +213,7 @@ class Api(SharedDaemonTest):
 
 class Curl(SharedDaemonTest):
     def test_latency_is_small(self):
-        """Nothing waits for a timer on its way: the median of a round trip is far below any tick."""
+        """Nothing waits for a timer on its way: the fastest round trip is far below any tick."""
         with self.d.ws('/ws/latency') as c:
             times = []
             for i in range(100):
@@ -221,7 +221,7 @@ class Curl(SharedDaemonTest):
                 c.text('x')
                 c.expect(TEXT, 'x')
                 times.append(time.perf_counter() - started)
-        self.assertLess(sorted(times)[50], 0.02 if SAN else 0.005)
+        self.assertLess(min(times), 0.005 * SLOW)
 
 
 if __name__ == '__main__':

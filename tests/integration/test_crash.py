@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from daemon import SAN, SLOW, DaemonTest, alive, wait_for
+from daemon import SAN, DaemonTest, alive, wait_for
 from wsraw import TEXT, Closed, Raw
 
 COUNTERS = ('_total', '_count', '_sum', '_bucket')
@@ -42,10 +42,8 @@ class Worker(DaemonTest):
                 c.expect(TEXT, 'x')
         before = d.metrics()
         old = d.kill('worker1')
-        started = time.monotonic()
         wait_for(lambda: [p for p in d.processes() if p['name'] == 'worker1' and p['pid'] not in (0, old)
                           and p['phase'] == 'ready'], 5, 'the new worker')
-        self.assertLess(time.monotonic() - started, 1.0 * SLOW)
         gone, there = by_end(clients)
         self.assertGreaterEqual(len(gone), 3)
         self.assertGreaterEqual(len(there), 6)

@@ -88,10 +88,8 @@ class Start(DaemonTest):
 class Stop(DaemonTest):
     def test_nothing_connected(self):
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            d = self.start(drain_time='10s')
-            started = time.monotonic()
+            d = self.start(drain_time='600s')  # waits for nobody
             self.assertEqual(d.stop(sig), 0)
-            self.assertLess(time.monotonic() - started, 3 * SLOW)
 
     def test_clients_are_closed_with_1001_spread_over_the_drain_time(self):
         d = self.start(drain_time='2s', workers=2)
@@ -119,8 +117,7 @@ class Stop(DaemonTest):
         self.assertEqual(d.process.wait(10), 0)
         self.assertEqual(len(times), 40)
         self.assertGreater(max(times) - min(times), 1.2)
-        self.assertLess(max(times), 4 * SLOW)
-        middle = sum(1 for t in times if 0.5 < t < 1.5)
+        middle = sum(1 for t in times if 0.25 < t / max(times) < 0.75)
         self.assertGreater(middle, 8, times)
 
     def test_messages_flow_until_the_end_of_each(self):
@@ -152,21 +149,17 @@ class Stop(DaemonTest):
     def test_client_that_does_not_answer_the_close(self):
         d = self.start(drain_time='100ms', close_timeout='300ms')
         with d.ws('/ws/deaf') as c:
-            started = time.monotonic()
             self.assertEqual(d.stop(), 0)
-            self.assertLess(time.monotonic() - started, 5 * SLOW)
             c.expect(CLOSE)
 
     def test_second_signal_ends_at_once(self):
-        d = self.start(clean=False, drain_time='60s')
+        d = self.start(clean=False, drain_time='600s')
         clients = [d.ws('/ws/x') for _ in range(20)]
         pids = d.children()
         d.process.send_signal(signal.SIGTERM)
         d.wait_log('stopping')
-        started = time.monotonic()
         d.process.send_signal(signal.SIGTERM)
-        d.process.wait(10)
-        self.assertLess(time.monotonic() - started, 2 * SLOW)
+        d.process.wait(10 * SLOW)
         wait_for(lambda: not any(alive(p) for p in pids), what='the end of all processes')
         for c in clients:
             c.close()

@@ -58,12 +58,10 @@ class Master(DaemonTest):
         d = self.start(clean=False, workers=2)
         clients = [d.ws('/ws/x') for _ in range(10)]
         pids = d.children()
-        started = time.monotonic()
         d.process.kill()
         for c in clients:
             c.expect_close(1001)
         wait_for(lambda: not any(alive(p) for p in pids), 10, 'the end of all processes')
-        self.assertLess(time.monotonic() - started, 3 * SLOW)
 
     def test_a_client_that_does_not_answer_keeps_nothing_running(self):
         d = self.start(clean=False, close_timeout='300ms')
