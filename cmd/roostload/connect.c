@@ -14,9 +14,9 @@
 #include "codec/ws_tx.h"
 #include "engine.h"
 #include "net/reactor.h"
+#include "target.h"
 
 #define SOURCES_PER_PROCESS 4
-#define ATTEMPTS_MAX        3
 #define HANDSHAKE_KEY                                                                              \
     "cm9vc3Rsb2FkLWtleS0wMQ==" /* any 16 bytes; the answer to it never changes                     \
                                 */
@@ -47,32 +47,40 @@ void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out
     }
 }
 
+static struct str offered_subprotocols(void)
+{
+    return str_from(engine.o->subprotocol[0] ? engine.o->subprotocol : engine.adapter->subprotocol);
+}
+
 static void build_request(uint32_t id, uint32_t channel, const struct load_target *t,
                           struct buf *out)
 {
     struct str headers = str_from(engine.o->header), header;
-    const char *sub =
-        engine.o->subprotocol[0] ? engine.o->subprotocol : engine.adapter->subprotocol;
+    bool host = false;
     int rc;
 
     buf_clear(out);
     rc = buf_append_lit(out, "GET ");
     user_render(str_from(t->path), id, channel, out);
-    rc |= buf_printf(out,
-                     " HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Key: " HANDSHAKE_KEY "\r\nSec-WebSocket-Version: 13\r\n",
-                     t->host);
-    if (sub[0] != '\0')
-        rc |= buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", sub);
-    while (headers.n > 0 && str_cut(&headers, '\n', &header))
+    rc |= buf_append_lit(out,
+                         " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                         "Sec-WebSocket-Key: " HANDSHAKE_KEY "\r\nSec-WebSocket-Version: 13\r\n");
+    if (offered_subprotocols().n > 0)
+        rc |= buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", STR_ARG(offered_subprotocols()));
+    while (headers.n > 0 && str_cut(&headers, '\n', &header)) {
+        host = host ||
+               str_equal_nocase((struct str){header.p, MIN(header.n, (size_t)5)}, STR_LIT("Host:"));
         rc |= buf_printf(out, "%.*s\r\n", STR_ARG(header));
+    }
+    if (!host)
+        rc |= buf_printf(out, "Host: %s\r\n", t->host);
     if ((rc | buf_append_lit(out, "\r\n")) != 0)
         buf_clear(out);
 }
 
 /* Binds the local address, leaving the port to connect(2), so that one address serves many targets.
  */
-static int bind_source(int fd, uint32_t id, int family)
+static int bind_source(int fd, uint32_t id, const struct load_target *t)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
     struct str sources = str_from(engine.o->source), source;
@@ -80,14 +88,10 @@ static int bind_source(int fd, uint32_t id, int family)
     char text[64];
     int one = 1;
 
-    if (family != AF_INET)
-        return 0;
     for (struct str rest = sources; rest.n > 0 && str_cut(&rest, '\n', &source);)
         n++;
     if (n == 0) {
-        if ((ntohl(((const struct sockaddr_in *)(const void *)&load_shared->targets[0].address)
-                       ->sin_addr.s_addr) >>
-             24) != 127)
+        if (!target_is_loopback4(t))
             return 0;
         /* Addresses of 127.0.0.0/8 for each process: with few of its ports taken, connect(2) finds
          * a free one at once. */
@@ -112,7 +116,7 @@ static int open_socket(uint32_t id, const struct load_target *t)
 
     if (fd == -1)
         return -1;
-    if (bind_source(fd, id, t->address.ss_family) == -1 ||
+    if (bind_source(fd, id, t) == -1 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 ||
         (connect(fd, (const struct sockaddr *)&t->address, t->address_len) == -1 &&
          errno != EINPROGRESS)) {
@@ -122,17 +126,38 @@ static int open_socket(uint32_t id, const struct load_target *t)
     return fd;
 }
 
-static uint32_t *new_tracking(uint32_t id)
+static struct seen *new_tracking(uint32_t id)
 {
-    uint32_t *last = NULL;
+    struct seen *seen = NULL;
     bool fresh = engine.phase == LOAD_RAMP; /* then every sequence starts at 1 */
 
     if (engine.slots == 0 || (user_is_publisher(id) && engine.o->scenario != SCENARIO_CHAT))
         return NULL;
-    last = malloc(sizeof(*last) * engine.slots);
-    for (uint32_t i = 0; last != NULL && i < engine.slots; i++)
-        last[i] = fresh ? 0 : SEQUENCE_ANY;
-    return last;
+    seen = calloc(engine.slots, sizeof(*seen));
+    for (uint32_t i = 0; seen != NULL && i < engine.slots; i++)
+        seen[i].last = fresh ? 0 : SEQUENCE_ANY;
+    return seen;
+}
+
+/* Will it be better in a while? */
+static bool out_of_something(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+           error == EADDRNOTAVAIL || error == EAGAIN;
+}
+
+/* A user that is gone and was not meant to be comes back, but not for ever. */
+static void requeue(uint32_t id, bool was_ready)
+{
+    uint8_t *attempts = &engine.attempts[id - engine.first];
+
+    if (engine.phase >= LOAD_GRACE)
+        return;
+    if (!was_ready && ++*attempts >= LOAD_ATTEMPTS_MAX) {
+        engine.slot->given_up++;
+        return;
+    }
+    engine.waiting[engine.wait_tail++ % engine.count] = id;
 }
 
 int user_connect(uint32_t id)
@@ -142,8 +167,14 @@ int user_connect(uint32_t id)
     struct user *u;
     int fd = open_socket(id, t);
 
-    if (fd == -1)
+    if (fd == -1 && out_of_something(errno))
         return -1;
+    if (fd == -1) { /* no route, no such protocol: as an attempt that failed later */
+        engine.slot->m.connects_started++;
+        engine.slot->m.connect_failed++;
+        requeue(id, false);
+        return 0;
+    }
     c = reactor_add(fd, &user_conn_ops, (const struct sockaddr *)&t->address, 0);
     if (c == NULL)
         return -1;
@@ -183,7 +214,7 @@ void user_ready(struct conn *c)
         atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
     u->since = clock_ns();
     if (engine.o->scenario != SCENARIO_ECHO)
-        u->last = new_tracking(u->id);
+        u->seen = new_tracking(u->id);
     conn_arm(c, (uint64_t)engine.o->ping_interval);
     if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)
         user_echo(c);
@@ -212,18 +243,40 @@ static void upgraded(struct conn *c, struct str rest)
         user_frames(c, rest);
 }
 
-static void handshake_answer(struct conn *c, const struct http_response *r, struct str rest)
+static bool list_has(struct str list, struct str token)
 {
+    struct str one;
+
+    while (list.n > 0 && str_cut(&list, ',', &one))
+        if (str_equal_nocase(str_trim(one), token))
+            return true;
+    return false;
+}
+
+/* What RFC 6455 §4.1 has a client check in a 101. No extension was offered. */
+static bool answers_the_handshake(const struct http_response *r)
+{
+    struct str sub = http_response_field(r, STR_LIT("Sec-WebSocket-Protocol"));
     char accept[WS_ACCEPT_LEN];
-    uint32_t none = 0;
 
     ws_accept_key(STR_LIT(HANDSHAKE_KEY), accept);
+    return str_equal(http_response_field(r, STR_LIT("Sec-WebSocket-Accept")),
+                     (struct str){accept, sizeof(accept)}) &&
+           str_equal_nocase(http_response_field(r, STR_LIT("Upgrade")), STR_LIT("websocket")) &&
+           list_has(http_response_field(r, STR_LIT("Connection")), STR_LIT("Upgrade")) &&
+           http_response_field(r, STR_LIT("Sec-WebSocket-Extensions")).n == 0 &&
+           (sub.n == 0 || list_has(offered_subprotocols(), sub));
+}
+
+static void handshake_answer(struct conn *c, const struct http_response *r, struct str rest)
+{
+    uint32_t none = 0;
+
     if (r->status != 101) {
         engine.slot->m.upgrade_refused++;
         atomic_compare_exchange_strong(&engine.slot->first_status, &none, (uint32_t)r->status);
         conn_kill(c, CLOSE_UPGRADE_REQUIRED);
-    } else if (!str_equal(http_response_field(r, STR_LIT("Sec-WebSocket-Accept")),
-                          (struct str){accept, sizeof(accept)})) {
+    } else if (!answers_the_handshake(r)) {
         engine.slot->m.protocol_errors++;
         conn_kill(c, CLOSE_UPGRADE_KEY);
     } else {
@@ -313,20 +366,6 @@ static void count_no_answer(const struct conn *c)
         snprintf(first, sizeof(engine.slot->tls_failure), "%s", tls_failure());
 }
 
-/* A user that is gone and was not meant to be comes back, but not for ever. */
-static void requeue(const struct user *u)
-{
-    uint8_t *attempts = &engine.attempts[u->id - engine.first];
-
-    if (engine.phase >= LOAD_GRACE)
-        return;
-    if ((u->flags & USER_READY) == 0 && ++*attempts >= ATTEMPTS_MAX) {
-        engine.slot->given_up++;
-        return;
-    }
-    engine.waiting[engine.wait_tail++ % engine.count] = u->id;
-}
-
 static void user_release(struct conn *c)
 {
     struct user *u = user_of(c);
@@ -341,18 +380,20 @@ static void user_release(struct conn *c)
             engine.slot->m.connection_lost++;
     } else {
         engine.slot->connecting--;
-        if (c->reason == CLOSE_PEER_GONE)
+        if (c->reason == CLOSE_PEER_GONE && (u->flags & USER_HANDSHAKE))
             count_no_answer(c);
+        else if (c->reason == CLOSE_PEER_GONE || c->reason == CLOSE_PEER_CLOSED)
+            engine.slot->m.turned_away++;
     }
     if (u->flags & USER_HANDSHAKE)
         free_head(u);
     else if (engine.o->scenario != SCENARIO_ECHO)
-        free(u->last);
+        free(u->seen);
     if (engine.partial != NULL)
         buf_fini(&engine.partial[u->id - engine.first]);
     ws_rx_fini(&c->rx, engine.rx);
     engine.conns[u->id - engine.first] = NULL;
-    requeue(u);
+    requeue(u->id, (u->flags & USER_READY) != 0);
 }
 
 static void user_drain(struct conn *c)

@@ -18,7 +18,7 @@
 
 #define GRACE_MAX_S    30
 #define GRACE_QUIET_NS (NS_PER_SEC / 2)
-#define SECONDS_MAX    200000
+#define RAMP_STALL_NS  (5 * NS_PER_SEC) /* on top of all attempts of a user */
 #define STOP_WAIT_MS   10000
 
 static volatile sig_atomic_t interrupts;
@@ -30,7 +30,8 @@ static struct {
     struct sample sample;
     uint64_t start_ns, phase_ns;             /* start of the run, of the phase */
     uint64_t grace_messages, quiet_since_ns; /* messages seen last, and when the last came */
-    uint64_t run_in, run_out, run_pings;     /* counts when LOAD_RUN began */
+    uint64_t ramp_best, ramp_best_ns;    /* most users settled during the ramp, and since when */
+    uint64_t run_in, run_out, run_pings; /* counts when LOAD_RUN began */
 } co;
 
 static void on_interrupt(int sig)
@@ -71,6 +72,7 @@ static void set_phase(enum load_phase phase)
         break;
     case LOAD_RUN:
         r->ramp_s = length;
+        r->ramped = r->ready_end;
         co.run_in = co.sum.messages_in;
         co.run_pings = co.sum.pings_in;
         co.run_out = co.sum.messages_out;
@@ -104,14 +106,11 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
     struct str main_name = str_from(failif_main_latency(load_shared->options.scenario));
     struct results *r = &co.r;
     double cpu_before = co.sample.cpu_seconds;
-    struct second *s;
+    struct second s;
 
-    if (r->nseconds == SECONDS_MAX)
-        return;
     hdr_diff(&co.interval, failif_latency(now, main_name), failif_latency(then, main_name));
     sample_take(&load_shared->options, false, &co.sample);
-    s = &r->seconds[r->nseconds++];
-    *s = (struct second){
+    s = (struct second){
         .at_s = seconds_since(co.start_ns),
         .ready = ready,
         .connecting = connecting,
@@ -131,6 +130,7 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
         .rss_bytes = co.sample.rss_bytes,
         .tcp_memory_bytes = co.sample.tcp_memory_bytes,
     };
+    series_add(r, &s);
 }
 
 /* From the first drop to the last user's return; -1 when some process has not recovered (or there
@@ -150,13 +150,35 @@ static double storm_recovery(void)
     return (double)(last - first) / 1e9;
 }
 
+/* Nothing has come for a while: longer than twice what any message took so far. */
 static bool grace_over(void)
 {
+    enum scenario s = load_shared->options.scenario;
+    const struct hdr *latency = failif_latency(&co.sum, str_from(failif_main_latency(s)));
+    uint64_t quiet = MAX(GRACE_QUIET_NS, 2 * latency->max);
+
     if (co.sum.messages_in != co.grace_messages)
         co.quiet_since_ns = clock_ns();
     co.grace_messages = co.sum.messages_in;
-    return clock_ns() - MAX(co.quiet_since_ns, co.phase_ns) > GRACE_QUIET_NS ||
+    return clock_ns() - MAX(co.quiet_since_ns, co.phase_ns) > quiet ||
            seconds_since(co.phase_ns) > GRACE_MAX_S;
+}
+
+/* A server that drops connections as fast as they come, or stops taking them, must not keep the
+ * ramp going for ever. */
+static bool ramp_stalled(uint64_t settled)
+{
+    uint64_t limit =
+        LOAD_ATTEMPTS_MAX * (uint64_t)load_shared->options.connect_timeout + RAMP_STALL_NS;
+
+    if (settled > co.ramp_best || co.ramp_best_ns == 0) {
+        co.ramp_best = settled;
+        co.ramp_best_ns = clock_ns();
+    }
+    if (clock_ns() - co.ramp_best_ns <= limit)
+        return false;
+    co.r.ramp_stalled_s = seconds_since(co.ramp_best_ns);
+    return true;
 }
 
 /* Moves on when the phase has done its work. */
@@ -170,6 +192,8 @@ static void next_phase(uint64_t ready, uint64_t given_up)
             set_phase(LOAD_GRACE);
         else if (ready + given_up >= load_shared->users)
             set_phase(LOAD_RUN);
+        else if (ramp_stalled(ready + given_up))
+            set_phase(co.r.ready_max > 0 ? LOAD_RUN : LOAD_GRACE);
         break;
     case LOAD_RUN:
         if (interrupts > 0 || seconds_since(co.phase_ns) >= run)
@@ -268,7 +292,8 @@ static void collect_processes(void)
         poll(NULL, 0, 20);
     }
     for (unsigned p = 0; p < load_shared->processes; p++)
-        kill(atomic_load(&load_shared->slots[p].pid), SIGKILL);
+        if (atomic_load(&load_shared->slots[p].pid) > 0) /* 0: was never started */
+            kill(atomic_load(&load_shared->slots[p].pid), SIGKILL);
     while (waitpid(-1, NULL, 0) > 0)
         ;
 }
@@ -307,8 +332,7 @@ int coordinator_run(void)
     int rc = 0;
 
     clock_refresh();
-    co.r.seconds = calloc(SECONDS_MAX, sizeof(*co.r.seconds));
-    if (co.r.seconds == NULL) {
+    if (series_init(&co.r) == -1) {
         fprintf(stderr, "roostload: no memory\n");
         return 1;
     }

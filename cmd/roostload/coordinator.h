@@ -7,7 +7,7 @@
 #include "shared.h"
 
 struct second {  /* one row of the time series */
-    double at_s; /* since the start */
+    double at_s; /* its end, since the start */
     uint64_t ready, connecting;
     uint64_t connects, failures, messages_in, messages_out, bytes_in; /* during this second */
     uint64_t p50, p90, p99, p999, max; /* main latency during this second, ns */
@@ -18,16 +18,25 @@ struct second {  /* one row of the time series */
 struct results {
     struct load_metrics total;
     uint64_t ready_max, ready_end, given_up;
+    uint64_t ramped;         /* ready when the run began */
     double ramp_s, run_s;    /* lengths of the phases */
     double storm_recovery_s; /* storm: from the drop until all were back; < 0: not within the run */
     uint64_t run_messages_in, run_messages_out, run_pings_in; /* during LOAD_RUN */
-    struct second *seconds;                                   /* owned */
+    struct second now;                                        /* the last second */
+    struct second *seconds; /* owned; a row each, of row_seconds */
     size_t nseconds;
+    unsigned row_seconds;
     struct sample server_start, server_ramped,
-        server_end; /* before the first connection, at full load, at the end */
+        server_end;        /* before the first connection, at full load, at the end */
+    double ramp_stalled_s; /* > 0: so long nothing got better, and the run began without the rest */
     bool interrupted;
     int64_t started_at; /* wall clock, s */
 };
+
+/* series.c: a row for s, the second just over. When all rows are full, two and two become one: mean
+ * rates, the later gauges, the worse percentiles. -1: no memory for rows at the first call. */
+void series_add(struct results *r, const struct second *s);
+int series_init(struct results *r) MUST_CHECK;
 
 /* Runs the planned test; exit status 0, 1 or 3. */
 int coordinator_run(void);

@@ -25,17 +25,18 @@ enum user_flag {
 struct user {    /* in the connection's session area */
     uint32_t id; /* number among all users */
     uint32_t channel;
-    uint8_t flags;    /* enum user_flag */
-    uint8_t inflight; /* echo */
+    uint8_t flags;     /* enum user_flag */
+    uint16_t inflight; /* echo */
     uint32_t echo_seq;
     uint64_t since; /* attempt's start; after ready: time of the ping */
     union {
-        struct buf *head; /* handshake: owned; the first part of a response head, or NULL */
-        uint64_t due;     /* ready, echo: intended time of the next message */
-        uint32_t *last;   /* ready, others: owned; last sequence by publisher slot, or NULL */
+        struct buf *head;  /* handshake: owned; the first part of a response head, or NULL */
+        uint64_t due;      /* ready, echo: intended time of the next message */
+        struct seen *seen; /* ready, others: owned; by publisher slot, or NULL */
     };
 };
-#define SEQUENCE_ANY UINT32_MAX /* in last: accept whatever comes */
+
+#define BURST_MAX 256 /* events of one kind per turn */
 
 struct engine {
     unsigned process;
@@ -74,8 +75,8 @@ void user_frames(struct conn *c, struct str in);
 int user_send(struct conn *c, enum ws_opcode op, struct str payload) MUST_CHECK;
 /* One frame of the adapter's kind. */
 int user_send_data(struct conn *c, struct str payload) MUST_CHECK;
-/* Publishes one test message as `publisher`; intended_ns from the schedule. -1: connection gone or
- * busy. */
+/* Publishes one test message as `publisher`; intended_ns from the schedule. -1: the connection is
+ * gone, or too much waits in front of it: try again later. */
 int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,
                  uint64_t intended_ns) MUST_CHECK;
 void user_echo(struct conn *c);
@@ -83,13 +84,40 @@ void user_close(struct conn *c);
 void user_ping(struct conn *c);
 void user_count_missing(void);
 
-/* schedule.c */
+/* schedule.c, publish.c */
 void schedule_start(void);
 /* Does what is due; returns when the next event is due (ns), UINT64_MAX when none. */
 uint64_t schedule_run(uint64_t now);
+void publish_start(uint64_t now);
+/* Does what is due; returns when more is, or when blocked ones are to be tried again. */
+uint64_t publish_run(uint64_t now);
+/* No more is published: counts what was due and has not been sent. */
+void publish_stop(void);
 uint32_t user_channel(uint32_t id);
 bool user_is_publisher(uint32_t id);
 uint64_t engine_random(void);
+
+/* Events at a steady rate: number n is due at start + n * interval. */
+struct pace {
+    uint64_t start_ns;
+    double interval_ns; /* 0: never */
+    uint64_t done;
+};
+
+static inline uint64_t pace_at(const struct pace *p, uint64_t n)
+{
+    return p->start_ns + (uint64_t)((double)n * p->interval_ns);
+}
+
+static inline void pace_start(struct pace *p, uint64_t now, double per_second)
+{
+    *p = (struct pace){.start_ns = now, .interval_ns = per_second > 0 ? 1e9 / per_second : 0};
+}
+
+static inline uint64_t pace_due(const struct pace *p)
+{
+    return p->interval_ns > 0 ? pace_at(p, p->done) : UINT64_MAX;
+}
 
 static inline struct user *user_of(struct conn *c)
 {

@@ -51,30 +51,47 @@ static int counter(const struct load_metrics *m, struct str name, double *out)
     return -1;
 }
 
-static int quantile(const struct hdr *h, struct str which, double *out)
+/* Takes digits with at most one point between them off s. */
+static int take_decimal(struct str *s, double *out)
 {
-    char text[16], *end;
+    char text[32], *end;
+    size_t n = 0;
+
+    while (n < s->n && ((s->p[n] >= '0' && s->p[n] <= '9') || s->p[n] == '.'))
+        n++;
+    if (n == 0 || str_copy((struct str){s->p, n}, text, sizeof(text)) == -1)
+        return -1;
+    *out = strtod(text, &end);
+    *s = str_skip(*s, n);
+    return *end == '\0' ? 0 : -1;
+}
+
+static int quantile(const struct hdr *h, struct str which, struct failif *out)
+{
     double q;
 
-    if (str_equal(which, STR_LIT("max"))) {
-        *out = (double)h->max;
-        return 0;
-    }
     if (str_equal(which, STR_LIT("count"))) {
-        *out = (double)h->count;
+        out->value = (double)h->count;
         return 0;
     }
-    if (which.n < 2 || which.p[0] != 'p' || str_copy(str_skip(which, 1), text, sizeof(text)) == -1)
+    out->time = true;
+    out->unmeasured = h->count == 0;
+    if (str_equal(which, STR_LIT("max"))) {
+        out->value = (double)h->max;
+        return 0;
+    }
+    if (which.n < 2 || which.p[0] != 'p')
         return -1;
-    q = strtod(text, &end);
-    if (*end != '\0' || q <= 0 || q > 100)
+    which = str_skip(which, 1);
+    if (take_decimal(&which, &q) == -1 || which.n > 0 || q <= 0 || q > 100)
         return -1;
-    *out = (double)hdr_quantile(h, q / 100);
+    out->value = (double)hdr_quantile(h, q / 100);
     return 0;
 }
 
 /* The left side: NAME, NAME.pQ, or pQ / max of the main latency. */
-static int evaluate(struct str left, enum scenario s, const struct load_metrics *m, double *out)
+static int evaluate(struct str left, enum scenario s, const struct load_metrics *m,
+                    struct failif *out)
 {
     size_t dot = str_find(left, '.');
     struct str name = {left.p, dot};
@@ -82,50 +99,67 @@ static int evaluate(struct str left, enum scenario s, const struct load_metrics 
 
     if (h != NULL && dot < left.n)
         return quantile(h, str_skip(left, dot + 1), out);
-    if (counter(m, left, out) == 0)
+    if (counter(m, left, &out->value) == 0)
         return 0;
     h = failif_latency(m, str_from(failif_main_latency(s)));
     return quantile(h, left, out);
 }
 
-static int right_side(struct str right, double *out)
+/* A number, and for a time its unit: "50ms", "1.5 s". */
+static int right_side(struct str right, bool time, double *out)
 {
-    char text[32], *end;
-    int64_t ns;
+    int64_t unit_ns;
+    char one[16];
 
-    if (str_copy(right, text, sizeof(text)) == -1 || right.n == 0)
+    if (take_decimal(&right, out) == -1)
         return -1;
-    *out = strtod(text, &end);
-    if (*end == '\0')
-        return 0;
-    if (units_parse_duration(right, &ns) == -1)
+    right = str_trim(right);
+    if (!time)
+        return right.n == 0 ? 0 : -1;
+    snprintf(one, sizeof(one), "1%.*s", (int)MIN(right.n, (size_t)8), right.p);
+    if (units_parse_duration(str_from(one), &unit_ns) == -1)
         return -1;
-    *out = (double)ns;
+    *out *= (double)unit_ns;
     return 0;
 }
 
-int failif_check(struct str e, enum scenario s, const struct load_metrics *m, double *value,
+static bool compare(double value, bool greater, bool equal, double limit)
+{
+    if (greater)
+        return equal ? value >= limit : value > limit;
+    return equal ? value <= limit : value < limit;
+}
+
+int failif_check(struct str e, enum scenario s, const struct load_metrics *m, struct failif *out,
                  char *err, size_t errcap)
 {
     size_t at = 0;
     bool greater, equal;
     struct str left, right;
-    double limit;
+    double limit = 0;
+    const char *wrong = NULL;
 
+    *out = (struct failif){0};
     while (at < e.n && e.p[at] != '<' && e.p[at] != '>')
         at++;
     greater = at < e.n && e.p[at] == '>';
     equal = at + 1 < e.n && e.p[at + 1] == '=';
     left = str_trim((struct str){e.p, at});
     right = at < e.n ? str_trim(str_skip(e, at + 1 + equal)) : STR_NULL;
-    if (at == e.n || right_side(right, &limit) == -1 || evaluate(left, s, m, value) == -1) {
+    if (at == e.n)
+        wrong = "no > or < in it";
+    else if (evaluate(left, s, m, out) == -1)
+        wrong = "nothing of that name is measured";
+    else if (right_side(right, out->time, &limit) == -1)
+        wrong = out->time ? "a time is a number with its unit (us, ms, s)"
+                          : "a count is a number without a unit";
+    if (wrong != NULL) {
         snprintf(err, errcap,
-                 "--fail-if '%.*s': expected for example 'p99>50ms', 'lost>0', 'ready.p99.9>1s' or "
-                 "'connect_failed>0'",
-                 STR_ARG(e));
+                 "--fail-if '%.*s': %s; expected for example 'p99>50ms', 'lost>0', "
+                 "'ready.p99.9>1s' or 'connect_failed>0'",
+                 (int)MIN(e.n, (size_t)60), e.p, wrong);
         return -1;
     }
-    if (greater)
-        return equal ? *value >= limit : *value > limit;
-    return equal ? *value <= limit : *value < limit;
+    out->fails = out->unmeasured || compare(out->value, greater, equal, limit);
+    return 0;
 }

@@ -1,7 +1,8 @@
 /* failif.h - thresholds of --fail-if: NAME[.pQ|.max|.count] OP VALUE[unit].
  *
  * NAME is a counter or a latency of load_metrics.def, or "lost" (= gaps + connection_lost), or
- * nothing before .p/max: then the scenario's main latency is meant. OP: > >= < <=. */
+ * nothing before .p/max: then the scenario's main latency is meant. OP: > >= < <=. Times need a
+ * unit, counts have none. */
 #ifndef ROOSTLOAD_FAILIF_H
 #define ROOSTLOAD_FAILIF_H
 
@@ -10,9 +11,15 @@
 /* Main latency of a scenario, by load_metrics.def's name. */
 const char *failif_main_latency(enum scenario s);
 const struct hdr *failif_latency(const struct load_metrics *m, struct str name);
-/* 1 when true, 0 when false, -1 with a sentence when it cannot be understood. value: what was
- * compared. */
+
+struct failif {      /* what came of an expression */
+    bool fails;      /* it is true, or there was nothing to compare */
+    bool time;       /* value is in ns */
+    bool unmeasured; /* a latency without a sample */
+    double value;    /* what was compared */
+};
+/* -1: the expression cannot be understood; err is a sentence. */
 int failif_check(struct str expression, enum scenario s, const struct load_metrics *m,
-                 double *value, char *err, size_t errcap) MUST_CHECK;
+                 struct failif *out, char *err, size_t errcap) MUST_CHECK;
 
 #endif

@@ -61,3 +61,25 @@ int payload_read(struct str s, struct payload *out)
     out->sequence = (uint32_t)sequence;
     return 0;
 }
+
+void seen_add(struct seen *s, uint32_t sequence, struct load_metrics *m)
+{
+    uint32_t ahead = sequence - s->last, back = s->last - sequence - 1;
+
+    if (s->last == SEQUENCE_ANY) {
+        *s = (struct seen){.last = sequence};
+    } else if (sequence > s->last) {
+        m->gaps += ahead - 1;
+        s->missing = ahead < 32 ? s->missing << ahead : 0;
+        s->missing |= ahead > 32 ? UINT32_MAX : (uint32_t)((UINT64_C(1) << (ahead - 1)) - 1);
+        s->last = sequence;
+    } else if (sequence == s->last || (back < 32 && (s->missing >> back & 1) == 0)) {
+        m->duplicates++;
+    } else {
+        m->reordered++;
+        if (back < 32) {
+            s->missing &= ~(UINT32_C(1) << back);
+            m->gaps--;
+        }
+    }
+}

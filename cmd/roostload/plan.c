@@ -1,114 +1,15 @@
 /* plan.c - see plan.h. */
 #include "plan.h"
 
-#include <netdb.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "adapter.h"
-#include "base/clock.h"
-#include "net/tls.h"
+#include "target.h"
 
 #define NOFILE_RESERVE 64
-#define STORM_AFTER    (2 * (int64_t)NS_PER_SEC) /* of scenario storm */
 #define SENT_MAX                                                                                   \
     (UINT64_C(64) * 1024 * 1024) /* (publisher, channel) pairs checked to the last message */
-
-int plan_parse_url(struct str text, struct plan_url *out, const char **why)
-{
-    struct str rest, authority;
-    size_t colon;
-
-    out->tls = str_starts_with(text, STR_LIT("wss://"));
-    *why = "expected ws://host:port/path or wss://host:port/path";
-    if (!out->tls && !str_starts_with(text, STR_LIT("ws://")))
-        return -1;
-    rest = str_skip(text, out->tls ? 6 : 5);
-    authority = (struct str){rest.p, str_find(rest, '/')};
-    out->path = str_skip(rest, authority.n);
-    out->port = out->tls ? STR_LIT("443") : STR_LIT("80");
-    if (authority.n > 0 && authority.p[0] == '[') {
-        size_t end = str_find(authority, ']');
-
-        out->host = (struct str){authority.p + 1, end > 0 ? end - 1 : 0};
-        authority = str_skip(authority, MIN(end + 1, authority.n));
-        if (authority.n > 1)
-            out->port = str_skip(authority, 1);
-    } else {
-        colon = str_find(authority, ':');
-        out->host = (struct str){authority.p, colon};
-        if (colon < authority.n)
-            out->port = str_skip(authority, colon + 1);
-    }
-    return out->host.n == 0 || out->port.n == 0 ? -1 : 0;
-}
-
-static bool is_loopback(const struct sockaddr_storage *a)
-{
-    if (a->ss_family == AF_INET)
-        return (ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24) == 127;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-}
-
-static int resolve(const struct plan_url *url, struct load_target *t, char *err, size_t errcap)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    char *h = t->name, p[16];
-    int rc;
-
-    if (str_copy(url->host, h, sizeof(t->name)) == -1 || str_copy(url->port, p, sizeof(p)) == -1) {
-        snprintf(err, errcap, "host or port is too long");
-        return -1;
-    }
-    rc = getaddrinfo(h, p, &hints, &found);
-    if (rc != 0) {
-        snprintf(err, errcap, "%s", gai_strerror(rc));
-        return -1;
-    }
-    memcpy(&t->address, found->ai_addr, found->ai_addrlen);
-    t->address_len = found->ai_addrlen;
-    freeaddrinfo(found);
-    snprintf(t->host, sizeof(t->host), strchr(h, ':') != NULL ? "[%s]:%s" : "%s:%s", h, p);
-    t->tls = url->tls;
-    return 0;
-}
-
-static int add_target(struct load_target *t, const struct options *o, struct str url,
-                      struct buf *errors)
-{
-    const struct adapter *adapter = adapter_find(str_from(o->adapter));
-    struct plan_url parts;
-    const char *why = "";
-    char err[256], text[512];
-
-    if (plan_parse_url(url, &parts, &why) == -1) {
-        snprintf(text, sizeof(text), "--url %.*s: %s", STR_ARG(url), why);
-        options_complain(errors, text);
-        return -1;
-    }
-    if (resolve(&parts, t, err, sizeof(err)) == -1) {
-        snprintf(text, sizeof(text), "--url %.*s: %s", STR_ARG(url), err);
-        options_complain(errors, text);
-        return -1;
-    }
-    if (parts.path.n == 0)
-        parts.path = str_from(adapter->default_path);
-    if (str_copy(parts.path, t->path, sizeof(t->path)) == -1) {
-        options_complain(errors, "--url: the path is too long");
-        return -1;
-    }
-    if (!is_loopback(&t->address) && !o->i_own_the_target) {
-        snprintf(text, sizeof(text),
-                 "%.*s is not on this machine. A load test of somebody else's server is an attack; "
-                 "if this one "
-                 "is yours, add --i-own-the-target",
-                 STR_ARG(parts.host));
-        options_complain(errors, text);
-        return -1;
-    }
-    return 0;
-}
 
 void plan_limits_read(struct plan_limits *l)
 {
@@ -191,55 +92,6 @@ static bool has_publishers(const struct options *o)
     return o->scenario == SCENARIO_BROADCAST || o->scenario == SCENARIO_SLOW;
 }
 
-static int check_options(const struct options *o, struct buf *errors)
-{
-    if (adapter_find(str_from(o->adapter)) == NULL) {
-        options_complain(errors, "--adapter: expected raw, centrifuge, mqtt or nats");
-        return -1;
-    }
-    if (!str_equal(str_from(o->distribution), STR_LIT("uniform")) &&
-        !str_equal(str_from(o->distribution), STR_LIT("zipf"))) {
-        options_complain(errors, "--distribution: expected uniform or zipf");
-        return -1;
-    }
-    if (o->scenario == SCENARIO_CHAT && o->connections % o->room != 0) {
-        options_complain(errors, "chat: --connections must be a multiple of --room");
-        return -1;
-    }
-    return 0;
-}
-
-/* After which time connections drop; 0: never. */
-static int64_t storm_after(const struct options *o)
-{
-    return o->scenario == SCENARIO_STORM && o->storm_after == 0 ? STORM_AFTER : o->storm_after;
-}
-
-static int check_storm(const struct options *o, struct buf *errors)
-{
-    if (storm_after(o) == 0 || storm_after(o) < o->duration)
-        return 0;
-    options_complain(errors,
-                     "the storm would come after the end: --storm-after (2s in scenario storm) "
-                     "must be shorter than --duration");
-    return -1;
-}
-
-/* Each load process makes its own; whether one can be made is known before. */
-static int check_tls(const struct options *o, struct buf *errors)
-{
-    char err[256], text[1400];
-    struct tls_context *t = tls_client_context(o->ca, !o->insecure, err, sizeof(err));
-
-    if (t == NULL) {
-        snprintf(text, sizeof(text), "--ca %s: %s", o->ca, err);
-        options_complain(errors, text);
-        return -1;
-    }
-    tls_context_free(t);
-    return 0;
-}
-
 /* Pairs (publisher, channel) whose last sequence is shared, 0 when there are too many. */
 static uint64_t pairs(const struct options *o, uint64_t users, uint64_t channels)
 {
@@ -255,20 +107,18 @@ static uint64_t pairs(const struct options *o, uint64_t users, uint64_t channels
 int plan_make(const struct options *o, struct buf *errors)
 {
     static struct load_target targets[LOAD_TARGETS_MAX];
-    struct str urls = str_from(o->url), url;
     uint64_t users = (uint64_t)o->connections + (has_publishers(o) ? (uint64_t)o->publishers : 0);
     uint64_t channels = (uint64_t)o->channels;
     struct plan_limits limits;
     unsigned n = 0, processes;
+    bool spread = true; /* over source addresses of 127.0.0.0/8 */
 
-    if (check_options(o, errors) == -1 || check_storm(o, errors) == -1)
+    if (plan_check(o, errors) == -1 || targets_make(o, targets, &n, errors) == -1)
         return -1;
-    while (urls.n > 0 && n < LOAD_TARGETS_MAX && str_cut(&urls, '\n', &url))
-        if (add_target(&targets[n++], o, url, errors) == -1 ||
-            (targets[n - 1].tls && check_tls(o, errors) == -1))
-            return -1;
+    for (unsigned i = 0; i < n; i++)
+        spread = spread && target_is_loopback4(&targets[i]);
     plan_limits_read(&limits);
-    processes = plan_processes(o, users, &limits, n, is_loopback(&targets[0].address), errors);
+    processes = plan_processes(o, users, &limits, n, spread, errors);
     if (processes == 0)
         return -1;
     if (load_shared_create(o, processes, pairs(o, users, channels)) == -1) {
@@ -277,7 +127,7 @@ int plan_make(const struct options *o, struct buf *errors)
     }
     memcpy(load_shared->targets, targets, sizeof(targets));
     load_shared->ntargets = n;
-    load_shared->options.storm_after = storm_after(o);
+    load_shared->options.storm_after = plan_storm_after(o);
     load_shared->users = users;
     load_shared->publishers = users - (uint64_t)o->connections;
     load_shared->channels = channels;

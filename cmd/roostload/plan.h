@@ -18,11 +18,10 @@ void plan_limits_read(struct plan_limits *l);
 /* Processes for `users`; 0 with a line in errors when it cannot work. */
 unsigned plan_processes(const struct options *o, uint64_t users, const struct plan_limits *l,
                         unsigned targets, bool loopback, struct buf *errors);
-struct plan_url { /* views of the text */
-    bool tls;
-    struct str host, port, path; /* path may be empty */
-};
-/* "ws[s]://host[:port][/path]" into its parts. -1: *why is a sentence. */
-int plan_parse_url(struct str text, struct plan_url *out, const char **why) MUST_CHECK;
+
+/* plan_check.c: what can be known about the options without the network. -1: lines in errors. */
+int plan_check(const struct options *o, struct buf *errors) MUST_CHECK;
+/* After which time of the run connections drop at once, ns; 0: never. */
+int64_t plan_storm_after(const struct options *o);
 
 #endif

@@ -108,15 +108,28 @@ static void print_tls_failure(FILE *f)
     }
 }
 
+static uint32_t first_refusal(void)
+{
+    for (unsigned p = 0; p < load_shared->processes; p++)
+        if (atomic_load(&load_shared->slots[p].first_status) != 0)
+            return atomic_load(&load_shared->slots[p].first_status);
+    return 0;
+}
+
 void report_summary(FILE *f, const struct results *r)
 {
     const struct load_metrics *m = &r->total;
-    uint32_t status = atomic_load(&load_shared->slots[0].first_status);
+    uint32_t status = first_refusal();
 
     fprintf(f, "%s%s: %llu of %llu connections at the most, ramp %.1f s, run %.1f s\n\n",
             scenario_name(load_shared->options.scenario), r->interrupted ? " (interrupted)" : "",
             (unsigned long long)r->ready_max, (unsigned long long)load_shared->users, r->ramp_s,
             r->run_s);
+    if (r->ramp_stalled_s > 0)
+        fprintf(f,
+                "  the ramp stood still for %.0f s, and the run began without %llu of the "
+                "connections\n",
+                r->ramp_stalled_s, (unsigned long long)(load_shared->users - r->ramped));
     print_counters(f, m);
     if (r->given_up > 0)
         fprintf(f, "  %-22s %14llu  users that failed three times\n", "given up",
@@ -142,19 +155,25 @@ void report_summary(FILE *f, const struct results *r)
 int report_thresholds(FILE *f, const struct results *r)
 {
     struct str rest = str_from(load_shared->options.fail_if), e;
-    char err[256];
-    double value;
+    char text[256]; /* a sentence or a value */
+    struct failif c;
     int failed = 0;
 
     while (rest.n > 0 && str_cut(&rest, '\n', &e)) {
-        int rc =
-            failif_check(e, load_shared->options.scenario, &r->total, &value, err, sizeof(err));
-
-        if (rc == -1)
-            fprintf(f, "%s\n", err);
+        if (failif_check(e, load_shared->options.scenario, &r->total, &c, text, sizeof(text)) ==
+            -1) { /* plan_make() has read them: cannot be */
+            fprintf(f, "%s\n", text);
+            failed++;
+            continue;
+        }
+        if (c.unmeasured)
+            snprintf(text, sizeof(text), "no samples");
+        else if (c.time)
+            report_latency((uint64_t)c.value, text, sizeof(text));
         else
-            fprintf(f, "%s: %.*s (value %.0f)\n", rc == 1 ? "FAILED" : "ok", STR_ARG(e), value);
-        failed += rc != 0;
+            snprintf(text, sizeof(text), "%.0f", c.value);
+        fprintf(f, "%s: %.*s (%s)\n", c.fails ? "FAILED" : "ok", STR_ARG(e), text);
+        failed += c.fails;
     }
     return failed;
 }

@@ -134,6 +134,7 @@ int report_document(const struct results *r, struct buf *b)
                    "\"users\":%llu,\"processes\":%u,\"ready_max\":%llu,\"given_up\":%llu,"
                    "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.3f,"
                    "\"run_messages_in\":%llu,\"run_messages_out\":%llu,\"run_pings_in\":%llu,"
+                   "\"ramped\":%llu,\"ramp_stalled_seconds\":%.1f,\"row_seconds\":%u,"
                    "\"main_latency\":\"%s\",\n",
                    JSON_SCHEMA, version_string(), scenario_name(load_shared->options.scenario),
                    (long long)r->started_at, r->interrupted ? "true" : "false",
@@ -141,6 +142,7 @@ int report_document(const struct results *r, struct buf *b)
                    (unsigned long long)r->ready_max, (unsigned long long)r->given_up, r->ramp_s,
                    r->run_s, r->storm_recovery_s, (unsigned long long)r->run_messages_in,
                    (unsigned long long)r->run_messages_out, (unsigned long long)r->run_pings_in,
+                   (unsigned long long)r->ramped, r->ramp_stalled_s, r->row_seconds,
                    failif_main_latency(load_shared->options.scenario));
 
     if ((rc | put_options(b) | put_counters(b, &r->total) | put_latencies(b, &r->total) |

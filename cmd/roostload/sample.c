@@ -2,15 +2,9 @@
 #include "sample.h"
 
 #include <dirent.h>
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "codec/http.h"
-
-#define PAGE_MAX ((size_t)4 * 1024 * 1024)
-#define PIDS_MAX 2048
+#include "scrape.h"
 
 static int read_file(const char *path, char *out, size_t cap)
 {
@@ -155,67 +149,64 @@ void sample_prometheus(struct str text, struct sample *out)
     }
 }
 
-static int connect_to(struct str host, struct str port)
+static int add_metrics(const char *url, struct sample *out, char *err, size_t errcap)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    struct timeval limit = {.tv_sec = 1};
-    char h[256], p[16];
-    int fd;
+    struct buf page = {0};
+    int rc = scrape(url, &page, err, errcap);
 
-    if (str_copy(host, h, sizeof(h)) == -1 || str_copy(port, p, sizeof(p)) == -1 ||
-        getaddrinfo(h, p, &hints, &found) != 0)
-        return -1;
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd != -1 && (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
-                     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
-                     connect(fd, found->ai_addr, found->ai_addrlen) == -1)) {
-        close(fd);
-        fd = -1;
-    }
-    freeaddrinfo(found);
-    return fd;
-}
-
-static void add_metrics(struct str url, struct sample *out)
-{
-    static char page[PAGE_MAX];
-    struct str rest, authority, path;
-    char request[1024];
-    size_t colon, n = 0;
-    ssize_t got;
-    int fd, len;
-
-    if (!str_starts_with(url, STR_LIT("http://")))
-        return;
-    rest = str_skip(url, 7);
-    authority = (struct str){rest.p, str_find(rest, '/')};
-    path = authority.n < rest.n ? str_skip(rest, authority.n) : STR_LIT("/metrics");
-    colon = str_find(authority, ':');
-    fd = connect_to((struct str){authority.p, colon},
-                    colon < authority.n ? str_skip(authority, colon + 1) : STR_LIT("80"));
-    if (fd == -1)
-        return;
-    len = snprintf(request, sizeof(request),
-                   "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nConnection: close\r\n\r\n", STR_ARG(path),
-                   STR_ARG(authority));
-    if (len > 0 && (size_t)len < sizeof(request) &&
-        send(fd, request, (size_t)len, MSG_NOSIGNAL) == len)
-        while (n < sizeof(page) && (got = recv(fd, page + n, sizeof(page) - n, 0)) > 0)
-            n += (size_t)got;
-    close(fd);
-    sample_prometheus((struct str){page, n}, out);
+    if (rc == 0)
+        sample_prometheus(buf_view(&page), out);
+    buf_fini(&page);
+    return rc;
 }
 
 void sample_take(const struct options *o, bool slow, struct sample *out)
 {
     struct str pids = str_from(o->pid), pid;
+    char unused[256]; /* a server under load may miss one */
     uint64_t n;
 
     *out = (struct sample){0};
     while (pids.n > 0 && str_cut(&pids, '\n', &pid))
-        if (str_to_u64(pid, &n) == 0 && n > 1 && n < INT32_MAX)
+        if (str_to_u64(pid, &n) == 0)
             add_family((int)n, slow, out);
-    if (o->metrics[0] != '\0' && o->pid[0] == '\0')
-        add_metrics(str_from(o->metrics), out);
+    if (o->metrics[0] != '\0' && add_metrics(o->metrics, out, unused, sizeof(unused)) == -1)
+        *out = (struct sample){0};
     add_kernel(out);
+}
+
+int sample_check(const struct options *o, char *err, size_t errcap)
+{
+    struct str pids = str_from(o->pid), pid;
+    struct sample s = {0};
+    char why[256];
+    uint64_t n;
+
+    if (o->pid[0] != '\0' && o->metrics[0] != '\0') {
+        snprintf(err, errcap, "--pid and --metrics: one of them, or the server counts twice");
+        return -1;
+    }
+    while (pids.n > 0 && str_cut(&pids, '\n', &pid)) {
+        if (str_to_u64(pid, &n) == 0 && n > 1 && n <= INT32_MAX)
+            add_process((int)n, false, &s);
+        if (s.processes == 0) {
+            snprintf(err, errcap, "--pid %.*s: no such process", (int)MIN(pid.n, (size_t)60),
+                     pid.p);
+            return -1;
+        }
+        s = (struct sample){0};
+    }
+    if (o->metrics[0] == '\0')
+        return 0;
+    if (add_metrics(o->metrics, &s, why, sizeof(why)) == -1) {
+        snprintf(err, errcap, "--metrics %.100s: %.120s", o->metrics, why);
+        return -1;
+    }
+    if (s.processes > 0)
+        return 0;
+    snprintf(err, errcap,
+             "--metrics %.100s: neither process_cpu_seconds_total nor "
+             "process_resident_memory_bytes is on that page",
+             o->metrics);
+    return -1;
 }

@@ -14,9 +14,11 @@ struct sample {                /* 0 where unknown */
     unsigned processes;
 };
 
-/* Reads everything once. slow: private memory too (walks page tables). Blocks up to a second on
- * --metrics. */
+/* Reads everything once. slow: private memory too (walks page tables). Blocks up to
+ * SCRAPE_LIMIT_NS on --metrics. */
 void sample_take(const struct options *o, bool slow, struct sample *out);
+/* Is there what --pid and --metrics name? -1: err is a sentence. */
+int sample_check(const struct options *o, char *err, size_t errcap) MUST_CHECK;
 /* Adds cpu and resident memory of a Prometheus text to out. Exposed for tests. */
 void sample_prometheus(struct str text, struct sample *out);
 

@@ -13,6 +13,7 @@
 
 #define LOAD_TARGETS_MAX   64
 #define LOAD_PROCESSES_MAX 1024
+#define LOAD_ATTEMPTS_MAX  3 /* failed ones in a row, then a user gives up */
 
 enum load_phase { /* set by the coordinator */
                   LOAD_RAMP = 0,
@@ -38,10 +39,11 @@ struct load_metrics { /* single writer */
 #undef LATENCY
 };
 
-/* Attempts that came to nothing, whatever the reason. */
+/* Attempts that came to nothing, and servers that broke the protocol. */
 static inline uint64_t load_failures(const struct load_metrics *m)
 {
-    return m->connect_failed + m->tls_failed + m->connect_timeout + m->upgrade_refused;
+    return m->connect_failed + m->tls_failed + m->connect_timeout + m->upgrade_refused +
+           m->turned_away + m->protocol_errors;
 }
 
 struct load_slot {

@@ -46,10 +46,8 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
                         .sequence = sequence,
                         .intended_ns = intended_ns};
 
-    if (conn_queued(c) > SEND_QUEUE_MAX) {
-        engine.slot->m.send_delayed++;
+    if (conn_queued(c) > SEND_QUEUE_MAX)
         return -1;
-    }
     p.sent_ns = clock_precise_ns();
     payload_write(&p, payload, text.n);
     if (engine.adapter->publish != NULL) {
@@ -92,23 +90,6 @@ void user_echo(struct conn *c)
     }
 }
 
-/* Gap, duplicate, order: each publisher counts from 1 in each channel. */
-static void check_sequence(struct user *u, const struct payload *p)
-{
-    uint32_t *last = &u->last[p->publisher % engine.slots];
-
-    if (*last == SEQUENCE_ANY || p->sequence == *last + 1) {
-        *last = p->sequence;
-    } else if (p->sequence == *last) {
-        engine.slot->m.duplicates++;
-    } else if (p->sequence < *last) {
-        engine.slot->m.reordered++;
-    } else {
-        engine.slot->m.gaps += p->sequence - *last - 1;
-        *last = p->sequence;
-    }
-}
-
 static void on_publication(struct conn *c, struct str text)
 {
     struct load_metrics *m = &engine.slot->m;
@@ -138,8 +119,8 @@ static void on_publication(struct conn *c, struct str text)
     }
     hdr_record(&m->delivery, now - p.intended_ns);
     hdr_record(&m->delivery_uncorrected, now - p.sent_ns);
-    if (u->last != NULL)
-        check_sequence(u, &p);
+    if (u->seen != NULL)
+        seen_add(&u->seen[p.publisher % engine.slots], p.sequence, m);
 }
 
 /* Keeps the beginning of a message, `rest`, which is the end of what partial has or of a frame. */
@@ -297,11 +278,11 @@ static void count_missing(const struct user *u)
                           : (uint64_t)p * load_shared->channels + u->channel;
         uint32_t sent;
 
-        if (at >= load_shared->sent_count || u->last[p] == SEQUENCE_ANY)
+        if (at >= load_shared->sent_count || u->seen[p].last == SEQUENCE_ANY)
             continue;
         sent = atomic_load(&load_shared->sent[at]);
-        if (sent > u->last[p])
-            engine.slot->m.gaps += sent - u->last[p];
+        if (sent > u->seen[p].last)
+            engine.slot->m.gaps += sent - u->seen[p].last;
     }
 }
 
@@ -314,7 +295,11 @@ void user_count_missing(void)
         if (c == NULL)
             continue;
         u = user_of(c);
-        if (u->last != NULL && (u->flags & USER_READY) && (u->flags & USER_STALLED) == 0)
+        if ((u->flags & USER_READY) == 0 || (u->flags & USER_STALLED))
+            continue;
+        if (engine.o->scenario == SCENARIO_ECHO)
+            engine.slot->m.gaps += u->inflight;
+        else if (u->seen != NULL)
             count_missing(u);
     }
 }

@@ -1,23 +1,34 @@
 /* view.c - what is seen while the test runs: a live block on a terminal, one line a second
  * elsewhere. */
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "coordinator.h"
 #include "failif.h"
 
 #define SPARK_WIDTH 40
+#define BLOCK_LINES 7
 
 static struct {
     bool live;
     unsigned lines; /* of the block on the screen */
 } view;
 
+/* A block that does not fit would scroll away. */
+static bool terminal_fits(void)
+{
+    struct winsize size;
+
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == -1 || size.ws_row == 0 ||
+           size.ws_row > BLOCK_LINES;
+}
+
 void view_start(bool live)
 {
-    view.live = live;
+    view.live = live && terminal_fits();
     view.lines = 0;
-    if (live)
-        printf("\033[?25l"); /* hide the cursor */
+    if (view.live)
+        printf("\033[?25l\033[?7l"); /* hide the cursor; a long line is cut, not wrapped */
 }
 
 static uint64_t spark_value(const struct second *s)
@@ -57,7 +68,7 @@ static void print_line(const char *text)
 static void live_block(const struct results *r, const struct load_metrics *sum, const char *phase,
                        double eta_s)
 {
-    const struct second *s = &r->seconds[r->nseconds - 1];
+    const struct second *s = &r->now;
     char text[512], a[32], b[32], c[32], d[32], bar[160], spark[256];
 
     if (view.lines > 0)
@@ -102,7 +113,7 @@ static void live_block(const struct results *r, const struct load_metrics *sum, 
 
 static void plain_line(const struct results *r, const struct load_metrics *sum, const char *phase)
 {
-    const struct second *s = &r->seconds[r->nseconds - 1];
+    const struct second *s = &r->now;
     char a[32], b[32], c[32];
 
     printf("%6.0fs %-5s ready %llu/%llu connects/s %llu failed %llu in/s %llu out/s %llu p50 %s "
@@ -130,7 +141,7 @@ void view_second(const struct results *r, const struct load_metrics *sum, const 
 void view_end(void)
 {
     if (view.live)
-        printf("\033[?25h");
+        printf("\033[?25h\033[?7h");
     printf("\n");
     fflush(stdout);
 }

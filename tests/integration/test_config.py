@@ -2,7 +2,6 @@
 """Settings: where they come from, how they are refused, how they are shown."""
 
 import json
-import os
 import re
 import unittest
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from test_roostload import Server, run, run_json
+from loadtest import Server, TcpServer, run, run_json
 
 
 def make_certificate(folder, name, subject):
@@ -31,32 +31,6 @@ class TlsServer(Server):
         if tls12:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
         super().__init__(ssl=context, max_size=2 ** 24, compression=None)
-
-
-class TcpServer:
-    """Accepts, and does with each connection what `with_it` says."""
-
-    def __init__(self, with_it):
-        self.socket = socket.create_server(('127.0.0.1', 0))
-        self.port, self.with_it, self.kept = self.socket.getsockname()[1], with_it, []
-        self.thread = threading.Thread(target=self.serve, daemon=True)
-        self.thread.start()
-
-    def serve(self):
-        while True:
-            try:
-                s, _ = self.socket.accept()
-            except OSError:
-                return
-            self.kept.append(s)
-            self.with_it(s)
-
-    def stop(self):
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        self.thread.join(10)
-        for s in self.kept:
-            s.close()
 
 
 class Tls(unittest.TestCase):

@@ -129,6 +129,17 @@ def check_format():
                  'not as clang-format writes it')
 
 
+def check_python():
+    """pyflakes finds no name that is unknown or of no use."""
+    files = ['tests/run'] + sorted(glob.glob('tests/*/*.py'))
+    p = subprocess.run(['/usr/bin/python3', '-m', 'pyflakes'] + files, capture_output=True, text=True)
+    for line in p.stdout.splitlines():
+        path, n, what = line.split(':', 2)
+        fail(path, int(n), what.split(' ', 1)[-1])
+    if p.returncode != 0 and not p.stdout:
+        fail('pyflakes', 0, p.stderr.strip().split('\n')[-1] + ' (Debian package python3-pyflakes)')
+
+
 def check_words():
     """Nothing is left for later."""
     paths = [p for t in ('src', 'include', 'cmd', 'tests', 'deploy') for p in glob.glob(t + '/**/*', recursive=True)]
@@ -180,7 +191,7 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_words, check_top_level,
+              check_function_length, check_spaces, check_format, check_python, check_words, check_top_level,
               check_links, check_lock]
     good = bad = 0
     for check in checks + [lambda: check_reference(build)]:

@@ -14,9 +14,9 @@ static struct load_metrics m;
 static int check(const char *e, enum scenario s)
 {
     char err[256];
-    double v;
+    struct failif c;
 
-    return failif_check(str_from(e), s, &m, &v, err, sizeof(err));
+    return failif_check(str_from(e), s, &m, &c, err, sizeof(err)) == -1 ? -1 : c.fails;
 }
 
 static void expressions(void **state)
@@ -30,6 +30,8 @@ static void expressions(void **state)
     assert_int_equal(check("p99>50ms", SCENARIO_BROADCAST), 1);
     assert_int_equal(check("p50 > 60ms", SCENARIO_BROADCAST), 0);
     assert_int_equal(check("max>=100ms", SCENARIO_CHAT), 1);
+    assert_int_equal(check("max>99.5 ms", SCENARIO_CHAT), 1);
+    assert_int_equal(check("max>0.1s", SCENARIO_CHAT), 0);
     assert_int_equal(check("p99>1s", SCENARIO_HOLD), 1); /* of ready there */
     assert_int_equal(check("ready.p99.9<1s", SCENARIO_BROADCAST), 0);
     assert_int_equal(check("delivery.count<101", SCENARIO_HOLD), 1);
@@ -38,14 +40,18 @@ static void expressions(void **state)
     assert_int_equal(check("lost>=3", SCENARIO_HOLD), 1);
     assert_int_equal(check("gaps<=2", SCENARIO_HOLD), 1);
     assert_int_equal(check("duplicates>0", SCENARIO_HOLD), 0);
+    assert_int_equal(check("pong.p99>1s", SCENARIO_HOLD), 1); /* nothing was measured */
+    assert_int_equal(check("pong.max<1s", SCENARIO_HOLD), 1);
+    assert_int_equal(check("pong.count>0", SCENARIO_HOLD), 0);
 }
 
 static void nonsense(void **state)
 {
     static const char *const bad[] = {
-        "",       ">",      "p99",       "p99>",           "p99>fast",      "p101>1ms",
-        "p0>1ms", "px>1ms", "nothing>1", "delivery.x>1ms", "delivery.>1ms", "delivery>1ms",
-        "p99=1ms"};
+        "",         ">",       "p99",       "p99>",           "p99>fast",      "p101>1ms",
+        "p0>1ms",   "px>1ms",  "nothing>1", "delivery.x>1ms", "delivery.>1ms", "delivery>1ms",
+        "p99=1ms",  "p99>50",  "lost>1ms",  "lost>nan",       "lost>",         "lost>-1",
+        "pnan>1ms", "p0x1>1ms"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)

@@ -42,9 +42,52 @@ static void anything_else_is_refused(void **state)
     }
 }
 
+/* The counts after the sequences up to a 0, beginning with `last`. */
+static struct load_metrics after(uint32_t last, const uint32_t *sequences)
+{
+    struct load_metrics m = {0};
+    struct seen s = {.last = last};
+
+    for (; *sequences != 0; sequences++)
+        seen_add(&s, *sequences, &m);
+    return m;
+}
+
+#define ASSERT_SEEN(last, lost, twice, late, ...)                                                  \
+    do {                                                                                           \
+        struct load_metrics m = after(last, (const uint32_t[]){__VA_ARGS__, 0});                   \
+        assert_int_equal(m.gaps, lost);                                                            \
+        assert_int_equal(m.duplicates, twice);                                                     \
+        assert_int_equal(m.reordered, late);                                                       \
+    } while (0)
+
+static void sequences(void **state)
+{
+    (void)state;
+    ASSERT_SEEN(0, 0, 0, 0, 1, 2, 3, 4);
+    ASSERT_SEEN(0, 2, 0, 0, 1, 4);
+    ASSERT_SEEN(0, 2, 0, 0, 3, 4);
+    ASSERT_SEEN(0, 0, 1, 0, 1, 1, 2);
+    ASSERT_SEEN(0, 0, 1, 0, 1, 2, 3, 1);    /* not twice in a row */
+    ASSERT_SEEN(0, 0, 0, 1, 1, 3, 2, 4);    /* swapped */
+    ASSERT_SEEN(0, 0, 1, 1, 1, 3, 2, 2, 4); /* and once more */
+    ASSERT_SEEN(0, 0, 0, 3, 4, 3, 2, 1, 5);
+    ASSERT_SEEN(SEQUENCE_ANY, 0, 0, 0, 100, 101);
+    ASSERT_SEEN(SEQUENCE_ANY, 1, 0, 0, 100, 102);
+    /* the edges of what is remembered */
+    ASSERT_SEEN(1, 30, 0, 0, 32);
+    ASSERT_SEEN(1, 29, 1, 1, 32, 2, 1);
+    ASSERT_SEEN(1, 30, 1, 1, 33, 2, 1);
+    ASSERT_SEEN(1, 31, 0, 1, 34, 2);
+    ASSERT_SEEN(1, 33, 0, 1, 35, 2); /* too far back to be filled */
+    ASSERT_SEEN(1, 97, 0, 0, 99);
+    ASSERT_SEEN(1, 96, 0, 1, 99, 98);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip),
-                                       cmocka_unit_test(anything_else_is_refused)};
+                                       cmocka_unit_test(anything_else_is_refused),
+                                       cmocka_unit_test(sequences)};
     return cmocka_run_group_tests_name("roostload/payload", tests, NULL, NULL);
 }

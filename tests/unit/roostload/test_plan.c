@@ -10,11 +10,17 @@
 #include "cmd/roostload/adapter_mqtt.c"
 #include "cmd/roostload/adapter_nats.c"
 #include "cmd/roostload/adapter_raw.c"
+#include "cmd/roostload/failif.c"
 #include "cmd/roostload/hdr.c"
 #include "cmd/roostload/options.c"
 #include "cmd/roostload/options_file.c"
 #include "cmd/roostload/plan.c"
+#include "cmd/roostload/plan_check.c"
+#include "cmd/roostload/sample.c"
+#include "cmd/roostload/scrape.c"
 #include "cmd/roostload/shared.c"
+#include "cmd/roostload/target.c"
+#include "cmd/roostload/url.c"
 
 static struct options o;
 static struct buf errors;
@@ -49,33 +55,6 @@ static void ports(void **state)
     assert_true(plan_processes(&o, 28232, &l, 1, false, &errors) > 0);
     assert_int_equal(plan_processes(&o, 28233, &l, 1, false, &errors), 0);
     assert_true(plan_processes(&o, 28233, &l, 2, false, &errors) > 0);
-}
-
-static void urls(void **state)
-{
-    static const struct {
-        const char *url, *host, *port, *path;
-    } good[] = {{"ws://a", "a", "80", ""},
-                {"ws://127.0.0.1:8000/ws/{channel}?x=1", "127.0.0.1", "8000", "/ws/{channel}?x=1"},
-                {"ws://[::1]:9/", "::1", "9", "/"},
-                {"ws://[::1]/x", "::1", "80", "/x"},
-                {"wss://a", "a", "443", ""},
-                {"wss://[::1]:8443/x", "::1", "8443", "/x"}};
-    static const char *const bad[] = {"",         "a",       "http://a", "ws://",
-                                      "ws://:80", "ws://a:", "wss://",   "wss:/a"};
-    struct plan_url u;
-    const char *why;
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        assert_int_equal(plan_parse_url(str_from(good[i].url), &u, &why), 0);
-        assert_true(str_equal(u.host, str_from(good[i].host)));
-        assert_true(str_equal(u.port, str_from(good[i].port)));
-        assert_true(str_equal(u.path, str_from(good[i].path)));
-        assert_int_equal(u.tls, good[i].url[2] == 's');
-    }
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_int_equal(plan_parse_url(str_from(bad[i]), &u, &why), -1);
 }
 
 static void users_are_spread_without_gaps(void **state)
@@ -126,7 +105,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(processes_for_descriptors, set_up),
         cmocka_unit_test_setup(ports, set_up),
-        cmocka_unit_test(urls),
         cmocka_unit_test(users_are_spread_without_gaps),
         cmocka_unit_test(centrifuge_messages),
     };

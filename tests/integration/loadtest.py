@@ -1,0 +1,185 @@
+"""Running roostload, and the servers that it is tried against."""
+
+import asyncio
+import base64
+import hashlib
+import http
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+
+import websockets
+
+from daemon import BUILD, SLOW
+
+ROOSTLOAD = os.path.join(BUILD, 'roostload')
+
+
+def run(*args, timeout=60):
+    return subprocess.run([ROOSTLOAD, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=timeout * SLOW)
+
+
+def run_json(*args, status=0):
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'r.json')
+        p = run(*args, '--plain', '--json', path)
+        assert p.returncode == status, (p.returncode, p.stdout, p.stderr)
+        with open(path) as f:
+            return json.load(f), p.stdout
+
+
+class Server:
+    """A WebSocket server of which `relay(n)` says how often the n-th publication is delivered to each client, and
+    which may hold one back behind the next (swap)."""
+
+    def __init__(self, relay=lambda n: 1, swap=None, refuse=False, **options):
+        self.relay, self.swap, self.options = relay, swap, options
+        if refuse:
+            self.options['process_request'] = self.deny
+        self.clients, self.seen, self.kept = set(), 0, None
+        self.loop = asyncio.new_event_loop()
+        started = threading.Event()
+        self.thread = threading.Thread(target=self.serve, args=(started,), daemon=True)
+        self.thread.start()
+        started.wait(10)
+
+    def serve(self, started):
+        asyncio.set_event_loop(self.loop)
+
+        async def begin():
+            self.server = await websockets.serve(self.client, '127.0.0.1', 0, ping_interval=None, **self.options)
+            self.port = self.server.sockets[0].getsockname()[1]
+            started.set()
+
+        self.loop.run_until_complete(begin())
+        self.loop.run_forever()
+
+    async def deny(self, path, headers):
+        return http.HTTPStatus.SERVICE_UNAVAILABLE, [], b'no\n'
+
+    async def client(self, c, path=None):
+        self.clients.add(c)
+        try:
+            async for message in c:
+                self.seen += 1
+                batch = [message] * self.relay(self.seen)
+                if self.swap == self.seen:
+                    self.kept, batch = batch, []
+                elif self.kept:
+                    batch, self.kept = batch + self.kept, None
+                for m in batch:
+                    for other in list(self.clients):
+                        await other.send(m)
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.clients.discard(c)
+
+    def __enter__(self):
+        return self
+
+    def drop(self):
+        """Resets every connection."""
+        for c in list(self.clients):
+            c.transport.abort()
+
+    def __exit__(self, *_):
+        async def end():
+            self.server.close()
+            await self.server.wait_closed()
+
+        asyncio.run_coroutine_threadsafe(end(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+        self.loop.close()
+
+
+class NatsInPieces(Server):
+    """Speaks the NATS protocol; what it sends is cut into frames of `step` bytes, without regard to its messages."""
+
+    def __init__(self, step):
+        self.step = step
+        super().__init__()
+
+    async def send(self, c, data):
+        for i in range(0, len(data), self.step):
+            await c.send(data[i:i + self.step])
+
+    async def client(self, c, path=None):
+        data = b''
+        self.clients.add(c)
+        try:
+            await self.send(c, b'INFO {"server_id":"x"}\r\nPING\r\n')
+            async for message in c:
+                data += message
+                while b'\r\n' in data:
+                    line, _, data = data.partition(b'\r\n')
+                    if line == b'PING':
+                        await self.send(c, b'PONG\r\nPING\r\n')
+                    elif line.startswith(b'PUB '):
+                        n = int(line.split()[-1])
+                        while len(data) < n + 2:
+                            data += await c.recv()
+                        body, data = data[:n + 2], data[n + 2:]
+                        for other in list(self.clients):
+                            await self.send(other, b'MSG load-0 1 %d\r\n%s' % (n, body) + b'PING\r\n' * (self.step > 64))
+                    else:
+                        self.seen += line == b'PONG'
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.clients.discard(c)
+
+
+def broadcast(port, *more, status=0):
+    return run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % port, '--connections', '3', '--rate', '20', '--duration',
+                    '1500ms', *more, status=status)
+
+
+class TcpServer:
+    """Accepts, and does with each connection what `with_it` says."""
+
+    def __init__(self, with_it):
+        self.socket = socket.create_server(('127.0.0.1', 0))
+        self.port, self.with_it, self.kept = self.socket.getsockname()[1], with_it, []
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                s, _ = self.socket.accept()
+            except OSError:
+                return
+            self.kept.append(s)
+            self.with_it(s)
+
+    def stop(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(10)
+        for s in self.kept:
+            s.close()
+
+
+def upgrade(s, accept=None, **fields):
+    """Reads a request head from the socket s and answers it with 101 and the given fields; None leaves one out."""
+    head = b''
+    while b'\r\n\r\n' not in head:
+        data = s.recv(4096)
+        if not data:
+            return False
+        head += data
+    key = re.search(rb'Sec-WebSocket-Key: (\S+)', head).group(1)
+    digest = hashlib.sha1(key + b'258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest()
+    answer = {'Upgrade': 'websocket', 'Connection': 'Upgrade',
+              'Sec-WebSocket-Accept': accept or base64.b64encode(digest).decode(),
+              **{k.replace('_', '-'): v for k, v in fields.items()}}
+    s.sendall(('HTTP/1.1 101 Switching Protocols\r\n' +
+               ''.join('%s: %s\r\n' % (k, v) for k, v in answer.items() if v is not None) + '\r\n').encode())
+    return True

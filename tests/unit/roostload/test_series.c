@@ -1,0 +1,70 @@
+/* tests/unit/roostload/test_series.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cmd/roostload/series.c"
+
+static struct results r;
+
+static void run(unsigned seconds)
+{
+    assert_int_equal(series_init(&r), 0);
+    for (unsigned i = 1; i <= seconds; i++) {
+        struct second s = {.at_s = i, .ready = i, .messages_in = i, .cpu = i, .max = i % 100};
+
+        series_add(&r, &s);
+        assert_true(r.now.at_s == i);
+        assert_true(r.nseconds <= SERIES_MAX);
+    }
+}
+
+static void every_second_has_its_row(void **state)
+{
+    (void)state;
+    run(SERIES_MAX);
+    assert_int_equal(r.nseconds, SERIES_MAX);
+    assert_int_equal(r.row_seconds, 1);
+    for (unsigned i = 0; i < r.nseconds; i++)
+        assert_int_equal(r.seconds[i].messages_in, i + 1);
+    free(r.seconds);
+}
+
+/* The rows cover all of the time without a hole, and the mean over them is that of the seconds. */
+static void long_runs_have_longer_rows(void **state)
+{
+    static const unsigned lengths[] = {SERIES_MAX + 1, SERIES_MAX + 2, 2 * SERIES_MAX,
+                                       2 * SERIES_MAX + 1, 5 * SERIES_MAX + 7};
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
+        double sum = 0, before = 0;
+
+        run(lengths[k]);
+        for (size_t i = 0; i < r.nseconds; i++) {
+            const struct second *s = &r.seconds[i];
+            double length = s->at_s - before;
+
+            assert_true(length == r.row_seconds || i == r.nseconds - 1);
+            assert_true(s->ready == (uint64_t)s->at_s);
+            sum += s->cpu * length;
+            before = s->at_s;
+        }
+        assert_true(before == lengths[k]);
+        assert_true(sum == (double)lengths[k] * (lengths[k] + 1) / 2);
+        assert_int_equal(r.row_seconds, k < 3 ? 2 : k == 3 ? 4 : 8);
+        assert_int_equal(r.seconds[r.row_seconds == 8 ? 12 : 0].max,
+                         r.row_seconds == 8 ? 99 : r.row_seconds); /* seconds 97 to 104 */
+        free(r.seconds);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_second_has_its_row),
+                                       cmocka_unit_test(long_runs_have_longer_rows)};
+    return cmocka_run_group_tests_name("roostload/series", tests, NULL, NULL);
+}
