@@ -245,6 +245,15 @@ static bool process_died(void)
     return true;
 }
 
+/* What was left of the last second is a row too, so that a test of half a second has one. */
+static void record_rest(uint64_t ready, uint64_t connecting, uint64_t tick)
+{
+    double seconds = seconds_since(tick);
+
+    if (seconds > 0.1)
+        record_second(ready, connecting, seconds);
+}
+
 static int watch(void)
 {
     uint64_t ready, connecting, given_up, tick = clock_ns();
@@ -276,6 +285,7 @@ static int watch(void)
             co.r.interrupted = true;
         next_phase(ready, given_up);
     }
+    record_rest(ready, connecting, tick);
     return 0;
 }
 

@@ -196,6 +196,13 @@ static const struct row *find(struct str name)
     return NULL;
 }
 
+int options_find(struct str name)
+{
+    const struct row *row = find(name);
+
+    return row != NULL ? (int)(row - rows) : -1;
+}
+
 static const char *expectation(const struct row *row, char *out, size_t cap)
 {
     char lo[32], hi[32];
@@ -284,8 +291,10 @@ int options_key(struct options *o, struct str key, struct str value, char *err, 
 {
     if (!str_equal(key, STR_LIT("scenario")))
         return options_set(o, key, value, err, errcap);
-    if (set_scenario(o, value) == 0)
+    if (set_scenario(o, value) == 0) {
+        o->have_scenario = true;
         return 0;
+    }
     snprintf(err, errcap,
              "scenario: expected hold, broadcast, echo, churn, storm, chat or slow, got \"%.*s\"",
              (int)MIN(value.n, (size_t)60), value.p);
@@ -317,7 +326,6 @@ static void default_lists(struct options *o)
 struct cli {
     struct options *o;
     struct buf *errors;
-    bool have_scenario;
     char touched[64]; /* lists the command line has started */
 };
 
@@ -365,20 +373,22 @@ static int take_option(struct cli *cli, char **argv)
 /* --config must be read before the other options, which stand above it. */
 static enum options_result first_pass(struct cli *cli, int argc, char **argv)
 {
+    const char *file;
+
     for (int i = 1; i < argc; i++) {
         if (str_equal(str_from(argv[i]), STR_LIT("--help")))
             return OPTIONS_HELP;
         if (str_equal(str_from(argv[i]), STR_LIT("--version")))
             return OPTIONS_VERSION;
-        if (str_equal(str_from(argv[i]), STR_LIT("--config"))) {
-            if (i + 1 == argc) {
-                options_complain(cli->errors, "--config needs a file");
-                return OPTIONS_ERROR;
-            }
-            if (options_file(cli->o, argv[i + 1], cli->errors) == -1)
-                return OPTIONS_ERROR;
-            cli->have_scenario = true;
+        file = str_starts_with(str_from(argv[i]), STR_LIT("--config=")) ? argv[i] + 9 : NULL;
+        if (str_equal(str_from(argv[i]), STR_LIT("--config")))
+            file = argv[i + 1] != NULL ? argv[i + 1] : "";
+        if (file != NULL && file[0] == '\0') {
+            options_complain(cli->errors, "--config needs a file");
+            return OPTIONS_ERROR;
         }
+        if (file != NULL && options_file(cli->o, file, cli->errors) == -1)
+            return OPTIONS_ERROR;
     }
     return OPTIONS_OK;
 }
@@ -388,7 +398,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
     struct cli cli = {.o = o, .errors = errors};
     enum options_result r;
     char err[256];
-    int used;
+    int used, positional = 0;
 
     _Static_assert(ARRAY_LEN(rows) <= sizeof(cli.touched), "one mark per row");
     defaults(o);
@@ -401,18 +411,23 @@ enum options_result options_parse(struct options *o, int argc, char **argv, stru
         used = 1;
         if (str_equal(arg, STR_LIT("--config"))) {
             used = 2;
+        } else if (str_starts_with(arg, STR_LIT("--config="))) {
+            continue;
         } else if (str_starts_with(arg, STR_LIT("--"))) {
             used = take_option(&cli, argv + i);
             if (used == 0)
                 return OPTIONS_ERROR;
+        } else if (positional++ > 0) {
+            snprintf(err, sizeof(err), "one scenario is enough, and \"%.60s\" is another word",
+                     argv[i]);
+            options_complain(errors, err);
+            return OPTIONS_ERROR;
         } else if (options_key(o, STR_LIT("scenario"), arg, err, sizeof(err)) == -1) {
             options_complain(errors, err);
             return OPTIONS_ERROR;
-        } else {
-            cli.have_scenario = true;
         }
     }
-    if (!cli.have_scenario) {
+    if (!o->have_scenario) {
         options_complain(errors,
                          "which scenario? hold, broadcast, echo, churn, storm, chat or slow; see "
                          "roostload --help");

@@ -30,6 +30,7 @@ const char *scenario_name(enum scenario s);
 
 struct options { /* plain data */
     enum scenario scenario;
+    bool have_scenario; /* somebody has said which */
 #define SECTION(title)
 #define X(member, name, type, def, min, max, help) OPTION_##type(member)
 #include "options.def"
@@ -56,5 +57,7 @@ int options_file(struct options *o, const char *path, struct buf *errors) MUST_C
 struct str options_show(const struct options *o, size_t i, char *out, size_t cap);
 size_t options_count(void);
 const char *options_name(size_t i);
+/* Place in the table, -1: no option of that name. */
+int options_find(struct str name);
 
 #endif

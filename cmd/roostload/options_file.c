@@ -9,6 +9,7 @@ struct reader {
     struct buf *errors;
     const char *path;
     yaml_parser_t parser;
+    bool seen[64], scenario; /* by place in the table */
     int bad;
 };
 
@@ -64,6 +65,26 @@ static int read_value(struct reader *r, struct str key)
     return 0;
 }
 
+/* YAML has each key once (1.2.2, 3.2.1.3). */
+static int note_key(struct reader *r, struct str key, yaml_mark_t at)
+{
+    int i = options_find(key);
+    bool *seen = str_equal(key, STR_LIT("scenario"))        ? &r->scenario
+                 : i >= 0 && (size_t)i < ARRAY_LEN(r->seen) ? &r->seen[i]
+                                                            : NULL;
+    char text[128];
+
+    if (seen == NULL)
+        return 0; /* unknown: said with its value */
+    if (*seen) {
+        snprintf(text, sizeof(text), "%.*s is there twice", STR_ARG(key));
+        report(r, at, text);
+        return -1;
+    }
+    *seen = true;
+    return 0;
+}
+
 static int read_mapping(struct reader *r)
 {
     yaml_event_t e;
@@ -81,7 +102,9 @@ static int read_mapping(struct reader *r)
             inside = true;
         } else if (type == YAML_SCALAR_EVENT && inside) {
             snprintf(key, sizeof(key), "%.*s", STR_ARG(scalar(&e))); /* no option is that long */
-            rc = read_value(r, str_from(key));
+            rc = note_key(r, str_from(key), e.start_mark);
+            if (rc == 0)
+                rc = read_value(r, str_from(key));
         } else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT &&
                    type != YAML_MAPPING_END_EVENT && type != YAML_DOCUMENT_END_EVENT &&
                    type != YAML_STREAM_END_EVENT) {

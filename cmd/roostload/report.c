@@ -108,6 +108,16 @@ static void print_tls_failure(FILE *f)
     }
 }
 
+/* Not one connection: say the likeliest reason. */
+static void print_nobody(FILE *f, const struct load_metrics *m)
+{
+    if (m->connects_done > 0 || m->connects_started == 0)
+        return;
+    if (m->connect_failed == m->connects_started)
+        fprintf(f, "  nobody answers at %s: is the server running there?\n",
+                load_shared->targets[0].host);
+}
+
 static uint32_t first_refusal(void)
 {
     for (unsigned p = 0; p < load_shared->processes; p++)
@@ -136,6 +146,7 @@ void report_summary(FILE *f, const struct results *r)
                 (unsigned long long)r->given_up);
     if (status != 0)
         fprintf(f, "  the first refusal was HTTP status %u\n", status);
+    print_nobody(f, m);
     if (m->tls_failed > 0)
         print_tls_failure(f);
     if (load_shared->options.storm_after > 0) {

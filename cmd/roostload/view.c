@@ -14,21 +14,21 @@ static struct {
     unsigned lines; /* of the block on the screen */
 } view;
 
-/* A block that does not fit would scroll away. */
-static bool terminal_fits(void)
+static struct winsize terminal(void)
 {
-    struct winsize size;
+    struct winsize size = {0};
 
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == -1 || size.ws_row == 0 ||
-           size.ws_row > BLOCK_LINES;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == -1 || size.ws_row == 0 || size.ws_col == 0)
+        size = (struct winsize){.ws_row = 24, .ws_col = 80};
+    return size;
 }
 
 void view_start(bool live)
 {
-    view.live = live && terminal_fits();
+    view.live = live && terminal().ws_row > BLOCK_LINES; /* or it would scroll away */
     view.lines = 0;
     if (view.live)
-        printf("\033[?25l\033[?7l"); /* hide the cursor; a long line is cut, not wrapped */
+        printf("\033[?25l"); /* hide the cursor */
 }
 
 static uint64_t spark_value(const struct second *s)
@@ -59,9 +59,18 @@ static void progress_bar(uint64_t done, uint64_t of, char *out, size_t cap)
         n += (size_t)snprintf(out + n, cap - n, "%s", i < filled ? "█" : "░");
 }
 
+/* Of a line that is too long what fits: wrapped, it would take two. */
 static void print_line(const char *text)
 {
-    printf("\033[K%s\n", text);
+    size_t n = 0;
+
+    for (unsigned columns = terminal().ws_col; text[n] != '\0'; n++) {
+        if ((text[n] & 0xc0) == 0x80)
+            continue; /* inside a character */
+        if (columns-- == 0)
+            break;
+    }
+    printf("\033[K%.*s\n", (int)n, text);
     view.lines++;
 }
 
@@ -141,7 +150,7 @@ void view_second(const struct results *r, const struct load_metrics *sum, const 
 void view_end(void)
 {
     if (view.live)
-        printf("\033[?25h\033[?7h");
+        printf("\033[?25h");
     printf("\n");
     fflush(stdout);
 }

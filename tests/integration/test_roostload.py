@@ -123,6 +123,7 @@ class AgainstTheDaemon(SharedDaemonTest):
             self.assertEqual(h['count'], sum(n for _, n in h['buckets']), name)
             self.assertLessEqual(h['p50'], h['p99'])
             self.assertLessEqual(h['p99'], h['max'] or 0)
+        self.assertGreater(len(r['seconds']), 0)
         for s in r['seconds']:
             self.assertEqual(set(s) >= {'at', 'ready', 'messages_in', 'p50', 'p99.9', 'cpu'}, True)
 

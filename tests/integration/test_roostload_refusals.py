@@ -29,6 +29,8 @@ class Refusals(unittest.TestCase):
         self.assertIn('unknown option "nope"', self.refuse('hold', '--nope', '1'))
         self.assertIn('expected a whole number from 1', self.refuse('hold', '--connections', '0'))
         self.assertIn('expected hold, broadcast', self.refuse('dance'))
+        self.assertIn('one scenario is enough', self.refuse('hold', 'echo'))
+        self.assertIn('--config needs a file', self.refuse('--config'))
         self.assertIn('needs a value', self.refuse('hold', '--connections'))
         self.assertIn('expected raw, centrifuge, mqtt or nats', self.refuse('hold', '--adapter', 'x'))
         self.assertIn('multiple of --room', self.refuse('chat', '--connections', '11', '--room', '10'))
@@ -98,6 +100,14 @@ class Refusals(unittest.TestCase):
             f.write('scenario: hold\nconections: 3\n')
             f.flush()
             self.assertIn('%s:2:13: unknown option "conections"' % f.name, self.refuse('--config', f.name))
+        for text, why in (('', 'which scenario'), ('connections: 3\n', 'which scenario'), ('[hold]\n', ':1:1: expected a mapping'),
+                          ('scenario: hold\n\tx: 1\n', ':2:1: '), ('scenario: hold\nconnections: {a: 1}\n', ':2:14: expected a value'),
+                          ('scenario: hold\nconnections:\n', 'got ""'), ('scenario: hold\nsize: 99\nsize: 99\n', ':3:1: size is there twice'),
+                          ('scenario: dance\n', ':1:11: scenario: expected')):
+            with self.subTest(text=text), tempfile.NamedTemporaryFile('w', suffix='.yaml') as f:
+                f.write(text)
+                f.flush()
+                self.assertIn(why, self.refuse('--config=' + f.name))
 
 
 if __name__ == '__main__':

@@ -63,8 +63,9 @@ class Misbehaving(unittest.TestCase):
                 self.assertGreater(c['frames_in'], c['messages_in'] * (100 // step))
 
     def test_nobody_listens(self):
-        r, _ = run_json('hold', '--url', 'ws://127.0.0.1:1/x', '--connections', '3', '--duration', '1s', status=1)
+        r, out = run_json('hold', '--url', 'ws://127.0.0.1:1/x', '--connections', '3', '--duration', '1s', status=1)
         self.assertEqual(r['counters']['connect_failed'], 9)
+        self.assertIn('nobody answers at 127.0.0.1:1:', out)
 
     def test_localhost_is_where_the_server_listens(self):
         with Server() as s:  # on 127.0.0.1 only
