@@ -44,7 +44,11 @@ static enum adapter_event centrifuge_receive(struct str *rest, struct str *paylo
     size_t at;
     uint64_t id;
 
-    if (!str_cut(rest, '\n', &line) || json_parse(line, &v, &at) == -1 || v.type != JSON_OBJECT)
+    if (!str_cut(rest, '\n', &line))
+        return ADAPTER_REFUSED;
+    if (line.n == 0) /* behind the last one's end of line */
+        return ADAPTER_NOTHING;
+    if (json_parse(line, &v, &at) == -1 || v.type != JSON_OBJECT)
         return ADAPTER_REFUSED;
     if (str_equal(v.raw, STR_LIT("{}")))
         return buf_append_lit(reply, "{}") == -1 ? ADAPTER_REFUSED : ADAPTER_REPLY;

@@ -140,6 +140,8 @@ void sample_prometheus(struct str text, struct sample *out)
             str_copy(str_skip(line, space), number, sizeof(number)) == -1)
             continue;
         v = strtod(number, NULL);
+        if (!(v >= 0 && v < 1e18)) /* NaN, Inf, or nonsense */
+            continue;
         if (ends_with(name, STR_LIT("process_cpu_seconds_total"))) {
             out->cpu_seconds += v;
             out->processes++;
