@@ -62,7 +62,7 @@ all: $(BINS) ## build the programs (the default)
 # ---- what must be installed -----------------------------------------------------------------------
 
 BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev
-TEST_PACKAGES  := libcmocka-dev python3 python3-websockets python3-pyflakes libwebsockets-test-server chromium clang-format ca-certificates valgrind
+TEST_PACKAGES  := libcmocka-dev python3 python3-websockets python3-pyflakes python3-jsonschema libwebsockets-test-server chromium clang-format ca-certificates valgrind
 
 # Installs packages that dpkg does not know as installed, and $(2) "command:package" pairs whose
 # command is not on the PATH. A complete machine is not touched and needs no network.

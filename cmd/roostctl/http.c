@@ -85,11 +85,11 @@ static int send_request(int fd, const char *path, const struct str *request)
     if (ctl.key[0] != '\0')
         rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
     if (request != NULL)
-        rc |= buf_printf(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                         request->n) |
-              buf_append(&out, *request);
-    else
-        rc |= buf_append_lit(&out, "\r\n");
+        rc |= buf_printf(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+                         request->n);
+    rc |= buf_append_lit(&out, "\r\n");
+    if (request != NULL)
+        rc |= buf_append(&out, *request);
     for (size_t sent = 0; rc == 0 && sent < out.len;) {
         ssize_t n = send(fd, out.p + sent, out.len - sent, MSG_NOSIGNAL);
 

@@ -127,12 +127,15 @@ static int tail_path(int argc, char **argv, bool raw, struct buf *path)
     int rc = 0;
 
     if (raw) {
-        rc = buf_append_lit(path, "/ws/") | ctl_encode(str_from(argv[1]), path) |
-             buf_append_lit(path, "?mode=sub");
+        rc = buf_append_lit(path, "/ws/");
+        rc |= ctl_encode(str_from(argv[1]), path);
+        rc |= buf_append_lit(path, "?mode=sub");
     } else {
         rc = buf_append_lit(path, "/ws?mode=sub");
-        for (int i = 1; i < argc; i++)
-            rc |= buf_append_lit(path, "&channel=") | ctl_encode(str_from(argv[i]), path);
+        for (int i = 1; i < argc; i++) {
+            rc |= buf_append_lit(path, "&channel=");
+            rc |= ctl_encode(str_from(argv[i]), path);
+        }
     }
     return (rc | buf_append_char(path, '\0')) == 0 ? 0 : -1;
 }

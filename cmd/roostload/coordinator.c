@@ -94,12 +94,7 @@ static void set_phase(enum load_phase phase)
     co.phase_ns = clock_ns();
 }
 
-static uint64_t per_second(uint64_t n, double seconds)
-{
-    return (uint64_t)((double)n / seconds + 0.5);
-}
-
-/* What has happened in the last `seconds`, as rates. */
+/* What has happened in the last `seconds`. */
 static void record_second(uint64_t ready, uint64_t connecting, double seconds)
 {
     const struct load_metrics *now = &co.sum, *then = &co.before;
@@ -112,13 +107,9 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
     sample_take(&load_shared->options, false, &co.sample);
     s = (struct second){
         .at_s = seconds_since(co.start_ns),
+        .length_s = seconds,
         .ready = ready,
         .connecting = connecting,
-        .connects = per_second(now->connects_done - then->connects_done, seconds),
-        .failures = per_second(load_failures(now) - load_failures(then), seconds),
-        .messages_in = per_second(now->messages_in - then->messages_in, seconds),
-        .messages_out = per_second(now->messages_out - then->messages_out, seconds),
-        .bytes_in = per_second(now->bytes_in - then->bytes_in, seconds),
         .p50 = hdr_quantile(&co.interval, 0.5),
         .p90 = hdr_quantile(&co.interval, 0.9),
         .p99 = hdr_quantile(&co.interval, 0.99),
@@ -130,6 +121,7 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
         .rss_bytes = co.sample.rss_bytes,
         .tcp_memory_bytes = co.sample.tcp_memory_bytes,
     };
+    load_counts_between(&s.counts, then, now);
     series_add(r, &s);
 }
 

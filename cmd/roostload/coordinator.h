@@ -8,9 +8,10 @@
 
 struct second {  /* one row of the time series */
     double at_s; /* its end, since the start */
+    double length_s;
     uint64_t ready, connecting;
-    uint64_t connects, failures, messages_in, messages_out, bytes_in; /* during this second */
-    uint64_t p50, p90, p99, p999, max; /* main latency during this second, ns */
+    struct load_counts counts;
+    uint64_t p50, p90, p99, p999, max; /* main latency, ns */
     double cpu;                        /* cores used by the watched server */
     uint64_t rss_bytes, tcp_memory_bytes;
 };
@@ -33,10 +34,24 @@ struct results {
     int64_t started_at; /* wall clock, s */
 };
 
-/* series.c: a row for s, the second just over. When all rows are full, two and two become one: mean
- * rates, the later gauges, the worse percentiles. -1: no memory for rows at the first call. */
+/* series.c: a row for s, the second just over. When all rows are full, two and two become one: the
+ * sum of the counts, the later gauges, the worse percentiles. -1: no memory for rows at the first
+ * call. */
 void series_add(struct results *r, const struct second *s);
 int series_init(struct results *r) MUST_CHECK;
+
+/* A count of that second (or row) as a rate. */
+static inline double per_second(const struct second *s, int64_t count)
+{
+    return s->length_s > 0 ? (double)count / s->length_s : 0;
+}
+
+struct server_figures {                               /* 0: not known */
+    double private_bytes, resident_bytes, slab_bytes; /* per connection; slab: both ends */
+    double run_cpu_s, run_cores, cpu_s_per_message;
+};
+/* report.c */
+struct server_figures report_server(const struct results *r);
 
 /* Runs the planned test; exit status 0, 1 or 3. */
 int coordinator_run(void);

@@ -63,35 +63,54 @@ static void print_latencies(FILE *f, const struct load_metrics *m)
 #undef LATENCY
 }
 
-static void print_server(FILE *f, const struct results *r)
+static double each(uint64_t before, uint64_t after, uint64_t n)
+{
+    return n > 0 && after > before ? (double)(after - before) / (double)n : 0;
+}
+
+struct server_figures report_server(const struct results *r)
 {
     const struct sample *a = &r->server_start, *b = &r->server_ramped, *c = &r->server_end;
-    char text[2][32];
+    struct server_figures f = {0};
 
     if (b->processes == 0)
-        return;
-    fprintf(f, "\nserver (%u processes watched)\n", b->processes);
-    if (r->ready_max > 0 && b->private_bytes > a->private_bytes)
-        fprintf(f, "  private memory per connection  %.0f B\n",
-                (double)(b->private_bytes - a->private_bytes) / (double)r->ready_max);
-    if (r->ready_max > 0 && b->rss_bytes > a->rss_bytes)
-        fprintf(f, "  resident memory per connection %.0f B\n",
-                (double)(b->rss_bytes - a->rss_bytes) / (double)r->ready_max);
-    if (r->ready_max > 0 && b->slab_bytes > a->slab_bytes)
-        fprintf(f, "  kernel slab per connection     %.0f B (both ends, whole machine)\n",
-                (double)(b->slab_bytes - a->slab_bytes) / (double)r->ready_max);
+        return f;
+    f.private_bytes = each(a->private_bytes, b->private_bytes, r->ready_max);
+    f.resident_bytes = each(a->rss_bytes, b->rss_bytes, r->ready_max);
+    f.slab_bytes = each(a->slab_bytes, b->slab_bytes, r->ready_max);
     if (c->cpu_seconds > b->cpu_seconds && r->run_s > 0) {
-        fprintf(f, "  CPU during the run             %.2f s = %.2f cores\n",
-                c->cpu_seconds - b->cpu_seconds, (c->cpu_seconds - b->cpu_seconds) / r->run_s);
+        f.run_cpu_s = c->cpu_seconds - b->cpu_seconds;
+        f.run_cores = f.run_cpu_s / r->run_s;
         if (r->run_messages_in > 0)
-            fprintf(f, "  CPU per delivered message      %s\n",
-                    report_latency((uint64_t)((c->cpu_seconds - b->cpu_seconds) * 1e9 /
-                                              (double)r->run_messages_in),
-                                   text[0], sizeof(text[0])));
+            f.cpu_s_per_message = f.run_cpu_s / (double)r->run_messages_in;
     }
+    return f;
+}
+
+static void print_server(FILE *f, const struct results *r)
+{
+    struct server_figures s = report_server(r);
+    char text[2][32];
+
+    if (r->server_ramped.processes == 0)
+        return;
+    fprintf(f, "\nserver (%u processes watched)\n", r->server_ramped.processes);
+    if (s.private_bytes > 0)
+        fprintf(f, "  private memory per connection  %.0f B\n", s.private_bytes);
+    if (s.resident_bytes > 0)
+        fprintf(f, "  resident memory per connection %.0f B\n", s.resident_bytes);
+    if (s.slab_bytes > 0)
+        fprintf(f, "  kernel slab per connection     %.0f B (both ends, whole machine)\n",
+                s.slab_bytes);
+    if (s.run_cpu_s > 0)
+        fprintf(f, "  CPU during the run             %.2f s = %.2f cores\n", s.run_cpu_s,
+                s.run_cores);
+    if (s.cpu_s_per_message > 0)
+        fprintf(f, "  CPU per delivered message      %s\n",
+                report_latency((uint64_t)(s.cpu_s_per_message * 1e9), text[0], sizeof(text[0])));
     fprintf(f, "  resident %s, socket buffers of this machine %s\n",
-            report_bytes(c->rss_bytes, text[0], sizeof(text[0])),
-            report_bytes(c->tcp_memory_bytes, text[1], sizeof(text[1])));
+            report_bytes(r->server_end.rss_bytes, text[0], sizeof(text[0])),
+            report_bytes(r->server_end.tcp_memory_bytes, text[1], sizeof(text[1])));
 }
 
 static void print_tls_failure(FILE *f)

@@ -1,5 +1,5 @@
-/* report_json.c - all results as one JSON document. Times in seconds, sizes in bytes; names as in
- * load_metrics.def. */
+/* report_json.c - all results as one JSON document, as report.schema.json describes it. Times in
+ * seconds, sizes in bytes; names as in load_metrics.def. */
 #include <errno.h>
 
 #include "codec/json.h"
@@ -91,26 +91,90 @@ static int put_latencies(struct buf *b, const struct load_metrics *m)
     return rc | buf_append_lit(b, "},\n");
 }
 
+/* What has been counted in this row; what has not is left out. */
+static int put_counts(struct buf *b, const struct load_counts *n)
+{
+    int rc = buf_append_lit(b, "\"counts\":{");
+    const char *sep = "";
+
+#define COUNTER(member, label, meaning)                                                            \
+    if (n->member != 0) {                                                                          \
+        rc |= buf_printf(b, "%s\"%s\":%lld", sep, #member, (long long)n->member);                  \
+        sep = ",";                                                                                 \
+    }
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+    return rc | buf_append_lit(b, "}}");
+}
+
+static int put_row(struct buf *b, const struct second *t)
+{
+    const struct load_counts *n = &t->counts;
+
+    int rc = buf_printf(b,
+                        "{\"at\":%.3f,\"length\":%.3f,\"ready\":%llu,\"connecting\":%llu,"
+                        "\"connects\":%.1f,\"failures\":%.1f,\"messages_in\":%.1f,"
+                        "\"messages_out\":%.1f,\"bytes_in\":%.1f,\"bytes_out\":%.1f,",
+                        t->at_s, t->length_s, (unsigned long long)t->ready,
+                        (unsigned long long)t->connecting, per_second(t, n->connects_done),
+                        per_second(t, LOAD_FAILURES(n)), per_second(t, n->messages_in),
+                        per_second(t, n->messages_out), per_second(t, n->bytes_in),
+                        per_second(t, n->bytes_out));
+
+    rc |= buf_printf(b,
+                     "\"p50\":%.9f,\"p90\":%.9f,\"p99\":%.9f,\"p99.9\":%.9f,\"max\":%.9f,"
+                     "\"cpu\":%.3f,\"rss\":%llu,\"tcp_memory\":%llu,",
+                     s(t->p50), s(t->p90), s(t->p99), s(t->p999), s(t->max), t->cpu,
+                     (unsigned long long)t->rss_bytes, (unsigned long long)t->tcp_memory_bytes);
+    return rc | put_counts(b, n);
+}
+
 static int put_series(struct buf *b, const struct results *r)
 {
     int rc = buf_append_lit(b, "\"seconds\":[");
 
     for (size_t i = 0; i < r->nseconds && rc == 0; i++) {
-        const struct second *t = &r->seconds[i];
+        rc = buf_append_lit(b, i == 0 ? "" : ",\n");
+        rc |= put_row(b, &r->seconds[i]);
+    }
+    return rc | buf_append_lit(b, "],\n");
+}
 
-        rc = buf_printf(
-            b,
-            "%s{\"at\":%.2f,\"ready\":%llu,\"connecting\":%llu,\"connects\":%llu,\"failures\":%llu,"
-            "\"messages_in\":%llu,\"messages_out\":%llu,\"bytes_in\":%llu,\"p50\":%.9f,\"p90\":%."
-            "9f,"
-            "\"p99\":%.9f,\"p99.9\":%.9f,\"max\":%.9f,\"cpu\":%.3f,\"rss\":%llu,\"tcp_memory\":%"
-            "llu}",
-            i == 0 ? "" : ",\n", t->at_s, (unsigned long long)t->ready,
-            (unsigned long long)t->connecting, (unsigned long long)t->connects,
-            (unsigned long long)t->failures, (unsigned long long)t->messages_in,
-            (unsigned long long)t->messages_out, (unsigned long long)t->bytes_in, s(t->p50),
-            s(t->p90), s(t->p99), s(t->p999), s(t->max), t->cpu, (unsigned long long)t->rss_bytes,
-            (unsigned long long)t->tcp_memory_bytes);
+/* What the counters mean, for people who read the document or the page. */
+static int put_meanings(struct buf *b)
+{
+    int rc = buf_append_lit(b, "\"meanings\":{");
+    const char *sep = "";
+
+#define COUNTER(member, label, meaning)                                                            \
+    rc |= buf_printf(b, "%s\"%s\":\"%s\"", sep, #member, meaning);                                 \
+    sep = ",";
+#define LATENCY(member, label, meaning) COUNTER(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+    return rc | buf_append_lit(b, "},\n");
+}
+
+static int put_thresholds(struct buf *b, const struct results *r)
+{
+    struct str rest = str_from(load_shared->options.fail_if), e;
+    int rc = buf_append_lit(b, "\"thresholds\":[");
+    const char *sep = "";
+    struct failif c;
+    char err[256];
+
+    while (rc == 0 && rest.n > 0 && str_cut(&rest, '\n', &e)) {
+        if (failif_check(e, load_shared->options.scenario, &r->total, &c, err, sizeof(err)) == -1)
+            continue; /* plan_make() has read them: cannot be */
+        rc = buf_printf(b, "%s{\"fail_if\":", sep);
+        rc |= json_append_string(b, e);
+        rc |= buf_printf(b, ",\"failed\":%s,\"measured\":%s,\"unit\":\"%s\",\"value\":%.9g}",
+                         c.fails ? "true" : "false", c.unmeasured ? "false" : "true",
+                         c.time ? "s" : "", c.time ? c.value / 1e9 : c.value);
+        sep = ",";
     }
     return rc | buf_append_lit(b, "],\n");
 }
@@ -123,6 +187,24 @@ static int put_sample(struct buf *b, const char *name, const struct sample *p)
                       name, p->processes, p->cpu_seconds, (unsigned long long)p->rss_bytes,
                       (unsigned long long)p->private_bytes, (unsigned long long)p->tcp_memory_bytes,
                       (unsigned long long)p->slab_bytes);
+}
+
+static int put_server(struct buf *b, const struct results *r)
+{
+    struct server_figures f = report_server(r);
+    int rc = buf_append_lit(b, "\"server\":{");
+
+    rc |= put_sample(b, "start", &r->server_start);
+    rc |= buf_append_char(b, ',');
+    rc |= put_sample(b, "ramped", &r->server_ramped);
+    rc |= buf_append_char(b, ',');
+    rc |= put_sample(b, "end", &r->server_end);
+    return rc | buf_printf(b,
+                           ",\"per_connection\":{\"private\":%.1f,\"resident\":%.1f,\"slab\":%.1f},"
+                           "\"run_cpu_seconds\":%.3f,\"run_cores\":%.4f,"
+                           "\"cpu_seconds_per_message\":%.9f}",
+                           f.private_bytes, f.resident_bytes, f.slab_bytes, f.run_cpu_s,
+                           f.run_cores, f.cpu_s_per_message);
 }
 
 int report_document(const struct results *r, struct buf *b)
@@ -145,13 +227,15 @@ int report_document(const struct results *r, struct buf *b)
                    (unsigned long long)r->ramped, r->ramp_stalled_s, r->row_seconds,
                    failif_main_latency(load_shared->options.scenario));
 
-    if ((rc | put_options(b) | put_counters(b, &r->total) | put_latencies(b, &r->total) |
-         put_series(b, r)) != 0)
-        return -1;
-    rc = buf_append_lit(b, "\"server\":{") | put_sample(b, "start", &r->server_start) |
-         buf_append_lit(b, ",") | put_sample(b, "ramped", &r->server_ramped) |
-         buf_append_lit(b, ",") | put_sample(b, "end", &r->server_end) | buf_append_lit(b, "}}\n");
-    return rc != 0 ? -1 : 0;
+    rc |= put_options(b);
+    rc |= put_thresholds(b, r);
+    rc |= put_counters(b, &r->total);
+    rc |= put_latencies(b, &r->total);
+    rc |= put_meanings(b);
+    rc |= put_series(b, r);
+    rc |= put_server(b, r);
+    rc |= buf_append_lit(b, "}\n");
+    return rc == 0 ? 0 : -1;
 }
 
 static int write_file(const char *path, struct str text)

@@ -131,7 +131,7 @@ int scrape(const char *url, struct buf *page, char *err, size_t errcap)
     const char *why;
     char host[256], port[16];
     struct buf in = {0};
-    int fd, rc = -1;
+    int fd, rc;
 
     if (url_split(str_from(url), STR_LIT("http://"), STR_LIT("80"), &u, &why) == -1 ||
         str_copy(u.host, host, sizeof(host)) == -1 || str_copy(u.port, port, sizeof(port)) == -1) {
@@ -143,13 +143,13 @@ int scrape(const char *url, struct buf *page, char *err, size_t errcap)
         snprintf(err, errcap, "%s", gai_strerror(rc));
         return -1;
     }
+    rc = -1;
     fd = scrape_connect(found, end_ns, NULL);
     freeaddrinfo(found);
-    rc = fd == -1
-             ? -1
-             : send_request(fd, u.authority, u.path.n > 0 ? u.path : STR_LIT("/metrics"), end_ns) |
-                   receive(fd, &in, end_ns);
-    if (rc == -1)
+    if (u.path.n == 0)
+        u.path = STR_LIT("/metrics");
+    if (fd == -1 || send_request(fd, u.authority, u.path, end_ns) == -1 ||
+        receive(fd, &in, end_ns) == -1)
         snprintf(err, errcap, "%s", strerror(errno));
     else
         rc = take_body(buf_view(&in), page, err, errcap);

@@ -14,22 +14,14 @@ int series_init(struct results *r)
     return r->seconds != NULL ? 0 : -1;
 }
 
-static uint64_t mean(uint64_t a, unsigned na, uint64_t b, unsigned nb)
-{
-    return (uint64_t)(((double)a * na + (double)b * nb) / (na + nb) + 0.5);
-}
-
-/* a, of na seconds, and b, of the nb that follow. */
-static struct second merge(const struct second *a, unsigned na, const struct second *b, unsigned nb)
+/* b follows a. */
+static struct second merge(const struct second *a, const struct second *b)
 {
     struct second s = *b;
 
-    s.connects = mean(a->connects, na, b->connects, nb);
-    s.failures = mean(a->failures, na, b->failures, nb);
-    s.messages_in = mean(a->messages_in, na, b->messages_in, nb);
-    s.messages_out = mean(a->messages_out, na, b->messages_out, nb);
-    s.bytes_in = mean(a->bytes_in, na, b->bytes_in, nb);
-    s.cpu = (a->cpu * na + b->cpu * nb) / (na + nb);
+    s.length_s += a->length_s;
+    load_counts_add(&s.counts, &a->counts);
+    s.cpu = (a->cpu * a->length_s + b->cpu * b->length_s) / s.length_s;
     s.p50 = MAX(a->p50, b->p50);
     s.p90 = MAX(a->p90, b->p90);
     s.p99 = MAX(a->p99, b->p99);
@@ -41,8 +33,7 @@ static struct second merge(const struct second *a, unsigned na, const struct sec
 static void halve(struct results *r)
 {
     for (size_t i = 0; i + 1 < r->nseconds; i += 2)
-        r->seconds[i / 2] =
-            merge(&r->seconds[i], r->row_seconds, &r->seconds[i + 1], r->row_seconds);
+        r->seconds[i / 2] = merge(&r->seconds[i], &r->seconds[i + 1]);
     r->nseconds /= 2;
     r->row_seconds *= 2;
 }
@@ -51,7 +42,7 @@ void series_add(struct results *r, const struct second *s)
 {
     r->now = *s;
     if (in_row > 0 && in_row < r->row_seconds) {
-        r->seconds[r->nseconds - 1] = merge(&r->seconds[r->nseconds - 1], in_row, s, 1);
+        r->seconds[r->nseconds - 1] = merge(&r->seconds[r->nseconds - 1], s);
         in_row++;
         return;
     }

@@ -38,6 +38,25 @@ void load_metrics_add(struct load_metrics *dst, const struct load_metrics *src)
 #undef LATENCY
 }
 
+void load_counts_between(struct load_counts *out, const struct load_metrics *before,
+                         const struct load_metrics *now)
+{
+#define COUNTER(member, label, meaning) out->member = (int64_t)(now->member - before->member);
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+}
+
+void load_counts_add(struct load_counts *dst, const struct load_counts *src)
+{
+#define COUNTER(member, label, meaning) dst->member += src->member;
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+}
+
 void load_sum(struct load_metrics *out, uint64_t *ready, uint64_t *connecting, uint64_t *given_up)
 {
     memset(out, 0, sizeof(*out));

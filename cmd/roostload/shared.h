@@ -39,12 +39,18 @@ struct load_metrics { /* single writer */
 #undef LATENCY
 };
 
+struct load_counts { /* what has been counted in some time; gaps may be filled again: signed */
+#define COUNTER(member, label, meaning) int64_t member;
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+};
+
 /* Attempts that came to nothing, and servers that broke the protocol. */
-static inline uint64_t load_failures(const struct load_metrics *m)
-{
-    return m->connect_failed + m->tls_failed + m->connect_timeout + m->upgrade_refused +
-           m->turned_away + m->protocol_errors;
-}
+#define LOAD_FAILURES(m)                                                                           \
+    ((m)->connect_failed + (m)->tls_failed + (m)->connect_timeout + (m)->upgrade_refused +         \
+     (m)->turned_away + (m)->protocol_errors)
 
 struct load_slot {
     _Atomic uint64_t ready;        /* connections ready now */
@@ -79,6 +85,10 @@ extern struct load_shared *load_shared;
 /* -1: no memory. */
 int load_shared_create(const struct options *o, unsigned processes, uint64_t sent_count) MUST_CHECK;
 void load_metrics_add(struct load_metrics *dst, const struct load_metrics *src);
+/* out = now - before */
+void load_counts_between(struct load_counts *out, const struct load_metrics *before,
+                         const struct load_metrics *now);
+void load_counts_add(struct load_counts *dst, const struct load_counts *src);
 void load_sum(struct load_metrics *out, uint64_t *ready, uint64_t *connecting, uint64_t *given_up);
 
 /* First user of process p when `users` are spread over `processes`. */

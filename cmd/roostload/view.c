@@ -31,9 +31,14 @@ void view_start(bool live)
         printf("\033[?25l"); /* hide the cursor */
 }
 
+static uint64_t rate(const struct second *s, int64_t count)
+{
+    return (uint64_t)(per_second(s, count) + 0.5);
+}
+
 static uint64_t spark_value(const struct second *s)
 {
-    return s->messages_in > 0 ? s->messages_in : s->connects;
+    return rate(s, s->counts.messages_in > 0 ? s->counts.messages_in : s->counts.connects_done);
 }
 
 /* The last seconds as eight block heights, scaled to the highest of them. */
@@ -91,12 +96,13 @@ static void live_block(const struct results *r, const struct load_metrics *sum, 
     snprintf(text, sizeof(text),
              "  connections %s %llu / %llu  (+%llu/s, %llu under way, %llu failed)", bar,
              (unsigned long long)s->ready, (unsigned long long)load_shared->users,
-             (unsigned long long)s->connects, (unsigned long long)s->connecting,
-             (unsigned long long)load_failures(sum));
+             (unsigned long long)rate(s, s->counts.connects_done),
+             (unsigned long long)s->connecting, (unsigned long long)LOAD_FAILURES(sum));
     print_line(text);
     snprintf(text, sizeof(text), "  messages    in %llu/s (%s/s)  out %llu/s",
-             (unsigned long long)s->messages_in, report_bytes(s->bytes_in, a, sizeof(a)),
-             (unsigned long long)s->messages_out);
+             (unsigned long long)rate(s, s->counts.messages_in),
+             report_bytes(rate(s, s->counts.bytes_in), a, sizeof(a)),
+             (unsigned long long)rate(s, s->counts.messages_out));
     print_line(text);
     snprintf(text, sizeof(text), "  %-11s p50 %s  p90 %s  p99 %s  max %s",
              failif_main_latency(load_shared->options.scenario),
@@ -129,8 +135,10 @@ static void plain_line(const struct results *r, const struct load_metrics *sum, 
            "p99 %s max %s "
            "lost %llu\n",
            s->at_s, phase, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
-           (unsigned long long)s->connects, (unsigned long long)load_failures(sum),
-           (unsigned long long)s->messages_in, (unsigned long long)s->messages_out,
+           (unsigned long long)rate(s, s->counts.connects_done),
+           (unsigned long long)LOAD_FAILURES(sum),
+           (unsigned long long)rate(s, s->counts.messages_in),
+           (unsigned long long)rate(s, s->counts.messages_out),
            report_latency(s->p50, a, sizeof(a)), report_latency(s->p99, b, sizeof(b)),
            report_latency(s->max, c, sizeof(c)), (unsigned long long)sum->gaps);
     fflush(stdout);

@@ -109,7 +109,8 @@ static int put_list(struct str entries, struct buf *out)
     if (entries.n == 0)
         return buf_append_lit(out, "[]");
     while (str_cut(&entries, '\n', &entry)) {
-        rc |= buf_append_lit(out, sep) | put_quoted(entry, out);
+        rc |= buf_append_lit(out, sep);
+        rc |= put_quoted(entry, out);
         sep = ", ";
     }
     return rc | buf_append_lit(out, "]");
@@ -153,12 +154,15 @@ int config_print(const struct config *c, struct buf *out)
     for (size_t i = 0; i < config_row_count() && rc == 0; i++) {
         const struct config_row *row = config_row(i);
 
-        rc |= buf_append_char(out, '\n') | put_comment(row->sentence, out) |
-              put_comment(row->paragraph, out) | buf_append_lit(out, "# (");
+        rc |= buf_append_char(out, '\n');
+        rc |= put_comment(row->sentence, out);
+        rc |= put_comment(row->paragraph, out);
+        rc |= buf_append_lit(out, "# (");
         rc |= put_range(i, out);
         rc |= buf_printf(out, "; default %.*s; %s)\n%s: ", STR_ARG(default_text(row)),
                          row->reload ? "reload applies it" : "needs a restart", row->name);
-        rc |= put_value(c, i, out) | buf_append_char(out, '\n');
+        rc |= put_value(c, i, out);
+        rc |= buf_append_char(out, '\n');
     }
     return rc == 0 ? 0 : -1;
 }

@@ -81,8 +81,9 @@ static void visit_conn(struct conn *c, void *arg)
 
     if (l->left == 0 || l->rc != 0)
         return;
-    l->rc = buf_append_lit(&l->out, l->last_id == 0 ? "\n" : ",\n") | put_conn(c, &l->out) |
-            buf_append_char(&l->out, '}');
+    l->rc = buf_append_lit(&l->out, l->last_id == 0 ? "\n" : ",\n");
+    l->rc |= put_conn(c, &l->out);
+    l->rc |= buf_append_char(&l->out, '}');
     l->last_id = c->id;
     l->left--;
 }
@@ -169,15 +170,16 @@ static void handle_connection(struct http_exchange *x)
         return;
     }
     due = ((double)c->deadline.tick * (double)WHEEL_TICK_NS - (double)clock_ns()) / 1e9;
-    rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", worker_index) | put_conn(c, &out) |
-         put_flags(c, &out) |
-         buf_printf(
-             &out,
-             ",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_bytes\":%zu,\"last_sent_turn\":%u,"
-             "\"queue_age\":%.3f}}\n",
-             close_row((enum close_reason)c->reason)->label,
-             wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx), c->sent_turn,
-             c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
+    rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", worker_index);
+    rc |= put_conn(c, &out);
+    rc |= put_flags(c, &out);
+    rc |= buf_printf(
+        &out,
+        ",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_bytes\":%zu,\"last_sent_turn\":%u,"
+        "\"queue_age\":%.3f}}\n",
+        close_row((enum close_reason)c->reason)->label,
+        wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx), c->sent_turn,
+        c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
     answer(x, &out, rc);
 }
 
@@ -222,10 +224,12 @@ static void handle_rings(struct http_exchange *x)
     int rc =
         buf_printf(&out, "{\"capacity\":%llu,\"links\":[", (unsigned long long)shm->ring_capacity);
 
-    for (unsigned i = 0; i < shm->workers; i++)
-        rc |= buf_printf(&out, "%s{\"worker\":%u", i == 0 ? "\n" : ",\n", i) |
-              put_ring("to_hub", shm->to_hub[i], &out) |
-              put_ring("to_worker", shm->to_worker[i], &out) | buf_append_char(&out, '}');
+    for (unsigned i = 0; i < shm->workers; i++) {
+        rc |= buf_printf(&out, "%s{\"worker\":%u", i == 0 ? "\n" : ",\n", i);
+        rc |= put_ring("to_hub", shm->to_hub[i], &out);
+        rc |= put_ring("to_worker", shm->to_worker[i], &out);
+        rc |= buf_append_char(&out, '}');
+    }
     broker_stats(reactor.broker, &s);
     rc |= buf_printf(&out,
                      "],\"broker\":{\"worker\":%u,\"channels\":%zu,\"subscriptions\":%zu,"
@@ -300,8 +304,10 @@ static void handle_processes(struct http_exchange *x)
         (long long)config.max_connections, (unsigned long long)shm_node_connections(),
         atomic_load(&shm->draining) ? "true" : "false");
 
-    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
-        rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n") | put_process(i, &out);
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n");
+        rc |= put_process(i, &out);
+    }
     answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 

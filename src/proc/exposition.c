@@ -46,15 +46,17 @@ static int put_family(const char *name, const char *type, const char *help,
 static int put_counter(const char *name, const char *help, uint64_t v, enum exposition_format f,
                        struct buf *out)
 {
-    return put_family(name, "counter", help, f, out) |
-           buf_printf(out, "%s_total %llu\n", name, (unsigned long long)v);
+    int rc = put_family(name, "counter", help, f, out);
+
+    return rc | buf_printf(out, "%s_total %llu\n", name, (unsigned long long)v);
 }
 
 static int put_gauge(const char *name, const char *help, int64_t v, enum exposition_format f,
                      struct buf *out)
 {
-    return put_family(name, "gauge", help, f, out) |
-           buf_printf(out, "%s %lld\n", name, (long long)v);
+    int rc = put_family(name, "gauge", help, f, out);
+
+    return rc | buf_printf(out, "%s %lld\n", name, (long long)v);
 }
 
 static int put_reasons(const char *name, const char *help, const uint64_t *v,

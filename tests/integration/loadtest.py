@@ -12,11 +12,15 @@ import subprocess
 import tempfile
 import threading
 
+import jsonschema
 import websockets
 
 from daemon import BUILD, SLOW
 
 ROOSTLOAD = os.path.join(BUILD, 'roostload')
+with open(os.path.join(os.path.dirname(__file__), '../../cmd/roostload/report.schema.json')) as schema:
+    VALIDATOR = jsonschema.Draft202012Validator(json.load(schema))
+VALIDATOR.check_schema(VALIDATOR.schema)
 
 
 def run(*args, timeout=60):
@@ -30,7 +34,9 @@ def run_json(*args, status=0):
         p = run(*args, '--plain', '--json', path)
         assert p.returncode == status, (p.returncode, p.stdout, p.stderr)
         with open(path) as f:
-            return json.load(f), p.stdout
+            r = json.load(f)
+    VALIDATOR.validate(r)
+    return r, p.stdout
 
 
 class Server:

@@ -129,6 +129,14 @@ def check_format():
                  'not as clang-format writes it')
 
 
+def check_order():
+    """No `f() | g()`: C says nothing about which is called first, and both append."""
+    for path in c_files('src', 'include', 'cmd'):
+        text = read(path)
+        for m in re.finditer(r'\) \|\s+[a-z]\w*\(', text):
+            fail(path, text.count('\n', 0, m.start()) + 1, 'the operands of | have no order: write statements, or ||')
+
+
 def check_python():
     """pyflakes finds no name that is unknown or of no use."""
     files = ['tests/run'] + sorted(glob.glob('tests/*/*.py'))
@@ -191,7 +199,7 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_python, check_words, check_top_level,
+              check_function_length, check_spaces, check_format, check_order, check_python, check_words, check_top_level,
               check_links, check_lock]
     good = bad = 0
     for check in checks + [lambda: check_reference(build)]:

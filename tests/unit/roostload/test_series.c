@@ -6,7 +6,9 @@
 
 #include <cmocka.h>
 
+#include "cmd/roostload/hdr.c"
 #include "cmd/roostload/series.c"
+#include "cmd/roostload/shared.c"
 
 static struct results r;
 
@@ -14,8 +16,10 @@ static void run(unsigned seconds)
 {
     assert_int_equal(series_init(&r), 0);
     for (unsigned i = 1; i <= seconds; i++) {
-        struct second s = {.at_s = i, .ready = i, .messages_in = i, .cpu = i, .max = i % 100};
+        struct second s = {.at_s = i, .ready = i, .length_s = 1, .cpu = i, .max = i % 100};
 
+        s.counts.messages_in = i;
+        s.counts.gaps = i % 2 ? 1 : -1;
         series_add(&r, &s);
         assert_true(r.now.at_s == i);
         assert_true(r.nseconds <= SERIES_MAX);
@@ -29,7 +33,7 @@ static void every_second_has_its_row(void **state)
     assert_int_equal(r.nseconds, SERIES_MAX);
     assert_int_equal(r.row_seconds, 1);
     for (unsigned i = 0; i < r.nseconds; i++)
-        assert_int_equal(r.seconds[i].messages_in, i + 1);
+        assert_int_equal(r.seconds[i].counts.messages_in, i + 1);
     free(r.seconds);
 }
 
@@ -42,6 +46,7 @@ static void long_runs_have_longer_rows(void **state)
     (void)state;
     for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
         double sum = 0, before = 0;
+        int64_t messages = 0, gaps = 0;
 
         run(lengths[k]);
         for (size_t i = 0; i < r.nseconds; i++) {
@@ -50,11 +55,16 @@ static void long_runs_have_longer_rows(void **state)
 
             assert_true(length == r.row_seconds || i == r.nseconds - 1);
             assert_true(s->ready == (uint64_t)s->at_s);
+            assert_true(s->length_s == length);
             sum += s->cpu * length;
+            messages += s->counts.messages_in;
+            gaps += s->counts.gaps;
             before = s->at_s;
         }
         assert_true(before == lengths[k]);
         assert_true(sum == (double)lengths[k] * (lengths[k] + 1) / 2);
+        assert_int_equal(messages, (int64_t)lengths[k] * (lengths[k] + 1) / 2);
+        assert_int_equal(gaps, lengths[k] % 2);
         assert_int_equal(r.row_seconds, k < 3 ? 2 : k == 3 ? 4 : 8);
         assert_int_equal(r.seconds[r.row_seconds == 8 ? 12 : 0].max,
                          r.row_seconds == 8 ? 99 : r.row_seconds); /* seconds 97 to 104 */
