@@ -6,8 +6,7 @@
 #include "core/channel_name.h"
 #include "core/record.h"
 #include "proto/api_internal.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void check(bool good)
 {

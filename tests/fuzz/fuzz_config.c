@@ -2,8 +2,7 @@
  * what is accepted reads back from its own print-out. */
 #include "base/common.h"
 #include "proc/config_load.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

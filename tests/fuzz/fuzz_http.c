@@ -3,19 +3,10 @@
  * Properties: views lie within the input (or are the two static paths); the outcome does not depend
  * on how the input was split; what is accepted holds what the header promises. */
 #include "codec/http.h"
+#include "tests/fuzz/fuzz.h"
 
 #define HEAD_MAX 1024
 #define BODY_MAX 4096
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static struct http_request req;
 static struct http_response rsp;

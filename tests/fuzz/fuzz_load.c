@@ -15,16 +15,7 @@
 #include "cmd/roostload/scrape.c"
 #include "cmd/roostload/shared.c"
 #include "cmd/roostload/url.c"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/fuzz.h"
 
 static bool within(struct str part, struct str whole)
 {

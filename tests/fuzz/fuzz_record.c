@@ -15,22 +15,13 @@
 #include "core/channel_name.h"
 #include "core/hub.h"
 #include "core/ring.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define WORKERS   4
 #define RING_SIZE 4096
 #define QUEUE_MAX 4096
 /* Each worker's queue: the bound, the answers' reserve, and one step beyond. */
 #define QUEUED_MAX (WORKERS * (QUEUE_MAX + 256 * 1024 + 16 * 1024))
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static struct state {
     const uint8_t *p, *end;
