@@ -36,8 +36,6 @@ int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload) MUST_C
  * timeout_ms. */
 int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms) MUST_CHECK;
 void ctl_ws_close(struct ctl_ws *ws);
-/* Percent-encodes a channel name for a path. */
-int ctl_encode(struct str name, struct buf *out) MUST_CHECK;
 
 /* Commands: exit status. argv[0] is the command's name. */
 int cmd_status(int argc, char **argv);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "codec/http.h"
 #include "codec/json.h"
 #include "codec/ws_tx.h"
 #include "ctl.h"
@@ -44,7 +45,7 @@ static int publish_text(struct str channel, struct str data)
     size_t n = ws_tx_close_payload(1000, STR_NULL, close_payload);
     int rc = -1, got = -1;
 
-    if (buf_append_lit(&path, "/ws/") == -1 || ctl_encode(channel, &path) == -1 ||
+    if (buf_append_lit(&path, "/ws/") == -1 || http_percent_encode(channel, &path) == -1 ||
         buf_append(&path, (struct str){"?mode=pub", sizeof("?mode=pub")}) == -1)
         goto out;
     if (ctl_ws_open(&ws, path.p, false) == -1)
@@ -128,13 +129,13 @@ static int tail_path(int argc, char **argv, bool raw, struct buf *path)
 
     if (raw) {
         rc = buf_append_lit(path, "/ws/");
-        rc |= ctl_encode(str_from(argv[1]), path);
+        rc |= http_percent_encode(str_from(argv[1]), path);
         rc |= buf_append_lit(path, "?mode=sub");
     } else {
         rc = buf_append_lit(path, "/ws?mode=sub");
         for (int i = 1; i < argc; i++) {
             rc |= buf_append_lit(path, "&channel=");
-            rc |= ctl_encode(str_from(argv[i]), path);
+            rc |= http_percent_encode(str_from(argv[i]), path);
         }
     }
     return (rc | buf_append_char(path, '\0')) == 0 ? 0 : -1;

@@ -13,19 +13,6 @@
 
 static const char handshake_key[] = "cm9vc3RjdGwtaGFuZHNoYQ==";
 
-int ctl_encode(struct str name, struct buf *out)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char c = (unsigned char)name.p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '.' || c == '_' || c == '~' || c == '/' || c == ':';
-
-        if ((plain ? buf_append_char(out, (char)c) : buf_printf(out, "%%%02X", c)) == -1)
-            return -1;
-    }
-    return 0;
-}
-
 static int send_all(int fd, struct str s)
 {
     while (s.n > 0) {

@@ -10,73 +10,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "codec/http.h"
-#include "codec/ws_tx.h"
 #include "engine.h"
 #include "net/reactor.h"
 #include "target.h"
 
 #define SOURCES_PER_PROCESS 4
-#define HANDSHAKE_KEY                                                                              \
-    "cm9vc3Rsb2FkLWtleS0wMQ==" /* any 16 bytes; the answer to it never changes                     \
-                                */
-
-/* Replaces {channel}, {n}, {c}; unknown braces stay. */
-void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out)
-{
-    while (text.n > 0) {
-        size_t brace = str_find(text, '{');
-        int rc = buf_append(out, (struct str){text.p, brace});
-
-        text = str_skip(text, brace);
-        if (rc == 0 && str_starts_with(text, STR_LIT("{n}"))) {
-            rc = buf_printf(out, "%u", id);
-            text = str_skip(text, 3);
-        } else if (rc == 0 && str_starts_with(text, STR_LIT("{c}"))) {
-            rc = buf_printf(out, "%u", channel);
-            text = str_skip(text, 3);
-        } else if (rc == 0 && str_starts_with(text, STR_LIT("{channel}"))) {
-            user_render(str_from(engine.o->channel), id, channel, out);
-            text = str_skip(text, 9);
-        } else if (rc == 0 && text.n > 0) {
-            rc = buf_append(out, (struct str){text.p, 1});
-            text = str_skip(text, 1);
-        }
-        if (rc == -1)
-            return; /* the request is then malformed and refused: counted */
-    }
-}
-
-static struct str offered_subprotocols(void)
-{
-    return str_from(engine.o->subprotocol[0] ? engine.o->subprotocol : engine.adapter->subprotocol);
-}
-
-static void build_request(uint32_t id, uint32_t channel, const struct load_target *t,
-                          struct buf *out)
-{
-    struct str headers = str_from(engine.o->header), header;
-    bool host = false;
-    int rc;
-
-    buf_clear(out);
-    rc = buf_append_lit(out, "GET ");
-    user_render(str_from(t->path), id, channel, out);
-    rc |= buf_append_lit(out,
-                         " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                         "Sec-WebSocket-Key: " HANDSHAKE_KEY "\r\nSec-WebSocket-Version: 13\r\n");
-    if (offered_subprotocols().n > 0)
-        rc |= buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", STR_ARG(offered_subprotocols()));
-    while (headers.n > 0 && str_cut(&headers, '\n', &header)) {
-        host = host ||
-               str_equal_nocase((struct str){header.p, MIN(header.n, (size_t)5)}, STR_LIT("Host:"));
-        rc |= buf_printf(out, "%.*s\r\n", STR_ARG(header));
-    }
-    if (!host)
-        rc |= buf_printf(out, "Host: %s\r\n", t->host);
-    if ((rc | buf_append_lit(out, "\r\n")) != 0)
-        buf_clear(out);
-}
+#define RETRY_NS            NS_PER_SEC /* between attempts of one user */
+#define LASTING_MS          1000       /* a connection that lasts so long is no failed attempt */
 
 /* Binds the local address, leaving the port to connect(2), so that one address serves many targets.
  */
@@ -146,18 +86,36 @@ static bool out_of_something(int error)
            error == EADDRNOTAVAIL || error == EAGAIN;
 }
 
-/* A user that is gone and was not meant to be comes back, but not for ever. */
-static void requeue(uint32_t id, bool was_ready)
+/* A user that is gone and was not meant to be comes back: at once after it has been of use, else in
+ * a while, and during the ramp not for ever. */
+static void requeue(uint32_t id, bool was_of_use)
 {
     uint8_t *attempts = &engine.attempts[id - engine.first];
 
     if (engine.phase >= LOAD_GRACE)
         return;
-    if (!was_ready && ++*attempts >= LOAD_ATTEMPTS_MAX) {
+    if (was_of_use) {
+        *attempts = 0;
+        engine.waiting[engine.wait_tail++ % engine.count] = id;
+        return;
+    }
+    if (*attempts < LOAD_ATTEMPTS_MAX)
+        ++*attempts;
+    if (*attempts == LOAD_ATTEMPTS_MAX && engine.phase == LOAD_RAMP) {
         engine.slot->given_up++;
         return;
     }
-    engine.waiting[engine.wait_tail++ % engine.count] = id;
+    engine.later[engine.later_tail++ % engine.count] =
+        (struct later){.id = id, .due_ms = (uint32_t)((clock_ns() + RETRY_NS) / NS_PER_MS)};
+}
+
+/* A server that drops what it has just taken is no better than one that refuses. */
+static bool of_use(const struct user *u)
+{
+    return (u->flags & USER_CLOSING) ||
+           ((u->flags & USER_READY) &&
+            (uint32_t)(clock_ns() / NS_PER_MS) - engine.ready_ms[u->id - engine.first] >=
+                LASTING_MS);
 }
 
 int user_connect(uint32_t id)
@@ -189,7 +147,7 @@ int user_connect(uint32_t id)
     conn_arm(c, (uint64_t)engine.o->connect_timeout);
     if (t->tls && conn_start_tls(c, engine.tls, t->name) == -1)
         return 0; /* counted when it is released */
-    build_request(id, u->channel, t, &engine.text);
+    handshake_request(u, t, &engine.text);
     if (conn_send(c, buf_view(&engine.text)) == -1)
         return 0; /* counted when it is released */
     return 0;
@@ -202,7 +160,7 @@ void user_ready(struct conn *c)
     socklen_t len = sizeof(info);
 
     u->flags |= USER_READY;
-    engine.attempts[u->id - engine.first] = 0;
+    engine.ready_ms[u->id - engine.first] = (uint32_t)(clock_ns() / NS_PER_MS);
     engine.slot->connecting--;
     engine.slot->ready++;
     engine.slot->m.connects_done++;
@@ -218,113 +176,6 @@ void user_ready(struct conn *c)
     conn_arm(c, (uint64_t)engine.o->ping_interval);
     if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)
         user_echo(c);
-}
-
-static void upgraded(struct conn *c, struct str rest)
-{
-    struct user *u = user_of(c);
-
-    u->flags &= (uint8_t)~USER_HANDSHAKE;
-    conn_set_state(c, CONN_OPEN);
-    hdr_record(&engine.slot->m.upgrade, clock_precise_ns() - u->since);
-    if (engine.adapter->hello != NULL) {
-        struct buf name = {0};
-
-        buf_clear(&engine.text);
-        user_render(str_from(engine.o->channel), u->id, u->channel, &name);
-        if (engine.adapter->hello(buf_view(&name), &engine.text) == -1 ||
-            user_send_data(c, buf_view(&engine.text)) == -1)
-            conn_kill(c, CLOSE_NO_MEMORY);
-        buf_fini(&name);
-    }
-    if (engine.adapter->ready_at_upgrade && !conn_dead(c))
-        user_ready(c);
-    if (rest.n > 0 && !conn_dead(c))
-        user_frames(c, rest);
-}
-
-static bool list_has(struct str list, struct str token)
-{
-    struct str one;
-
-    while (list.n > 0 && str_cut(&list, ',', &one))
-        if (str_equal_nocase(str_trim(one), token))
-            return true;
-    return false;
-}
-
-/* What RFC 6455 §4.1 has a client check in a 101. No extension was offered. */
-static bool answers_the_handshake(const struct http_response *r)
-{
-    struct str sub = http_response_field(r, STR_LIT("Sec-WebSocket-Protocol"));
-    char accept[WS_ACCEPT_LEN];
-
-    ws_accept_key(STR_LIT(HANDSHAKE_KEY), accept);
-    return str_equal(http_response_field(r, STR_LIT("Sec-WebSocket-Accept")),
-                     (struct str){accept, sizeof(accept)}) &&
-           str_equal_nocase(http_response_field(r, STR_LIT("Upgrade")), STR_LIT("websocket")) &&
-           list_has(http_response_field(r, STR_LIT("Connection")), STR_LIT("Upgrade")) &&
-           http_response_field(r, STR_LIT("Sec-WebSocket-Extensions")).n == 0 &&
-           (sub.n == 0 || list_has(offered_subprotocols(), sub));
-}
-
-static void handshake_answer(struct conn *c, const struct http_response *r, struct str rest)
-{
-    uint32_t none = 0;
-
-    if (r->status != 101) {
-        engine.slot->m.upgrade_refused++;
-        atomic_compare_exchange_strong(&engine.slot->first_status, &none, (uint32_t)r->status);
-        conn_kill(c, CLOSE_UPGRADE_REQUIRED);
-    } else if (!answers_the_handshake(r)) {
-        engine.slot->m.protocol_errors++;
-        conn_kill(c, CLOSE_UPGRADE_KEY);
-    } else {
-        upgraded(c, rest);
-    }
-}
-
-static void free_head(struct user *u)
-{
-    if (u->head != NULL)
-        buf_fini(u->head);
-    free(u->head);
-    u->head = NULL;
-}
-
-/* The response head comes whole in one read, or is put together in u->head. */
-static void user_handshake(struct conn *c, struct str in)
-{
-    struct user *u = user_of(c);
-    struct buf head = {0};
-    struct http_response r;
-    enum close_reason why;
-    int rc;
-
-    if (u->head != NULL) {
-        if (buf_append(u->head, in) == -1) {
-            conn_kill(c, CLOSE_NO_MEMORY);
-            return;
-        }
-        in = buf_view(u->head);
-    }
-    rc = http_response_parse(&in, 16384, &r, &why);
-    if (rc < 0) {
-        engine.slot->m.protocol_errors++;
-        conn_kill(c, why);
-    } else if (rc > 0) {
-        if (u->head != NULL) { /* the views must outlive it */
-            head = *u->head;
-            *u->head = (struct buf){0};
-            free_head(u);
-        }
-        handshake_answer(c, &r, in);
-        buf_fini(&head);
-    } else if (u->head == NULL) {
-        u->head = calloc(1, sizeof(*u->head));
-        if (u->head == NULL || buf_append(u->head, in) == -1)
-            conn_kill(c, CLOSE_NO_MEMORY);
-    }
 }
 
 void user_input(struct conn *c, struct str in)
@@ -352,48 +203,77 @@ static void user_secured(struct conn *c)
     hdr_record(&engine.slot->m.tls, clock_precise_ns() - conn_tls_began_ns(c));
 }
 
+void user_broke(struct conn *c, enum close_reason why, const char *what)
+{
+    char *first = engine.slot->protocol_error;
+
+    user_of(c)->flags |= USER_BROKE;
+    engine.slot->m.protocol_errors++;
+    if (first[0] == '\0')
+        snprintf(first, sizeof(engine.slot->protocol_error), "%s", what);
+    conn_kill(c, why);
+}
+
+/* Has anybody taken the connection? Then its handshake was timed. */
+static bool was_connected(const struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    return getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_rtt > 0;
+}
+
 /* An attempt has come to its end before any answer. */
 static void count_no_answer(const struct conn *c)
 {
     char *first = engine.slot->tls_failure;
 
-    if ((c->flags & CONN_TLS) == 0 || conn_tls_established(c) || conn_tls_began_ns(c) == 0) {
+    if (!was_connected(c)) {
         engine.slot->m.connect_failed++;
-        return;
+    } else if ((c->flags & CONN_TLS) == 0 || conn_tls_established(c) || conn_tls_began_ns(c) == 0) {
+        engine.slot->m.not_answered++;
+    } else {
+        engine.slot->m.tls_failed++;
+        if (first[0] == '\0')
+            snprintf(first, sizeof(engine.slot->tls_failure), "%s", tls_failure());
     }
-    engine.slot->m.tls_failed++;
-    if (first[0] == '\0')
-        snprintf(first, sizeof(engine.slot->tls_failure), "%s", tls_failure());
+}
+
+static void count_ended(const struct conn *c, const struct user *u)
+{
+    struct load_metrics *m = &engine.slot->m;
+
+    if (u->flags & USER_BROKE)
+        return; /* counted */
+    if ((u->flags & USER_READY) == 0) {
+        if (c->reason == CLOSE_PEER_GONE && (u->flags & USER_HANDSHAKE))
+            count_no_answer(c);
+        else if (c->reason == CLOSE_PEER_GONE || c->reason == CLOSE_PEER_CLOSED)
+            m->turned_away++;
+    } else if (u->flags & USER_CLOSING) {
+        m->closed++;
+    } else if (c->reason == CLOSE_PEER_CLOSED) {
+        m->server_closed++;
+    } else {
+        m->connection_lost++;
+    }
 }
 
 static void user_release(struct conn *c)
 {
     struct user *u = user_of(c);
 
-    if (u->flags & USER_READY) {
-        engine.slot->ready--;
-        if (u->flags & USER_CLOSING)
-            engine.slot->m.closed++;
-        else if (c->reason == CLOSE_PEER_CLOSED)
-            engine.slot->m.server_closed++;
-        else
-            engine.slot->m.connection_lost++;
-    } else {
-        engine.slot->connecting--;
-        if (c->reason == CLOSE_PEER_GONE && (u->flags & USER_HANDSHAKE))
-            count_no_answer(c);
-        else if (c->reason == CLOSE_PEER_GONE || c->reason == CLOSE_PEER_CLOSED)
-            engine.slot->m.turned_away++;
-    }
+    atomic_fetch_sub(u->flags & USER_READY ? &engine.slot->ready : &engine.slot->connecting, 1);
+    count_ended(c, u);
     if (u->flags & USER_HANDSHAKE)
-        free_head(u);
+        handshake_free_head(u);
     else if (engine.o->scenario != SCENARIO_ECHO)
         free(u->seen);
     if (engine.partial != NULL)
         buf_fini(&engine.partial[u->id - engine.first]);
     ws_rx_fini(&c->rx, engine.rx);
     engine.conns[u->id - engine.first] = NULL;
-    requeue(u->id, (u->flags & USER_READY) != 0);
+    requeue(u->id, of_use(u));
 }
 
 static void user_drain(struct conn *c)

@@ -18,6 +18,7 @@
 
 #define GRACE_MAX_S    30
 #define GRACE_QUIET_NS (NS_PER_SEC / 2)
+#define HOPELESS       300              /* attempts: when all of so many have failed, more will */
 #define RAMP_STALL_NS  (5 * NS_PER_SEC) /* on top of all attempts of a user */
 #define STOP_WAIT_MS   10000
 
@@ -32,6 +33,7 @@ static struct {
     uint64_t grace_messages, quiet_since_ns; /* messages seen last, and when the last came */
     uint64_t ramp_best, ramp_best_ns;    /* most users settled during the ramp, and since when */
     uint64_t run_in, run_out, run_pings; /* counts when LOAD_RUN began */
+    sig_atomic_t interrupts_before;      /* the grace */
 } co;
 
 static void on_interrupt(int sig)
@@ -81,6 +83,7 @@ static void set_phase(enum load_phase phase)
         break;
     case LOAD_GRACE:
     case LOAD_STOP:
+        co.interrupts_before = interrupts;
         if (atomic_load(&load_shared->phase) == LOAD_RUN) {
             r->run_s = length;
             sample_take(&load_shared->options, true, &r->server_end);
@@ -149,9 +152,11 @@ static bool grace_over(void)
     const struct hdr *latency = failif_latency(&co.sum, str_from(failif_main_latency(s)));
     uint64_t quiet = MAX(GRACE_QUIET_NS, 2 * latency->max);
 
-    if (co.sum.messages_in != co.grace_messages)
+    uint64_t ours = co.sum.messages_in - co.sum.foreign_in;
+
+    if (ours != co.grace_messages)
         co.quiet_since_ns = clock_ns();
-    co.grace_messages = co.sum.messages_in;
+    co.grace_messages = ours;
     return clock_ns() - MAX(co.quiet_since_ns, co.phase_ns) > quiet ||
            seconds_since(co.phase_ns) > GRACE_MAX_S;
 }
@@ -180,19 +185,20 @@ static void next_phase(uint64_t ready, uint64_t given_up)
 
     switch ((enum load_phase)atomic_load(&load_shared->phase)) {
     case LOAD_RAMP:
-        if (interrupts > 0 || given_up == load_shared->users)
+        co.r.hopeless = co.sum.connects_done == 0 && LOAD_FAILURES(&co.sum) >= HOPELESS;
+        if (interrupts > 0 || given_up == load_shared->users || co.r.hopeless)
             set_phase(LOAD_GRACE);
         else if (ready + given_up >= load_shared->users)
             set_phase(LOAD_RUN);
         else if (ramp_stalled(ready + given_up))
-            set_phase(co.r.ready_max > 0 ? LOAD_RUN : LOAD_GRACE);
+            set_phase(ready > 0 ? LOAD_RUN : LOAD_GRACE);
         break;
     case LOAD_RUN:
         if (interrupts > 0 || seconds_since(co.phase_ns) >= run)
             set_phase(LOAD_GRACE);
         break;
     case LOAD_GRACE:
-        if (interrupts > 1 || grace_over())
+        if (interrupts > co.interrupts_before || grace_over())
             set_phase(LOAD_STOP);
         break;
     case LOAD_STOP:
@@ -325,7 +331,9 @@ static int finish(int rc)
     failed = report_thresholds(stdout, r);
     if (rc != 0)
         return rc;
-    return failed > 0 ? 3 : r->total.connects_done == 0;
+    if (failed > 0)
+        return 3;
+    return r->total.connects_done == 0 || (r->run_s <= 0 && !r->interrupted);
 }
 
 int coordinator_run(void)
@@ -347,6 +355,7 @@ int coordinator_run(void)
     /* After the fork: a load process must not inherit these. */
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
     view_start(isatty(STDOUT_FILENO) && !load_shared->options.plain);
     if (rc == 0 && watch() == -1)
         rc = 1;

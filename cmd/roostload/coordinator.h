@@ -30,6 +30,7 @@ struct results {
     struct sample server_start, server_ramped,
         server_end;        /* before the first connection, at full load, at the end */
     double ramp_stalled_s; /* > 0: so long nothing got better, and the run began without the rest */
+    bool hopeless;         /* ended because every attempt had failed */
     bool interrupted;
     int64_t started_at; /* wall clock, s */
 };

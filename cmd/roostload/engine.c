@@ -41,9 +41,12 @@ static int allocate(void)
     engine.conns = calloc(n, sizeof(*engine.conns));
     engine.attempts = calloc(n, sizeof(*engine.attempts));
     engine.waiting = calloc(n, sizeof(*engine.waiting));
+    engine.later = calloc(n, sizeof(*engine.later));
+    engine.ready_ms = calloc(n, sizeof(*engine.ready_ms));
     if (engine.adapter->stream)
         engine.partial = calloc(n, sizeof(*engine.partial));
     if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
+        engine.later == NULL || engine.ready_ms == NULL ||
         (engine.adapter->stream && engine.partial == NULL)) {
         fprintf(stderr, "roostload: no memory for %llu connections\n",
                 (unsigned long long)engine.count);
@@ -94,9 +97,11 @@ int engine_run(unsigned p)
 
     _Static_assert(sizeof(struct user) <= CONN_SESSION_SIZE, "a user fits the session area");
     cfg.each_turn = each_turn;
-    signal(SIGINT, SIG_IGN); /* the coordinator says when to stop */
+    signal(SIGINT, SIG_IGN); /* the coordinator says when to stop, or is gone */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     engine.process = p;
     engine.slot = &load_shared->slots[p];
     engine.o = &load_shared->options;

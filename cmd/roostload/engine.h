@@ -19,7 +19,8 @@ enum user_flag {
     USER_STALLED = 4,   /* slow: reads nothing any more */
     USER_CLOSING = 8,   /* the scenario closes it */
     USER_HEARD = 16,    /* has received a message */
-    USER_PINGED = 32    /* a ping is out; since = when */
+    USER_PINGED = 32,   /* a ping is out; since = when */
+    USER_BROKE = 64     /* the server broke the protocol: counted */
 };
 
 struct user {    /* in the connection's session area */
@@ -38,6 +39,10 @@ struct user {    /* in the connection's session area */
 
 #define BURST_MAX 256 /* events of one kind per turn */
 
+struct later {
+    uint32_t id, due_ms; /* CLOCK_MONOTONIC, wraps */
+};
+
 struct engine {
     unsigned process;
     struct load_slot *slot;
@@ -50,7 +55,10 @@ struct engine {
     struct buf *partial;     /* owned; by user - first: a message's beginning; NULL: no stream */
     uint32_t *waiting;       /* owned; FIFO of users to connect */
     uint64_t wait_head, wait_tail;
-    uint32_t slots; /* publisher slots a subscriber tracks */
+    struct later *later; /* owned; FIFO of users whose attempt failed: they wait before the next */
+    uint64_t later_head, later_tail;
+    uint32_t *ready_ms; /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
+    uint32_t slots;     /* publisher slots a subscriber tracks */
     struct ws_rx_pool *rx;
     struct buf text; /* scratch of the turn */
     struct buf frame;
@@ -66,7 +74,14 @@ int engine_run(unsigned p);
 int user_connect(uint32_t id) MUST_CHECK; /* -1: no socket now, try later */
 void user_ready(struct conn *c);
 void user_input(struct conn *c, struct str in);
+/* The server broke the protocol: what is a sentence's end for people, borrowed. */
+void user_broke(struct conn *c, enum close_reason why, const char *what);
+
+/* handshake.c: appends nothing and frees u->head; the request is malformed when memory ends */
 void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out);
+void handshake_request(const struct user *u, const struct load_target *t, struct buf *out);
+void user_handshake(struct conn *c, struct str in);
+void handshake_free_head(struct user *u);
 extern const struct conn_ops user_conn_ops;
 void user_failed(struct conn *c);
 

@@ -36,7 +36,7 @@ const struct hdr *failif_latency(const struct load_metrics *m, struct str name)
 static int counter(const struct load_metrics *m, struct str name, double *out)
 {
     if (str_equal(name, STR_LIT("lost"))) {
-        *out = (double)(m->gaps + m->connection_lost);
+        *out = (double)(m->gaps + m->connection_lost + m->protocol_errors);
         return 0;
     }
 #define COUNTER(member, label, meaning)                                                            \
@@ -49,21 +49,6 @@ static int counter(const struct load_metrics *m, struct str name, double *out)
 #undef COUNTER
 #undef LATENCY
     return -1;
-}
-
-/* Takes digits with at most one point between them off s. */
-static int take_decimal(struct str *s, double *out)
-{
-    char text[32], *end;
-    size_t n = 0;
-
-    while (n < s->n && ((s->p[n] >= '0' && s->p[n] <= '9') || s->p[n] == '.'))
-        n++;
-    if (n == 0 || str_copy((struct str){s->p, n}, text, sizeof(text)) == -1)
-        return -1;
-    *out = strtod(text, &end);
-    *s = str_skip(*s, n);
-    return *end == '\0' ? 0 : -1;
 }
 
 static int quantile(const struct hdr *h, struct str which, struct failif *out)
@@ -83,7 +68,7 @@ static int quantile(const struct hdr *h, struct str which, struct failif *out)
     if (which.n < 2 || which.p[0] != 'p')
         return -1;
     which = str_skip(which, 1);
-    if (take_decimal(&which, &q) == -1 || which.n > 0 || q <= 0 || q > 100)
+    if (str_take_number(&which, &q) == -1 || which.n > 0 || q <= 0 || q > 100)
         return -1;
     out->value = (double)hdr_quantile(h, q / 100);
     return 0;
@@ -111,7 +96,7 @@ static int right_side(struct str right, bool time, double *out)
     int64_t unit_ns;
     char one[16];
 
-    if (take_decimal(&right, out) == -1)
+    if (str_take_number(&right, out) == -1)
         return -1;
     right = str_trim(right);
     if (!time)

@@ -85,13 +85,10 @@ static int add_entry(char *member, struct str value)
 
 static int set_rate(const struct row *row, double *member, struct str value)
 {
-    char text[64], *end;
     double v;
 
-    if (value.n == 0 || str_copy(value, text, sizeof(text)) == -1)
-        return -1;
-    v = strtod(text, &end);
-    if (*end != '\0' || !(v >= (double)row->min && v <= (double)row->max))
+    if (str_take_number(&value, &v) == -1 || value.n > 0 || v < (double)row->min ||
+        v > (double)row->max)
         return -1;
     *member = v;
     return 0;
@@ -351,11 +348,14 @@ static int take_option(struct cli *cli, char **argv)
         value = str_skip(arg, eq + 1);
     } else if (row != NULL && row->type == TYPE_FLAG) {
         value = STR_LIT("true");
-    } else if (argv[1] != NULL) {
+    } else if (argv[1] != NULL && row != NULL) {
         value = str_from(argv[1]);
         used = 2;
     } else {
-        snprintf(err, sizeof(err), "--%.*s needs a value", STR_ARG(name));
+        snprintf(err, sizeof(err),
+                 row != NULL ? "--%.*s needs a value"
+                             : "unknown option \"%.*s\"; see roostload --help",
+                 (int)MIN(name.n, (size_t)60), name.p);
         options_complain(cli->errors, err);
         return 0;
     }

@@ -62,7 +62,16 @@ unsigned plan_processes(const struct options *o, uint64_t users, const struct pl
     if (sources == 0)
         sources = loopback ? processes : 1;
     capacity = sources * l->ports * targets;
-    if (processes > LOAD_PROCESSES_MAX || processes * usable < users) {
+    if (o->processes == 0 && processes > LOAD_PROCESSES_MAX) {
+        snprintf(text, sizeof(text),
+                 "%llu connections need %llu processes of %llu descriptors each (RLIMIT_NOFILE "
+                 "%llu less %d), and %d is the most; raise the limit with ulimit -n",
+                 (unsigned long long)users, (unsigned long long)need, (unsigned long long)usable,
+                 (unsigned long long)l->nofile, NOFILE_RESERVE, LOAD_PROCESSES_MAX);
+        options_complain(errors, text);
+        return 0;
+    }
+    if (processes * usable < users) {
         snprintf(
             text, sizeof(text),
             "%llu connections need %llu processes of %llu descriptors each (RLIMIT_NOFILE %llu "

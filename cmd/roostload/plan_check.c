@@ -36,6 +36,13 @@ static int check_scenario(const struct options *o, struct buf *errors)
     if (!str_equal(str_from(o->distribution), STR_LIT("uniform")) &&
         !str_equal(str_from(o->distribution), STR_LIT("zipf")))
         return complain(errors, "distribution", o->distribution, "expected uniform or zipf");
+    if (o->channel[0] == '\0')
+        return complain(errors, "channel", o->channel, "expected a name, with {c} for its number");
+    for (const char *p = o->channel; *p != '\0'; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f ||
+            (*p == ' ' && str_equal(str_from(o->adapter), STR_LIT("nats"))))
+            return complain(errors, "channel", o->channel,
+                            "control characters, and blanks in a NATS subject, are not possible");
     if (o->scenario == SCENARIO_CHAT && o->connections % o->room != 0) {
         options_complain(errors, "chat: --connections must be a multiple of --room");
         return -1;
@@ -122,8 +129,9 @@ static const char *bad_header(struct str line)
 
     if (name.n == line.n || !http_is_token(name))
         return "expected \"Name: value\"";
-    if (str_find(line, '\r') < line.n)
-        return "a line break cannot be sent";
+    for (size_t i = 0; i < line.n; i++)
+        if (((unsigned char)line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
+            return "a line break or another control character cannot be sent";
     if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Protocol")))
         return "that is what --subprotocol is for";
     for (size_t i = 0; i < ARRAY_LEN(ours); i++)

@@ -127,9 +127,25 @@ static void print_tls_failure(FILE *f)
     }
 }
 
-/* Not one connection: say the likeliest reason. */
-static void print_nobody(FILE *f, const struct load_metrics *m)
+static const char *first_protocol_error(void)
 {
+    for (unsigned p = 0; p < load_shared->processes; p++)
+        if (load_shared->slots[p].protocol_error[0] != '\0')
+            return load_shared->slots[p].protocol_error;
+    return NULL;
+}
+
+/* Not one connection: say the likeliest reason. */
+static void print_failures(FILE *f, const struct results *r)
+{
+    const struct load_metrics *m = &r->total;
+    const char *error = first_protocol_error();
+
+    if (error != NULL)
+        fprintf(f, "  the first broken protocol: %s\n", error);
+    if (r->hopeless)
+        fprintf(f, "  the first %llu attempts failed: no more were made\n",
+                (unsigned long long)LOAD_FAILURES(m));
     if (m->connects_done > 0 || m->connects_started == 0)
         return;
     if (m->connect_failed == m->connects_started)
@@ -155,17 +171,16 @@ void report_summary(FILE *f, const struct results *r)
             (unsigned long long)r->ready_max, (unsigned long long)load_shared->users, r->ramp_s,
             r->run_s);
     if (r->ramp_stalled_s > 0)
-        fprintf(f,
-                "  the ramp stood still for %.0f s, and the run began without %llu of the "
-                "connections\n",
-                r->ramp_stalled_s, (unsigned long long)(load_shared->users - r->ramped));
+        fprintf(f, "  the ramp stood still for %.0f s, and %s without %llu of the connections\n",
+                r->ramp_stalled_s, r->run_s > 0 ? "the run began" : "the test ended",
+                (unsigned long long)(load_shared->users - r->ramped));
     print_counters(f, m);
     if (r->given_up > 0)
         fprintf(f, "  %-22s %14llu  users that failed three times\n", "given up",
                 (unsigned long long)r->given_up);
     if (status != 0)
         fprintf(f, "  the first refusal was HTTP status %u\n", status);
-    print_nobody(f, m);
+    print_failures(f, r);
     if (m->tls_failed > 0)
         print_tls_failure(f);
     if (load_shared->options.storm_after > 0) {

@@ -151,10 +151,10 @@ void sample_prometheus(struct str text, struct sample *out)
     }
 }
 
-static int add_metrics(const char *url, struct sample *out, char *err, size_t errcap)
+static int add_metrics(const struct options *o, struct sample *out, char *err, size_t errcap)
 {
     struct buf page = {0};
-    int rc = scrape(url, &page, err, errcap);
+    int rc = scrape(o->metrics, o->i_own_the_target, &page, err, errcap);
 
     if (rc == 0)
         sample_prometheus(buf_view(&page), out);
@@ -172,7 +172,7 @@ void sample_take(const struct options *o, bool slow, struct sample *out)
     while (pids.n > 0 && str_cut(&pids, '\n', &pid))
         if (str_to_u64(pid, &n) == 0)
             add_family((int)n, slow, out);
-    if (o->metrics[0] != '\0' && add_metrics(o->metrics, out, unused, sizeof(unused)) == -1)
+    if (o->metrics[0] != '\0' && add_metrics(o, out, unused, sizeof(unused)) == -1)
         *out = (struct sample){0};
     add_kernel(out);
 }
@@ -200,8 +200,8 @@ int sample_check(const struct options *o, char *err, size_t errcap)
     }
     if (o->metrics[0] == '\0')
         return 0;
-    if (add_metrics(o->metrics, &s, why, sizeof(why)) == -1) {
-        snprintf(err, errcap, "--metrics %.100s: %.120s", o->metrics, why);
+    if (add_metrics(o, &s, why, sizeof(why)) == -1) {
+        snprintf(err, errcap, "--metrics %.80s: %.170s", o->metrics, why);
         return -1;
     }
     if (s.processes > 0)

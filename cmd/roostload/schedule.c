@@ -76,13 +76,30 @@ void schedule_start(void)
     pace_start(&plan.connect, now, engine.o->ramp * share);
 }
 
+/* Whose wait is over; returns when the next one's is. */
+static uint64_t take_later(uint64_t now)
+{
+    for (; engine.later_head != engine.later_tail; engine.later_head++) {
+        const struct later *l = &engine.later[engine.later_head % engine.count];
+        int32_t left_ms = (int32_t)(l->due_ms - (uint32_t)(now / NS_PER_MS));
+
+        if (left_ms > 0)
+            return now + (uint64_t)left_ms * NS_PER_MS;
+        engine.waiting[engine.wait_tail++ % engine.count] = l->id;
+    }
+    return UINT64_MAX;
+}
+
 static uint64_t run_connects(uint64_t now)
 {
+    uint64_t retry;
+
     /* Nobody waits: what the ramp could have done meanwhile is not made up for. */
+    retry = take_later(now);
     if (engine.wait_head == engine.wait_tail) {
         pace_start(&plan.connect, now,
                    engine.o->ramp * (double)engine.count / (double)load_shared->users);
-        return UINT64_MAX;
+        return retry;
     }
     for (int n = 0; n < BURST_MAX && engine.wait_head != engine.wait_tail; n++) {
         if (pace_due(&plan.connect) > now)

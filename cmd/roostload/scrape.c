@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "codec/http.h"
+#include "loopback.h"
 #include "url.h"
 
 #define PAGE_MAX ((size_t)4 * 1024 * 1024)
@@ -123,7 +124,7 @@ static int take_body(struct str in, struct buf *page, char *err, size_t errcap)
     return 0;
 }
 
-int scrape(const char *url, struct buf *page, char *err, size_t errcap)
+int scrape(const char *url, bool elsewhere, struct buf *page, char *err, size_t errcap)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
     uint64_t end_ns = clock_precise_ns() + SCRAPE_LIMIT_NS;
@@ -144,6 +145,11 @@ int scrape(const char *url, struct buf *page, char *err, size_t errcap)
         return -1;
     }
     rc = -1;
+    if (!elsewhere && !loopback_all(found)) {
+        freeaddrinfo(found);
+        snprintf(err, errcap, LOOPBACK_ELSEWHERE);
+        return -1;
+    }
     fd = scrape_connect(found, end_ns, NULL);
     freeaddrinfo(found);
     if (u.path.n == 0)

@@ -49,8 +49,8 @@ struct load_counts { /* what has been counted in some time; gaps may be filled a
 
 /* Attempts that came to nothing, and servers that broke the protocol. */
 #define LOAD_FAILURES(m)                                                                           \
-    ((m)->connect_failed + (m)->tls_failed + (m)->connect_timeout + (m)->upgrade_refused +         \
-     (m)->turned_away + (m)->protocol_errors)
+    ((m)->connect_failed + (m)->not_answered + (m)->tls_failed + (m)->connect_timeout +            \
+     (m)->upgrade_refused + (m)->turned_away + (m)->protocol_errors)
 
 struct load_slot {
     _Atomic uint64_t ready;        /* connections ready now */
@@ -60,7 +60,8 @@ struct load_slot {
     _Atomic uint64_t recovered_ns; /* when all of its users were back */
     _Atomic uint32_t first_status; /* HTTP status of the first refusal, 0: none yet */
     _Atomic int32_t pid;
-    char tls_failure[256]; /* of the first attempt that ended there; "": none has */
+    char tls_failure[256];    /* of the first attempt that ended there; "": none has */
+    char protocol_error[128]; /* the first one; "": there was none */
     struct load_metrics m;
 };
 

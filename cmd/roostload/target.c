@@ -6,6 +6,7 @@
 
 #include "adapter.h"
 #include "base/clock.h"
+#include "loopback.h"
 #include "net/tls.h"
 #include "scrape.h"
 #include "url.h"
@@ -21,24 +22,31 @@ static int refuse(struct buf *errors, struct str url, const char *why)
 
 bool target_is_loopback4(const struct load_target *t)
 {
-    const struct sockaddr_in *a = (const struct sockaddr_in *)(const void *)&t->address;
-
-    return a->sin_family == AF_INET && (ntohl(a->sin_addr.s_addr) >> 24) == 127;
+    return loopback4_is((const struct sockaddr *)&t->address);
 }
 
-static bool is_loopback(const struct load_target *t)
+/* {channel}, {n} and {c} are all there is. */
+static bool templates_known(struct str path)
 {
-    const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)(const void *)&t->address;
+    static const struct str known[] = {STR_LIT("{channel}"), STR_LIT("{n}"), STR_LIT("{c}")};
+    size_t at;
 
-    return target_is_loopback4(t) ||
-           (a->sin6_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->sin6_addr));
+    for (; (at = str_find(path, '{')) < path.n; path = str_skip(path, at + 1)) {
+        bool found = false;
+
+        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+            found |= str_starts_with(str_skip(path, at), known[i]);
+        if (!found)
+            return false;
+    }
+    return true;
 }
 
 /* "localhost" is ::1 and 127.0.0.1, and a server may listen on one of them. */
 static const struct addrinfo *choose(const struct addrinfo *found)
 {
     unsigned which = 0;
-    int fd = found->ai_next == NULL
+    int fd = found->ai_next == NULL || !loopback_all(found)
                  ? -1
                  : scrape_connect(found, clock_precise_ns() + SCRAPE_LIMIT_NS, &which);
 
@@ -104,10 +112,10 @@ static int add_target(struct load_target *t, const struct options *o, struct str
         url.path = str_from(adapter_find(str_from(o->adapter))->default_path);
     if (str_copy(url.path, t->path, sizeof(t->path)) == -1)
         return refuse(errors, text, "the path is too long");
-    if (!is_loopback(t) && !o->i_own_the_target)
-        return refuse(errors, text,
-                      "not on this machine. A load test of somebody else's server is an attack; "
-                      "if this one is yours, add --i-own-the-target");
+    if (!templates_known(url.path))
+        return refuse(errors, text, "{channel}, {n} and {c} can be replaced, and nothing else");
+    if (!loopback_is((const struct sockaddr *)&t->address) && !o->i_own_the_target)
+        return refuse(errors, text, LOOPBACK_ELSEWHERE);
     return t->tls ? check_tls(o, errors) : 0;
 }
 

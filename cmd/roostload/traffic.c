@@ -151,8 +151,8 @@ static bool on_event(struct conn *c, enum adapter_event event, struct str payloa
     case ADAPTER_MORE:
         return false;
     case ADAPTER_REFUSED:
-        engine.slot->m.protocol_errors++;
-        conn_kill(c, CLOSE_NOT_PERMITTED);
+        user_broke(c, CLOSE_NOT_PERMITTED,
+                   "the server refused the subscription, or its message is not the adapter's");
         break;
     }
     return !conn_dead(c);
@@ -239,10 +239,8 @@ void user_frames(struct conn *c, struct str in)
         if (conn_dead(c) || c->state != CONN_OPEN || (c->flags & CONN_CLOSE_AFTER))
             return;
     }
-    if (rc < 0) {
-        engine.slot->m.protocol_errors++;
-        conn_kill(c, why);
-    }
+    if (rc < 0)
+        user_broke(c, why, close_row(why)->text);
 }
 
 void user_ping(struct conn *c)

@@ -132,8 +132,7 @@ static void plain_line(const struct results *r, const struct load_metrics *sum, 
     char a[32], b[32], c[32];
 
     printf("%6.0fs %-5s ready %llu/%llu connects/s %llu failed %llu in/s %llu out/s %llu p50 %s "
-           "p99 %s max %s "
-           "lost %llu\n",
+           "p99 %s max %s lost %llu",
            s->at_s, phase, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
            (unsigned long long)rate(s, s->counts.connects_done),
            (unsigned long long)LOAD_FAILURES(sum),
@@ -141,6 +140,9 @@ static void plain_line(const struct results *r, const struct load_metrics *sum, 
            (unsigned long long)rate(s, s->counts.messages_out),
            report_latency(s->p50, a, sizeof(a)), report_latency(s->p99, b, sizeof(b)),
            report_latency(s->max, c, sizeof(c)), (unsigned long long)sum->gaps);
+    if (sum->server_closed + sum->connection_lost > 0)
+        printf(" dropped %llu", (unsigned long long)(sum->server_closed + sum->connection_lost));
+    printf("\n");
     fflush(stdout);
 }
 

@@ -38,6 +38,9 @@ bool str_cut(struct str *rest, char sep, struct str *part);
 /* Position of c, or s.n. */
 size_t str_find(struct str s, char c);
 
+/* Takes the number off the front of s: digits with at most one point between or before them. -1:
+ * there is none. */
+int str_take_number(struct str *s, double *out) MUST_CHECK;
 /* Strict decimal: digits only, no sign, no space, at least one digit, no overflow. */
 int str_to_u64(struct str s, uint64_t *out) MUST_CHECK;
 

@@ -95,6 +95,9 @@ const char *http_status_phrase(int status);
 /* Percent-decodes s into out (cap bytes), *n its length. '+' stays '+'. -1: malformed escape or no
  * room. */
 int http_percent_decode(struct str s, char *out, size_t cap, size_t *n) MUST_CHECK;
+/* Appends s so that http_percent_decode() gives it back, as part of a path: '/' and ':' and what
+ * RFC 3986 calls unreserved stay. */
+int http_percent_encode(struct str s, struct buf *out) MUST_CHECK;
 /* Next key=value pair of a query, still encoded; false at the end. Empty pairs are skipped. */
 bool http_query_next(struct str *rest, struct str *key, struct str *value);
 

@@ -26,6 +26,9 @@ void ws_mask(char *data, size_t len, const uint8_t key[4], size_t offset);
 #define WS_ACCEPT_LEN 28
 /* Sec-WebSocket-Accept for a key (RFC 6455 §4.2.2 item 5.4). Should OpenSSL have no memory at the
  * first call, out is all '=', which makes the client fail the handshake (§4.1). */
+#define WS_KEY_LEN 24
+/* The base64 of a nonce, as a client sends it. */
+void ws_make_key(const uint8_t nonce[16], char out[WS_KEY_LEN]);
 void ws_accept_key(struct str key, char out[WS_ACCEPT_LEN]);
 /* Is key the base64 of 16 bytes? */
 bool ws_key_valid(struct str key);

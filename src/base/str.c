@@ -88,6 +88,20 @@ int str_to_u64(struct str s, uint64_t *out)
     return 0;
 }
 
+int str_take_number(struct str *s, double *out)
+{
+    char text[32], *end;
+    size_t n = 0;
+
+    while (n < s->n && ((s->p[n] >= '0' && s->p[n] <= '9') || s->p[n] == '.'))
+        n++;
+    if (n == 0 || str_copy((struct str){s->p, n}, text, sizeof(text)) == -1)
+        return -1;
+    *out = strtod(text, &end);
+    *s = str_skip(*s, n);
+    return *end == '\0' && end != text ? 0 : -1;
+}
+
 /* On a mismatch only the last '*' needs to take one byte more, because an earlier one that took
  * more could not match anything the later one cannot: so time is |pattern| * |s| at worst, no
  * recursion. */

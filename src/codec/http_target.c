@@ -129,6 +129,19 @@ int http_percent_decode(struct str s, char *out, size_t cap, size_t *n)
     return 0;
 }
 
+int http_percent_encode(struct str s, struct buf *out)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '.' || c == '_' || c == '~' || c == '/' || c == ':';
+
+        if ((plain ? buf_append_char(out, (char)c) : buf_printf(out, "%%%02X", c)) == -1)
+            return -1;
+    }
+    return 0;
+}
+
 bool http_query_next(struct str *rest, struct str *key, struct str *value)
 {
     while (rest->n > 0) {

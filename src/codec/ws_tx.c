@@ -152,6 +152,14 @@ bool ws_key_valid(struct str key)
     return true;
 }
 
+void ws_make_key(const uint8_t nonce[16], char out[WS_KEY_LEN])
+{
+    uint8_t text[WS_KEY_LEN + 1]; /* OpenSSL ends it with a NUL */
+
+    EVP_EncodeBlock(text, nonce, 16);
+    memcpy(out, text, WS_KEY_LEN);
+}
+
 void ws_accept_key(struct str key, char out[WS_ACCEPT_LEN])
 {
     static const struct str guid = STR_LIT("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

@@ -10,6 +10,7 @@
 #include "cmd/roostload/adapter_raw.c"
 #include "cmd/roostload/failif.c"
 #include "cmd/roostload/hdr.c"
+#include "cmd/roostload/loopback.c"
 #include "cmd/roostload/payload.c"
 #include "cmd/roostload/sample.c"
 #include "cmd/roostload/scrape.c"

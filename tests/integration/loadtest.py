@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import unittest
 
 import jsonschema
 import websockets
@@ -189,3 +190,20 @@ def upgrade(s, accept=None, **fields):
     s.sendall(('HTTP/1.1 101 Switching Protocols\r\n' +
                ''.join('%s: %s\r\n' % (k, v) for k, v in answer.items() if v is not None) + '\r\n').encode())
     return True
+
+
+class ByHand(unittest.TestCase):
+    def outcome(self, with_it, *args, status=1):
+        server = TcpServer(lambda s: threading.Thread(target=self.serve, args=(with_it, s), daemon=True).start())
+        try:
+            r, out = run_json('hold', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '2', '--duration', '300ms',
+                              '--connect-timeout', '1s', *args, status=status)
+        finally:
+            server.stop()
+        return {k: v for k, v in r['counters'].items() if v > 0 and k != 'connects_started'}, r, out
+
+    def serve(self, with_it, s):
+        try:
+            with_it(s)
+        except OSError:
+            pass

@@ -20,6 +20,8 @@ class Refusals(unittest.TestCase):
     def test_too_many_connections_for_the_processes(self):
         err = self.refuse('hold', '--connections', '4000000', '--processes', '1')
         self.assertRegex(err, r'4000000 connections need \d+ processes of \d+ descriptors')
+        err = self.refuse('hold', '--connections', '64000000')
+        self.assertRegex(err, r'need \d+ processes of .* and 1024 is the most; raise the limit')
 
     def test_too_few_ports(self):
         self.assertIn('local ports', self.refuse('hold', '--connections', '200000', '--source', '127.0.0.1'))
@@ -32,6 +34,9 @@ class Refusals(unittest.TestCase):
         self.assertIn('one scenario is enough', self.refuse('hold', 'echo'))
         self.assertIn('--config needs a file', self.refuse('--config'))
         self.assertIn('needs a value', self.refuse('hold', '--connections'))
+        self.assertIn('unknown option "nope"', self.refuse('hold', '--nope'))
+        for rate in ('0x10', '1e3', 'nan', '1.2.3', '-1', '.', ''):
+            self.assertIn('rate: expected a number', self.refuse('hold', '--rate', rate))
         self.assertIn('expected raw, centrifuge, mqtt or nats', self.refuse('hold', '--adapter', 'x'))
         self.assertIn('multiple of --room', self.refuse('chat', '--connections', '11', '--room', '10'))
         self.assertIn('ws://', self.refuse('hold', '--url', 'http://127.0.0.1/'))
@@ -40,6 +45,7 @@ class Refusals(unittest.TestCase):
         for url, why in (('ws://u:p@127.0.0.1/x', '--header'), ('ws://127.0.0.1:99999/', '1 to 65535'), ('ws://127.0.0.1/a b', 'percent-encoded'),
                          ('ws://127.0.0.1?x', '/?'), ('ws://[::1/', 'brackets'), ('ws://no.such.name.invalid/', 'no.such.name')):
             self.assertIn(why, self.refuse('hold', '--url', url))
+        self.assertIn('nothing else', self.refuse('hold', '--url', 'ws://127.0.0.1:1/{room}'))
         many = [a for i in range(65) for a in ('--url', 'ws://127.0.0.1:%d/' % (i + 1))]
         self.assertIn('at most 64', self.refuse('hold', *many))
 
@@ -64,6 +70,10 @@ class Refusals(unittest.TestCase):
         self.assertIn('already', self.refuse('hold', '--header', 'upgrade: x'))
         self.assertIn('--subprotocol', self.refuse('hold', '--header', 'Sec-WebSocket-Protocol: x'))
         self.assertIn('line break', self.refuse('hold', '--header', 'A: b\rC: d'))
+        self.assertIn('control character', self.refuse('hold', '--header', 'A: b\x01'))
+        self.assertIn('--channel : expected a name', self.refuse('hold', '--channel', ''))
+        self.assertIn('control characters', self.refuse('hold', '--channel', 'a\tb'))
+        self.assertIn('NATS', self.refuse('hold', '--channel', 'a b', '--adapter', 'nats'))
         self.assertIn('commas', self.refuse('hold', '--subprotocol', 'a b'))
 
     def test_a_server_that_cannot_be_watched(self):
@@ -71,6 +81,7 @@ class Refusals(unittest.TestCase):
         self.assertIn('no such process', self.refuse('hold', '--pid', 'roostd'))
         self.assertIn('expected http://', self.refuse('hold', '--metrics', '127.0.0.1:8001'))
         self.assertIn('Connection refused', self.refuse('hold', '--metrics', 'http://127.0.0.1:1/metrics'))
+        self.assertIn('--i-own-the-target', self.refuse('hold', '--metrics', 'http://192.0.2.1/metrics'))
         self.assertIn('one of them', self.refuse('hold', '--metrics', 'http://127.0.0.1:1/metrics', '--pid', '1'))
         for answer, why in ((b'', 'timed out'), (b'SSH-2.0-x\r\n', 'HTTP/1.1'), (b'HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n', 'status 404'),
                             (b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nx 1\n', 'process_cpu_seconds_total')):

@@ -3,12 +3,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 import unittest
 
-from loadtest import ROOSTLOAD, NatsInPieces, Server, TcpServer, broadcast, run_json, upgrade
+from loadtest import ROOSTLOAD, ByHand, NatsInPieces, Server, TcpServer, broadcast, run_json, upgrade
 
 
 class Misbehaving(unittest.TestCase):
@@ -73,93 +74,6 @@ class Misbehaving(unittest.TestCase):
         self.assertEqual((r['ready_max'], r['counters']['connect_failed']), (3, 0))
 
 
-class ByHand(unittest.TestCase):
-    def outcome(self, with_it, *args, status=1):
-        server = TcpServer(lambda s: threading.Thread(target=self.serve, args=(with_it, s), daemon=True).start())
-        try:
-            r, out = run_json('hold', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '2', '--duration', '300ms',
-                              '--connect-timeout', '1s', *args, status=status)
-        finally:
-            server.stop()
-        return {k: v for k, v in r['counters'].items() if v > 0 and k != 'connects_started'}, r, out
-
-    def serve(self, with_it, s):
-        try:
-            with_it(s)
-        except OSError:
-            pass
-
-
-class Handshakes(ByHand):
-    def test_a_right_one(self):
-        c, r, _ = self.outcome(lambda s: upgrade(s), status=0)
-        self.assertEqual(c, {'connects_done': 2})
-        c, r, _ = self.outcome(lambda s: upgrade(s, Sec_WebSocket_Protocol='b'), '--subprotocol', 'a, b', status=0)
-        self.assertEqual(c, {'connects_done': 2})
-
-    def test_wrong_ones(self):
-        for fields in ({'Upgrade': None}, {'Upgrade': 'h2c'}, {'Connection': 'close'}, {'accept': 'AAAAAAAAAAAAAAAAAAAAAAAAAAA='},
-                       {'Sec_WebSocket_Extensions': 'permessage-deflate'}, {'Sec_WebSocket_Protocol': 'not-offered'}):
-            with self.subTest(fields=fields):
-                c, r, _ = self.outcome(lambda s: upgrade(s, **fields))
-                self.assertEqual(c, {'protocol_errors': 6})
-                self.assertEqual(r['given_up'], 2)
-
-    def test_no_answer(self):
-        c, r, _ = self.outcome(lambda s: None)
-        self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))
-
-    def test_half_an_answer(self):
-        c, r, _ = self.outcome(lambda s: s.sendall(b'HTTP/1.1 101 Switching'))
-        self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))
-
-    def test_an_answer_without_end(self):
-        def forever(s):
-            s.sendall(b'HTTP/1.1 101 Switching Protocols\r\n')
-            for _ in range(10000):
-                s.sendall(b'X: ' + b'y' * 100 + b'\r\n')
-
-        c, r, _ = self.outcome(forever)
-        self.assertEqual((c, r['given_up']), ({'protocol_errors': 6}, 2))
-
-    def test_closed_before_subscribed(self):
-        def turn_away(s):
-            if upgrade(s):
-                s.recv(4096)  # the adapter's CONNECT
-                s.sendall(b'\x88\x02\x03\xf0')
-                s.close()
-
-        c, r, out = self.outcome(turn_away, '--adapter', 'centrifuge')
-        self.assertEqual((c, r['given_up']), ({'turned_away': 6}, 2))
-        self.assertIn('turned away', out)
-
-    def test_connections_that_do_not_last(self):
-        """The ramp is given up after a while: the test ends."""
-        def flap(s):
-            if upgrade(s):
-                s.close()
-
-        c, r, out = self.outcome(flap, '--connect-timeout', '100ms', '--ramp', '50', status=0)
-        self.assertGreater(r['ramp_stalled_seconds'], 5)
-        self.assertGreater(c['connection_lost'], 10)
-        self.assertIn('the ramp stood still', out)
-
-
-class Frames(ByHand):
-    def test_what_breaks_the_protocol_ends_the_connection(self):
-        for data in (b'\x83\x00', b'\x81\x80abcd', b'\xc1\x00', b'\x89\x7e\x00\x80', b'\x80\x00', b'\x81\x7f' + b'\xff' * 8,
-                     b'\x81\x02\xff\xff', b'\x88\x01x', b'\x01\x00\x81\x00'):
-            def send(s, data=data):
-                if upgrade(s):
-                    time.sleep(0.1)
-                    s.sendall(data)
-                    s.recv(1 << 20)
-
-            with self.subTest(data=data):
-                c, r, _ = self.outcome(send, '--duration', '500ms', '--ramp', '20', status=0)
-                self.assertGreaterEqual(c['protocol_errors'], 2)
-
-
 class Slow(unittest.TestCase):
     def test_a_server_that_does_not_read_delays_and_loses_nothing(self):
         """Messages that could not be sent in time are sent later, and the wait is in their latency."""
@@ -190,7 +104,67 @@ class Slow(unittest.TestCase):
         self.assertIn('never sent', out)
 
 
+class End(ByHand):
+    def test_a_server_that_never_stops_sending(self):
+        """What is not ours does not keep the end waiting."""
+        def chatter(s):
+            if upgrade(s):
+                for _ in range(300):
+                    s.sendall(b'\x81\x04news')
+                    time.sleep(0.05)
+
+        started = time.monotonic()
+        c, r, _ = self.outcome(chatter, status=0)
+        self.assertGreater(c['foreign_in'], 10)
+        self.assertLess(time.monotonic() - started, 10)
+
+    def test_a_signal_ends_the_grace(self):
+        """A server that repeats our own messages for ever."""
+        def repeat(s):
+            if not upgrade(s):
+                return
+            head = s.recv(2, socket.MSG_WAITALL)
+            rest = s.recv(2 + 4 + 128, socket.MSG_WAITALL)  # extended length, mask, payload
+            mask, data = rest[2:6], rest[6:]
+            data = bytes(b ^ mask[i % 4] for i, b in enumerate(data))
+            for _ in range(600):
+                s.sendall(head[:1] + b'\x7e\x00\x80' + data)
+                time.sleep(0.05)
+
+        server = TcpServer(lambda s: threading.Thread(target=self.serve, args=(repeat, s), daemon=True).start())
+        try:
+            p = subprocess.Popen([ROOSTLOAD, 'echo', '--url', 'ws://127.0.0.1:%d/' % server.port, '--connections', '1', '--duration',
+                                  '1s', '--plain'], stdout=subprocess.PIPE, text=True)
+            for line in p.stdout:
+                if ' grace ' in line:
+                    break
+            p.send_signal(signal.SIGTERM)
+            out, _ = p.communicate(timeout=10)
+        finally:
+            server.stop()
+        self.assertIn('echo (interrupted)', out)
+
+    def test_nobody_ever_answers(self):
+        r, out = run_json('hold', '--url', 'ws://127.0.0.1:1/', '--connections', '5000', status=1)
+        self.assertLess(r['counters']['connects_started'], 3000)
+        self.assertIn('no more were made', out)
+        self.assertIn('nobody answers at 127.0.0.1:1:', out)
+
+
 class Processes(unittest.TestCase):
+    def test_a_signal_to_all_of_them(self):
+        """As timeout(1) and a terminal send it."""
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            with self.subTest(sig=sig), Server() as s:
+                p = subprocess.Popen([ROOSTLOAD, 'hold', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '20', '--processes', '2',
+                                      '--duration', '60s', '--plain'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                     start_new_session=True)
+                p.stdout.readline()
+                os.killpg(p.pid, sig)
+                out, err = p.communicate(timeout=30)
+                self.assertEqual((p.returncode, err), (0, ''))
+                self.assertIn('hold (interrupted): 20 of 20', out)
+
     def children(self, pid):
         with open('/proc/%d/task/%d/children' % (pid, pid)) as f:
             return [int(x) for x in f.read().split()]

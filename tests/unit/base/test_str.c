@@ -73,6 +73,38 @@ static void numbers_are_strict(void **state)
     assert_int_equal(v, 7);
 }
 
+static void numbers_with_a_point(void **state)
+{
+    static const char *const bad[] = {"",
+                                      ".",
+                                      "-1",
+                                      "+1",
+                                      "nan",
+                                      "inf",
+                                      " 1",
+                                      "e1",
+                                      "1.2.3",
+                                      "..",
+                                      "111111111111111111111111111111111111"};
+    struct str s = STR_LIT("1.5ms");
+    double v = 0;
+
+    (void)state;
+    assert_int_equal(str_take_number(&s, &v), 0);
+    assert_true(v == 1.5 && str_equal(s, STR_LIT("ms")));
+    s = STR_LIT("0x10");
+    assert_int_equal(str_take_number(&s, &v), 0);
+    assert_true(v == 0 && str_equal(s, STR_LIT("x10")));
+    s = STR_LIT(".25");
+    assert_int_equal(str_take_number(&s, &v), 0);
+    assert_true(v == 0.25 && s.n == 0);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        s = str_from(bad[i]);
+        if (str_take_number(&s, &v) != -1)
+            fail_msg("%s", bad[i]);
+    }
+}
+
 static void globs(void **state)
 {
     static const struct {
@@ -110,9 +142,13 @@ static void copies_never_overflow(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equality), cmocka_unit_test(trimming_takes_blanks_and_tabs_only),
-        cmocka_unit_test(cutting),  cmocka_unit_test(numbers_are_strict),
-        cmocka_unit_test(globs),    cmocka_unit_test(copies_never_overflow),
+        cmocka_unit_test(equality),
+        cmocka_unit_test(trimming_takes_blanks_and_tabs_only),
+        cmocka_unit_test(cutting),
+        cmocka_unit_test(numbers_are_strict),
+        cmocka_unit_test(numbers_with_a_point),
+        cmocka_unit_test(globs),
+        cmocka_unit_test(copies_never_overflow),
     };
     return cmocka_run_group_tests_name("base/str", tests, NULL, NULL);
 }

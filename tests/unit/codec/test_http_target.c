@@ -89,6 +89,28 @@ static void percent_decoding(void **state)
     assert_int_equal(n, 0);
 }
 
+static void percent_encoding(void **state)
+{
+    char bytes[256], out[256];
+    struct buf text = {0};
+    size_t n;
+
+    (void)state;
+    for (int i = 0; i < 256; i++)
+        bytes[i] = (char)i;
+    assert_int_equal(http_percent_encode((struct str){bytes, 256}, &text), 0);
+    assert_int_equal(http_percent_decode(buf_view(&text), out, sizeof(out), &n), 0);
+    assert_int_equal(n, 256);
+    assert_memory_equal(out, bytes, 256);
+    for (size_t i = 0; i < text.len; i++)
+        assert_true(text.p[i] > ' ' && text.p[i] < 0x7f &&
+                    strchr("\"#<>?{}\\^`|", text.p[i]) == NULL);
+    buf_clear(&text);
+    assert_int_equal(http_percent_encode(STR_LIT("a-b/c:d.e_f~ %"), &text), 0);
+    assert_true(str_equal(buf_view(&text), STR_LIT("a-b/c:d.e_f~%20%25")));
+    buf_fini(&text);
+}
+
 static void malformed_percent_encoding(void **state)
 {
     static const char *texts[] = {"%", "%a", "a%", "%%41", "%4g", "%g4", "% 41", "%+1", "%-1"};
@@ -144,9 +166,13 @@ static void queries(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(valid_hosts),         cmocka_unit_test(malformed_hosts),
-        cmocka_unit_test(percent_decoding),    cmocka_unit_test(malformed_percent_encoding),
-        cmocka_unit_test(decoding_needs_room), cmocka_unit_test(queries),
+        cmocka_unit_test(valid_hosts),
+        cmocka_unit_test(malformed_hosts),
+        cmocka_unit_test(percent_decoding),
+        cmocka_unit_test(percent_encoding),
+        cmocka_unit_test(malformed_percent_encoding),
+        cmocka_unit_test(decoding_needs_room),
+        cmocka_unit_test(queries),
     };
 
     return cmocka_run_group_tests_name("codec/http_target", tests, NULL, NULL);

@@ -215,6 +215,16 @@ static void s4_1_accept_key_without_memory_fails_the_handshake(void **state UNUS
         assert_int_equal(out[i], '=');
 }
 
+static void s4_1_key_of_a_nonce(void **state UNUSED)
+{
+    static const uint8_t nonce[16] = "the sample nonce"; /* of §1.3 */
+    char key[WS_KEY_LEN];
+
+    ws_make_key(nonce, key);
+    assert_memory_equal(key, "dGhlIHNhbXBsZSBub25jZQ==", WS_KEY_LEN);
+    assert_true(ws_key_valid((struct str){key, WS_KEY_LEN}));
+}
+
 static void s1_3_accept_key(void **state UNUSED)
 {
     static const struct {
@@ -275,6 +285,7 @@ int main(void)
         cmocka_unit_test(s5_5_1_reason_is_cut_between_characters),
         cmocka_unit_test(reason_of_only_continuation_bytes_ends),
         cmocka_unit_test(s4_1_accept_key_without_memory_fails_the_handshake),
+        cmocka_unit_test(s4_1_key_of_a_nonce),
         cmocka_unit_test(s1_3_accept_key),
         cmocka_unit_test(s4_2_1_key_is_base64_of_16_bytes),
     };

@@ -12,6 +12,7 @@
 #include "cmd/roostload/adapter_raw.c"
 #include "cmd/roostload/failif.c"
 #include "cmd/roostload/hdr.c"
+#include "cmd/roostload/loopback.c"
 #include "cmd/roostload/options.c"
 #include "cmd/roostload/options_file.c"
 #include "cmd/roostload/plan.c"

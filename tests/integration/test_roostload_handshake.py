@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+"""roostload's opening handshake, and what it makes of frames that break the protocol."""
+
+import base64
+import re
+import time
+import unittest
+
+from loadtest import ByHand, TcpServer, run, upgrade
+
+
+class Handshakes(ByHand):
+    def test_a_right_one(self):
+        c, r, _ = self.outcome(lambda s: upgrade(s), status=0)
+        self.assertEqual(c, {'connects_done': 2})
+        c, r, _ = self.outcome(lambda s: upgrade(s, Sec_WebSocket_Protocol='b'), '--subprotocol', 'a, b', status=0)
+        self.assertEqual(c, {'connects_done': 2})
+
+    def test_wrong_ones(self):
+        for fields in ({'Upgrade': None}, {'Upgrade': 'h2c'}, {'Connection': 'close'}, {'accept': 'AAAAAAAAAAAAAAAAAAAAAAAAAAA='},
+                       {'Sec_WebSocket_Extensions': 'permessage-deflate'}, {'Sec_WebSocket_Protocol': 'not-offered'}):
+            with self.subTest(fields=fields):
+                c, r, out = self.outcome(lambda s: upgrade(s, **fields))
+                self.assertEqual(c, {'protocol_errors': 6})
+                self.assertEqual(r['given_up'], 2)
+                self.assertIn('the first broken protocol: ', out)
+
+    def test_no_answer(self):
+        c, r, _ = self.outcome(lambda s: None)
+        self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))
+
+    def test_half_an_answer(self):
+        c, r, _ = self.outcome(lambda s: s.sendall(b'HTTP/1.1 101 Switching'))
+        self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))
+
+    def test_an_answer_without_end(self):
+        def forever(s):
+            s.sendall(b'HTTP/1.1 101 Switching Protocols\r\n')
+            for _ in range(10000):
+                s.sendall(b'X: ' + b'y' * 100 + b'\r\n')
+
+        c, r, _ = self.outcome(forever)
+        self.assertEqual((c, r['given_up']), ({'protocol_errors': 6}, 2))
+
+    def test_closed_before_subscribed(self):
+        def turn_away(s):
+            if upgrade(s):
+                s.recv(4096)  # the adapter's CONNECT
+                s.sendall(b'\x88\x02\x03\xf0')
+                s.close()
+
+        c, r, out = self.outcome(turn_away, '--adapter', 'centrifuge')
+        self.assertEqual((c, r['given_up']), ({'turned_away': 6}, 2))
+        self.assertIn('turned away', out)
+
+    def test_connections_that_do_not_last(self):
+        """No better than refused: given up after three of them, a second apart, and the exit status says it."""
+        def flap(s):
+            if upgrade(s):
+                s.close()
+
+        c, r, out = self.outcome(flap)
+        self.assertEqual((c, r['given_up']), ({'connects_done': 6, 'connection_lost': 6}, 2))
+
+        def break_it(s):
+            if upgrade(s):
+                s.sendall(b'\x83\x00')
+                s.recv(4096)
+
+        c, r, out = self.outcome(break_it)
+        self.assertEqual((c['protocol_errors'], c.get('connection_lost'), r['given_up']), (6, None, 2))
+        self.assertIn('reserved opcode', out)
+
+    def test_a_ramp_that_stands_still(self):
+        """Never all at once: the run begins without the rest after a while."""
+        def drop(s):
+            if upgrade(s):
+                time.sleep(1.3)
+                s.close()
+
+        c, r, out = self.outcome(drop, '--connections', '5', '--ramp', '1', '--connect-timeout', '100ms', status=0)
+        self.assertGreater(r['ramp_stalled_seconds'], 5)
+        self.assertGreater(c['connection_lost'], 3)
+        self.assertIn('the ramp stood still', out)
+
+    def test_ended_before_the_answer(self):
+        c, r, out = self.outcome(lambda s: s.close())
+        self.assertEqual((c, r['given_up']), ({'not_answered': 6}, 2))
+        self.assertNotIn('nobody answers', out)
+
+    def test_every_key_is_another(self):
+        keys = []
+
+        def note(s):
+            head = s.recv(4096)
+            keys.append(re.search(rb'Sec-WebSocket-Key: (\S+)', head).group(1))
+            s.close()
+
+        self.outcome(note, '--connections', '20')
+        self.assertEqual(len(set(keys)), 60)
+        for k in keys:
+            self.assertEqual(len(base64.b64decode(k, validate=True)), 16)
+
+    def test_a_channel_of_any_name(self):
+        seen = []
+
+        def note(s):
+            head = s.recv(4096)
+            seen.append(head.split()[1])
+            s.close()
+
+        server = TcpServer(lambda s: self.serve(note, s))
+        try:
+            run('hold', '--url', 'ws://127.0.0.1:%d/{channel}/{n}?c={c}' % server.port, '--connections', '1', '--channel', 'a b%ü/{c}')
+        finally:
+            server.stop()
+        self.assertEqual(seen, [b'/a%20b%25%C3%BC/0/0?c=0'] * 3)
+
+
+class Frames(ByHand):
+    def test_what_breaks_the_protocol_ends_the_connection(self):
+        for data in (b'\x83\x00', b'\x81\x80abcd', b'\xc1\x00', b'\x89\x7e\x00\x80', b'\x80\x00', b'\x81\x7f' + b'\xff' * 8,
+                     b'\x81\x02\xff\xff', b'\x88\x01x', b'\x01\x00\x81\x00'):
+            def send(s, data=data):
+                if upgrade(s):
+                    time.sleep(0.1)
+                    s.sendall(data)
+                    s.recv(1 << 20)
+
+            with self.subTest(data=data):
+                c, r, _ = self.outcome(send, '--duration', '500ms', '--ramp', '20', status=0)
+                self.assertGreaterEqual(c['protocol_errors'], 2)
+
+
+if __name__ == '__main__':
+    unittest.main()
