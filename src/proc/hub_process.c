@@ -156,13 +156,13 @@ static void look_around(void)
         if (log_reopen() == -1)
             LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
     }
-    if (h.gather_until_ns != 0 && hub_state(h.hub) != HUB_GATHERING) {
+    if (h.gather_until_ns != 0 && hub_state(h.hub) == HUB_LIVE) {
         LOG(LOG_INFO, "hub is live", KV_U("channels", hub_channel_count(h.hub)));
         h.gather_until_ns = 0;
-    } else if (h.gather_until_ns != 0 && clock_ns() > h.gather_until_ns) {
+    } else if (h.gather_until_ns != 0 && hub_state(h.hub) == HUB_GATHERING &&
+               clock_ns() > h.gather_until_ns) {
         LOG(LOG_WARN, "not every worker has announced its channels in time");
         hub_gather_timeout(h.hub);
-        h.gather_until_ns = 0;
     }
 }
 
