@@ -49,13 +49,34 @@ static void render_path(struct str path, const struct user *u, struct buf *out)
     buf_fini(&name);
 }
 
+static bool is_field(struct str header, struct str name)
+{
+    return header.n > name.n && header.p[name.n] == ':' &&
+           str_equal_nocase((struct str){header.p, name.n}, name);
+}
+
+/* --header may give the key, for servers that know one answer only; else it is empty. */
+static struct str given_key(void)
+{
+    static const struct str name = STR_LIT("Sec-WebSocket-Key");
+    struct str headers = str_from(engine.o->header), header;
+
+    while (headers.n > 0 && str_cut(&headers, '\n', &header))
+        if (is_field(header, name))
+            return str_trim(str_skip(header, name.n + 1));
+    return STR_NULL;
+}
+
 /* RFC 6455 §4.1 has a nonce for each connection: made of when the attempt began, so that it need
  * not be kept for the answer. */
 static struct str make_key(const struct user *u, char out[WS_KEY_LEN])
 {
+    struct str given = given_key();
     uint64_t a = (u->since ^ (uint64_t)u->id << 40) * UINT64_C(0x9e3779b97f4a7c15);
     uint64_t nonce[2] = {a ^ a >> 31, (a ^ a >> 29) * UINT64_C(0xbf58476d1ce4e5b9)};
 
+    if (given.n > 0)
+        return given;
     ws_make_key((const uint8_t *)nonce, out);
     return (struct str){out, WS_KEY_LEN};
 }
@@ -75,15 +96,14 @@ void handshake_request(const struct user *u, const struct load_target *t, struct
     buf_clear(out);
     rc = buf_append_lit(out, "GET ");
     render_path(str_from(t->path), u, out);
-    rc |= buf_printf(out,
-                     " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Key: %.*s\r\nSec-WebSocket-Version: 13\r\n",
-                     STR_ARG(make_key(u, key)));
+    rc |= buf_append_lit(out, " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                              "Sec-WebSocket-Version: 13\r\n");
+    if (given_key().n == 0)
+        rc |= buf_printf(out, "Sec-WebSocket-Key: %.*s\r\n", STR_ARG(make_key(u, key)));
     if (offered_subprotocols().n > 0)
         rc |= buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", STR_ARG(offered_subprotocols()));
     while (headers.n > 0 && str_cut(&headers, '\n', &header)) {
-        host = host ||
-               str_equal_nocase((struct str){header.p, MIN(header.n, (size_t)5)}, STR_LIT("Host:"));
+        host = host || is_field(header, STR_LIT("Host"));
         rc |= buf_printf(out, "%.*s\r\n", STR_ARG(header));
     }
     if (!host)

@@ -9,6 +9,7 @@
 #include "adapter.h"
 #include "base/clock.h"
 #include "codec/http.h"
+#include "codec/ws_tx.h"
 #include "failif.h"
 #include "plan.h"
 #include "sample.h"
@@ -120,11 +121,11 @@ static int check_sources(const struct options *o, struct buf *errors)
     return 0;
 }
 
-/* A field of the handshake is ours to send, except Host. */
+/* A field of the handshake is ours to send, except Host and a key that all connections share. */
 static const char *bad_header(struct str line)
 {
-    static const char *const ours[] = {"Upgrade", "Connection", "Sec-WebSocket-Key",
-                                       "Sec-WebSocket-Version", "Sec-WebSocket-Extensions"};
+    static const char *const ours[] = {"Upgrade", "Connection", "Sec-WebSocket-Version",
+                                       "Sec-WebSocket-Extensions"};
     struct str name = {line.p, str_find(line, ':')};
 
     if (name.n == line.n || !http_is_token(name))
@@ -134,6 +135,9 @@ static const char *bad_header(struct str line)
             return "a line break or another control character cannot be sent";
     if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Protocol")))
         return "that is what --subprotocol is for";
+    if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Key")) &&
+        str_trim(str_skip(line, name.n + 1)).n != WS_KEY_LEN)
+        return "a key has 24 characters (RFC 6455 section 4.1)";
     for (size_t i = 0; i < ARRAY_LEN(ours); i++)
         if (str_equal_nocase(name, str_from(ours[i])))
             return "the handshake has it already";

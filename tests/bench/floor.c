@@ -2,8 +2,8 @@
  * against.
  *
  * One process, epoll, no framing library, no checks, no queues: whole frames per read and whole
- * writes are assumed. It answers the upgrade of roostload (whose key never changes) with a canned
- * 101.
+ * writes are assumed. It answers the upgrade with a canned 101, which fits one Sec-WebSocket-Key
+ * (bench.py has roostload send that).
  *
  * echo: each frame is unmasked and sent back.
  *
@@ -69,10 +69,12 @@ static void accept_all(int ep, int listener)
     }
 }
 
-/* Unmasks one frame in place and puts the server's header before it. Returns its start, sets *n. */
-static unsigned char *turn_around(unsigned char *p, size_t *n)
+/* Unmasks the frame at *at in place and puts the server's header before it. Returns its start, sets
+ * *n, and moves *at behind it. */
+static unsigned char *turn_around(unsigned char **at, size_t *n)
 {
-    size_t len = p[1] & 127, head = 2;
+    unsigned char *p = *at;
+    size_t len = p[1] & 127, head = 2, i = 0;
     unsigned char *data, *out;
     uint64_t key8, word;
     uint32_t key;
@@ -84,11 +86,14 @@ static unsigned char *turn_around(unsigned char *p, size_t *n)
     memcpy(&key, p + head, 4);
     key8 = (uint64_t)key << 32 | key;
     data = p + head + 4;
-    for (size_t i = 0; i < len; i += 8) {
+    for (; i + 8 <= len; i += 8) {
         memcpy(&word, data + i, 8);
         word ^= key8;
         memcpy(data + i, &word, 8);
     }
+    for (; i < len; i++)
+        data[i] ^= p[head + (i & 3)];
+    *at = data + len;
     out = data - head;
     out[0] = p[0];
     out[1] = head == 2 ? (unsigned char)len : 126;
@@ -131,10 +136,19 @@ static int open_timer(int ep)
     return fd;
 }
 
+static void pass_on(int fd, const unsigned char *frame, size_t len)
+{
+    if (mode == ECHO && send(fd, frame, len, MSG_NOSIGNAL) == -1)
+        return;
+    for (int i = 0; mode == FANOUT && i <= top; i++)
+        if (upgraded[i] && send(i, frame, len, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
+            continue;
+}
+
 static void serve(int fd)
 {
     ssize_t n = recv(fd, buffer + 16, sizeof(buffer) - 32, 0);
-    unsigned char *out;
+    unsigned char *at = buffer + 16, *out;
     size_t len;
 
     if (n <= 0) {
@@ -157,12 +171,10 @@ static void serve(int fd)
     }
     if (mode == IDLE)
         return;
-    out = turn_around(buffer + 16, &len);
-    if (mode == ECHO && send(fd, out, len, MSG_NOSIGNAL) == -1)
-        return;
-    for (int i = 0; mode == FANOUT && i <= top; i++)
-        if (upgraded[i] && send(i, out, len, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
-            continue;
+    while (at < buffer + 16 + n) {
+        out = turn_around(&at, &len);
+        pass_on(fd, out, len);
+    }
 }
 
 static enum mode mode_of(const char *name)

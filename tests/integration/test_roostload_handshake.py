@@ -101,6 +101,19 @@ class Handshakes(ByHand):
         for k in keys:
             self.assertEqual(len(base64.b64decode(k, validate=True)), 16)
 
+    def test_a_given_key_is_everybodys(self):
+        """For servers that know one answer only."""
+        keys, given = [], 'cm9vc3Rsb2FkLWtleS0wMQ=='
+
+        def answer(s):
+            head = s.recv(4096)
+            keys.append(re.findall(rb'Sec-WebSocket-Key: *(\S+)', head))
+            s.sendall(b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+                      b'Sec-WebSocket-Accept: k0BN+ttWp9L65ma6o6Kze4ubywE=\r\n\r\n')
+
+        c, _, _ = self.outcome(answer, '--header', 'Sec-WebSocket-Key:  ' + given, status=0)
+        self.assertEqual((c, keys), ({'connects_done': 2}, [[given.encode()]] * 2))
+
     def test_a_channel_of_any_name(self):
         seen = []
 

@@ -68,6 +68,7 @@ class Refusals(unittest.TestCase):
     def test_fields_of_the_request(self):
         self.assertIn('Name: value', self.refuse('hold', '--header', 'no colon'))
         self.assertIn('already', self.refuse('hold', '--header', 'upgrade: x'))
+        self.assertIn('24 characters', self.refuse('hold', '--header', 'Sec-WebSocket-Key: x'))
         self.assertIn('--subprotocol', self.refuse('hold', '--header', 'Sec-WebSocket-Protocol: x'))
         self.assertIn('line break', self.refuse('hold', '--header', 'A: b\rC: d'))
         self.assertIn('control character', self.refuse('hold', '--header', 'A: b\x01'))

@@ -1,0 +1,37 @@
+#!/usr/bin/python3
+"""Every comparison still runs, on both sides and without a loss: small, and without a verdict on the figures."""
+
+import argparse
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+os.environ['BUILD'] = os.environ['TEST_BUILD']
+
+import bench  # noqa: E402
+
+
+class Bench(unittest.TestCase):
+    def rows(self, name, n, connections=200):
+        rows = getattr(bench, 'bench_' + name)(argparse.Namespace(rounds=1, connections=connections, seconds=1))
+        self.assertEqual(len(rows), n)
+        return rows
+
+    def test_ratios(self):
+        for name, n in (('fanout', 2), ('echo', 3), ('connect', 1), ('idle', 1)):
+            for row in self.rows(name, n):
+                with self.subTest(what=row['what']):
+                    self.assertGreater(row['ratio'], 0)
+
+    def test_batches(self):
+        self.assertGreater(min(row['deliveries_per_cpu_second'] for row in self.rows('batch', 4)), 0)
+
+    def test_bystander(self):
+        for row in self.rows('bystander', 2):
+            self.assertIn('p99', row['ping_ms'])
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
