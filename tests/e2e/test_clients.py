@@ -1,33 +1,45 @@
 #!/usr/bin/python3
-"""npm's ws, and the demo page in headless Chromium, against a daemon of several workers."""
+"""npm's ws, and two pages in headless Chromium: the demo of a daemon of several workers, and roostload's report of one."""
 
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '../integration'))
 
 from daemon import DaemonTest  # noqa: E402
+from loadtest import run  # noqa: E402
 
 
 class Clients(DaemonTest):
-    def node(self, script, wanted):
-        d = self.start(workers=3)
-        p = subprocess.run(['node', os.path.join(HERE, script), d.client, d.admin, *filter(None, [os.environ.get('SCREENSHOTS')])],
+    def node(self, script, wanted, *args):
+        p = subprocess.run(['node', os.path.join(HERE, script), *args, *filter(None, [os.environ.get('SCREENSHOTS')])],
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200)
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
         done = re.findall(r'^ok (.*)$', p.stdout, re.M)
         self.assertEqual(len(done), wanted, p.stdout)  # none was forgotten
-        return d
 
     def test_npm_ws(self):
-        self.node('ws.mjs', 11)
+        d = self.start(workers=3)
+        self.node('ws.mjs', 11, d.client, d.admin)
 
     def test_demo_page_in_chromium(self):
-        self.node('demo.mjs', 7)
+        d = self.start(workers=3)
+        self.node('demo.mjs', 7, d.client, d.admin)
+
+    def test_report_of_roostload_in_chromium(self):
+        d = self.start(workers=3)
+        with tempfile.TemporaryDirectory() as folder:
+            page, document = os.path.join(folder, 'r.html'), os.path.join(folder, 'r.json')
+            p = run('broadcast', '--url', 'ws://%s/ws/{channel}' % d.client, '--connections', '100', '--rate', '40', '--duration', '4s',
+                    '--plain', '--pid', str(d.process.pid), '--channel', '</script><b/id=injected>&amp;{c}', '--html', page,
+                    '--json', document, '--fail-if', 'lost>0', '--fail-if', 'p50>1ns')
+            self.assertEqual(p.returncode, 3, p.stdout + p.stderr)
+            self.node('report.mjs', 11, page, document)
 
 
 if __name__ == '__main__':
