@@ -20,13 +20,10 @@ class Bench(unittest.TestCase):
         return rows
 
     def test_ratios(self):
-        for name, n in (('fanout', 2), ('echo', 3), ('connect', 1), ('idle', 1)):
+        for name, n in (('fanout', 2 + 4), ('echo', 3), ('connect', 1), ('idle', 1)):
             for row in self.rows(name, n):
                 with self.subTest(what=row['what']):
-                    self.assertGreater(row['ratio'], 0)
-
-    def test_batches(self):
-        self.assertGreater(min(row['deliveries_per_cpu_second'] for row in self.rows('batch', 4)), 0)
+                    self.assertGreater(row['ratio'] if 'ratio' in row else row['deliveries_per_cpu_second'], 0)
 
     def test_bystander(self):
         for row in self.rows('bystander', 2):
