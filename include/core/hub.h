@@ -48,8 +48,9 @@ void hub_set_queue_max(struct hub *h, uint64_t queue_max);
 enum hub_state hub_state(const struct hub *h);
 /* First start of a node: nothing to gather. */
 void hub_go_live(struct hub *h);
-/* May the next record of this worker's ring be read now? No while replaying, and not from a worker
- * that leaves too many answers unread. */
+/* May the next record of this worker's ring be read now? No while replaying, not from a worker that
+ * leaves too many answers unread, and from none while much is queued for one that goes on taking:
+ * the rings fill, and publishers' connections are not read. */
 bool hub_wants(const struct hub *h, unsigned worker);
 /* Handles one record; position is its ring position. Malformed and stale ones are counted and
  * ignored. */

@@ -54,6 +54,7 @@ void broker_link_init(struct broker *b)
     ring_attach_consumer(&b->in, b->cfg.from_hub);
     task_init(&b->announce, "announce", announce_step);
     b->hello_owed = put(b, &hello) == -1;
+    b->urgent = false;
     ring_commit(&b->out);
     b->committed = b->out.position;
 }
@@ -71,7 +72,10 @@ bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size
     if (b->announcing || b->starved || b->hello_owed || messages > SIZE_MAX / 2 / each ||
         bytes > SIZE_MAX / 2)
         return false;
-    return ring_has_room(&b->out, bytes + messages * each, messages);
+    if (ring_has_room(&b->out, bytes + messages * each, messages))
+        return true;
+    b->urgent = true; /* what takes the room may be COUNTs that nobody has waited for */
+    return false;
 }
 
 int broker_publish(struct broker *b, struct str channel, struct str data, uint8_t flags,
@@ -177,7 +181,7 @@ bool broker_flush(struct broker *b, bool *more)
     pay_list(b, &b->owed, &budget);
     b->starved = !list_empty(&b->asks) || !list_empty(&b->owed);
     *more = b->starved || (b->announcing && !b->scanning);
-    if (b->out.position == b->committed)
+    if (b->out.position == b->committed && !b->urgent)
         return false;
     ring_commit(&b->out);
     b->committed = b->out.position;

@@ -103,7 +103,7 @@ bool hub_wants(const struct hub *h, unsigned worker)
     case HUB_REPLAYING:
         return false;
     case HUB_LIVE:
-        return true;
+        return h->congested == 0;
     }
     return false;
 }
@@ -276,6 +276,7 @@ static void handle_subscribe(struct hub *h, unsigned worker, const struct record
     if (i->lost && i->chan != r->chan) { /* those who lost something have left */
         i->lost = false;
         w->owed--;
+        hub_mark_behind(h, worker);
     }
     i->chan = r->chan;
     i->count = r->count;

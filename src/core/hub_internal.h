@@ -10,6 +10,10 @@
 /* Answers may go this far beyond queue_max; then the worker's ring is not read until it takes some.
  */
 #define HUB_QUEUE_RESERVE ((uint64_t)256 * 1024)
+/* Beyond this part of queue_max for one worker no ring is read, so that publishers are held, not
+ * publications lost: as long as that worker takes something, or a hung one would hold the node. */
+#define HUB_PUSH_BACK_PART    8
+#define HUB_PUSH_BACK_WAIT_NS NS_PER_SEC
 /* Bytes set aside per worker. An honest one brings no more than its ring held when the old hub
  * died. */
 #define HUB_ASIDE_MAX ((uint64_t)256 * 1024 * 1024)
@@ -63,7 +67,9 @@ struct hub_worker {
         missed_generation; /* incarnation that missed publications of channels not announced yet */
     uint32_t owed;         /* interests of this life with lost set */
     unsigned listings;
+    bool congested;
     uint64_t aside_bytes;
+    uint64_t took_ns; /* when its ring last took something queued, or the queue began */
     struct queue out;
     _Atomic uint32_t *behind; /* borrowed; see hub_ops, may be NULL */
 };
@@ -84,6 +90,7 @@ struct hub {
     bool sweeping, stale; /* a sweep is under way; forgotten interest has not been swept */
     size_t sweep_cursor;
     unsigned next_worker; /* whose queue is flushed first */
+    unsigned congested;   /* workers */
     struct hub_worker worker[];
 };
 

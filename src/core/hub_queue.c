@@ -2,6 +2,7 @@
  * queue. */
 #include "hub_internal.h"
 
+#include "base/clock.h"
 #include "base/metrics.h"
 
 uint64_t queue_cost(const struct record *r)
@@ -70,6 +71,24 @@ void hub_mark_behind(struct hub *h, unsigned worker)
         atomic_store(w->behind, want);
 }
 
+/* After every change of the queue's length, and as time passes. */
+static void note_congestion(struct hub *h, unsigned worker)
+{
+    struct hub_worker *w = &h->worker[worker];
+    bool now = w->out.bytes > h->queue_max / HUB_PUSH_BACK_PART &&
+               clock_ns() - w->took_ns <= HUB_PUSH_BACK_WAIT_NS;
+
+    if (now == w->congested)
+        return;
+    w->congested = now;
+    if (now) {
+        h->congested++;
+        METRIC_INC(hub_push_backs);
+    } else {
+        h->congested--;
+    }
+}
+
 /* Sends, or queues as far as limit allows (one record always fits an empty queue). -1: it does not.
  */
 static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint64_t limit)
@@ -81,6 +100,7 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
         if (h->ops->send(h->arg, worker, r) == 0)
             return 0;
         METRIC_INC(ring_full);
+        w->took_ns = clock_ns();
     } else if (w->out.bytes >= limit || queue_cost(r) > limit - w->out.bytes) {
         return -1;
     }
@@ -88,6 +108,7 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
         return -1;
     METRIC_ADD(hub_queue_bytes, (int64_t)queue_cost(r));
     hub_mark_behind(h, worker);
+    note_congestion(h, worker);
     return 0;
 }
 
@@ -133,6 +154,7 @@ void hub_queue_drop(struct hub *h, unsigned worker)
 {
     METRIC_ADD(hub_queue_bytes, -(int64_t)h->worker[worker].out.bytes);
     queue_fini(&h->worker[worker].out);
+    note_congestion(h, worker);
 }
 
 /* Sends from one worker's queue until its ring is full. */
@@ -141,14 +163,15 @@ static void flush_worker(struct hub *h, unsigned worker, size_t *budget)
     struct hub_worker *w = &h->worker[worker];
     struct queued *e;
 
-    while (*budget > 0 && (e = w->out.first) != NULL) {
-        if (h->ops->send(h->arg, worker, &e->rec) == -1)
-            return;
+    while (*budget > 0 && (e = w->out.first) != NULL &&
+           h->ops->send(h->arg, worker, &e->rec) == 0) {
         METRIC_ADD(hub_queue_bytes, -(int64_t)queue_cost(&e->rec));
         free(queue_pop(&w->out));
+        w->took_ns = clock_ns();
         (*budget)--;
     }
     hub_mark_behind(h, worker);
+    note_congestion(h, worker);
 }
 
 bool hub_queue_flush(struct hub *h, size_t *budget)

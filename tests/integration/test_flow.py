@@ -3,6 +3,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -192,6 +193,39 @@ class BackPressure(DaemonTest):
                 s.expect(BINARY, b'')
             s.expect(TEXT, 'end')
             t.join()
+
+    def test_a_flood_does_not_cost_others_their_place(self):
+        """Nothing is lost on the way to a worker that goes on taking: who floods is read more slowly."""
+        d = self.start(workers=2, hub_queue='64KiB')
+        others = d.spread('/ws/quiet?mode=sub', per_worker=2)
+        end = time.monotonic() + 3
+
+        def flood(c):
+            data = frame(BINARY, b'') * 5000
+            while time.monotonic() < end:
+                c.sock.sendall(data)
+            c.sock.shutdown(socket.SHUT_WR)
+
+        def read(c):
+            while c.sock.recv(1 << 20):
+                pass
+
+        with d.ws('/ws/flood') as f, d.ws('/ws/quiet?mode=pub') as p:
+            f.sock.settimeout(30 * SLOW)
+            threads = [threading.Thread(target=t, args=(f,)) for t in (flood, read)]
+            for t in threads:
+                t.start()
+            n = 0
+            while threads[0].is_alive():
+                p.text(str(n))
+                for c in others:
+                    c.expect(TEXT, str(n))
+                n += 1
+            for t in threads:
+                t.join()
+        self.assertGreater(n, 3)
+        self.assertEqual(d.metric('roost_lost_publications_total'), 0)
+        self.assertEqual(d.metric('roost_closes_total{reason="lost_position"}'), 0)
 
     def test_a_flood_of_pings_is_bounded(self):
         """Who sends pings and does not read the pongs is not read any more, then closed as slow."""

@@ -55,6 +55,8 @@ static struct world {
     jmp_buf death;
     unsigned hub_deaths, worker_deaths, losses, deliveries;
     bool may_lose; /* something happened that the design answers with LOST */
+    bool may_hang;
+    unsigned hung; /* worker + 1, or 0 */
 } * world;
 
 static unsigned dice(unsigned n)

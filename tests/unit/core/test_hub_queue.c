@@ -103,6 +103,75 @@ static void beyond_the_bound_publications_are_lost(void **state)
     assert_false(hub_backlogged(hub));
 }
 
+/* Publications 0 to n - 1 of which worker 0 takes none. */
+static void pile_up(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        publish(2, "a", numbered(i));
+    assert_int_equal(metrics->lost_publications, 0);
+}
+
+#define SOME 6 /* more than an eighth of the queue, and not all of it */
+
+static void much_queued_holds_the_publishers(void **state)
+{
+    (void)state;
+    publish(2, "a", "x");
+    assert_true(hub_wants(hub, 2)); /* a ring may be full for a moment */
+    pile_up(SOME);
+    for (unsigned i = 0; i < FAKES; i++)
+        assert_false(hub_wants(hub, i));
+    assert_int_equal(metrics->hub_push_backs, 1);
+    assert_true(hub_backlogged(hub)); /* so it is asked again soon */
+    fakes[0].room = 1000;
+    run_all();
+    assert_true(hub_wants(hub, 2));
+    pile_up(SOME);
+    assert_true(hub_wants(hub, 2)); /* room in the ring is all it takes */
+}
+
+/* Worker 0 has taken nothing for so long that publishers are not held for its sake. */
+static void hang(void)
+{
+    clock_advance(HUB_PUSH_BACK_WAIT_NS + 1);
+    hub_run(hub, 1000);
+}
+
+/* One that takes nothing loses, and does not stop the node. */
+static void a_hung_worker_holds_nobody(void **state)
+{
+    (void)state;
+    clock_set_virtual(1000 * NS_PER_SEC);
+    pile_up(SOME);
+    for (unsigned i = 0; i < 10; i++) { /* it takes something now and then */
+        clock_advance(HUB_PUSH_BACK_WAIT_NS - 1);
+        fakes[0].room = 1;
+        publish(2, "a", "x");
+        hub_run(hub, 1000);
+        assert_false(hub_wants(hub, 2));
+    }
+    hang();
+    assert_true(hub_wants(hub, 2));
+    overflow(100);
+    assert_true(hub_wants(hub, 2));
+    fakes[0].room = 1; /* it has come back */
+    hub_run(hub, 1000);
+    assert_false(hub_wants(hub, 2));
+    fakes[0].room = 1000;
+    run_all();
+    assert_true(hub_wants(hub, 2));
+}
+
+static void a_worker_that_is_gone_holds_nobody(void **state)
+{
+    (void)state;
+    pile_up(SOME);
+    assert_false(hub_wants(hub, 2));
+    fakes[0].generation = 0;
+    hub_worker_gone(hub, 0);
+    assert_true(hub_wants(hub, 2));
+}
+
 /* LOST stands where the gap is, also when publications go on while there is little room. */
 static void every_gap_is_reported_in_its_place(void **state)
 {
@@ -159,7 +228,9 @@ static void answers_are_queued_beyond_the_bound_and_then_the_ring_rests(void **s
     unsigned n = 0;
 
     (void)state;
+    clock_set_virtual(1000 * NS_PER_SEC);
     overflow(100);
+    hang();
     assert_true(hub_wants(hub, 0));
     while (hub_wants(hub, 0)) {
         from(0, (struct record){.kind = RECORD_FENCE, .token = ++n});
@@ -308,6 +379,9 @@ int main(void)
         T(queued_and_sent_later_in_order),
         T(a_step_is_bounded),
         T(beyond_the_bound_publications_are_lost),
+        T(much_queued_holds_the_publishers),
+        T(a_hung_worker_holds_nobody),
+        T(a_worker_that_is_gone_holds_nobody),
         T(every_gap_is_reported_in_its_place),
         T(one_larger_than_the_bound_is_queued_alone),
         T(answers_are_queued_beyond_the_bound_and_then_the_ring_rests),

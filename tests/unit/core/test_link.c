@@ -18,6 +18,8 @@ static void worker_act(bool workers_die)
 {
     unsigned w = dice(WORKERS), what = dice(20);
 
+    if (w + 1 == world->hung)
+        return;
     if (world->broker[w] == NULL) {
         if (dice(3) == 0)
             worker_start(w);
@@ -78,9 +80,20 @@ static void check_end(void)
     }
 }
 
+/* One worker at a time does nothing for a while; whether it does is looked at once a step. */
+static void let_hang(void)
+{
+    if (!world->may_hang)
+        return;
+    clock_advance(20 * NS_PER_MS);
+    if (dice(200) == 0)
+        world->hung = dice(2) ? dice(WORKERS) + 1 : 0;
+}
+
 static void simulate(unsigned seed, unsigned steps, bool hubs_die, bool workers_die)
 {
     for (unsigned i = 0; i < steps && world->npubs < PUBS - CHANNELS; i++) {
+        let_hang();
         if (dice(3) == 0)
             hub_act(hubs_die);
         else
@@ -151,14 +164,30 @@ static void everybody_dies(void **state)
     }
 }
 
+/* Publishers are held, so that nothing is lost. */
 static void full_rings(void **state)
+{
+    uint64_t push_backs = 0;
+
+    (void)state;
+    for (unsigned seed = 1; seed <= 15; seed++) {
+        world_new(seed, TIGHT);
+        simulate(seed, 10000, false, false);
+        push_backs += metrics->hub_push_backs;
+        world_free();
+    }
+    assert_true(push_backs >= 10);
+}
+
+/* They are not held for one that takes nothing. */
+static void full_rings_and_workers_that_hang(void **state)
 {
     unsigned losses = 0;
 
     (void)state;
     for (unsigned seed = 1; seed <= 15; seed++) {
         world_new(seed, TIGHT);
-        world->may_lose = true;
+        world->may_lose = world->may_hang = true;
         simulate(seed, 10000, false, false);
         losses += world->losses;
         world_free();
@@ -202,6 +231,7 @@ int main(void)
         cmocka_unit_test(hubs_die),
         cmocka_unit_test(everybody_dies),
         cmocka_unit_test(full_rings),
+        cmocka_unit_test(full_rings_and_workers_that_hang),
         cmocka_unit_test(full_rings_and_everybody_dies),
         cmocka_unit_test(full_rings_and_a_long_queue),
     };

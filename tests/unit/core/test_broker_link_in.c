@@ -1,0 +1,186 @@
+/* The worker's end of the link: what it accepts from the hub. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/broker_link.c"
+
+#include "broker_harness.h"
+
+static char blob[RING_SIZE];
+
+static void answers_reach_their_askers_once(void **state)
+{
+    (void)state;
+    struct record r = {
+        .kind = RECORD_PUBLISHED, .token = 4, .epoch = 1, .offset = 1, .position = 100};
+
+    assert_true(to_broker(r));
+    assert_true(to_broker(r)); /* a hub that died before it gave our record back */
+    r.kind = RECORD_FENCED;
+    r.token = 5;
+    assert_true(to_broker(r)); /* the same position cannot be: a repetition */
+    r.position = 108;
+    assert_true(to_broker(r));
+    assert_true(to_broker(r));
+    turn();
+    assert_int_equal(npublished, 1);
+    assert_int_equal(nfenced, 1);
+    assert_int_equal(published_token, 4);
+    assert_int_equal(fenced_token, 5);
+    assert_true(to_broker((struct record){.kind = RECORD_LISTED, .token = 6}));
+    assert_true(
+        to_broker((struct record){.kind = RECORD_LISTED, .token = 6, .flags = RECORD_LAST}));
+    turn();
+    assert_int_equal(nlisted, 2);
+}
+
+static void repeated_publications_are_skipped(void **state)
+{
+    struct client a;
+    uint32_t id = join_live(&a, "a");
+    struct record r = {.kind = RECORD_PUBLICATION, .chan = id, .data = STR_LIT("x")};
+
+    (void)state;
+    assert_true(to_broker(r)); /* position 0, source 0 */
+    assert_true(to_broker(r));
+    r.source = 1; /* another ring */
+    assert_true(to_broker(r));
+    assert_true(to_broker(r));
+    r.position = 800;
+    assert_true(to_broker(r));
+    r.position = 400;
+    assert_true(to_broker(r));
+    r.source = HUB_WORKERS_MAX;
+    assert_true(to_broker(r));
+    r.source = UINT16_MAX;
+    assert_true(to_broker(r));
+    turn();
+    assert_string_equal(a.log, "S(x)(x)(x)");
+    assert_int_equal(metrics->duplicates, 3);
+    assert_int_equal(metrics->ring_bad_records, 2);
+}
+
+static void records_for_an_old_incarnation(void **state)
+{
+    struct client a;
+    uint32_t id = join_live(&a, "a");
+    uint64_t bad = metrics->ring_bad_records;
+
+    (void)state;
+    for (uint8_t kind = RECORD_SUBSCRIBED; kind < RECORD_KIND_NR; kind++)
+        assert_true(to_broker(
+            (struct record){.kind = kind, .generation = 9, .chan = id, .data = STR_LIT("x")}));
+    turn();
+    assert_string_equal(a.log, "S");
+    assert_int_equal(npublished + nfenced + nlisted, 0);
+    assert_int_equal(metrics->ring_bad_records - bad, RECORD_KIND_NR - RECORD_SUBSCRIBED);
+}
+
+static void unknown_channels_and_kinds(void **state)
+{
+    struct client a;
+
+    (void)state;
+    join(&a, "a"); /* not asked yet */
+    send_publication(a.sub.chan->id, "x");
+    send_subscribed(a.sub.chan->id);
+    send_publication(99, "x");
+    send_subscribed(0);
+    assert_true(to_broker((struct record){.kind = RECORD_LOST, .chan = 99}));
+    assert_true(to_broker((struct record){.kind = RECORD_LOST, .chan = a.sub.chan->id}));
+    assert_true(to_broker((struct record){.kind = RECORD_PUBLISH}));
+    turn();
+    assert_string_equal(a.log, "");
+    assert_int_equal(metrics->ring_bad_records, 1);
+}
+
+static void the_backlog_is_bounded(void **state)
+{
+    struct client a;
+    uint32_t id = join_live(&a, "a");
+
+    (void)state;
+    config.publication_backlog = 1000;
+    for (int i = 0; i < 10; i++)
+        assert_true(to_broker((struct record){.kind = RECORD_PUBLICATION,
+                                              .chan = id,
+                                              .position = (uint64_t)i,
+                                              .data = {.p = blob, .n = 300}}));
+    assert_true(broker_receive(broker, 100));
+    assert_true(broker_receive(broker, 100));
+    assert_int_equal(metrics->publications_out, 4);
+    assert_true(broker->backlog > 1000 && broker->backlog < 1400);
+    while (task_run(&tasks, NS_PER_SEC)) {
+    }
+    assert_int_equal(broker->backlog, 0);
+    assert_true(broker_receive(broker, 2)); /* and by the number of records */
+    assert_int_equal(metrics->publications_out, 6);
+    config.publication_backlog = 1 << 20;
+    assert_false(broker_receive(broker, 4));
+}
+
+static void malformed_records(void **state)
+{
+    struct client a;
+    uint32_t id = join_live(&a, "a");
+    static const size_t sizes[] = {0, 1, 63, 64, 65, 500};
+    uint64_t bad = metrics->ring_bad_records;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        void *p = ring_reserve(&hub_out, sizes[i]);
+
+        memset(p, 0xee, sizes[i]);
+    }
+    ring_commit(&hub_out);
+    send_publication(id, "x");
+    turn();
+    assert_int_equal(metrics->ring_bad_records - bad, ARRAY_LEN(sizes));
+    assert_string_equal(a.log, "S(x)");
+}
+
+/* Memory gone wrong: everybody is told, and the link goes on. */
+static void a_corrupt_ring(void **state)
+{
+    struct client a, b;
+    uint32_t id = join_live(&a, "a");
+    uint64_t nonsense = 1 << 30;
+
+    (void)state;
+    join_live(&b, "b");
+    broker_hub_generation(broker, 1);
+    turn();
+    while (from_broker() != NULL) {
+    }
+    send_publication(id, "x");
+    memcpy(from_hub->data + (atomic_load(&from_hub->head) & (RING_SIZE - 1)), &nonsense, 8);
+    turn();
+    assert_string_equal(a.log, "SL");
+    assert_string_equal(b.log, "SL");
+    from_broker();
+    from_broker();
+    assert_int_equal(expect_record(RECORD_ANNOUNCED, "")->count, 1);
+    send_publication(id, "y");
+    turn();
+    assert_string_equal(a.log, "SL(y)");
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, broker_setup, broker_teardown)
+    const struct CMUnitTest tests[] = {
+        T(answers_reach_their_askers_once),
+        T(repeated_publications_are_skipped),
+        T(records_for_an_old_incarnation),
+        T(unknown_channels_and_kinds),
+        T(the_backlog_is_bounded),
+        T(malformed_records),
+        T(a_corrupt_ring),
+    };
+
+    return cmocka_run_group_tests_name("core/broker_link_in", tests, NULL, NULL);
+}
