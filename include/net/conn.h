@@ -55,7 +55,9 @@ enum conn_flag {
     CONN_EOF = 64,         /* the peer's end of file has been read */
     CONN_LINGERING = 128,  /* our side is shut down; input is discarded until the peer's end */
     CONN_COUNTED = 256,    /* counted against config.max_connections_per_address */
-    CONN_TLS = 512         /* net/tls */
+    CONN_TLS = 512,        /* net/tls */
+    CONN_LATE = 1024,      /* readable, and waits for its turn (net/input.c) */
+    CONN_BULK = 2048       /* its last read brought much */
 };
 
 struct conn;

@@ -1,9 +1,10 @@
 /* net/reactor.h - the worker's loop: libev underneath, one schedule function on top.
  *
  * One reactor per process. reactor_run() alternates between ev_run (one poll) and reactor_turn(),
- * whose order is ARCHITECTURE's: 1 clock · 2 inbound ring · 3 held connections are asked again · 4
- * tasks and deadlines within the turn budget · 5 flush dirty connections · 6 free the condemned · 7
- * announce sleep, look again. It polls without blocking while any list still has work. */
+ * whose order is ARCHITECTURE's: 1 clock · 2 inbound ring · 3 what waits to be read, and held
+ * connections · 4 tasks and deadlines within the turn budget · 5 flush dirty connections · 6 free
+ * the condemned · 7 announce sleep, look again. It polls without blocking while any list still has
+ * work. */
 #ifndef ROOST_NET_REACTOR_H
 #define ROOST_NET_REACTOR_H
 
@@ -32,6 +33,14 @@ struct ids {             /* a queue of connections' ids, of which some may be go
 };
 struct tls;
 
+struct input {              /* net/input.c */
+    struct ids light, bulk; /* connections that are readable: of those with little, and with much */
+    size_t bulk_max;        /* bytes of one read of the latter */
+    uint64_t until_ns;      /* this turn's time for input */
+    unsigned weight;        /* reads since the last look at the clock */
+    bool over;              /* it is used up */
+};
+
 struct reactor { /* the process-wide instance; fields are for net and for /debug */
     struct ev_loop *loop;
     struct wheel wheel;
@@ -43,19 +52,20 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     size_t conns_cap;
     struct tls **tls; /* owned; by fd; of length tls_cap, which is 0 without TLS */
     size_t tls_cap;
-    size_t conns_end;          /* no fd from here on has ever been a connection */
-    size_t connections;        /* live conns, both listeners, refused ones too */
-    size_t client_connections; /* by the client listener, refused ones not counted */
-    size_t refused;            /* with CONN_REFUSED */
-    size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
-    struct list dirty;         /* output to flush at the end of the turn */
-    struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
-    struct ids held;           /* CONN_HOLD_RING */
-    struct ids unread;         /* with decrypted bytes that no event will announce */
-    struct list condemned;     /* dead, to be freed at the end of the turn */
-    struct list paused;        /* listeners out of fds */
-    uint64_t turn;             /* counts */
-    uint64_t turn_started_ns;  /* clock_precise_ns() of waking up */
+    size_t conns_end;           /* no fd from here on has ever been a connection */
+    size_t connections;         /* live conns, both listeners, refused ones too */
+    size_t client_connections;  /* by the client listener, refused ones not counted */
+    size_t refused;             /* with CONN_REFUSED */
+    size_t connection_max;      /* for client_connections; from RLIMIT_NOFILE less a reserve */
+    struct list dirty;          /* output to flush at the end of the turn */
+    struct list stalled;        /* output that waits for EV_WRITE; longest without progress first */
+    struct ids held, held_bulk; /* CONN_HOLD_RING: who says little, and much */
+    struct input input;
+    struct ids unread;        /* with decrypted bytes that no event will announce */
+    struct list condemned;    /* dead, to be freed at the end of the turn */
+    struct list paused;       /* listeners out of fds */
+    uint64_t turn;            /* counts */
+    uint64_t turn_started_ns; /* clock_precise_ns() of waking up */
     uint64_t next_serial;
     uint64_t nap_ns; /* longest sleep that what waits allows; set by reactor_turn() */
     uint32_t tick;   /* clock_ns() / WHEEL_TICK_NS */

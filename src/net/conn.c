@@ -1,6 +1,7 @@
 /* Happy path of a read event:
- *   1. ops->may_read() says how much may come now   2. one recv() into the worker's scratch
- *   3. ops->input() takes all of it                 4. leave; what was answered is flushed later
+ *   1. input.c says whose turn it is                2. ops->may_read() says how much may come now
+ *   3. one recv() into the worker's scratch         4. ops->input() takes all of it
+ *   5. leave; what was answered is flushed later
  * can fail: no room in the ring (held, asked again each turn), end of file (ops->eof), reset
  * (CLOSE_PEER_GONE).
  *
@@ -165,7 +166,7 @@ void conn_hold(struct conn *c, unsigned reasons)
     if (conn_dead(c))
         return;
     if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING) &&
-        ids_push(&reactor.held, c->id) == -1) {
+        ids_push(held_queue(c), c->id) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return;
     }
@@ -204,6 +205,21 @@ static void conn_read_eof(struct conn *c)
         conn_kill(c, CLOSE_PEER_GONE);
 }
 
+static void conn_input(struct conn *c, size_t n)
+{
+    struct str in = {reactor.scratch, n};
+    uint64_t before;
+
+    c->heard = reactor.tick;
+    if (!input_note(c, n)) {
+        conn_ops(c)->input(c, in);
+        return;
+    }
+    before = clock_precise_ns();
+    conn_ops(c)->input(c, in);
+    input_took(before);
+}
+
 void conn_read(struct conn *c, size_t max)
 {
     ssize_t n = c->flags & CONN_TLS ? tls_recv(c, reactor.scratch, max)
@@ -221,23 +237,23 @@ void conn_read(struct conn *c, size_t max)
     } else if (n == 0) {
         conn_read_eof(c);
     } else {
-        c->heard = reactor.tick;
-        conn_ops(c)->input(c, (struct str){reactor.scratch, (size_t)n});
+        conn_input(c, (size_t)n);
     }
 }
 
 size_t conn_may_read(struct conn *c)
 {
-    size_t want = MIN((size_t)SCRATCH_SIZE, (size_t)config.read_budget);
+    size_t want = input_max(c);
 
     if (!conn_ops(c)->may_read || (c->flags & CONN_CLOSE_AFTER))
         return want;
     return conn_ops(c)->may_read(c, want);
 }
 
-static void conn_readable(struct conn *c)
+void conn_readable(struct conn *c)
 {
-    size_t max = conn_may_read(c);
+    bool behind = (c->flags & CONN_BULK) && reactor.held.n > 0;
+    size_t max = behind ? 0 : conn_may_read(c);
 
     if (max > 0) {
         conn_read(c, max);
@@ -288,7 +304,7 @@ static void conn_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents)
         conn_flush(c);
     /* The flush may have killed it, or stopped reading (a finished linger keeps EV_READ). */
     if ((revents & EV_READ) && (c->io.events & EV_READ) && !conn_dead(c))
-        conn_readable(c);
+        input_readable(c);
 }
 
 void conn_watch(struct conn *c, int fd)

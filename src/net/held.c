@@ -1,7 +1,10 @@
 /* net/held.c - step 3 of the turn: connections that the ring's fullness keeps from being read are
  * asked again, oldest first.
  *
- * The queue holds ids, so that an idle connection pays nothing for it. Whoever is killed or goes on
+ * Those that say little (net/input.c) are asked before those that say much, which get no room while
+ * one of them waits: a publication does not wait for a flood.
+ *
+ * The queues hold ids, so that an idle connection pays nothing for it. Whoever is killed or goes on
  * for another reason stays in it until its turn comes, and is then found not to be held. */
 #include "net_internal.h"
 
@@ -45,12 +48,12 @@ uint64_t ids_pop(struct ids *h)
 }
 
 /* Asks one held connection again, and reads it if it may. False: it stays held. */
-static bool held_ask(struct conn *c)
+static bool held_ask(struct ids *queue, struct conn *c)
 {
     size_t max = c->hold == CONN_HOLD_RING ? conn_may_read(c) : 0;
 
     if (c->hold == CONN_HOLD_RING && max == 0) {
-        (void)!ids_push(&reactor.held, c->id); /* there is room: it has just been popped */
+        (void)!ids_push(queue, c->id); /* there is room: it has just been popped */
         return false;
     }
     conn_release_hold(c, CONN_HOLD_RING);
@@ -59,23 +62,40 @@ static bool held_ask(struct conn *c)
     return true;
 }
 
-bool held_turn(void)
+struct ids *held_queue(const struct conn *c)
 {
-    size_t asked = 0, refusals = 0, gone = 0;
+    return c->flags & CONN_BULK ? &reactor.held_bulk : &reactor.held;
+}
+
+/* True when more of the queue could go on at once. */
+static bool queue_turn(struct ids *queue)
+{
+    size_t asked = 0, refusals = 0, gone = 0, waiting = queue->n; /* each is asked once */
 
     while (asked < HELD_PER_TURN && refusals < HELD_REFUSALS && gone < GONE_PER_TURN) {
         struct conn *c;
 
-        if (reactor.held.n == 0)
+        if (waiting-- == 0)
             return false;
-        c = conn_find(ids_pop(&reactor.held));
+        c = conn_find(ids_pop(queue));
         if (!c || !(c->hold & CONN_HOLD_RING)) {
             gone++;
             continue;
         }
         asked++;
-        if (!held_ask(c))
+        if (!held_ask(queue, c))
             refusals++;
+        if (reactor.input.over)
+            return true;
     }
     return refusals < asked || gone == GONE_PER_TURN;
+}
+
+bool held_turn(void)
+{
+    bool more = queue_turn(&reactor.held);
+
+    if (reactor.held.n == 0)
+        more |= queue_turn(&reactor.held_bulk);
+    return more;
 }

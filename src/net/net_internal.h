@@ -40,6 +40,8 @@ size_t conn_may_read(struct conn *c);
 void conn_read_again(struct conn *c);
 /* One recv() of at most max bytes, handed to ops. */
 void conn_read(struct conn *c, size_t max);
+/* The same, if and as far as may_read() allows; else it is held. */
+void conn_readable(struct conn *c);
 /* The queue of a finishing connection is empty: shut down, linger. May kill. */
 void conn_shut(struct conn *c);
 void conn_deadline_fired(struct wheel_entry *e, void *arg);
@@ -62,8 +64,25 @@ size_t reactor_reap(size_t max);
 int ids_push(struct ids *q, uint64_t id) MUST_CHECK;
 /* The oldest; there is one. */
 uint64_t ids_pop(struct ids *q);
+/* Where c waits when it is held for want of ring room. */
+struct ids *held_queue(const struct conn *c);
 /* Step 3. True when more of the held could go on at once. */
 bool held_turn(void);
+
+/* input.c */
+void input_init(void);
+void input_fini(void);
+/* The turn begins: turn_started_ns is set. */
+void input_begin(void);
+/* The poll says that c is readable: reads it now, or gives it a place in a queue. */
+void input_readable(struct conn *c);
+/* Bytes that may be read from c at a time. */
+size_t input_max(const struct conn *c);
+/* n bytes have been read. True: what their handling takes is to be measured: input_took(). */
+bool input_note(struct conn *c, size_t n);
+void input_took(uint64_t began_ns);
+/* Step 3: reads from those that wait. True when some are left. */
+bool input_turn(void);
 
 /* tls.c; all but the last three for connections with CONN_TLS */
 /* As recv(2) and sendmsg(2) on a non-blocking socket, errno included. */

@@ -24,6 +24,7 @@ static void turn_on_check(struct ev_loop *loop UNUSED, ev_check *w UNUSED, int r
     reactor.turn_started_ns = clock_precise_ns();
     reactor.tick = reactor_tick_now();
     reactor.turn++;
+    input_begin();
 }
 
 static void turn_on_timer(struct ev_loop *loop UNUSED, ev_timer *w UNUSED, int revents UNUSED)
@@ -124,13 +125,14 @@ void reactor_turn(void)
     more = turn_receive(); /* 2 */
     more |= tls_turn();    /* 3 */
     more |= held_turn();
+    more |= input_turn();
     more |= turn_work();                                    /* 4 */
     more |= conn_flush_dirty((uint64_t)config.turn_budget); /* 5 */
     turn_reap();                                            /* 6 */
     if (reactor.cfg.each_turn)
         reactor.cfg.each_turn();
     turn_send(); /* 7 */
-    if (reactor.held.n > 0)
+    if (reactor.held.n > 0 || reactor.held_bulk.n > 0)
         reactor_nap(NAP_RETRY_NS);
     reactor.busy = more || !list_empty(&reactor.dirty) || !list_empty(&reactor.condemned) ||
                    !list_empty(&reactor.tasks.runnable);

@@ -164,10 +164,14 @@ class BackPressure(DaemonTest):
         threads = [threading.Thread(target=publish, args=(k,)) for k in range(len(publishers))]
         for t in threads:
             t.start()
-        time.sleep(1)
-        stuck = list(sent)
-        time.sleep(0.5)
-        self.assertEqual(stuck, sent, 'publishers were not held')
+        stuck = []
+
+        def held():
+            was, stuck[:] = list(stuck), sent
+            time.sleep(0.5)
+            return was == sent
+
+        wait_for(held, 30, what='the publishers to be held')
         self.assertLess(max(sent), each)
         self.assertGreater(d.metric('roost_ring_stalls_total'), 0)
         self.assertLess(d.private_bytes() - before, (100 if SAN else 4) * 1024 * 1024)
