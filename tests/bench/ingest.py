@@ -5,7 +5,7 @@ usage: ingest.py [--build DIR] [--frames N] [--json FILE]
 
 Two figures a row, both by callgrind, so that they do not depend on the machine's load:
   codec   ws_rx_next() alone: header, unmasking, validation of UTF-8
-  worker  conn_on_event() of a running daemon: the codec, and the publication into the ring to the hub
+  worker  conn_readable() of a running daemon: the codec, and the publication into the ring to the hub
 """
 
 import argparse
@@ -76,7 +76,7 @@ def worker(build, size):
     port, admin = free_port(), free_port()
     with tempfile.TemporaryDirectory() as tmp:
         daemon = subprocess.Popen(
-            [*callgrind(os.path.join(tmp, 'out.%p'), 'conn_on_event'), os.path.join(build, 'roostd'), '--set',
+            [*callgrind(os.path.join(tmp, 'out.%p'), 'conn_readable'), os.path.join(build, 'roostd'), '--set',
              f'listen=127.0.0.1:{port}', '--set', f'admin_listen=127.0.0.1:{admin}', '--set', 'workers=1', '--set', 'drain_time=0s'],
             stderr=subprocess.DEVNULL, env=ENVIRONMENT)
         try:
