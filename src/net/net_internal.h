@@ -93,7 +93,8 @@ int tls_handshake(struct conn *c);
 /* What must be watched when `want` is wanted. */
 int tls_events(const struct conn *c, int want);
 void tls_close_notify(struct conn *c);
-/* Makes the next turn read what is decrypted and was not fetched. May kill. */
+/* Makes the next turn read what is decrypted and was not fetched, or the end behind it. May
+ * kill. */
 void tls_note_unread(struct conn *c);
 void tls_free(struct conn *c);
 /* Step 3: reads those. True when some are left. */

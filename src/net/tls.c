@@ -3,7 +3,8 @@
  * OpenSSL may have to write in order to read and the other way round (a key update), so while an
  * operation waits, what it waits for is kept and tls_events() turns it into what the socket is
  * watched for; any event then tries both directions. Bytes that are decrypted and not fetched make
- * no socket readable: such a connection stands in reactor.unread and is read in the next turn. */
+ * no socket readable, nor does an end that came with the last of them: such a connection stands in
+ * reactor.unread and is read in the next turn. */
 #include "net/tls.h"
 
 #include <arpa/inet.h>
@@ -19,9 +20,16 @@ struct tls_context {
     bool verify;
 };
 
+enum tls_end {
+    TLS_END_NONE = 0,
+    TLS_END_NOTIFIED, /* by close_notify */
+    TLS_END_BROKEN    /* OpenSSL must not be asked again (SSL_get_error(3)) */
+};
+
 struct tls {
     SSL *ssl; /* owned */
     uint64_t began_ns;
+    enum tls_end end; /* of what is to be read; broken: of both directions */
     bool established;
     bool read_wants_write, write_wants_read;
     bool unread; /* in reactor.unread */
@@ -245,26 +253,35 @@ int tls_handshake(struct conn *c)
     return -1;
 }
 
-/* As recv(2) and send(2) would say it. */
-static ssize_t wait_or_end(struct tls *tls, bool reading)
+/* Keeps why an operation stopped, also when it moved something first: what it waits for, or the
+ * end, which OpenSSL may have consumed. */
+static void note_stop(struct tls *tls, bool reading)
 {
     switch (SSL_get_error(tls->ssl, 0)) {
     case SSL_ERROR_WANT_READ:
-        tls->write_wants_read = !reading;
-        break;
+        tls->write_wants_read |= !reading;
+        return;
     case SSL_ERROR_WANT_WRITE:
-        tls->read_wants_write = reading;
-        break;
+        tls->read_wants_write |= reading;
+        return;
     case SSL_ERROR_ZERO_RETURN: /* close_notify */
-        if (reading)
-            return 0;
+        if (reading) {
+            tls->end = TLS_END_NOTIFIED;
+            return;
+        }
         /* fall through */
     default:
         ERR_clear_error();
-        errno = ECONNRESET;
-        return -1;
+        tls->end = TLS_END_BROKEN;
     }
-    errno = EAGAIN;
+}
+
+/* As recv(2) and send(2) would say it. */
+static ssize_t wait_or_end(const struct tls *tls, bool reading)
+{
+    if (reading && tls->end == TLS_END_NOTIFIED)
+        return 0;
+    errno = tls->end == TLS_END_BROKEN ? ECONNRESET : EAGAIN;
     return -1;
 }
 
@@ -278,13 +295,17 @@ ssize_t tls_recv(struct conn *c, char *p, size_t max)
         return -1;
     }
     tls->read_wants_write = false;
-    while (total < max) {
+    while (total < max && tls->end == TLS_END_NONE) {
         ERR_clear_error();
-        if (SSL_read_ex(tls->ssl, p + total, max - total, &got) != 1)
-            return total > 0 ? (ssize_t)total : wait_or_end(tls, true);
+        if (SSL_read_ex(tls->ssl, p + total, max - total, &got) != 1) {
+            note_stop(tls, true);
+            break;
+        }
         total += got;
     }
-    return (ssize_t)total;
+    if (!SSL_in_init(tls->ssl)) /* what a write waited for may have come with this */
+        tls->write_wants_read = false;
+    return total > 0 ? (ssize_t)total : wait_or_end(tls, true);
 }
 
 ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
@@ -296,13 +317,17 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
         errno = EAGAIN;
         return -1;
     }
+    if (tls->end == TLS_END_BROKEN)
+        return wait_or_end(tls, false);
     tls->write_wants_read = false;
     for (size_t i = 0; i < n; i++)
         for (size_t at = 0; at < iov[i].iov_len; at += sent, total += sent) {
             ERR_clear_error();
             if (SSL_write_ex(tls->ssl, (const char *)iov[i].iov_base + at, iov[i].iov_len - at,
-                             &sent) != 1)
+                             &sent) != 1) {
+                note_stop(tls, false);
                 return total > 0 ? (ssize_t)total : wait_or_end(tls, false);
+            }
         }
     return (ssize_t)total;
 }
@@ -312,7 +337,9 @@ void tls_close_notify(struct conn *c)
     struct tls *tls = tls_of(c);
 
     ERR_clear_error();
-    if (tls->established && SSL_shutdown(tls->ssl) < 0) /* the socket is full: then without it */
+    if (!tls->established || tls->end == TLS_END_BROKEN)
+        return;
+    if (SSL_shutdown(tls->ssl) < 0) /* the socket is full: then without it */
         ERR_clear_error();
 }
 
@@ -320,7 +347,9 @@ void tls_note_unread(struct conn *c)
 {
     struct tls *tls = tls_of(c);
 
-    if (tls->unread || !tls->established || SSL_pending(tls->ssl) == 0)
+    if (tls->unread || !tls->established)
+        return;
+    if (SSL_pending(tls->ssl) == 0 && tls->end == TLS_END_NONE)
         return;
     tls->unread = true;
     if (ids_push(&reactor.unread, c->id) == -1)

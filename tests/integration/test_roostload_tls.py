@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from loadtest import Server, TcpServer, run, run_json
+from loadtest import Server, TcpServer, run, run_json, upgrade
 
 
 def make_certificate(folder, name, subject):
@@ -31,6 +31,39 @@ class TlsServer(Server):
         if tls12:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
         super().__init__(ssl=context, max_size=2 ** 24, compression=None)
+
+
+class TlsPipe:
+    """TLS on the socket s; what is sent leaves with flush()."""
+
+    def __init__(self, s, context):
+        self.socket, self.incoming, self.outgoing = s, ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.until_done(self.tls.do_handshake)
+        self.sendall = self.tls.write
+
+    def until_done(self, step, *args):
+        while True:
+            try:
+                return step(*args)
+            except ssl.SSLWantReadError:
+                self.flush()
+                data = self.socket.recv(65536)
+                if not data:
+                    raise ConnectionResetError
+                self.incoming.write(data)
+
+    def recv(self, n):
+        return self.until_done(self.tls.read, n)
+
+    def close_notify(self):
+        try:
+            self.tls.unwrap()
+        except ssl.SSLWantReadError:  # the answer is not awaited
+            pass
+
+    def flush(self):
+        self.socket.sendall(self.outgoing.read())
 
 
 class Tls(unittest.TestCase):
@@ -141,6 +174,23 @@ class Tls(unittest.TestCase):
             port = s.getsockname()[1]
         counters, _ = self.refused(f'wss://127.0.0.1:{port}/', '--ca', self.cert)
         self.assertEqual((counters['connect_failed'], counters['tls_failed']), (6, 0))
+
+    def test_a_server_that_says_goodbye_with_its_last_bytes(self):
+        """The close_notify comes with the 101; TCP stays open, so no event tells of the end."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+
+        def leave(s):
+            try:
+                pipe = TlsPipe(s, context)
+                upgrade(pipe)
+                pipe.close_notify()
+                pipe.flush()
+            except OSError:  # the run has ended
+                pass
+
+        r, _ = self.trusting('hold', '--url', self.tcp(leave), '--connections', '1', '--duration', '1s', status=1)
+        self.assertEqual(r['counters']['connection_lost'], 3)  # the three attempts that a user has
 
     def test_a_server_that_is_killed(self):
         server = self.enterContext(TlsServer(self.cert, self.key))

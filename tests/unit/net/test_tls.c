@@ -222,6 +222,143 @@ static void the_peer_says_goodbye(void **state)
     tls_context_free(t);
 }
 
+/* Everything that the server has to say arrives at once; TCP stays open. */
+static void flush_far(const char *more, size_t n)
+{
+    char all[65536];
+    int len = BIO_read(far.out, all, sizeof(all) / 2);
+
+    assert_true(len > 0 && n <= sizeof(all) / 2);
+    memcpy(all + len, more, n);
+    net_write(far.fd, all, (size_t)len + n);
+}
+
+static void far_says(const char *text)
+{
+    size_t sent;
+
+    assert_int_equal(SSL_write_ex(far.ssl, text, strlen(text), &sent), 1);
+}
+
+/* Reading the last bytes consumes the close_notify behind them; no event tells of it again. */
+static void the_end_comes_with_the_last_bytes(void **state)
+{
+    struct tls_context *t = trusting();
+    struct conn *c = open_pair(t, "127.0.0.1", 65536);
+
+    (void)state;
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    far_says("goodbye");
+    SSL_shutdown(far.ssl);
+    flush_far("", 0);
+    net_steps(2);
+    assert_int_equal(seen.len, 7);
+    assert_int_equal(seen.eofs, 1);
+    net_steps(3);
+    assert_int_equal(seen.eofs, 1);
+    assert_false(reactor.busy);
+    conn_kill(c, CLOSE_NORMAL);
+    net_steps(1);
+    far_fini();
+    tls_context_free(t);
+}
+
+static void an_error_comes_with_the_last_bytes(void **state)
+{
+    static const char forged[5 + 32] = "\x17\x03\x03\x00\x20";
+    struct tls_context *t = trusting();
+
+    (void)state;
+    open_pair(t, "127.0.0.1", 65536);
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    far_says("goodbye");
+    flush_far(forged, sizeof(forged));
+    net_steps(2);
+    assert_int_equal(seen.len, 7);
+    assert_int_equal(seen.eofs, 0);
+    assert_int_equal(seen.releases, 1);
+    assert_int_equal(metrics->closes[CLOSE_PEER_GONE], 1);
+    far_fini();
+    tls_context_free(t);
+}
+
+/* With TLS 1.2, and established. */
+static struct conn *open_old(struct tls_context *t)
+{
+    struct conn *c;
+
+    SSL_CTX_set_max_proto_version(server_ctx, TLS1_2_VERSION);
+    c = open_pair(t, "127.0.0.1", 65536);
+    SSL_CTX_set_max_proto_version(server_ctx, 0);
+    for (int k = 0; k < 100 && secured == 0; k++)
+        pump();
+    net_steps(1);
+    return c;
+}
+
+/* The server asks for the handshake to begin anew (RFC 5246 §7.4.1.1). */
+static void ask_for_handshake(void)
+{
+    assert_int_equal(SSL_renegotiate(far.ssl), 1);
+    assert_int_equal(SSL_do_handshake(far.ssl), 1); /* asks, no more */
+    flush_far("", 0);
+}
+
+/* That is answered when the socket has room again, without anything to be read. */
+static void a_read_that_waits_to_write(void **state)
+{
+    static char noise[65536];
+    struct tls_context *t = trusting();
+    struct conn *c = open_old(t);
+
+    (void)state;
+    assert_int_equal(c->io.events & EV_WRITE, 0);
+    while (send(c->io.fd, noise, sizeof(noise), MSG_DONTWAIT) > 0) {
+    }
+    far_says("hello");
+    ask_for_handshake();
+    net_steps(1);
+    assert_int_equal(seen.len, 5);
+    assert_int_equal(c->io.events & EV_WRITE, EV_WRITE);
+    while (recv(far.fd, noise, sizeof(noise), MSG_DONTWAIT) > 0) {
+    }
+    net_steps(1);
+    assert_int_equal(c->io.events & EV_WRITE, 0);
+    assert_true(recv(far.fd, noise, sizeof(noise), MSG_DONTWAIT) > 0);
+    conn_kill(c, CLOSE_NORMAL);
+    net_steps(1);
+    far_fini();
+    tls_context_free(t);
+}
+
+/* Within such a handshake output waits for input. A read that finds nothing must not forget that:
+ * the writable socket would be tried for ever. */
+static void a_write_that_waits_to_read(void **state)
+{
+    struct tls_context *t = trusting();
+    struct conn *c = open_old(t);
+
+    (void)state;
+    ask_for_handshake();
+    net_steps(1);
+    assert_int_equal(conn_send(c, STR_LIT("later")), 0);
+    far.piece = 100;
+    for (int k = 0; k < 1000 && far.len < 5; k++) {
+        pump();
+        if (SSL_in_init(tls_of(c)->ssl) && conn_queued(c) > 0)
+            assert_int_equal(c->io.events, EV_READ);
+    }
+    assert_int_equal(far.len, 5);
+    net_steps(1);
+    assert_int_equal(c->io.events, EV_READ);
+    conn_kill(c, CLOSE_NORMAL);
+    net_steps(1);
+    far_fini();
+    tls_context_free(t);
+}
+
 /* Without close_notify an end may be an attacker's (RFC 8446 §6.1). */
 static void the_peer_is_cut_off(void **state)
 {
@@ -330,6 +467,10 @@ int main(void)
         NET_TEST(messages_both_ways),
         NET_TEST(decrypted_bytes_are_not_forgotten),
         NET_TEST(the_peer_says_goodbye),
+        NET_TEST(the_end_comes_with_the_last_bytes),
+        NET_TEST(an_error_comes_with_the_last_bytes),
+        NET_TEST(a_read_that_waits_to_write),
+        NET_TEST(a_write_that_waits_to_read),
         NET_TEST(the_peer_is_cut_off),
         NET_TEST(strangers),
         NET_TEST(anybody),
