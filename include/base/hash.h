@@ -33,10 +33,11 @@ struct htab_node *htab_find(struct htab *t, uint64_t hash, htab_equal equal, con
 /* -1: no memory for the first bucket array (a failed growth is not an error, chains get longer). */
 int htab_insert(struct htab *t, struct htab_node *node) MUST_CHECK;
 void htab_remove(struct htab *t, struct htab_node *node);
-/* Walks in resumable steps: *cursor starts at 0; calls visit for each node of at least one and at
- * most max_buckets buckets; returns false when the walk is complete. Nodes present for the whole
- * walk are visited at least once, even across growth (may be visited twice then). visit may remove
- * the node it is given and nothing else. */
+/* Walks in resumable steps: *cursor starts at 0; calls visit for each node of at most max_buckets
+ * buckets; returns false when the walk is complete. A call that finds the table growing first helps
+ * it on by a few buckets for each of max_buckets (0 counts as 1), and visits nothing unless that
+ * ends the growth. Nodes present for the whole walk are visited at least once, even across growth
+ * (may be visited twice then). visit may remove the node it is given and nothing else. */
 bool htab_scan(struct htab *t, size_t *cursor, size_t max_buckets,
                void (*visit)(struct htab_node *node, void *arg), void *arg);
 void htab_fini(struct htab *t);

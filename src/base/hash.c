@@ -4,7 +4,8 @@
 #include <sys/random.h>
 
 #define FIRST_BUCKETS 64
-#define MOVE_PER_STEP 4 /* old buckets moved by each insert or removal while growing */
+/* Old buckets moved while growing by each insert or removal, and for each bucket of a scan. */
+#define MOVE_PER_STEP 4
 
 static uint8_t process_key[16];
 
@@ -180,16 +181,19 @@ static void visit_chain(struct htab_node *node, void (*visit)(struct htab_node *
 }
 
 /* The cursor counts in bit-reversed order over the mask, so that a bucket which splits by growth
- * has its halves both still ahead or both behind. While growing, an old bucket and the two it
- * splits into are visited together. visit() may remove its node: removal moves old buckets, hence
- * growth is finished first. */
+ * has its halves both still ahead or both behind. visit() may remove its node: removal moves old
+ * buckets, hence growth is finished first, over as many calls as it takes. Inserts alone cannot
+ * keep the walk waiting: a growth is over long before the next one. */
 bool htab_scan(struct htab *t, size_t *cursor, size_t max_buckets,
                void (*visit)(struct htab_node *node, void *arg), void *arg)
 {
+    max_buckets = MAX(max_buckets, (size_t)1);
     if (t->nbuckets == 0)
         return false;
-    htab_move(t, t->nold);
-    for (size_t n = 0; n < MAX(max_buckets, (size_t)1); n++) {
+    htab_move(t, MIN(max_buckets, t->nold) * MOVE_PER_STEP); /* nold: or it may overflow */
+    if (t->old != NULL)
+        return true;
+    for (size_t n = 0; n < max_buckets; n++) {
         size_t mask = t->nbuckets - 1, bit, v = *cursor;
 
         visit_chain(t->buckets[v & mask], visit, arg);

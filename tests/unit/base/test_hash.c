@@ -127,6 +127,80 @@ static void a_scan_sees_all_that_stay_across_growth(void **state)
     htab_fini(&t);
 }
 
+static size_t old_buckets(const struct htab *t)
+{
+    return t->old == NULL ? 0 : t->nold - t->moved;
+}
+
+/* A call may cost what it was asked for, however much of the table is still to be moved. */
+static void a_scan_does_not_finish_growth_in_one_go(void **state)
+{
+    static const size_t budgets[] = {0, 1, 7};
+    static struct item items[4097];
+
+    (void)state;
+    for (size_t b = 0; b < ARRAY_LEN(budgets); b++) {
+        size_t cursor = 0, calls = 0, left, most = MOVE_PER_STEP * MAX(budgets[b], (size_t)1);
+        struct htab t = {0};
+
+        memset(items, 0, sizeof(items));
+        for (unsigned n = 0; n < ARRAY_LEN(items); n++)
+            insert(&t, &items[n], n);
+        left = old_buckets(&t);
+        assert_int_equal(left, 4096 - MOVE_PER_STEP);
+        for (; left > 0; calls++) {
+            assert_true(htab_scan(&t, &cursor, budgets[b], visit, NULL));
+            assert_in_range(left - old_buckets(&t), 1, most);
+            assert_true(old_buckets(&t) == 0 || cursor == 0);
+            left = old_buckets(&t);
+        }
+        assert_int_equal(calls, (4096 - MOVE_PER_STEP + most - 1) / most);
+        while (htab_scan(&t, &cursor, budgets[b], visit, NULL))
+            ;
+        for (unsigned n = 0; n < ARRAY_LEN(items); n++)
+            assert_int_equal(items[n].visits, 1);
+        htab_fini(&t);
+    }
+}
+
+/* As whoever frees a table does. */
+static void a_scan_without_limit_is_one_call(void **state)
+{
+    static struct item items[4097];
+    struct htab t = {0};
+    size_t cursor = 0;
+
+    (void)state;
+    for (unsigned n = 0; n < ARRAY_LEN(items); n++)
+        insert(&t, &items[n], n);
+    assert_true(old_buckets(&t) > 0);
+    assert_false(htab_scan(&t, &cursor, SIZE_MAX, visit, NULL));
+    for (unsigned n = 0; n < ARRAY_LEN(items); n++)
+        assert_int_equal(items[n].visits, 1);
+    htab_fini(&t);
+}
+
+/* An insert for each step, without end, so that growth is under way again and again. */
+static void a_scan_ends_although_the_table_keeps_growing(void **state)
+{
+    static struct item items[40000];
+    struct htab t = {0};
+    const unsigned first = 65;
+    size_t cursor = 0;
+    unsigned added;
+
+    (void)state;
+    for (added = 0; added < first; added++)
+        insert(&t, &items[added], added);
+    for (; htab_scan(&t, &cursor, 1, visit, NULL); added++) {
+        assert_true(added < ARRAY_LEN(items));
+        insert(&t, &items[added], added);
+    }
+    for (unsigned n = 0; n < first; n++)
+        assert_true(items[n].visits >= 1);
+    htab_fini(&t);
+}
+
 static void visit_and_remove(struct htab_node *node, void *arg)
 {
     htab_remove(arg, node);
@@ -178,6 +252,9 @@ int main(void)
         cmocka_unit_test(the_key_matters),
         cmocka_unit_test(random_inserts_and_removals),
         cmocka_unit_test(a_scan_sees_all_that_stay_across_growth),
+        cmocka_unit_test(a_scan_does_not_finish_growth_in_one_go),
+        cmocka_unit_test(a_scan_without_limit_is_one_call),
+        cmocka_unit_test(a_scan_ends_although_the_table_keeps_growing),
         cmocka_unit_test(a_scan_may_remove_what_it_visits),
         cmocka_unit_test(no_memory_for_the_first_and_for_growth),
     };
