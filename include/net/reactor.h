@@ -102,8 +102,9 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
                          unsigned flags);
 
 /* Closes all connections spread over time_ns (calls ops->drain for each in turn), gives the last
- * ones config.close_timeout, kills what is left, then calls done() from a turn. Listeners must be
- * stopped before. */
+ * ones config.close_timeout, kills what is left, then calls done() from a turn. Client listeners
+ * must be stopped before. Admin connections that are left after that timeout are neither killed nor
+ * waited for. */
 void reactor_drain(uint64_t time_ns, void (*done)(void));
 /* After config has changed: take new limits. */
 void reactor_config_changed(void);

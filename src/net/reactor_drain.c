@@ -1,7 +1,10 @@
 /* A drain closes all connections spread over a time, so that a fleet does not reconnect all at
  * once: SPREAD: as many have been asked to finish as the elapsed share of the time says, in slices
  *   WAIT:   all have been asked; they have config.close_timeout
- *   KILL:   what is left is killed, in slices; done() when the last is gone */
+ *   KILL:   what is left is killed, in slices
+ * done() when the last is gone. Admin connections are asked and waited for as the others, but only
+ * until KILL: they may be new, as their listener answers during a drain, and more may come always.
+ */
 #include "base/clock.h"
 #include "base/config.h"
 #include "net_internal.h"
@@ -33,7 +36,15 @@ static void drain_ask(struct conn *c, void *arg UNUSED)
 
 static void drain_kill(struct conn *c, void *arg UNUSED)
 {
-    conn_kill(c, CLOSE_DRAIN);
+    if (!(c->flags & CONN_ADMIN))
+        conn_kill(c, CLOSE_DRAIN);
+}
+
+static bool drain_over(void)
+{
+    if (drain.phase == DRAIN_KILL)
+        return reactor.client_connections + reactor.refused == 0;
+    return reactor.connections == 0;
 }
 
 /* How many should have been asked by now. */
@@ -80,7 +91,7 @@ static void drain_finish(void)
 
 void drain_step(void)
 {
-    if (drain.phase != DRAIN_OFF && reactor.connections == 0) {
+    if (drain.phase != DRAIN_OFF && drain_over()) {
         drain_finish();
         return;
     }
@@ -94,7 +105,9 @@ void drain_step(void)
         drain_wait();
         break;
     case DRAIN_KILL:
-        reactor_scan(&drain.cursor, DRAIN_PLACES, drain_kill, NULL);
+        /* Anew while somebody is left: no connection is safe because the cursor has passed it. */
+        if (!reactor_scan(&drain.cursor, DRAIN_PLACES, drain_kill, NULL))
+            drain.cursor = 0;
         reactor_nap(0);
         break;
     }

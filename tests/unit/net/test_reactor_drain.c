@@ -87,11 +87,12 @@ static void ignore_drain(struct conn *c UNUSED)
     seen.drains++;
 }
 
+static const struct conn_ops deaf_ops = {
+    .name = "deaf", .input = seen_input, .deadline = seen_deadline, .drain = ignore_drain};
+
 /* Who does not end within the grace is killed. */
 static void test_grace(void **state)
 {
-    static const struct conn_ops deaf_ops = {
-        .name = "deaf", .input = seen_input, .deadline = seen_deadline, .drain = ignore_drain};
     int peer;
     struct conn *c = net_pair(&peer, &deaf_ops, 0);
 
@@ -109,6 +110,88 @@ static void test_grace(void **state)
     assert_int_equal(dones, 1);
     assert_int_equal(seen.drains, 1);
     assert_int_equal(metrics->closes[CLOSE_DRAIN], 1);
+    close(peer);
+}
+
+static struct conn *add_admin(int *peer)
+{
+    struct conn *c = net_pair(peer, &deaf_ops, 0);
+
+    c->flags |= CONN_ADMIN; /* after it was counted as a client */
+    reactor.client_connections--;
+    return c;
+}
+
+static void clients_done(void)
+{
+    assert_int_equal(reactor.client_connections + reactor.refused, 0);
+    dones++;
+}
+
+/* Until the scan has killed the only client; its place in the table is free. */
+static void drain_past_all(void)
+{
+    int peer;
+
+    conn_arm(net_pair(&peer, &deaf_ops, 0), 0);
+    reactor_drain(0, clients_done);
+    net_steps(3);
+    net_after((uint64_t)config.close_timeout);
+    net_steps(1);
+    assert_int_equal(drain.phase, DRAIN_KILL);
+    assert_int_equal(metrics->closes[CLOSE_DRAIN], 1);
+    assert_int_equal(dones, 0);
+    close(peer);
+}
+
+/* Whoever opens an admin connection that late and says nothing must not hold up the end; whoever
+ * asks something gets an answer. */
+static void test_admin_behind_the_scan(void **state)
+{
+    struct conn *admin;
+    int peer;
+
+    (void)state;
+    drain_past_all();
+    admin = add_admin(&peer);
+    net_steps(3);
+    assert_int_equal(dones, 1);
+    assert_false(conn_dead(admin));
+    net_write(peer, "probe", 5);
+    net_steps(1);
+    assert_int_equal(seen.len, 5);
+    close(peer);
+}
+
+static void test_client_behind_the_scan(void **state)
+{
+    int peer;
+
+    (void)state;
+    drain_past_all();
+    conn_arm(net_pair(&peer, &deaf_ops, 0), 0);
+    net_steps(4);
+    assert_int_equal(dones, 1);
+    assert_int_equal(metrics->closes[CLOSE_DRAIN], 2);
+    close(peer);
+}
+
+/* Until the grace ends, an answer that is under way is waited for. */
+static void test_admin_has_the_grace(void **state)
+{
+    int peer;
+    struct conn *c = add_admin(&peer);
+
+    (void)state;
+    conn_arm(c, 0);
+    reactor_drain(0, clients_done);
+    net_steps(3);
+    net_after((uint64_t)config.close_timeout - NS_PER_SEC);
+    net_steps(3);
+    assert_int_equal(dones, 0);
+    net_after(NS_PER_SEC);
+    net_steps(3);
+    assert_int_equal(dones, 1);
     close(peer);
 }
 
@@ -175,6 +258,9 @@ int main(void)
         DRAIN_TEST(test_spread),
         DRAIN_TEST(test_at_once_in_slices),
         DRAIN_TEST(test_grace),
+        DRAIN_TEST(test_admin_behind_the_scan),
+        DRAIN_TEST(test_client_behind_the_scan),
+        DRAIN_TEST(test_admin_has_the_grace),
         DRAIN_TEST(test_default_is_finish),
         DRAIN_TEST(test_leavers),
         DRAIN_TEST(test_again_and_faster),
