@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -301,13 +303,43 @@ static void put_kv_whole(struct line *l, struct log_kv kv)
         l->n = before;
 }
 
+static bool is_regular(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Between the answer and the write, other processes may fill the pipe. */
+static ssize_t write_if_polled(const char *p, size_t n)
+{
+    struct pollfd out = {.fd = fd_now, .events = POLLOUT};
+
+    if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT))
+        return -1;
+    return write(fd_now, p, n);
+}
+
+/* Only this call is not to wait: O_NONBLOCK would be every program's whose stderr this is too. A
+ * regular file has no reader, and may take less than all without waiting. */
+static ssize_t write_at_once(const char *p, size_t n)
+{
+    struct iovec v = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+    ssize_t rc;
+
+    if (is_regular(fd_now))
+        return write(fd_now, p, n);
+    rc = pwritev2(fd_now, &v, 1, -1, RWF_NOWAIT);
+    if (rc == -1 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
+        return write_if_polled(p, n); /* a terminal, a FIFO, an older kernel */
+    return rc;
+}
+
 /* A reader that has stopped (a stuck pipe, Ctrl-S) must not stop a worker: its lines are lost, and
- * the next one that is taken says how many. A pipe that polls writable has room for a line. */
+ * the next one that is taken says how many. */
 static void write_line(const struct line *l)
 {
-    struct pollfd p = {.fd = fd_now, .events = POLLOUT};
-
-    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(fd_now, l->p, l->n) == (ssize_t)l->n)
+    if (write_at_once(l->p, l->n) == (ssize_t)l->n)
         lost = 0;
     else
         lost++;

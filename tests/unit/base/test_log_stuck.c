@@ -6,6 +6,25 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+static bool others_are_faster;
+
+/* Between this answer and the write, other processes may take the last places. */
+static int poll_then_fill(struct pollfd *p, nfds_t n, int timeout)
+{
+    int rc = poll(p, n, timeout);
+
+    if (!others_are_faster)
+        return rc;
+    p->revents = POLLOUT;
+    return 1;
+}
+
+#define poll poll_then_fill
 #include "base/log.c"
 
 /* Leaves no room for a line. */
@@ -26,6 +45,41 @@ static void drain(int fd)
     assert_int_not_equal(fcntl(fd, F_SETFL, O_NONBLOCK), -1);
     while (read(fd, page, sizeof(page)) > 0) {
     }
+}
+
+/* What comes out of fd for a line that is written to log_fd. */
+static void line_arrives(int log_fd, int fd, const char *end)
+{
+    char text[LINE_MAX_BYTES + 2];
+    ssize_t n;
+
+    fd_now = log_fd;
+    LOG(LOG_INFO, "here");
+    fd_now = STDERR_FILENO;
+    n = read(fd, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_non_null(strstr(text, end));
+    assert_int_equal(lost, 0);
+}
+
+static void every_kind_of_file_gets_its_lines(void **state)
+{
+    char path[] = "/tmp/roost-log-XXXXXX";
+    int pair[2], file = mkstemp(path), far = posix_openpt(O_RDWR | O_NOCTTY), terminal, fifo;
+
+    (void)state;
+    assert_true(grantpt(far) == 0 && unlockpt(far) == 0);
+    terminal = open(ptsname(far), O_WRONLY | O_NOCTTY);
+    line_arrives(terminal, far, "msg=\"here\"\r\n");
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    line_arrives(pair[0], pair[1], "msg=\"here\"\n");
+    line_arrives(file, open(path, O_RDONLY), "msg=\"here\"\n");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    fifo = open(path, O_RDWR);
+    line_arrives(fifo, fifo, "msg=\"here\"\n");
+    assert_int_equal(unlink(path), 0);
 }
 
 static void stopped_reader(void **state)
@@ -59,10 +113,73 @@ static void stopped_reader(void **state)
     close(ends[1]);
 }
 
+static void a_place_that_others_took(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    fill(ends[1]);
+    fd_now = ends[1];
+    lost = 0;
+    others_are_faster = true;
+    alarm(10); /* what blocks ends the test */
+    LOG(LOG_INFO, "one");
+    LOG(LOG_INFO, "two");
+    alarm(0);
+    others_are_faster = false;
+    assert_int_equal(lost, 2);
+    assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0); /* it is not ours alone */
+    fd_now = STDERR_FILENO;
+    lost = 0;
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* Lines of which two fill a page of the pipe, until it is full. */
+static void write_until_full(void)
+{
+    char text[1900];
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    alarm(10);
+    while (lost < 3)
+        LOG(LOG_INFO, "much", KV_S("text", text));
+    _exit(0);
+}
+
+static void many_writers_and_no_reader(void **state)
+{
+    pid_t pids[4];
+    int ends[2], status;
+
+    (void)state;
+    for (int round = 0; round < 100; round++) {
+        assert_int_equal(pipe(ends), 0);
+        fd_now = ends[1];
+        for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+            pids[i] = fork();
+            if (pids[i] == 0)
+                write_until_full();
+        }
+        fd_now = STDERR_FILENO;
+        for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+            assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+            assert_true(WIFEXITED(status));
+        }
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_of_file_gets_its_lines),
         cmocka_unit_test(stopped_reader),
+        cmocka_unit_test(a_place_that_others_took),
+        cmocka_unit_test(many_writers_and_no_reader),
     };
 
     return cmocka_run_group_tests_name("base/log, stuck", tests, NULL, NULL);
