@@ -17,6 +17,7 @@
 static enum log_level level_now = LOG_INFO;
 static enum log_format format_now = LOG_FORMAT_LOGFMT;
 static int fd_now = STDERR_FILENO;
+static int own_now = -1; /* the file of fd_now, opened again; -1: not yet, or it cannot be */
 static char path_now[4096];
 static char process_now[32] = "main";
 static void (*sink)(struct str line, void *arg);
@@ -41,6 +42,16 @@ static int open_path(const char *path)
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
 }
 
+static void use_fd(int fd)
+{
+    if (fd_now != STDERR_FILENO)
+        close(fd_now);
+    if (own_now != -1)
+        close(own_now);
+    fd_now = fd;
+    own_now = -1;
+}
+
 int log_open(enum log_level level, enum log_format format, const char *path)
 {
     int fd = STDERR_FILENO;
@@ -56,9 +67,7 @@ int log_open(enum log_level level, enum log_format format, const char *path)
     } else {
         path_now[0] = '\0';
     }
-    if (fd_now != STDERR_FILENO)
-        close(fd_now);
-    fd_now = fd;
+    use_fd(fd);
     level_now = level;
     format_now = format;
     return 0;
@@ -73,9 +82,7 @@ int log_reopen(void)
     fd = open_path(path_now);
     if (fd == -1)
         return -1;
-    if (fd_now != STDERR_FILENO)
-        close(fd_now);
-    fd_now = fd;
+    use_fd(fd);
     return 0;
 }
 
@@ -310,7 +317,21 @@ static bool is_regular(int fd)
     return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* Between the answer and the write, other processes may fill the pipe. */
+/* An open file description of our own may be non-blocking. A pipe or terminal that belongs to
+ * another user cannot be opened again, nor can anything without /proc. */
+static int own_fd(void)
+{
+    char path[32];
+
+    if (own_now == -1) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd_now);
+        own_now = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    }
+    return own_now;
+}
+
+/* The last resort: between the answer and the write other processes may take the room, and a
+ * terminal may have room for a part of the line. */
 static ssize_t write_if_polled(const char *p, size_t n)
 {
     struct pollfd out = {.fd = fd_now, .events = POLLOUT};
@@ -330,9 +351,10 @@ static ssize_t write_at_once(const char *p, size_t n)
     if (is_regular(fd_now))
         return write(fd_now, p, n);
     rc = pwritev2(fd_now, &v, 1, -1, RWF_NOWAIT);
-    if (rc == -1 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
-        return write_if_polled(p, n); /* a terminal, a FIFO, an older kernel */
-    return rc;
+    if (rc != -1 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+        return rc;
+    /* A terminal, a FIFO, an older kernel. */
+    return own_fd() != -1 ? write(own_now, p, n) : write_if_polled(p, n);
 }
 
 /* A reader that has stopped (a stuck pipe, Ctrl-S) must not stop a worker: its lines are lost, and
