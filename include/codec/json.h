@@ -45,5 +45,7 @@ int json_u64(const struct json_value *v, uint64_t *out) MUST_CHECK;
 
 /* Appends s as a JSON string; bytes that are not UTF-8 become U+FFFD. */
 int json_append_string(struct buf *b, struct str s) MUST_CHECK;
+/* The same without the quotes: a string may be written in the pieces that utf8_cut() makes. */
+int json_append_text(struct buf *b, struct str s) MUST_CHECK;
 
 #endif

@@ -10,5 +10,8 @@
 /* Advances state over s; UTF8_REJECT as soon as no valid continuation exists (sticky). */
 uint32_t utf8_check(uint32_t state, struct str s);
 bool utf8_valid(struct str s);
+/* The longest start of s that has at most max bytes and does not end inside a character, whether or
+ * not s is valid; not empty when max is at least 4 and s is not. */
+struct str utf8_cut(struct str s, size_t max);
 
 #endif

@@ -159,67 +159,122 @@ static size_t char_length(struct str s, bool *valid)
     return n;
 }
 
-static size_t plain_length(struct str s)
-{
-    size_t n = 0;
+/* How each byte of valid text is written; the padding lets one store move a row. */
+struct escape {
+    char text[7];
+    uint8_t len; /* 1: as it is, and text says nothing */
+};
 
-    while (n < s.n && (uint8_t)s.p[n] >= 0x20 && (uint8_t)s.p[n] < 0x80 && s.p[n] != '"' &&
-           s.p[n] != '\\')
-        n++;
-    return n;
+/* clang-format off */
+#define U(hex) {.text = "\\u00" hex, .len = 6}
+#define E(c)   {.text = "\\" c, .len = 2}
+#define PLAIN  {.len = 1}
+
+static const struct escape escapes[256] = {
+    /* RFC 8259 §7 */
+    U("00"), U("01"), U("02"), U("03"), U("04"), U("05"), U("06"), U("07"),
+    U("08"), E("t"), E("n"), U("0b"), U("0c"), E("r"), U("0e"), U("0f"),
+    U("10"), U("11"), U("12"), U("13"), U("14"), U("15"), U("16"), U("17"),
+    U("18"), U("19"), U("1a"), U("1b"), U("1c"), U("1d"), U("1e"), U("1f"),
+    [0x20 ... 0x21] = PLAIN,
+    ['"'] = E("\""),
+    [0x23 ... 0x5b] = PLAIN,
+    ['\\'] = E("\\"),
+    [0x5d ... 0xff] = PLAIN,
+};
+/* clang-format on */
+
+#define ESCAPED_MAX 6    /* bytes written for one */
+#define PIECE       1024 /* bytes for which room is made at a time */
+#define BLOCK       16
+
+typedef uint8_t lanes __attribute__((vector_size(BLOCK), aligned(1), may_alias));
+typedef uint64_t halves __attribute__((vector_size(BLOCK)));
+
+static bool block_is_plain(const char *p)
+{
+    lanes v = *(const lanes *)(const void *)p;
+    halves escaped = (halves)((v < 0x20) | (v == '"') | (v == '\\'));
+
+    return (escaped[0] | escaped[1]) == 0;
 }
 
-static int append_escaped(struct buf *b, char c)
+/* Without a branch: text may alternate. */
+static char *escape_bytes(char *to, const char *p, size_t n)
 {
-    switch (c) {
-    case '"':
-        return buf_append_lit(b, "\\\"");
-    case '\\':
-        return buf_append_lit(b, "\\\\");
-    case '\n':
-        return buf_append_lit(b, "\\n");
-    case '\r':
-        return buf_append_lit(b, "\\r");
-    case '\t':
-        return buf_append_lit(b, "\\t");
-    default:
-        return buf_printf(b, "\\u%04x", (unsigned)c);
+    for (; n > 0; p++, n--) {
+        const struct escape *e = &escapes[(uint8_t)*p];
+
+        memcpy(to, e, sizeof(*e));
+        to[0] = e->len == 1 ? *p : '\\';
+        to += e->len;
     }
+    return to;
 }
 
-/* Appends the next run of s and skips it. */
-static int append_run(struct buf *b, struct str *s)
+/* Writes up to sizeof(struct escape) - 1 bytes beyond what it returns. */
+static char *escape_piece(char *to, struct str s)
 {
-    size_t n = plain_length(*s);
-    struct str run = {.p = s->p, .n = n};
-    bool valid = true;
-
-    if (n == 0 && (uint8_t)s->p[0] < 0x80) {
-        char c = s->p[0];
-
-        *s = str_skip(*s, 1);
-        return append_escaped(b, c);
+    for (; s.n >= BLOCK; s.p += BLOCK, s.n -= BLOCK) {
+        if (block_is_plain(s.p)) {
+            memcpy(to, s.p, BLOCK);
+            to += BLOCK;
+        } else {
+            to = escape_bytes(to, s.p, BLOCK);
+        }
     }
-    if (n == 0)
-        run.n = char_length(*s, &valid);
-    *s = str_skip(*s, run.n);
-    return valid ? buf_append(b, run) : buf_append_lit(b, "\xef\xbf\xbd");
+    return escape_bytes(to, s.p, s.n);
+}
+
+/* s is valid UTF-8. */
+static int append_valid(struct buf *b, struct str s)
+{
+    while (s.n > 0) {
+        struct str piece = {.p = s.p, .n = MIN(s.n, PIECE)};
+
+        if (buf_reserve(b, piece.n * ESCAPED_MAX + sizeof(struct escape)) == -1)
+            return -1;
+        b->len = (size_t)(escape_piece(b->p + b->len, piece) - b->p);
+        s = str_skip(s, piece.n);
+    }
+    return 0;
+}
+
+static int append_repaired(struct buf *b, struct str s)
+{
+    while (s.n > 0) {
+        struct str run = {.p = s.p, .n = 0};
+        bool valid = true;
+
+        while (run.n < s.n && (uint8_t)s.p[run.n] < 0x80)
+            run.n++;
+        if (run.n == 0)
+            run.n = char_length(s, &valid);
+        if ((valid ? append_valid(b, run) : buf_append_lit(b, "\xef\xbf\xbd")) == -1)
+            return -1;
+        s = str_skip(s, run.n);
+    }
+    return 0;
+}
+
+int json_append_text(struct buf *b, struct str s)
+{
+    size_t before = b->len;
+
+    if (s.n > SIZE_MAX / 2 || buf_reserve(b, s.n) == -1)
+        return -1;
+    if ((utf8_valid(s) ? append_valid(b, s) : append_repaired(b, s)) == 0)
+        return 0;
+    b->len = before;
+    return -1;
 }
 
 int json_append_string(struct buf *b, struct str s)
 {
     size_t before = b->len;
 
-    if (buf_append_char(b, '"') == -1)
-        goto err;
-    while (s.n > 0) {
-        if (append_run(b, &s) == -1)
-            goto err;
-    }
-    if (buf_append_char(b, '"') == -1)
-        goto err;
-    return 0;
-err:
+    if (buf_append_char(b, '"') == 0 && json_append_text(b, s) == 0 && buf_append_char(b, '"') == 0)
+        return 0;
     b->len = before;
     return -1;
 }

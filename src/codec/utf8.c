@@ -90,3 +90,15 @@ bool utf8_valid(struct str s)
 {
     return utf8_check(UTF8_START, s) == UTF8_START;
 }
+
+struct str utf8_cut(struct str s, size_t max)
+{
+    size_t n = max;
+
+    if (s.n <= max)
+        return s;
+    /* Four bytes that continue a character are none: what is cut there is replaced either way. */
+    for (int i = 0; i < 3 && n > 0 && (s.p[n] & 0xc0) == 0x80; i++)
+        n--;
+    return (struct str){.p = s.p, .n = (s.p[n] & 0xc0) == 0x80 ? max : n};
+}

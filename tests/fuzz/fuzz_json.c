@@ -83,6 +83,22 @@ static void check_utf8(struct str in)
     }
 }
 
+/* Written in pieces it is the same. */
+static void check_pieces(struct str in, struct str whole)
+{
+    size_t max = 4 + in.n % 61;
+    struct buf b = {0};
+
+    while (in.n > 0) {
+        struct str piece = utf8_cut(in, max);
+
+        REQUIRE(piece.n > 0 && json_append_text(&b, piece) == 0);
+        in = str_skip(in, piece.n);
+    }
+    REQUIRE(str_equal(buf_view(&b), whole));
+    buf_fini(&b);
+}
+
 /* Any bytes can be written as a string, and then read. */
 static void check_append(struct str in)
 {
@@ -92,6 +108,7 @@ static void check_append(struct str in)
     REQUIRE(json_append_string(&b, in) == 0);
     REQUIRE(json_parse(buf_view(&b), &v, NULL) == 0 && v.type == JSON_STRING);
     REQUIRE(json_string_equal(&v, in) == utf8_valid(in));
+    check_pieces(in, str_skip((struct str){b.p, b.len - 1}, 1));
     buf_fini(&b);
 }
 

@@ -163,6 +163,80 @@ static void what_is_written_can_be_read(void **state)
     }
 }
 
+/* The same, a character at a time. */
+static void append_slowly(struct buf *b, const char *p, size_t n)
+{
+    for (; n > 0; p++, n--) {
+        const char *escaped[] = {
+            ['"'] = "\\\"", ['\\'] = "\\\\", ['\n'] = "\\n", ['\r'] = "\\r", ['\t'] = "\\t"};
+        unsigned char c = (unsigned char)*p;
+
+        if (c < ARRAY_LEN(escaped) && escaped[c] != NULL)
+            assert_int_equal(buf_append_lit(b, escaped[c]), 0);
+        else if (c < 0x20)
+            assert_int_equal(buf_printf(b, "\\u%04x", c), 0);
+        else
+            assert_int_equal(buf_append_char(b, *p), 0);
+    }
+}
+
+/* Text of any length and mixture, at any place in a buffer, with no byte of room beyond what was
+ * asked for (a sanitizer sees that). */
+static void long_texts(void **state)
+{
+    static const char alphabet[] = "abcdefgh\"\\\n\t\x01\x1f\x7f ~";
+    static char text[5000];
+    unsigned seed = 5;
+
+    (void)state;
+    for (unsigned round = 0; round < 400; round++) {
+        size_t n = (size_t)rand_r(&seed) % (round % 2 ? sizeof(text) : 70);
+        unsigned kinds = 1 + (unsigned)rand_r(&seed) % (sizeof(alphabet) - 1);
+        struct buf fast = {0}, slow = {0};
+
+        for (size_t i = 0; i < n; i++)
+            text[i] = alphabet[(unsigned)rand_r(&seed) % kinds];
+        append_slowly(&slow, text, n);
+        assert_int_equal(json_append_text(&fast, (struct str){.p = text, .n = n}), 0);
+        assert_int_equal(fast.len, slow.len);
+        assert_memory_equal(fast.p, slow.p, n == 0 ? 0 : slow.len);
+        buf_fini(&fast);
+        buf_fini(&slow);
+    }
+}
+
+/* In pieces as utf8_cut() makes them it is the same, valid or not. */
+static void pieces(void **state)
+{
+    static const char *const texts[] = {
+        "a\"b\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z\n",
+        "\x80\x80\x80\x80\x80\x80\x80\x80",
+        "a\xc3\xff\xf0\x9f\x98(\xed\xa0\x80\xe2\x82",
+        "\xf0\x9f\x98\x80\x80\x80\xc3\xa9\x80",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct buf whole = {0};
+
+        assert_int_equal(json_append_text(&whole, str_from(texts[i])), 0);
+        for (size_t max = 4; max < 12; max++) {
+            struct str rest = str_from(texts[i]);
+            struct buf b = {0};
+
+            while (rest.n > 0) {
+                struct str piece = utf8_cut(rest, max);
+
+                assert_int_equal(json_append_text(&b, piece), 0);
+                rest = str_skip(rest, piece.n);
+            }
+            assert_buf(&b, whole.p, whole.len);
+            buf_fini(&b);
+        }
+        buf_fini(&whole);
+    }
+}
+
 static const char long_json[] =
     "\"................................................................\\n"
     "................................................................\\n"
@@ -215,6 +289,8 @@ int main(void)
         cmocka_unit_test(other_types_are_no_strings),
         cmocka_unit_test(appends),
         cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(long_texts),
+        cmocka_unit_test(pieces),
         cmocka_unit_test(reading_survives_every_failed_allocation),
         cmocka_unit_test(writing_survives_every_failed_allocation),
     };

@@ -207,6 +207,36 @@ static void rejection_is_sticky_and_nothing_is_nothing(void **state)
     assert_true(utf8_valid((struct str){"a\0b", 3}));
 }
 
+/* At every length of texts whose characters have every length: all of them, and nothing shorter. */
+static void cuts_between_characters(void **state)
+{
+    static const char text[] =
+        "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z\xf0\x9f\x98\x80\xf0\x9f\x98\x80";
+    struct str s = {.p = text, .n = sizeof(text) - 1};
+
+    (void)state;
+    for (size_t max = 0; max < s.n + 2; max++) {
+        struct str cut = utf8_cut(s, max);
+
+        assert_true(utf8_valid(cut) && cut.n <= max);
+        assert_true(max >= s.n ? cut.n == s.n : max - cut.n < 4);
+        assert_true(max < 4 || cut.n > 0);
+        for (size_t n = cut.n + 1; n <= MIN(max, s.n); n++)
+            assert_false(utf8_valid((struct str){.p = text, .n = n}));
+    }
+}
+
+static void cuts_what_is_no_text(void **state)
+{
+    static const char text[] = "\x80\x80\x80\x80\x80\x80\x80\xff\xc3";
+    struct str s = {.p = text, .n = sizeof(text) - 1};
+
+    (void)state;
+    for (size_t max = 4; max < s.n; max++)
+        assert_int_equal(utf8_cut(s, max).n, max);
+    assert_int_equal(utf8_cut(STR_NULL, 4).n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +246,8 @@ int main(void)
         cmocka_unit_test(ascii_skip_misses_nothing),
         cmocka_unit_test(every_split_gives_the_same_state),
         cmocka_unit_test(rejection_is_sticky_and_nothing_is_nothing),
+        cmocka_unit_test(cuts_between_characters),
+        cmocka_unit_test(cuts_what_is_no_text),
     };
 
     return cmocka_run_group_tests_name("codec/utf8", tests, fill_prefixes, NULL);
