@@ -4,7 +4,7 @@
 #ifndef ROOST_BASE_BLOB_H
 #define ROOST_BASE_BLOB_H
 
-#include "base/str.h"
+#include "base/buf.h"
 
 struct blob {
     uint32_t refs;
@@ -21,6 +21,13 @@ int blob_grow(struct blob **b, size_t len) MUST_CHECK;
 void blob_shorten(struct blob **b, size_t len);
 /* A blob holding a copy. NULL: no memory. */
 struct blob *blob_from(struct str s) MUST_CHECK;
+/* A blob that is written as a buffer and takes over its memory. blob_begin() makes room in a zeroed
+ * *out; what is appended between the two is the blob's, the bytes before BLOB_HEAD are nobody's.
+ * -1: no memory. */
+#define BLOB_HEAD sizeof(struct blob)
+int blob_begin(struct buf *out, size_t expected) MUST_CHECK;
+/* Empties *out. Needs no memory. At most UINT32_MAX / 2 bytes behind BLOB_HEAD. */
+struct blob *blob_finish(struct buf *out);
 struct blob *blob_get(struct blob *b);
 /* Drops one reference, nulls *b. Safe on a NULL *b. */
 void blob_put(struct blob **b);

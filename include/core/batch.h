@@ -1,8 +1,10 @@
 /* core/batch.h - all publications of a channel that one fan-out walk delivers.
  *
  * The raw variant (WebSocket frames, contiguous) is appended to as publications arrive; other
- * variants are encoded once, when the first subscriber asks. Sealed when its walk starts; immutable
- * after. */
+ * variants are encoded once, when the walk meets the first subscriber that wants one, in as many
+ * steps as it takes. Sealed when its walk starts; what it says is immutable after.
+ *
+ * batch.c collects · batch_encode.c makes the variants. */
 #ifndef ROOST_CORE_BATCH_H
 #define ROOST_CORE_BATCH_H
 
@@ -13,6 +15,11 @@
 #define BATCH_VARIANTS 4
 #define BATCH_RAW      0 /* variant: each publication as one frame, unchanged */
 
+/* What a batch takes, unless one publication is more. So much is worth a send of its own, and what
+ * has to be done for a whole batch at once stays short. */
+#define BATCH_BYTES_MAX (1024 * 1024)
+#define BATCH_ITEMS_MAX 16384
+
 struct batch_item {
     uint32_t offset; /* of the frame in the raw variant */
     uint32_t header; /* bytes of frame header */
@@ -21,6 +28,8 @@ struct batch_item {
     uint8_t flags;   /* enum record_flags */
     uint64_t token;  /* connection of origin, 0 for the API */
 };
+
+struct batch_coding; /* a variant in the making; batch_encode.c */
 
 struct batch {
     struct batch *next; /* private to the broker: the one to be delivered after this */
@@ -31,33 +40,52 @@ struct batch {
     struct batch_item first;  /* most batches have one */
     uint32_t raw_len;         /* bytes of the raw variant, which is longer until sealed */
     uint64_t published_ns;    /* time_ns of the oldest publication */
-    struct blob *variant[BATCH_VARIANTS]; /* shared (refs) */
-    uint32_t *ends[BATCH_VARIANTS]; /* owned; end offset of each item in that variant (not RAW) */
-    struct str channel;             /* borrowed from the channel for as long as the batch lives */
+    struct blob *variant[BATCH_VARIANTS];        /* shared (refs) */
+    struct batch_coding *coding[BATCH_VARIANTS]; /* owned; NULL until asked for (RAW: always) */
+    struct str channel; /* borrowed from the channel for as long as the batch lives */
 };
 
-/* Appends one publication as a frame to out. -1: no memory. */
-typedef int (*batch_encoder)(const struct batch *b, uint32_t item, struct str payload,
-                             struct buf *out);
+struct batch_part { /* how far the encoding of one item has come; zeroed before it */
+    size_t start;   /* where its frame begins in the buffer */
+    size_t done;    /* bytes of its payload encoded */
+    unsigned phase; /* the encoder's own */
+};
+/* Appends the next piece of a publication's frame to out, of at most max (>= 4) bytes of payload,
+ * and moves *part on. >0: there is more of it. 0: the frame is complete. -1: no memory, and nothing
+ * has changed. Looking at the whole payload at once is allowed, writing it is not: on memory that
+ * is touched for the first time that takes ten times as long. */
+typedef int (*batch_encoder)(const struct batch *b, uint32_t item, struct batch_part *part,
+                             size_t max, struct buf *out);
 /* At start: which encoder makes variant v (1..BATCH_VARIANTS-1). */
 void batch_register(unsigned variant, batch_encoder encode);
 
 struct batch *batch_new(struct str channel) MUST_CHECK;
 void batch_free(struct batch *b);
+/* Does a publication of n bytes belong in this batch? An empty one takes any. */
+bool batch_has_room(const struct batch *b, size_t n);
 /* -1: no memory (the batch is unchanged). */
 int batch_append(struct batch *b, const struct record *publication) MUST_CHECK;
 size_t batch_bytes(const struct batch *b);
 /* Nothing more is appended; there is something in it. */
 void batch_seal(struct batch *b);
-/* The encoded bytes of a sealed batch; built at first use. NULL: no memory. Borrowed; blob_get() to
- * keep. */
-struct blob *batch_variant(struct batch *b, unsigned variant);
-/* Where item i stands in an (already built) variant. */
-void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
-                 uint32_t *end);
 /* Payload of item i in the raw variant. */
 struct str batch_payload(const struct batch *b, uint32_t i);
+
+/* Goes on encoding a variant of a sealed batch until that has read and written about *budget bytes,
+ * which it takes from it. False: call again. True: there is no more to do; batch_variant() is NULL
+ * when memory has run out (calling again goes on from there). */
+bool batch_encode(struct batch *b, unsigned variant, size_t *budget) MUST_CHECK;
+/* The bytes of a variant of a sealed batch. NULL: not (completely) encoded. Borrowed; blob_get() to
+ * keep. */
+struct blob *batch_variant(const struct batch *b, unsigned variant);
+/* Where item i stands in a completely encoded variant. */
+void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
+                 uint32_t *end);
+
 /* Is any item from this origin? */
 bool batch_has_origin(const struct batch *b, uint16_t source, uint64_t token);
+
+/* batch_encode.c, for batch_free(). Safe on NULL. */
+void batch_coding_free(struct batch_coding *c);
 
 #endif

@@ -9,7 +9,8 @@
  * Fan-out: publications that arrive while a walk is under way form the next batch. The subscriber
  * array has three zones during a walk: visited [0,cursor), to visit [cursor,limit), joined since
  * [limit,count); leaving moves at most three elements, so a walk survives joins and leaves without
- * a copy. A walk is a task: it does a slice of subscribers per step, prefetching ahead.
+ * a copy. A walk is a task: it does a slice of subscribers per step, prefetching ahead, and less
+ * of it when it has to encode first.
  *
  * When a new hub incarnation appears, every local channel is announced again in a task, before
  * anything else is published (broker_can_publish() is false meanwhile). */
@@ -31,12 +32,14 @@ struct sub {           /* embedded in a session, or from the session's pool; own
     uint32_t index;    /* place in the channel's array; private to the broker */
     uint16_t flags;    /* the session's own */
     bool live;         /* ops->subscribed() has been called */
+    uint8_t variant;   /* of a batch, that the session wants; set by it before subscribing */
 };
 
 struct sink_ops { /* upcalls into the sessions; all run inside broker_receive() or a task step */
     /* The hub has confirmed; called once per subscription. May not call broker_unsubscribe(). */
     void (*subscribed)(struct sub *s);
-    /* Deliver a sealed batch. May kill its connection (reaped later); may not (un)subscribe. */
+    /* Deliver a sealed batch, in which the variant that s wants has been encoded; there is none
+     * when memory has run out. May kill its connection (reaped later); may not (un)subscribe. */
     void (*deliver)(struct sub *s, struct batch *b);
     /* Publications were lost on the way to this worker. Same rules. */
     void (*lost)(struct sub *s);
@@ -70,9 +73,9 @@ int broker_publish(struct broker *b, struct str channel, struct str data, uint8_
 int broker_fence(struct broker *b, uint64_t token) MUST_CHECK;
 int broker_list(struct broker *b, uint64_t token, struct str pattern, uint32_t max) MUST_CHECK;
 
-/* s is zeroed but for flags. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY. ops->subscribed() may
- * be called before this returns (channel already live). The SUBSCRIBE record is queued and sent
- * when the ring has room. */
+/* s is zeroed but for flags and variant. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY.
+ * ops->subscribed() may be called before this returns (channel already live). The SUBSCRIBE record
+ * is queued and sent when the ring has room. */
 int broker_subscribe(struct broker *b, struct sub *s, struct str channel,
                      enum close_reason *why) MUST_CHECK;
 /* Safe on a sub that is not subscribed. Not from within an ops call. */

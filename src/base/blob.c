@@ -64,6 +64,28 @@ struct blob *blob_from(struct str s)
     return b;
 }
 
+int blob_begin(struct buf *out, size_t expected)
+{
+    if (expected > UINT32_MAX / 2 || buf_reserve(out, BLOB_HEAD + expected) == -1)
+        return -1;
+    out->len = BLOB_HEAD;
+    return 0;
+}
+
+struct blob *blob_finish(struct buf *out)
+{
+    struct blob *b = (struct blob *)(void *)out->p;
+    size_t len = out->len - BLOB_HEAD;
+
+    assert(out->len >= BLOB_HEAD && len <= UINT32_MAX / 2);
+    b->refs = 1;
+    b->len = (uint32_t)MIN(out->cap - BLOB_HEAD, UINT32_MAX);
+    live_bytes += sizeof(*b) + b->len;
+    *out = (struct buf){0};
+    blob_shorten(&b, len);
+    return b;
+}
+
 struct blob *blob_get(struct blob *b)
 {
     b->refs++;

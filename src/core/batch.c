@@ -1,4 +1,4 @@
-/* core/batch.c - the publications of one fan-out walk, encoded once per variant. */
+/* core/batch.c - the publications of one fan-out walk: collecting them as frames. */
 #include "core/batch.h"
 
 #include <assert.h>
@@ -6,14 +6,6 @@
 #include "codec/ws_tx.h"
 
 #define VARIANT_MAX ((size_t)UINT32_MAX / 2) /* what a blob can hold */
-
-static batch_encoder encoders[BATCH_VARIANTS];
-
-void batch_register(unsigned variant, batch_encoder encode)
-{
-    assert(variant > BATCH_RAW && variant < BATCH_VARIANTS);
-    encoders[variant] = encode;
-}
 
 struct batch *batch_new(struct str channel)
 {
@@ -32,7 +24,7 @@ void batch_free(struct batch *b)
         return;
     for (unsigned v = 0; v < BATCH_VARIANTS; v++) {
         blob_put(&b->variant[v]);
-        free(b->ends[v]);
+        batch_coding_free(b->coding[v]);
     }
     if (b->items != &b->first)
         free(b->items);
@@ -69,6 +61,12 @@ static int grow_raw(struct batch *b, size_t n)
     if (need <= (*raw)->len)
         return 0;
     return blob_grow(raw, MIN(MAX(need, (size_t)b->raw_len + b->raw_len / 2), VARIANT_MAX));
+}
+
+bool batch_has_room(const struct batch *b, size_t n)
+{
+    return b->nitems == 0 || (b->nitems < BATCH_ITEMS_MAX && n <= BATCH_BYTES_MAX &&
+                              b->raw_len <= BATCH_BYTES_MAX - n);
 }
 
 int batch_append(struct batch *b, const struct record *r)
@@ -110,48 +108,6 @@ void batch_seal(struct batch *b)
     assert(!b->sealed && b->nitems > 0);
     b->sealed = true;
     blob_shorten(&b->variant[BATCH_RAW], b->raw_len);
-}
-
-struct blob *batch_variant(struct batch *b, unsigned variant)
-{
-    struct buf out = {0};
-    uint32_t *ends;
-
-    assert(b->sealed);
-    if (b->variant[variant] != NULL)
-        return b->variant[variant];
-    assert(variant != BATCH_RAW && encoders[variant] != NULL);
-    ends = malloc(b->nitems * sizeof(*ends));
-    if (ends == NULL)
-        return NULL;
-    for (uint32_t i = 0; i < b->nitems; i++) {
-        if (encoders[variant](b, i, batch_payload(b, i), &out) == -1 || out.len > VARIANT_MAX)
-            goto err;
-        ends[i] = (uint32_t)out.len;
-    }
-    b->variant[variant] = blob_from(buf_view(&out));
-    if (b->variant[variant] == NULL)
-        goto err;
-    b->ends[variant] = ends;
-    buf_fini(&out);
-    return b->variant[variant];
-
-err:
-    buf_fini(&out);
-    free(ends);
-    return NULL;
-}
-
-void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
-                 uint32_t *end)
-{
-    if (variant == BATCH_RAW) {
-        *offset = b->items[i].offset;
-        *end = b->items[i].offset + b->items[i].size;
-        return;
-    }
-    *offset = i == 0 ? 0 : b->ends[variant][i - 1];
-    *end = b->ends[variant][i];
 }
 
 struct str batch_payload(const struct batch *b, uint32_t i)

@@ -1,10 +1,12 @@
 /* core/broker_fanout.c - delivering to a channel's subscribers, a slice at a time.
  *
  * Happy path: 1. a publication is appended to walk->next, the task becomes runnable 2. its first
- * step seals the batch and sets the zones 3. each step visits FANOUT_SLICE subscribers 4. the last
- * one frees the batch and goes on with what has been collected meanwhile, or frees the walk. Can
- * fail: no memory for a batch (its publications are reported as lost), no memory for a walk
- * (everybody is told in one go). */
+ * step seals the batch and sets the zones 3. each step visits FANOUT_SLICE subscribers; one that
+ * wants a variant which is not there yet is not passed before it is, so a step may end in front of
+ * it when its share of encoding is done 4. the last step frees the batch and goes on with what has
+ * been collected meanwhile, or frees the walk. Can fail: no memory for a batch (its publications
+ * are reported as lost), no memory for a walk (everybody is told in one go), no memory for a
+ * variant (the session finds none). */
 #include "broker_internal.h"
 
 #include "base/clock.h"
@@ -12,6 +14,9 @@
 
 #define FANOUT_SLICE    64 /* subscribers per step: about half a millisecond of sends */
 #define FANOUT_PREFETCH 8  /* how far ahead: more sends than a memory access takes */
+/* Bytes that a step reads and writes to encode a variant: as long as a slice where touching new
+ * memory is slow, a tenth of it elsewhere. */
+#define FANOUT_ENCODE (128 * 1024)
 
 static enum task_result walk_step(struct task *t);
 
@@ -135,24 +140,37 @@ void fanout_lost(struct broker *b, struct chan *c)
         visit_all(b, c, true);
 }
 
+/* The batch that a publication of n bytes goes into. NULL: no memory. */
+static struct batch *collecting(struct walk *w, size_t n)
+{
+    struct batch *fresh;
+
+    if (w->last != NULL && batch_has_room(w->last, n))
+        return w->last;
+    fresh = add_batch(w);
+    return fresh != NULL ? fresh : w->last; /* rather one that is too long than a loss */
+}
+
 void fanout_append(struct broker *b, struct chan *c, const struct record *r)
 {
     struct walk *w;
+    struct batch *batch;
     size_t before;
 
     METRIC_INC(publications_out);
     if (c->count == 0) /* UNSUBSCRIBE is on its way */
         return;
     w = walk_get(b, c);
-    if (w == NULL || (w->last == NULL && add_batch(w) == NULL)) {
+    batch = w != NULL ? collecting(w, r->data.n) : NULL;
+    if (batch == NULL) {
         fanout_lost(b, c);
         return;
     }
-    before = batch_bytes(w->last);
-    if (batch_append(w->last, r) == -1)
+    before = batch_bytes(batch);
+    if (batch_append(batch, r) == -1)
         fanout_lost(b, c);
     else
-        b->backlog += batch_bytes(w->last) - before;
+        b->backlog += batch_bytes(batch) - before;
 }
 
 static void walk_begin(struct broker *b, struct walk *w)
@@ -183,10 +201,18 @@ static void count_first(const struct batch *batch)
     hist_record(&metrics->batch_size, batch->nitems);
 }
 
+/* Is there what this subscriber wants, or no hope of it? The raw variant always is. */
+static inline bool is_encoded(struct walk *w, const struct sub *s, size_t *budget)
+{
+    return LIKELY(s->variant == BATCH_RAW) || w->batch == NULL ||
+           batch_encode(w->batch, s->variant, budget);
+}
+
 static void walk_slice(struct broker *b, struct walk *w)
 {
     struct sub **subs = w->chan->subs;
     uint32_t end = MIN(w->limit, w->cursor + FANOUT_SLICE);
+    size_t budget = FANOUT_ENCODE;
 
     while (w->cursor < end) {
         if (w->cursor + FANOUT_PREFETCH < w->limit) {
@@ -196,6 +222,8 @@ static void walk_slice(struct broker *b, struct walk *w)
             __builtin_prefetch(ahead);
             __builtin_prefetch(ahead - CACHE_LINE);
         }
+        if (!is_encoded(w, subs[w->cursor], &budget))
+            return;
         visit(b, subs[w->cursor], w->batch, w->lost);
         w->cursor++;
         if (w->visited++ == 0 && w->batch != NULL)

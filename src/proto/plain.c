@@ -2,9 +2,9 @@
  *
  * Publish: ws_ops.message() -> broker_publish(); net/ws asked may_read() before it read, so the
  * ring has room. Deliver: the batch in the form the subscription wants, by reference. The form of
- * /ws/<channel> with echo is the hot path: its flags are 0. Settle: what this connection published
- * comes back through the hub; a fence behind it says when all of it has been handed to the fan-out,
- * the walk's position when it has reached the subscription. */
+ * /ws/<channel> with echo is the hot path: its flags and its variant are 0. Settle: what this
+ * connection published comes back through the hub; a fence behind it says when all of it has been
+ * handed to the fan-out, the walk's position when it has reached the subscription. */
 #include "base/config.h"
 #include "codec/json.h"
 #include "plain_internal.h"
@@ -163,22 +163,21 @@ static void plain_deliver_others(struct conn *c, const struct batch *b, unsigned
 static void plain_deliver_form(struct sub *s, struct batch *b)
 {
     struct conn *c = plain_conn(s);
-    unsigned variant = s->flags & PLAIN_SUB_ENVELOPE ? PLAIN_VARIANT_ENVELOPE : BATCH_RAW;
 
     if (c->state != CONN_OPEN && c->state != CONN_SETTLING)
         return;
-    if (batch_variant(b, variant) == NULL)
+    if (batch_variant(b, s->variant) == NULL)
         ws_close(c, CLOSE_NO_MEMORY);
     else if ((s->flags & PLAIN_SUB_QUIET) &&
              batch_has_origin(b, (uint16_t)reactor.cfg.worker, c->id))
-        plain_deliver_others(c, b, variant);
+        plain_deliver_others(c, b, s->variant);
     else
-        plain_deliver_run(c, b, variant, 0, b->nitems);
+        plain_deliver_run(c, b, s->variant, 0, b->nitems);
 }
 
 static void plain_deliver(struct sub *s, struct batch *b)
 {
-    if (LIKELY(s->flags == 0)) {
+    if (LIKELY((s->flags | s->variant) == 0)) {
         struct blob *raw = b->variant[BATCH_RAW];
 
         conn_deliver(conn_of_session(CONTAINER_OF(s, struct plain_session, one)), raw, 0, raw->len,

@@ -1,5 +1,6 @@
 /* proto/plain_envelope.c - the query form: which channel a message is of stands in the message. */
 #include "codec/json.h"
+#include "codec/utf8.h"
 #include "plain_internal.h"
 
 #define FRAME_HEADER_MAX 10 /* of an unmasked frame */
@@ -19,49 +20,94 @@ static bool plain_is_json(const struct batch_item *item, struct str payload)
     return json_parse(payload, &v, &at) == 0;
 }
 
-static int plain_encode_text(const struct batch_item *item, struct str channel, struct str payload,
-                             struct buf *out)
+enum plain_phase { /* of a message that is being encoded; struct batch_part.phase */
+                   PLAIN_BEGIN = 0,
+                   PLAIN_VERBATIM, /* binary, or JSON */
+                   PLAIN_STRING
+};
+
+static int plain_begin_text(const struct batch_item *item, struct str channel, struct str payload,
+                            struct batch_part *part, struct buf *out)
 {
     if (buf_append_lit(out, "{\"channel\":") == -1 || json_append_string(out, channel) == -1 ||
         buf_append_lit(out, ",\"data\":") == -1)
         return -1;
-    if ((plain_is_json(item, payload) ? buf_append(out, payload)
-                                      : json_append_string(out, payload)) == -1)
-        return -1;
-    return buf_append_char(out, '}');
+    if (plain_is_json(item, payload)) {
+        part->phase = PLAIN_VERBATIM;
+        return 0;
+    }
+    part->phase = PLAIN_STRING;
+    return buf_append_char(out, '"');
 }
 
-static int plain_encode_binary(struct str channel, struct str payload, struct buf *out)
+static int plain_begin_binary(struct str channel, struct batch_part *part, struct buf *out)
 {
-    if (buf_append_char(out, (char)(unsigned char)channel.n) == -1 ||
-        buf_append(out, channel) == -1)
+    part->phase = PLAIN_VERBATIM;
+    if (buf_append_char(out, (char)(unsigned char)channel.n) == -1)
         return -1;
-    return payload.n == 0 ? 0 : buf_append(out, payload);
+    return buf_append(out, channel);
 }
 
-int plain_envelope_encode(const struct batch *b, uint32_t item, struct str payload, struct buf *out)
+/* The length is known behind the text only: leave room for the longest header, close up after. */
+static int plain_begin(const struct batch *b, const struct batch_item *item, struct str payload,
+                       struct batch_part *part, struct buf *out)
 {
-    const struct batch_item *it = &b->items[item];
-    bool binary = it->flags & RECORD_BINARY;
-    uint8_t header[WS_HEADER_MAX];
-    size_t start = out->len, body = start + FRAME_HEADER_MAX, len, n;
-
-    /* The length is known behind the text only: leave room for the longest header, close up after.
-     */
     if (buf_reserve(out, FRAME_HEADER_MAX) == -1)
         return -1;
-    out->len = body;
-    if ((binary ? plain_encode_binary(b->channel, payload, out)
-                : plain_encode_text(it, b->channel, payload, out)) == -1) {
-        out->len = start;
+    out->len += FRAME_HEADER_MAX;
+    return item->flags & RECORD_BINARY ? plain_begin_binary(b->channel, part, out)
+                                       : plain_begin_text(item, b->channel, payload, part, out);
+}
+
+static int plain_piece(struct str payload, struct batch_part *part, size_t max, struct buf *out)
+{
+    struct str piece = str_skip(payload, part->done);
+
+    if (part->phase == PLAIN_STRING)
+        piece = utf8_cut(piece, max);
+    else
+        piece.n = MIN(piece.n, max);
+    part->done += piece.n;
+    return part->phase == PLAIN_STRING ? json_append_text(out, piece) : buf_append(out, piece);
+}
+
+static int plain_end(const struct batch_item *item, const struct batch_part *part, struct buf *out)
+{
+    bool binary = item->flags & RECORD_BINARY;
+    uint8_t header[WS_HEADER_MAX];
+    size_t body = part->start + FRAME_HEADER_MAX, len, n;
+
+    if ((part->phase == PLAIN_STRING && buf_append_char(out, '"') == -1) ||
+        (!binary && buf_append_char(out, '}') == -1))
         return -1;
-    }
     len = out->len - body;
     n = ws_tx_header(binary ? WS_OP_BINARY : WS_OP_TEXT, len, header);
-    memcpy(out->p + start, header, n);
-    memmove(out->p + start + n, out->p + body, len);
-    out->len = start + n + len;
+    memcpy(out->p + part->start, header, n);
+    if (n < FRAME_HEADER_MAX) /* not what is long */
+        memmove(out->p + part->start + n, out->p + body, len);
+    out->len = part->start + n + len;
     return 0;
+}
+
+int plain_envelope_encode(const struct batch *b, uint32_t item, struct batch_part *part, size_t max,
+                          struct buf *out)
+{
+    const struct batch_item *it = &b->items[item];
+    struct str payload = batch_payload(b, item);
+    struct batch_part now = *part;
+    size_t before = out->len;
+
+    if (now.phase == PLAIN_BEGIN && plain_begin(b, it, payload, &now, out) == -1)
+        goto err;
+    if (plain_piece(payload, &now, max, out) == -1 ||
+        (now.done == payload.n && plain_end(it, &now, out) == -1))
+        goto err;
+    *part = now;
+    return now.done < payload.n;
+
+err:
+    out->len = before;
+    return -1;
 }
 
 static int plain_read_binary(struct str in, struct plain_message *out)

@@ -35,13 +35,12 @@ int plain_query_parse(struct str channel, struct str query, struct plain_query *
 bool plain_name_next(struct str *rest, struct str *name);
 bool plain_name_in(struct str packed, struct str name);
 
-enum plain_sub_flag { /* struct sub.flags; the index in the set stands above; 0: one channel, raw,
-                         with echo */
+enum plain_sub_flag { /* struct sub.flags; the index in the set stands above; 0: one channel, with
+                         echo */
                       PLAIN_SUB_IN_SET = 1,
-                      PLAIN_SUB_QUIET = 2,
-                      PLAIN_SUB_ENVELOPE = 4
+                      PLAIN_SUB_QUIET = 2
 };
-#define PLAIN_SUB_INDEX_SHIFT 3
+#define PLAIN_SUB_INDEX_SHIFT 2
 
 struct plain_set {     /* malloc'ed, as its size varies; for more than one channel */
     struct conn *conn; /* borrowed; owns this */
@@ -107,7 +106,8 @@ extern const struct conn_ops plain_open_ops; /* after it */
 void plain_release(struct conn *c);
 
 /* plain_envelope.c */
-int plain_envelope_encode(const struct batch *b, uint32_t item, struct str payload,
+/* A batch_encoder. */
+int plain_envelope_encode(const struct batch *b, uint32_t item, struct batch_part *part, size_t max,
                           struct buf *out) MUST_CHECK;
 struct plain_message {
     struct str channel, data; /* borrowed from the input or from text */

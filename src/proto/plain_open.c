@@ -99,8 +99,6 @@ static uint16_t plain_sub_flags(const struct plain_session *ps, unsigned index)
         flags |= PLAIN_SUB_IN_SET | index << PLAIN_SUB_INDEX_SHIFT;
     if (ps->quiet)
         flags |= PLAIN_SUB_QUIET;
-    if (ps->envelope)
-        flags |= PLAIN_SUB_ENVELOPE;
     return (uint16_t)flags;
 }
 
@@ -114,6 +112,7 @@ static int plain_subscribe(struct plain_session *ps, const struct plain_query *q
 
     for (unsigned i = 0; i < n && plain_name_next(&rest, &name); i++) {
         subs[i].flags = plain_sub_flags(ps, i);
+        subs[i].variant = ps->envelope ? PLAIN_VARIANT_ENVELOPE : BATCH_RAW;
         if (broker_subscribe(reactor.broker, &subs[i], name, why) == -1)
             return -1;
     }

@@ -62,10 +62,41 @@ static void grows_and_shortens(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
+static void from_a_buffer(void **state)
+{
+    struct buf out = {0};
+    struct blob *b;
+
+    (void)state;
+    fault_fail_at(1);
+    assert_int_equal(blob_begin(&out, 10), -1);
+    fault_reset();
+    assert_int_equal(blob_begin(&out, SIZE_MAX), -1);
+    assert_int_equal(out.cap, 0);
+    assert_int_equal(blob_begin(&out, 10), 0);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(buf_append_lit(&out, "0123456789"), 0);
+    fault_fail_at(1); /* what is too much is kept then */
+    b = blob_finish(&out);
+    fault_reset();
+    assert_true(out.p == NULL && out.len == 0 && out.cap == 0);
+    assert_int_equal(b->refs, 1);
+    assert_int_equal(b->len, 10000);
+    assert_memory_equal(b->data, "01234567890", 11);
+    assert_int_equal(blob_bytes(), sizeof(*b) + 10000);
+    blob_put(&b);
+    assert_int_equal(blob_begin(&out, 0), 0);
+    b = blob_finish(&out);
+    assert_int_equal(b->len, 0);
+    assert_int_equal(blob_bytes(), sizeof(*b));
+    blob_put(&b);
+    assert_int_equal(blob_bytes(), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(last_reference_frees),
-                                       cmocka_unit_test(too_long_or_no_memory),
-                                       cmocka_unit_test(grows_and_shortens)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(last_reference_frees), cmocka_unit_test(too_long_or_no_memory),
+        cmocka_unit_test(grows_and_shortens), cmocka_unit_test(from_a_buffer)};
     return cmocka_run_group_tests_name("base/blob", tests, NULL, NULL);
 }

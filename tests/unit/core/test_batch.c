@@ -1,4 +1,4 @@
-/* Batches: frames are contiguous, variants are made once, failures change nothing. */
+/* Batches: frames are contiguous, failures change nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,32 +8,6 @@
 
 #include "core/batch.c"
 #include "fault.h"
-
-static unsigned encoded;
-
-/* "<index>payload;" */
-static int encode(const struct batch *b, uint32_t item, struct str payload, struct buf *out)
-{
-    encoded++;
-    assert_true(str_equal(payload, batch_payload(b, item)));
-    return buf_printf(out, "<%u>%.*s;", item, STR_ARG(payload));
-}
-
-static int refuse(const struct batch *b, uint32_t item, struct str payload, struct buf *out)
-{
-    (void)b;
-    (void)payload;
-    return item == 1 ? -1 : buf_append_lit(out, "x");
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    batch_register(1, encode);
-    batch_register(2, refuse);
-    encoded = 0;
-    return 0;
-}
 
 static int append(struct batch *b, const char *data, uint8_t flags, uint64_t token)
 {
@@ -102,42 +76,6 @@ static void long_headers(void **state)
     batch_free(b);
 }
 
-static void a_variant_is_encoded_once(void **state)
-{
-    struct batch *b = three();
-    struct blob *v, *kept;
-    uint32_t offset, end;
-
-    (void)state;
-    batch_seal(b);
-    v = batch_variant(b, 1);
-    assert_non_null(v);
-    assert_memory_equal(v->data, "<0>one;<1>;<2>three;", v->len);
-    assert_ptr_equal(batch_variant(b, 1), v);
-    assert_int_equal(encoded, 3);
-    batch_range(b, 1, 0, &offset, &end);
-    assert_true(offset == 0 && end == 7);
-    batch_range(b, 1, 2, &offset, &end);
-    assert_true(offset == 11 && end == v->len);
-    kept = blob_get(v);
-    batch_free(b); /* who holds a reference may still send it */
-    assert_memory_equal(kept->data, "<0>", 3);
-    blob_put(&kept);
-    assert_int_equal(blob_bytes(), 0);
-}
-
-static void an_encoder_that_fails(void **state)
-{
-    struct batch *b = three();
-
-    (void)state;
-    batch_seal(b);
-    assert_null(batch_variant(b, 2));
-    assert_null(batch_variant(b, 2));
-    assert_non_null(batch_variant(b, 1));
-    batch_free(b);
-}
-
 static void origins(void **state)
 {
     struct batch *b = three();
@@ -147,6 +85,28 @@ static void origins(void **state)
     assert_true(batch_has_origin(b, 2, 3));
     assert_false(batch_has_origin(b, 2, 4));
     assert_false(batch_has_origin(b, 1, 1)); /* another worker's connection */
+    batch_free(b);
+}
+
+static void room(void **state)
+{
+    static char data[BATCH_BYTES_MAX];
+    struct batch *b = batch_new(STR_LIT("a"));
+    struct record r = {.data = {.p = data, .n = 1000}};
+
+    (void)state;
+    assert_true(batch_has_room(b, SIZE_MAX)); /* for one that is too long for any */
+    while (batch_has_room(b, r.data.n))
+        assert_int_equal(batch_append(b, &r), 0);
+    assert_true(batch_bytes(b) > BATCH_BYTES_MAX - 1000 && batch_bytes(b) < BATCH_BYTES_MAX + 10);
+    assert_true(batch_has_room(b, BATCH_BYTES_MAX - batch_bytes(b)));
+    assert_false(batch_has_room(b, SIZE_MAX));
+    batch_free(b);
+    b = batch_new(STR_LIT("a"));
+    r.data.n = 0;
+    while (batch_has_room(b, 0))
+        assert_int_equal(batch_append(b, &r), 0);
+    assert_int_equal(b->nitems, BATCH_ITEMS_MAX);
     batch_free(b);
 }
 
@@ -201,27 +161,15 @@ static void append_at_every_failure(void **state)
     }
 }
 
-static void seal_and_variant_at_every_failure(void **state)
+static void sealing_needs_no_memory(void **state)
 {
     struct batch *b = three();
-    size_t k;
 
     (void)state;
     fault_fail_at(1);
-    batch_seal(b); /* needs no memory */
+    batch_seal(b);
     fault_reset();
     assert_true(str_equal(batch_payload(b, 2), STR_LIT("three")));
-    for (k = 1;; k++) {
-        struct blob *v;
-
-        fault_fail_at(k);
-        v = batch_variant(b, 1);
-        fault_reset();
-        if (v != NULL)
-            break;
-        assert_true(k < 20);
-    }
-    assert_true(k > 2);
     batch_free(b);
     assert_int_equal(blob_bytes(), 0);
 }
@@ -231,13 +179,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames),
         cmocka_unit_test(long_headers),
-        cmocka_unit_test(a_variant_is_encoded_once),
-        cmocka_unit_test(an_encoder_that_fails),
         cmocka_unit_test(origins),
+        cmocka_unit_test(room),
         cmocka_unit_test(more_than_a_blob_can_hold),
         cmocka_unit_test(append_at_every_failure),
-        cmocka_unit_test(seal_and_variant_at_every_failure),
+        cmocka_unit_test(sealing_needs_no_memory),
     };
 
-    return cmocka_run_group_tests_name("core/batch", tests, setup, NULL);
+    return cmocka_run_group_tests_name("core/batch", tests, NULL, NULL);
 }

@@ -10,18 +10,41 @@
 
 #include "fault.h"
 
-static struct batch_item item;
-static struct batch batch;
+/* In pieces of max bytes of payload. */
+static int encode_by(const char *channel, struct str payload, uint8_t flags, size_t max,
+                     struct buf *out)
+{
+    struct batch *b = batch_new(str_from(channel));
+    struct record r = {.flags = flags, .data = payload};
+    struct batch_part part = {.start = out->len};
+    size_t start = out->len;
+    int rc;
+
+    if (b == NULL)
+        return -1;
+    rc = batch_append(b, &r);
+    while (rc == 0) {
+        size_t done = part.done, before = out->len;
+
+        rc = plain_envelope_encode(b, 0, &part, max, out);
+        assert_true(part.done - done <= max);
+        if (rc == 0)
+            break;
+        if (rc == -1) {
+            assert_true(part.done == done && out->len == before);
+            out->len = start;
+        } else {
+            assert_true(part.done > done);
+            rc = 0;
+        }
+    }
+    batch_free(b);
+    return rc;
+}
 
 static int encode(const char *channel, const void *data, size_t n, uint8_t flags, struct buf *out)
 {
-    struct str payload = {.p = data, .n = n};
-
-    item.flags = flags;
-    batch.items = &item;
-    batch.nitems = 1;
-    batch.channel = str_from(channel);
-    return plain_envelope_encode(&batch, 0, payload, out);
+    return encode_by(channel, (struct str){.p = data, .n = n}, flags, SIZE_MAX, out);
 }
 
 static void assert_text(const char *data, uint8_t flags, const char *want)
@@ -97,7 +120,7 @@ static void no_memory_leaves_what_was_there(void **state UNUSED)
     int failed = 0;
 
     memset(data, '"', sizeof(data));
-    for (unsigned k = 1; k < 8; k++) {
+    for (unsigned k = 1; k < 12; k++) {
         struct buf out = {0};
 
         assert_int_equal(buf_append_lit(&out, "before"), 0);
@@ -110,6 +133,37 @@ static void no_memory_leaves_what_was_there(void **state UNUSED)
         buf_fini(&out);
     }
     assert_true(failed > 0);
+}
+
+static void pieces_make_the_same(void **state UNUSED)
+{
+    static const struct {
+        const char *text;
+        uint8_t flags;
+    } rows[] = {
+        {"", 0},
+        {"", RECORD_BINARY},
+        {"\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\" and so on", 0},
+        {"{\"v\": [1, 2, \"\xc3\xa9\"]}", 0},
+        {"{\"v\": [1, 2, \"\xc3\xa9\"]", 0},
+        {"\"text\"", RECORD_JSON},
+        {"\xff\xfe of any kind", RECORD_BINARY},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf whole = {0};
+        struct str text = str_from(rows[i].text);
+
+        assert_int_equal(encode("a", text.p, text.n, rows[i].flags, &whole), 0);
+        for (size_t max = 4; max <= text.n + 1; max++) {
+            struct buf out = {0};
+
+            assert_int_equal(encode_by("a", text, rows[i].flags, max, &out), 0);
+            assert_true(str_equal(buf_view(&out), buf_view(&whole)));
+            buf_fini(&out);
+        }
+        buf_fini(&whole);
+    }
 }
 
 static int read_text(const char *text, struct plain_message *m, struct buf *room)
@@ -198,7 +252,7 @@ int main(void)
         cmocka_unit_test(text_is_wrapped),        cmocka_unit_test(binary_is_prefixed),
         cmocka_unit_test(headers_of_each_length), cmocka_unit_test(no_memory_leaves_what_was_there),
         cmocka_unit_test(text_is_read_back),      cmocka_unit_test(what_is_no_message),
-        cmocka_unit_test(binary_is_read_back),
+        cmocka_unit_test(binary_is_read_back),    cmocka_unit_test(pieces_make_the_same),
     };
 
     return cmocka_run_group_tests_name("proto/plain_envelope", tests, NULL, NULL);

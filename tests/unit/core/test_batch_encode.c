@@ -1,0 +1,226 @@
+/* Variants: made once, in steps of bounded size, and from where memory ran out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/batch_encode.c"
+#include "fault.h"
+
+#define ALL SIZE_MAX
+
+static unsigned encoded; /* items */
+static size_t bytes;     /* read and written */
+static uint32_t refused; /* item that there is never memory for */
+
+/* "<index>payload;", in pieces. */
+static int encode(const struct batch *b, uint32_t item, struct batch_part *part, size_t max,
+                  struct buf *out)
+{
+    struct str payload = batch_payload(b, item), piece = str_skip(payload, part->done);
+    size_t before = out->len;
+
+    if (part->done == 0)
+        assert_true(part->start == before && part->phase == 0);
+    assert_int_equal(part->phase, part->done > 0);
+    piece.n = MIN(piece.n, max);
+    if (item == refused || (part->done == 0 && buf_printf(out, "<%u>", item) == -1) ||
+        buf_append(out, piece) == -1 ||
+        (part->done + piece.n == payload.n && buf_append_char(out, ';') == -1)) {
+        out->len = before;
+        return -1;
+    }
+    part->done += piece.n;
+    part->phase = 1;
+    bytes += piece.n + out->len - before;
+    encoded += part->done == payload.n;
+    return part->done < payload.n;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    batch_register(1, encode);
+    encoded = 0;
+    bytes = 0;
+    refused = UINT32_MAX;
+    return 0;
+}
+
+static void append(struct batch *b, const char *data, size_t n)
+{
+    struct record r = {.kind = RECORD_PUBLICATION, .data = {.p = data, .n = n}};
+
+    assert_int_equal(batch_append(b, &r), 0);
+}
+
+static struct batch *three(void)
+{
+    struct batch *b = batch_new(STR_LIT("lobby"));
+
+    assert_non_null(b);
+    append(b, "one", 3);
+    append(b, "", 0);
+    append(b, "three", 5);
+    batch_seal(b);
+    return b;
+}
+
+static bool encode_all(struct batch *b, unsigned variant)
+{
+    size_t budget = ALL;
+
+    return batch_encode(b, variant, &budget);
+}
+
+static void a_variant_is_encoded_once(void **state)
+{
+    struct batch *b = three();
+    struct blob *v, *kept;
+    uint32_t offset, end;
+
+    (void)state;
+    assert_null(batch_variant(b, 1));
+    assert_true(encode_all(b, 1));
+    v = batch_variant(b, 1);
+    assert_non_null(v);
+    assert_memory_equal(v->data, "<0>one;<1>;<2>three;", v->len);
+    assert_true(encode_all(b, 1));
+    assert_ptr_equal(batch_variant(b, 1), v);
+    assert_int_equal(encoded, 3);
+    batch_range(b, 1, 0, &offset, &end);
+    assert_true(offset == 0 && end == 7);
+    batch_range(b, 1, 2, &offset, &end);
+    assert_true(offset == 11 && end == v->len);
+    kept = blob_get(v);
+    batch_free(b); /* who holds a reference may still send it */
+    assert_memory_equal(kept->data, "<0>", 3);
+    blob_put(&kept);
+    assert_int_equal(blob_bytes(), 0);
+}
+
+static void the_raw_variant_is_there(void **state)
+{
+    struct batch *b = three();
+    uint32_t offset, end;
+
+    (void)state;
+    assert_true(encode_all(b, BATCH_RAW));
+    assert_non_null(batch_variant(b, BATCH_RAW));
+    batch_range(b, BATCH_RAW, 1, &offset, &end);
+    assert_true(offset == 5 && end == 7);
+    assert_int_equal(encoded, 0);
+    batch_free(b);
+}
+
+/* One item may be much longer than a budget, and many much shorter. */
+static void a_call_spends_its_budget(void **state)
+{
+    static char text[300000];
+    static const size_t budgets[] = {1, 1000, 40000, 100000, ALL};
+    struct buf want = {0};
+
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(buf_printf(&want, "<0>%.*s;", (int)sizeof(text), text), 0);
+    for (unsigned i = 1; i < 1000; i++)
+        assert_int_equal(buf_printf(&want, "<%u>%.*s;", i, 50, text), 0);
+    for (size_t i = 0; i < ARRAY_LEN(budgets); i++) {
+        struct batch *b = batch_new(STR_LIT("lobby"));
+        bool done = false;
+        struct blob *v;
+
+        append(b, text, sizeof(text));
+        for (unsigned k = 1; k < 1000; k++)
+            append(b, text, 50);
+        batch_seal(b);
+        while (!done) {
+            size_t budget = budgets[i];
+
+            assert_null(batch_variant(b, 1));
+            bytes = 0;
+            done = batch_encode(b, 1, &budget);
+            assert_true(done || budget == 0);
+            assert_true(done || bytes >= budgets[i]);
+            assert_true(bytes - MIN(bytes, budgets[i]) <= 2 * PIECE + 5);
+        }
+        v = batch_variant(b, 1);
+        assert_int_equal(v->len, want.len);
+        assert_memory_equal(v->data, want.p, v->len);
+        batch_free(b);
+    }
+    buf_fini(&want);
+}
+
+static void given_up_half_way(void **state)
+{
+    static char text[100000];
+    struct batch *b = batch_new(STR_LIT("lobby"));
+    size_t budget = 1000;
+
+    (void)state;
+    append(b, text, sizeof(text));
+    batch_seal(b);
+    assert_false(batch_encode(b, 1, &budget));
+    batch_free(b);
+    assert_int_equal(blob_bytes(), 0);
+}
+
+static void an_item_that_fails(void **state)
+{
+    struct batch *b = three();
+
+    (void)state;
+    refused = 1;
+    assert_true(encode_all(b, 1));
+    assert_true(encode_all(b, 1));
+    assert_null(batch_variant(b, 1));
+    assert_int_equal(encoded, 1); /* the first one stays */
+    refused = UINT32_MAX;
+    assert_true(encode_all(b, 1));
+    assert_int_equal(encoded, 3);
+    assert_memory_equal(batch_variant(b, 1)->data, "<0>one;<1>;<2>three;", 20);
+    batch_free(b);
+}
+
+static void at_every_failure(void **state)
+{
+    static char text[200];
+    size_t k;
+
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    for (k = 1;; k++) {
+        struct batch *b = batch_new(STR_LIT("lobby"));
+        bool failed;
+
+        for (int i = 0; i < 5; i++)
+            append(b, text, sizeof(text));
+        batch_seal(b);
+        fault_fail_at(k);
+        assert_true(encode_all(b, 1));
+        failed = batch_variant(b, 1) == NULL;
+        fault_reset();
+        assert_true(encode_all(b, 1));
+        assert_int_equal(batch_variant(b, 1)->len, 5 * (sizeof(text) + 4));
+        batch_free(b);
+        assert_int_equal(blob_bytes(), 0);
+        if (!failed)
+            break;
+        assert_true(k < 20);
+    }
+    assert_true(k > 2);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup(f, setup)
+    const struct CMUnitTest tests[] = {
+        T(a_variant_is_encoded_once), T(the_raw_variant_is_there), T(a_call_spends_its_budget),
+        T(given_up_half_way),         T(an_item_that_fails),       T(at_every_failure),
+    };
+
+    return cmocka_run_group_tests_name("core/batch_encode", tests, NULL, NULL);
+}
