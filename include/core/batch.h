@@ -4,7 +4,7 @@
  * variants are encoded once, when the walk meets the first subscriber that wants one, in as many
  * steps as it takes. Sealed when its walk starts; what it says is immutable after.
  *
- * batch.c collects · batch_encode.c makes the variants. */
+ * batch.c collects · batch_encode.c makes the variants · batch_own.c finds a connection's own. */
 #ifndef ROOST_CORE_BATCH_H
 #define ROOST_CORE_BATCH_H
 
@@ -30,6 +30,7 @@ struct batch_item {
 };
 
 struct batch_coding; /* a variant in the making; batch_encode.c */
+struct batch_index;  /* batch_own.c */
 
 struct batch {
     struct batch *next; /* private to the broker: the one to be delivered after this */
@@ -42,6 +43,7 @@ struct batch {
     uint64_t published_ns;    /* time_ns of the oldest publication */
     struct blob *variant[BATCH_VARIANTS];        /* shared (refs) */
     struct batch_coding *coding[BATCH_VARIANTS]; /* owned; NULL until asked for (RAW: always) */
+    struct batch_index *index;                   /* owned; NULL until asked for */
     struct str channel; /* borrowed from the channel for as long as the batch lives */
 };
 
@@ -82,10 +84,13 @@ struct blob *batch_variant(const struct batch *b, unsigned variant);
 void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
                  uint32_t *end);
 
-/* Is any item from this origin? */
-bool batch_has_origin(const struct batch *b, uint16_t source, uint64_t token);
+/* The first item that came from this connection, and the next one behind such an item; nitems:
+ * there is none. Takes as long as there are such items, not as long as the sealed batch is. */
+uint32_t batch_own_first(struct batch *b, uint16_t source, uint64_t token);
+uint32_t batch_own_next(const struct batch *b, uint32_t i);
 
-/* batch_encode.c, for batch_free(). Safe on NULL. */
+/* batch_encode.c and batch_own.c, for batch_free(). Safe on NULL. */
 void batch_coding_free(struct batch_coding *c);
+void batch_index_free(struct batch_index *x);
 
 #endif

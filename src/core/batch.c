@@ -26,6 +26,7 @@ void batch_free(struct batch *b)
         blob_put(&b->variant[v]);
         batch_coding_free(b->coding[v]);
     }
+    batch_index_free(b->index);
     if (b->items != &b->first)
         free(b->items);
     free(b);
@@ -116,13 +117,4 @@ struct str batch_payload(const struct batch *b, uint32_t i)
     const char *frame = b->variant[BATCH_RAW]->data + item->offset;
 
     return (struct str){.p = frame + item->header, .n = item->size - item->header};
-}
-
-bool batch_has_origin(const struct batch *b, uint16_t source, uint64_t token)
-{
-    for (uint32_t i = 0; i < b->nitems; i++) {
-        if (b->items[i].token == token && b->items[i].source == source)
-            return true;
-    }
-    return false;
 }

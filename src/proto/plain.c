@@ -140,23 +140,18 @@ static void plain_deliver_run(struct conn *c, const struct batch *b, unsigned va
     conn_deliver(c, b->variant[variant], offset, last_end, last, end - first);
 }
 
-static bool plain_own(const struct batch_item *item, uint64_t id)
+/* The runs between its own ones. */
+static void plain_deliver_others(struct conn *c, struct batch *b, unsigned variant)
 {
-    return item->token == id && item->source == reactor.cfg.worker;
-}
+    uint32_t own = batch_own_first(b, (uint16_t)reactor.cfg.worker, c->id), first = 0;
 
-static void plain_deliver_others(struct conn *c, const struct batch *b, unsigned variant)
-{
-    uint32_t i = 0, end;
-
-    while (i < b->nitems && !conn_dead(c)) {
-        while (i < b->nitems && plain_own(&b->items[i], c->id))
-            i++;
-        for (end = i; end < b->nitems && !plain_own(&b->items[end], c->id);)
-            end++;
-        if (end > i)
-            plain_deliver_run(c, b, variant, i, end);
-        i = end;
+    while (!conn_dead(c)) {
+        if (own > first)
+            plain_deliver_run(c, b, variant, first, own);
+        if (own == b->nitems)
+            return;
+        first = own + 1;
+        own = batch_own_next(b, own);
     }
 }
 
@@ -168,8 +163,7 @@ static void plain_deliver_form(struct sub *s, struct batch *b)
         return;
     if (batch_variant(b, s->variant) == NULL)
         ws_close(c, CLOSE_NO_MEMORY);
-    else if ((s->flags & PLAIN_SUB_QUIET) &&
-             batch_has_origin(b, (uint16_t)reactor.cfg.worker, c->id))
+    else if (s->flags & PLAIN_SUB_QUIET)
         plain_deliver_others(c, b, s->variant);
     else
         plain_deliver_run(c, b, s->variant, 0, b->nitems);

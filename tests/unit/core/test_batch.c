@@ -76,18 +76,6 @@ static void long_headers(void **state)
     batch_free(b);
 }
 
-static void origins(void **state)
-{
-    struct batch *b = three();
-
-    (void)state;
-    assert_true(batch_has_origin(b, 2, 1));
-    assert_true(batch_has_origin(b, 2, 3));
-    assert_false(batch_has_origin(b, 2, 4));
-    assert_false(batch_has_origin(b, 1, 1)); /* another worker's connection */
-    batch_free(b);
-}
-
 static void room(void **state)
 {
     static char data[BATCH_BYTES_MAX];
@@ -179,7 +167,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames),
         cmocka_unit_test(long_headers),
-        cmocka_unit_test(origins),
         cmocka_unit_test(room),
         cmocka_unit_test(more_than_a_blob_can_hold),
         cmocka_unit_test(append_at_every_failure),

@@ -81,6 +81,30 @@ static void echo_0_hears_the_others_only(void **state UNUSED)
     h_close(other);
 }
 
+/* More than are searched one by one. */
+static void echo_0_in_a_long_batch(void **state UNUSED)
+{
+    struct peer *quiet = h_open("/ws/lobby?echo=0"), *q = h_open("/ws?channel=lobby&echo=0");
+    struct peer *other = h_open("/ws/lobby?mode=pub");
+
+    h_hub.frozen = true;
+    for (int i = 0; i < 40; i++) {
+        h_text(i % 10 == 3 ? quiet : other, i % 10 == 3 ? "q" : "o");
+        h_turns(1);
+    }
+    h_hub.frozen = false;
+    h_turns(4);
+    h_read(quiet);
+    assert_int_equal(quiet->len, 36 * 3);
+    for (size_t i = 0; i < quiet->len; i += 3)
+        assert_memory_equal(quiet->got + i, "\x81\001o", 3);
+    h_read(q);
+    assert_int_equal(q->len, 40 * (2 + strlen("{\"channel\":\"lobby\",\"data\":\"o\"}")));
+    h_close(quiet);
+    h_close(q);
+    h_close(other);
+}
+
 /* Encoded in several steps, sent as one frame. */
 static void a_long_message_in_the_query_form(void **state UNUSED)
 {
@@ -451,6 +475,7 @@ int main(void)
         T(a_publication_reaches_everybody_its_sender_too),
         T(one_turn_is_one_write),
         T(echo_0_hears_the_others_only),
+        T(echo_0_in_a_long_batch),
         T(a_long_message_in_the_query_form),
         T(the_query_form_names_the_channel),
         T(the_query_form_with_one_channel_and_without_echo),
