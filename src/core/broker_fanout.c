@@ -12,8 +12,9 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 
-#define FANOUT_SLICE    64 /* subscribers per step: about half a millisecond of sends */
-#define FANOUT_PREFETCH 8  /* how far ahead: more sends than a memory access takes */
+#define FANOUT_SLICE    64           /* subscribers per step: about half a millisecond of sends */
+#define FANOUT_BYTES    (512 * 1024) /* and bytes, where the batch is long */
+#define FANOUT_PREFETCH 8            /* how far ahead: more sends than a memory access takes */
 /* Bytes that a step reads and writes to encode a variant: as long as a slice where touching new
  * memory is slow, a tenth of it elsewhere. */
 #define FANOUT_ENCODE (128 * 1024)
@@ -208,10 +209,20 @@ static inline bool is_encoded(struct walk *w, const struct sub *s, size_t *budge
            batch_encode(w->batch, s->variant, budget);
 }
 
+/* How many subscribers one step visits. */
+static uint32_t slice_of(const struct walk *w)
+{
+    size_t bytes = w->batch != NULL ? batch_bytes(w->batch) : 0;
+
+    if (LIKELY(bytes <= FANOUT_BYTES / FANOUT_SLICE))
+        return FANOUT_SLICE;
+    return bytes < FANOUT_BYTES ? (uint32_t)(FANOUT_BYTES / bytes) : 1;
+}
+
 static void walk_slice(struct broker *b, struct walk *w)
 {
     struct sub **subs = w->chan->subs;
-    uint32_t end = MIN(w->limit, w->cursor + FANOUT_SLICE);
+    uint32_t end = MIN(w->limit, w->cursor + slice_of(w));
     size_t budget = FANOUT_ENCODE;
 
     while (w->cursor < end) {

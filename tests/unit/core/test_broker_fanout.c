@@ -69,6 +69,29 @@ static void a_slice_per_step(void **state)
     assert_int_equal(broker->walks.in_use, 0);
 }
 
+/* A step sends so many bytes, too. */
+static void a_long_batch_has_short_slices(void **state)
+{
+    static char data[FANOUT_BYTES + 1];
+    static const struct {
+        size_t n;
+        uint32_t slice;
+    } rows[] = {{100, FANOUT_SLICE},   {FANOUT_BYTES / FANOUT_SLICE - 4, FANOUT_SLICE},
+                {100000, 5},           {FANOUT_BYTES / 2 - 10, 2},
+                {FANOUT_BYTES - 9, 1}, {FANOUT_BYTES + 1, 1}};
+
+    (void)state;
+    assert_int_equal(slice_of(&(struct walk){0}), FANOUT_SLICE);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct walk w = {.batch = batch_new(STR_LIT("a"))};
+        struct record r = {.data = {data, rows[i].n}};
+
+        assert_int_equal(batch_append(w.batch, &r), 0);
+        assert_int_equal(slice_of(&w), rows[i].slice);
+        batch_free(w.batch);
+    }
+}
+
 static void what_arrives_meanwhile_is_the_next_batch(void **state)
 {
     struct broker_stats s;
@@ -293,6 +316,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_crowd, broker_teardown)
     const struct CMUnitTest tests[] = {
         T(a_slice_per_step),
+        T(a_long_batch_has_short_slices),
         T(what_arrives_meanwhile_is_the_next_batch),
         T(joining_and_leaving_during_walks),
         T(everybody_leaves_during_a_walk),
