@@ -200,6 +200,13 @@ int options_find(struct str name)
     return row != NULL ? (int)(row - rows) : -1;
 }
 
+bool options_is_list(struct str name)
+{
+    const struct row *row = find(name);
+
+    return row != NULL && row->type == TYPE_LIST;
+}
+
 static const char *expectation(const struct row *row, char *out, size_t cap)
 {
     char lo[32], hi[32];

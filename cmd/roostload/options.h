@@ -59,5 +59,7 @@ size_t options_count(void);
 const char *options_name(size_t i);
 /* Place in the table, -1: no option of that name. */
 int options_find(struct str name);
+/* May it be given several times? */
+bool options_is_list(struct str name);
 
 #endif

@@ -41,6 +41,12 @@ static void apply(struct reader *r, struct str key, const yaml_event_t *value)
         report(r, value->start_mark, err);
 }
 
+/* An unknown key says so with its first value. */
+static bool takes_one_value(struct str key)
+{
+    return str_equal(key, STR_LIT("scenario")) || (options_find(key) >= 0 && !options_is_list(key));
+}
+
 /* The value of one key: a scalar, or a sequence of scalars for options that may be repeated. */
 static int read_value(struct reader *r, struct str key)
 {
@@ -54,6 +60,11 @@ static int read_value(struct reader *r, struct str key)
             apply(r, key, &e);
         } else if (e.type == YAML_SEQUENCE_START_EVENT && !sequence) {
             sequence = true;
+            if (takes_one_value(key)) {
+                report(r, e.start_mark, "expected one value, not a list of them");
+                yaml_event_delete(&e);
+                return -1;
+            }
         } else if (e.type != YAML_SEQUENCE_END_EVENT) {
             report(r, e.start_mark, "expected a value or a list of values");
             yaml_event_delete(&e);

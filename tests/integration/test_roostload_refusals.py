@@ -115,7 +115,11 @@ class Refusals(unittest.TestCase):
         for text, why in (('', 'which scenario'), ('connections: 3\n', 'which scenario'), ('[hold]\n', ':1:1: expected a mapping'),
                           ('scenario: hold\n\tx: 1\n', ':2:1: '), ('scenario: hold\nconnections: {a: 1}\n', ':2:14: expected a value'),
                           ('scenario: hold\nconnections:\n', 'got ""'), ('scenario: hold\nsize: 99\nsize: 99\n', ':3:1: size is there twice'),
-                          ('scenario: dance\n', ':1:11: scenario: expected')):
+                          ('scenario: dance\n', ':1:11: scenario: expected'),
+                          ('scenario: hold\nconnections: [5, 6]\n', ':2:14: expected one value'),
+                          ('scenario: hold\nplain: []\n', ':2:8: expected one value'),
+                          ('scenario: [hold, echo]\n', ':1:11: expected one value'), ('scenario: hold\nnope: [1]\n', 'unknown option'),
+                          ('scenario: hold\nurl: [[ws://127.0.0.1:1/]]\n', ':2:7: expected a value')):
             with self.subTest(text=text), tempfile.NamedTemporaryFile('w', suffix='.yaml') as f:
                 f.write(text)
                 f.flush()
