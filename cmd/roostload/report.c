@@ -75,9 +75,9 @@ struct server_figures report_server(const struct results *r)
 
     if (b->processes == 0)
         return f;
-    f.private_bytes = each(a->private_bytes, b->private_bytes, r->ready_max);
-    f.resident_bytes = each(a->rss_bytes, b->rss_bytes, r->ready_max);
-    f.slab_bytes = each(a->slab_bytes, b->slab_bytes, r->ready_max);
+    f.private_bytes = each(a->private_bytes, b->private_bytes, r->ramped);
+    f.resident_bytes = each(a->rss_bytes, b->rss_bytes, r->ramped);
+    f.slab_bytes = each(a->slab_bytes, b->slab_bytes, r->ramped);
     if (c->cpu_seconds > b->cpu_seconds && r->run_s > 0) {
         f.run_cpu_s = c->cpu_seconds - b->cpu_seconds;
         f.run_cores = f.run_cpu_s / r->run_s;
