@@ -14,9 +14,8 @@
 #include "net/reactor.h"
 #include "target.h"
 
-#define SOURCES_PER_PROCESS 4
-#define RETRY_NS            NS_PER_SEC /* between attempts of one user */
-#define LASTING_MS          1000       /* a connection that lasts so long is no failed attempt */
+#define RETRY_NS   NS_PER_SEC /* between attempts of one user */
+#define LASTING_MS 1000       /* a connection that lasts so long is no failed attempt */
 
 /* Binds the local address, leaving the port to connect(2), so that one address serves many targets.
  */
@@ -25,6 +24,8 @@ static int bind_source(int fd, uint32_t id, const struct load_target *t)
     struct sockaddr_in a = {.sin_family = AF_INET};
     struct str sources = str_from(engine.o->source), source;
     size_t n = 0, pick;
+    /* The target is id modulo their number: each of them is reached from every address. */
+    uint32_t turn = id / load_shared->ntargets;
     char text[64];
     int one = 1;
 
@@ -36,9 +37,9 @@ static int bind_source(int fd, uint32_t id, const struct load_target *t)
         /* Addresses of 127.0.0.0/8 for each process: with few of its ports taken, connect(2) finds
          * a free one at once. */
         a.sin_addr.s_addr =
-            htonl(0x7f010001u + engine.process * SOURCES_PER_PROCESS + id % SOURCES_PER_PROCESS);
+            htonl(0x7f010001u + engine.process * LOAD_SOURCES + turn % LOAD_SOURCES);
     } else {
-        pick = id % n;
+        pick = turn % n;
         while (str_cut(&sources, '\n', &source) && pick-- > 0)
             ;
         if (str_copy(source, text, sizeof(text)) == -1 ||

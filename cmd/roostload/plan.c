@@ -37,31 +37,17 @@ void plan_limits_read(struct plan_limits *l)
     l->cores = cores > 0 ? (unsigned)cores : 1;
 }
 
-static unsigned count_lines(const char *list)
-{
-    struct str rest = str_from(list), line;
-    unsigned n = 0;
-
-    while (rest.n > 0 && str_cut(&rest, '\n', &line))
-        n++;
-    return n;
-}
-
 unsigned plan_processes(const struct options *o, uint64_t users, const struct plan_limits *l,
-                        unsigned targets, bool loopback, struct buf *errors)
+                        struct buf *errors)
 {
     uint64_t usable = l->nofile > 2 * NOFILE_RESERVE ? l->nofile - NOFILE_RESERVE : 1;
-    uint64_t need = (users + usable - 1) / usable, processes, sources, capacity;
+    uint64_t need = (users + usable - 1) / usable, processes;
     char text[512];
 
     /* One process more than descriptors need, up to one per core, only when there is work for it.
      */
     processes = o->processes > 0 ? (uint64_t)o->processes
                                  : MAX(need, users >= 2000 ? (uint64_t)MIN(l->cores, 2u) : 1);
-    sources = count_lines(o->source);
-    if (sources == 0)
-        sources = loopback ? processes : 1;
-    capacity = sources * l->ports * targets;
     if (o->processes == 0 && processes > LOAD_PROCESSES_MAX) {
         snprintf(text, sizeof(text),
                  "%llu connections need %llu processes of %llu descriptors each (RLIMIT_NOFILE "
@@ -82,18 +68,75 @@ unsigned plan_processes(const struct options *o, uint64_t users, const struct pl
         options_complain(errors, text);
         return 0;
     }
-    if (capacity < users) {
-        snprintf(text, sizeof(text),
-                 "%llu connections need as many local ports, and there are %llu: %llu source "
-                 "addresses x %llu "
-                 "ports (net.ipv4.ip_local_port_range) x %u targets; add --source addresses or "
-                 "widen the range",
-                 (unsigned long long)users, (unsigned long long)capacity,
-                 (unsigned long long)sources, (unsigned long long)l->ports, targets);
-        options_complain(errors, text);
-        return 0;
-    }
     return (unsigned)processes;
+}
+
+static bool has_line(struct str list, struct str wanted)
+{
+    struct str line;
+
+    while (list.n > 0 && str_cut(&list, '\n', &line))
+        if (str_equal(line, wanted))
+            return true;
+    return false;
+}
+
+unsigned plan_distinct(char *list)
+{
+    struct str rest = str_from(list), line;
+    size_t kept = 0;
+    unsigned n = 0;
+
+    while (rest.n > 0 && str_cut(&rest, '\n', &line)) {
+        if (has_line((struct str){list, kept}, line))
+            continue;
+        if (n++ > 0)
+            list[kept++] = '\n';
+        memmove(list + kept, line.p, line.n);
+        kept += line.n;
+    }
+    list[kept] = '\0';
+    return n;
+}
+
+/* Ports are taken per address and port of the other end, whatever the path. */
+static bool same_place(const struct load_target *a, const struct load_target *b)
+{
+    return a->address_len == b->address_len &&
+           memcmp(&a->address, &b->address, a->address_len) == 0;
+}
+
+int plan_ports(const struct options *o, uint64_t users, const struct plan_limits *l,
+               unsigned processes, const struct load_target *targets, unsigned n,
+               struct buf *errors)
+{
+    char list[OPTION_LIST_MAX], text[640];
+    uint64_t given;
+
+    memcpy(list, o->source, sizeof(list));
+    given = plan_distinct(list);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t sources = given, same = 0, there;
+
+        if (given == 0)
+            sources =
+                target_is_loopback4(&targets[i]) ? (uint64_t)processes * LOAD_SOURCES : UINT64_C(1);
+        for (unsigned k = 0; k < n; k++)
+            same += same_place(&targets[i], &targets[k]);
+        there = MIN(users, (users + n - 1) / n * same);
+        if (there <= sources * l->ports)
+            continue;
+        snprintf(text, sizeof(text),
+                 "%llu connections to %s need as many local ports, and there are %llu: %llu source "
+                 "addresses x %llu ports (net.ipv4.ip_local_port_range); add --source addresses, "
+                 "or targets with another address or port, or widen the range",
+                 (unsigned long long)there, targets[i].host,
+                 (unsigned long long)(sources * l->ports), (unsigned long long)sources,
+                 (unsigned long long)l->ports);
+        options_complain(errors, text);
+        return -1;
+    }
+    return 0;
 }
 
 static bool has_publishers(const struct options *o)
@@ -120,15 +163,12 @@ int plan_make(const struct options *o, struct buf *errors)
     uint64_t channels = (uint64_t)o->channels;
     struct plan_limits limits;
     unsigned n = 0, processes;
-    bool spread = true; /* over source addresses of 127.0.0.0/8 */
 
     if (plan_check(o, errors) == -1 || targets_make(o, targets, &n, errors) == -1)
         return -1;
-    for (unsigned i = 0; i < n; i++)
-        spread = spread && target_is_loopback4(&targets[i]);
     plan_limits_read(&limits);
-    processes = plan_processes(o, users, &limits, n, spread, errors);
-    if (processes == 0)
+    processes = plan_processes(o, users, &limits, errors);
+    if (processes == 0 || plan_ports(o, users, &limits, processes, targets, n, errors) == -1)
         return -1;
     if (load_shared_create(o, processes, pairs(o, users, channels)) == -1) {
         options_complain(errors, "no memory for the shared results");
@@ -137,6 +177,7 @@ int plan_make(const struct options *o, struct buf *errors)
     memcpy(load_shared->targets, targets, sizeof(targets));
     load_shared->ntargets = n;
     load_shared->options.storm_after = plan_storm_after(o);
+    plan_distinct(load_shared->options.source); /* an address has its ports once */
     load_shared->users = users;
     load_shared->publishers = users - (uint64_t)o->connections;
     load_shared->channels = channels;

@@ -11,13 +11,19 @@ int plan_make(const struct options *o, struct buf *errors) MUST_CHECK;
 
 struct plan_limits { /* of this machine; tests give their own */
     uint64_t nofile; /* descriptors per process */
-    uint64_t ports;  /* per source address and target */
+    uint64_t ports;  /* per source address and address and port of a target */
     unsigned cores;
 };
 void plan_limits_read(struct plan_limits *l);
 /* Processes for `users`; 0 with a line in errors when it cannot work. */
 unsigned plan_processes(const struct options *o, uint64_t users, const struct plan_limits *l,
-                        unsigned targets, bool loopback, struct buf *errors);
+                        struct buf *errors);
+/* Are there local ports for them all? -1 with a line in errors when not. */
+int plan_ports(const struct options *o, uint64_t users, const struct plan_limits *l,
+               unsigned processes, const struct load_target *targets, unsigned n,
+               struct buf *errors) MUST_CHECK;
+/* Leaves each line in the list once; how many these are. */
+unsigned plan_distinct(char *list);
 
 /* plan_check.c: what can be known about the options without the network. -1: lines in errors. */
 int plan_check(const struct options *o, struct buf *errors) MUST_CHECK;

@@ -98,12 +98,15 @@ static int check_outputs(const struct options *o, struct buf *errors)
 static int check_source(const char *text, struct buf *errors)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
-    int fd, rc, why;
+    int fd, rc, why, one = 1;
 
     if (inet_pton(AF_INET, text, &a.sin_addr) != 1)
         return complain(errors, "source", text, "expected an IPv4 address");
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rc = fd == -1 ? -1 : bind(fd, (const struct sockaddr *)&a, sizeof(a));
+    /* As the load processes bind: the address is in question, not whether a port is free now. */
+    rc = fd == -1 ? -1 : setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+    if (rc == 0)
+        rc = bind(fd, (const struct sockaddr *)&a, sizeof(a));
     why = errno;
     if (fd != -1)
         close(fd);

@@ -14,6 +14,7 @@
 #define LOAD_TARGETS_MAX   64
 #define LOAD_PROCESSES_MAX 1024
 #define LOAD_ATTEMPTS_MAX  3 /* failed ones in a row, then a user gives up */
+#define LOAD_SOURCES       4 /* addresses of 127.0.0.0/8 that each process connects from */
 
 enum load_phase { /* set by the coordinator */
                   LOAD_RAMP = 0,
