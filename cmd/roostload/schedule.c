@@ -28,6 +28,17 @@ uint32_t user_channel(uint32_t id)
     return (uint32_t)(id % load_shared->channels);
 }
 
+/* Whoever churn sends away comes back as fast as others go, or fewer and fewer would be there. */
+static double connect_rate(void)
+{
+    double share = (double)engine.count / (double)load_shared->users;
+    bool churns = engine.o->scenario == SCENARIO_CHURN || engine.o->scenario == SCENARIO_CHAT;
+
+    if (engine.phase == LOAD_RUN && churns)
+        return MAX(engine.o->ramp, engine.o->churn_rate) * share;
+    return engine.o->ramp * share;
+}
+
 static void start_run(uint64_t now)
 {
     double share = (double)engine.count / (double)load_shared->users;
@@ -50,6 +61,7 @@ static void start_run(uint64_t now)
     case SCENARIO_NR:
         break;
     }
+    pace_start(&plan.connect, now, connect_rate());
     if (engine.o->storm_after > 0)
         plan.storm_ns = now + (uint64_t)engine.o->storm_after;
     for (uint64_t i = 0; i < engine.count; i++) {
@@ -70,10 +82,9 @@ static void start_run(uint64_t now)
 void schedule_start(void)
 {
     uint64_t now = clock_ns();
-    double share = (double)engine.count / (double)load_shared->users;
 
     engine.phase = LOAD_RAMP;
-    pace_start(&plan.connect, now, engine.o->ramp * share);
+    pace_start(&plan.connect, now, connect_rate());
 }
 
 /* Whose wait is over; returns when the next one's is. */
@@ -97,8 +108,7 @@ static uint64_t run_connects(uint64_t now)
     /* Nobody waits: what the ramp could have done meanwhile is not made up for. */
     retry = take_later(now);
     if (engine.wait_head == engine.wait_tail) {
-        pace_start(&plan.connect, now,
-                   engine.o->ramp * (double)engine.count / (double)load_shared->users);
+        pace_start(&plan.connect, now, connect_rate());
         return retry;
     }
     for (int n = 0; n < BURST_MAX && engine.wait_head != engine.wait_tail; n++) {

@@ -64,6 +64,12 @@ class AgainstTheDaemon(SharedDaemonTest):
         self.assertGreater(r['counters']['closed'], 50)
         self.assertGreater(r['counters']['connects_done'], 100)
 
+    def test_churn_faster_than_the_ramp(self):
+        """Whoever was sent away comes back at the rate of the churn."""
+        r, _ = self.load('churn', '--connections', '100', '--ramp', '50', '--churn-rate', '400', '--duration', '4s')
+        self.assertGreater(r['counters']['closed'], 800)  # with 50 back a second: 300 of 1600
+        self.assertGreater(r['counters']['connects_done'], 800)
+
     def test_storm(self):
         r, _ = self.load('storm', '--connections', '100', '--duration', '4s')
         self.assertEqual(r['counters']['connects_done'], 200)
