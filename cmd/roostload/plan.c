@@ -5,11 +5,34 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loopback.h"
+#include "net/conn.h"
+#include "payload.h"
 #include "target.h"
 
 #define NOFILE_RESERVE 64
+#define KERNEL_MEMORY                                                                              \
+    UINT64_C(3072) /* of an idle TCP socket: itself, its file, inode and dentry                    \
+                    */
+#define USER_MEMORY (sizeof(struct conn) + CONN_SESSION_SIZE + 32) /* 32: engine.h's arrays */
 #define SENT_MAX                                                                                   \
     (UINT64_C(64) * 1024 * 1024) /* (publisher, channel) pairs checked to the last message */
+
+/* 0: not known. */
+static uint64_t memory_available(void)
+{
+    FILE *f = fopen("/proc/meminfo", "re");
+    unsigned long long kb = 0;
+    char line[256];
+
+    if (f == NULL)
+        return 0;
+    while (fgets(line, sizeof(line), f) != NULL)
+        if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1)
+            break;
+    fclose(f);
+    return kb * 1024;
+}
 
 void plan_limits_read(struct plan_limits *l)
 {
@@ -35,6 +58,7 @@ void plan_limits_read(struct plan_limits *l)
     l->nofile = r.rlim_cur;
     l->ports = hi - lo + 1;
     l->cores = cores > 0 ? (unsigned)cores : 1;
+    l->memory = memory_available();
 }
 
 unsigned plan_processes(const struct options *o, uint64_t users, const struct plan_limits *l,
@@ -156,6 +180,40 @@ static uint64_t pairs(const struct options *o, uint64_t users, uint64_t channels
     return n <= SENT_MAX ? n : 0;
 }
 
+static double gib(uint64_t bytes)
+{
+    return (double)bytes / (1024 * 1024 * 1024);
+}
+
+int plan_memory(const struct options *o, uint64_t users, const struct plan_limits *l,
+                bool both_ends, struct buf *errors)
+{
+    bool chat = o->scenario == SCENARIO_CHAT;
+    uint64_t each = USER_MEMORY + KERNEL_MEMORY * (both_ends ? 2 : 1), slots = 0, tracking, need;
+    char text[640], tracks[256] = "";
+
+    if (chat || has_publishers(o)) /* as engine.c's tracked_slots() */
+        slots = (uint64_t)(chat ? o->room : o->publishers);
+    tracking = (uint64_t)o->connections * slots * sizeof(struct seen);
+    need = tracking + users * each;
+    if (l->memory == 0 || need <= l->memory)
+        return 0;
+    if (slots > 0)
+        snprintf(tracks, sizeof(tracks),
+                 "%lld subscribers x %llu publishers x %zu bytes that find what is lost, and ",
+                 (long long)o->connections, (unsigned long long)slots, sizeof(struct seen));
+    snprintf(text, sizeof(text),
+             "%llu connections need %.1f GiB of memory, and %.1f GiB are available: %s%llu "
+             "connections x %llu bytes%s at the least; fewer --connections%s",
+             (unsigned long long)users, gib(need), gib(l->memory), tracks,
+             (unsigned long long)users, (unsigned long long)each, both_ends ? " of both ends" : "",
+             slots == 0 ? ""
+             : chat     ? " or a smaller --room"
+                        : " or --publishers");
+    options_complain(errors, text);
+    return -1;
+}
+
 int plan_make(const struct options *o, struct buf *errors)
 {
     static struct load_target targets[LOAD_TARGETS_MAX];
@@ -163,12 +221,16 @@ int plan_make(const struct options *o, struct buf *errors)
     uint64_t channels = (uint64_t)o->channels;
     struct plan_limits limits;
     unsigned n = 0, processes;
+    bool here = true; /* the server's end of the connections too */
 
     if (plan_check(o, errors) == -1 || targets_make(o, targets, &n, errors) == -1)
         return -1;
+    for (unsigned i = 0; i < n; i++)
+        here = here && loopback_is((const struct sockaddr *)&targets[i].address);
     plan_limits_read(&limits);
     processes = plan_processes(o, users, &limits, errors);
-    if (processes == 0 || plan_ports(o, users, &limits, processes, targets, n, errors) == -1)
+    if (processes == 0 || plan_ports(o, users, &limits, processes, targets, n, errors) == -1 ||
+        plan_memory(o, users, &limits, here, errors) == -1)
         return -1;
     if (load_shared_create(o, processes, pairs(o, users, channels)) == -1) {
         options_complain(errors, "no memory for the shared results");

@@ -13,6 +13,7 @@ struct plan_limits { /* of this machine; tests give their own */
     uint64_t nofile; /* descriptors per process */
     uint64_t ports;  /* per source address and address and port of a target */
     unsigned cores;
+    uint64_t memory; /* bytes available; 0: not known */
 };
 void plan_limits_read(struct plan_limits *l);
 /* Processes for `users`; 0 with a line in errors when it cannot work. */
@@ -22,6 +23,10 @@ unsigned plan_processes(const struct options *o, uint64_t users, const struct pl
 int plan_ports(const struct options *o, uint64_t users, const struct plan_limits *l,
                unsigned processes, const struct load_target *targets, unsigned n,
                struct buf *errors) MUST_CHECK;
+/* Is there memory for the connections, and for what their subscribers keep of each publisher?
+ * both_ends: the server's sockets are on this machine too. -1 with a line in errors when not. */
+int plan_memory(const struct options *o, uint64_t users, const struct plan_limits *l,
+                bool both_ends, struct buf *errors) MUST_CHECK;
 /* Leaves each line in the list once; how many these are. */
 unsigned plan_distinct(char *list);
 

@@ -26,6 +26,11 @@ class Refusals(unittest.TestCase):
     def test_too_few_ports(self):
         self.assertIn('local ports', self.refuse('hold', '--connections', '200000', '--source', '127.0.0.1'))
 
+    def test_too_little_memory(self):
+        """Each subscriber keeps the sequence of each publisher: 320 GB."""
+        err = self.refuse('broadcast', '--connections', '400000', '--publishers', '100000')
+        self.assertRegex(err, r'500000 connections need \d+\.\d GiB of memory, and [\d.]+ GiB are available: .*--publishers')
+
     def test_usage(self):
         self.assertIn('which scenario', self.refuse())
         self.assertIn('unknown option "nope"', self.refuse('hold', '--nope', '1'))

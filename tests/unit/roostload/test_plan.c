@@ -135,6 +135,33 @@ static void each_line_once(void **state)
     }
 }
 
+static void memory(void **state)
+{
+    struct plan_limits l = {
+        .nofile = 1000000, .ports = 100, .cores = 2, .memory = UINT64_C(4) << 30};
+
+    (void)state;
+    assert_int_equal(plan_memory(&o, 500000, &l, true, &errors), 0);
+    assert_int_equal(plan_memory(&o, 1000000, &l, false, &errors), 0);
+    assert_int_equal(plan_memory(&o, 1000000, &l, true, &errors), -1); /* nothing to track */
+    o.scenario = SCENARIO_BROADCAST;
+    o.connections = o.publishers = 20000;
+    assert_int_equal(plan_memory(&o, 40000, &l, true, &errors), 0); /* 3.0 GiB and 0.2 */
+    o.connections = o.publishers = 25000;
+    buf_clear(&errors);
+    assert_int_equal(plan_memory(&o, 50000, &l, true, &errors), -1);
+    assert_non_null(memmem(errors.p, errors.len, "4.0 GiB are available", 21));
+    assert_non_null(memmem(errors.p, errors.len, "25000 subscribers x 25000 publishers x 8", 40));
+    assert_non_null(memmem(errors.p, errors.len, "--publishers", 12));
+    o.scenario = SCENARIO_CHAT;
+    assert_int_equal(plan_memory(&o, 25000, &l, true, &errors), 0); /* rooms of 10 */
+    o.connections = 100000;
+    o.room = 10000;
+    assert_int_equal(plan_memory(&o, 100000, &l, true, &errors), -1);
+    l.memory = 0;
+    assert_int_equal(plan_memory(&o, 100000, &l, true, &errors), 0);
+}
+
 static void users_are_spread_without_gaps(void **state)
 {
     (void)state;
@@ -186,6 +213,7 @@ int main(void)
         cmocka_unit_test_setup(ports_of_loopback, set_up),
         cmocka_unit_test_setup(ports_are_there_once, set_up),
         cmocka_unit_test(each_line_once),
+        cmocka_unit_test_setup(memory, set_up),
         cmocka_unit_test(users_are_spread_without_gaps),
         cmocka_unit_test(centrifuge_messages),
     };
