@@ -6,7 +6,7 @@
 #include "options.h"
 
 struct sample {                /* 0 where unknown */
-    double cpu_seconds;        /* of all watched processes since their start */
+    double cpu_seconds;        /* of all watched processes and those that ended; never goes down */
     uint64_t rss_bytes;        /* their resident memory */
     uint64_t private_bytes;    /* what would be free if they ended (smaps_rollup) */
     uint64_t tcp_memory_bytes; /* socket buffers of the whole machine (/proc/net/sockstat) */
