@@ -15,12 +15,16 @@
 #include "base/clock.h"
 #include "engine.h"
 #include "failif.h"
+#include "sampler.h"
 
 #define GRACE_MAX_S    30
 #define GRACE_QUIET_NS (NS_PER_SEC / 2)
 #define HOPELESS       300              /* attempts: when all of so many have failed, more will */
 #define RAMP_STALL_NS  (5 * NS_PER_SEC) /* on top of all attempts of a user */
 #define STOP_WAIT_MS   10000
+#define SAMPLE_WAIT_MS 5000              /* for samples, when all else is done */
+#define SAMPLE_LEAD_NS (100 * NS_PER_MS) /* before a second ends its sample is asked for */
+#define POLL_MS        50
 
 static volatile sig_atomic_t interrupts;
 
@@ -28,8 +32,10 @@ static struct {
     struct results r;
     struct load_metrics sum, before; /* now, and a second ago */
     struct hdr interval;
-    struct sample sample;
-    uint64_t start_ns, phase_ns;             /* start of the run, of the phase */
+    struct sample sample;                    /* the last one */
+    struct sample used;                      /* the last one with a process in it */
+    bool asked;                              /* for the sample of this second */
+    uint64_t phase_ns;                       /* start of the phase */
     uint64_t grace_messages, quiet_since_ns; /* messages seen last, and when the last came */
     uint64_t ramp_best, ramp_best_ns;    /* most users settled during the ramp, and since when */
     uint64_t run_in, run_out, run_pings; /* counts when LOAD_RUN began */
@@ -66,9 +72,17 @@ static double seconds_since(uint64_t then)
 
 static void set_phase(enum load_phase phase)
 {
+    enum load_phase before = (enum load_phase)atomic_load(&load_shared->phase);
     struct results *r = &co.r;
-    double length = seconds_since(co.phase_ns);
+    double length;
 
+    /* The load changes now: what is done first would be load in a time that nobody measures. */
+    clock_refresh();
+    if (phase == LOAD_RUN)
+        atomic_store(&load_shared->run_start_ns, clock_ns());
+    atomic_store(&load_shared->phase, (uint32_t)phase);
+    length = seconds_since(co.phase_ns);
+    co.phase_ns = clock_ns();
     switch (phase) {
     case LOAD_RAMP:
         break;
@@ -78,23 +92,42 @@ static void set_phase(enum load_phase phase)
         co.run_in = co.sum.messages_in;
         co.run_pings = co.sum.pings_in;
         co.run_out = co.sum.messages_out;
-        sample_take(&load_shared->options, true, &r->server_ramped);
-        atomic_store(&load_shared->run_start_ns, clock_ns());
+        sampler_ask(SAMPLER_RAMPED);
         break;
     case LOAD_GRACE:
     case LOAD_STOP:
         co.interrupts_before = interrupts;
-        if (atomic_load(&load_shared->phase) == LOAD_RUN) {
+        if (before == LOAD_RUN) {
             r->run_s = length;
-            sample_take(&load_shared->options, true, &r->server_end);
-        } else if (atomic_load(&load_shared->phase) == LOAD_RAMP) {
+            sampler_ask(SAMPLER_END);
+        } else if (before == LOAD_RAMP) {
             r->ramp_s = length;
         }
         break;
     }
-    atomic_store(&load_shared->phase, (uint32_t)phase);
-    clock_refresh();
-    co.phase_ns = clock_ns();
+}
+
+static void fetch_samples(void)
+{
+    sampler_fetch(SAMPLER_RAMPED, &co.r.server_ramped);
+    sampler_fetch(SAMPLER_END, &co.r.server_end);
+}
+
+/* Cores in use between the sample before and this one; what is no new one says the same again. */
+static double fetch_cores(void)
+{
+    const struct sample *now = &co.sample;
+    double cores = co.r.now.cpu;
+
+    if (!sampler_fetch(SAMPLER_SECOND, &co.sample))
+        return cores;
+    cores = 0;
+    if (co.used.processes > 0 && now->cpu_seconds > co.used.cpu_seconds)
+        cores = (now->cpu_seconds - co.used.cpu_seconds) * 1e9 /
+                (double)MAX(now->at_ns - co.used.at_ns, NS_PER_MS);
+    if (now->processes > 0)
+        co.used = *now;
+    return cores;
 }
 
 /* What has happened in the last `seconds`. */
@@ -103,13 +136,12 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
     const struct load_metrics *now = &co.sum, *then = &co.before;
     struct str main_name = str_from(failif_main_latency(load_shared->options.scenario));
     struct results *r = &co.r;
-    double cpu_before = co.sample.cpu_seconds;
+    double cores = fetch_cores();
     struct second s;
 
     hdr_diff(&co.interval, failif_latency(now, main_name), failif_latency(then, main_name));
-    sample_take(&load_shared->options, false, &co.sample);
     s = (struct second){
-        .at_s = seconds_since(co.start_ns),
+        .at_s = seconds_since(co.r.start_ns),
         .length_s = seconds,
         .ready = ready,
         .connecting = connecting,
@@ -118,11 +150,10 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
         .p99 = hdr_quantile(&co.interval, 0.99),
         .p999 = hdr_quantile(&co.interval, 0.999),
         .max = co.interval.max,
-        .cpu = cpu_before > 0 && co.sample.cpu_seconds > cpu_before
-                   ? (co.sample.cpu_seconds - cpu_before) / seconds
-                   : 0,
+        .cpu = cores,
         .rss_bytes = co.sample.rss_bytes,
         .tcp_memory_bytes = co.sample.tcp_memory_bytes,
+        .sampled_s = sampled_s(r, &co.sample),
     };
     load_counts_between(&s.counts, then, now);
     series_add(r, &s);
@@ -157,8 +188,11 @@ static bool grace_over(void)
     if (ours != co.grace_messages)
         co.quiet_since_ns = clock_ns();
     co.grace_messages = ours;
-    return clock_ns() - MAX(co.quiet_since_ns, co.phase_ns) > quiet ||
-           seconds_since(co.phase_ns) > GRACE_MAX_S;
+    if (seconds_since(co.phase_ns) > GRACE_MAX_S)
+        return true;
+    /* With its connections gone the server is not what it was at the end of the run. */
+    return clock_ns() - MAX(co.quiet_since_ns, co.phase_ns) > quiet &&
+           !sampler_pending(SAMPLER_END);
 }
 
 /* A server that drops connections as fast as they come, or stops taking them, must not keep the
@@ -243,13 +277,50 @@ static bool process_died(void)
     return true;
 }
 
+/* Those that are still being taken, unless somebody is in a hurry. */
+static void await_samples(void)
+{
+    sig_atomic_t seen = interrupts;
+
+    for (int waited = 0; waited < SAMPLE_WAIT_MS && interrupts == seen; waited += 10) {
+        bool pending = false;
+
+        for (unsigned kind = 0; kind < SAMPLER_NR; kind++)
+            pending |= sampler_pending((enum sampler_kind)kind);
+        if (!pending)
+            break;
+        poll(NULL, 0, 10);
+    }
+    fetch_samples();
+}
+
 /* What was left of the last second is a row too, so that a test of half a second has one. */
 static void record_rest(uint64_t ready, uint64_t connecting, uint64_t tick)
 {
     double seconds = seconds_since(tick);
 
+    sampler_ask(SAMPLER_SECOND);
+    await_samples();
     if (seconds > 0.1)
         record_second(ready, connecting, seconds);
+}
+
+/* A look at the load processes is due every POLL_MS, and when the run ends. */
+static int pause_ms(void)
+{
+    int64_t left = load_shared->options.duration - (int64_t)(clock_ns() - co.phase_ns);
+
+    if (atomic_load(&load_shared->phase) != LOAD_RUN)
+        return POLL_MS;
+    return (int)MAX(MIN(left / (int64_t)NS_PER_MS + 1, POLL_MS), 0);
+}
+
+static void ask_in_time(uint64_t tick)
+{
+    if (co.asked || clock_ns() - tick < NS_PER_SEC - SAMPLE_LEAD_NS)
+        return;
+    sampler_ask(SAMPLER_SECOND);
+    co.asked = true;
 }
 
 static int watch(void)
@@ -259,8 +330,10 @@ static int watch(void)
     while (atomic_load(&load_shared->phase) != LOAD_STOP) {
         bool full_second;
 
-        poll(NULL, 0, 50);
+        poll(NULL, 0, pause_ms());
         clock_refresh();
+        fetch_samples();
+        ask_in_time(tick);
         full_second = clock_ns() - tick >= NS_PER_SEC;
         load_sum(&co.sum, &ready, &connecting, &given_up);
         if (full_second) {
@@ -270,6 +343,7 @@ static int watch(void)
             tick = seconds < 2 ? tick + NS_PER_SEC : clock_ns();
             record_second(ready, connecting, seconds < 2 ? 1 : seconds);
             co.before = co.sum;
+            co.asked = false;
             view_second(&co.r, &co.sum, phase_name(), eta(ready));
         }
         if (process_died()) {
@@ -348,10 +422,16 @@ int coordinator_run(void)
     }
     co.r.started_at = (int64_t)time(NULL);
     sample_take(&load_shared->options, true, &co.r.server_start);
-    co.sample = co.r.server_start;
-    co.start_ns = co.phase_ns = clock_ns();
+    co.sample = co.used = co.r.server_start;
+    clock_refresh(); /* that took a while */
+    co.r.start_ns = co.phase_ns = clock_ns();
     if (start_processes() == -1)
         rc = 1;
+    if (rc == 0 && sampler_start(&load_shared->options) == -1) {
+        fprintf(stderr, "roostload: no thread for samples: %s\n", strerror(errno));
+        atomic_store(&load_shared->phase, LOAD_STOP);
+        rc = 1;
+    }
     /* After the fork: a load process must not inherit these. */
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);

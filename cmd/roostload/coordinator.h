@@ -14,6 +14,7 @@ struct second {  /* one row of the time series */
     uint64_t p50, p90, p99, p999, max; /* main latency, ns */
     double cpu;                        /* cores used by the watched server */
     uint64_t rss_bytes, tcp_memory_bytes;
+    double sampled_s; /* when these three were sampled, since the start */
 };
 
 struct results {
@@ -33,6 +34,7 @@ struct results {
     bool hopeless;         /* ended because every attempt had failed */
     bool interrupted;
     int64_t started_at; /* wall clock, s */
+    uint64_t start_ns;  /* the same on CLOCK_MONOTONIC */
 };
 
 /* series.c: a row for s, the second just over. When all rows are full, two and two become one: the
@@ -40,6 +42,12 @@ struct results {
  * call. */
 void series_add(struct results *r, const struct second *s);
 int series_init(struct results *r) MUST_CHECK;
+
+/* When a sample was taken, since the start; the first one is from before it. */
+static inline double sampled_s(const struct results *r, const struct sample *p)
+{
+    return (double)(int64_t)(p->at_ns - r->start_ns) / 1e9;
+}
 
 /* A count of that second (or row) as a rate. */
 static inline double per_second(const struct second *s, int64_t count)

@@ -78,9 +78,10 @@ struct server_figures report_server(const struct results *r)
     f.private_bytes = each(a->private_bytes, b->private_bytes, r->ramped);
     f.resident_bytes = each(a->rss_bytes, b->rss_bytes, r->ramped);
     f.slab_bytes = each(a->slab_bytes, b->slab_bytes, r->ramped);
-    if (c->cpu_seconds > b->cpu_seconds && r->run_s > 0) {
-        f.run_cpu_s = c->cpu_seconds - b->cpu_seconds;
-        f.run_cores = f.run_cpu_s / r->run_s;
+    if (c->cpu_seconds > b->cpu_seconds && c->at_ns > b->at_ns && r->run_s > 0) {
+        /* The samples are a little later than the instants they are for. */
+        f.run_cores = (c->cpu_seconds - b->cpu_seconds) / ((double)(c->at_ns - b->at_ns) / 1e9);
+        f.run_cpu_s = f.run_cores * r->run_s;
         if (r->run_messages_in > 0)
             f.cpu_s_per_message = f.run_cpu_s / (double)r->run_messages_in;
     }

@@ -149,9 +149,10 @@ static int put_row(struct buf *b, const struct second *t)
 
     rc |= buf_printf(b,
                      "\"p50\":%.9f,\"p90\":%.9f,\"p99\":%.9f,\"p99.9\":%.9f,\"max\":%.9f,"
-                     "\"cpu\":%.3f,\"rss\":%llu,\"tcp_memory\":%llu,",
+                     "\"cpu\":%.3f,\"rss\":%llu,\"tcp_memory\":%llu,\"sampled\":%.3f,",
                      s(t->p50), s(t->p90), s(t->p99), s(t->p999), s(t->max), t->cpu,
-                     (unsigned long long)t->rss_bytes, (unsigned long long)t->tcp_memory_bytes);
+                     (unsigned long long)t->rss_bytes, (unsigned long long)t->tcp_memory_bytes,
+                     t->sampled_s);
     return rc | put_counts(b, n);
 }
 
@@ -203,12 +204,17 @@ static int put_thresholds(struct buf *b, const struct results *r)
     return rc | buf_append_lit(b, "],\n");
 }
 
-static int put_sample(struct buf *b, const char *name, const struct sample *p)
+static int put_sample(struct buf *b, const char *name, const struct results *r,
+                      const struct sample *p)
 {
+    char at[32] = "null";
+
+    if (p->at_ns != 0)
+        snprintf(at, sizeof(at), "%.3f", sampled_s(r, p));
     return buf_printf(b,
-                      "\"%s\":{\"processes\":%u,\"cpu_seconds\":%.3f,\"rss\":%llu,\"private\":%llu,"
-                      "\"tcp_memory\":%llu,\"slab\":%llu}",
-                      name, p->processes, p->cpu_seconds, (unsigned long long)p->rss_bytes,
+                      "\"%s\":{\"at\":%s,\"processes\":%u,\"cpu_seconds\":%.3f,\"rss\":%llu,"
+                      "\"private\":%llu,\"tcp_memory\":%llu,\"slab\":%llu}",
+                      name, at, p->processes, p->cpu_seconds, (unsigned long long)p->rss_bytes,
                       (unsigned long long)p->private_bytes, (unsigned long long)p->tcp_memory_bytes,
                       (unsigned long long)p->slab_bytes);
 }
@@ -218,11 +224,11 @@ static int put_server(struct buf *b, const struct results *r)
     struct server_figures f = report_server(r);
     int rc = buf_append_lit(b, "\"server\":{");
 
-    rc |= put_sample(b, "start", &r->server_start);
+    rc |= put_sample(b, "start", r, &r->server_start);
     rc |= buf_append_char(b, ',');
-    rc |= put_sample(b, "ramped", &r->server_ramped);
+    rc |= put_sample(b, "ramped", r, &r->server_ramped);
     rc |= buf_append_char(b, ',');
-    rc |= put_sample(b, "end", &r->server_end);
+    rc |= put_sample(b, "end", r, &r->server_end);
     return rc | buf_printf(b,
                            ",\"per_connection\":{\"private\":%.1f,\"resident\":%.1f,\"slab\":%.1f},"
                            "\"run_cpu_seconds\":%.3f,\"run_cores\":%.4f,"

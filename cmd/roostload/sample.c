@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "scrape.h"
 
 static int read_file(const char *path, char *out, size_t cap)
@@ -250,6 +251,7 @@ void sample_take(const struct options *o, bool slow, struct sample *out)
     keep_what_ended_used(out);
     if (o->metrics[0] != '\0' && add_metrics(o, out, unused, sizeof(unused)) == -1)
         *out = (struct sample){0};
+    out->at_ns = clock_precise_ns();
     add_kernel(out);
     if (slow)
         add_private(out);

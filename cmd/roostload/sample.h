@@ -6,6 +6,7 @@
 #include "options.h"
 
 struct sample {                /* 0 where unknown */
+    uint64_t at_ns;            /* CLOCK_MONOTONIC, when CPU and resident memory had been read */
     double cpu_seconds;        /* of all watched processes and those that ended; never goes down */
     uint64_t rss_bytes;        /* their resident memory */
     uint64_t private_bytes;    /* what would be free if they ended (smaps_rollup) */
@@ -15,7 +16,7 @@ struct sample {                /* 0 where unknown */
 };
 
 /* Reads everything once. slow: private memory too (walks page tables). Blocks up to
- * SCRAPE_LIMIT_NS on --metrics. */
+ * SCRAPE_LIMIT_NS on --metrics. For one thread at a time; the clock too (clock_precise_ns). */
 void sample_take(const struct options *o, bool slow, struct sample *out);
 /* Is there what --pid and --metrics name? -1: err is a sentence. */
 int sample_check(const struct options *o, char *err, size_t errcap) MUST_CHECK;

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import jsonschema
@@ -190,6 +191,24 @@ def upgrade(s, accept=None, **fields):
     s.sendall(('HTTP/1.1 101 Switching Protocols\r\n' +
                ''.join('%s: %s\r\n' % (k, v) for k, v in answer.items() if v is not None) + '\r\n').encode())
     return True
+
+
+class SlowMetrics(TcpServer):
+    """A Prometheus page that comes so many seconds after it was asked for."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        super().__init__(lambda s: threading.Thread(target=self.answer, args=(s,), daemon=True).start())
+
+    def answer(self, s):
+        page = b'process_cpu_seconds_total %.3f\nprocess_resident_memory_bytes 1000\n' % time.process_time()
+        try:
+            s.recv(4096)
+            time.sleep(self.seconds)
+            s.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s' % (len(page), page))
+            s.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
 
 class ByHand(unittest.TestCase):
