@@ -1,7 +1,8 @@
 /* coordinator.c - see coordinator.h.
  *
  * Phases: RAMP until every user is ready or given up · RUN for --duration · GRACE until messages
- * stop arriving (at most GRACE_MAX_S) · STOP. Ctrl-C goes to GRACE at once; a second one to STOP.
+ * stop arriving (at most GRACE_MAX_S; none were sent: at once) · STOP. Ctrl-C goes to GRACE at
+ * once; a second one to STOP.
  */
 #include "coordinator.h"
 
@@ -176,14 +177,18 @@ static double storm_recovery(void)
     return (double)(last - first) / 1e9;
 }
 
-/* Nothing has come for a while: longer than twice what any message took so far. */
+/* How long nothing must have come: longer than twice what any message took so far. 0: nothing is
+ * under way. */
+static uint64_t quiet_enough_ns(void)
+{
+    if (co.sum.messages_out == 0)
+        return 0;
+    return MAX(GRACE_QUIET_NS, 2 * MAX(co.sum.delivery.max, co.sum.echo.max));
+}
+
 static bool grace_over(void)
 {
-    enum scenario s = load_shared->options.scenario;
-    const struct hdr *latency = failif_latency(&co.sum, str_from(failif_main_latency(s)));
-    uint64_t quiet = MAX(GRACE_QUIET_NS, 2 * latency->max);
-
-    uint64_t ours = co.sum.messages_in - co.sum.foreign_in;
+    uint64_t quiet = quiet_enough_ns(), ours = co.sum.messages_in - co.sum.foreign_in;
 
     if (ours != co.grace_messages)
         co.quiet_since_ns = clock_ns();

@@ -145,6 +145,16 @@ class End(ByHand):
             server.stop()
         self.assertIn('echo (interrupted)', out)
 
+    def test_nothing_is_waited_for_where_nothing_was_sent(self):
+        """The longest handshake says nothing about messages, and there are none."""
+        def late(s):
+            time.sleep(2)
+            upgrade(s)
+
+        _, r, out = self.outcome(late, '--connect-timeout', '30s', status=0)
+        self.assertEqual(r['ready_max'], 2)
+        self.assertLess(out.count(' grace '), 3, out)  # a line each second: it was 4 s
+
     def test_nobody_ever_answers(self):
         r, out = run_json('hold', '--url', 'ws://127.0.0.1:1/', '--connections', '5000', status=1)
         self.assertLess(r['counters']['connects_started'], 3000)
