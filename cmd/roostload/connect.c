@@ -80,6 +80,14 @@ static struct seen *new_tracking(uint32_t id)
     return seen;
 }
 
+static void free_tracking(struct user *u)
+{
+    for (uint32_t i = 0; u->seen != NULL && i < engine.slots; i++)
+        seen_fini(&u->seen[i]);
+    free(u->seen);
+    u->seen = NULL;
+}
+
 /* Will it be better in a while? */
 static bool out_of_something(int error)
 {
@@ -269,7 +277,7 @@ static void user_release(struct conn *c)
     if (u->flags & USER_HANDSHAKE)
         handshake_free_head(u);
     else if (engine.o->scenario != SCENARIO_ECHO)
-        free(u->seen);
+        free_tracking(u);
     if (engine.partial != NULL)
         buf_fini(&engine.partial[u->id - engine.first]);
     ws_rx_fini(&c->rx, engine.rx);

@@ -62,24 +62,109 @@ int payload_read(struct str s, struct payload *out)
     return 0;
 }
 
-void seen_add(struct seen *s, uint32_t sequence, struct load_metrics *m)
+/* Moves what is remembered back by n <= 32; `leaving` are the n bits that leave the recent ones. */
+static void older_shift(struct seen_older *o, unsigned n, uint32_t leaving)
 {
-    uint32_t ahead = sequence - s->last, back = s->last - sequence - 1;
+    size_t top = ARRAY_LEN(o->missing) - 1;
+
+    o->beyond += (unsigned)__builtin_popcountll(o->missing[top] >> (64 - n));
+    for (size_t i = top; i > 0; i--)
+        o->missing[i] = o->missing[i] << n | o->missing[i - 1] >> (64 - n);
+    o->missing[0] = o->missing[0] << n | leaving;
+}
+
+static int need_older(struct seen *s)
+{
+    if (s->older == NULL)
+        s->older = calloc(1, sizeof(*s->older));
+    return s->older != NULL ? 0 : -1;
+}
+
+/* n sequences more, none of which has come. */
+static int seen_advance(struct seen *s, uint32_t n)
+{
+    const uint32_t most = SEEN_RECENT + SEEN_OLDER;
+
+    s->last += n;
+    if (n > most) { /* the first of them would only be pushed through */
+        if (need_older(s) == -1)
+            return -1;
+        s->older->beyond += n - most;
+        n = most;
+    }
+    while (n > 0) {
+        unsigned step = MIN(n, (unsigned)SEEN_RECENT);
+        uint32_t leaving = s->missing >> (SEEN_RECENT - step);
+
+        if (leaving != 0 && need_older(s) == -1)
+            return -1;
+        if (s->older != NULL)
+            older_shift(s->older, step, leaving);
+        s->missing = (uint32_t)((uint64_t)s->missing << step | ((UINT64_C(1) << step) - 1));
+        n -= step;
+    }
+    return 0;
+}
+
+int seen_expect(struct seen *s, uint32_t sequence, struct load_metrics *m)
+{
+    uint32_t ahead = sequence - s->last;
+
+    if (s->last == SEQUENCE_ANY || sequence <= s->last)
+        return 0;
+    m->gaps += ahead;
+    return seen_advance(s, ahead);
+}
+
+/* Was it missing? Then it is no more. */
+static bool seen_fill(struct seen *s, uint32_t back)
+{
+    uint64_t bit;
+
+    if (back < SEEN_RECENT) {
+        bit = UINT64_C(1) << back;
+        if ((s->missing & bit) == 0)
+            return false;
+        s->missing &= (uint32_t)~bit;
+        return true;
+    }
+    back -= SEEN_RECENT;
+    if (s->older == NULL)
+        return false;
+    if (back >= SEEN_OLDER) {
+        if (s->older->beyond == 0)
+            return false;
+        s->older->beyond--;
+        return true;
+    }
+    bit = UINT64_C(1) << (back % 64);
+    if ((s->older->missing[back / 64] & bit) == 0)
+        return false;
+    s->older->missing[back / 64] &= ~bit;
+    return true;
+}
+
+int seen_add(struct seen *s, uint32_t sequence, struct load_metrics *m)
+{
+    bool late = sequence <= s->last;
 
     if (s->last == SEQUENCE_ANY) {
-        *s = (struct seen){.last = sequence};
-    } else if (sequence > s->last) {
-        m->gaps += ahead - 1;
-        s->missing = ahead < 32 ? s->missing << ahead : 0;
-        s->missing |= ahead > 32 ? UINT32_MAX : (uint32_t)((UINT64_C(1) << (ahead - 1)) - 1);
         s->last = sequence;
-    } else if (sequence == s->last || (back < 32 && (s->missing >> back & 1) == 0)) {
-        m->duplicates++;
-    } else {
-        m->reordered++;
-        if (back < 32) {
-            s->missing &= ~(UINT32_C(1) << back);
-            m->gaps--;
-        }
+        return 1;
     }
+    if (!late && seen_expect(s, sequence, m) == -1)
+        return -1;
+    if (!seen_fill(s, s->last - sequence)) {
+        m->duplicates++;
+        return 0;
+    }
+    m->gaps--;
+    m->reordered += late;
+    return 1;
+}
+
+void seen_fini(struct seen *s)
+{
+    free(s->older);
+    s->older = NULL;
 }

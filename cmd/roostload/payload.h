@@ -21,14 +21,28 @@ void payload_write(const struct payload *p, char *out, size_t size);
 /* -1: not such a message. */
 int payload_read(struct str s, struct payload *out) MUST_CHECK;
 
+#define SEEN_RECENT 32  /* sequences whose arrival is remembered in struct seen itself */
+#define SEEN_OLDER  256 /* and behind them, once one of them is missing there */
+
+struct seen_older {
+    uint64_t missing[SEEN_OLDER / 64]; /* bit i: sequence last - SEEN_RECENT - i has not come */
+    uint64_t beyond;                   /* missing ones that are further back */
+};
+
 struct seen { /* of one publisher's sequence in one channel, by one subscriber */
     uint32_t last;
-    uint32_t missing; /* bit i: sequence last - 1 - i has not come (yet) */
+    uint32_t missing;         /* bit i: sequence last - i has not come (yet) */
+    struct seen_older *older; /* owned; NULL: nothing is missing there */
 };
 #define SEQUENCE_ANY UINT32_MAX /* in last: accept whatever comes */
 
-/* Counts a sequence that has come: gap, duplicate, late. A gap that is filled is none any more;
- * what is further back than `missing` reaches counts as late. Sequences begin at 1. */
-void seen_add(struct seen *s, uint32_t sequence, struct load_metrics *m);
+/* Counts a sequence that has come: gap, duplicate, late. A gap that is filled is none any more. Of
+ * what is further back than the window only the number is known: while some of it is missing, what
+ * comes from there is taken for one of those. Sequences begin at 1.
+ *   1 it had not come before   0 a duplicate   -1 no memory: s no longer knows what is missing */
+int seen_add(struct seen *s, uint32_t sequence, struct load_metrics *m) MUST_CHECK;
+/* Everything up to `sequence` was sent: what has not come is a gap. -1: no memory. */
+int seen_expect(struct seen *s, uint32_t sequence, struct load_metrics *m) MUST_CHECK;
+void seen_fini(struct seen *s);
 
 #endif

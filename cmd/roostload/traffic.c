@@ -119,8 +119,8 @@ static void on_publication(struct conn *c, struct str text)
     }
     hdr_record(&m->delivery, now - p.intended_ns);
     hdr_record(&m->delivery_uncorrected, now - p.sent_ns);
-    if (u->seen != NULL)
-        seen_add(&u->seen[p.publisher % engine.slots], p.sequence, m);
+    if (u->seen != NULL && seen_add(&u->seen[p.publisher % engine.slots], p.sequence, m) == -1)
+        conn_kill(c, CLOSE_NO_MEMORY);
 }
 
 /* Keeps the beginning of a message, `rest`, which is the end of what partial has or of a frame. */

@@ -112,9 +112,17 @@ static void check_payload(struct str in)
         REQUIRE(memcmp(again, in.p, sizeof(again)) == 0);
     }
     /* Each byte a sequence: none is lost and come at once. */
-    for (size_t i = 0; i < in.n; i++)
-        seen_add(&s, (uint8_t)in.p[i] % 80 + 1u, &m);
-    REQUIRE(m.gaps <= 80);
+    for (size_t i = 0; i < in.n; i++) {
+        uint32_t sequence = ((uint8_t)in.p[i] + 1u) * (i % 16 == 0 ? 3 : 1);
+        bool late = sequence < s.last, was_missing = late && m.gaps > 0;
+        uint64_t gaps = m.gaps;
+        int rc = seen_add(&s, sequence, &m);
+
+        REQUIRE(rc >= 0 && sequence <= s.last);
+        REQUIRE(!late || (rc == 1 ? was_missing && m.gaps == gaps - 1 : m.gaps == gaps));
+    }
+    seen_fini(&s);
+    REQUIRE(m.gaps <= 768);
     REQUIRE(m.duplicates + m.reordered <= in.n);
 }
 

@@ -107,6 +107,34 @@ class Server:
         self.loop.close()
 
 
+class Rooms(Server):
+    """Relays a message to everybody whose path is its sender's, unless `route(server, c, message, n)` says otherwise: to
+    the n-th message from the client c it gives pairs of client and message."""
+
+    def __init__(self, route=None, **options):
+        self.route, self.held, self.sent_to = route or Rooms.to_room, [], {}
+        super().__init__(**options)
+
+    def to_room(self, c, message, n=0):
+        return [(other, message) for other in self.clients if other.path == c.path]
+
+    async def client(self, c, path=None):
+        self.clients.add(c)
+        try:
+            async for message in c:
+                self.seen += 1
+                self.sent_to[c.path] = self.sent_to.get(c.path, 0) + 1
+                for other, m in self.route(self, c, message, self.seen):
+                    try:
+                        await other.send(m)
+                    except websockets.ConnectionClosed:
+                        pass
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.clients.discard(c)
+
+
 class NatsInPieces(Server):
     """Speaks the NATS protocol; what it sends is cut into frames of `step` bytes, without regard to its messages."""
 

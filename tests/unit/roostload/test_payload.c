@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "cmd/roostload/payload.c"
+#include "fault.h"
 
 static void round_trip(void **state)
 {
@@ -42,23 +43,25 @@ static void anything_else_is_refused(void **state)
     }
 }
 
-/* The counts after the sequences up to a 0, beginning with `last`. */
-static struct load_metrics after(uint32_t last, const uint32_t *sequences)
+/* The counts after the sequences up to a 0, beginning with `last`; until the next call. */
+static const struct load_metrics *after(uint32_t last, const uint32_t *sequences)
 {
-    struct load_metrics m = {0};
+    static struct load_metrics m; /* large: a stack would not hold one for every case */
     struct seen s = {.last = last};
 
+    memset(&m, 0, sizeof(m));
     for (; *sequences != 0; sequences++)
-        seen_add(&s, *sequences, &m);
-    return m;
+        assert_true(seen_add(&s, *sequences, &m) >= 0);
+    seen_fini(&s);
+    return &m;
 }
 
 #define ASSERT_SEEN(last, lost, twice, late, ...)                                                  \
     do {                                                                                           \
-        struct load_metrics m = after(last, (const uint32_t[]){__VA_ARGS__, 0});                   \
-        assert_int_equal(m.gaps, lost);                                                            \
-        assert_int_equal(m.duplicates, twice);                                                     \
-        assert_int_equal(m.reordered, late);                                                       \
+        const struct load_metrics *m = after(last, (const uint32_t[]){__VA_ARGS__, 0});            \
+        assert_int_equal(m->gaps, lost);                                                           \
+        assert_int_equal(m->duplicates, twice);                                                    \
+        assert_int_equal(m->reordered, late);                                                      \
     } while (0)
 
 static void sequences(void **state)
@@ -79,15 +82,61 @@ static void sequences(void **state)
     ASSERT_SEEN(1, 29, 1, 1, 32, 2, 1);
     ASSERT_SEEN(1, 30, 1, 1, 33, 2, 1);
     ASSERT_SEEN(1, 31, 0, 1, 34, 2);
-    ASSERT_SEEN(1, 33, 0, 1, 35, 2); /* too far back to be filled */
+    ASSERT_SEEN(1, 32, 0, 1, 35, 2);
     ASSERT_SEEN(1, 97, 0, 0, 99);
     ASSERT_SEEN(1, 96, 0, 1, 99, 98);
+    ASSERT_SEEN(1, 96, 1, 1, 99, 2, 2); /* and twice, that far back */
+    ASSERT_SEEN(1, 284, 2, 2, 288, 3, 2, 3, 2);
+    ASSERT_SEEN(1, 285, 0, 2, 289, 3, 2);
+    /* beyond it: as many as are missing there are late ones, more are duplicates */
+    ASSERT_SEEN(1, 997, 0, 1, 1000, 2);
+    ASSERT_SEEN(0, 0, 1, 0, 1, 2, 3, 2);
+    ASSERT_SEEN(0, 4294967293, 0, 0, UINT32_MAX - 1);
+    ASSERT_SEEN(0, 4294967292, 0, 1, UINT32_MAX - 1, 1);
+}
+
+/* Every sequence up to n, the k-th held back by `late`: none is lost or a duplicate. */
+static void held_back(void **state)
+{
+    (void)state;
+    for (uint32_t late = 1; late < 600; late += 7) {
+        static struct load_metrics m;
+        struct seen s = {0};
+        const uint32_t n = 3000, k = 100;
+
+        memset(&m, 0, sizeof(m));
+        for (uint32_t i = 1; i <= n; i++) {
+            if (i % k != 0)
+                assert_int_equal(seen_add(&s, i, &m), 1);
+            if (i > late && (i - late) % k == 0)
+                assert_int_equal(seen_add(&s, i - late, &m), 1);
+        }
+        assert_int_equal(m.gaps, (late + k - 1) / k - 1); /* the last one is no gap yet */
+        assert_int_equal(m.duplicates, 0);
+        assert_int_equal(m.reordered, n / k - (late + k - 1) / k);
+        seen_fini(&s);
+    }
+}
+
+static void no_memory_is_said(void **state)
+{
+    struct load_metrics m = {0};
+    struct seen s = {0};
+
+    (void)state;
+    fault_fail_at(1);
+    assert_int_equal(seen_add(&s, 1, &m), 1); /* needs none */
+    assert_int_equal(seen_add(&s, 100, &m), -1);
+    fault_reset();
+    seen_fini(&s);
+    assert_true(sizeof(struct seen) <= 16); /* many subscribers of many publishers */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip),
                                        cmocka_unit_test(anything_else_is_refused),
-                                       cmocka_unit_test(sequences)};
+                                       cmocka_unit_test(sequences), cmocka_unit_test(held_back),
+                                       cmocka_unit_test(no_memory_is_said)};
     return cmocka_run_group_tests_name("roostload/payload", tests, NULL, NULL);
 }

@@ -1,0 +1,46 @@
+#!/usr/bin/python3
+"""What roostload counts, against servers of which it is known what they did with each message."""
+
+import unittest
+
+from loadtest import Rooms, run_json
+
+
+class Measured(unittest.TestCase):
+    def load(self, server, scenario, *args, path='{channel}', status=0):
+        r, out = run_json(scenario, '--url', 'ws://127.0.0.1:%d/%s' % (server.port, path), *args, status=status)
+        return r['counters'], r, out
+
+
+class Sequences(Measured):
+    def test_late_by_many_is_out_of_order_and_not_lost(self):
+        def hold_back(server, c, message, n):
+            if n % 50 == 0:
+                server.held.append((n, message))
+                return
+            yield from server.to_room(c, message)
+            if server.held and n - server.held[0][0] >= 40:
+                yield from server.to_room(c, server.held.pop(0)[1])
+
+        with Rooms(hold_back) as s:
+            c, _, _ = self.load(s, 'broadcast', '--connections', '2', '--rate', '200', '--duration', '2s')
+        self.assertGreater(c['reordered'], 3)
+        self.assertEqual(c['duplicates'], 0)
+        self.assertLessEqual(c['gaps'], 2)  # the last one may still be held
+        self.assertEqual(c['gaps'] + c['messages_in'] * 2 // 3, 2 * c['messages_out'])
+
+    def test_repeated_after_many_is_a_duplicate(self):
+        def repeat(server, c, message, n):
+            server.held.append(message)
+            yield from server.to_room(c, message)
+            if n > 60 and n % 10 == 0:
+                yield from server.to_room(c, server.held[n - 60])
+
+        with Rooms(repeat) as s:
+            c, _, _ = self.load(s, 'broadcast', '--connections', '2', '--rate', '200', '--duration', '1s')
+        self.assertGreater(c['duplicates'], 5)
+        self.assertEqual((c['gaps'], c['reordered']), (0, 0))
+
+
+if __name__ == '__main__':
+    unittest.main()
