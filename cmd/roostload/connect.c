@@ -67,17 +67,22 @@ static int open_socket(uint32_t id, const struct load_target *t)
     return fd;
 }
 
-static struct seen *new_tracking(uint32_t id)
+/* Without it a subscriber's losses would go unseen: -1, the connection has ended. */
+static int start_tracking(struct conn *c)
 {
-    struct seen *seen = NULL;
+    struct user *u = user_of(c);
     bool fresh = engine.phase == LOAD_RAMP; /* then every sequence starts at 1 */
 
-    if (engine.slots == 0 || (user_is_publisher(id) && engine.o->scenario != SCENARIO_CHAT))
-        return NULL;
-    seen = calloc(engine.slots, sizeof(*seen));
-    for (uint32_t i = 0; seen != NULL && i < engine.slots; i++)
-        seen[i].last = fresh ? 0 : SEQUENCE_ANY;
-    return seen;
+    if (engine.slots == 0 || (user_is_publisher(u->id) && engine.o->scenario != SCENARIO_CHAT))
+        return 0;
+    u->seen = calloc(engine.slots, sizeof(*u->seen));
+    if (u->seen == NULL) {
+        conn_kill(c, CLOSE_NO_MEMORY);
+        return -1;
+    }
+    for (uint32_t i = 0; i < engine.slots; i++)
+        u->seen[i].last = fresh ? 0 : SEQUENCE_ANY;
+    return 0;
 }
 
 static void free_tracking(struct user *u)
@@ -180,8 +185,8 @@ void user_ready(struct conn *c)
         engine.slot->ready + engine.slot->given_up == engine.count)
         atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
     u->since = clock_ns();
-    if (engine.o->scenario != SCENARIO_ECHO)
-        u->seen = new_tracking(u->id);
+    if (engine.o->scenario != SCENARIO_ECHO && start_tracking(c) == -1)
+        return;
     conn_arm(c, (uint64_t)engine.o->ping_interval);
     if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)
         user_echo(c);

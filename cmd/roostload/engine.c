@@ -110,7 +110,7 @@ int engine_run(unsigned p)
     engine.count =
         load_first_user(load_shared->users, load_shared->processes, p + 1) - engine.first;
     engine.slots = tracked_slots();
-    engine.random = (uint64_t)engine.o->seed * UINT64_C(0x9e3779b97f4a7c15) + p + 1;
+    engine_seed((uint64_t)engine.o->seed, p);
     set_limits();
     hash_seed_random();
     clock_refresh();

@@ -111,6 +111,8 @@ void publish_stop(void);
 uint32_t user_channel(uint32_t id);
 bool user_is_publisher(uint32_t id);
 uint64_t engine_random(void);
+/* Another sequence for each seed and process. */
+void engine_seed(uint64_t seed, unsigned process);
 
 /* Events at a steady rate: number n is due at start + n * interval. */
 struct pace {

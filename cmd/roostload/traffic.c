@@ -9,6 +9,13 @@
     ((size_t)1024 * 1024) /* a publisher waits while more than this is unsent                      \
                            */
 
+void engine_seed(uint64_t seed, unsigned process)
+{
+    engine.random = seed * UINT64_C(0x9e3779b97f4a7c15) + process + 1;
+    if (engine.random == 0) /* where xorshift stays for ever */
+        engine.random = UINT64_C(0x9e3779b97f4a7c15);
+}
+
 uint64_t engine_random(void)
 {
     /* xorshift64*: load does not need better, and a seed repeats a run */
