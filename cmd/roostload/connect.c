@@ -184,7 +184,7 @@ void user_ready(struct conn *c)
     if (engine.slot->storm_ns != 0 && engine.slot->recovered_ns == 0 &&
         engine.slot->ready + engine.slot->given_up == engine.count)
         atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
-    u->since = clock_ns();
+    u->since = clock_precise_ns();
     if (engine.o->scenario != SCENARIO_ECHO && start_tracking(c) == -1)
         return;
     conn_arm(c, (uint64_t)engine.o->ping_interval);

@@ -19,7 +19,7 @@ enum user_flag {
     USER_STALLED = 4,   /* slow: reads nothing any more */
     USER_CLOSING = 8,   /* the scenario closes it */
     USER_HEARD = 16,    /* has received a message */
-    USER_PINGED = 32,   /* a ping is out; since = when */
+    USER_PINGED = 32,   /* a ping is out; engine.pinged_ns = when */
     USER_BROKE = 64     /* the server broke the protocol: counted */
 };
 
@@ -29,7 +29,7 @@ struct user {    /* in the connection's session area */
     uint8_t flags;     /* enum user_flag */
     uint16_t inflight; /* echo */
     uint32_t echo_seq;
-    uint64_t since; /* attempt's start; after ready: time of the ping */
+    uint64_t since; /* attempt's start; then, when it became ready */
     union {
         struct buf *head;  /* handshake: owned; the first part of a response head, or NULL */
         uint64_t due;      /* ready, echo: intended time of the next message */
@@ -57,8 +57,9 @@ struct engine {
     uint64_t wait_head, wait_tail;
     struct later *later; /* owned; FIFO of users whose attempt failed: they wait before the next */
     uint64_t later_head, later_tail;
-    uint32_t *ready_ms; /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
-    uint32_t slots;     /* publisher slots a subscriber tracks */
+    uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
+    uint64_t *pinged_ns; /* owned; by user - first: when its ping went out; NULL: no pings */
+    uint32_t slots;      /* publisher slots a subscriber tracks */
     struct ws_rx_pool *rx;
     struct buf text; /* scratch of the turn */
     struct buf frame;

@@ -208,7 +208,8 @@ static void on_pong(struct conn *c)
     struct user *u = user_of(c);
 
     if (u->flags & USER_PINGED)
-        hdr_record(&engine.slot->m.pong, clock_precise_ns() - u->since);
+        hdr_record(&engine.slot->m.pong,
+                   clock_precise_ns() - engine.pinged_ns[u->id - engine.first]);
     u->flags &= (uint8_t)~USER_PINGED;
 }
 
@@ -257,7 +258,7 @@ void user_ping(struct conn *c)
     conn_arm(c, (uint64_t)engine.o->ping_interval);
     if (u->flags & USER_PINGED) /* still unanswered: its time goes on */
         return;
-    u->since = clock_precise_ns();
+    engine.pinged_ns[u->id - engine.first] = clock_precise_ns();
     u->flags |= USER_PINGED;
     engine.slot->m.pings_out++;
     if (user_send(c, WS_OP_PING, STR_NULL) == -1)

@@ -28,6 +28,7 @@ static struct load_slot slot;
 static struct conn *conns[USERS];
 static uint8_t attempts[USERS];
 static uint32_t waiting[USERS], ready_ms[USERS];
+static uint64_t pinged_ns[USERS];
 static struct later later[USERS];
 
 /* schedule.c: everybody listens to channel 0, user 3 publishes. */
@@ -66,6 +67,7 @@ static int set_up(void **state)
                              .waiting = waiting,
                              .later = later,
                              .ready_ms = ready_ms,
+                             .pinged_ns = pinged_ns,
                              .slots = 1,
                              .random = 1,
                              .rx = ws_rx_pool_new(WS_CLIENT, UINT64_C(1) << 32)};
@@ -143,10 +145,33 @@ static void every_seed_is_random(void **state)
     }
 }
 
+static void first_message_counts_from_ready(void **state)
+{
+    int server;
+    struct conn *c;
+
+    (void)state;
+    shared.options.ping_interval = (int64_t)NS_PER_SEC;
+    c = ready_user(0, &server);
+    for (int i = 0; i < 3; i++)
+        net_after(NS_PER_SEC); /* pings, of which the first is never answered */
+    assert_int_equal(slot.m.pings_out, 1);
+    serve(server, (struct payload){.sequence = 1}, (size_t)shared.options.size);
+    assert_int_equal(slot.m.first_message.count, 1);
+    assert_in_range(slot.m.first_message.max, 2900 * NS_PER_MS, 3100 * NS_PER_MS);
+    net_write(server, "\x8a\x00", 2);
+    net_steps(2);
+    assert_int_equal(slot.m.pong.count, 1);
+    assert_in_range(slot.m.pong.max, 1900 * NS_PER_MS, 2100 * NS_PER_MS);
+    assert_false(conn_dead(c));
+    close(server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_memory_to_count_losses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(first_message_counts_from_ready, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_seed_is_random, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("roostload/traffic", tests, NULL, NULL);
