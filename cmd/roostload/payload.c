@@ -44,6 +44,14 @@ void payload_write(const struct payload *p, char *out, size_t size)
     memset(out, '.', (size_t)(end - out));
 }
 
+bool payload_is_of(struct str s, uint32_t run)
+{
+    char head[10] = "RL";
+
+    put_hex(head + 2, run, 8);
+    return str_starts_with(s, (struct str){head, sizeof(head)});
+}
+
 int payload_read(struct str s, struct payload *out)
 {
     const char *in = s.p + 2;

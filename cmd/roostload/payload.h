@@ -18,6 +18,8 @@ struct payload {
 
 /* size >= PAYLOAD_MIN bytes are written to out. */
 void payload_write(const struct payload *p, char *out, size_t size);
+/* Is it, or was it once, a message of that run? */
+bool payload_is_of(struct str s, uint32_t run);
 /* -1: not such a message. */
 int payload_read(struct str s, struct payload *out) MUST_CHECK;
 

@@ -97,6 +97,38 @@ void user_echo(struct conn *c)
     }
 }
 
+/* Users that send, as numbered in a payload: those of a channel, or everybody. */
+static uint64_t publishers_known(void)
+{
+    return engine.o->scenario == SCENARIO_ECHO ? load_shared->users : engine.slots;
+}
+
+/* Is it one of this test's, whole, and the user's? Else it is counted as what it is. */
+static bool take_payload(const struct user *u, struct str text, struct payload *p)
+{
+    struct load_metrics *m = &engine.slot->m;
+
+    if (!payload_is_of(text, load_shared->run_id)) {
+        m->foreign_in++;
+        return false;
+    }
+    if (text.n != (size_t)engine.o->size || payload_read(text, p) == -1 || p->sequence == 0 ||
+        p->sequence == SEQUENCE_ANY) {
+        m->damaged++;
+        return false;
+    }
+    if (p->publisher >= publishers_known()) {
+        m->foreign_in++;
+        return false;
+    }
+    if (p->channel != u->channel ||
+        (engine.o->scenario == SCENARIO_ECHO && p->publisher != u->id)) {
+        m->misrouted++;
+        return false;
+    }
+    return true;
+}
+
 static void on_publication(struct conn *c, struct str text)
 {
     struct load_metrics *m = &engine.slot->m;
@@ -106,17 +138,13 @@ static void on_publication(struct conn *c, struct str text)
 
     m->messages_in++;
     m->bytes_in += text.n;
-    if (payload_read(text, &p) == -1 || p.run != load_shared->run_id) {
-        m->foreign_in++;
+    if (!take_payload(u, text, &p))
         return;
-    }
     if ((u->flags & USER_HEARD) == 0) {
         u->flags |= USER_HEARD;
         hdr_record(&m->first_message, now - u->since);
     }
     if (engine.o->scenario == SCENARIO_ECHO) {
-        if (p.publisher != u->id)
-            return;
         hdr_record(&m->echo, now - p.intended_ns);
         hdr_record(&m->echo_uncorrected, now - p.sent_ns);
         if (u->inflight > 0)
@@ -126,7 +154,7 @@ static void on_publication(struct conn *c, struct str text)
     }
     hdr_record(&m->delivery, now - p.intended_ns);
     hdr_record(&m->delivery_uncorrected, now - p.sent_ns);
-    if (u->seen != NULL && seen_add(&u->seen[p.publisher % engine.slots], p.sequence, m) == -1)
+    if (u->seen != NULL && seen_add(&u->seen[p.publisher], p.sequence, m) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);
 }
 

@@ -42,5 +42,26 @@ class Sequences(Measured):
         self.assertEqual((c['gaps'], c['reordered']), (0, 0))
 
 
+class Contents(Measured):
+    def test_a_message_in_every_channel_is_misrouted(self):
+        with Rooms(lambda server, c, message, n: [(other, message) for other in server.clients]) as s:
+            c, _, _ = self.load(s, 'broadcast', '--connections', '8', '--publishers', '4', '--channels', '4', '--rate', '100',
+                                '--duration', '1s', '--fail-if', 'misrouted>0', status=3)
+        self.assertEqual(c['misrouted'] * 4, c['messages_in'] * 3)
+        self.assertEqual((c['gaps'], c['foreign_in'], c['damaged']), (0, 0, 0))
+
+    def test_an_answer_that_goes_to_everybody_is_misrouted(self):
+        with Rooms() as s:
+            c, _, _ = self.load(s, 'echo', '--connections', '3', '--rate', '60', '--duration', '1s', path='same')
+        self.assertEqual((c['misrouted'], c['gaps'], c['duplicates']), (2 * c['messages_out'], 0, 0))
+
+    def test_cut_messages_are_damaged_and_lost(self):
+        with Rooms(lambda server, c, message, n: server.to_room(c, message[:66] if n % 2 else message)) as s:
+            c, _, _ = self.load(s, 'broadcast', '--connections', '2', '--rate', '100', '--size', '1KiB', '--duration', '1s',
+                                '--fail-if', 'damaged>0', '--fail-if', 'duplicates>0', status=3)
+        self.assertEqual(c['damaged'], 3 * ((c['messages_out'] + 1) // 2))
+        self.assertEqual(c['gaps'], 2 * ((c['messages_out'] + 1) // 2))
+
+
 if __name__ == '__main__':
     unittest.main()

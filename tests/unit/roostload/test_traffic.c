@@ -85,7 +85,7 @@ static int tear_down(void **state)
 }
 
 /* User `id`, upgraded and ready; *server is the far end. */
-static UNUSED struct conn *ready_user(uint32_t id, int *server)
+static struct conn *ready_user(uint32_t id, int *server)
 {
     struct conn *c = net_pair(server, &user_conn_ops, 0);
     struct user *u = user_of(c);
@@ -101,14 +101,17 @@ static UNUSED struct conn *ready_user(uint32_t id, int *server)
 }
 
 /* The server sends a test message of n bytes. */
-static UNUSED void serve(int server, struct payload p, size_t n)
+static void serve(int server, struct payload p, size_t n)
 {
     char text[4 + 256] = {(char)0x81, 126, 0, (char)n};
+    size_t head = n < 126 ? 2 : 4;
 
     assert_in_range(n, 1, 255);
+    if (head == 2)
+        text[1] = (char)n;
     p.run = shared.run_id;
-    payload_write(&p, text + 4, MAX(n, (size_t)PAYLOAD_MIN));
-    net_write(server, text, 4 + n);
+    payload_write(&p, text + head, MAX(n, (size_t)PAYLOAD_MIN));
+    net_write(server, text, head + n);
     net_steps(2);
 }
 
@@ -131,6 +134,38 @@ static void no_memory_to_count_losses(void **state)
     net_steps(2);
     assert_int_equal(slot.m.connection_lost, 1); /* said, not passed over */
     assert_int_equal(slot.ready, 0);
+    close(server);
+}
+
+static void what_is_not_right_is_said(void **state)
+{
+    static const struct payload good = {.sequence = 1},
+                                other_channel = {.sequence = 2, .channel = 1},
+                                nobody = {.sequence = 2, .publisher = 1}, zero = {.sequence = 0};
+    size_t n = (size_t)shared.options.size;
+    int server;
+    struct conn *c = ready_user(0, &server);
+
+    (void)state;
+    serve(server, good, n);
+    assert_int_equal(slot.m.delivery.count, 1);
+    serve(server, other_channel, n);
+    assert_int_equal(slot.m.misrouted, 1);
+    serve(server, nobody, n);
+    assert_int_equal(slot.m.foreign_in, 1);
+    serve(server, zero, n);
+    serve(server, good, n - 1);
+    serve(server, good, n + 1);
+    serve(server, good, PAYLOAD_MIN);
+    serve(server, good, PAYLOAD_MIN - 1);
+    serve(server, good, 10);
+    assert_int_equal(slot.m.damaged, 6);
+    serve(server, good, 9);
+    assert_int_equal(slot.m.foreign_in, 2);
+    assert_int_equal(slot.m.messages_in, 10);
+    assert_int_equal(slot.m.delivery.count, 1);
+    assert_int_equal(slot.m.gaps + slot.m.duplicates + slot.m.reordered, 0);
+    assert_false(conn_dead(c));
     close(server);
 }
 
@@ -172,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_memory_to_count_losses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(first_message_counts_from_ready, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_right_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(every_seed_is_random, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("roostload/traffic", tests, NULL, NULL);
