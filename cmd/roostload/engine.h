@@ -60,6 +60,7 @@ struct engine {
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
     uint64_t *pinged_ns; /* owned; by user - first: when its ping went out; NULL: no pings */
     uint32_t slots;      /* publisher slots a subscriber tracks */
+    bool own_heard;      /* chat: somebody has received a message of their own */
     struct ws_rx_pool *rx;
     struct buf text; /* scratch of the turn */
     struct buf frame;

@@ -42,6 +42,24 @@ class Sequences(Measured):
         self.assertEqual((c['gaps'], c['reordered']), (0, 0))
 
 
+class Chat(Measured):
+    def chat(self, route):
+        with Rooms(route) as s:
+            return self.load(s, 'chat', '--connections', '20', '--room', '5', '--churn-rate', '0', '--rate', '100', '--duration', '1s')[0]
+
+    def test_who_does_not_hear_themselves_has_lost_nothing(self):
+        c = self.chat(lambda server, c, message, n: [to for to in server.to_room(c, message) if to[0] is not c])
+        self.assertEqual((c['gaps'], c['messages_in']), (0, 4 * c['messages_out']))
+
+    def test_who_does_not_hear_themselves_finds_what_others_lost(self):
+        c = self.chat(lambda server, c, message, n: [to for to in server.to_room(c, message) if to[0] is not c and n != 60])
+        self.assertEqual(c['gaps'], 4)
+
+    def test_where_people_hear_themselves_their_own_is_lost_too(self):
+        c = self.chat(lambda server, c, message, n: server.to_room(c, message) if n <= 60 else [])
+        self.assertEqual(c['gaps'], 5 * (c['messages_out'] - 60))
+
+
 class Contents(Measured):
     def test_a_message_in_every_channel_is_misrouted(self):
         with Rooms(lambda server, c, message, n: [(other, message) for other in server.clients]) as s:
