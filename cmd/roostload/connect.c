@@ -185,10 +185,12 @@ void user_ready(struct conn *c)
         engine.slot->ready + engine.slot->given_up == engine.count)
         atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
     u->since = clock_precise_ns();
-    if (engine.o->scenario != SCENARIO_ECHO && start_tracking(c) == -1)
+    if (start_tracking(c) == -1)
         return;
     conn_arm(c, (uint64_t)engine.o->ping_interval);
-    if (engine.o->scenario == SCENARIO_ECHO && engine.phase == LOAD_RUN)
+    if (engine.echoes != NULL)
+        u->base = engine.echoes[u->id - engine.first].sequence;
+    if (engine.echoes != NULL && engine.phase == LOAD_RUN)
         user_echo(c);
 }
 
@@ -281,8 +283,10 @@ static void user_release(struct conn *c)
     count_ended(c, u);
     if (u->flags & USER_HANDSHAKE)
         handshake_free_head(u);
-    else if (engine.o->scenario != SCENARIO_ECHO)
+    else
         free_tracking(u);
+    if (engine.echoes != NULL)
+        echo_released(u);
     if (engine.partial != NULL)
         buf_fini(&engine.partial[u->id - engine.first]);
     ws_rx_fini(&c->rx, engine.rx);

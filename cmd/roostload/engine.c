@@ -43,12 +43,15 @@ static int allocate(void)
     engine.waiting = calloc(n, sizeof(*engine.waiting));
     engine.later = calloc(n, sizeof(*engine.later));
     engine.ready_ms = calloc(n, sizeof(*engine.ready_ms));
+    if (engine.o->scenario == SCENARIO_ECHO)
+        engine.echoes = calloc(n, sizeof(*engine.echoes));
     if (engine.o->ping_interval > 0)
         engine.pinged_ns = calloc(n, sizeof(*engine.pinged_ns));
     if (engine.adapter->stream)
         engine.partial = calloc(n, sizeof(*engine.partial));
     if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
         engine.later == NULL || engine.ready_ms == NULL ||
+        (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
         (engine.o->ping_interval > 0 && engine.pinged_ns == NULL) ||
         (engine.adapter->stream && engine.partial == NULL)) {
         fprintf(stderr, "roostload: no memory for %llu connections\n",

@@ -28,13 +28,19 @@ struct user {    /* in the connection's session area */
     uint32_t channel;
     uint8_t flags;     /* enum user_flag */
     uint16_t inflight; /* echo */
-    uint32_t echo_seq;
-    uint64_t since; /* attempt's start; then, when it became ready */
+    uint32_t base;     /* echo: last sequence before this connection */
+    uint64_t since;    /* attempt's start; then, when it became ready */
     union {
         struct buf *head;  /* handshake: owned; the first part of a response head, or NULL */
-        uint64_t due;      /* ready, echo: intended time of the next message */
-        struct seen *seen; /* ready, others: owned; by publisher slot, or NULL */
+        struct seen *seen; /* ready: owned; by publisher slot, or NULL; echo: NULL */
     };
+};
+
+struct echo {          /* what outlives a user's connections */
+    uint64_t due;      /* intended time of the next message */
+    uint32_t sequence; /* of the last one */
+    uint32_t floor;    /* what was sent up to here is not waited for: the scenario hung up */
+    struct seen seen;  /* answers */
 };
 
 #define BURST_MAX 256 /* events of one kind per turn */
@@ -58,6 +64,8 @@ struct engine {
     struct later *later; /* owned; FIFO of users whose attempt failed: they wait before the next */
     uint64_t later_head, later_tail;
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
+    struct echo *echoes; /* owned; by user - first; NULL: not scenario echo */
+    uint64_t looked_ns;  /* echo: when what was due was sent last */
     uint64_t *pinged_ns; /* owned; by user - first: when its ping went out; NULL: no pings */
     uint32_t slots;      /* publisher slots a subscriber tracks */
     bool own_heard;      /* chat: somebody has received a message of their own */
@@ -96,7 +104,13 @@ int user_send_data(struct conn *c, struct str payload) MUST_CHECK;
  * gone, or too much waits in front of it: try again later. */
 int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,
                  uint64_t intended_ns) MUST_CHECK;
+/* Ready, and neither side is closing. */
+bool user_can_send(struct conn *c);
+/* echo: the run begins; sends what is due; the connection is released; no more is sent. */
+void echo_start(uint64_t now);
 void user_echo(struct conn *c);
+void echo_released(const struct user *u);
+void echo_stop(void);
 void user_close(struct conn *c);
 void user_ping(struct conn *c);
 void user_count_missing(void);

@@ -36,7 +36,7 @@ const struct hdr *failif_latency(const struct load_metrics *m, struct str name)
 static int counter(const struct load_metrics *m, struct str name, double *out)
 {
     if (str_equal(name, STR_LIT("lost"))) {
-        *out = (double)(m->gaps + m->connection_lost + m->protocol_errors);
+        *out = (double)(m->gaps + m->connection_lost + m->server_closed + m->protocol_errors);
         return 0;
     }
 #define COUNTER(member, label, meaning)                                                            \

@@ -1,7 +1,7 @@
 /* failif.h - thresholds of --fail-if: NAME[.pQ|.max|.count] OP VALUE[unit].
  *
  * NAME is a counter or a latency of load_metrics.def, or "lost" (= gaps + connection_lost +
- * protocol_errors), or
+ * server_closed + protocol_errors: messages, and connections that the server did not keep), or
  * nothing before .p/max: then the scenario's main latency is meant. OP: > >= < <=. Times need a
  * unit, counts have none. */
 #ifndef ROOSTLOAD_FAILIF_H

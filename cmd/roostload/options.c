@@ -273,6 +273,12 @@ void options_usage(FILE *f)
     }
     fprintf(
         f,
+        "\n--fail-if compares a counter or a latency of the results. lost is the messages lost and "
+        "the\n"
+        "connections that the server did not keep: gaps + connection_lost + server_closed +\n"
+        "protocol_errors. Messages never sent (not_sent), duplicates, reordered, misrouted and "
+        "damaged\n"
+        "are counters of their own.\n"
         "\nGeneral:\n"
         "  --config FILE        scenario file: YAML mapping of \"scenario\" and the options above\n"
         "  --help               this text\n"

@@ -55,9 +55,11 @@ static void start_run(uint64_t now)
     case SCENARIO_CHURN:
         pace_start(&plan.churn, now, engine.o->churn_rate * share);
         break;
+    case SCENARIO_ECHO:
+        echo_start(now);
+        break;
     case SCENARIO_STORM:
     case SCENARIO_HOLD:
-    case SCENARIO_ECHO:
     case SCENARIO_NR:
         break;
     }
@@ -176,6 +178,7 @@ static void change_phase(uint32_t phase, uint64_t now)
         break;
     case LOAD_GRACE:
         publish_stop();
+        echo_stop();
         plan.churn.interval_ns = 0;
         break;
     case LOAD_STOP:
@@ -195,6 +198,7 @@ static uint64_t run_echo_schedule(uint64_t now)
         if (c != NULL && !conn_dead(c) && (user_of(c)->flags & USER_READY))
             user_echo(c);
     }
+    engine.looked_ns = now;
     return now + 2 * NS_PER_MS;
 }
 

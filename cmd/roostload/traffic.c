@@ -76,25 +76,102 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
     return 0;
 }
 
-/* Closed loop: the next message is due at once; with a rate, at its place in the schedule. */
+bool user_can_send(struct conn *c)
+{
+    return !conn_dead(c) && c->state == CONN_OPEN && (c->flags & CONN_CLOSE_AFTER) == 0 &&
+           (user_of(c)->flags & (USER_READY | USER_CLOSING)) == USER_READY;
+}
+
+static struct echo *echo_of(const struct user *u)
+{
+    return &engine.echoes[u->id - engine.first];
+}
+
+/* Between two messages of a user, 0: no rate. */
+static uint64_t echo_step(void)
+{
+    return engine.o->rate > 0 ? (uint64_t)((double)engine.o->connections / engine.o->rate * 1e9)
+                              : 0;
+}
+
+void echo_start(uint64_t now)
+{
+    uint64_t step = echo_step();
+
+    for (uint64_t i = 0; i < engine.count; i++)
+        engine.echoes[i].due = now + (step > 0 ? engine_random() % step : 0);
+}
+
+/* Closed loop: the next message is due at once; with a rate, at its place in the schedule, whatever
+ * became of the connection meanwhile. */
 void user_echo(struct conn *c)
 {
     struct user *u = user_of(c);
-    uint64_t now = clock_precise_ns(), step = 0;
+    struct echo *e = echo_of(u);
+    uint64_t now = clock_precise_ns(), step = echo_step();
 
-    if (engine.o->rate > 0)
-        step = (uint64_t)((double)engine.o->connections / engine.o->rate * 1e9);
-    if (u->due == 0)
-        u->due = now + (step > 0 ? engine_random() % step : 0);
-    while (u->inflight < engine.o->depth && engine.phase == LOAD_RUN) {
-        uint64_t intended = step > 0 ? u->due : now;
+    while (u->inflight < engine.o->depth && engine.phase == LOAD_RUN && user_can_send(c)) {
+        uint64_t intended = step > 0 ? e->due : now;
 
-        if (intended > now || user_publish(c, u->id, u->channel, u->echo_seq + 1, intended) == -1)
+        if (intended > now || user_publish(c, u->id, u->channel, e->sequence + 1, intended) == -1)
             return;
-        u->echo_seq++;
+        e->sequence++;
         u->inflight++;
-        u->due += step;
+        e->due += step;
     }
+}
+
+static void echo_forget(struct echo *e)
+{
+    seen_fini(&e->seen);
+    e->seen = (struct seen){.last = e->sequence};
+    e->floor = e->sequence;
+}
+
+/* What was under way is lost, except when the scenario has hung up. */
+void echo_released(const struct user *u)
+{
+    struct echo *e = echo_of(u);
+
+    if ((u->flags & USER_CLOSING) || seen_expect(&e->seen, e->sequence, &engine.slot->m) == -1)
+        echo_forget(e);
+}
+
+void echo_stop(void)
+{
+    uint64_t step = echo_step();
+
+    for (uint64_t i = 0; engine.echoes != NULL && step > 0 && i < engine.count; i++)
+        if (engine.echoes[i].due <= engine.looked_ns)
+            engine.slot->m.not_sent += (engine.looked_ns - engine.echoes[i].due) / step + 1;
+}
+
+/* An answer; only the first of a message makes room for the next one. */
+static void on_echo(struct conn *c, const struct payload *p, uint64_t now)
+{
+    struct load_metrics *m = &engine.slot->m;
+    struct user *u = user_of(c);
+    struct echo *e = echo_of(u);
+    int fresh;
+
+    if (p->sequence > e->sequence) { /* nobody has sent that */
+        m->foreign_in++;
+        return;
+    }
+    if (p->sequence <= e->floor)
+        return;
+    fresh = seen_add(&e->seen, p->sequence, m);
+    if (fresh == -1) {
+        echo_forget(e);
+        conn_kill(c, CLOSE_NO_MEMORY);
+    }
+    if (fresh != 1)
+        return;
+    hdr_record(&m->echo, now - p->intended_ns);
+    hdr_record(&m->echo_uncorrected, now - p->sent_ns);
+    if (p->sequence > u->base && u->inflight > 0)
+        u->inflight--;
+    user_echo(c);
 }
 
 /* Users that send, as numbered in a payload: those of a channel, or everybody. */
@@ -151,11 +228,7 @@ static void on_publication(struct conn *c, struct str text)
         hdr_record(&m->first_message, now - u->since);
     }
     if (engine.o->scenario == SCENARIO_ECHO) {
-        hdr_record(&m->echo, now - p.intended_ns);
-        hdr_record(&m->echo_uncorrected, now - p.sent_ns);
-        if (u->inflight > 0)
-            u->inflight--;
-        user_echo(c);
+        on_echo(c, &p, now);
         return;
     }
     if (engine.o->scenario == SCENARIO_CHAT && p.publisher == chat_number(u))
@@ -331,6 +404,15 @@ static void count_missing(const struct user *u)
     }
 }
 
+/* What is still waited for on a connection; of those that ended it is counted. */
+static void count_unanswered(const struct user *u)
+{
+    struct echo *e = echo_of(u);
+
+    if ((u->flags & USER_CLOSING) == 0 && seen_expect(&e->seen, e->sequence, &engine.slot->m) == -1)
+        echo_forget(e); /* it is counted, and nothing comes any more */
+}
+
 void user_count_missing(void)
 {
     for (uint64_t i = 0; i < engine.count; i++) {
@@ -342,8 +424,8 @@ void user_count_missing(void)
         u = user_of(c);
         if ((u->flags & USER_READY) == 0 || (u->flags & USER_STALLED))
             continue;
-        if (engine.o->scenario == SCENARIO_ECHO)
-            engine.slot->m.gaps += u->inflight;
+        if (engine.echoes != NULL)
+            count_unanswered(u);
         else if (u->seen != NULL)
             count_missing(u);
     }

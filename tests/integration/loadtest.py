@@ -109,11 +109,19 @@ class Server:
 
 class Rooms(Server):
     """Relays a message to everybody whose path is its sender's, unless `route(server, c, message, n)` says otherwise: to
-    the n-th message from the client c it gives pairs of client and message."""
+    the n-th message, from the client c, it gives pairs of client and message."""
 
-    def __init__(self, route=None, **options):
-        self.route, self.held, self.sent_to = route or Rooms.to_room, [], {}
-        super().__init__(**options)
+    def __init__(self, route=None):
+        self.route, self.held, self.sent_to, self.away_until = route or Rooms.to_room, [], {}, 0
+        super().__init__(process_request=self.perhaps_away)
+
+    async def perhaps_away(self, path, headers):
+        return await self.deny(path, headers) if time.monotonic() < self.away_until else None
+
+    def go_away(self, seconds):
+        """Resets every connection and refuses new ones for a while."""
+        self.away_until = time.monotonic() + seconds
+        self.drop()
 
     def to_room(self, c, message, n=0):
         return [(other, message) for other in self.clients if other.path == c.path]

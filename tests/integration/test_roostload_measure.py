@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What roostload counts, against servers of which it is known what they did with each message."""
 
+import asyncio
 import unittest
 
 from loadtest import Rooms, run_json
@@ -40,6 +41,84 @@ class Sequences(Measured):
             c, _, _ = self.load(s, 'broadcast', '--connections', '2', '--rate', '200', '--duration', '1s')
         self.assertGreater(c['duplicates'], 5)
         self.assertEqual((c['gaps'], c['reordered']), (0, 0))
+
+
+class Echo(Measured):
+    def echo(self, route, *args, **kw):
+        with Rooms(route) as s:
+            return self.load(s, 'echo', '--connections', '1', *args, path='{n}', **kw)
+
+    def test_every_second_twice_and_the_rest_never(self):
+        c, _, _ = self.echo(lambda server, c, m, n: [(c, m)] * 2 if n % 2 else [], '--rate', '100', '--depth', '4', '--duration', '1s',
+                            '--fail-if', 'lost>0', status=3)
+        self.assertEqual((c['messages_out'], c['gaps'], c['duplicates'], c['reordered']), (8, 4, 4, 0))  # a lost one keeps its place
+        self.assertGreater(c['not_sent'], 50)
+
+    def test_answers_out_of_order(self):
+        def swap(server, c, m, n):
+            server.held.append(m)
+            if n % 2 == 0:
+                yield from [(c, server.held[-1]), (c, server.held[-2])]
+
+        c, r, _ = self.echo(swap, '--depth', '2', '--rate', '100', '--duration', '1s')
+        self.assertEqual((c['gaps'], c['duplicates']), (c['messages_out'] % 2, 0))
+        self.assertEqual(c['reordered'], c['messages_out'] // 2)
+        self.assertEqual(r['latencies']['echo']['count'], c['messages_in'])
+
+    def test_a_close_frame_instead_of_an_answer(self):
+        def close(server, c, m, n):
+            if n % 20:
+                return [(c, m)]
+            asyncio.ensure_future(c.close(1001))
+            return []
+
+        c, _, _ = self.echo(close, '--rate', '100', '--duration', '3s', '--fail-if', 'gaps>0', status=3)
+        self.assertGreaterEqual(c['server_closed'], 2)
+        self.assertEqual(c['gaps'], c['server_closed'])
+        self.assertEqual(c['messages_in'] + c['gaps'], c['messages_out'])
+
+    def test_what_the_scenario_drops_is_not_lost(self):
+        c, _, _ = self.echo(lambda server, c, m, n: [(c, m)] if n != 50 else [], '--rate', '100', '--duration', '2s', '--storm-after', '1s',
+                            '--depth', '200')
+        self.assertEqual((c['closed'], c['duplicates'], c['reordered'], c['not_sent']), (1, 0, 0, 0))
+        self.assertEqual(c['gaps'], 1)
+
+    def test_the_schedule_goes_on_without_a_connection(self):
+        """An outage: what was due meanwhile is sent afterwards, and its wait is in the corrected latency."""
+        def drop(server, c, m, n):
+            if n == 50:
+                server.go_away(1.5)
+            return [(c, m)]
+
+        with Rooms(drop) as s:
+            c, r, _ = self.load(s, 'echo', '--connections', '1', '--rate', '100', '--duration', '4s', path='{n}')
+        self.assertEqual((c['connection_lost'], c['gaps'], c['not_sent']), (1, 1, 0))
+        self.assertGreater(c['messages_out'], 360)
+        self.assertGreater(r['latencies']['echo']['max'], 1.2)
+        self.assertLess(r['latencies']['echo_uncorrected']['p50'], r['latencies']['echo']['p90'])
+
+    def test_who_never_comes_back_has_never_sent(self):
+        def drop(server, c, m, n):
+            if n == 50:
+                server.go_away(60)
+            return [(c, m)]
+
+        c, _, _ = self.echo(drop, '--rate', '100', '--duration', '1500ms')
+        self.assertGreaterEqual(c['messages_out'] + c['not_sent'], 130)
+        self.assertGreater(c['not_sent'], 80)
+
+
+class Closed(Measured):
+    def test_connections_that_the_server_closes_are_lost(self):
+        def kick(server, c, message, n):
+            if n == 30:
+                for other in server.clients:
+                    asyncio.ensure_future(other.close(1001))
+            return server.to_room(c, message)
+
+        with Rooms(kick) as s:
+            c, _, out = self.load(s, 'broadcast', '--connections', '3', '--rate', '50', '--duration', '2s', '--fail-if', 'lost>2', status=3)
+        self.assertEqual((c['server_closed'], c['connection_lost']), (4, 0))
 
 
 class Chat(Measured):

@@ -38,6 +38,8 @@ static void expressions(void **state)
     assert_int_equal(check("lost>0", SCENARIO_HOLD), 1);
     assert_int_equal(check("lost>3", SCENARIO_HOLD), 0);
     assert_int_equal(check("lost>=3", SCENARIO_HOLD), 1);
+    m.server_closed = 4;
+    assert_int_equal(check("lost>=7", SCENARIO_HOLD), 1);
     assert_int_equal(check("gaps<=2", SCENARIO_HOLD), 1);
     assert_int_equal(check("duplicates>0", SCENARIO_HOLD), 0);
     assert_int_equal(check("pong.p99>1s", SCENARIO_HOLD), 1); /* nothing was measured */
