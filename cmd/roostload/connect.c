@@ -188,6 +188,7 @@ void user_ready(struct conn *c)
     if (start_tracking(c) == -1)
         return;
     conn_arm(c, (uint64_t)engine.o->ping_interval);
+    publish_resume(u->id);
     if (engine.echoes != NULL)
         u->base = engine.echoes[u->id - engine.first].sequence;
     if (engine.echoes != NULL && engine.phase == LOAD_RUN)

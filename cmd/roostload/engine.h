@@ -122,6 +122,8 @@ uint64_t schedule_run(uint64_t now);
 void publish_start(uint64_t now);
 /* Does what is due; returns when more is, or when blocked ones are to be tried again. */
 uint64_t publish_run(uint64_t now);
+/* The user is ready (again): it may have to catch up. */
+void publish_resume(uint32_t user);
 /* No more is published: counts what was due and has not been sent. */
 void publish_stop(void);
 uint32_t user_channel(uint32_t id);

@@ -1,14 +1,16 @@
 /* publish.c - who publishes what, when.
  *
  * Publishers take turns: turn t belongs to publisher t mod P and is due at start + t * interval.
- * One whose connection takes no more (the server does not read) keeps its messages and their
- * intended times; it is tried again until it has caught up, so that the wait is in the corrected
- * latency. One that is away (chat: it has left) misses its turns. */
+ * One whose connection takes no more (the server does not read), or that has none, keeps its
+ * messages and their intended times; it is tried again until it has caught up, so that the wait is
+ * in the corrected latency. In chat, where people leave and join, who is away misses their turns.
+ */
 #include "base/clock.h"
 #include "engine.h"
 
 struct publisher {
-    uint64_t done; /* messages sent or missed */
+    uint64_t due;  /* messages, over all */
+    uint64_t done; /* of them: sent or missed */
     bool blocked;  /* in plan.blocked */
 };
 
@@ -93,29 +95,30 @@ static struct place choose(struct conn *c, uint64_t own)
     return p;
 }
 
-/* How many messages are due of a publisher, over all. */
-static uint64_t due_of(uint64_t own)
+static void block(uint64_t own)
 {
-    uint64_t turns = plan.pace.done / plan.n + (own < plan.pace.done % plan.n);
-
-    return turns * (uint64_t)engine.o->burst;
+    if (!plan.publishers[own].blocked)
+        plan.blocked[plan.nblocked++] = (uint32_t)own;
+    plan.publishers[own].blocked = true;
 }
 
-/* Sends what is due of it; whoever cannot send all is in plan.blocked. */
+/* Sends what is due of it; whoever cannot send all is in plan.blocked, or away. */
 static void publish_due(uint64_t own)
 {
     struct publisher *p = &plan.publishers[own];
-    uint64_t due = due_of(own), burst = (uint64_t)engine.o->burst;
+    uint64_t burst = (uint64_t)engine.o->burst;
     struct conn *c = engine.conns[plan.first + own - engine.first];
     struct place at;
 
-    if (c == NULL || conn_dead(c) || (user_of(c)->flags & USER_READY) == 0 ||
-        (user_of(c)->flags & USER_CLOSING)) {
-        p->done = due;
+    if (c == NULL || !user_can_send(c)) {
+        if (engine.o->scenario == SCENARIO_CHAT) {
+            engine.slot->m.missed += p->due - p->done;
+            p->done = p->due;
+        }
         return;
     }
     at = choose(c, own);
-    for (uint64_t sent = 0; p->done < due; p->done++, sent++) {
+    for (uint64_t sent = 0; p->done < p->due; p->done++, sent++) {
         if (sent > 0 && p->done % burst == 0)
             at = choose(c, own);
         if (user_publish(c, at.publisher, at.channel, plan.sequence[at.at] + 1,
@@ -125,10 +128,16 @@ static void publish_due(uint64_t own)
         if (at.shared_at < load_shared->sent_count)
             atomic_store(&load_shared->sent[at.shared_at], plan.sequence[at.at]);
     }
-    if (p->done < due && !conn_dead(c) && !p->blocked) {
-        p->blocked = true;
-        plan.blocked[plan.nblocked++] = (uint32_t)own;
-    }
+    if (p->done < p->due && !conn_dead(c))
+        block(own);
+}
+
+void publish_resume(uint32_t user)
+{
+    uint64_t own = user - plan.first; /* others are far beyond plan.n */
+
+    if (own < plan.n && plan.publishers[own].done < plan.publishers[own].due)
+        block(own);
 }
 
 /* Whoever is still blocked puts itself behind those that are looked at. */
@@ -156,8 +165,9 @@ uint64_t publish_run(uint64_t now)
         if (due > now)
             return plan.nblocked > 0 ? MIN(due, now + NS_PER_MS) : due;
         plan.pace.done++;
+        plan.publishers[own].due += (uint64_t)engine.o->burst;
         publish_due(own);
-        if (plan.publishers[own].blocked)
+        if (plan.publishers[own].done < plan.publishers[own].due)
             engine.slot->m.send_delayed += (uint64_t)engine.o->burst;
     }
     return now;
@@ -166,6 +176,6 @@ uint64_t publish_run(uint64_t now)
 void publish_stop(void)
 {
     for (uint64_t i = 0; i < plan.n; i++)
-        engine.slot->m.not_sent += due_of(i) - plan.publishers[i].done;
+        engine.slot->m.not_sent += plan.publishers[i].due - plan.publishers[i].done;
     plan.pace.interval_ns = 0;
 }

@@ -108,6 +108,45 @@ class Echo(Measured):
         self.assertGreater(c['not_sent'], 80)
 
 
+class Outage(Measured):
+    def outage(self, seconds, duration):
+        def drop(server, c, m, n):
+            if n == 100:
+                server.go_away(seconds)
+            return server.to_room(c, m)
+
+        with Rooms(drop) as s:
+            return self.load(s, 'broadcast', '--connections', '2', '--publishers', '2', '--rate', '200', '--duration', duration,
+                             '--fail-if', 'not_sent>0', '--fail-if', 'p99>500ms', status=3)
+
+    def test_what_was_due_meanwhile_is_sent_afterwards(self):
+        c, r, out = self.outage(1.5, '5s')
+        self.assertEqual((c['not_sent'], c['missed']), (0, 0))
+        self.assertGreater(c['messages_out'], 900)
+        self.assertGreater(c['send_delayed'], 200)
+        self.assertGreater(r['latencies']['delivery']['p99'], 0.8)
+        self.assertLess(r['latencies']['delivery_uncorrected']['p50'], r['latencies']['delivery']['p99'])
+        self.assertIn('FAILED: p99>500ms', out)
+
+    def test_what_still_waits_at_the_end_was_not_sent(self):
+        c, _, out = self.outage(60, '2s')
+        self.assertGreater(c['messages_out'] + c['not_sent'], 350)
+        self.assertGreater(c['not_sent'], 200)
+        self.assertIn('FAILED: not_sent>0', out)
+
+    def test_people_who_left_miss_their_turns(self):
+        def go(server, c, m, n):
+            if n == 100:
+                server.go_away(60)
+            return server.to_room(c, m)
+
+        with Rooms(go) as s:
+            c, _, _ = self.load(s, 'chat', '--connections', '4', '--room', '2', '--rate', '200', '--churn-rate', '0', '--duration', '2s',
+                                '--fail-if', 'missed>0', status=3)
+        self.assertGreater(c['missed'], 200)
+        self.assertGreater(c['messages_out'] + c['missed'], 350)
+
+
 class Closed(Measured):
     def test_connections_that_the_server_closes_are_lost(self):
         def kick(server, c, message, n):
