@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "adapter.h"
 #include "loopback.h"
 #include "net/conn.h"
 #include "payload.h"
@@ -214,6 +215,25 @@ int plan_memory(const struct options *o, uint64_t users, const struct plan_limit
     return -1;
 }
 
+/* With adapter raw the path is the channel: one without a publisher would hear nothing. */
+static int check_publishers(const struct options *o, struct buf *errors)
+{
+    const struct adapter *a = adapter_find(str_from(o->adapter));
+    char text[512];
+
+    if (!has_publishers(o) || a->publish != NULL || o->publishers >= o->channels)
+        return 0;
+    snprintf(
+        text, sizeof(text),
+        "with adapter %s a publisher publishes to the channel of its path: --publishers %lld "
+        "would leave %lld of the %lld channels without one; --publishers %lld is the least, or "
+        "use fewer --channels",
+        a->name, (long long)o->publishers, (long long)(o->channels - o->publishers),
+        (long long)o->channels, (long long)o->channels);
+    options_complain(errors, text);
+    return -1;
+}
+
 int plan_make(const struct options *o, struct buf *errors)
 {
     static struct load_target targets[LOAD_TARGETS_MAX];
@@ -223,7 +243,8 @@ int plan_make(const struct options *o, struct buf *errors)
     unsigned n = 0, processes;
     bool here = true; /* the server's end of the connections too */
 
-    if (plan_check(o, errors) == -1 || targets_make(o, targets, &n, errors) == -1)
+    if (plan_check(o, errors) == -1 || check_publishers(o, errors) == -1 ||
+        targets_make(o, targets, &n, errors) == -1)
         return -1;
     for (unsigned i = 0; i < n; i++)
         here = here && loopback_is((const struct sockaddr *)&targets[i].address);

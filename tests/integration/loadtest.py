@@ -147,7 +147,7 @@ class NatsInPieces(Server):
     """Speaks the NATS protocol; what it sends is cut into frames of `step` bytes, without regard to its messages."""
 
     def __init__(self, step):
-        self.step = step
+        self.step, self.published = step, {}
         super().__init__()
 
     async def send(self, c, data):
@@ -167,6 +167,8 @@ class NatsInPieces(Server):
                         await self.send(c, b'PONG\r\nPING\r\n')
                     elif line.startswith(b'PUB '):
                         n = int(line.split()[-1])
+                        subject = line.split()[1].decode()
+                        self.published[subject] = self.published.get(subject, 0) + 1
                         while len(data) < n + 2:
                             data += await c.recv()
                         body, data = data[:n + 2], data[n + 2:]

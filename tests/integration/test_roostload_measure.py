@@ -4,7 +4,7 @@
 import asyncio
 import unittest
 
-from loadtest import Rooms, run_json
+from loadtest import NatsInPieces, Rooms, run, run_json
 
 
 class Measured(unittest.TestCase):
@@ -145,6 +145,51 @@ class Outage(Measured):
                                 '--fail-if', 'missed>0', status=3)
         self.assertGreater(c['missed'], 200)
         self.assertGreater(c['messages_out'] + c['missed'], 350)
+
+
+class Shares(Measured):
+    """Which channels the publications go to, as the server counted them."""
+
+    def shares(self, server, channels, expected, *args):
+        c, _, _ = self.load(server, 'broadcast', '--connections', '1', '--channels', str(channels), '--rate', '2000', '--duration', '2s',
+                            *args, path='{channel}')
+        n = sum(server.sent_to.values())
+        self.assertEqual((n, c['not_sent'], c['gaps'], c['misrouted']), (c['messages_out'], 0, 0, 0))
+        for i in range(channels):
+            mean = expected(i) * n
+            self.assertLess(abs(server.sent_to.get('/load-%d' % i, 0) - mean), 5 * mean ** 0.5 + 2, (i, mean, server.sent_to))
+
+    def zipf(self, channels):
+        return lambda i: 1 / (i + 1) / sum(1 / r for r in range(1, channels + 1))
+
+    def test_zipf_where_the_path_is_the_channel(self):
+        for publishers, processes in (5, 1), (13, 1), (40, 2):  # 40 of 41 users: both processes have some
+            with self.subTest(publishers=publishers), Rooms() as s:
+                self.shares(s, 5, self.zipf(5), '--publishers', str(publishers), '--distribution', 'zipf', '--processes', str(processes))
+
+    def test_uniform_where_some_channels_have_more_publishers(self):
+        with Rooms() as s:
+            self.shares(s, 3, lambda i: 1 / 3, '--publishers', '4')
+
+    def test_a_burst_is_one_channels(self):
+        with Rooms() as s:
+            self.load(s, 'broadcast', '--connections', '1', '--channels', '3', '--publishers', '3', '--rate', '50', '--burst', '7',
+                      '--distribution', 'zipf', '--duration', '1s')
+        self.assertEqual([n % 7 for n in s.sent_to.values()], [0] * len(s.sent_to))
+
+    def test_zipf_where_publications_name_the_channel(self):
+        with NatsInPieces(10000) as s:
+            self.load(s, 'broadcast', '--connections', '1', '--channels', '4', '--rate', '500', '--duration', '2s', '--adapter', 'nats',
+                      '--distribution', 'zipf')
+        n = sum(s.published.values())
+        for i in range(4):
+            mean = self.zipf(4)(i) * n
+            self.assertLess(abs(s.published['load-%d' % i] - mean), 5 * mean ** 0.5)
+
+    def test_a_channel_without_a_publisher_is_refused(self):
+        p = run('broadcast', '--channels', '10', '--publishers', '4')
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('would leave 6 of the 10 channels without one; --publishers 10 is the least', p.stderr)
 
 
 class Closed(Measured):
