@@ -169,7 +169,7 @@ static bool has_publishers(const struct options *o)
     return o->scenario == SCENARIO_BROADCAST || o->scenario == SCENARIO_SLOW;
 }
 
-/* Pairs (publisher, channel) whose last sequence is shared, 0 when there are too many. */
+/* Pairs (publisher, channel). */
 static uint64_t pairs(const struct options *o, uint64_t users, uint64_t channels)
 {
     uint64_t n = 0;
@@ -178,7 +178,7 @@ static uint64_t pairs(const struct options *o, uint64_t users, uint64_t channels
         n = users;
     else if (has_publishers(o))
         n = (uint64_t)o->publishers * channels;
-    return n <= SENT_MAX ? n : 0;
+    return n;
 }
 
 static double gib(uint64_t bytes)
@@ -240,6 +240,7 @@ int plan_make(const struct options *o, struct buf *errors)
     uint64_t users = (uint64_t)o->connections + (has_publishers(o) ? (uint64_t)o->publishers : 0);
     uint64_t channels = (uint64_t)o->channels;
     struct plan_limits limits;
+    uint64_t npairs = pairs(o, users, channels);
     unsigned n = 0, processes;
     bool here = true; /* the server's end of the connections too */
 
@@ -253,7 +254,7 @@ int plan_make(const struct options *o, struct buf *errors)
     if (processes == 0 || plan_ports(o, users, &limits, processes, targets, n, errors) == -1 ||
         plan_memory(o, users, &limits, here, errors) == -1)
         return -1;
-    if (load_shared_create(o, processes, pairs(o, users, channels)) == -1) {
+    if (load_shared_create(o, processes, npairs <= SENT_MAX ? npairs : 0) == -1) {
         options_complain(errors, "no memory for the shared results");
         return -1;
     }
@@ -264,6 +265,7 @@ int plan_make(const struct options *o, struct buf *errors)
     load_shared->users = users;
     load_shared->publishers = users - (uint64_t)o->connections;
     load_shared->channels = channels;
+    load_shared->tail_unchecked = npairs > SENT_MAX;
     load_shared->run_id = (uint32_t)((uint64_t)time(NULL) * 2654435761u) ^ (uint32_t)getpid();
     return 0;
 }

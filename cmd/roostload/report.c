@@ -181,6 +181,12 @@ void report_summary(FILE *f, const struct results *r)
                 (unsigned long long)r->given_up);
     if (status != 0)
         fprintf(f, "  the first refusal was HTTP status %u\n", status);
+    if (load_shared->tail_unchecked)
+        fprintf(f,
+                "  messages lost at the end are not found: %llu publishers x %llu channels are too "
+                "many\n",
+                (unsigned long long)load_shared->publishers,
+                (unsigned long long)load_shared->channels);
     print_failures(f, r);
     if (m->tls_failed > 0)
         print_tls_failure(f);

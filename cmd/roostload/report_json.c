@@ -247,7 +247,7 @@ int report_document(const struct results *r, struct buf *b)
                    "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.3f,"
                    "\"run_messages_in\":%llu,\"run_messages_out\":%llu,\"run_pings_in\":%llu,"
                    "\"ramped\":%llu,\"ramp_stalled_seconds\":%.1f,\"row_seconds\":%u,"
-                   "\"main_latency\":\"%s\",\n",
+                   "\"tail_checked\":%s,\"main_latency\":\"%s\",\n",
                    JSON_SCHEMA, version_string(), scenario_name(load_shared->options.scenario),
                    (long long)r->started_at, r->interrupted ? "true" : "false",
                    (unsigned long long)load_shared->users, load_shared->processes,
@@ -255,6 +255,7 @@ int report_document(const struct results *r, struct buf *b)
                    r->run_s, r->storm_recovery_s, (unsigned long long)r->run_messages_in,
                    (unsigned long long)r->run_messages_out, (unsigned long long)r->run_pings_in,
                    (unsigned long long)r->ramped, r->ramp_stalled_s, r->row_seconds,
+                   load_shared->tail_unchecked ? "false" : "true",
                    failif_main_latency(load_shared->options.scenario));
 
     rc |= put_options(b);

@@ -79,6 +79,7 @@ struct load_shared {
     uint64_t channels;
     _Atomic uint32_t *sent; /* last sequence by (publisher, channel); sent_count of them */
     uint64_t sent_count;
+    bool tail_unchecked; /* too many pairs for that: what is lost at the end is not found */
     struct load_slot *slots;
 };
 

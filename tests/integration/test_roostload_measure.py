@@ -223,6 +223,18 @@ class Chat(Measured):
         self.assertEqual(c['gaps'], 5 * (c['messages_out'] - 60))
 
 
+class Tail(Measured):
+    def test_too_many_pairs_to_check_are_said(self):
+        with NatsInPieces(10000) as s:
+            args = ('broadcast', '--connections', '1', '--publishers', '8', '--rate', '20', '--duration', '500ms', '--adapter', 'nats')
+            _, r, out = self.load(s, *args, '--channels', '10000000')
+            self.assertIs(r['tail_checked'], False)
+            self.assertIn('messages lost at the end are not found: 8 publishers x 10000000 channels', out)
+            _, r, out = self.load(s, *args, '--channels', '10')
+            self.assertIs(r['tail_checked'], True)
+            self.assertNotIn('are not found', out)
+
+
 class Contents(Measured):
     def test_a_message_in_every_channel_is_misrouted(self):
         with Rooms(lambda server, c, message, n: [(other, message) for other in server.clients]) as s:
