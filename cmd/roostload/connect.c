@@ -119,8 +119,7 @@ static void requeue(uint32_t id, bool was_of_use)
         engine.slot->given_up++;
         return;
     }
-    engine.later[engine.later_tail++ % engine.count] =
-        (struct later){.id = id, .due_ms = (uint32_t)((clock_ns() + RETRY_NS) / NS_PER_MS)};
+    dues_set(&engine.later, (uint32_t)(id - engine.first), clock_ns() + RETRY_NS);
 }
 
 /* A server that drops what it has just taken is no better than one that refuses. */

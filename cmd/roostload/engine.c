@@ -1,8 +1,10 @@
 /* engine.c - a load process: set-up, the turn, the end. */
 #include "engine.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -10,7 +12,53 @@
 #include "base/hash.h"
 #include "net/reactor.h"
 
+#define ORDERS_NS (50 * NS_PER_MS) /* the coordinator's are looked at this often at least */
+
 struct engine engine;
+
+/* What wakes the process when something is due: to the microsecond, where the poll's own timeout
+ * counts milliseconds, rounded up. */
+static struct {
+    ev_io io;
+    uint64_t at; /* 0: not armed */
+} alarm_clock;
+
+static void on_alarm(struct ev_loop *loop UNUSED, ev_io *io UNUSED, int revents UNUSED)
+{
+    /* Waking up was all; it stays readable until it is set anew. */
+}
+
+static int alarm_init(void)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+
+    if (fd == -1) {
+        fprintf(stderr, "roostload: timerfd: %s\n", strerror(errno));
+        return -1;
+    }
+    ev_io_init(&alarm_clock.io, on_alarm, fd, EV_READ);
+    ev_io_start(reactor.loop, &alarm_clock.io);
+    return 0;
+}
+
+/* next: UINT64_MAX for nothing. One that has gone off and is not set anew keeps the poll from
+ * sleeping, which is what is wanted when something is due at once. */
+static void alarm_set(uint64_t next, uint64_t now)
+{
+    struct itimerspec t = {0};
+
+    if (next == UINT64_MAX)
+        next = 0;
+    else if (next <= now && alarm_clock.at != 0 && alarm_clock.at <= now)
+        return;
+    if (next == alarm_clock.at)
+        return;
+    t.it_value.tv_sec = (time_t)(next / NS_PER_SEC);
+    t.it_value.tv_nsec = (long)(next % NS_PER_SEC);
+    alarm_clock.at = next;
+    if (timerfd_settime(alarm_clock.io.fd, TFD_TIMER_ABSTIME, &t, NULL) == -1)
+        alarm_clock.at = 0; /* UNTESTED: cannot be with a time like that; the next turn tries */
+}
 
 /* net reads its limits from the settings; ours are those of a client that trusts itself. */
 static void set_limits(void)
@@ -24,14 +72,14 @@ static void set_limits(void)
 
 static void each_turn(void)
 {
-    uint64_t now = clock_precise_ns(), next;
+    uint64_t now = clock_precise_ns();
 
     if (getppid() == 1) { /* the coordinator is gone */
         reactor_stop();
         return;
     }
-    next = schedule_run(now);
-    reactor_wake_within(next > now ? next - now : 0);
+    alarm_set(schedule_run(now), now);
+    reactor_wake_within(ORDERS_NS);
 }
 
 static int allocate(void)
@@ -41,7 +89,6 @@ static int allocate(void)
     engine.conns = calloc(n, sizeof(*engine.conns));
     engine.attempts = calloc(n, sizeof(*engine.attempts));
     engine.waiting = calloc(n, sizeof(*engine.waiting));
-    engine.later = calloc(n, sizeof(*engine.later));
     engine.ready_ms = calloc(n, sizeof(*engine.ready_ms));
     if (engine.o->scenario == SCENARIO_ECHO)
         engine.echoes = calloc(n, sizeof(*engine.echoes));
@@ -50,10 +97,10 @@ static int allocate(void)
     if (engine.adapter->stream)
         engine.partial = calloc(n, sizeof(*engine.partial));
     if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
-        engine.later == NULL || engine.ready_ms == NULL ||
-        (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
+        engine.ready_ms == NULL || (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
         (engine.o->ping_interval > 0 && engine.pinged_ns == NULL) ||
-        (engine.adapter->stream && engine.partial == NULL)) {
+        (engine.adapter->stream && engine.partial == NULL) ||
+        dues_init(&engine.later, n) == -1 || dues_init(&engine.echo, n) == -1) {
         fprintf(stderr, "roostload: no memory for %llu connections\n",
                 (unsigned long long)engine.count);
         return -1;
@@ -126,6 +173,8 @@ int engine_run(unsigned p)
     if (make_tls() == -1)
         return 1;
     reactor_init(&cfg);
+    if (alarm_init() == -1)
+        return 1;
     atomic_store(&engine.slot->pid, getpid());
     schedule_start();
     reactor_run();

@@ -1,6 +1,6 @@
 /* engine.h - one load process: its users, its schedule. Internal to roostload.
  *
- * A user is a connection of net/conn with 32 bytes of session. The process runs net's reactor;
+ * * A user is a connection of net/conn with 32 bytes of session. The process runs net's reactor;
  * load_tick(), called each turn, opens connections, sends and closes what the schedules say is due.
  * Schedules are open-loop: the n-th event is due at start + n / rate whatever happened before, and
  * latency counts from that time. */
@@ -8,6 +8,7 @@
 #define ROOSTLOAD_ENGINE_H
 
 #include "adapter.h"
+#include "due.h"
 #include "net/conn.h"
 #include "net/tls.h"
 #include "payload.h"
@@ -45,10 +46,6 @@ struct echo {          /* what outlives a user's connections */
 
 #define BURST_MAX 256 /* events of one kind per turn */
 
-struct later {
-    uint32_t id, due_ms; /* CLOCK_MONOTONIC, wraps */
-};
-
 struct engine {
     unsigned process;
     struct load_slot *slot;
@@ -61,8 +58,9 @@ struct engine {
     struct buf *partial;     /* owned; by user - first: a message's beginning; NULL: no stream */
     uint32_t *waiting;       /* owned; FIFO of users to connect */
     uint64_t wait_head, wait_tail;
-    struct later *later; /* owned; FIFO of users whose attempt failed: they wait before the next */
-    uint64_t later_head, later_tail;
+    struct dues later;   /* owned; users whose attempt failed: they wait before the next */
+    struct dues echo;    /* owned; with a rate: when whose next message is due; it has one
+                            place free in flight */
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
     struct echo *echoes; /* owned; by user - first; NULL: not scenario echo */
     uint64_t looked_ns;  /* echo: when what was due was sent last */

@@ -276,6 +276,8 @@ uint64_t publish_run(uint64_t now)
         if (due > now)
             return plan.nblocked > 0 ? MIN(due, now + NS_PER_MS) : due;
         own = give_turn(plan.pace.done++);
+        if (!plan.publishers[own].blocked) /* or it is the server that it waits for */
+            hdr_record(&engine.slot->m.lateness, clock_precise_ns() - due);
         publish_due(own);
         if (plan.publishers[own].done < plan.publishers[own].due)
             engine.slot->m.send_delayed += (uint64_t)engine.o->burst;

@@ -92,15 +92,13 @@ void schedule_start(void)
 /* Whose wait is over; returns when the next one's is. */
 static uint64_t take_later(uint64_t now)
 {
-    for (; engine.later_head != engine.later_tail; engine.later_head++) {
-        const struct later *l = &engine.later[engine.later_head % engine.count];
-        int32_t left_ms = (int32_t)(l->due_ms - (uint32_t)(now / NS_PER_MS));
+    while (dues_next(&engine.later) <= now) {
+        uint32_t own = dues_first(&engine.later);
 
-        if (left_ms > 0)
-            return now + (uint64_t)left_ms * NS_PER_MS;
-        engine.waiting[engine.wait_tail++ % engine.count] = l->id;
+        dues_remove(&engine.later, own);
+        engine.waiting[engine.wait_tail++ % engine.count] = (uint32_t)(engine.first + own);
     }
-    return UINT64_MAX;
+    return dues_next(&engine.later);
 }
 
 static uint64_t run_connects(uint64_t now)
@@ -188,24 +186,30 @@ static void change_phase(uint32_t phase, uint64_t now)
     }
 }
 
+/* user_echo() gives the user its next time, or takes it out. */
 static uint64_t run_echo_schedule(uint64_t now)
 {
-    if (engine.o->scenario != SCENARIO_ECHO || engine.o->rate <= 0)
-        return UINT64_MAX;
-    for (uint64_t i = 0; i < engine.count; i++) {
-        struct conn *c = engine.conns[i];
+    for (int n = 0; n < BURST_MAX; n++) {
+        uint64_t due = dues_next(&engine.echo);
+        struct conn *c;
 
+        if (due > now) {
+            engine.looked_ns = now;
+            return due;
+        }
+        c = engine.conns[dues_first(&engine.echo)];
         if (c != NULL && !conn_dead(c) && (user_of(c)->flags & USER_READY))
             user_echo(c);
+        else
+            dues_remove(&engine.echo, dues_first(&engine.echo));
     }
-    engine.looked_ns = now;
-    return now + 2 * NS_PER_MS;
+    return now;
 }
 
 uint64_t schedule_run(uint64_t now)
 {
     uint32_t phase = atomic_load(&load_shared->phase);
-    uint64_t next = now + 50 * NS_PER_MS; /* orders are looked at this often at least */
+    uint64_t next = UINT64_MAX;
 
     while (engine.phase < phase)
         change_phase(engine.phase + 1, now);

@@ -9,6 +9,8 @@
     ((size_t)1024 * 1024) /* a publisher waits while more than this is unsent                      \
                            */
 
+#define ECHO_RETRY_NS (2 * NS_PER_MS)
+
 void engine_seed(uint64_t seed, unsigned process)
 {
     engine.random = seed * UINT64_C(0x9e3779b97f4a7c15) + process + 1;
@@ -102,23 +104,45 @@ void echo_start(uint64_t now)
         engine.echoes[i].due = now + (step > 0 ? engine_random() % step : 0);
 }
 
+/* With a rate: the user's place among those whose time comes. Whoever waits for an answer has none;
+ * one that could not send is tried again at retry (0: it could). */
+static void echo_place(struct conn *c, uint64_t retry)
+{
+    const struct user *u = user_of(c);
+    uint32_t own = (uint32_t)(u->id - engine.first);
+
+    if (!user_can_send(c) || u->inflight >= engine.o->depth || engine.phase != LOAD_RUN)
+        dues_remove(&engine.echo, own);
+    else
+        dues_set(&engine.echo, own, MAX(echo_of(u)->due, retry));
+}
+
 /* Closed loop: the next message is due at once; with a rate, at its place in the schedule, whatever
  * became of the connection meanwhile. */
 void user_echo(struct conn *c)
 {
     struct user *u = user_of(c);
     struct echo *e = echo_of(u);
-    uint64_t now = clock_precise_ns(), step = echo_step();
+    uint64_t now = clock_precise_ns(), step = echo_step(), retry = 0;
+    uint64_t due = dues_of(&engine.echo, (uint32_t)(u->id - engine.first));
 
+    if (due <= now) /* it could have been sent then */
+        hdr_record(&engine.slot->m.lateness, now - due);
     while (u->inflight < engine.o->depth && engine.phase == LOAD_RUN && user_can_send(c)) {
         uint64_t intended = step > 0 ? e->due : now;
 
-        if (intended > now || user_publish(c, u->id, u->channel, e->sequence + 1, intended) == -1)
-            return;
+        if (intended > now)
+            break;
+        if (user_publish(c, u->id, u->channel, e->sequence + 1, intended) == -1) {
+            retry = now + ECHO_RETRY_NS;
+            break;
+        }
         e->sequence++;
         u->inflight++;
         e->due += step;
     }
+    if (step > 0)
+        echo_place(c, retry);
 }
 
 static void echo_forget(struct echo *e)
