@@ -14,8 +14,9 @@
 #include "net/reactor.h"
 #include "target.h"
 
-#define RETRY_NS   NS_PER_SEC /* between attempts of one user */
-#define LASTING_MS 1000       /* a connection that lasts so long is no failed attempt */
+#define RETRY_NS       NS_PER_SEC       /* between attempts of one user */
+#define STORM_RETRY_NS (50 * NS_PER_MS) /* the same after a storm, and up to three times that */
+#define LASTING_MS     1000             /* a connection that lasts so long is no failed attempt */
 
 /* Binds the local address, leaving the port to connect(2), so that one address serves many targets.
  */
@@ -100,6 +101,15 @@ static bool out_of_something(int error)
            error == EADDRNOTAVAIL || error == EAGAIN;
 }
 
+/* How long a user waits after an attempt that failed: what the storm measures is not our patience,
+ * and clients that back off do not come all at once. */
+static uint64_t retry_ns(uint32_t id)
+{
+    if (engine.storm[id - engine.first] & STORM_AWAY)
+        return STORM_RETRY_NS + engine_random() % (2 * STORM_RETRY_NS);
+    return RETRY_NS;
+}
+
 /* A user that is gone and was not meant to be comes back: at once after it has been of use, else in
  * a while, and during the ramp not for ever. */
 static void requeue(uint32_t id, bool was_of_use)
@@ -119,7 +129,7 @@ static void requeue(uint32_t id, bool was_of_use)
         engine.slot->given_up++;
         return;
     }
-    dues_set(&engine.later, (uint32_t)(id - engine.first), clock_ns() + RETRY_NS);
+    dues_set(&engine.later, (uint32_t)(id - engine.first), clock_ns() + retry_ns(id));
 }
 
 /* A server that drops what it has just taken is no better than one that refuses. */
@@ -180,9 +190,7 @@ void user_ready(struct conn *c)
     hdr_record(&engine.slot->m.ready, clock_precise_ns() - u->since);
     if (getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
         hdr_record(&engine.slot->m.tcp_connect, (uint64_t)info.tcpi_rtt * 1000);
-    if (engine.slot->storm_ns != 0 && engine.slot->recovered_ns == 0 &&
-        engine.slot->ready + engine.slot->given_up == engine.count)
-        atomic_store(&engine.slot->recovered_ns, clock_precise_ns());
+    storm_returned(u->id);
     u->since = clock_precise_ns();
     if (start_tracking(c) == -1)
         return;
@@ -291,6 +299,8 @@ static void user_release(struct conn *c)
         buf_fini(&engine.partial[u->id - engine.first]);
     ws_rx_fini(&c->rx, engine.rx);
     engine.conns[u->id - engine.first] = NULL;
+    if ((u->flags & USER_CLOSING) == 0)
+        storm_left(u->id);
     requeue(u->id, of_use(u));
 }
 

@@ -89,6 +89,7 @@ static int allocate(void)
     engine.conns = calloc(n, sizeof(*engine.conns));
     engine.attempts = calloc(n, sizeof(*engine.attempts));
     engine.waiting = calloc(n, sizeof(*engine.waiting));
+    engine.storm = calloc(n, sizeof(*engine.storm));
     engine.ready_ms = calloc(n, sizeof(*engine.ready_ms));
     if (engine.o->scenario == SCENARIO_ECHO)
         engine.echoes = calloc(n, sizeof(*engine.echoes));
@@ -97,10 +98,11 @@ static int allocate(void)
     if (engine.adapter->stream)
         engine.partial = calloc(n, sizeof(*engine.partial));
     if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
-        engine.ready_ms == NULL || (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
+        engine.storm == NULL || engine.ready_ms == NULL ||
+        (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
         (engine.o->ping_interval > 0 && engine.pinged_ns == NULL) ||
-        (engine.adapter->stream && engine.partial == NULL) ||
-        dues_init(&engine.later, n) == -1 || dues_init(&engine.echo, n) == -1) {
+        (engine.adapter->stream && engine.partial == NULL) || dues_init(&engine.later, n) == -1 ||
+        dues_init(&engine.echo, n) == -1) {
         fprintf(stderr, "roostload: no memory for %llu connections\n",
                 (unsigned long long)engine.count);
         return -1;

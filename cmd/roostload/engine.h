@@ -44,6 +44,11 @@ struct echo {          /* what outlives a user's connections */
     struct seen seen;  /* answers */
 };
 
+enum storm_flag {
+    STORM_AWAY = 1, /* dropped by the storm, and not ready */
+    STORM_BACK = 2  /* has been ready since */
+};
+
 #define BURST_MAX 256 /* events of one kind per turn */
 
 struct engine {
@@ -61,6 +66,8 @@ struct engine {
     struct dues later;   /* owned; users whose attempt failed: they wait before the next */
     struct dues echo;    /* owned; with a rate: when whose next message is due; it has one
                             place free in flight */
+    uint8_t *storm;      /* owned; by user - first: enum storm_flag */
+    uint64_t storm_away; /* users with STORM_AWAY */
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
     struct echo *echoes; /* owned; by user - first; NULL: not scenario echo */
     uint64_t looked_ns;  /* echo: when what was due was sent last */
@@ -117,6 +124,9 @@ void user_count_missing(void);
 void schedule_start(void);
 /* Does what is due; returns when the next event is due (ns), UINT64_MAX when none. */
 uint64_t schedule_run(uint64_t now);
+/* The user is ready; it is gone again, by no wish of ours. */
+void storm_returned(uint32_t id);
+void storm_left(uint32_t id);
 void publish_start(uint64_t now);
 /* Does what is due; returns when more is, or when blocked ones are to be tried again. */
 uint64_t publish_run(uint64_t now);

@@ -28,15 +28,24 @@ uint32_t user_channel(uint32_t id)
     return (uint32_t)(id % load_shared->channels);
 }
 
-/* Whoever churn sends away comes back as fast as others go, or fewer and fewer would be there. */
+/* Whoever churn sends away comes back as fast as others go, or fewer and fewer would be there.
+ * Until everybody is back from a storm it is the server that says how fast, also after a moment in
+ * which nobody waited. */
 static double connect_rate(void)
 {
     double share = (double)engine.count / (double)load_shared->users;
     bool churns = engine.o->scenario == SCENARIO_CHURN || engine.o->scenario == SCENARIO_CHAT;
 
+    if (engine.storm_away > 0)
+        return 1e6;
     if (engine.phase == LOAD_RUN && churns)
         return MAX(engine.o->ramp, engine.o->churn_rate) * share;
     return engine.o->ramp * share;
+}
+
+static void pace_connects(uint64_t now)
+{
+    pace_start(&plan.connect, now, connect_rate());
 }
 
 static void start_run(uint64_t now)
@@ -63,7 +72,7 @@ static void start_run(uint64_t now)
     case SCENARIO_NR:
         break;
     }
-    pace_start(&plan.connect, now, connect_rate());
+    pace_connects(now);
     if (engine.o->storm_after > 0)
         plan.storm_ns = now + (uint64_t)engine.o->storm_after;
     for (uint64_t i = 0; i < engine.count; i++) {
@@ -83,10 +92,8 @@ static void start_run(uint64_t now)
 
 void schedule_start(void)
 {
-    uint64_t now = clock_ns();
-
     engine.phase = LOAD_RAMP;
-    pace_start(&plan.connect, now, connect_rate());
+    pace_connects(clock_ns());
 }
 
 /* Whose wait is over; returns when the next one's is. */
@@ -108,7 +115,7 @@ static uint64_t run_connects(uint64_t now)
     /* Nobody waits: what the ramp could have done meanwhile is not made up for. */
     retry = take_later(now);
     if (engine.wait_head == engine.wait_tail) {
-        pace_start(&plan.connect, now, connect_rate());
+        pace_connects(now);
         return retry;
     }
     for (int n = 0; n < BURST_MAX && engine.wait_head != engine.wait_tail; n++) {
@@ -159,10 +166,51 @@ static uint64_t run_storm(uint64_t now)
         if (c != NULL && !conn_dead(c)) {
             user_of(c)->flags |= USER_CLOSING;
             conn_kill(c, CLOSE_NORMAL);
+            engine.storm[i] = STORM_AWAY;
+            engine.storm_away++;
         }
     }
-    pace_start(&plan.connect, now, 1e6);
+    pace_connects(now);
     return now;
+}
+
+void storm_returned(uint32_t id)
+{
+    uint8_t *flags = &engine.storm[id - engine.first];
+    uint64_t now;
+
+    if ((*flags & STORM_AWAY) == 0)
+        return;
+    now = clock_precise_ns();
+    if ((*flags & STORM_BACK) == 0)
+        hdr_record(&engine.slot->m.back, now - engine.slot->storm_ns);
+    *flags = STORM_BACK;
+    if (--engine.storm_away == 0)
+        atomic_store(&engine.slot->recovered_ns, now);
+}
+
+/* A server that takes everybody and drops them again has not recovered. */
+void storm_left(uint32_t id)
+{
+    uint8_t *flags = &engine.storm[id - engine.first];
+
+    if (*flags != STORM_BACK || engine.slot->recovered_ns != 0)
+        return;
+    *flags |= STORM_AWAY;
+    engine.storm_away++;
+}
+
+/* At the end: who never came back counts as if it had come now, or the worst would be missing. */
+static void storm_count_away(uint64_t now)
+{
+    for (uint64_t i = 0; i < engine.count && engine.storm_away > 0; i++) {
+        if ((engine.storm[i] & STORM_AWAY) == 0)
+            continue;
+        engine.storm_away--;
+        engine.slot->m.not_back++;
+        if ((engine.storm[i] & STORM_BACK) == 0)
+            hdr_record(&engine.slot->m.back, now - engine.slot->storm_ns);
+    }
 }
 
 static void change_phase(uint32_t phase, uint64_t now)
@@ -181,6 +229,7 @@ static void change_phase(uint32_t phase, uint64_t now)
         break;
     case LOAD_STOP:
         user_count_missing();
+        storm_count_away(now);
         reactor_stop();
         break;
     }

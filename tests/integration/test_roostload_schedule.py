@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """When roostload does what: its own lateness, storms, connects, stalled readers that the server throws out."""
 
+import time
 import unittest
 
 from daemon import SLOW, SharedDaemonTest
-from loadtest import run_json
+from loadtest import ByHand, run_json, upgrade
 
 
 class Lateness(SharedDaemonTest):
@@ -27,6 +28,64 @@ class Lateness(SharedDaemonTest):
     def test_waiting_for_an_answer_is_not_the_generators_lateness(self):
         r = self.load('echo', '--connections', '2', '--rate', '100000', '--duration', '500ms')
         self.assertLess(r['latencies']['lateness']['count'], r['counters']['messages_out'] / 2 + 10)
+
+
+class Outage:
+    """Once a connection has ended, nobody is let in for so many seconds."""
+
+    def __init__(self, seconds):
+        self.seconds, self.until = seconds, None
+
+    def __call__(self, s):
+        if self.until and time.monotonic() < self.until:
+            s.close()
+        elif upgrade(s):
+            while s.recv(4096):
+                pass
+            self.until = self.until or time.monotonic() + self.seconds
+
+
+class Storm(ByHand):
+    def storm(self, outage, *args, status=0):
+        return self.outcome(Outage(outage), '--storm-after', '200ms', '--connect-timeout', '10s', *args, status=status)
+
+    def test_recovery_is_the_servers_not_the_ramps(self):
+        """The ramp takes three seconds; the server is away for one."""
+        c, r, _ = self.storm(1, '--connections', '30', '--ramp', '10', '--duration', '3500ms')
+        self.assertGreaterEqual(r['storm_recovery_seconds'], 0.9)
+        self.assertLess(r['storm_recovery_seconds'], 2.9)
+        self.assertEqual((c['closed'], c['connects_done']), (30, 60))
+        self.assertGreater(c['not_answered'], 3 * 30)  # as clients with a short back-off, not once a second
+
+    def test_how_long_a_user_was_away_includes_its_failed_attempts(self):
+        c, r, out = self.storm(1, '--connections', '20', '--duration', '3s', '--fail-if', 'back.p50>500ms', '--fail-if', 'ready.count<1',
+                               status=3)
+        back = r['latencies']['back']
+        self.assertEqual(back['count'], 20)
+        self.assertGreater(back['p50'], 0.9)
+        self.assertAlmostEqual(back['max'], r['storm_recovery_seconds'], delta=0.01)
+        self.assertIn('FAILED: back.p50>500ms', out)
+        self.assertIn('ok: ready.count<1', out)
+
+    def test_who_never_came_back_is_not_left_out(self):
+        c, r, out = self.storm(600, '--connections', '20', '--duration', '1500ms', '--fail-if', 'back.p50>1s', status=3)
+        self.assertEqual((c['not_back'], r['latencies']['back']['count']), (20, 20))
+        self.assertIn('not everybody was back', out)
+
+    def test_a_server_that_takes_and_drops_has_not_recovered(self):
+        stormy = []
+
+        def take_and_drop(s):
+            if upgrade(s) and not stormy:
+                while s.recv(4096):
+                    pass
+                stormy.append(True)
+            else:
+                s.close()
+
+        c, r, _ = self.outcome(take_and_drop, '--connections', '10', '--storm-after', '200ms', '--duration', '1500ms', status=0)
+        self.assertEqual(r['storm_recovery_seconds'], -1)
+        self.assertGreater(c['not_back'], 0)
 
 
 if __name__ == '__main__':
