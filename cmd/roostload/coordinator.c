@@ -161,20 +161,23 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
 }
 
 /* From the first drop to the last user's return; -1 when some process has not recovered (or there
- * was no storm). */
+ * was no storm). Processes that had nobody to drop have no part in it. */
 static double storm_recovery(void)
 {
     uint64_t first = UINT64_MAX, last = 0;
+    bool all = true;
 
     for (unsigned p = 0; p < load_shared->processes; p++) {
         struct load_slot *slot = &load_shared->slots[p];
 
-        if (slot->storm_ns == 0 || slot->recovered_ns == 0)
-            return -1;
+        if (slot->storm_ns == 0)
+            continue;
+        all = all && slot->recovered_ns != 0;
         first = MIN(first, slot->storm_ns);
         last = MAX(last, slot->recovered_ns);
     }
-    return (double)(last - first) / 1e9;
+    co.r.stormed = first != UINT64_MAX;
+    return all && co.r.stormed ? (double)(last - first) / 1e9 : -1;
 }
 
 /* How long nothing must have come: longer than twice what any message took so far. 0: nothing is

@@ -23,6 +23,7 @@ struct results {
     uint64_t ramped;         /* ready when the run began */
     double ramp_s, run_s;    /* lengths of the phases */
     double storm_recovery_s; /* storm: from the drop until all were back; < 0: not within the run */
+    bool stormed;            /* somebody was dropped */
     uint64_t run_messages_in, run_messages_out, run_pings_in; /* during LOAD_RUN */
     struct second now;                                        /* the last second */
     struct second *seconds; /* owned; a row each, of row_seconds */

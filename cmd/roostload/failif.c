@@ -76,12 +76,18 @@ static int quantile(const struct hdr *h, struct str which, struct failif *out)
 
 /* The left side: NAME, NAME.pQ, or pQ / max of the main latency. */
 static int evaluate(struct str left, enum scenario s, const struct load_metrics *m,
-                    struct failif *out)
+                    double storm_recovery_s, struct failif *out)
 {
     size_t dot = str_find(left, '.');
     struct str name = {left.p, dot};
     const struct hdr *h = failif_latency(m, name);
 
+    if (str_equal(left, STR_LIT("storm_recovery"))) {
+        out->time = true;
+        out->unmeasured = storm_recovery_s < 0;
+        out->value = out->unmeasured ? 0 : storm_recovery_s * 1e9;
+        return 0;
+    }
     if (h != NULL && dot < left.n)
         return quantile(h, str_skip(left, dot + 1), out);
     if (counter(m, left, &out->value) == 0)
@@ -115,8 +121,8 @@ static bool compare(double value, bool greater, bool equal, double limit)
     return equal ? value <= limit : value < limit;
 }
 
-int failif_check(struct str e, enum scenario s, const struct load_metrics *m, struct failif *out,
-                 char *err, size_t errcap)
+int failif_check(struct str e, enum scenario s, const struct load_metrics *m,
+                 double storm_recovery_s, struct failif *out, char *err, size_t errcap)
 {
     size_t at = 0;
     bool greater, equal;
@@ -133,7 +139,7 @@ int failif_check(struct str e, enum scenario s, const struct load_metrics *m, st
     right = at < e.n ? str_trim(str_skip(e, at + 1 + equal)) : STR_NULL;
     if (at == e.n)
         wrong = "no > or < in it";
-    else if (evaluate(left, s, m, out) == -1)
+    else if (evaluate(left, s, m, storm_recovery_s, out) == -1)
         wrong = "nothing of that name is measured";
     else if (right_side(right, out->time, &limit) == -1)
         wrong = out->time ? "a time is a number with its unit (us, ms, s)"

@@ -2,6 +2,7 @@
  *
  * NAME is a counter or a latency of load_metrics.def, or "lost" (= gaps + connection_lost +
  * server_closed + protocol_errors: messages, and connections that the server did not keep), or
+ * "storm_recovery" (from the drop until all were back), or
  * nothing before .p/max: then the scenario's main latency is meant. OP: > >= < <=. Times need a
  * unit, counts have none. */
 #ifndef ROOSTLOAD_FAILIF_H
@@ -16,11 +17,12 @@ const struct hdr *failif_latency(const struct load_metrics *m, struct str name);
 struct failif {      /* what came of an expression */
     bool fails;      /* it is true, or there was nothing to compare */
     bool time;       /* value is in ns */
-    bool unmeasured; /* a latency without a sample */
+    bool unmeasured; /* a latency without a sample, a storm from which not everybody came back */
     double value;    /* what was compared */
 };
-/* -1: the expression cannot be understood; err is a sentence. */
+/* storm_recovery_s < 0: not everybody was back. -1: the expression cannot be understood; err is a
+ * sentence. */
 int failif_check(struct str expression, enum scenario s, const struct load_metrics *m,
-                 struct failif *out, char *err, size_t errcap) MUST_CHECK;
+                 double storm_recovery_s, struct failif *out, char *err, size_t errcap) MUST_CHECK;
 
 #endif

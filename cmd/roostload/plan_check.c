@@ -53,6 +53,10 @@ static int check_scenario(const struct options *o, struct buf *errors)
                                  "scenario storm) must be shorter than --duration");
         return -1;
     }
+    if (plan_storm_after(o) != 0 && o->storm_share <= 0) {
+        options_complain(errors, "a storm in which nobody drops: --storm-share must be above 0");
+        return -1;
+    }
     return 0;
 }
 
@@ -64,9 +68,11 @@ static int check_thresholds(const struct options *o, struct buf *errors)
     char err[256];
 
     while (rest.n > 0 && str_cut(&rest, '\n', &e))
-        if (failif_check(e, o->scenario, &nothing, &unused, err, sizeof(err)) == -1) {
+        if (failif_check(e, o->scenario, &nothing, -1, &unused, err, sizeof(err)) == -1) {
             options_complain(errors, err);
             return -1;
+        } else if (plan_storm_after(o) == 0 && str_starts_with(str_trim(e), STR_LIT("storm"))) {
+            return complain(errors, "fail-if", "storm_recovery", "there is no --storm-after");
         }
     return 0;
 }

@@ -162,6 +162,21 @@ static uint32_t first_refusal(void)
     return 0;
 }
 
+static void print_storm(FILE *f, const struct results *r)
+{
+    char text[32];
+
+    if (load_shared->options.storm_after <= 0)
+        return;
+    if (!r->stormed)
+        fprintf(f, "  the storm did not come\n");
+    else if (r->storm_recovery_s >= 0)
+        fprintf(f, "  everybody was back after %s\n",
+                report_latency((uint64_t)(r->storm_recovery_s * 1e9), text, sizeof(text)));
+    else
+        fprintf(f, "  not everybody was back within the run\n");
+}
+
 void report_summary(FILE *f, const struct results *r)
 {
     const struct load_metrics *m = &r->total;
@@ -190,12 +205,7 @@ void report_summary(FILE *f, const struct results *r)
     print_failures(f, r);
     if (m->tls_failed > 0)
         print_tls_failure(f);
-    if (load_shared->options.storm_after > 0) {
-        if (r->storm_recovery_s >= 0)
-            fprintf(f, "  everybody was back after %.2f s\n", r->storm_recovery_s);
-        else
-            fprintf(f, "  not everybody was back within the run\n");
-    }
+    print_storm(f, r);
     if (r->run_s > 0)
         fprintf(f, "  during the run: %.0f messages/s in, %.0f messages/s out\n",
                 (double)r->run_messages_in / r->run_s, (double)r->run_messages_out / r->run_s);
@@ -212,14 +222,16 @@ int report_thresholds(FILE *f, const struct results *r)
     int failed = 0;
 
     while (rest.n > 0 && str_cut(&rest, '\n', &e)) {
-        if (failif_check(e, load_shared->options.scenario, &r->total, &c, text, sizeof(text)) ==
-            -1) { /* plan_make() has read them: cannot be */
+        if (failif_check(e, load_shared->options.scenario, &r->total, r->storm_recovery_s, &c, text,
+                         sizeof(text)) == -1) { /* plan_make() has read them: cannot be */
             fprintf(f, "%s\n", text);
             failed++;
             continue;
         }
         if (c.unmeasured)
-            snprintf(text, sizeof(text), "no samples");
+            snprintf(text, sizeof(text), "%s",
+                     str_starts_with(str_trim(e), STR_LIT("storm")) ? "not everybody was back"
+                                                                    : "no samples");
         else if (c.time)
             report_latency((uint64_t)c.value, text, sizeof(text));
         else

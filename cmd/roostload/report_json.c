@@ -192,7 +192,8 @@ static int put_thresholds(struct buf *b, const struct results *r)
     char err[256];
 
     while (rc == 0 && rest.n > 0 && str_cut(&rest, '\n', &e)) {
-        if (failif_check(e, load_shared->options.scenario, &r->total, &c, err, sizeof(err)) == -1)
+        if (failif_check(e, load_shared->options.scenario, &r->total, r->storm_recovery_s, &c, err,
+                         sizeof(err)) == -1)
             continue; /* plan_make() has read them: cannot be */
         rc = buf_printf(b, "%s{\"fail_if\":", sep);
         rc |= json_append_string(b, e);
@@ -244,7 +245,7 @@ int report_document(const struct results *r, struct buf *b)
                    "{\"schema\":%d,\"program\":\"roostload\",\"version\":\"%s\",\"scenario\":\"%"
                    "s\",\"started_at\":%lld,\"interrupted\":%s,\n"
                    "\"users\":%llu,\"processes\":%u,\"ready_max\":%llu,\"given_up\":%llu,"
-                   "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.3f,"
+                   "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.6f,"
                    "\"run_messages_in\":%llu,\"run_messages_out\":%llu,\"run_pings_in\":%llu,"
                    "\"ramped\":%llu,\"ramp_stalled_seconds\":%.1f,\"row_seconds\":%u,"
                    "\"tail_checked\":%s,\"main_latency\":\"%s\",\n",

@@ -73,8 +73,8 @@ static void start_run(uint64_t now)
         break;
     }
     pace_connects(now);
-    if (engine.o->storm_after > 0)
-        plan.storm_ns = now + (uint64_t)engine.o->storm_after;
+    if (engine.o->storm_after > 0) /* at the same time in every process */
+        plan.storm_ns = atomic_load(&load_shared->run_start_ns) + (uint64_t)engine.o->storm_after;
     for (uint64_t i = 0; i < engine.count; i++) {
         struct conn *c = engine.conns[i];
 
@@ -148,18 +148,28 @@ static uint64_t run_churn(uint64_t now)
     return now;
 }
 
+/* How many of this process leave: its part of the share of all, which is somebody at least. */
+static uint64_t storm_leaving(void)
+{
+    double share = (double)load_shared->users * engine.o->storm_share / 100;
+    uint64_t all = MAX((uint64_t)(share + 0.5), UINT64_C(1));
+
+    return load_first_user(all, load_shared->processes, engine.process + 1) -
+           load_first_user(all, load_shared->processes, engine.process);
+}
+
 /* Everybody, or the given share, leaves without a word, as when a network fails, and comes back as
  * fast as the server takes them. */
 static uint64_t run_storm(uint64_t now)
 {
-    uint64_t leaving = (uint64_t)((double)engine.count * engine.o->storm_share / 100 + 0.5);
+    uint64_t leaving;
 
     if (plan.storm_ns == 0)
         return UINT64_MAX;
     if (now < plan.storm_ns)
         return plan.storm_ns;
     plan.storm_ns = 0;
-    atomic_store(&engine.slot->storm_ns, now);
+    leaving = storm_leaving();
     for (uint64_t i = 0; i < leaving; i++) {
         struct conn *c = engine.conns[i];
 
@@ -170,6 +180,8 @@ static uint64_t run_storm(uint64_t now)
             engine.storm_away++;
         }
     }
+    if (engine.storm_away > 0)
+        atomic_store(&engine.slot->storm_ns, now);
     pace_connects(now);
     return now;
 }

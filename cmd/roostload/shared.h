@@ -57,8 +57,8 @@ struct load_slot {
     _Atomic uint64_t ready;        /* connections ready now */
     _Atomic uint64_t connecting;   /* attempts under way */
     _Atomic uint64_t given_up;     /* users whose attempts all failed */
-    _Atomic uint64_t storm_ns;     /* when this process dropped everybody, 0: not yet */
-    _Atomic uint64_t recovered_ns; /* when all of its users were back */
+    _Atomic uint64_t storm_ns;     /* when this process dropped its share, 0: nobody yet */
+    _Atomic uint64_t recovered_ns; /* when all of those were back */
     _Atomic uint32_t first_status; /* HTTP status of the first refusal, 0: none yet */
     _Atomic int32_t pid;
     char tls_failure[256];    /* of the first attempt that ended there; "": none has */

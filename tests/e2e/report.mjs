@@ -43,6 +43,9 @@ const checks = {
     assert.equal(await page.textContent('h1'), 'roostload ' + d.scenario);
     const cards = await text(page.locator('.card'));
     assert.ok(cards.some((c) => c.startsWith(String(d.ready_max)) && c.includes('connections')), cards.join());
+    const storm = cards.filter((c) => c.includes('after the storm'));
+    assert.equal(storm.length, d.latencies.back.count ? 1 : 0, cards.join());
+    if (d.storm_recovery_seconds >= 0) near(seconds(storm[0].match(/^[\d.]+ (µs|ms|s)/)[0]), d.storm_recovery_seconds);
   },
   async 'each second is a point of each chart, inside its frame'() {
     for (const [title, n] of [['Connections', 2], ['Connects per second', 2], ['Messages per second', 2]]) {

@@ -37,7 +37,8 @@ class Clients(DaemonTest):
             page, document = os.path.join(folder, 'r.html'), os.path.join(folder, 'r.json')
             p = run('broadcast', '--url', 'ws://%s/ws/{channel}' % d.client, '--connections', '100', '--rate', '40', '--duration', '4s',
                     '--plain', '--pid', str(d.process.pid), '--channel', '</script><b/id=injected>&amp;{c}', '--html', page,
-                    '--json', document, '--fail-if', 'lost>0', '--fail-if', 'p50>1ns')
+                    '--json', document, '--fail-if', 'lost>0', '--fail-if', 'p50>1ns',
+                    '--storm-after', '1500ms', '--storm-share', '10')
             self.assertEqual(p.returncode, 3, p.stdout + p.stderr)
             self.node('report.mjs', 11, page, document)
 

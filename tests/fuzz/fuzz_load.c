@@ -93,7 +93,7 @@ static void check_threshold(struct str in)
     struct failif out;
     char err[256];
 
-    if (failif_check(in, SCENARIO_ECHO, &nothing, &out, err, sizeof(err)) == 0)
+    if (failif_check(in, SCENARIO_ECHO, &nothing, -1, &out, err, sizeof(err)) == 0)
         REQUIRE(out.value >= 0);
     else
         REQUIRE(err[0] != '\0');

@@ -5,7 +5,7 @@ import time
 import unittest
 
 from daemon import SLOW, SharedDaemonTest
-from loadtest import ByHand, run_json, upgrade
+from loadtest import ByHand, run, run_json, upgrade
 
 
 class Lateness(SharedDaemonTest):
@@ -86,6 +86,33 @@ class Storm(ByHand):
         c, r, _ = self.outcome(take_and_drop, '--connections', '10', '--storm-after', '200ms', '--duration', '1500ms', status=0)
         self.assertEqual(r['storm_recovery_seconds'], -1)
         self.assertGreater(c['not_back'], 0)
+
+    def test_never_back_fails_a_threshold(self):
+        c, r, out = self.storm(600, '--connections', '10', '--duration', '1s', '--fail-if', 'storm_recovery>1h', '--fail-if',
+                               'lost>0', status=3)
+        self.assertIn('FAILED: storm_recovery>1h (not everybody was back)', out)
+        self.assertEqual([t['failed'] for t in r['thresholds']], [True, False])
+        c, r, out = self.storm(0.1, '--connections', '10', '--duration', '3s', '--fail-if', 'storm_recovery>1h')
+        self.assertIn('ok: storm_recovery>1h', out)
+
+    def test_processes_without_users_have_no_part_in_it(self):
+        c, r, out = self.storm(0, '--connections', '2', '--processes', '4', '--duration', '1s')
+        self.assertGreaterEqual(r['storm_recovery_seconds'], 0)
+        self.assertIn('everybody was back after', out)
+
+    def test_somebody_drops_at_least(self):
+        for processes in ('1', '3'):
+            c, r, out = self.storm(0, '--connections', '10', '--storm-share', '1', '--processes', processes, '--duration', '1s')
+            self.assertGreaterEqual(r['storm_recovery_seconds'], 0)
+            self.assertEqual(c['closed'], 1)
+
+    def test_what_would_mean_nothing_is_refused(self):
+        p = run('storm', '--storm-share', '0')
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('--storm-share must be above 0', p.stderr)
+        p = run('hold', '--fail-if', 'storm_recovery>1s')
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('there is no --storm-after', p.stderr)
 
 
 if __name__ == '__main__':

@@ -11,12 +11,14 @@
 
 static struct load_metrics m;
 
+static double recovery_s = -1;
+
 static int check(const char *e, enum scenario s)
 {
     char err[256];
     struct failif c;
 
-    return failif_check(str_from(e), s, &m, &c, err, sizeof(err)) == -1 ? -1 : c.fails;
+    return failif_check(str_from(e), s, &m, recovery_s, &c, err, sizeof(err)) == -1 ? -1 : c.fails;
 }
 
 static void expressions(void **state)
@@ -47,6 +49,22 @@ static void expressions(void **state)
     assert_int_equal(check("pong.count>0", SCENARIO_HOLD), 0);
 }
 
+static void recovery_from_a_storm(void **state)
+{
+    (void)state;
+    recovery_s = 1.5;
+    assert_int_equal(check("storm_recovery>1s", SCENARIO_STORM), 1);
+    assert_int_equal(check("storm_recovery > 1500ms", SCENARIO_HOLD), 0);
+    assert_int_equal(check("storm_recovery<=1.5s", SCENARIO_STORM), 1);
+    recovery_s = 0;
+    assert_int_equal(check("storm_recovery>1s", SCENARIO_STORM), 0);
+    recovery_s = -1; /* never fails, whichever way it is asked */
+    assert_int_equal(check("storm_recovery>1s", SCENARIO_STORM), 1);
+    assert_int_equal(check("storm_recovery<1s", SCENARIO_STORM), 1);
+    assert_int_equal(check("storm_recovery>1", SCENARIO_STORM), -1);
+    assert_int_equal(check("storm_recovery.max>1s", SCENARIO_STORM), -1);
+}
+
 static void nonsense(void **state)
 {
     static const char *const bad[] = {
@@ -63,6 +81,8 @@ static void nonsense(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(expressions), cmocka_unit_test(nonsense)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(expressions),
+                                       cmocka_unit_test(recovery_from_a_storm),
+                                       cmocka_unit_test(nonsense)};
     return cmocka_run_group_tests_name("roostload/failif", tests, NULL, NULL);
 }
