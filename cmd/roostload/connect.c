@@ -200,6 +200,8 @@ void user_ready(struct conn *c)
         u->base = engine.echoes[u->id - engine.first].sequence;
     if (engine.echoes != NULL && engine.phase == LOAD_RUN)
         user_echo(c);
+    if (engine.o->scenario == SCENARIO_SLOW && engine.phase == LOAD_RUN)
+        user_stall(c);
 }
 
 void user_input(struct conn *c, struct str in)
@@ -276,6 +278,8 @@ static void count_ended(const struct conn *c, const struct user *u)
             m->turned_away++;
     } else if (u->flags & USER_CLOSING) {
         m->closed++;
+    } else if (u->flags & USER_STALLED) {
+        m->evicted++;
     } else if (c->reason == CLOSE_PEER_CLOSED) {
         m->server_closed++;
     } else {

@@ -127,6 +127,8 @@ uint64_t schedule_run(uint64_t now);
 /* The user is ready; it is gone again, by no wish of ours. */
 void storm_returned(uint32_t id);
 void storm_left(uint32_t id);
+/* slow, during the run: from now on a ready user reads nothing if it is one of those that stall. */
+void user_stall(struct conn *c);
 void publish_start(uint64_t now);
 /* Does what is due; returns when more is, or when blocked ones are to be tried again. */
 uint64_t publish_run(uint64_t now);

@@ -1,5 +1,7 @@
 /* schedule.c - what is due when: connecting, churn, storms; publishing is in publish.c. Open-loop:
  * event n is due at start + n / rate. */
+#include <poll.h>
+
 #include "base/clock.h"
 #include "engine.h"
 #include "net/reactor.h"
@@ -7,9 +9,14 @@
 #define CONNECTING_MAX                                                                             \
     1000 /* attempts under way per process; the accept queue of a server is not endless */
 
+#define STALLED_BATCH   256
+#define STALLED_LOOK_NS (NS_PER_SEC / 2)
+
 static struct {
     struct pace connect, churn;
-    uint64_t storm_ns; /* 0: done or none */
+    uint64_t storm_ns;   /* 0: done or none */
+    uint64_t stalled_ns; /* when the next stalled ones are asked, beginning with stalled_next */
+    uint64_t stalled_next;
 } plan;
 
 bool user_is_publisher(uint32_t id)
@@ -48,6 +55,24 @@ static void pace_connects(uint64_t now)
     pace_start(&plan.connect, now, connect_rate());
 }
 
+/* The same users each time, whatever becomes of their connections: splitmix64 of the number. */
+static bool user_stalls(uint32_t id)
+{
+    uint64_t z = ((uint64_t)engine.o->seed + id + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return !user_is_publisher(id) && (double)((z ^ z >> 31) % 10000) < engine.o->stall * 100;
+}
+
+void user_stall(struct conn *c)
+{
+    if (!user_stalls(user_of(c)->id))
+        return;
+    user_of(c)->flags |= USER_STALLED;
+    conn_hold(c, CONN_HOLD_ANSWER);
+}
+
 static void start_run(uint64_t now)
 {
     double share = (double)engine.count / (double)load_shared->users;
@@ -82,11 +107,8 @@ static void start_run(uint64_t now)
             continue;
         if (engine.o->scenario == SCENARIO_ECHO)
             user_echo(c);
-        if (engine.o->scenario == SCENARIO_SLOW && !user_is_publisher(user_of(c)->id) &&
-            (double)(engine_random() % 10000) < engine.o->stall * 100) {
-            user_of(c)->flags |= USER_STALLED;
-            conn_hold(c, CONN_HOLD_ANSWER);
-        }
+        if (engine.o->scenario == SCENARIO_SLOW)
+            user_stall(c);
     }
 }
 
@@ -225,6 +247,35 @@ static void storm_count_away(uint64_t now)
     }
 }
 
+/* No event is awaited on a connection that is not read, so nothing says that the server has ended
+ * it: they are asked, some at a time, each about twice a second. */
+static uint64_t run_stalled(uint64_t now)
+{
+    struct pollfd asked[STALLED_BATCH];
+    struct conn *of[STALLED_BATCH];
+    nfds_t n = 0;
+
+    if (engine.o->scenario != SCENARIO_SLOW)
+        return UINT64_MAX;
+    if (now < plan.stalled_ns)
+        return plan.stalled_ns;
+    for (uint64_t i = 0; i < MIN(engine.count, (uint64_t)STALLED_BATCH); i++) {
+        struct conn *c = engine.conns[plan.stalled_next++ % engine.count];
+
+        if (c == NULL || conn_dead(c) || (user_of(c)->flags & USER_STALLED) == 0)
+            continue;
+        of[n] = c;
+        asked[n++] = (struct pollfd){.fd = c->io.fd, .events = POLLRDHUP};
+    }
+    if (poll(asked, n, 0) > 0)
+        for (nfds_t i = 0; i < n; i++)
+            if (asked[i].revents != 0)
+                conn_kill(of[i], CLOSE_PEER_GONE);
+    plan.stalled_ns = now + STALLED_LOOK_NS * MIN(engine.count, (uint64_t)STALLED_BATCH) /
+                                MAX(engine.count, UINT64_C(1));
+    return plan.stalled_ns;
+}
+
 static void change_phase(uint32_t phase, uint64_t now)
 {
     engine.phase = phase;
@@ -282,5 +333,7 @@ uint64_t schedule_run(uint64_t now)
         next = MIN(next, run_storm(now));
         next = MIN(next, run_echo_schedule(now));
     }
+    if (engine.phase == LOAD_RUN || engine.phase == LOAD_GRACE)
+        next = MIN(next, run_stalled(now));
     return next;
 }

@@ -1,11 +1,15 @@
 #!/usr/bin/python3
 """When roostload does what: its own lateness, storms, connects, stalled readers that the server throws out."""
 
+import select
+import socket
+import struct
+import threading
 import time
 import unittest
 
 from daemon import SLOW, SharedDaemonTest
-from loadtest import ByHand, run, run_json, upgrade
+from loadtest import ByHand, Server, TcpServer, run, run_json, upgrade
 
 
 class Lateness(SharedDaemonTest):
@@ -113,6 +117,53 @@ class Storm(ByHand):
         p = run('hold', '--fail-if', 'storm_recovery>1s')
         self.assertEqual(p.returncode, 2)
         self.assertIn('there is no --storm-after', p.stderr)
+
+
+class Evicting:
+    """Ends every connection that sends nothing, a while after somebody has published."""
+
+    def __init__(self, reset):
+        self.reset, self.published = reset, threading.Event()
+
+    def __call__(self, s):
+        if not upgrade(s):
+            return
+        while not self.published.is_set():
+            if select.select([s], [], [], 0.05)[0] and s.recv(4096):  # the publisher
+                self.published.set()
+                while s.recv(4096):
+                    pass
+                return
+        time.sleep(0.3)
+        if self.reset:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        s.close()
+
+
+class Slow(ByHand):
+    def test_a_reader_that_the_server_throws_out_is_noticed_and_stalls_again(self):
+        for reset in (True, False):
+            with self.subTest(reset=reset):
+                server = TcpServer(lambda s, w=Evicting(reset): threading.Thread(target=self.serve, args=(w, s), daemon=True).start())
+                try:
+                    r, out = run_json('slow', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '8', '--stall', '100',
+                                      '--rate', '20', '--duration', '4s')
+                finally:
+                    server.stop()
+                c = r['counters']
+                self.assertGreater(c['evicted'], 8)  # of 8 users: some, or all, a second time
+                self.assertGreater(c['connects_done'], 9)
+                self.assertEqual((c['connection_lost'], c['server_closed'], c['messages_in']), (0, 0, 0))
+                self.assertIn('evicted', out)
+
+    def test_the_share_that_stalls(self):
+        with Server() as s:
+            r, _ = run_json('slow', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '40', '--stall', '50', '--rate', '10',
+                            '--duration', '1s')
+        c = r['counters']
+        readers = c['messages_in'] / c['messages_out'] - 1  # less the publisher
+        self.assertTrue(10 <= readers <= 30, readers)
+        self.assertEqual((c['evicted'], c['gaps']), (0, 0))
 
 
 if __name__ == '__main__':
