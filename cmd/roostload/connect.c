@@ -68,6 +68,50 @@ static int open_socket(uint32_t id, const struct load_target *t)
     return fd;
 }
 
+static void (*net_event)(struct ev_loop *loop, ev_io *io, int revents); /* of every connection */
+
+static bool socket_connected(int fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+}
+
+/* Net has found the socket writable: the request is gone, or the TLS handshake has begun. */
+static bool conn_connected(const struct conn *c)
+{
+    return c->flags & CONN_TLS ? conn_tls_began_ns(c) != 0 : c->out == NULL;
+}
+
+static void record_connected(struct conn *c, uint64_t now)
+{
+    ev_set_cb(&c->io, net_event);
+    hdr_record(&engine.slot->m.tcp_connect, now - user_of(c)->since);
+}
+
+/* In the place of net's own callback until the connection is there, or has failed: the daemon,
+ * which accepts, has no use for such an event, and net does not look for it. */
+static void on_connected(struct ev_loop *loop, ev_io *io, int revents)
+{
+    struct conn *c = CONTAINER_OF(io, struct conn, io);
+    uint64_t now = clock_precise_ns();
+
+    net_event(loop, io, revents);
+    if (!conn_dead(c) && conn_connected(c))
+        record_connected(c, now);
+}
+
+/* On loopback it is there at once; else what net watches for, so as to send the request, tells. */
+static void watch_connecting(struct conn *c)
+{
+    net_event = ev_cb(&c->io);
+    if (socket_connected(c->io.fd))
+        record_connected(c, clock_precise_ns());
+    else
+        ev_set_cb(&c->io, on_connected);
+}
+
 /* Without it a subscriber's losses would go unseen: -1, the connection has ended. */
 static int start_tracking(struct conn *c)
 {
@@ -146,6 +190,7 @@ int user_connect(uint32_t id)
     const struct load_target *t = &load_shared->targets[id % load_shared->ntargets];
     struct conn *c;
     struct user *u;
+    uint64_t began_ns = clock_precise_ns();
     int fd = open_socket(id, t);
 
     if (fd == -1 && out_of_something(errno))
@@ -163,7 +208,8 @@ int user_connect(uint32_t id)
     u->id = id;
     u->channel = user_channel(id);
     u->flags = USER_HANDSHAKE;
-    u->since = clock_ns();
+    u->since = began_ns;
+    watch_connecting(c);
     engine.conns[id - engine.first] = c;
     engine.slot->m.connects_started++;
     engine.slot->connecting++;
@@ -173,14 +219,15 @@ int user_connect(uint32_t id)
     handshake_request(u, t, &engine.text);
     if (conn_send(c, buf_view(&engine.text)) == -1)
         return 0; /* counted when it is released */
+    /* It came meanwhile: then net awaits the answer and nothing before it. */
+    if (ev_cb(&c->io) == on_connected && conn_connected(c))
+        record_connected(c, clock_precise_ns());
     return 0;
 }
 
 void user_ready(struct conn *c)
 {
     struct user *u = user_of(c);
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
 
     u->flags |= USER_READY;
     engine.ready_ms[u->id - engine.first] = (uint32_t)(clock_ns() / NS_PER_MS);
@@ -188,8 +235,6 @@ void user_ready(struct conn *c)
     engine.slot->ready++;
     engine.slot->m.connects_done++;
     hdr_record(&engine.slot->m.ready, clock_precise_ns() - u->since);
-    if (getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
-        hdr_record(&engine.slot->m.tcp_connect, (uint64_t)info.tcpi_rtt * 1000);
     storm_returned(u->id);
     u->since = clock_precise_ns();
     if (start_tracking(c) == -1)

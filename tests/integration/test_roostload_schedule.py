@@ -3,13 +3,16 @@
 
 import select
 import socket
+import ssl
 import struct
+import tempfile
 import threading
 import time
 import unittest
 
 from daemon import SLOW, SharedDaemonTest
 from loadtest import ByHand, Server, TcpServer, run, run_json, upgrade
+from test_roostload_tls import make_certificate
 
 
 class Lateness(SharedDaemonTest):
@@ -32,6 +35,55 @@ class Lateness(SharedDaemonTest):
     def test_waiting_for_an_answer_is_not_the_generators_lateness(self):
         r = self.load('echo', '--connections', '2', '--rate', '100000', '--duration', '500ms')
         self.assertLess(r['latencies']['lateness']['count'], r['counters']['messages_out'] / 2 + 10)
+
+
+class Connect(unittest.TestCase):
+    def answer(self, c, tls):
+        try:
+            with tls.wrap_socket(c, server_side=True) if tls else c as s:
+                if upgrade(s):
+                    while s.recv(4096):
+                        pass
+        except OSError:
+            pass
+
+    def hold(self, tls=None):
+        """Of a server that takes nobody for more than a second: SYNs are dropped and sent again after one."""
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            s.listen(1)
+
+            def serve():
+                time.sleep(1.3)
+                try:
+                    while True:
+                        c, _ = s.accept()
+                        threading.Thread(target=self.answer, args=(c, tls), daemon=True).start()
+                except OSError:
+                    pass
+
+            threading.Thread(target=serve, daemon=True).start()
+            url = '%s://127.0.0.1:%d/x' % ('wss' if tls else 'ws', s.getsockname()[1])
+            r, _ = run_json('hold', '--url', url, '--insecure', '--connections', '8', '--duration', '200ms', '--connect-timeout', '30s')
+            s.shutdown(socket.SHUT_RDWR)
+        h = r['latencies']
+        self.assertEqual(h['ready']['count'], 8)
+        self.assertGreaterEqual(h['tcp_connect']['count'], 8)
+        self.assertGreater(h['tcp_connect']['max'], 0.9)
+        self.assertLessEqual(h['tcp_connect']['max'], h['ready']['max'])
+
+    def test_retransmitted_syns_are_in_the_connect_time(self):
+        self.hold()
+
+    def test_over_tls_too(self):
+        with tempfile.TemporaryDirectory() as folder:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*make_certificate(folder, 'good', 'IP:127.0.0.1'))
+            self.hold(context)
+
+    def test_an_attempt_that_fails_has_none(self):
+        r, _ = run_json('hold', '--url', 'ws://127.0.0.1:1/x', '--connections', '3', '--duration', '1s', status=1)
+        self.assertEqual(r['latencies']['tcp_connect']['count'], 0)
 
 
 class Outage:
