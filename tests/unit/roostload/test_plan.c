@@ -145,13 +145,13 @@ static void memory(void **state)
     assert_int_equal(plan_memory(&o, 1000000, &l, false, &errors), 0);
     assert_int_equal(plan_memory(&o, 1000000, &l, true, &errors), -1); /* nothing to track */
     o.scenario = SCENARIO_BROADCAST;
-    o.connections = o.publishers = 20000;
-    assert_int_equal(plan_memory(&o, 40000, &l, true, &errors), 0); /* 3.0 GiB and 0.2 */
+    o.connections = o.publishers = 14000;
+    assert_int_equal(plan_memory(&o, 28000, &l, true, &errors), 0); /* 2.9 GiB and 0.2 */
     o.connections = o.publishers = 25000;
     buf_clear(&errors);
     assert_int_equal(plan_memory(&o, 50000, &l, true, &errors), -1);
     assert_non_null(memmem(errors.p, errors.len, "4.0 GiB are available", 21));
-    assert_non_null(memmem(errors.p, errors.len, "25000 subscribers x 25000 publishers x 8", 40));
+    assert_non_null(memmem(errors.p, errors.len, "25000 subscribers x 25000 publishers x 16", 41));
     assert_non_null(memmem(errors.p, errors.len, "--publishers", 12));
     o.scenario = SCENARIO_CHAT;
     assert_int_equal(plan_memory(&o, 25000, &l, true, &errors), 0); /* rooms of 10 */

@@ -5,6 +5,7 @@
 #include "cmd/roostload/adapter_nats.c"
 #include "cmd/roostload/adapter_raw.c"
 #include "cmd/roostload/connect.c"
+#include "cmd/roostload/due.c"
 #include "cmd/roostload/handshake.c"
 #include "cmd/roostload/hdr.c"
 #include "cmd/roostload/loopback.c"
@@ -29,7 +30,7 @@ static struct conn *conns[USERS];
 static uint8_t attempts[USERS];
 static uint32_t waiting[USERS], ready_ms[USERS];
 static uint64_t pinged_ns[USERS];
-static struct later later[USERS];
+static uint8_t storm[USERS];
 
 /* schedule.c: everybody listens to channel 0, user 3 publishes. */
 uint32_t user_channel(uint32_t id)
@@ -41,6 +42,21 @@ uint32_t user_channel(uint32_t id)
 bool user_is_publisher(uint32_t id)
 {
     return id == 3;
+}
+
+void user_stall(struct conn *c)
+{
+    (void)c;
+}
+
+void storm_left(uint32_t id)
+{
+    (void)id;
+}
+
+void storm_returned(uint32_t id)
+{
+    (void)id;
 }
 
 /* publish.c */
@@ -58,6 +74,7 @@ static int set_up(void **state)
     memset(&engine, 0, sizeof(engine));
     memset(&shared, 0, sizeof(shared));
     memset(&slot, 0, sizeof(slot));
+    memset(attempts, 0, sizeof(attempts));
     assert_int_equal(options_parse(&shared.options, 2, argv, &errors), OPTIONS_OK);
     load_shared = &shared;
     shared.users = USERS;
@@ -71,12 +88,14 @@ static int set_up(void **state)
                              .conns = conns,
                              .attempts = attempts,
                              .waiting = waiting,
-                             .later = later,
+                             .storm = storm,
                              .ready_ms = ready_ms,
                              .pinged_ns = pinged_ns,
                              .slots = 1,
                              .random = 1,
                              .rx = ws_rx_pool_new(WS_CLIENT, UINT64_C(1) << 32)};
+    assert_int_equal(dues_init(&engine.later, USERS), 0);
+    assert_int_equal(dues_init(&engine.echo, USERS), 0);
     return 0;
 }
 
@@ -85,6 +104,8 @@ static int tear_down(void **state)
     int rc = net_teardown(state); /* releases the connections */
 
     ws_rx_pool_free(engine.rx);
+    dues_fini(&engine.later);
+    dues_fini(&engine.echo);
     buf_fini(&engine.text);
     buf_fini(&engine.frame);
     return rc;
