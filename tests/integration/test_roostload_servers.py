@@ -87,8 +87,8 @@ class Slow(unittest.TestCase):
             return 1
 
         with Server(relay=read, max_size=2 ** 24, compression=None) as s:
-            r, out = run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '1', '--rate', '30',
-                              '--size', '400KiB', '--duration', '4s')
+            r, out = run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '1', '--rate', '20',
+                              '--size', '400KiB', '--duration', '6s')
         c, late = r['counters'], r['latencies']['delivery']['max']
         self.assertTrue(paused.is_set())
         self.assertGreater(c['send_delayed'], 0)
