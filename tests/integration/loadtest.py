@@ -213,8 +213,9 @@ class TcpServer:
             s.close()
 
 
-def upgrade(s, accept=None, **fields):
-    """Reads a request head from the socket s and answers it with 101 and the given fields; None leaves one out."""
+def upgrade(s, accept=None, behind=b'', **fields):
+    """Reads a request head from the socket s and answers it with 101 and the given fields; None leaves one out. What stands
+    behind it goes in the same segment, so that nobody sees the connection as a good one in between."""
     head = b''
     while b'\r\n\r\n' not in head:
         data = s.recv(4096)
@@ -227,7 +228,7 @@ def upgrade(s, accept=None, **fields):
               'Sec-WebSocket-Accept': accept or base64.b64encode(digest).decode(),
               **{k.replace('_', '-'): v for k, v in fields.items()}}
     s.sendall(('HTTP/1.1 101 Switching Protocols\r\n' +
-               ''.join('%s: %s\r\n' % (k, v) for k, v in answer.items() if v is not None) + '\r\n').encode())
+               ''.join('%s: %s\r\n' % (k, v) for k, v in answer.items() if v is not None) + '\r\n').encode() + behind)
     return True
 
 

@@ -27,9 +27,14 @@ class Libwebsockets(SharedDaemonTest):
                 def heard():
                     with open(log.name, errors='replace') as f:  # not by seek(): the position is shared
                         text = f.read()
+                    self.assertIsNone(p.poll(), text[-4000:])
                     return text if "'hello lws'" in text and "'12345678'" in text else None
 
-                text = wait_for(heard, what='our message in its log')
+                try:
+                    text = wait_for(heard, what='our message in its log')
+                except AssertionError as e:
+                    with open(log.name, errors='replace') as f:
+                        self.fail('%s\nthe end of its log:\n%s\nthe channels: %s' % (e, f.read()[-4000:], self.d.api('channels')))
                 self.assertGreaterEqual(len(re.findall(r"rx \d+ '.*hello lws'", text)), 1)
                 self.assertNotRegex(text, r'(?i)invalid|illegal|protocol error')
             finally:

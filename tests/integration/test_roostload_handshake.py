@@ -63,8 +63,7 @@ class Handshakes(ByHand):
         self.assertEqual((c, r['given_up']), ({'connects_done': 6, 'connection_lost': 6}, 2))
 
         def break_it(s):
-            if upgrade(s):
-                s.sendall(b'\x83\x00')
+            if upgrade(s, behind=b'\x83\x00'):
                 s.recv(4096)
 
         c, r, out = self.outcome(break_it)
