@@ -180,13 +180,16 @@ static double storm_recovery(void)
     return all && co.r.stormed ? (double)(last - first) / 1e9 : -1;
 }
 
-/* How long nothing must have come: longer than twice what any message took so far. 0: nothing is
- * under way. */
+/* How long nothing must have come: longer than twice what any message took on its way so far; what
+ * it waited before it was sent (corrected latency) says nothing about that. 0: nothing is under
+ * way.
+ */
 static uint64_t quiet_enough_ns(void)
 {
     if (co.sum.messages_out == 0)
         return 0;
-    return MAX(GRACE_QUIET_NS, 2 * MAX(co.sum.delivery.max, co.sum.echo.max));
+    return MAX(GRACE_QUIET_NS,
+               2 * MAX(co.sum.delivery_uncorrected.max, co.sum.echo_uncorrected.max));
 }
 
 static bool grace_over(void)

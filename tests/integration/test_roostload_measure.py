@@ -127,6 +127,8 @@ class Outage(Measured):
         self.assertGreater(r['latencies']['delivery']['p99'], 0.8)
         self.assertLess(r['latencies']['delivery_uncorrected']['p50'], r['latencies']['delivery']['p99'])
         self.assertIn('FAILED: p99>500ms', out)
+        # nothing is under way for as long as it waited before it was sent
+        self.assertLess(r['seconds'][-1]['at'] - r['ramp_seconds'] - r['run_seconds'], 2 * r['latencies']['delivery']['max'])
 
     def test_what_still_waits_at_the_end_was_not_sent(self):
         c, _, out = self.outage(60, '2s')
