@@ -22,10 +22,18 @@
 #define CONFIG_MEMBER_ADDRESS(name)  char name[CONFIG_STRING_MAX];
 #define CONFIG_MEMBER_CHOICE(name)   int name;
 
+struct config_set { /* one bool per row, in the table's order */
+#define X(name, type, def, min, max, reload, sentence, paragraph) bool name;
+#include "tbl/config.def"
+#undef X
+};
+
 struct config {
 #define X(name, type, def, min, max, reload, sentence, paragraph) CONFIG_MEMBER_##type(name)
 #include "tbl/config.def"
 #undef X
+    struct config_set
+        set; /* a file, the environment or --set has said it; else it is the default */
 };
 
 enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
@@ -33,11 +41,11 @@ enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.sl
 /* This process's copy; all zero until config_defaults() or a load. */
 extern struct config config;
 
-/* Sets every member from the table's defaults (used by tests too). */
+/* Sets every member from the table's defaults (used by tests too); none counts as set. */
 void config_defaults(struct config *c);
 
 /* Value syntax, shared by file, environment and --set. 0, or -1 with a sentence in err naming what
- * was expected. Row index i as in the table's order. */
+ * was expected. Row index i as in the table's order. On success the row counts as set. */
 int config_set_value(struct config *c, size_t i, struct str value, char *err,
                      size_t errcap) MUST_CHECK;
 

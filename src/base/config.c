@@ -240,11 +240,9 @@ static int set_choice(const struct config_row *row, int *member, struct str valu
     return expected(what, value, err, errcap);
 }
 
-int config_set_value(struct config *c, size_t i, struct str value, char *err, size_t errcap)
+static int set_member(const struct config_row *row, char *member, struct str value, char *err,
+                      size_t errcap)
 {
-    const struct config_row *row = &rows[i];
-    char *member = (char *)c + row->offset;
-
     switch (row->type) {
     case CONFIG_BOOL:
         return set_bool((bool *)member, value, err, errcap);
@@ -263,6 +261,14 @@ int config_set_value(struct config *c, size_t i, struct str value, char *err, si
         return set_choice(row, (int *)(void *)member, value, err, errcap);
     }
     return -1;
+}
+
+int config_set_value(struct config *c, size_t i, struct str value, char *err, size_t errcap)
+{
+    if (set_member(&rows[i], (char *)c + rows[i].offset, value, err, errcap) == -1)
+        return -1;
+    ((bool *)&c->set)[i] = true;
+    return 0;
 }
 
 static struct str default_of(const struct config_row *row)
@@ -285,6 +291,7 @@ void config_defaults(struct config *c)
             abort(); /* a wrong row of the table: the first test finds it */
         }
     }
+    memset(&c->set, 0, sizeof(c->set));
 }
 
 struct str config_format_value(const struct config *c, size_t i, char *out, size_t cap)

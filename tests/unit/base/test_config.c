@@ -130,6 +130,18 @@ static void values_read_back_as_they_are_written(void **state)
     }
 }
 
+static void what_was_set_is_known(void **state)
+{
+    char err[256];
+
+    (void)state;
+    assert_false(c.set.max_connections);
+    accepted("max_connections", "30000"); /* the default's value, but said */
+    assert_true(c.set.max_connections);
+    assert_int_equal(set("workers", "none", err), -1);
+    assert_false(c.set.workers);
+}
+
 static void a_list_that_is_too_long_is_refused(void **state)
 {
     static char big[4000];
@@ -147,6 +159,7 @@ int main(void)
         cmocka_unit_test_setup(wrong_values_say_what_was_expected, set_up),
         cmocka_unit_test_setup(right_values, set_up),
         cmocka_unit_test_setup(values_read_back_as_they_are_written, set_up),
+        cmocka_unit_test_setup(what_was_set_is_known, set_up),
         cmocka_unit_test_setup(a_list_that_is_too_long_is_refused, set_up),
     };
     return cmocka_run_group_tests_name("base/config", tests, NULL, NULL);
