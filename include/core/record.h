@@ -1,33 +1,22 @@
 /* core/record.h - what travels on the rings between a worker and the hub.
  *
- * One fixed header and two byte strings serve every kind. Records are written and read by Roost
- * alone, but a worker may have been compromised by a hostile client, so the hub checks every
- * length. */
+ * One fixed header, then a name, a payload and optional typed fields serve every kind. Records are
+ * written and read by Roost alone, but a worker may have been compromised by a hostile client, so
+ * the hub checks every length, and nothing in a field can lead beyond the record. */
 #ifndef ROOST_CORE_RECORD_H
 #define ROOST_CORE_RECORD_H
 
+#include "base/buf.h"
 #include "base/str.h"
 
-enum record_kind {
-    /* worker to hub */
-    RECORD_HELLO = 1,   /* a new incarnation of the worker: forget the old one's interest */
-    RECORD_SUBSCRIBE,   /* name, chan, count: first local subscriber, or a re-announcement */
-    RECORD_COUNT,       /* chan, name, count: local subscribers now */
-    RECORD_UNSUBSCRIBE, /* chan, name: no local subscriber left */
-    RECORD_ANNOUNCED,   /* every channel has been announced to this incarnation of the hub (count =
-                           hub generation) */
-    RECORD_PUBLISH,     /* name, data, flags, token = origin; RECORD_WANT_ACK asks for PUBLISHED */
-    RECORD_FENCE,       /* token: answered by FENCED behind everything published before */
-    RECORD_LIST, /* token, name = glob pattern, count = most channels wanted: answered by LISTED */
-    /* hub to worker */
-    RECORD_SUBSCRIBED,  /* chan, epoch, offset: the answer to SUBSCRIBE */
-    RECORD_PUBLICATION, /* chan, epoch, offset, source, position, token, data, flags */
-    RECORD_PUBLISHED,   /* token, epoch, offset */
-    RECORD_FENCED,      /* token */
-    RECORD_LISTED, /* token, data = part of the listing, flags & RECORD_LAST; count = all matches
-                      (on the last) */
-    RECORD_LOST,   /* chan: publications of this channel were lost on the way */
-    RECORD_KIND_NR
+enum record_kind { /* tbl/records.def */
+                   RECORD_NONE = 0,
+#define TO_HUB(name, label)    RECORD_##name,
+#define TO_WORKER(name, label) RECORD_##name,
+#include "tbl/records.def"
+#undef TO_HUB
+#undef TO_WORKER
+                   RECORD_KIND_NR
 };
 
 enum record_flags {
@@ -37,9 +26,19 @@ enum record_flags {
     RECORD_LAST = 8
 };
 
-struct record { /* decoded form; name and data borrowed from the ring until ring_release() */
+enum record_field { /* tbl/fields.def */
+                    FIELD_NONE = 0,
+#define X(name, label) FIELD_##name,
+#include "tbl/fields.def"
+#undef X
+                    FIELD_NR
+};
+
+/* Decoded form; name, data and fields borrowed from the ring until it is released. */
+struct record {
     uint8_t kind;
     uint8_t flags;
+    uint8_t asker;       /* kind of session that token belongs to: who is told of an answer */
     uint16_t source;     /* worker that published */
     uint32_t generation; /* incarnation of the worker at that end of the link */
     uint32_t chan;       /* the worker's channel id */
@@ -51,15 +50,28 @@ struct record { /* decoded form; name and data borrowed from the ring until ring
     uint64_t time_ns;  /* clock_ns() when the publication was taken from its client */
     struct str name;   /* at most CHANNEL_NAME_MAX bytes */
     struct str data;
+    struct str fields; /* at most RECORD_FIELDS_MAX bytes, see record_field() */
 };
 
-/* Bytes of a record with these lengths, header included. */
+/* Fixed overhead of a record. */
+#define RECORD_OVERHEAD   64
+#define RECORD_FIELDS_MAX UINT16_MAX
+
+/* Bytes of a record with a name and a payload of these lengths and no fields, header included. */
 size_t record_size(size_t name_len, size_t data_len);
-/* Fixed overhead: record_size(0, 0). */
-#define RECORD_OVERHEAD 64
+/* Bytes that record_encode() writes. */
+size_t record_bytes(const struct record *r);
 void record_encode(const struct record *r, void *dst);
-/* -1: malformed (unknown kind, lengths that do not add up). */
+/* -1: malformed (unknown kind, lengths that do not add up, fields that do not end where they
+ * should). */
 int record_decode(struct str raw, struct record *out) MUST_CHECK;
 const char *record_kind_name(uint8_t kind);
+
+/* Appends a field to what becomes record.fields. -1: no memory, or RECORD_FIELDS_MAX would be
+ * exceeded (out is unchanged). */
+int record_add_field(struct buf *out, enum record_field type, struct str value) MUST_CHECK;
+/* The first field of that type; false when there is none. The view lies within fields, whatever a
+ * hostile writer does to them meanwhile. */
+bool record_field(struct str fields, enum record_field type, struct str *value);
 
 #endif

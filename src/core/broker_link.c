@@ -19,7 +19,7 @@ static enum task_result announce_step(struct task *t);
 
 static int put(struct broker *b, struct record *r)
 {
-    void *p = ring_reserve(&b->out, record_size(r->name.n, r->data.n));
+    void *p = ring_reserve(&b->out, record_bytes(r));
 
     if (p == NULL)
         return -1;

@@ -321,7 +321,9 @@ static void handle_publish(struct hub *h, unsigned worker, const struct record *
         .token = r->token,
         .position = position,
         .time_ns = r->time_ns,
+        .asker = r->asker,
         .data = r->data,
+        .fields = r->fields,
     };
 
     METRIC_INC(publications_ordered);
@@ -336,6 +338,7 @@ static void handle_publish(struct hub *h, unsigned worker, const struct record *
     if (fresh && (r->flags & RECORD_WANT_ACK)) {
         struct record ack = {
             .kind = RECORD_PUBLISHED,
+            .asker = r->asker,
             .token = r->token,
             .epoch = out.epoch,
             .offset = out.offset,
@@ -349,7 +352,8 @@ static void handle_publish(struct hub *h, unsigned worker, const struct record *
 
 static void handle_fence(struct hub *h, unsigned worker, const struct record *r, uint64_t position)
 {
-    struct record answer = {.kind = RECORD_FENCED, .token = r->token, .position = position};
+    struct record answer = {
+        .kind = RECORD_FENCED, .asker = r->asker, .token = r->token, .position = position};
 
     if (hub_answer(h, worker, &answer) == -1)
         return; /* the asker's time runs out */

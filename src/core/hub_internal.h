@@ -24,7 +24,7 @@ struct queued { /* a record in the hub's own memory */
     struct queued *next;
     uint64_t position; /* set aside: in the ring it came from */
     unsigned worker;   /* set aside: whose ring that was */
-    struct record rec; /* name and data point into bytes */
+    struct record rec; /* name, data and fields point into bytes */
     char bytes[];
 };
 

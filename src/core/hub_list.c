@@ -13,6 +13,7 @@ struct listing {
     struct list link; /* in hub.listings */
     unsigned worker;
     uint32_t life; /* of the asker */
+    uint8_t asker;
     uint64_t token;
     uint32_t max, listed, matches;
     uint32_t serial; /* 0: not begun */
@@ -32,6 +33,7 @@ void hub_list_start(struct hub *h, unsigned worker, const struct record *r)
     l->hub = h;
     l->worker = worker;
     l->life = h->worker[worker].life;
+    l->asker = r->asker;
     l->token = r->token;
     l->max = r->count;
     l->pattern_len = r->name.n;
@@ -59,6 +61,7 @@ static void send_part(struct listing *l, bool last)
     struct record r = {
         .kind = RECORD_LISTED,
         .flags = last ? RECORD_LAST : 0,
+        .asker = l->asker,
         .token = l->token,
         .count = l->matches,
         .data = {.p = l->part, .n = l->part_len},

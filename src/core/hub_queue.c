@@ -7,7 +7,7 @@
 
 uint64_t queue_cost(const struct record *r)
 {
-    return sizeof(struct queued) + r->name.n + r->data.n;
+    return sizeof(struct queued) + r->name.n + r->data.n + r->fields.n;
 }
 
 int queue_push(struct queue *q, unsigned worker, const struct record *r, uint64_t position)
@@ -22,10 +22,13 @@ int queue_push(struct queue *q, unsigned worker, const struct record *r, uint64_
     e->rec = *r;
     e->rec.name.p = e->bytes;
     e->rec.data.p = e->bytes + r->name.n;
+    e->rec.fields.p = e->rec.data.p + r->data.n;
     if (r->name.n > 0)
         memcpy(e->bytes, r->name.p, r->name.n);
     if (r->data.n > 0)
         memcpy(e->bytes + r->name.n, r->data.p, r->data.n);
+    if (r->fields.n > 0)
+        memcpy(e->bytes + r->name.n + r->data.n, r->fields.p, r->fields.n);
     if (q->first == NULL)
         q->first = e;
     else

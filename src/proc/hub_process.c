@@ -49,7 +49,7 @@ static void on_signal(int sig)
 
 static int hub_send(void *arg, unsigned worker, const struct record *r)
 {
-    void *p = ring_reserve(&h.out[worker], record_size(r->name.n, r->data.n));
+    void *p = ring_reserve(&h.out[worker], record_bytes(r));
 
     (void)arg;
     if (p == NULL)

@@ -191,7 +191,7 @@ static inline bool to_broker(struct record r)
 
     if (r.generation == 0)
         r.generation = 1;
-    p = ring_reserve(&hub_out, record_size(r.name.n, r.data.n));
+    p = ring_reserve(&hub_out, record_bytes(&r));
     if (p == NULL)
         return false;
     record_encode(&r, p);

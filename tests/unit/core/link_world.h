@@ -249,7 +249,7 @@ static int hub_send(void *arg, unsigned w, const struct record *r)
     (void)arg;
     if (world->sends_to_live > 0 && --world->sends_to_live == 0)
         longjmp(world->death, 1);
-    p = ring_reserve(&world->out[w], record_size(r->name.n, r->data.n));
+    p = ring_reserve(&world->out[w], record_bytes(r));
     if (p == NULL)
         return -1;
     record_encode(r, p);

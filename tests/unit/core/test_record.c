@@ -21,13 +21,15 @@ static const struct record full = {
     .position = 88,
     .time_ns = 99,
     .name = {.p = "lobby", .n = 5},
+    .asker = 200,
     .data = {.p = "hello, all", .n = 10},
+    .fields = {.p = "\x01\0\x02\0{}\x09\0\0\0", .n = 10},
 };
 
 static size_t encode(const struct record *r, char *out)
 {
     record_encode(r, out);
-    return record_size(r->name.n, r->data.n);
+    return record_bytes(r);
 }
 
 static void round_trip(void **state)
@@ -37,10 +39,12 @@ static void round_trip(void **state)
     size_t n = encode(&full, raw);
 
     (void)state;
-    assert_int_equal(n, RECORD_OVERHEAD + 15);
+    assert_int_equal(n, RECORD_OVERHEAD + 25);
+    assert_int_equal(n, record_size(5, 10) + 10);
     assert_int_equal(record_decode((struct str){.p = raw, .n = n}, &r), 0);
     assert_int_equal(r.kind, full.kind);
     assert_int_equal(r.flags, full.flags);
+    assert_int_equal(r.asker, full.asker);
     assert_int_equal(r.source, full.source);
     assert_int_equal(r.generation, full.generation);
     assert_int_equal(r.chan, full.chan);
@@ -48,6 +52,7 @@ static void round_trip(void **state)
     assert_true(r.token == full.token && r.epoch == full.epoch && r.offset == full.offset);
     assert_true(r.position == full.position && r.time_ns == full.time_ns);
     assert_true(str_equal(r.name, full.name) && str_equal(r.data, full.data));
+    assert_true(str_equal(r.fields, full.fields));
 }
 
 static void empty_strings(void **state)
@@ -75,12 +80,19 @@ static void every_other_length_is_refused(void **state)
     }
 }
 
+/* What the header says of the three parts does not add up to what is there. */
 static void hostile_lengths(void **state)
 {
-    static const uint32_t bad[][2] = {
-        {UINT32_MAX, 0}, {0, UINT32_MAX},  {UINT32_MAX, 16}, {16, UINT32_MAX}, {256, 0},
-        {0, 0},          {5, 9},           {5, 11},          {15, 1},          {UINT32_MAX - 4, 20},
-        {0, 14},         {0x80000000, 15},
+    static const struct {
+        uint8_t name;
+        uint16_t fields;
+        uint32_t data;
+    } bad[] = {
+        {5, 10, UINT32_MAX}, {5, 10, 9},          {5, 10, 11},
+        {5, 9, 10},          {5, 11, 10},         {255, 10, 10},
+        {5, UINT16_MAX, 10}, {0, 0, 0},           {0, 0, 24},
+        {5, 0, 10},          {15, 0, 0x80000000}, {255, UINT16_MAX, UINT32_MAX},
+        {5, 10, 0x80000000}, {26, 0, UINT32_MAX},
     };
     char raw[400];
     struct record r;
@@ -89,10 +101,75 @@ static void hostile_lengths(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         size_t n = encode(&full, raw);
 
-        memcpy(raw + offsetof(struct wire, name_len), &bad[i][0], 4);
-        memcpy(raw + offsetof(struct wire, data_len), &bad[i][1], 4);
+        memcpy(raw + offsetof(struct wire, name_len), &bad[i].name, 1);
+        memcpy(raw + offsetof(struct wire, fields_len), &bad[i].fields, 2);
+        memcpy(raw + offsetof(struct wire, data_len), &bad[i].data, 4);
         assert_int_equal(record_decode((struct str){.p = raw, .n = n}, &r), -1);
     }
+}
+
+static void fields_are_found_by_type(void **state)
+{
+    struct buf b = {0};
+    struct str v;
+
+    (void)state;
+    assert_int_equal(record_add_field(&b, FIELD_TAGS, STR_LIT("{\"a\":\"b\"}")), 0);
+    assert_int_equal(record_add_field(&b, (enum record_field)99, STR_LIT("of a later version")), 0);
+    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_NULL), 0);
+    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("second")), 0);
+    assert_true(record_field(buf_view(&b), FIELD_TAGS, &v));
+    assert_true(str_equal(v, STR_LIT("{\"a\":\"b\"}")));
+    assert_true(record_field(buf_view(&b), FIELD_KEY, &v));
+    assert_int_equal(v.n, 0);
+    assert_false(record_field(buf_view(&b), FIELD_INFO, &v));
+    assert_false(record_field(STR_NULL, FIELD_INFO, &v));
+    buf_fini(&b);
+}
+
+static void fields_are_bounded(void **state)
+{
+    struct buf b = {0};
+    char *big = calloc(1, RECORD_FIELDS_MAX);
+    struct str v = {.p = big, .n = RECORD_FIELDS_MAX - 2 * sizeof(struct field) - 1};
+
+    (void)state;
+    assert_int_equal(record_add_field(&b, FIELD_INFO, (struct str){.p = big, .n = v.n + 6}), -1);
+    assert_int_equal(record_add_field(&b, FIELD_INFO, v), 0);
+    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("ab")), -1);
+    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("a")), 0);
+    assert_int_equal(b.len, RECORD_FIELDS_MAX);
+    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_NULL), -1);
+    buf_fini(&b);
+    free(big);
+}
+
+/* Every header byte of the fields, and every cut, changed: refused, or a value within the record.
+ */
+static void hostile_fields(void **state)
+{
+    char raw[200];
+    struct record r;
+    struct str v;
+    size_t n = encode(&full, raw), at = n - full.fields.n;
+
+    (void)state;
+    for (size_t i = at; i < n; i++) {
+        for (int byte = 0; byte < 256; byte++) {
+            encode(&full, raw);
+            raw[i] = (char)byte;
+            if (record_decode((struct str){.p = raw, .n = n}, &r) == -1)
+                continue;
+            for (int type = 0; type < 256; type++) {
+                if (record_field(r.fields, (enum record_field)type, &v))
+                    assert_true(v.p >= raw + at && v.p + v.n <= raw + n);
+            }
+        }
+    }
+    encode(&full, raw);
+    assert_int_equal(record_decode((struct str){.p = raw, .n = n}, &r), 0);
+    raw[at + 2] = 100; /* behind the check */
+    assert_false(record_field(r.fields, FIELD_INFO, &v));
 }
 
 static void longest_name(void **state)
@@ -129,9 +206,15 @@ static void kinds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trip),      cmocka_unit_test(empty_strings),
-        cmocka_unit_test(hostile_lengths), cmocka_unit_test(every_other_length_is_refused),
-        cmocka_unit_test(longest_name),    cmocka_unit_test(kinds),
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(empty_strings),
+        cmocka_unit_test(hostile_lengths),
+        cmocka_unit_test(every_other_length_is_refused),
+        cmocka_unit_test(longest_name),
+        cmocka_unit_test(kinds),
+        cmocka_unit_test(fields_are_found_by_type),
+        cmocka_unit_test(fields_are_bounded),
+        cmocka_unit_test(hostile_fields),
     };
 
     return cmocka_run_group_tests_name("core/record", tests, NULL, NULL);

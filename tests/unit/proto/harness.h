@@ -51,7 +51,7 @@ static struct h_hub {
 
 static UNUSED int h_hub_send(void *arg UNUSED, unsigned worker UNUSED, const struct record *r)
 {
-    size_t n = record_size(r->name.n, r->data.n);
+    size_t n = record_bytes(r);
     void *dst = ring_reserve(&h_hub.out, n);
 
     if (dst == NULL)
