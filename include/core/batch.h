@@ -26,7 +26,8 @@ struct batch_item {
     uint32_t size;   /* bytes of the frame, header included */
     uint16_t source; /* worker of origin */
     uint8_t flags;   /* enum record_flags */
-    uint64_t token;  /* connection of origin, 0 for the API */
+    uint8_t asker;   /* kind of session of origin */
+    uint64_t token;  /* what that session is known by */
 };
 
 struct batch_coding; /* a variant in the making; batch_encode.c */
@@ -84,9 +85,10 @@ struct blob *batch_variant(const struct batch *b, unsigned variant);
 void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
                  uint32_t *end);
 
-/* The first item that came from this connection, and the next one behind such an item; nitems:
- * there is none. Takes as long as there are such items, not as long as the sealed batch is. */
-uint32_t batch_own_first(struct batch *b, uint16_t source, uint64_t token);
+/* The first item that came from this session of a worker, and the next one behind such an item;
+ * nitems: there is none. Takes as long as there are such items, not as long as the sealed batch is.
+ */
+uint32_t batch_own_first(struct batch *b, uint16_t source, uint8_t asker, uint64_t token);
 uint32_t batch_own_next(const struct batch *b, uint32_t i);
 
 /* batch_encode.c and batch_own.c, for batch_free(). Safe on NULL. */

@@ -31,11 +31,13 @@ struct sub {           /* embedded in a session, or from the session's pool; own
     struct chan *chan; /* shared; NULL when not subscribed */
     uint32_t index;    /* place in the channel's array; private to the broker */
     uint16_t flags;    /* the session's own */
-    bool live;         /* ops->subscribed() has been called */
+    uint8_t live : 1;  /* sink_ops.subscribed() has been called */
+    uint8_t kind : 7;  /* of the session: its sink; set by it before subscribing */
     uint8_t variant;   /* of a batch, that the session wants; set by it before subscribing */
 };
 
-struct sink_ops { /* upcalls into the sessions; all run inside broker_receive() or a task step */
+/* Upcalls into one kind of sessions; all run inside broker_receive() or a task step. */
+struct sink_ops {
     /* The hub has confirmed; called once per subscription. May not call broker_unsubscribe(). */
     void (*subscribed)(struct sub *s);
     /* Deliver a sealed batch, in which the variant that s wants has been encoded; there is none
@@ -43,19 +45,31 @@ struct sink_ops { /* upcalls into the sessions; all run inside broker_receive() 
     void (*deliver)(struct sub *s, struct batch *b);
     /* Publications were lost on the way to this worker. Same rules. */
     void (*lost)(struct sub *s);
-    /* PUBLISHED and FENCED for a token given to broker_publish()/broker_fence(). The connection may
+    /* The hub's answer (PUBLISHED, FENCED, LISTED) to what was asked with r->token. The asker may
      * be gone. */
-    void (*published)(uint64_t token, uint64_t epoch, uint64_t offset);
-    void (*fenced)(uint64_t token);
-    void (*listed)(uint64_t token, const struct record *part);
+    void (*answered)(const struct record *r);
+};
+
+struct asker {      /* whom an answer is for */
+    uint8_t kind;   /* of the session: its sink */
+    uint64_t token; /* what the session knows it by; 0: nobody */
+};
+
+struct broker_publication {
+    struct str channel, data; /* borrowed */
+    struct str fields;        /* borrowed; see record_add_field() */
+    uint8_t flags;            /* enum record_flags */
+    struct asker origin;      /* the connection, or the exchange, that it comes from */
 };
 
 struct broker_config {
     unsigned worker;     /* index, 0-based */
     uint32_t generation; /* this incarnation, >= 1 */
     struct ring_shared *to_hub, *from_hub;
-    struct task_queue *tasks;   /* borrowed; fan-out and announcing run here */
-    const struct sink_ops *ops; /* borrowed */
+    struct task_queue *tasks; /* borrowed; fan-out and announcing run here */
+    /* By kind of session, 0 is none. Borrowed, and so are the tables; an entry may be NULL. */
+    const struct sink_ops *const *sinks;
+    unsigned nsinks;
 };
 
 /* Attaches to the rings and sends HELLO. NULL: no memory. */
@@ -67,13 +81,12 @@ void broker_free(struct broker *b);
 bool broker_can_publish(struct broker *b, size_t bytes, size_t messages);
 /* The same, when the channels' names have at most name_max bytes: much more fits. */
 bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size_t messages);
-/* -1: no room (ask broker_can_publish() first). token: the origin connection's id, 0 = none. */
-int broker_publish(struct broker *b, struct str channel, struct str data, uint8_t flags,
-                   uint64_t token) MUST_CHECK;
-int broker_fence(struct broker *b, uint64_t token) MUST_CHECK;
-int broker_list(struct broker *b, uint64_t token, struct str pattern, uint32_t max) MUST_CHECK;
+/* -1: no room (ask broker_can_publish() first; fields count as payload). */
+int broker_publish(struct broker *b, const struct broker_publication *p) MUST_CHECK;
+int broker_fence(struct broker *b, struct asker asker) MUST_CHECK;
+int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max) MUST_CHECK;
 
-/* s is zeroed but for flags and variant. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY.
+/* s is zeroed but for flags, kind and variant. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY.
  * ops->subscribed() may be called before this returns (channel already live). The SUBSCRIBE record
  * is queued and sent when the ring has room. */
 int broker_subscribe(struct broker *b, struct sub *s, struct str channel,

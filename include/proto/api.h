@@ -9,7 +9,6 @@
 #define ROOST_PROTO_API_H
 
 #include "base/buf.h"
-#include "core/record.h"
 
 struct api_node { /* what /api/info says of this node; filled by proc */
     const char *name, *version;
@@ -20,9 +19,5 @@ struct api_node { /* what /api/info says of this node; filled by proc */
 
 /* Registers the resources. info fills *out from the shared metrics. */
 void api_init(void (*info)(struct api_node *out));
-/* From the broker, by way of the session's sink_ops; token is an exchange's (HTTP_TOKEN_BIT). */
-void api_published(uint64_t token, uint64_t epoch, uint64_t offset);
-void api_fenced(uint64_t token);
-void api_listed(uint64_t token, const struct record *part);
 
 #endif

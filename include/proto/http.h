@@ -17,10 +17,6 @@
 
 enum http_where { HTTP_ON_CLIENT = 1, HTTP_ON_ADMIN = 2 };
 
-/* Set in every exchange's token and in no conn's id, so the two may share one space (broker
- * tokens). */
-#define HTTP_TOKEN_BIT (UINT64_C(1) << 63)
-
 struct http_exchange { /* pooled; valid until answered */
     struct conn *conn; /* borrowed; an exchange ends with its connection */
     const struct http_resource *resource;

@@ -13,17 +13,11 @@
 #ifndef ROOST_PROTO_PLAIN_H
 #define ROOST_PROTO_PLAIN_H
 
-#include "core/broker.h"
 #include "net/conn.h"
 
 /* Registers /ws and /ws/ with the HTTP server (both listeners; the admin one needs the key), the
  * batch encoder for several channels, and the pools. */
 void plain_init(void);
-/* The broker's upcalls for subscribers; published and listed go to proto/api. */
-extern const struct sink_ops plain_sink_ops;
-/* One line of /debug/connections: channels, mode. Appends JSON members (",\"mode\":..."). -1: no
- * memory. */
-int plain_describe(struct conn *c, struct buf *out) MUST_CHECK;
 bool plain_is(const struct conn *c);
 
 #endif

@@ -87,6 +87,7 @@ int batch_append(struct batch *b, const struct record *r)
         .size = (uint32_t)(n + r->data.n),
         .source = r->source,
         .flags = r->flags,
+        .asker = r->asker,
         .token = r->token,
     };
     to = b->variant[BATCH_RAW]->data + b->raw_len;

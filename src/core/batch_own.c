@@ -51,30 +51,31 @@ static struct batch_index *index_new(const struct batch *b)
     return x;
 }
 
-static bool is_from(const struct batch_item *item, uint16_t source, uint64_t token)
+static bool is_from(const struct batch_item *item, uint16_t source, uint8_t asker, uint64_t token)
 {
-    return item->token == token && item->source == source;
+    return item->token == token && item->source == source && item->asker == asker;
 }
 
 /* The first one from i on: in i's chain, if there are chains. */
-static uint32_t search(const struct batch *b, uint32_t i, uint16_t source, uint64_t token)
+static uint32_t search(const struct batch *b, uint32_t i, uint16_t source, uint8_t asker,
+                       uint64_t token)
 {
-    while (i < b->nitems && !is_from(&b->items[i], source, token))
+    while (i < b->nitems && !is_from(&b->items[i], source, asker, token))
         i = b->index != NULL ? b->index->next[i] : i + 1;
     return i;
 }
 
-uint32_t batch_own_first(struct batch *b, uint16_t source, uint64_t token)
+uint32_t batch_own_first(struct batch *b, uint16_t source, uint8_t asker, uint64_t token)
 {
     assert(b->sealed);
     if (b->index == NULL && b->nitems > SHORT)
         b->index = index_new(b);
     return search(b, b->index != NULL ? b->index->first[hash(b->index, source, token)] : 0, source,
-                  token);
+                  asker, token);
 }
 
 uint32_t batch_own_next(const struct batch *b, uint32_t i)
 {
     return search(b, b->index != NULL ? b->index->next[i] : i + 1, b->items[i].source,
-                  b->items[i].token);
+                  b->items[i].asker, b->items[i].token);
 }

@@ -82,12 +82,12 @@ static void visit(struct broker *b, struct sub *s, struct batch *batch, bool los
 {
     if (!s->live) {
         s->live = true;
-        b->cfg.ops->subscribed(s);
+        broker_sink(b, s)->subscribed(s);
     } else if (lost) {
-        b->cfg.ops->lost(s);
+        broker_sink(b, s)->lost(s);
     }
     if (batch != NULL)
-        b->cfg.ops->deliver(s, batch);
+        broker_sink(b, s)->deliver(s, batch);
 }
 
 /* Without memory for a walk: in one go. */

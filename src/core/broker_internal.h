@@ -72,6 +72,11 @@ struct broker {
     uint64_t seen_own;              /* the same of our own requests */
 };
 
+static inline const struct sink_ops *broker_sink(const struct broker *b, const struct sub *s)
+{
+    return b->cfg.sinks[s->kind];
+}
+
 /* broker.c */
 struct chan *broker_chan_by_id(struct broker *b, uint32_t id);
 void broker_chan_free(struct broker *b, struct chan *c);

@@ -78,16 +78,17 @@ bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size
     return false;
 }
 
-int broker_publish(struct broker *b, struct str channel, struct str data, uint8_t flags,
-                   uint64_t token)
+int broker_publish(struct broker *b, const struct broker_publication *p)
 {
     struct record r = {
         .kind = RECORD_PUBLISH,
-        .flags = flags,
-        .token = token,
+        .flags = p->flags,
+        .asker = p->origin.kind,
+        .token = p->origin.token,
         .time_ns = clock_ns(),
-        .name = channel,
-        .data = data,
+        .name = p->channel,
+        .data = p->data,
+        .fields = p->fields,
     };
 
     if (put_behind_hello(b, &r) == -1)
@@ -96,16 +97,22 @@ int broker_publish(struct broker *b, struct str channel, struct str data, uint8_
     return 0;
 }
 
-int broker_fence(struct broker *b, uint64_t token)
+int broker_fence(struct broker *b, struct asker asker)
 {
-    struct record r = {.kind = RECORD_FENCE, .token = token};
+    struct record r = {.kind = RECORD_FENCE, .asker = asker.kind, .token = asker.token};
 
     return put_behind_hello(b, &r);
 }
 
-int broker_list(struct broker *b, uint64_t token, struct str pattern, uint32_t max)
+int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max)
 {
-    struct record r = {.kind = RECORD_LIST, .token = token, .count = max, .name = pattern};
+    struct record r = {
+        .kind = RECORD_LIST,
+        .asker = asker.kind,
+        .token = asker.token,
+        .count = max,
+        .name = pattern,
+    };
 
     return pattern.n <= CHANNEL_NAME_MAX ? put_behind_hello(b, &r) : -1;
 }
@@ -273,6 +280,15 @@ static bool repeated(struct broker *b, const struct record *r)
     return false;
 }
 
+/* To whoever asked. */
+static void receive_answer(struct broker *b, const struct record *r)
+{
+    if (r->asker >= b->cfg.nsinks || b->cfg.sinks[r->asker] == NULL)
+        METRIC_INC(ring_bad_records);
+    else
+        b->cfg.sinks[r->asker]->answered(r);
+}
+
 static void receive_lost(struct broker *b, const struct record *r)
 {
     struct chan *c = broker_chan_by_id(b, r->chan);
@@ -291,15 +307,12 @@ static void receive(struct broker *b, const struct record *r)
         receive_publication(b, r);
         break;
     case RECORD_PUBLISHED:
-        if (!repeated(b, r))
-            b->cfg.ops->published(r->token, r->epoch, r->offset);
-        break;
     case RECORD_FENCED:
         if (!repeated(b, r))
-            b->cfg.ops->fenced(r->token);
+            receive_answer(b, r);
         break;
     case RECORD_LISTED:
-        b->cfg.ops->listed(r->token, r);
+        receive_answer(b, r);
         break;
     case RECORD_LOST:
         receive_lost(b, r);

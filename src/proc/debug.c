@@ -11,6 +11,7 @@
 #include "proc/version.h"
 #include "proto/http.h"
 #include "proto/plain.h"
+#include "proto/session.h"
 
 #define JSON         "application/json"
 #define PAGE_DEFAULT 100
@@ -71,7 +72,7 @@ static int put_conn(struct conn *c, struct buf *out)
         conn_ops(c)->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
         c->frames_in, c->frames_out, conn_queued(c));
     if (rc == 0 && plain_is(c))
-        rc = plain_describe(c, out);
+        rc = plain_session_ops.describe(c, out);
     return rc;
 }
 

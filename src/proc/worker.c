@@ -18,6 +18,7 @@
 #include "proc/supervisor.h"
 #include "proto/http.h"
 #include "proto/plain.h"
+#include "proto/session.h"
 
 #define MMAP_THRESHOLD   (32 * 1024)
 #define TRIM_THRESHOLD   (1024 * 1024)
@@ -208,7 +209,8 @@ static void start_broker(void)
         .to_hub = shm->to_hub[w.index],
         .from_hub = shm->to_worker[w.index],
         .tasks = &reactor.tasks,
-        .ops = &plain_sink_ops,
+        .sinks = session_sinks,
+        .nsinks = SESSION_KIND_NR,
     };
 
     w.broker = broker_new(&cfg);

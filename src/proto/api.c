@@ -13,6 +13,7 @@
 #include "codec/json.h"
 #include "core/channel_name.h"
 #include "http_internal.h"
+#include "proto/session.h"
 
 #define API_SLICE 64 /* channels of a broadcast published in one step */
 #define API_JSON  "application/json"
@@ -112,6 +113,24 @@ static int api_append_response(struct api_call *call, const char *message)
                            : api_append_error(&call->out, API_BAD_REQUEST, message);
 }
 
+static struct asker api_asker(const struct api_call *call)
+{
+    return (struct asker){SESSION_API, call->x->token};
+}
+
+/* -1: no room in the ring. */
+static int api_publish_to(struct api_call *call, struct str channel, uint8_t flags)
+{
+    const struct broker_publication p = {
+        .channel = channel,
+        .data = call->req.data,
+        .flags = call->req.flags | flags,
+        .origin = api_asker(call),
+    };
+
+    return broker_publish(reactor.broker, &p);
+}
+
 /* Publishes to one channel of a broadcast. 1 done, 0 no room in the ring, -1 no memory. */
 static int api_broadcast_one(struct api_call *call, const struct json_value *name)
 {
@@ -120,8 +139,7 @@ static int api_broadcast_one(struct api_call *call, const struct json_value *nam
 
     if (json_string(name, &channel) == -1 || !channel_name_valid(buf_view(&channel))) {
         rc = api_append_response(call, api_bad_channel) == -1 ? -1 : 1;
-    } else if (broker_publish(reactor.broker, buf_view(&channel), call->req.data, call->req.flags,
-                              call->x->token) == -1) {
+    } else if (api_publish_to(call, buf_view(&channel), 0) == -1) {
         rc = 0;
     } else {
         rc = api_append_response(call, NULL) == -1 ? -1 : 1;
@@ -160,7 +178,7 @@ static int api_broadcast_slice(struct api_call *call, bool *full)
  * yet possible. */
 static bool api_broadcast_end(struct api_call *call)
 {
-    if (broker_fence(reactor.broker, call->x->token) == -1)
+    if (broker_fence(reactor.broker, api_asker(call)) == -1)
         return false;
     call->sent = true;
     if (buf_append_lit(&call->out, "]}}") == -1)
@@ -190,8 +208,7 @@ static bool api_publish_now(struct api_call *call)
     const struct api_request *r = &call->req;
 
     return broker_can_publish(reactor.broker, r->data.n, 1) &&
-           broker_publish(reactor.broker, r->channel, r->data, r->flags | RECORD_WANT_ACK,
-                          call->x->token) == 0;
+           api_publish_to(call, r->channel, RECORD_WANT_ACK) == 0;
 }
 
 /* Hands to the ring what it takes. */
@@ -208,7 +225,7 @@ static void api_go(struct api_call *call)
         break;
     case API_CHANNELS:
         call->sent =
-            broker_list(reactor.broker, call->x->token, call->req.pattern, API_MAX_LISTED) == 0;
+            broker_list(reactor.broker, api_asker(call), call->req.pattern, API_MAX_LISTED) == 0;
         break;
     case API_INFO:
         break;
@@ -231,7 +248,7 @@ static struct api_call *api_call_find(uint64_t token, enum api_method method)
                : NULL;
 }
 
-void api_published(uint64_t token, uint64_t epoch UNUSED, uint64_t offset UNUSED)
+static void api_published(uint64_t token)
 {
     struct api_call *call = api_call_find(token, API_PUBLISH);
 
@@ -244,7 +261,7 @@ void api_published(uint64_t token, uint64_t epoch UNUSED, uint64_t offset UNUSED
         api_finish(call);
 }
 
-void api_fenced(uint64_t token)
+static void api_fenced(uint64_t token)
 {
     struct api_call *call = api_call_find(token, API_BROADCAST);
 
@@ -263,7 +280,7 @@ static int api_close_listing(struct buf *out, uint32_t matches)
 }
 
 /* The parts are the members of one object. */
-void api_listed(uint64_t token, const struct record *part)
+static void api_listed(uint64_t token, const struct record *part)
 {
     struct api_call *call = api_call_find(token, API_CHANNELS);
 
@@ -278,6 +295,18 @@ void api_listed(uint64_t token, const struct record *part)
     else
         api_finish(call);
 }
+
+static void api_answered(const struct record *r)
+{
+    if (r->kind == RECORD_PUBLISHED)
+        api_published(r->token);
+    else if (r->kind == RECORD_FENCED)
+        api_fenced(r->token);
+    else if (r->kind == RECORD_LISTED)
+        api_listed(r->token, r);
+}
+
+const struct session_ops api_session_ops = {.sink = {.answered = api_answered}};
 
 /* Parses the body and makes a call of it. NULL: answered. */
 static struct api_call *api_begin(struct http_exchange *x, enum api_method method,

@@ -18,7 +18,7 @@ size_t http_partial_bytes(void)
 static void http_job_number(struct http_job *job)
 {
     http_serial++;
-    job->x.token = HTTP_TOKEN_BIT | (http_serial << CONN_ID_FD_BITS);
+    job->x.token = http_serial << CONN_ID_FD_BITS;
     job->x.token |= job->x.conn->id & TOKEN_FD_MASK;
 }
 
@@ -124,7 +124,7 @@ struct http_exchange *http_exchange_find(uint64_t token)
     struct http_session *s;
     struct conn *c;
 
-    if (!(token & HTTP_TOKEN_BIT) || fd >= reactor.conns_cap || reactor.conns[fd] == NULL)
+    if (fd >= reactor.conns_cap || reactor.conns[fd] == NULL)
         return NULL;
     c = reactor.conns[fd];
     if (conn_ops(c) != &http_conn_ops || c->state != CONN_HTTP)

@@ -8,7 +8,6 @@
 #include "base/config.h"
 #include "codec/json.h"
 #include "plain_internal.h"
-#include "proto/api.h"
 
 #define PLAIN_SETTLE_SLICE 16
 
@@ -49,8 +48,15 @@ static bool plain_named(struct plain_session *ps, struct str channel)
 
 static void plain_publish(struct conn *c, struct str channel, struct str data, uint8_t flags)
 {
+    const struct broker_publication p = {
+        .channel = channel,
+        .data = data,
+        .flags = flags,
+        .origin = {.kind = SESSION_PLAIN, .token = c->id},
+    };
+
     /* Cannot fail after may_read() unless its arithmetic is wrong. */
-    if (broker_publish(reactor.broker, channel, data, flags, c->id) == -1)
+    if (broker_publish(reactor.broker, &p) == -1)
         ws_close(c, CLOSE_INTERNAL);
     else
         plain_session(c)->published = true;
@@ -143,7 +149,8 @@ static void plain_deliver_run(struct conn *c, const struct batch *b, unsigned va
 /* The runs between its own ones. */
 static void plain_deliver_others(struct conn *c, struct batch *b, unsigned variant)
 {
-    uint32_t own = batch_own_first(b, (uint16_t)reactor.cfg.worker, c->id), first = 0;
+    uint32_t own = batch_own_first(b, (uint16_t)reactor.cfg.worker, SESSION_PLAIN, c->id),
+             first = 0;
 
     while (!conn_dead(c)) {
         if (own > first)
@@ -201,7 +208,8 @@ static bool plain_settle(struct conn *c)
         return true; /* nothing of its own comes back */
     if (ps->wait == NULL)
         ps->wait = plain_wait_new(c);
-    return ps->wait == NULL || broker_fence(reactor.broker, c->id) == -1;
+    return ps->wait == NULL ||
+           broker_fence(reactor.broker, (struct asker){SESSION_PLAIN, c->id}) == -1;
 }
 
 static bool plain_settled(struct conn *c)
@@ -237,16 +245,11 @@ static enum task_result plain_settle_step(struct task *t)
     return list_empty(&plain_settling) ? TASK_DONE : TASK_MORE;
 }
 
-/* A token is an exchange's or a connection's. */
-static void plain_fenced(uint64_t token)
+/* Nothing but fences is asked for. */
+static void plain_answered(const struct record *r)
 {
-    struct conn *c;
+    struct conn *c = conn_find(r->token);
 
-    if (token & HTTP_TOKEN_BIT) {
-        api_fenced(token);
-        return;
-    }
-    c = conn_find(token);
     if (c == NULL || c->state != CONN_SETTLING || !plain_is(c))
         return;
     list_remove(&plain_session(c)->wait->link); /* a restarted hub may answer twice */
@@ -258,15 +261,6 @@ static void plain_subscribed(struct sub *s)
 {
     plain_open_subscribed(plain_conn(s));
 }
-
-const struct sink_ops plain_sink_ops = {
-    .subscribed = plain_subscribed,
-    .deliver = plain_deliver,
-    .lost = plain_lost,
-    .published = api_published,
-    .fenced = plain_fenced,
-    .listed = api_listed,
-};
 
 /* The session's life */
 
@@ -328,7 +322,7 @@ static int plain_describe_channels(struct plain_session *ps, struct buf *out)
     }
 }
 
-int plain_describe(struct conn *c, struct buf *out)
+static int plain_describe(struct conn *c, struct buf *out)
 {
     static const char *const modes[] = {"both", "sub", "pub"};
     struct plain_session *ps = plain_session(c);
@@ -340,6 +334,17 @@ int plain_describe(struct conn *c, struct buf *out)
         return -1;
     return buf_append_char(out, ']');
 }
+
+const struct session_ops plain_session_ops = {
+    .sink =
+        {
+            .subscribed = plain_subscribed,
+            .deliver = plain_deliver,
+            .lost = plain_lost,
+            .answered = plain_answered,
+        },
+    .describe = plain_describe,
+};
 
 void plain_init(void)
 {

@@ -11,6 +11,7 @@
 #include "net/ws.h"
 #include "proto/http.h"
 #include "proto/plain.h"
+#include "proto/session.h"
 #include "proto/upgrade.h"
 
 #define PLAIN_VARIANT_ENVELOPE 1 /* of a batch */

@@ -66,33 +66,46 @@ static void on_lost(struct sub *s)
     client_log(s, "L", 1);
 }
 
-static void on_published(uint64_t token, uint64_t epoch, uint64_t offset)
+static void on_answered(const struct record *r)
 {
-    assert_true(epoch != 0 && offset != 0);
-    published_token = token;
-    npublished++;
+    if (r->kind == RECORD_PUBLISHED) {
+        assert_true(r->epoch != 0 && r->offset != 0);
+        published_token = r->token;
+        npublished++;
+    } else if (r->kind == RECORD_FENCED) {
+        fenced_token = r->token;
+        nfenced++;
+    } else {
+        assert_int_equal(r->kind, RECORD_LISTED);
+        nlisted++;
+    }
 }
 
-static void on_fenced(uint64_t token)
+enum { NOBODY = 0, CLIENT, ASKER, KINDS }; /* kinds of sessions; CLIENT only subscribes */
+
+static void not_asked(const struct record *r)
 {
-    fenced_token = token;
-    nfenced++;
+    fail_msg("%s for a session that does not ask", record_kind_name(r->kind));
 }
 
-static void on_listed(uint64_t token, const struct record *part)
+static const struct sink_ops client_ops = {
+    .subscribed = on_subscribed, .deliver = on_deliver, .lost = on_lost, .answered = not_asked};
+static const struct sink_ops asker_ops = {.answered = on_answered};
+static const struct sink_ops *const sinks[KINDS] = {[CLIENT] = &client_ops, [ASKER] = &asker_ops};
+
+static inline struct asker asker(uint64_t token)
 {
-    assert_true(token == part->token);
-    nlisted++;
+    return (struct asker){.kind = ASKER, .token = token};
 }
 
-static const struct sink_ops ops = {
-    .subscribed = on_subscribed,
-    .deliver = on_deliver,
-    .lost = on_lost,
-    .published = on_published,
-    .fenced = on_fenced,
-    .listed = on_listed,
-};
+/* As broker_publish(), by an asker. */
+static inline int publish(struct str channel, struct str data, uint8_t flags, uint64_t token)
+{
+    const struct broker_publication p = {
+        .channel = channel, .data = data, .flags = flags, .origin = asker(token)};
+
+    return broker_publish(broker, &p);
+}
 
 static void broker_start(uint32_t generation)
 {
@@ -102,7 +115,8 @@ static void broker_start(uint32_t generation)
         .to_hub = to_hub,
         .from_hub = from_hub,
         .tasks = &tasks,
-        .ops = &ops,
+        .sinks = sinks,
+        .nsinks = KINDS,
     };
 
     broker = broker_new(&cfg);
@@ -191,6 +205,8 @@ static inline bool to_broker(struct record r)
 
     if (r.generation == 0)
         r.generation = 1;
+    if (r.asker == NOBODY)
+        r.asker = ASKER;
     p = ring_reserve(&hub_out, record_bytes(&r));
     if (p == NULL)
         return false;
@@ -235,6 +251,7 @@ static inline void join(struct client *c, const char *channel)
     enum close_reason why;
 
     memset(c, 0, sizeof(*c));
+    c->sub.kind = CLIENT;
     assert_int_equal(broker_subscribe(broker, &c->sub, str_from(channel), &why), 0);
 }
 

@@ -120,10 +120,8 @@ static void on_lost(struct sub *s)
         fail_msg("room/%u was told of a loss without a reason", c->channel);
 }
 
-static void on_published(uint64_t token, uint64_t epoch, uint64_t offset)
+static void on_published(uint64_t token)
 {
-    (void)epoch;
-    (void)offset;
     assert_int_not_equal(world->pubs[token].place, NOT_YET);
 }
 
@@ -136,20 +134,25 @@ static void on_fenced(uint64_t token)
     world->fenced[w] = (uint32_t)token;
 }
 
-static void on_listed(uint64_t token, const struct record *part)
+static void on_answered(const struct record *r)
 {
-    (void)token;
-    (void)part;
+    if (r->kind == RECORD_PUBLISHED)
+        on_published(r->token);
+    else if (r->kind == RECORD_FENCED)
+        on_fenced(r->token);
+    else
+        assert_int_equal(r->kind, RECORD_LISTED);
 }
+
+enum { NOBODY = 0, CLIENT, KINDS }; /* kinds of sessions */
 
 static const struct sink_ops sink = {
     .subscribed = on_subscribed,
     .deliver = on_deliver,
     .lost = on_lost,
-    .published = on_published,
-    .fenced = on_fenced,
-    .listed = on_listed,
+    .answered = on_answered,
 };
+static const struct sink_ops *const sinks[KINDS] = {[CLIENT] = &sink};
 
 /* --- workers --- */
 
@@ -161,7 +164,8 @@ static void worker_start(unsigned w)
         .to_hub = world->to_hub[w],
         .from_hub = world->to_worker[w],
         .tasks = &world->tasks[w],
-        .ops = &sink,
+        .sinks = sinks,
+        .nsinks = KINDS,
     };
 
     task_queue_init(&world->tasks[w]);
@@ -207,7 +211,8 @@ static void client_act(unsigned w)
         broker_unsubscribe(world->broker[w], &c->sub);
         return;
     }
-    *c = (struct client){.channel = dice(CHANNELS), .told_at = NOT_YET, .last = NOT_YET};
+    *c = (struct client){
+        .sub = {.kind = CLIENT}, .channel = dice(CHANNELS), .told_at = NOT_YET, .last = NOT_YET};
     assert_int_equal(broker_subscribe(world->broker[w], &c->sub,
                                       channel_name(c->channel, name, sizeof(name)), &why),
                      0);
@@ -215,6 +220,7 @@ static void client_act(unsigned w)
 
 static void publish(unsigned w, unsigned channel)
 {
+    struct broker_publication p;
     uint32_t id = world->npubs;
     char name[32], data[400];
     int n = snprintf(data, sizeof(data), "%0*u", 1 + (int)dice(300), id);
@@ -224,19 +230,23 @@ static void publish(unsigned w, unsigned channel)
     world->pubs[id] = (struct pub){
         .channel = channel, .place = NOT_YET, .worker = w, .generation = world->generation[w]};
     world->npubs++;
-    assert_int_equal(broker_publish(world->broker[w], channel_name(channel, name, sizeof(name)),
-                                    (struct str){.p = data, .n = (size_t)n},
-                                    dice(2) ? RECORD_WANT_ACK : 0, id),
-                     0);
+    p = (struct broker_publication){
+        .channel = channel_name(channel, name, sizeof(name)),
+        .data = {.p = data, .n = (size_t)n},
+        .flags = dice(2) ? RECORD_WANT_ACK : 0,
+        .origin = {CLIENT, id},
+    };
+    assert_int_equal(broker_publish(world->broker[w], &p), 0);
 }
 
 static void fence(unsigned w)
 {
     uint64_t token = (uint64_t)w << 32 | (world->fences[w] + 1);
 
-    if (broker_fence(world->broker[w], token) == 0)
+    if (broker_fence(world->broker[w], (struct asker){CLIENT, token}) == 0)
         world->fences[w]++;
-    if (dice(3) == 0 && broker_list(world->broker[w], 1, STR_LIT("*"), 10) == -1)
+    if (dice(3) == 0 &&
+        broker_list(world->broker[w], (struct asker){CLIENT, 1}, STR_LIT("*"), 10) == -1)
         return; /* no room */
 }
 

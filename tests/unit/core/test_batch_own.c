@@ -25,7 +25,7 @@ static struct batch *with(uint32_t n, uint64_t (*token)(uint32_t i))
 
 static void assert_own(struct batch *b, uint16_t source, uint64_t token)
 {
-    uint32_t i = batch_own_first(b, source, token);
+    uint32_t i = batch_own_first(b, source, 0, token);
 
     for (uint32_t k = 0; k < b->nitems; k++) {
         if (b->items[k].source != source || b->items[k].token != token)
@@ -68,7 +68,7 @@ static void without_memory_too(void **state)
 
     (void)state;
     fault_fail_at(1);
-    assert_int_equal(batch_own_first(b, 2, 5), b->nitems);
+    assert_int_equal(batch_own_first(b, 2, 0, 5), b->nitems);
     fault_reset();
     assert_null(b->index);
     for (uint64_t token = 0; token < 7; token++) {
@@ -89,7 +89,9 @@ static void chains_are_short(void **state)
     uint32_t looked = 0;
 
     (void)state;
-    assert_int_equal(batch_own_first(b, 9, 1), b->nitems);
+    assert_int_equal(batch_own_first(b, 9, 0, 1), b->nitems);
+    assert_true(batch_own_first(b, 2, 0, each(0)) < b->nitems);
+    assert_int_equal(batch_own_first(b, 2, 1, each(0)), b->nitems); /* of another kind */
     for (uint64_t k = 0; k < 1000; k++)
         for (uint32_t i = b->index->first[hash(b->index, 2, k << 32 | 2)]; i < b->nitems;
              i = b->index->next[i])

@@ -197,7 +197,7 @@ static void a_channel_limit(void **state)
     config.max_channels = 2;
     join(&a, "1");
     join(&b, "2");
-    memset(&c, 0, sizeof(c));
+    c.sub = (struct sub){.kind = CLIENT};
     assert_int_equal(broker_subscribe(broker, &c.sub, STR_LIT("3"), &why), -1);
     assert_int_equal(why, CLOSE_CHANNEL_LIMIT);
     assert_null(c.sub.chan);
@@ -240,6 +240,7 @@ static void subscribe_at_every_failure(void **state)
 
     (void)state;
     memset(&a, 0, sizeof(a));
+    a.sub.kind = CLIENT;
     for (size_t k = 1;; k++) {
         why = CLOSE_NONE;
         fault_fail_at(k);
@@ -255,7 +256,7 @@ static void subscribe_at_every_failure(void **state)
     }
     join(&b[0], "lobby");
     join(&b[1], "lobby");
-    memset(&b[2], 0, sizeof(b[2]));
+    b[2].sub = (struct sub){.kind = CLIENT};
     fault_fail_at(1); /* the array must grow */
     assert_int_equal(broker_subscribe(broker, &b[2].sub, STR_LIT("lobby"), &why), -1);
     fault_reset();

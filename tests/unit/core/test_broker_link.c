@@ -17,9 +17,9 @@ static unsigned fill(void)
 {
     unsigned n = 0;
 
-    while (broker_publish(broker, STR_LIT("filler"), (struct str){.p = blob, .n = 200}, 0, 0) == 0)
+    while (publish(STR_LIT("filler"), (struct str){.p = blob, .n = 200}, 0, 0) == 0)
         n++;
-    while (broker_fence(broker, 0) == 0)
+    while (broker_fence(broker, asker(0)) == 0)
         n++;
     flush();
     return n;
@@ -39,11 +39,9 @@ static void publish_fence_list(void **state)
     (void)state;
     expect_record(RECORD_HELLO, "");
     clock_set_virtual(777);
-    assert_int_equal(
-        broker_publish(broker, STR_LIT("a"), STR_LIT("data"), RECORD_BINARY | RECORD_WANT_ACK, 5),
-        0);
-    assert_int_equal(broker_fence(broker, 6), 0);
-    assert_int_equal(broker_list(broker, 7, STR_LIT("*"), 100), 0);
+    assert_int_equal(publish(STR_LIT("a"), STR_LIT("data"), RECORD_BINARY | RECORD_WANT_ACK, 5), 0);
+    assert_int_equal(broker_fence(broker, asker(6)), 0);
+    assert_int_equal(broker_list(broker, asker(7), STR_LIT("*"), 100), 0);
     expect_nothing(); /* the end of the turn commits */
     assert_false(broker_flush(broker, &more));
     assert_false(more);
@@ -56,7 +54,7 @@ static void publish_fence_list(void **state)
     r = expect_record(RECORD_LIST, "*");
     assert_true(r->token == 7 && r->count == 100);
     assert_int_equal(metrics->publications_in, 1);
-    assert_int_equal(broker_list(broker, 7, (struct str){.p = blob, .n = 256}, 100), -1);
+    assert_int_equal(broker_list(broker, asker(7), (struct str){.p = blob, .n = 256}, 100), -1);
 }
 
 /* What it lacks room for may be records that nobody was woken for. */
@@ -84,9 +82,9 @@ static void sleeping_and_waking(void **state)
     expect_record(RECORD_HELLO, "");
     assert_true(ring_sleep(&hub_in));
     assert_false(broker_flush(broker, &more));
-    assert_int_equal(broker_fence(broker, 1), 0);
+    assert_int_equal(broker_fence(broker, asker(1)), 0);
     assert_true(broker_flush(broker, &more));
-    assert_int_equal(broker_fence(broker, 1), 0);
+    assert_int_equal(broker_fence(broker, asker(1)), 0);
     assert_false(broker_flush(broker, &more)); /* it has been woken */
     assert_true(broker_sleep(broker));
     broker_awake(broker);
@@ -106,8 +104,8 @@ static void a_full_ring_refuses(void **state)
     (void)state;
     assert_true(n > 10);
     assert_false(broker_can_publish(broker, 1, 1));
-    assert_int_equal(broker_fence(broker, 1), -1);
-    assert_int_equal(broker_publish(broker, STR_LIT("a"), STR_NULL, 0, 0), -1);
+    assert_int_equal(broker_fence(broker, asker(1)), -1);
+    assert_int_equal(publish(STR_LIT("a"), STR_NULL, 0, 0), -1);
     expect_record(RECORD_HELLO, "");
     drain(n);
     assert_true(broker_can_publish(broker, 1, 1));
@@ -134,9 +132,8 @@ static void the_promise_is_kept(void **state)
 
                 bytes -= n;
                 assert_int_equal(
-                    broker_publish(
-                        broker, (struct str){.p = name, .n = 1 + (size_t)rand_r(&seed) % name_max},
-                        (struct str){.p = blob, .n = n}, 0, 0),
+                    publish((struct str){.p = name, .n = 1 + (size_t)rand_r(&seed) % name_max},
+                            (struct str){.p = blob, .n = n}, 0, 0),
                     0);
             }
             flush();
@@ -207,7 +204,7 @@ static void hello_waits_for_room(void **state)
     broker_free(broker);
     broker_start(2);
     assert_false(broker_can_publish(broker, 0, 1));
-    assert_int_equal(broker_fence(broker, 1), -1);
+    assert_int_equal(broker_fence(broker, asker(1)), -1);
     join(&a, "lobby");
     broker_flush(broker, &more);
     assert_true(more);

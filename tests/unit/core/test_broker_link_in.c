@@ -38,6 +38,21 @@ static void answers_reach_their_askers_once(void **state)
     assert_int_equal(nlisted, 2);
 }
 
+/* An answer goes to the kind of session that asked; one for a kind that does not exist to nobody.
+ */
+static void answers_for_nobody(void **state)
+{
+    static const uint8_t none[] = {KINDS, 127, 128, 255};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(none); i++)
+        assert_true(to_broker(
+            (struct record){.kind = RECORD_PUBLISHED, .asker = none[i], .position = i * 8}));
+    turn();
+    assert_int_equal(npublished, 0);
+    assert_int_equal(metrics->ring_bad_records, ARRAY_LEN(none));
+}
+
 static void repeated_publications_are_skipped(void **state)
 {
     struct client a;
@@ -174,6 +189,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, broker_setup, broker_teardown)
     const struct CMUnitTest tests[] = {
         T(answers_reach_their_askers_once),
+        T(answers_for_nobody),
         T(repeated_publications_are_skipped),
         T(records_for_an_old_incarnation),
         T(unknown_channels_and_kinds),

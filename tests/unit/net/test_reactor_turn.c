@@ -43,6 +43,7 @@ static void sub_deliver(struct sub *s UNUSED, struct batch *b UNUSED)
 
 static const struct sink_ops sink = {
     .subscribed = sub_event, .deliver = sub_deliver, .lost = sub_event};
+static const struct sink_ops *const sinks[2] = {[1] = &sink};
 
 static int setup(void **state)
 {
@@ -64,7 +65,8 @@ static int setup(void **state)
                                   .to_hub = to_hub,
                                   .from_hub = from_hub,
                                   .tasks = &reactor.tasks,
-                                  .ops = &sink};
+                                  .sinks = sinks,
+                                  .nsinks = 2};
     reactor_set_broker(broker_new(&link));
     assert_non_null(reactor.broker);
     return 0;
@@ -104,7 +106,7 @@ static void hub_says(uint8_t kind)
 
 static void test_wakes_a_sleeping_hub_once(void **state)
 {
-    struct sub s = {0};
+    struct sub s = {.kind = 1};
     enum close_reason why;
 
     (void)state;

@@ -30,6 +30,7 @@
 #include "proto/api.h"
 #include "proto/http.h"
 #include "proto/plain.h"
+#include "proto/session.h"
 
 #define H_RING           (256 * 1024)
 #define H_HUB_GENERATION 1
@@ -97,11 +98,22 @@ static UNUSED uint64_t h_generation(void)
     return H_HUB_GENERATION;
 }
 
+/* Publishes what nobody waits for. -1: the ring is full. */
+static UNUSED int h_fill_ring(struct str data)
+{
+    const struct broker_publication p = {.channel = STR_LIT("fill"), .data = data};
+
+    return broker_publish(reactor.broker, &p);
+}
+
 static UNUSED void h_start_hub(void)
 {
     static const struct hub_ops ops = {.send = h_hub_send, .generation = h_hub_worker};
-    struct broker_config cfg = {
-        .worker = 0, .generation = 1, .tasks = &reactor.tasks, .ops = &plain_sink_ops};
+    struct broker_config cfg = {.worker = 0,
+                                .generation = 1,
+                                .tasks = &reactor.tasks,
+                                .sinks = session_sinks,
+                                .nsinks = SESSION_KIND_NR};
 
     memset(&h_hub, 0, sizeof(h_hub));
     h_hub.to_hub = cfg.to_hub = h_ring_new();

@@ -246,7 +246,7 @@ static void fill_ring(void)
     h_hub.frozen = true;
     memset(text, 'x', sizeof(text));
     for (size_t n = sizeof(text); n > 0; n /= 2)
-        while (broker_publish(reactor.broker, STR_LIT("fill"), (struct str){text, n}, 0, 0) == 0)
+        while (h_fill_ring((struct str){text, n}) == 0)
             continue;
 }
 

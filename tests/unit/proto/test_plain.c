@@ -124,7 +124,7 @@ static void a_long_message_in_the_query_form(void **state UNUSED)
     for (; !batch_encode(b, sub->variant, &budget); budget = 1)
         calls++;
     assert_true(calls > 2);
-    plain_sink_ops.deliver(sub, b);
+    plain_session_ops.sink.deliver(sub, b);
     h_turns(4);
     h_read(q);
     assert_int_equal(q->len, n + 2 * sizeof(text) + 2);
@@ -323,10 +323,10 @@ static void lost_publications_end_by_policy(void **state UNUSED)
     struct peer *a = h_open("/ws/lobby"), *b = h_open("/ws/other");
 
     config.slow_consumer = SLOW_DROP;
-    plain_sink_ops.lost(&plain_session(a->conn)->one);
+    plain_session_ops.sink.lost(&plain_session(a->conn)->one);
     assert_nothing(a);
     config.slow_consumer = SLOW_DISCONNECT;
-    plain_sink_ops.lost(&plain_session(a->conn)->one);
+    plain_session_ops.sink.lost(&plain_session(a->conn)->one);
     assert_closed(a, 1013);
     assert_nothing(b);
     h_close(a);
@@ -385,8 +385,8 @@ static void no_memory_for_a_variant(void **state UNUSED)
     assert_non_null(b);
     assert_int_equal(batch_append(b, &r), 0);
     batch_seal(b);
-    plain_sink_ops.deliver(&plain_session(q->conn)->one, b); /* it could not be encoded */
-    plain_sink_ops.deliver(&plain_session(a->conn)->one, b);
+    plain_session_ops.sink.deliver(&plain_session(q->conn)->one, b); /* it could not be encoded */
+    plain_session_ops.sink.deliver(&plain_session(a->conn)->one, b);
     assert_closed(q, 1013);
     assert_frames(a, TEXT, "hi");
     batch_free(b);

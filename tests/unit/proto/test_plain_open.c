@@ -255,8 +255,8 @@ static void early_frames_wait_for_room_in_the_ring(void **state UNUSED)
     memset(text, 'x', sizeof(text));
     h_hub.frozen = true;
     while (broker_can_publish(reactor.broker, 200, 2)) {
-        if (broker_publish(reactor.broker, STR_LIT("fill"), (struct str){text, 5000}, 0, 0) == -1 &&
-            broker_publish(reactor.broker, STR_LIT("fill"), (struct str){text, 100}, 0, 0) == -1)
+        if (h_fill_ring((struct str){text, 5000}) == -1 &&
+            h_fill_ring((struct str){text, 100}) == -1)
             break;
     }
     assert_int_equal(buf_append_lit(&all, "GET /ws/lobby?mode=pub" H_UPGRADE), 0);
