@@ -17,6 +17,8 @@ int upgrade_check(const struct http_request *r, struct upgrade *out,
                   enum close_reason *why) MUST_CHECK;
 /* Appends the 101 response. -1: no memory. */
 int upgrade_response(const struct upgrade *u, struct buf *out) MUST_CHECK;
+/* Is origin a page of that very host and port? */
+bool upgrade_origin_same(struct str origin, struct str host);
 /* config.allowed_origins against an Origin and a Host; the rule is in config.def. */
 bool upgrade_origin_allowed(struct str origin, struct str host);
 

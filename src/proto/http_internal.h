@@ -1,7 +1,8 @@
 /* proto/http_internal.h - what the files of the HTTP server share.
  *
  * http.c reads (input, deadlines, ends) · http_route.c finds the resource and checks method and key
- * · http_answer.c writes responses · http_job.c owns the pooled exchanges and their bytes. */
+ * · http_guard.c keeps web pages from the admin listener · http_answer.c writes responses ·
+ * http_job.c owns the pooled exchanges and their bytes. */
 #ifndef ROOST_PROTO_HTTP_INTERNAL_H
 #define ROOST_PROTO_HTTP_INTERNAL_H
 
@@ -63,13 +64,17 @@ int http_job_keep_more(struct http_job *job, struct str bytes) MUST_CHECK;
 int http_job_add_body(struct http_job *job, struct str bytes) MUST_CHECK;
 
 /* Finds the resource of r: x->resource, x->path. -1: *why (NOT_FOUND, BAD_METHOD, UNAUTHORIZED,
- * BAD_TARGET). */
+ * BAD_TARGET, and those of http_guard()). */
 int http_route(struct http_exchange *x, const struct http_request *r,
                enum close_reason *why) MUST_CHECK;
 /* Sets x->path again, for a request that was routed before. */
 void http_route_path(struct http_exchange *x, const struct http_request *r);
 /* The methods it knows, HEAD included. */
 unsigned http_route_methods(const struct http_resource *res);
+/* May r be asked on c as far as the place it came from says? -1: *why (ADMIN_HOST, ADMIN_ORIGIN),
+ * and a line is logged. */
+int http_guard(const struct conn *c, const struct http_request *r,
+               enum close_reason *why) MUST_CHECK;
 /* May it be asked on a connection that is refused? */
 bool http_route_always(const struct http_request *r);
 

@@ -131,7 +131,7 @@ int http_route(struct http_exchange *x, const struct http_request *r, enum close
     if (str_equal(r->path, STR_LIT("*"))) /* OPTIONS *: of the server as a whole */
         *why = CLOSE_BAD_METHOD;
     x->resource = http_resource_find(r->path, where);
-    if (x->resource == NULL)
+    if (http_guard(x->conn, r, why) == -1 || x->resource == NULL)
         return -1;
     *why = CLOSE_BAD_METHOD;
     methods = http_route_methods(x->resource);

@@ -32,16 +32,21 @@ static bool origin_split(struct str origin, struct str *scheme, struct str *auth
     return authority->n > 0 && str_find(*authority, '/') == authority->n;
 }
 
-bool upgrade_origin_allowed(struct str origin, struct str host)
+bool upgrade_origin_same(struct str origin, struct str host)
 {
     struct str scheme, authority, port;
 
-    if (config.allowed_origins[0] != '\0')
-        return config_list_glob(config.allowed_origins, origin);
     if (!origin_split(origin, &scheme, &authority))
         return false; /* "null" too: an opaque origin is nobody's page */
     port = origin_default_port(scheme);
     return str_equal_nocase(origin_strip_port(authority, port), origin_strip_port(host, port));
+}
+
+bool upgrade_origin_allowed(struct str origin, struct str host)
+{
+    if (config.allowed_origins[0] != '\0')
+        return config_list_glob(config.allowed_origins, origin);
+    return upgrade_origin_same(origin, host);
 }
 
 static bool upgrade_has_body(const struct http_request *r)

@@ -7,8 +7,9 @@ import { chromium } from 'playwright-core';
 export const complaints = [];
 
 /** Runs checks({ page: async () => Page }) in a browser of its own, and exits: 0, or 1 with what went wrong.
- *  `ours(url)` says which requests are right; `ignored` matches messages of the console that are no fault of the page. */
-export async function inBrowser({ viewport, ours, ignored }, checks) {
+ *  `ours(url)` says which requests are right; `ignored` matches messages of the console that are no fault of the page; `args` are
+ *  Chromium's own. */
+export async function inBrowser({ viewport, ours, ignored, args = [] }, checks) {
   const profile = mkdtempSync(join(tmpdir(), 'roost-chromium-'));
   const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, 150000);
   const browser = await chromium.launchPersistentContext(profile, {
@@ -16,7 +17,7 @@ export async function inBrowser({ viewport, ours, ignored }, checks) {
     headless: true,
     viewport,
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-           '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'],
+           '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', ...args],
   });
   let failed = false;
 

@@ -31,6 +31,10 @@ class Clients(DaemonTest):
         d = self.start(workers=3)
         self.node('demo.mjs', 7, d.client, d.admin)
 
+    def test_foreign_pages_in_chromium(self):
+        d = self.start()
+        self.node('foreign.mjs', 4, d.client, d.admin)
+
     def test_report_of_roostload_in_chromium(self):
         d = self.start(workers=3)
         with tempfile.TemporaryDirectory() as folder:

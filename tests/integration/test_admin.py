@@ -1,0 +1,126 @@
+#!/usr/bin/python3
+"""Who may ask on the admin listener: web pages without a key, callers with one."""
+
+import json
+import signal
+import unittest
+
+from daemon import DaemonTest, SharedDaemonTest, wait_for
+from wsraw import Raw, WebSocket
+
+RESOURCES = [('POST', '/api/publish'), ('POST', '/api/broadcast'), ('POST', '/api/channels'), ('POST', '/api/info'),
+             ('GET', '/metrics'), ('GET', '/healthz'), ('GET', '/readyz'), ('GET', '/debug'), ('GET', '/debug/processes'),
+             ('GET', '/debug/connections'), ('GET', '/ws?channel=a'), ('GET', '/ws/a')]
+HANDSHAKE = ('Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
+             'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n')
+
+
+class Pages(SharedDaemonTest):
+    """Without a key: what a browser sends for a page that is not ours is refused, on every resource."""
+
+    settings = {'admin_hosts': 'roost.internal'}
+
+    def ask(self, method, path, host, fields='', body=True):
+        """Status and text of the answer to a request whose body does not come unless body says so."""
+        text = '{"channel":"a","channels":["a"],"data":1}' if method == 'POST' else ''
+        with Raw(self.d.admin) as c:
+            c.send('%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s\r\n%s' % (
+                method, path, host, fields, HANDSHAKE if path.startswith('/ws') else '',
+                'Content-Length: %d\r\n' % len(text) if text else '', text if body else ''))
+            r = c.read_response()
+            return r.status, r.body.decode()
+
+    def test_rebinding(self):
+        for method, path in RESOURCES:
+            for host in ('evil.example:8001', 'localhost.evil.example'):
+                status, text = self.ask(method, path, host, body=False)
+                self.assertEqual(status, 403, path)
+                self.assertIn('admin_hosts', text)
+
+    def test_pages_of_other_origins(self):
+        for method, path in RESOURCES:
+            for fields in ('Origin: http://evil.example\r\n', 'Origin: null\r\n', 'Sec-Fetch-Site: cross-site\r\n',
+                           'Sec-Fetch-Site: same-site\r\n'):
+                status, text = self.ask(method, path, self.d.admin, fields + 'Content-Type: text/plain\r\n', body=False)
+                self.assertEqual(status, 403, (path, fields))
+                self.assertIn('origin', text)
+
+    def test_nothing_is_published(self):
+        c = self.d.ws('/ws/c')
+        for fields in ([('Origin', 'http://evil.example')], [('Sec-Fetch-Site', 'cross-site')]):
+            r = self.d.http('POST', '/api/publish', '{"channel":"c","data":1}', fields + [('Content-Type', 'text/plain')])
+            self.assertEqual(r.status, 403)
+        self.d.publish('c', 2)
+        self.assertEqual(c.recv_data(), b'2')  # it is the first
+
+    def test_who_is_served(self):
+        for method, path in RESOURCES:
+            for host in (self.d.admin, 'localhost:8001', 'LOCALHOST', '[::1]:8001', 'roost.internal'):
+                status, text = self.ask(method, path, host, 'Sec-Fetch-Site: none\r\n')
+                self.assertIn(status, (200, 101), (path, host, text))
+        self.assertEqual(self.ask('GET', '/metrics', 'a:1', 'Origin: http://a:1\r\n')[0], 403)
+        self.assertEqual(self.ask('GET', '/metrics', 'localhost:1', 'Origin: http://localhost:1\r\n')[0], 200)
+
+    def test_a_line_says_why(self):
+        self.ask('GET', '/metrics', 'seen.example')
+        self.d.wait_log(r'msg="admin request refused" .*reason=admin_host host=seen.example .*admin_hosts')
+
+    def test_the_client_listener_serves_every_host(self):
+        with Raw(self.d.client) as c:
+            c.send('GET /healthz HTTP/1.1\r\nHost: chat.example\r\nSec-Fetch-Site: cross-site\r\n\r\n')
+            self.assertEqual(c.read_response().status, 200)
+
+
+class Settings(DaemonTest):
+    def status(self, d, host, key=None):
+        with Raw(d.admin) as c:
+            c.send('GET /metrics HTTP/1.1\r\nHost: %s\r\n%s\r\n' % (host, 'X-API-Key: %s\r\n' % key if key else ''))
+            return c.read_response().status
+
+    def test_with_a_key_the_key_counts(self):
+        d = self.start(api_key='a key of some length')
+        self.assertEqual(self.status(d, 'evil.example'), 401)
+        self.assertEqual(self.status(d, 'evil.example', 'a key of some length'), 200)
+
+    def test_reload(self):
+        path = self.file('admin_hosts: []\n')
+        d = self.start(config=path)
+        self.assertEqual(self.status(d, 'box'), 403)
+        with open(path, 'w') as f:
+            f.write('admin_hosts: ["b?x"]\n')
+        d.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: self.status(d, 'box') == 200, what='the new name')
+
+
+class Keys(DaemonTest):
+    def test_api_key(self):
+        d = self.start(api_key='s3cret key')
+        body = json.dumps({'channel': 'c', 'data': 1})
+
+        def status(target='/api/publish', fields=(), method='POST'):
+            return d.http(method, target, body if method == 'POST' else None, fields).status
+
+        self.assertEqual(status(), 401)
+        self.assertEqual(status(fields=[('X-API-Key', 'wrong')]), 401)
+        self.assertEqual(status(fields=[('X-API-Key', 's3cret ke')]), 401)
+        self.assertEqual(status(fields=[('X-API-Key', '')]), 401)
+        self.assertEqual(status('/api/publish?api_key='), 401)
+        self.assertEqual(status(fields=[('X-API-Key', 's3cret key')]), 200)
+        self.assertEqual(status(fields=[('Authorization', 'apikey s3cret key')]), 200)
+        self.assertEqual(status(fields=[('Authorization', 'Bearer s3cret key')]), 401)
+        self.assertEqual(status('/api/publish?api_key=s3cret%20key'), 200)
+        self.assertEqual(status('/metrics', method='GET'), 401)
+        self.assertEqual(status('/debug/processes', method='GET'), 401)
+        self.assertEqual(status('/healthz', method='GET'), 200)
+        self.assertEqual(status('/readyz', method='GET'), 200)
+        with WebSocket(d.client, '/ws/c') as c:  # clients need none
+            self.assertEqual(c.response.status, 101)
+        with WebSocket(d.admin, '/ws/c') as c:  # on the admin listener they do
+            self.assertEqual(c.response.status, 401)
+        with WebSocket(d.admin, '/ws/c', [('X-API-Key', 's3cret key')]) as c:
+            self.assertEqual(c.response.status, 101)
+        self.assertNotIn('s3cret', d.text())
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
