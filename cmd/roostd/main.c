@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/out.h"
 #include "proc/config_load.h"
 #include "proc/supervisor.h"
 #include "proc/version.h"
@@ -87,7 +88,8 @@ static int print(struct buf *out, int rc)
         fprintf(stderr, "roostd: out of memory\n");
         return 1;
     }
-    return fwrite(out->p, 1, out->len, stdout) == out->len && fflush(stdout) == 0 ? 0 : 1;
+    out_write(buf_view(out));
+    return 0;
 }
 
 static int run_mode(enum mode mode, const struct config_source *source)
@@ -106,7 +108,7 @@ static int run_mode(enum mode mode, const struct config_source *source)
         status = print(&out, version_describe("roostd", &out));
         break;
     case MODE_CHECK:
-        printf("settings are good\n");
+        out_write(STR_LIT("settings are good\n"));
         break;
     case MODE_HELP:
         usage(stdout);
@@ -124,7 +126,7 @@ static int run_mode(enum mode mode, const struct config_source *source)
         return supervisor_run(source);
     }
     buf_fini(&out);
-    return status;
+    return out_finish("roostd", status);
 }
 
 int main(int argc, char **argv)

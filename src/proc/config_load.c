@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <yaml.h>
 
+#include "base/suggest.h"
 #include "net/listener.h"
 
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
@@ -35,40 +36,14 @@ static void report_at(struct reader *r, yaml_mark_t at, const char *text)
     r->bad = -1;
 }
 
-static unsigned distance(struct str a, struct str b)
-{
-    unsigned row[64], diagonal, up;
-
-    if (a.n >= ARRAY_LEN(row) || b.n >= ARRAY_LEN(row))
-        return UINT32_MAX;
-    for (size_t j = 0; j <= b.n; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= a.n; i++) {
-        diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= b.n; j++) {
-            up = row[j];
-            row[j] = MIN(MIN(row[j] + 1, row[j - 1] + 1), diagonal + (a.p[i - 1] != b.p[j - 1]));
-            diagonal = up;
-        }
-    }
-    return row[b.n];
-}
-
 const char *config_nearest(struct str name)
 {
-    unsigned best = (unsigned)MAX(name.n / 2, (size_t)2) + 1;
-    const char *nearest = NULL;
+    struct suggest s;
 
-    for (size_t i = 0; i < config_row_count(); i++) {
-        unsigned d = distance(name, str_from(config_row(i)->name));
-
-        if (d < best) {
-            best = d;
-            nearest = config_row(i)->name;
-        }
-    }
-    return nearest;
+    suggest_init(&s, name);
+    for (size_t i = 0; i < config_row_count(); i++)
+        suggest_offer(&s, config_row(i)->name);
+    return s.nearest;
 }
 
 /* name as it may be shown: printable ASCII, at most 60 characters. */
