@@ -5,20 +5,30 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "codec/json.h"
 #include "codec/ws_rx.h"
+#include "commands.h"
 
 struct ctl {
     char host[256], port[16]; /* of the admin listener */
+    char authority[256 + 24]; /* as it stands in a URL: "[::1]:8001" */
     const char *key;          /* "" = none */
 };
 extern struct ctl ctl;
 
-/* "http://127.0.0.1:8001" into ctl. -1: said why. */
+/* "http://127.0.0.1:8001", "[::1]:8001" into ctl. -1: said why. */
 int ctl_set_admin(const char *url) MUST_CHECK;
 
 /* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
  * owned by the caller; request NULL: GET. */
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;
+/* The same for a page that only an admin listener of roostd has: -1 (said why) for everything but
+ * 200. */
+int ctl_ask(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;
+/* Says that what answered is not what we talk to: "no such resource", "no JSON". Returns -1. */
+int ctl_wrong_server(const char *what, bool quiet);
+/* The first line of a response's body. */
+struct str ctl_line_of(struct str text);
 int ctl_connect(bool quiet) MUST_CHECK; /* a connected socket, or -1 */
 
 /* ws.c: a WebSocket client on the admin listener. */
@@ -37,16 +47,25 @@ int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload) MUST_C
 int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms) MUST_CHECK;
 void ctl_ws_close(struct ctl_ws *ws);
 
-/* Commands: exit status. argv[0] is the command's name. */
-int cmd_status(int argc, char **argv);
-int cmd_top(int argc, char **argv);
-int cmd_tail(int argc, char **argv);
-int cmd_publish(int argc, char **argv);
-int cmd_channels(int argc, char **argv);
-int cmd_health(int argc, char **argv);
-int cmd_get(int argc, char **argv);
+/* Commands: exit status. */
+#define COMMAND(name, operands, least, most, line, more)                                           \
+    int cmd_##name(const struct ctl_line *cmdline);
+#include "commands.def"
 
-/* metrics.c: the value of a metric in a page of /metrics; label_match NULL or text that must stand
+/* status.c: what status and top show, and where top reads it. */
+struct ctl_view { /* a reading; two give rates */
+    double at_s;
+    double upgrades, publications, deliveries, in_bytes, out_bytes, cpu;
+    struct buf page, node; /* owned: /metrics, /debug/processes */
+    struct json_value processes;
+};
+/* -1: said why, unless quiet. */
+int view_read(struct ctl_view *v, bool quiet) MUST_CHECK;
+/* Appends the screen; then NULL: totals instead of rates. No line is wider than 79 columns. */
+int view_draw(const struct ctl_view *now, const struct ctl_view *then, struct buf *out) MUST_CHECK;
+void view_fini(struct ctl_view *v);
+
+/* status.c: the value of a metric in a page of /metrics; label_match NULL or text that must stand
  * in the braces. Sums all lines that match. */
 double ctl_metric(struct str page, const char *name, const char *label_match);
 

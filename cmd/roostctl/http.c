@@ -13,38 +13,66 @@
 
 struct ctl ctl;
 
+/* "HOST:PORT" or "[ADDRESS]:PORT" into ctl. */
+static int set_authority(struct str authority)
+{
+    struct str host = authority, port;
+    size_t colon = authority.n;
+    uint64_t number;
+
+    while (colon > 0 && authority.p[colon - 1] != ':')
+        colon--;
+    if (colon == 0)
+        return -1;
+    port = str_skip(authority, colon);
+    host.n = colon - 1;
+    if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (struct str){host.p + 1, host.n - 2};
+    else if (str_find(host, ':') < host.n)
+        return -1; /* an IPv6 address without brackets: where would its port begin? */
+    if (str_to_u64(port, &number) == -1 || number == 0 || number > UINT16_MAX || host.n == 0 ||
+        str_copy(port, ctl.port, sizeof(ctl.port)) == -1 ||
+        str_copy(host, ctl.host, sizeof(ctl.host)) == -1)
+        return -1;
+    snprintf(ctl.authority, sizeof(ctl.authority),
+             str_find(host, ':') < host.n ? "[%s]:%s" : "%s:%s", ctl.host, ctl.port);
+    return 0;
+}
+
 int ctl_set_admin(const char *url)
 {
     struct str rest = str_from(url), authority;
-    size_t colon;
 
     if (str_starts_with(rest, STR_LIT("http://")))
         rest = str_skip(rest, 7);
     authority = (struct str){rest.p, str_find(rest, '/')};
-    for (colon = authority.n; colon > 0 && authority.p[colon - 1] != ':'; colon--)
-        ;
-    if (colon == 0 || colon == authority.n ||
-        str_copy(str_skip(authority, colon), ctl.port, sizeof(ctl.port)) == -1)
-        goto bad;
-    authority.n = colon - 1;
-    if (authority.n > 2 && authority.p[0] == '[' && authority.p[authority.n - 1] == ']')
-        authority = (struct str){authority.p + 1, authority.n - 2};
-    if (authority.n == 0 || str_copy(authority, ctl.host, sizeof(ctl.host)) == -1)
-        goto bad;
-    return 0;
-bad:
-    fprintf(stderr, "roostctl: --admin: expected http://HOST:PORT, got \"%s\"\n", url);
+    if (set_authority(authority) == 0)
+        return 0;
+    fprintf(stderr,
+            "roostctl: --admin: expected http://HOST:PORT (IPv6: http://[ADDRESS]:PORT), got "
+            "\"%s\"\n",
+            url);
     return -1;
 }
 
 static void explain(const char *what, const char *why)
 {
-    fprintf(
-        stderr,
-        "roostctl: %s http://%s:%s: %s\n"
-        "Is roostd running there? Start it with make run, or name its admin listener with --admin "
-        "http://HOST:PORT (or ROOSTCTL_ADMIN).\n",
-        what, ctl.host, ctl.port, why);
+    fprintf(stderr,
+            "roostctl: %s http://%s: %s\n"
+            "Is roostd running there? Start it with make run, or name its admin listener with "
+            "--admin http://HOST:PORT (or ROOSTCTL_ADMIN).\n",
+            what, ctl.authority, why);
+}
+
+int ctl_wrong_server(const char *what, bool quiet)
+{
+    if (!quiet)
+        fprintf(stderr,
+                "roostctl: http://%s answers, but is not the admin listener of roostd: %s\n"
+                "A listener for clients answers so, too. --admin (or ROOSTCTL_ADMIN) wants the "
+                "address in its setting admin_listen.\n",
+                ctl.authority, what);
+    return -1;
 }
 
 int ctl_connect(bool quiet)
@@ -76,11 +104,17 @@ int ctl_connect(bool quiet)
     return fd;
 }
 
+struct str ctl_line_of(struct str text)
+{
+    text.n = MIN(str_find(text, '\n'), str_find(text, '\r'));
+    return str_trim(text);
+}
+
 static int send_request(int fd, const char *path, const struct str *request)
 {
     struct buf out = {0};
-    int rc = buf_printf(&out, "%s %s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\n",
-                        request == NULL ? "GET" : "POST", path, ctl.host, ctl.port);
+    int rc = buf_printf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n",
+                        request == NULL ? "GET" : "POST", path, ctl.authority);
 
     if (ctl.key[0] != '\0')
         rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
@@ -136,11 +170,28 @@ int ctl_http(const char *path, const struct str *request, struct buf *body, bool
         if (http_response_parse(&rest, 65536, &r, &why) > 0 && buf_append(body, rest) == 0)
             status = r.status;
         else if (!quiet)
-            explain("no HTTP from", "is this the admin listener?");
+            explain("no HTTP from", "is this its admin listener?");
     }
     close(fd);
     buf_fini(&in);
     if (status == 401 && !quiet)
         fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
     return status;
+}
+
+int ctl_ask(const char *path, const struct str *request, struct buf *body, bool quiet)
+{
+    int status = ctl_http(path, request, body, quiet);
+    char what[128];
+
+    if (status == 200)
+        return 0;
+    if (status == 404) {
+        snprintf(what, sizeof(what), "it has no %s", path);
+        return ctl_wrong_server(what, quiet);
+    }
+    if (status != -1 && status != 401 && !quiet)
+        fprintf(stderr, "roostctl: %d %s: %.*s\n", status, http_status_phrase(status),
+                STR_ARG(ctl_line_of(buf_view(body))));
+    return -1;
 }

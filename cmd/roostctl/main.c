@@ -1,36 +1,14 @@
 /* cmd/roostctl/main.c - talks to a running roostd through its admin listener. */
 #include <signal.h>
 
+#include "base/out.h"
 #include "ctl.h"
 #include "proc/version.h"
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *args, *help;
-} commands[] = {
-    {"status", cmd_status, "", "what the node is doing, once"},
-    {"top", cmd_top, "[--once]", "the same, live, with rates; q quits"},
-    {"tail", cmd_tail, "[--raw] CHANNEL...", "print what is published"},
-    {"publish", cmd_publish, "[--json] CHANNEL DATA|-",
-     "publish a text, or JSON by the server API"},
-    {"channels", cmd_channels, "[PATTERN]", "channels with subscribers"},
-    {"get", cmd_get, "PATH", "any page of the admin listener, e.g. /debug/turns"},
-    {"health", cmd_health, "", "exit status 0 when the node answers"},
+static int (*const run[COMMAND_NR])(const struct ctl_line *line) = {
+#define COMMAND(name, operands, least, most, line, more) cmd_##name,
+#include "commands.def"
 };
-
-static void usage(FILE *f)
-{
-    fprintf(f, "usage: roostctl [--admin URL] [--key KEY] COMMAND\n\n");
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(f, "  %-9s %-24s %s\n", commands[i].name, commands[i].args, commands[i].help);
-    fprintf(f, "\n  --admin URL   admin listener of roostd (ROOSTCTL_ADMIN; default "
-               "http://127.0.0.1:8001)\n"
-               "  --key KEY     its api_key (ROOSTCTL_KEY, ROOST_API_KEY)\n"
-               "  --version     version\n"
-               "  --help        this text\n\n"
-               "Exit status: 0 done, 1 failed, 2 wrong usage.\n");
-}
 
 static const char *first_env(const char *a, const char *b, const char *otherwise)
 {
@@ -41,64 +19,76 @@ static const char *first_env(const char *a, const char *b, const char *otherwise
     return v != NULL ? v : otherwise;
 }
 
-static int version(void)
+int cmd_version(const struct ctl_line *line)
 {
     struct buf out = {0};
+    int rc = version_describe("roostctl", &out);
 
-    if (version_describe("roostctl", &out) == 0)
-        fwrite(out.p, 1, out.len, stdout);
+    (void)line;
+    out_write(buf_view(&out));
     buf_fini(&out);
-    return 0;
+    return rc == 0 ? 0 : 1;
 }
 
-static bool is_help(const char *word)
+static int print_usage(const struct ctl_line *line)
 {
-    return str_equal(str_from(word), STR_LIT("--help")) || str_equal(str_from(word), STR_LIT("-h"));
+    struct buf out = {0};
+    int rc = line->have_command ? commands_usage_of(line->command, &out) : commands_usage(&out);
+
+    out_write(buf_view(&out));
+    buf_fini(&out);
+    return rc == 0 ? 0 : 1;
 }
 
-static int misused(const char *what, const char *word)
+static int misused(const struct ctl_line *line, struct buf *error)
 {
-    fprintf(stderr, "roostctl: %s \"%s\"\n\n", what, word);
-    usage(stderr);
+    fprintf(stderr, "roostctl: %.*s\nTry roostctl %s%s--help.\n", STR_ARG(buf_view(error)),
+            line->have_command ? commands_name(line->command) : "", line->have_command ? " " : "");
+    buf_fini(error);
     return 2;
+}
+
+int cmd_help(const struct ctl_line *line)
+{
+    struct ctl_line about = {0};
+    struct buf error = {0};
+
+    if (line->count > 0) {
+        about.command = commands_find(line->operands[0], &error);
+        about.have_command = about.command != COMMAND_NR;
+        if (!about.have_command)
+            return misused(&about, &error);
+    }
+    return print_usage(&about);
+}
+
+static int act(const struct ctl_line *line)
+{
+    const char *admin = line->given[OPTION_ADMIN];
+
+    if (line->given[OPTION_VERSION] != NULL)
+        return cmd_version(line);
+    if (line->given[OPTION_HELP] != NULL)
+        return print_usage(line);
+    ctl.key = line->given[OPTION_KEY];
+    if (ctl.key == NULL)
+        ctl.key = first_env("ROOSTCTL_KEY", "ROOST_API_KEY", "");
+    if (admin == NULL)
+        admin = first_env("ROOSTCTL_ADMIN", NULL, "http://127.0.0.1:8001");
+    if (line->command != COMMAND_help && line->command != COMMAND_version &&
+        ctl_set_admin(admin) == -1)
+        return 2;
+    return run[line->command](line);
 }
 
 int main(int argc, char **argv)
 {
-    const char *admin = first_env("ROOSTCTL_ADMIN", NULL, "http://127.0.0.1:8001");
+    static struct ctl_line line;
+    struct buf error = {0};
 
-    ctl.key = first_env("ROOSTCTL_KEY", "ROOST_API_KEY", "");
+    (void)argc;
     signal(SIGPIPE, SIG_IGN);
-    for (argc--, argv++; argc > 0 && argv[0][0] == '-'; argc -= 2, argv += 2) {
-        struct str option = str_from(argv[0]);
-
-        if (is_help(argv[0])) {
-            usage(stdout);
-            return 0;
-        }
-        if (str_equal(option, STR_LIT("--version")) || str_equal(option, STR_LIT("-V")))
-            return version();
-        if (!str_equal(option, STR_LIT("--admin")) && !str_equal(option, STR_LIT("--key")))
-            return misused("unknown option", argv[0]);
-        if (argc < 2)
-            return misused("a value is missing behind", argv[0]);
-        if (str_equal(option, STR_LIT("--admin")))
-            admin = argv[1];
-        else
-            ctl.key = argv[1];
-    }
-    if (ctl_set_admin(admin) == -1)
-        return 2;
-    if (argc == 0) {
-        usage(stderr);
-        return 2;
-    }
-    if (argc == 2 && is_help(argv[1])) {
-        usage(stdout);
-        return 0;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (str_equal(str_from(argv[0]), str_from(commands[i].name)))
-            return commands[i].run(argc, argv);
-    return misused("unknown command", argv[0]);
+    if (commands_parse(&line, argv + (argc > 0), &error) == -1)
+        return misused(&line, &error);
+    return out_finish("roostctl", act(&line));
 }

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/out.h"
 #include "codec/http.h"
 #include "codec/json.h"
 #include "codec/ws_tx.h"
@@ -81,35 +82,23 @@ static int publish_json(struct str channel, struct str data)
         json_append_string(&request, channel) == 0 && buf_append_lit(&request, ",\"data\":") == 0 &&
         buf_append(&request, data) == 0 && buf_append_char(&request, '}') == 0) {
         view = buf_view(&request);
-        if (ctl_http("/api/publish", &view, &body, false) == 200 &&
-            str_starts_with(buf_view(&body), STR_LIT("{\"result\"")))
-            rc = 0;
-        else
-            fprintf(stderr, "roostctl: %.*s\n", (int)body.len, body.p != NULL ? body.p : "");
+        if (ctl_ask("/api/publish", &view, &body, false) == 0) {
+            rc = str_starts_with(buf_view(&body), STR_LIT("{\"result\"")) ? 0 : -1;
+            if (rc == -1)
+                fprintf(stderr, "roostctl: %.*s\n", STR_ARG(ctl_line_of(buf_view(&body))));
+        }
     }
     buf_fini(&request);
     buf_fini(&body);
     return rc;
 }
 
-int cmd_publish(int argc, char **argv)
+int cmd_publish(const struct ctl_line *cmdline)
 {
-    bool json = false;
+    struct str channel = str_from(cmdline->operands[0]), data = str_from(cmdline->operands[1]);
     struct buf in = {0};
-    struct str data;
     int rc;
 
-    if (argc > 1 && str_equal(str_from(argv[1]), STR_LIT("--json"))) {
-        json = true;
-        argc--;
-        argv++;
-    }
-    if (argc != 3) {
-        fprintf(stderr,
-                "usage: roostctl publish [--json] CHANNEL DATA    (DATA \"-\": standard input)\n");
-        return 2;
-    }
-    data = str_from(argv[2]);
     if (str_equal(data, STR_LIT("-"))) {
         if (read_stdin(&in) == -1) {
             fprintf(stderr, "roostctl: standard input: %s\n", strerror(errno));
@@ -118,24 +107,25 @@ int cmd_publish(int argc, char **argv)
         }
         data = in.len > 0 ? buf_view(&in) : STR_LIT("");
     }
-    rc = json ? publish_json(str_from(argv[1]), data) : publish_text(str_from(argv[1]), data);
+    rc = cmdline->given[OPTION_PUBLISH_JSON] != NULL ? publish_json(channel, data)
+                                                     : publish_text(channel, data);
     buf_fini(&in);
     return rc == 0 ? 0 : 1;
 }
 
-static int tail_path(int argc, char **argv, bool raw, struct buf *path)
+static int tail_path(const struct ctl_line *cmdline, bool raw, struct buf *path)
 {
     int rc = 0;
 
     if (raw) {
         rc = buf_append_lit(path, "/ws/");
-        rc |= http_percent_encode(str_from(argv[1]), path);
+        rc |= http_percent_encode(str_from(cmdline->operands[0]), path);
         rc |= buf_append_lit(path, "?mode=sub");
     } else {
         rc = buf_append_lit(path, "/ws?mode=sub");
-        for (int i = 1; i < argc; i++) {
+        for (int i = 0; i < cmdline->count; i++) {
             rc |= buf_append_lit(path, "&channel=");
-            rc |= http_percent_encode(str_from(argv[i]), path);
+            rc |= http_percent_encode(str_from(cmdline->operands[i]), path);
         }
     }
     return (rc | buf_append_char(path, '\0')) == 0 ? 0 : -1;
@@ -147,18 +137,17 @@ static void print_text(struct str s)
 {
     bool terminal = isatty(STDOUT_FILENO);
 
-    for (size_t i = 0; i < s.n; i++) {
+    for (size_t i = 0; i < s.n && terminal; i++) {
         unsigned char c = (unsigned char)s.p[i];
         bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;
+        bool obeyed = (c < 0x20 && c != '\t') || c == 0x7f || c1;
 
-        if (terminal && ((c < 0x20 && c != '\t') || c == 0x7f || c1)) {
-            putchar('?');
-            i += c1;
-        } else {
-            putchar(c);
-        }
+        out_write(obeyed ? STR_LIT("?") : (struct str){s.p + i, 1});
+        i += c1;
     }
-    putchar('\n');
+    if (!terminal)
+        out_write(s);
+    out_write(STR_LIT("\n"));
 }
 
 static void print_item(const struct ws_item *item)
@@ -166,66 +155,78 @@ static void print_item(const struct ws_item *item)
     if (item->kind == WS_ITEM_TEXT)
         print_text(item->data);
     else if (item->kind == WS_ITEM_BINARY)
-        printf("(%zu bytes, binary)\n", item->data.n);
-    fflush(stdout);
+        out_printf("(%zu bytes, binary)\n", item->data.n);
+    out_flush();
+}
+
+static bool over(void)
+{
+    return stop || out_is_gone();
+}
+
+/* 101 means subscribed: what is published from now on will be printed. */
+static void say_subscribed(const struct ctl_line *cmdline, bool again)
+{
+    fprintf(stderr, "roostctl: subscribed%s to", again ? " again" : "");
+    for (int i = 0; i < cmdline->count; i++)
+        fprintf(stderr, " %s", cmdline->operands[i]);
+    fputc('\n', stderr);
 }
 
 /* Until the connection ends. False: it could not be opened. */
-static bool tail_once(const char *path, bool quiet)
+static bool tail_once(const struct ctl_line *cmdline, const char *path, bool again)
 {
     static struct ctl_ws ws;
     struct ws_item item;
     int rc = -1;
 
-    if (ctl_ws_open(&ws, path, quiet) == -1)
+    if (ctl_ws_open(&ws, path, again) == -1)
         return false;
-    while (!stop && rc != 0) {
+    say_subscribed(cmdline, again);
+    while (!over() && rc != 0) {
         rc = ctl_ws_next(&ws, &item, 500);
         if (rc > 0 && item.kind == WS_ITEM_CLOSE)
             break;
         if (rc > 0)
             print_item(&item);
     }
+    if (!over() && rc > 0)
+        fprintf(stderr, "roostctl: closed by the server (%u %.*s), reconnecting\n", item.close_code,
+                STR_ARG(item.data));
+    else if (!over())
+        fprintf(stderr, "roostctl: connection lost, reconnecting\n");
     ctl_ws_close(&ws);
     return true;
 }
 
-int cmd_tail(int argc, char **argv)
+int cmd_tail(const struct ctl_line *cmdline)
 {
     struct sigaction sa = {.sa_handler = on_stop};
+    bool raw = cmdline->given[OPTION_TAIL_RAW] != NULL;
     struct buf path = {0};
-    bool raw = false, opened;
     int wait_ms = 250;
 
-    if (argc > 1 && str_equal(str_from(argv[1]), STR_LIT("--raw"))) {
-        raw = true;
-        argc--;
-        argv++;
-    }
-    if (argc < 2 || (raw && argc != 2)) {
-        fprintf(stderr,
-                "usage: roostctl tail CHANNEL...        one line {\"channel\",\"data\"} each\n"
-                "       roostctl tail --raw CHANNEL     the text alone\n");
+    if (raw && cmdline->count > 1) {
+        fprintf(stderr, "roostctl: tail: --raw takes one channel\n");
         return 2;
     }
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
-    if (tail_path(argc, argv, raw, &path) == -1 || !tail_once(path.p, false)) {
+    if (tail_path(cmdline, raw, &path) == -1 || !tail_once(cmdline, path.p, false)) {
         buf_fini(&path);
         return 1;
     }
-    while (!stop) {
-        fprintf(stderr, "roostctl: connection lost, reconnecting\n");
+    while (!over()) {
         poll(NULL, 0, wait_ms);
-        opened = !stop && tail_once(path.p, true);
-        wait_ms = opened ? 250 : MIN(wait_ms * 2, 5000);
+        wait_ms = !over() && tail_once(cmdline, path.p, true) ? 250 : MIN(wait_ms * 2, 5000);
     }
     buf_fini(&path);
     return 0;
 }
 
-int cmd_channels(int argc, char **argv)
+int cmd_channels(const struct ctl_line *cmdline)
 {
+    struct str pattern = cmdline->count > 0 ? str_from(cmdline->operands[0]) : STR_LIT("*");
     struct buf request = {0}, body = {0};
     struct json_value v, result, channels, name, info, n;
     struct str rest, view;
@@ -233,20 +234,20 @@ int cmd_channels(int argc, char **argv)
     int rc = 1;
 
     if (buf_append_lit(&request, "{\"pattern\":") == -1 ||
-        json_append_string(&request, argc > 1 ? str_from(argv[1]) : STR_LIT("*")) == -1 ||
-        buf_append_char(&request, '}') == -1)
+        json_append_string(&request, pattern) == -1 || buf_append_char(&request, '}') == -1)
         goto out;
     view = buf_view(&request);
-    if (ctl_http("/api/channels", &view, &body, false) != 200 ||
-        json_parse(buf_view(&body), &v, &at) == -1 || !json_get(&v, STR_LIT("result"), &result) ||
+    if (ctl_ask("/api/channels", &view, &body, false) == -1)
+        goto out;
+    if (json_parse(buf_view(&body), &v, &at) == -1 || !json_get(&v, STR_LIT("result"), &result) ||
         !json_get(&result, STR_LIT("channels"), &channels)) {
-        fprintf(stderr, "roostctl: %.*s\n", (int)body.len, body.p != NULL ? body.p : "");
+        fprintf(stderr, "roostctl: %.*s\n", STR_ARG(ctl_line_of(buf_view(&body))));
         goto out;
     }
     rest = channels.raw;
     while (json_member(&rest, &name, &info))
         if (json_get(&info, STR_LIT("num_clients"), &n))
-            printf("%8.*s  %.*s\n", STR_ARG(n.raw), (int)name.raw.n - 2, name.raw.p + 1);
+            out_printf("%8.*s  %.*s\n", STR_ARG(n.raw), (int)name.raw.n - 2, name.raw.p + 1);
     rc = 0;
 out:
     buf_fini(&request);
@@ -254,28 +255,33 @@ out:
     return rc;
 }
 
-int cmd_health(int argc, char **argv)
+int cmd_health(const struct ctl_line *cmdline)
 {
     struct buf body = {0};
     int status = ctl_http("/healthz", NULL, &body, false);
 
-    (void)argc;
-    (void)argv;
+    (void)cmdline;
     buf_fini(&body);
     return status == 200 ? 0 : 1;
 }
 
-int cmd_get(int argc, char **argv)
+int cmd_get(const struct ctl_line *cmdline)
 {
+    const char *path = cmdline->operands[0];
     struct buf body = {0};
     int status;
 
-    if (argc != 2 || argv[1][0] != '/') {
-        fprintf(stderr, "usage: roostctl get PATH      for example /debug/rings or /metrics\n");
+    if (path[0] != '/') {
+        fprintf(stderr, "roostctl: get: PATH begins with /, for example /debug/rings; got \"%s\"\n",
+                path);
         return 2;
     }
-    status = ctl_http(argv[1], NULL, &body, false);
-    fwrite(body.p != NULL ? body.p : "", 1, body.len, stdout);
+    status = ctl_http(path, NULL, &body, false);
+    if (status == 200)
+        out_write(buf_view(&body));
+    else if (status != -1 && status != 401)
+        fprintf(stderr, "roostctl: http://%s%s: %d %s: %.*s\n", ctl.authority, path, status,
+                http_status_phrase(status), STR_ARG(ctl_line_of(buf_view(&body))));
     buf_fini(&body);
     return status == 200 ? 0 : 1;
 }

@@ -1,25 +1,9 @@
-/* cmd/roostctl/status.c - status and top: the node at a glance. */
-#include <poll.h>
-#include <signal.h>
-#include <termios.h>
-#include <unistd.h>
-
+/* cmd/roostctl/status.c - the node at a glance: status, and what top shows. */
 #include "base/clock.h"
-#include "codec/json.h"
+#include "base/out.h"
 #include "ctl.h"
 
-struct view { /* two readings, for rates */
-    double at_s;
-    double upgrades, publications, deliveries, in_bytes, out_bytes, cpu;
-};
-
-static volatile sig_atomic_t stop;
-
-static void on_stop(int sig)
-{
-    (void)sig;
-    stop = 1;
-}
+#define NUMBER_MAX 32
 
 double ctl_metric(struct str page, const char *name, const char *label_match)
 {
@@ -67,30 +51,49 @@ static struct str text_of(const struct json_value *object, const char *name)
     return (struct str){v.raw.p + 1, v.raw.n - 2};
 }
 
-static const char *bytes(double v, char *out, size_t cap)
+/* Numbers are at most 8 columns wide, so that the lines fit 80: 999999, 1.23M, 64.0M. */
+static const char *scaled(double v, double step, double plain, const char *const units[],
+                          size_t count, char *out)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     size_t i = 0;
 
-    for (; v >= 1024 && i + 1 < ARRAY_LEN(units); i++)
-        v /= 1024;
-    snprintf(out, cap, "%.*f %s", i == 0 ? 0 : 1, v, units[i]);
+    for (; (i == 0 ? v >= plain : v >= step) && i + 1 < count; i++)
+        v /= step;
+    snprintf(out, NUMBER_MAX, "%.*f%s", i == 0 ? 0 : v < 10 ? 2 : v < 100 ? 1 : 0, v, units[i]);
     return out;
 }
 
-static const char *span(double s, char *out, size_t cap)
+static const char *amount(double v, char *out)
+{
+    static const char *const units[] = {"", "k", "M", "G", "T"};
+
+    return scaled(v, 1000, 1e6, units, ARRAY_LEN(units), out);
+}
+
+static const char *bytes(double v, char *out)
+{
+    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
+
+    return scaled(v, 1024, 1024, units, ARRAY_LEN(units), out);
+}
+
+static const char *span(double s, char *out)
 {
     if (s < 120)
-        snprintf(out, cap, "%.0fs", s);
+        snprintf(out, NUMBER_MAX, "%.0fs", s);
     else if (s < 7200)
-        snprintf(out, cap, "%.0fm", s / 60);
+        snprintf(out, NUMBER_MAX, "%.0fm", s / 60);
+    else if (s < 48 * 3600)
+        snprintf(out, NUMBER_MAX, "%.1fh", s / 3600);
     else
-        snprintf(out, cap, "%.1fh", s / 3600);
+        snprintf(out, NUMBER_MAX, "%.0fd", s / 86400);
     return out;
 }
 
-static void read_view(struct str page, struct view *v)
+static void read_numbers(struct ctl_view *v)
 {
+    struct str page = buf_view(&v->page);
+
     clock_refresh();
     v->at_s = (double)clock_ns() / 1e9;
     v->upgrades = ctl_metric(page, "roost_upgrades_total", NULL);
@@ -101,6 +104,29 @@ static void read_view(struct str page, struct view *v)
     v->cpu = ctl_metric(page, "roost_process_cpu_seconds_total", NULL);
 }
 
+int view_read(struct ctl_view *v, bool quiet)
+{
+    struct json_value list;
+    size_t at;
+
+    buf_clear(&v->page);
+    buf_clear(&v->node);
+    if (ctl_ask("/metrics", NULL, &v->page, quiet) == -1 ||
+        ctl_ask("/debug/processes", NULL, &v->node, quiet) == -1)
+        return -1;
+    if (json_parse(buf_view(&v->node), &v->processes, &at) == -1 ||
+        !json_get(&v->processes, STR_LIT("processes"), &list))
+        return ctl_wrong_server("its /debug/processes lists none", quiet);
+    read_numbers(v);
+    return 0;
+}
+
+void view_fini(struct ctl_view *v)
+{
+    buf_fini(&v->page);
+    buf_fini(&v->node);
+}
+
 static bool is_draining(const struct json_value *node)
 {
     struct json_value v;
@@ -108,208 +134,107 @@ static bool is_draining(const struct json_value *node)
     return json_get(node, STR_LIT("draining"), &v) && v.type == JSON_TRUE;
 }
 
-static void put_head(struct str page, const struct json_value *node, struct buf *out,
-                     const char *eol)
+static int put_head(const struct ctl_view *v, struct buf *out)
 {
-    char a[32], b[32];
+    char a[NUMBER_MAX], b[NUMBER_MAX], c[NUMBER_MAX], d[NUMBER_MAX];
+    const struct json_value *node = &v->processes;
     struct str version = text_of(node, "version"), revision = text_of(node, "revision");
-    int rc = buf_printf(out, "roost %.*s (%.*s), up %s%s%s", STR_ARG(version), STR_ARG(revision),
-                        span(number(node, "uptime"), a, sizeof(a)),
-                        is_draining(node) ? ", draining" : "", eol);
+    struct str page = buf_view(&v->page);
 
-    rc |= buf_printf(out,
-                     "connections  %.0f of %.0f    subscriptions %.0f    channels %.0f%s"
-                     "queues       %.0f clients with %s unsent    rings %s%s",
-                     number(node, "connections"), number(node, "max_connections"),
-                     ctl_metric(page, "roost_subscriptions", NULL),
-                     ctl_metric(page, "roost_hub_channels", NULL), eol,
-                     ctl_metric(page, "roost_output_queues", NULL),
-                     bytes(ctl_metric(page, "roost_output_queue_bytes", NULL), a, sizeof(a)),
-                     bytes(ctl_metric(page, "roost_ring_to_hub_bytes", NULL) +
-                               ctl_metric(page, "roost_ring_to_worker_bytes", NULL),
-                           b, sizeof(b)),
-                     eol);
-    (void)rc; /* out of memory: the screen stays short */
+    if (buf_printf(out, "roost %.*s (%.*s), up %s%s\n", STR_ARG(version), STR_ARG(revision),
+                   span(number(node, "uptime"), a), is_draining(node) ? ", draining" : "") == -1 ||
+        buf_printf(out, "connections  %s of %s    subscriptions %s    channels %s\n",
+                   amount(number(node, "connections"), a),
+                   amount(number(node, "max_connections"), b),
+                   amount(ctl_metric(page, "roost_subscriptions", NULL), c),
+                   amount(ctl_metric(page, "roost_hub_channels", NULL), d)) == -1)
+        return -1;
+    return buf_printf(out, "queues       %s clients with %s unsent    rings %s\n",
+                      amount(ctl_metric(page, "roost_output_queues", NULL), a),
+                      bytes(ctl_metric(page, "roost_output_queue_bytes", NULL), b),
+                      bytes(ctl_metric(page, "roost_ring_to_hub_bytes", NULL) +
+                                ctl_metric(page, "roost_ring_to_worker_bytes", NULL),
+                            c));
 }
 
-static void put_rates(const struct view *now, const struct view *then, struct buf *out,
-                      const char *eol)
+static int put_rates(const struct ctl_view *now, const struct ctl_view *then, struct buf *out)
 {
-    double t = now->at_s - then->at_s;
-    char a[32], b[32];
+    char a[NUMBER_MAX], b[NUMBER_MAX], c[NUMBER_MAX], d[NUMBER_MAX], e[NUMBER_MAX];
+    double t = now->at_s > then->at_s ? now->at_s - then->at_s : 1;
 
-    if (t <= 0)
-        t = 1;
-    if (buf_printf(out,
-                   "per second   %.0f connects    %.0f publications    %.0f deliveries    in %s    "
-                   "out %s    "
-                   "%.2f cores%s",
-                   (now->upgrades - then->upgrades) / t,
-                   (now->publications - then->publications) / t,
-                   (now->deliveries - then->deliveries) / t,
-                   bytes((now->in_bytes - then->in_bytes) / t, a, sizeof(a)),
-                   bytes((now->out_bytes - then->out_bytes) / t, b, sizeof(b)),
-                   (now->cpu - then->cpu) / t, eol) == -1)
-        return;
+    return buf_printf(out,
+                      "per second   %s connects    %s publications    %s deliveries\n"
+                      "             in %s    out %s    %.2f cores\n",
+                      amount((now->upgrades - then->upgrades) / t, a),
+                      amount((now->publications - then->publications) / t, b),
+                      amount((now->deliveries - then->deliveries) / t, c),
+                      bytes((now->in_bytes - then->in_bytes) / t, d),
+                      bytes((now->out_bytes - then->out_bytes) / t, e), (now->cpu - then->cpu) / t);
 }
 
-static void put_totals(const struct view *v, struct buf *out)
+static int put_totals(const struct ctl_view *v, struct buf *out)
 {
-    char a[32], b[32];
+    char a[NUMBER_MAX], b[NUMBER_MAX], c[NUMBER_MAX], d[NUMBER_MAX], e[NUMBER_MAX];
 
-    if (buf_printf(out,
-                   "in all       %.0f connects    %.0f publications    %.0f deliveries    in %s    "
-                   "out %s\n",
-                   v->upgrades, v->publications, v->deliveries, bytes(v->in_bytes, a, sizeof(a)),
-                   bytes(v->out_bytes, b, sizeof(b))) == -1)
-        return;
+    return buf_printf(out,
+                      "in all       %s connects    %s publications    %s deliveries\n"
+                      "             in %s    out %s\n",
+                      amount(v->upgrades, a), amount(v->publications, b), amount(v->deliveries, c),
+                      bytes(v->in_bytes, d), bytes(v->out_bytes, e));
 }
 
-static void put_processes(const struct json_value *node, struct buf *out, const char *eol)
+static int put_process(const struct json_value *p, struct buf *out)
+{
+    char up[NUMBER_MAX], cpu[NUMBER_MAX], rss[NUMBER_MAX], conns[NUMBER_MAX], subs[NUMBER_MAX],
+        restarts[NUMBER_MAX];
+    struct str name = text_of(p, "name"), phase = text_of(p, "phase");
+    double seconds = number(p, "cpu_seconds");
+
+    snprintf(cpu, sizeof(cpu), "%.*f", seconds < 1e5 ? 2 : 0, seconds);
+    return buf_printf(out, "%-10.*s %7.0f %-8.*s %5s %8s %8s %7s %7s %8s\n", STR_ARG(name),
+                      number(p, "pid"), STR_ARG(phase), span(number(p, "uptime"), up), cpu,
+                      bytes(number(p, "rss_bytes"), rss), amount(number(p, "connections"), conns),
+                      amount(number(p, "subscriptions"), subs),
+                      amount(number(p, "restarts"), restarts));
+}
+
+static int put_processes(const struct json_value *node, struct buf *out)
 {
     struct json_value list, p;
     struct str rest;
-    int rc = buf_printf(out, "%s%-10s %8s %-9s %8s %9s %10s %11s %8s %9s%s", eol, "process", "pid",
-                        "phase", "up", "cpu s", "resident", "connections", "subs", "restarts", eol);
 
-    if (!json_get(node, STR_LIT("processes"), &list))
-        return;
-    rest = list.raw;
-    while (json_element(&rest, &p)) {
-        char a[32], b[32];
-        struct str name = text_of(&p, "name"), phase = text_of(&p, "phase");
-
-        rc |= buf_printf(out, "%-10.*s %8.0f %-9.*s %8s %9.2f %10s %11.0f %8.0f %9.0f%s",
-                         STR_ARG(name), number(&p, "pid"), STR_ARG(phase),
-                         span(number(&p, "uptime"), a, sizeof(a)), number(&p, "cpu_seconds"),
-                         bytes(number(&p, "rss_bytes"), b, sizeof(b)), number(&p, "connections"),
-                         number(&p, "subscriptions"), number(&p, "restarts"), eol);
-    }
-    (void)rc;
-}
-
-/* Reads both pages. 0, or -1 (said why unless quiet). */
-static int fetch(struct buf *page, struct buf *node, struct json_value *v, bool quiet)
-{
-    size_t at;
-
-    buf_clear(page);
-    buf_clear(node);
-    if (ctl_http("/metrics", NULL, page, quiet) != 200 ||
-        ctl_http("/debug/processes", NULL, node, quiet) != 200)
+    if (buf_printf(out, "\n%-10s %7s %-8s %5s %8s %8s %7s %7s %8s\n", "process", "pid", "phase",
+                   "up", "cpu s", "resident", "conns", "subs", "restarts") == -1)
         return -1;
-    return json_parse(buf_view(node), v, &at);
+    if (!json_get(node, STR_LIT("processes"), &list))
+        return 0;
+    rest = list.raw;
+    while (json_element(&rest, &p))
+        if (put_process(&p, out) == -1)
+            return -1;
+    return 0;
 }
 
-int cmd_status(int argc, char **argv)
+int view_draw(const struct ctl_view *now, const struct ctl_view *then, struct buf *out)
 {
-    struct buf page = {0}, node = {0}, out = {0};
-    struct json_value v;
-    struct view now;
+    if (put_head(now, out) == -1 ||
+        (then != NULL ? put_rates(now, then, out) : put_totals(now, out)) == -1)
+        return -1;
+    return put_processes(&now->processes, out);
+}
+
+int cmd_status(const struct ctl_line *cmdline)
+{
+    struct ctl_view view = {0};
+    struct buf out = {0};
     int rc = 1;
 
-    (void)argc;
-    (void)argv;
-    if (fetch(&page, &node, &v, false) == 0) {
-        read_view(buf_view(&page), &now);
-        put_head(buf_view(&page), &v, &out, "\n");
-        put_totals(&now, &out);
-        put_processes(&v, &out, "\n");
-        fwrite(out.p, 1, out.len, stdout);
+    (void)cmdline;
+    if (view_read(&view, false) == 0 && view_draw(&view, NULL, &out) == 0) {
+        out_write(buf_view(&out));
         rc = 0;
     }
-    buf_fini(&page);
-    buf_fini(&node);
-    buf_fini(&out);
-    return rc;
-}
-
-static struct termios saved;
-
-static void raw_terminal(bool on)
-{
-    struct termios t;
-
-    if (!on) {
-        tcsetattr(STDIN_FILENO, TCSANOW, &saved);
-        printf("\033[?25h\033[?1049l");
-    } else if (tcgetattr(STDIN_FILENO, &saved) == 0) {
-        t = saved;
-        t.c_lflag &= (tcflag_t) ~(ICANON | ECHO);
-        tcsetattr(STDIN_FILENO, TCSANOW, &t);
-        printf("\033[?1049h\033[?25l"); /* a screen of our own, no cursor */
-    }
-    fflush(stdout);
-}
-
-/* A second's pause that q ends. */
-static void pause_for_key(bool keys)
-{
-    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    char c;
-
-    if (poll(&p, keys ? 1 : 0, 1000) > 0 && read(STDIN_FILENO, &c, 1) == 1 &&
-        (c == 'q' || c == 'Q'))
-        stop = 1;
-}
-
-static void draw(const struct buf *out, bool live)
-{
-    if (live)
-        printf("\033[H");
-    fwrite(out->p, 1, out->len, stdout);
-    if (live)
-        printf("\033[J");
-    else
-        printf("\n");
-    fflush(stdout);
-}
-
-int cmd_top(int argc, char **argv)
-{
-    bool once = argc > 1 && str_equal(str_from(argv[1]), STR_LIT("--once"));
-    bool live = !once && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
-    const char *eol = live ? "\033[K\r\n" : "\n";
-    struct buf page = {0}, node = {0}, out = {0};
-    struct sigaction sa = {.sa_handler = on_stop};
-    struct view then, now;
-    struct json_value v;
-    int rc = 0;
-
-    if (fetch(&page, &node, &v, false) == -1) {
-        buf_fini(&page);
-        buf_fini(&node);
-        return 1;
-    }
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    read_view(buf_view(&page), &then);
-    if (live)
-        raw_terminal(true);
-    do {
-        pause_for_key(live);
-        buf_clear(&out);
-        if (stop)
-            break;
-        if (fetch(&page, &node, &v, true) == 0) {
-            read_view(buf_view(&page), &now);
-            put_head(buf_view(&page), &v, &out, eol);
-            put_rates(&now, &then, &out, eol);
-            put_processes(&v, &out, eol);
-            then = now;
-            rc = 0;
-        } else {
-            rc = buf_printf(&out, "no answer from http://%s:%s, trying again%s", ctl.host, ctl.port,
-                            eol) == -1;
-        }
-        if (live && buf_printf(&out, "%sq quits%s", eol, eol) == -1)
-            break;
-        draw(&out, live);
-    } while (!once);
-    if (live)
-        raw_terminal(false);
-    buf_fini(&page);
-    buf_fini(&node);
+    view_fini(&view);
     buf_fini(&out);
     return rc;
 }

@@ -29,9 +29,9 @@ static int send_handshake(int fd, const char *path)
 {
     struct buf out = {0};
     int rc = buf_printf(&out,
-                        "GET %s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\nConnection: "
+                        "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: "
                         "Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n",
-                        path, ctl.host, ctl.port, handshake_key);
+                        path, ctl.authority, handshake_key);
 
     if (ctl.key[0] != '\0')
         rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
@@ -81,9 +81,12 @@ int ctl_ws_open(struct ctl_ws *ws, const char *path, bool quiet)
     }
     if (!quiet && status == 401)
         fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
+    else if (!quiet && status == -1)
+        fprintf(stderr, "roostctl: http://%s: no answer to the WebSocket handshake\n",
+                ctl.authority);
     else if (!quiet)
-        fprintf(stderr, "roostctl: the WebSocket handshake was refused (%d %s)\n", status,
-                status > 0 ? http_status_phrase(status) : "no answer");
+        fprintf(stderr, "roostctl: http://%s: the WebSocket handshake was refused: %d %s: %.*s\n",
+                ctl.authority, status, http_status_phrase(status), STR_ARG(ctl_line_of(ws->in)));
     close(ws->fd);
     ws->fd = -1;
     return -1;

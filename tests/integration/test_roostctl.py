@@ -1,16 +1,20 @@
 #!/usr/bin/python3
 """roostctl against a running daemon."""
 
+import fcntl
 import os
 import pty
+import re
 import select
 import signal
+import struct
 import subprocess
+import termios
 import threading
 import time
 import unittest
 
-from daemon import ROOSTCTL, SLOW, DaemonTest, SharedDaemonTest, run_roostctl, wait_for
+from daemon import ROOSTCTL, ROOSTD, SLOW, DaemonTest, SharedDaemonTest, run_roostctl, wait_for
 from wsraw import BINARY, TEXT
 
 
@@ -93,6 +97,7 @@ class Roostctl(SharedDaemonTest):
             self.d.publish('two/ä', 'text')
             wait_for(lambda: len(t.lines) == 2, what='two lines')
         self.assertEqual(t.lines, ['{"channel":"one","data":{"n": 1}}', '{"channel":"two/ä","data":"text"}'])
+        self.assertEqual(t.errors, ['roostctl: subscribed to one two/ä'])
         self.assertEqual(t.status, 0)
 
     def test_tail_raw(self):
@@ -121,9 +126,10 @@ class Roostctl(SharedDaemonTest):
         self.assertIn('per second', out)
         self.assertNotIn('\x1b', out)
 
-    def test_top_live(self):
-        """On a terminal: a screen of its own, drawn again, left in order by q."""
+    def top_live(self, rows):
+        """What top writes to a terminal of so many rows until q is pressed at its second drawing."""
         master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', rows, 80, 0, 0))
         p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + self.d.admin, 'top'], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
         os.close(slave)
         text, end = b'', time.monotonic() + 10 * SLOW
@@ -134,14 +140,37 @@ class Roostctl(SharedDaemonTest):
                     text += os.read(master, 65536)
                 except OSError:
                     break
-            if not pressed and text.count(b'per second') >= 2:
+            if not pressed and text.count(b'\x1b[J') >= 2:
                 os.write(master, b'q')
                 pressed = True
         self.assertEqual(p.wait(10), 0)
         os.close(master)
         self.assertTrue(pressed, text)
-        self.assertIn(b'\x1b[?1049h', text)
-        self.assertTrue(text.rstrip().endswith(b'\x1b[?1049l'), text[-100:])
+        return text.decode()
+
+    def test_top_live(self):
+        """On a terminal: a screen of its own, drawn again, left in order by q."""
+        text = self.top_live(24)
+        self.assertGreaterEqual(text.count('per second'), 2)
+        self.assertIn('worker1', text)
+        self.assertIn('\x1b[?1049h', text)
+        self.assertTrue(text.rstrip().endswith('\x1b[?1049l'), text[-100:])
+
+    def test_top_fits_the_terminal(self):
+        """No line is wrapped, nothing scrolls away: what does not fit is counted in the last row."""
+        for rows in (24, 9, 3, 1):
+            for screen in self.top_live(rows).split('\x1b[H')[1:]:
+                lines = screen.split('\x1b[J')[0].split('\r\n')
+                self.assertLessEqual(len(lines), rows)
+                for line in lines:
+                    self.assertLessEqual(len(line.replace('\x1b[K', '')), 79, line)
+                self.assertTrue(lines[-1].startswith('q quits'), lines)
+                self.assertEqual('do not fit' in lines[-1], rows < 24, lines)
+
+    def test_status_fits_a_terminal(self):
+        out = self.run_ctl('status')
+        self.assertLessEqual(max(map(len, out.split('\n'))), 79, out)
+        self.assertLess(out.count('\n'), 24, out)
 
     def test_get(self):
         self.assertIn('roost_upgrades_total', self.run_ctl('get', '/metrics'))
@@ -155,18 +184,92 @@ class Roostctl(SharedDaemonTest):
         self.assertTrue(p.stderr)
 
     def test_usage(self):
-        for args in ((), ('nonsense',), ('tail',), ('--nonsense', 'x'), ('publish',)):
+        for args in ((), ('nonsense',), ('tail',), ('--nonsense', 'x'), ('publish',), ('status', 'x'), ('health', '--raw'),
+                     ('top', '--onec'), ('tail', '--raw', 'a', 'b'), ('get', 'metrics'), ('help', 'nonsense')):
             p = run_roostctl(self.d, *args)
-            self.assertEqual(p.returncode, 2, args)
-        p = subprocess.run([ROOSTCTL, '--help'], capture_output=True, text=True)
-        self.assertEqual(p.returncode, 0)
-        for word in ('status', 'tail', 'publish', 'top', 'health'):
-            self.assertIn(word, p.stdout)
+            self.assertEqual((p.returncode, p.stdout), (2, ''), args)
+            self.assertTrue(p.stderr.startswith('roostctl: '), p.stderr)
+        for args in (('--help',), ('help',), ('-h',)):
+            p = subprocess.run([ROOSTCTL, *args], capture_output=True, text=True)
+            self.assertEqual((p.returncode, p.stderr), (0, ''))
+            for word in ('status', 'tail', 'publish', 'top', 'health', 'help', 'version'):
+                self.assertIn('\n  %s ' % word, p.stdout)
+
+    def test_usage_of_a_command(self):
+        for args in (('publish', '--help'), ('--help', 'publish'), ('help', 'publish'), ('publish', 'a', '-h')):
+            out = self.run_ctl(*args)
+            self.assertTrue(out.startswith('usage: roostctl publish [--json] CHANNEL DATA|-\n'), out)
+            self.assertRegex(out, r'(?m)^  1  refused')
+
+    def test_version(self):
+        self.assertEqual(self.run_ctl('version'), self.run_ctl('--version'))
+        self.assertRegex(self.run_ctl('version'), r'^roostctl \d')
+
+    def test_options_behind_the_command(self):
+        nobody, right = 'http://127.0.0.1:1', 'http://' + self.d.admin
+        for args in (('health',), ('status',), ('publish', 'p', 'x'), ('channels', 'x*'), ('top', '--once'), ('get', '/metrics')):
+            self.run_ctl(*args, '--admin', nobody, status=1)
+            p = subprocess.run([ROOSTCTL, *args, '--admin=' + right], capture_output=True, text=True, env={**os.environ, 'ROOSTCTL_ADMIN': nobody})
+            self.assertEqual(p.returncode, 0, (args, p.stderr))
+
+    def test_a_full_disk_is_an_error(self):
+        with self.d.ws('/ws/full'), open('/dev/full', 'w') as full:
+            for args in (('status',), ('top', '--once'), ('top',), ('channels',), ('get', '/metrics'), ('get', '/debug/turns'), ('--help',),
+                         ('help',), ('version',), ('--version',), ('tail', '--help')):
+                p = subprocess.run([ROOSTCTL, '--admin', 'http://' + self.d.admin, *args], stdin=subprocess.DEVNULL, stdout=full,
+                                   stderr=subprocess.PIPE, text=True, timeout=20 * SLOW)
+                self.assertEqual((p.returncode, p.stderr), (1, 'roostctl: standard output: No space left on device\n'), args)
+            for args in (('--help',), ('--version',), ('--check',), ('--print-config',), ('--reference',)):
+                p = subprocess.run([ROOSTD, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20 * SLOW)
+                self.assertEqual((p.returncode, p.stderr), (1, 'roostd: standard output: No space left on device\n'), args)
+
+    def test_a_tail_into_a_full_disk(self):
+        with open('/dev/full', 'w') as full:
+            p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + self.d.admin, 'tail', 'disk'], stdin=subprocess.DEVNULL, stdout=full,
+                                 stderr=subprocess.PIPE, text=True)
+        self.assertEqual(p.stderr.readline(), 'roostctl: subscribed to disk\n')
+        self.d.publish('disk', 1)
+        self.assertIn('No space left', p.communicate(timeout=20 * SLOW)[1])
+        self.assertEqual(p.returncode, 1)
+
+    def test_a_reader_that_has_gone_is_no_error(self):
+        """Nobody reads the pipe any more: the end, without a word; tail and top notice by themselves."""
+        with self.d.ws('/ws/gone'):
+            for args in (('status',), ('top',), ('channels',), ('get', '/metrics'), ('--help',), ('version',)):
+                r, w = os.pipe()
+                os.close(r)
+                p = subprocess.run([ROOSTCTL, '--admin', 'http://' + self.d.admin, *args], stdin=subprocess.DEVNULL, stdout=w,
+                                   stderr=subprocess.PIPE, text=True, timeout=20 * SLOW)
+                os.close(w)
+                self.assertEqual((p.returncode, p.stderr), (0, ''), args)
+        p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + self.d.admin, 'tail', 'gone'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(p.stderr.readline(), 'roostctl: subscribed to gone\n')
+        p.stdout.close()
+        self.assertEqual(p.stderr.read(), '')
+        self.assertEqual(p.wait(20 * SLOW), 0)
+        p.stderr.close()
+
+    def test_the_wrong_listener(self):
+        for args in (('status',), ('top',), ('top', '--once'), ('channels',), ('publish', '--json', 'a', '1')):
+            p = subprocess.run([ROOSTCTL, '--admin', 'http://' + self.d.client, *args], capture_output=True, text=True, timeout=20 * SLOW)
+            self.assertEqual((p.returncode, p.stdout), (1, ''), args)
+            self.assertRegex(p.stderr, r'^roostctl: http://%s answers, but is not the admin listener' % re.escape(self.d.client))
 
     def test_nobody_there(self):
         p = subprocess.run([ROOSTCTL, '--admin', 'http://127.0.0.1:1', 'status'], capture_output=True, text=True)
         self.assertEqual(p.returncode, 1)
-        self.assertRegex(p.stderr, r'127\.0\.0\.1:1')
+        self.assertRegex(p.stderr, r'http://127\.0\.0\.1:1: ')
+
+    def test_addresses(self):
+        for url in ('http://[::1]:1', '[::1]:1', 'http://[::1]:1/'):
+            p = subprocess.run([ROOSTCTL, '--admin', url, 'status'], capture_output=True, text=True)
+            self.assertEqual(p.returncode, 1)
+            self.assertIn('http://[::1]:1: ', p.stderr)
+        for url in ('', 'http://', 'http://localhost', 'http://::1:8001', 'http://[::1]', 'a:0', 'a:65536', 'a:x', ':1', 'https://a:1'):
+            p = subprocess.run([ROOSTCTL, '--admin', url, 'status'], capture_output=True, text=True)
+            self.assertEqual(p.returncode, 2, url)
+            self.assertIn('expected http://HOST:PORT', p.stderr)
 
 
 class Restart(DaemonTest):
@@ -177,7 +280,8 @@ class Restart(DaemonTest):
             for p in d.processes():
                 if p['name'].startswith('worker'):
                     os.kill(p['pid'], signal.SIGKILL)
-            wait_for(lambda: t.errors, what='the notice')
+            wait_for(lambda: len(t.errors) > 1, what='the notice')
+            self.assertRegex(t.errors[1], 'connection lost')
 
             def seen():
                 try:
@@ -187,6 +291,18 @@ class Restart(DaemonTest):
                 return t.lines
 
             wait_for(seen, 20, 'a line after the reconnect', every=0.2)
+
+
+class OnIpv6(DaemonTest):
+    def test_every_command(self):
+        d = self.start(admin_listen='[::1]:0')
+        for args in (('status',), ('channels',), ('publish', 'a', 'b'), ('publish', '--json', 'a', '1'), ('health',), ('get', '/metrics')):
+            p = run_roostctl(d, *args)
+            self.assertEqual(p.returncode, 0, (args, p.stderr))
+        with Tail(d, 'six') as t:
+            wait_for(lambda: t.errors, what='the subscription')
+            run_roostctl(d, 'publish', 'six', '6')
+            wait_for(lambda: t.lines, what='a line')
 
 
 class WithAKey(DaemonTest):

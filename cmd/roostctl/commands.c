@@ -1,0 +1,269 @@
+/* commands.c - reads the command line by the table, and prints the table. */
+#include "commands.h"
+
+#include "base/suggest.h"
+
+static const struct option_row {
+    const char *name;
+    char letter;
+    const char *value, *help;
+    int command; /* -1: of all */
+} options[OPTION_NR] = {
+#define OPTION(id, name, letter, value, help)          {name, letter, value, help, -1},
+#define COMMAND_OPTION(id, command, name, value, help) {name, 0, value, help, COMMAND_##command},
+#include "commands.def"
+};
+
+static const struct command_row {
+    const char *name, *operands;
+    int least, most;
+    const char *line, *more;
+} commands[COMMAND_NR] = {
+#define COMMAND(name, operands, least, most, line, more) {#name, operands, least, most, line, more},
+#include "commands.def"
+};
+
+static const struct {
+    enum ctl_command command;
+    int code;
+    const char *when;
+} statuses[] = {
+#define STATUS(command, code, when) {COMMAND_##command, code, when},
+#include "commands.def"
+};
+
+/* Without memory for the sentence the exit status still tells. */
+#define COMPLAIN(error, ...)                                                                       \
+    do {                                                                                           \
+        if (buf_printf(error, __VA_ARGS__) == -1)                                                  \
+            buf_clear(error);                                                                      \
+    } while (0)
+
+const char *commands_name(enum ctl_command command)
+{
+    return commands[command].name;
+}
+
+enum ctl_command commands_find(const char *name, struct buf *error)
+{
+    struct suggest s;
+
+    suggest_init(&s, str_from(name));
+    for (enum ctl_command c = 0; c < COMMAND_NR; c++) {
+        if (str_equal(str_from(name), str_from(commands[c].name)))
+            return c;
+        suggest_offer(&s, commands[c].name);
+    }
+    if (s.nearest != NULL)
+        COMPLAIN(error, "unknown command \"%.60s\"; did you mean \"%s\"?", name, s.nearest);
+    else
+        COMPLAIN(error, "unknown command \"%.60s\"", name);
+    return COMMAND_NR;
+}
+
+static bool may_have(const struct option_row *o, const struct ctl_line *line)
+{
+    return o->command == -1 || (line->have_command && o->command == (int)line->command);
+}
+
+static void unknown_option(const struct ctl_line *line, struct str name, const char *word,
+                           struct buf *error)
+{
+    const struct option_row *other = NULL;
+    struct suggest s;
+
+    suggest_init(&s, name);
+    for (size_t i = 0; i < OPTION_NR; i++) {
+        if (may_have(&options[i], line))
+            suggest_offer(&s, options[i].name);
+        else if (str_equal(name, str_from(options[i].name)))
+            other = &options[i];
+    }
+    if (other != NULL && line->have_command)
+        COMPLAIN(error, "%s has no option --%s", commands[line->command].name, other->name);
+    else if (other != NULL)
+        COMPLAIN(error, "--%s goes behind its command: roostctl %s --%s", other->name,
+                 commands[other->command].name, other->name);
+    else if (s.nearest != NULL)
+        COMPLAIN(error, "unknown option \"%.60s\"; did you mean --%s?", word, s.nearest);
+    else
+        COMPLAIN(error, "unknown option \"%.60s\"", word);
+}
+
+/* The option that word ("--name", "--name=value", "-x") names, or NULL. */
+static const struct option_row *find_option(const struct ctl_line *line, const char *word,
+                                            struct buf *error)
+{
+    bool brief = word[1] != '-';
+    struct str name = str_skip(str_from(word), brief ? 1 : 2);
+
+    name.n = brief ? name.n : str_find(name, '=');
+    for (size_t i = 0; i < OPTION_NR; i++) {
+        const struct option_row *o = &options[i];
+
+        if (may_have(o, line) && (brief ? name.n == 1 && o->letter != 0 && name.p[0] == o->letter
+                                        : str_equal(name, str_from(o->name))))
+            return o;
+    }
+    unknown_option(line, name, word, error);
+    return NULL;
+}
+
+/* How many words it took, or -1. */
+static int take_option(struct ctl_line *line, char **argv, struct buf *error)
+{
+    const struct option_row *o = find_option(line, argv[0], error);
+    struct str word = str_from(argv[0]);
+    size_t eq = str_find(word, '=');
+
+    if (o == NULL)
+        return -1;
+    if (o->value == NULL && eq < word.n) {
+        COMPLAIN(error, "--%s takes no value", o->name);
+        return -1;
+    }
+    if (o->value != NULL && eq == word.n && argv[1] == NULL) {
+        COMPLAIN(error, "--%s needs a value: --%s %s", o->name, o->name, o->value);
+        return -1;
+    }
+    line->given[o - options] = o->value == NULL ? "" : eq < word.n ? argv[0] + eq + 1 : argv[1];
+    return o->value != NULL && eq == word.n ? 2 : 1;
+}
+
+/* "-" and "-5" are operands. */
+static bool is_option(const char *word)
+{
+    char c = word[0] == '-' ? word[1] : '\0';
+
+    return c == '-' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static int take_word(struct ctl_line *line, const char *word, struct buf *error)
+{
+    if (!line->have_command) {
+        line->command = commands_find(word, error);
+        line->have_command = line->command != COMMAND_NR;
+        return line->have_command ? 0 : -1;
+    }
+    if (line->count == OPERANDS_MAX) {
+        COMPLAIN(error, "more than %d arguments", OPERANDS_MAX);
+        return -1;
+    }
+    line->operands[line->count++] = word;
+    return 0;
+}
+
+static int check_count(const struct ctl_line *line, struct buf *error)
+{
+    const struct command_row *c = &commands[line->command];
+
+    if (line->count < c->least) {
+        COMPLAIN(error, "%s: something is missing: roostctl %s %s", c->name, c->name, c->operands);
+        return -1;
+    }
+    if (c->most >= 0 && line->count > c->most) {
+        COMPLAIN(error, "%s: unexpected argument \"%.60s\"", c->name, line->operands[c->most]);
+        return -1;
+    }
+    return 0;
+}
+
+int commands_parse(struct ctl_line *line, char **argv, struct buf *error)
+{
+    bool words_only = false;
+    int used;
+
+    memset(line, 0, sizeof(*line));
+    for (; argv[0] != NULL; argv += used) {
+        used = 1;
+        if (!words_only && str_equal(str_from(argv[0]), STR_LIT("--")))
+            words_only = true;
+        else if (!words_only && is_option(argv[0]))
+            used = take_option(line, argv, error);
+        else if (take_word(line, argv[0], error) == -1)
+            return -1;
+        if (used == -1)
+            return -1;
+    }
+    if (line->given[OPTION_HELP] != NULL || line->given[OPTION_VERSION] != NULL)
+        return 0;
+    if (!line->have_command) {
+        COMPLAIN(error, "which command?");
+        return -1;
+    }
+    return check_count(line, error);
+}
+
+static int put_option(const struct option_row *o, struct buf *out)
+{
+    char left[64];
+
+    snprintf(left, sizeof(left), "--%s%s%s%s%c", o->name, o->value != NULL ? " " : "",
+             o->value != NULL ? o->value : "", o->letter != 0 ? ", -" : "", o->letter);
+    return buf_printf(out, "  %-16s %s\n", left, o->help);
+}
+
+static int put_options(int command, struct buf *out)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < OPTION_NR && rc == 0; i++)
+        if (options[i].command == command)
+            rc = put_option(&options[i], out);
+    return rc;
+}
+
+/* "[--raw] CHANNEL..." */
+static void arguments(enum ctl_command c, char *text, size_t cap)
+{
+    size_t n = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < OPTION_NR && n < cap; i++)
+        if (options[i].command == (int)c)
+            n += (size_t)snprintf(text + n, cap - n, "[--%s%s%s] ", options[i].name,
+                                  options[i].value != NULL ? " " : "",
+                                  options[i].value != NULL ? options[i].value : "");
+    if (n < cap)
+        snprintf(text + n, cap - n, "%s", commands[c].operands);
+}
+
+int commands_usage(struct buf *out)
+{
+    int rc = buf_append_lit(out, "usage: roostctl COMMAND [OPTIONS] [ARGUMENTS]\n\n");
+    char text[128];
+
+    for (enum ctl_command c = 0; c < COMMAND_NR && rc == 0; c++) {
+        arguments(c, text, sizeof(text));
+        rc = buf_printf(out, "  %-9s %-24s %s\n", commands[c].name, text, commands[c].line);
+    }
+    if (rc == 0)
+        rc = buf_append_char(out, '\n');
+    if (rc == 0)
+        rc = put_options(-1, out);
+    return rc == 0 ? buf_append_lit(out, "\nroostctl COMMAND --help says more about one.\n"
+                                         "Exit status: 0 done, 1 failed, 2 wrong usage.\n")
+                   : -1;
+}
+
+int commands_usage_of(enum ctl_command command, struct buf *out)
+{
+    const struct command_row *c = &commands[command];
+    char text[128];
+    int rc;
+
+    arguments(command, text, sizeof(text));
+    rc = buf_printf(out, "usage: roostctl %s%s%s\n\n%s.\n%s%s\n", c->name,
+                    text[0] != '\0' ? " " : "", text, c->line, c->more,
+                    c->more[0] != '\0' ? "\n" : "");
+    if (rc == 0)
+        rc = put_options((int)command, out);
+    if (rc == 0)
+        rc = put_options(-1, out);
+    if (rc == 0)
+        rc = buf_append_lit(out, "\nExit status:\n");
+    for (size_t i = 0; i < ARRAY_LEN(statuses) && rc == 0; i++)
+        if (statuses[i].command == command)
+            rc = buf_printf(out, "  %d  %s\n", statuses[i].code, statuses[i].when);
+    return rc == 0 ? buf_append_lit(out, "  2  wrong usage\n") : -1;
+}

@@ -1,0 +1,156 @@
+/* tests/unit/roostctl/test_commands.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cmd/roostctl/commands.c"
+
+#define PARSE(line, ...)     parse(line, (const char *[]){__VA_ARGS__, NULL})
+#define REFUSED(expect, ...) refused(expect, (const char *[]){__VA_ARGS__, NULL})
+
+static int parse(struct ctl_line *line, const char **words)
+{
+    struct buf error = {0};
+    int rc = commands_parse(line, (char **)(uintptr_t)words, &error);
+
+    assert_true(rc == 0 ? error.len == 0 : error.len > 0);
+    buf_fini(&error);
+    return rc;
+}
+
+static void refused(const char *expect, const char **words)
+{
+    static struct ctl_line line;
+    struct buf error = {0};
+
+    assert_int_equal(commands_parse(&line, (char **)(uintptr_t)words, &error), -1);
+    assert_int_equal(buf_append_char(&error, '\0'), 0);
+    if (strstr(error.p, expect) == NULL)
+        fail_msg("expected \"%s\" in \"%s\"", expect, error.p);
+    buf_fini(&error);
+}
+
+static void options_stand_anywhere(void **state)
+{
+    static struct ctl_line line;
+
+    (void)state;
+    assert_int_equal(PARSE(&line, "--admin", "U", "tail", "--raw", "a"), 0);
+    assert_int_equal(line.command, COMMAND_tail);
+    assert_string_equal(line.given[OPTION_ADMIN], "U");
+    assert_non_null(line.given[OPTION_TAIL_RAW]);
+    assert_null(line.given[OPTION_KEY]);
+    assert_int_equal(PARSE(&line, "tail", "a", "--raw", "--admin=U=V", "--key", ""), 0);
+    assert_int_equal(line.count, 1);
+    assert_string_equal(line.operands[0], "a");
+    assert_string_equal(line.given[OPTION_ADMIN], "U=V");
+    assert_string_equal(line.given[OPTION_KEY], "");
+    assert_non_null(line.given[OPTION_TAIL_RAW]);
+}
+
+static void operands_that_look_like_options(void **state)
+{
+    static struct ctl_line line;
+
+    (void)state;
+    assert_int_equal(PARSE(&line, "publish", "a", "-"), 0);
+    assert_string_equal(line.operands[1], "-");
+    assert_int_equal(PARSE(&line, "publish", "a", "-5"), 0);
+    assert_string_equal(line.operands[1], "-5");
+    assert_int_equal(PARSE(&line, "publish", "--", "a", "--json"), 0);
+    assert_string_equal(line.operands[1], "--json");
+    assert_null(line.given[OPTION_PUBLISH_JSON]);
+    assert_int_equal(PARSE(&line, "publish", "a", "--", "--"), 0);
+    assert_string_equal(line.operands[1], "--");
+}
+
+static void help_needs_nothing_else(void **state)
+{
+    static struct ctl_line line;
+
+    (void)state;
+    assert_int_equal(PARSE(&line, "publish", "--help"), 0);
+    assert_int_equal(line.command, COMMAND_publish);
+    assert_non_null(line.given[OPTION_HELP]);
+    assert_int_equal(PARSE(&line, "-h"), 0);
+    assert_false(line.have_command);
+    assert_int_equal(PARSE(&line, "-V"), 0);
+    assert_non_null(line.given[OPTION_VERSION]);
+}
+
+static void what_is_refused_says_why(void **state)
+{
+    const char *none[] = {NULL};
+
+    (void)state;
+    refused("which command?", none);
+    REFUSED("unknown command \"statsu\"; did you mean \"status\"?", "statsu");
+    REFUSED("unknown command \"zzzzzzzz\"", "zzzzzzzz");
+    REFUSED("unexpected argument \"x\"", "status", "x");
+    REFUSED("unexpected argument \"c\"", "publish", "a", "b", "c");
+    REFUSED("something is missing: roostctl publish CHANNEL DATA|-", "publish", "a");
+    REFUSED("something is missing", "tail");
+    REFUSED("did you mean --admin?", "status", "--amdin", "x");
+    REFUSED("channels has no option --raw", "channels", "--raw");
+    REFUSED("--raw goes behind its command: roostctl tail --raw", "--raw", "tail", "a");
+    REFUSED("--admin needs a value", "status", "--admin");
+    REFUSED("--raw takes no value", "tail", "--raw=1", "a");
+    REFUSED("unknown option \"-x\"", "status", "-x");
+    REFUSED("unknown option \"--=\"", "status", "--=");
+}
+
+static void more_operands_than_there_is_room_for(void **state)
+{
+    static const char *words[OPERANDS_MAX + 3];
+
+    (void)state;
+    words[0] = "tail";
+    for (size_t i = 1; i < OPERANDS_MAX + 2; i++)
+        words[i] = "a";
+    refused("more than", words);
+}
+
+/* Usage comes from the table: each command has its page, no line is wider than a terminal, and each
+ * command says what 0, 1 and 2 mean. */
+static void usage_of_every_command(void **state)
+{
+    struct buf out = {0};
+
+    (void)state;
+    assert_int_equal(commands_usage(&out), 0);
+    for (enum ctl_command c = 0; c < COMMAND_NR; c++) {
+        assert_int_equal(buf_append_char(&out, '\0'), 0);
+        assert_non_null(strstr(out.p, commands[c].name));
+        out.len--;
+    }
+    for (enum ctl_command c = 0; c < COMMAND_NR; c++) {
+        size_t at = out.len;
+
+        assert_int_equal(commands_usage_of(c, &out), 0);
+        assert_int_equal(buf_append_char(&out, '\0'), 0);
+        assert_non_null(strstr(out.p + at, "\n  0  "));
+        assert_non_null(strstr(out.p + at, "\n  1  "));
+        assert_non_null(strstr(out.p + at, "\n  2  wrong usage\n"));
+        out.len--;
+    }
+    for (struct str rest = buf_view(&out), line; rest.n > 0 && str_cut(&rest, '\n', &line);)
+        if (line.n > 80)
+            fail_msg("%zu columns: %.*s", line.n, STR_ARG(line));
+    buf_fini(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_stand_anywhere),
+        cmocka_unit_test(operands_that_look_like_options),
+        cmocka_unit_test(help_needs_nothing_else),
+        cmocka_unit_test(what_is_refused_says_why),
+        cmocka_unit_test(more_operands_than_there_is_room_for),
+        cmocka_unit_test(usage_of_every_command),
+    };
+    return cmocka_run_group_tests_name("roostctl/commands", tests, NULL, NULL);
+}
