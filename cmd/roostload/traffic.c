@@ -80,8 +80,7 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
 
 bool user_can_send(struct conn *c)
 {
-    return !conn_dead(c) && c->state == CONN_OPEN && (c->flags & CONN_CLOSE_AFTER) == 0 &&
-           (user_of(c)->flags & (USER_READY | USER_CLOSING)) == USER_READY;
+    return c->state == CONN_OPEN && (user_of(c)->flags & (USER_READY | USER_CLOSING)) == USER_READY;
 }
 
 static struct echo *echo_of(const struct user *u)
@@ -377,7 +376,7 @@ void user_frames(struct conn *c, struct str in)
 
     while ((rc = ws_rx_next(&c->rx, engine.rx, &limits, &in, &item, &why)) > 0) {
         on_item(c, &item);
-        if (conn_dead(c) || c->state != CONN_OPEN || (c->flags & CONN_CLOSE_AFTER))
+        if (c->state != CONN_OPEN)
             return;
     }
     if (rc < 0)

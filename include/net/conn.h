@@ -31,12 +31,28 @@
 
 #define CONN_BIT(name) (1u << CONN_##name)
 enum conn_state {
-#define X(name, label, successors) CONN_##name,
+#define X(name, ...) CONN_##name,
 #include "tbl/states.def"
 #undef X
     CONN_STATE_NR
 };
 const char *conn_state_name(enum conn_state s);
+
+/* tbl/states.def's columns, for those who ask on a hot path: masks of CONN_BIT(). */
+enum conn_takes { CONN_TAKES_NOTHING = 0, CONN_TAKES_REPLIES, CONN_TAKES_ALL };
+enum {
+    CONN_STATES_FINISHED = 0
+#define X(name, label, gauge, deadline, takes, successors)                                         \
+    | (CONN_TAKES_##takes == CONN_TAKES_NOTHING ? CONN_BIT(name) : 0)
+#include "tbl/states.def"
+#undef X
+    ,
+    CONN_STATES_DELIVERING = 0
+#define X(name, label, gauge, deadline, takes, successors)                                         \
+    | (CONN_TAKES_##takes == CONN_TAKES_ALL ? CONN_BIT(name) : 0)
+#include "tbl/states.def"
+#undef X
+};
 
 enum conn_hold { /* reasons for not reading */
                  /* the ring to the hub has no room for what this connection may publish */
@@ -46,18 +62,15 @@ enum conn_hold { /* reasons for not reading */
                  CONN_HOLD_ENDED = 8   /* its input is over (settling, or end of file) */
 };
 enum conn_flag {
-    CONN_ADMIN = 1,        /* came by the admin listener */
-    CONN_REFUSED = 2,      /* over a limit: answer `refusal` and close */
-    CONN_PINGED = 4,       /* a ping is out (net/ws) */
-    CONN_DRAINING = 8,     /* its close is scheduled by a drain */
-    CONN_CLOSE_AFTER = 16, /* shut down when the queue is empty (conn_finish) */
-    CONN_OUT_STALLED = 32, /* the socket said EAGAIN: wait for EV_WRITE */
-    CONN_EOF = 64,         /* the peer's end of file has been read */
-    CONN_LINGERING = 128,  /* our side is shut down; input is discarded until the peer's end */
-    CONN_COUNTED = 256,    /* counted against config.max_connections_per_address */
-    CONN_TLS = 512,        /* net/tls */
-    CONN_LATE = 1024,      /* readable, and waits for its turn (net/input.c) */
-    CONN_BULK = 2048       /* its last read brought much */
+    CONN_ADMIN = 1,       /* came by the admin listener */
+    CONN_REFUSED = 2,     /* over a limit: answer `refusal` and close */
+    CONN_PINGED = 4,      /* a ping is out (net/ws) */
+    CONN_OUT_STALLED = 8, /* the socket said EAGAIN: wait for EV_WRITE */
+    CONN_EOF = 16,        /* the peer's end of file has been read */
+    CONN_COUNTED = 32,    /* counted against config.max_connections_per_address */
+    CONN_TLS = 64,        /* net/tls */
+    CONN_LATE = 128,      /* readable, and waits for its turn (net/input.c) */
+    CONN_BULK = 256       /* its last read brought much */
 };
 
 struct conn;
@@ -70,7 +83,7 @@ struct conn_ops {     /* static tables; one per protocol */
     /* The peer shut down its sending side. Default when NULL: conn_kill(c, CLOSE_PEER_GONE). */
     void (*eof)(struct conn *c);
     /* The deadline of conn_arm() has passed; the first one, config.header_timeout, is armed by
-     * reactor_add(). Not called after conn_finish(). */
+     * reactor_add(). Called in the states whose row of tbl/states.def says OPS. */
     void (*deadline)(struct conn *c);
     /* Asked before each read: how many bytes, of at most want, may be read now? 0: the conn is held
      * (CONN_HOLD_RING) and asked again in later turns. NULL = want. */
@@ -81,6 +94,8 @@ struct conn_ops {     /* static tables; one per protocol */
     void (*secured)(struct conn *c);
     /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
     void (*release)(struct conn *c);
+    /* The metric that counts its connections in state OPEN. NULL: none does. */
+    int64_t *(*gauge)(void);
     const void *upper; /* the next layer's own table, e.g. struct ws_ops */
 };
 
@@ -93,7 +108,7 @@ struct conn {                    /* what each delivery touches comes last, besid
     uint32_t heard;              /* tick of the last input */
     union {                      /* of net/ws */
         uint32_t begun;          /* OPEN: tick at which the incomplete message began */
-        uint32_t close_code;     /* SETTLING, CLOSING: what the peer's close frame said */
+        uint32_t close_code;     /* SETTLING: what the peer's close frame said */
     };
     uint32_t frames_in;  /* wraps */
     uint64_t id;         /* unique in this worker's life; low CONN_ID_FD_BITS bits are the fd */
@@ -134,16 +149,27 @@ static inline bool conn_dead(const struct conn *c)
 {
     return c->state == CONN_DEAD;
 }
+/* Nothing can be sent on it any more, and what it says is discarded: it is flushing, lingering or
+ * dead. */
+static inline bool conn_finished(const struct conn *c)
+{
+    return (CONN_STATES_FINISHED >> c->state & 1) != 0;
+}
+/* Does it take publications? */
+static inline bool conn_delivers(const struct conn *c)
+{
+    return (CONN_STATES_DELIVERING >> c->state & 1) != 0;
+}
 /* The connection with that id, or NULL when it is gone (or dead). */
 struct conn *conn_find(uint64_t id);
 
 /* Schedules the end: nothing more is sent, the socket is closed in the reaping step. Records the
  * first reason; repeating is harmless. */
 void conn_kill(struct conn *c, enum close_reason why);
-/* Ends after everything queued has been sent: shutdown(SHUT_WR), then discards input until the
- * peer's end of file or config.close_timeout (so that no reset destroys the last bytes, RFC 9112
- * §9.6). State CLOSING; from now on nothing more can be sent and ops is called for release() alone.
- * May kill. */
+/* Ends after everything queued has been sent (state FLUSHING): shutdown(SHUT_WR), then discards
+ * input until the peer's end of file or config.close_timeout (LINGERING, so that no reset destroys
+ * the last bytes, RFC 9112 §9.6). From now on nothing more can be sent and ops is called for
+ * release() alone. Harmless when that is so already. May kill. */
 void conn_finish(struct conn *c, enum close_reason why);
 
 /* (Re)arms the deadline; 0 disarms. Relative to clock_ns(). */

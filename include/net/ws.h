@@ -7,10 +7,10 @@
  * States. OPEN: messages go to ops->message. An end that the peer's input caused (its close frame,
  * or a violation) first goes to SETTLING: reading stops, ops->settle() is asked whether everything
  * this connection sent has come back to it; when it has (or after SETTLE_MAX_NS), the close frame
- * is sent behind those deliveries and the state is CLOSING; nothing more is awaited from the peer
- * (its close frame has come, or its input cannot be parsed any more, RFC 6455 §7.1.7). An end of
- * our own making (drain, no pong) goes straight to CLOSING, where the peer's close frame is awaited
- * for config.close_timeout. Either way the socket is then shut down in order (conn_finish; the
+ * is sent behind those deliveries; nothing more is awaited from the peer (its close frame has come,
+ * or its input cannot be parsed any more, RFC 6455 §7.1.7). An end of our own making (drain, no
+ * pong) goes straight to CLOSING, where the peer's close frame is awaited for config.close_timeout.
+ * Either way the socket is then shut down in order (conn_finish, states FLUSHING and LINGERING; the
  * server closes first, RFC 6455 §7.1.1).
  *
  * Pings. One lazy deadline: when it fires, it looks at c->heard and goes on for the rest, so that

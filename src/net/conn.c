@@ -5,8 +5,9 @@
  * can fail: no room in the ring (held, asked again each turn), end of file (ops->eof), reset
  * (CLOSE_PEER_GONE).
  *
- * Happy path of an end: conn_finish() · the queue is flushed · shutdown(SHUT_WR) · input is
- * discarded until the peer's end of file · conn_kill() · reaped at the end of the turn. */
+ * Happy path of an end: conn_finish(), state FLUSHING · the queue is flushed · shutdown(SHUT_WR),
+ * state LINGERING · input is discarded until the peer's end of file · conn_kill() · reaped at the
+ * end of the turn. */
 #include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
@@ -18,11 +19,17 @@
 #include "net/tls.h"
 #include "net_internal.h"
 
-static const struct {
+enum gauge { GAUGE_NONE = 0, GAUGE_HTTP, GAUGE_PROTOCOL, GAUGE_CLOSING };
+enum deadline { DEADLINE_NONE = 0, DEADLINE_OPS, DEADLINE_END };
+
+static const struct { /* as tbl/states.def explains */
     const char *label;
+    enum gauge gauge;
+    enum deadline deadline;
     uint32_t successors;
 } states[CONN_STATE_NR] = {
-#define X(name, label, successors) [CONN_##name] = {label, successors},
+#define X(name, label, gauge, deadline, takes, successors)                                         \
+    [CONN_##name] = {label, GAUGE_##gauge, DEADLINE_##deadline, successors},
 #include "tbl/states.def"
 #undef X
 };
@@ -32,21 +39,17 @@ const char *conn_state_name(enum conn_state s)
     return states[s].label;
 }
 
-/* The gauge that counts connections of a state, or NULL. */
-static int64_t *state_gauge(enum conn_state s)
+/* The gauge that counts connections in the state that c is in, or NULL. */
+static int64_t *state_gauge(const struct conn *c)
 {
-    switch (s) {
-    case CONN_HTTP:
-    case CONN_SUBSCRIBING:
+    switch (states[c->state].gauge) {
+    case GAUGE_HTTP:
         return &metrics->connections_http;
-    case CONN_OPEN:
-        return &metrics->connections_plain;
-    case CONN_SETTLING:
-    case CONN_CLOSING:
+    case GAUGE_PROTOCOL:
+        return conn_ops(c)->gauge ? conn_ops(c)->gauge() : NULL;
+    case GAUGE_CLOSING:
         return &metrics->connections_closing;
-    case CONN_FREE:
-    case CONN_DEAD:
-    case CONN_STATE_NR:
+    case GAUGE_NONE:
         break;
     }
     return NULL;
@@ -57,13 +60,13 @@ void conn_set_state(struct conn *c, enum conn_state s)
     int64_t *gauge;
 
     assert(states[c->state].successors & (1u << s));
-    gauge = state_gauge(c->state);
+    gauge = state_gauge(c);
     if (gauge)
         --*gauge;
-    gauge = state_gauge(s);
+    c->state = (uint8_t)s;
+    gauge = state_gauge(c);
     if (gauge)
         ++*gauge;
-    c->state = (uint8_t)s;
 }
 
 struct conn *conn_find(uint64_t id)
@@ -90,13 +93,11 @@ void conn_kill(struct conn *c, enum close_reason why)
 
 void conn_finish(struct conn *c, enum close_reason why)
 {
-    if (conn_dead(c) || (c->flags & CONN_CLOSE_AFTER))
+    if (conn_finished(c))
         return;
     if (c->reason == CLOSE_NONE)
         c->reason = (uint8_t)why;
-    if (c->state != CONN_CLOSING)
-        conn_set_state(c, CONN_CLOSING);
-    c->flags |= CONN_CLOSE_AFTER;
+    conn_set_state(c, CONN_FLUSHING);
     conn_arm(c, 0);
     conn_release_hold(c, CONN_HOLD_RING | CONN_HOLD_ANSWER | CONN_HOLD_OUTPUT | CONN_HOLD_ENDED);
     /* While the queue is not empty, config.output_timeout is what bounds it. */
@@ -112,7 +113,7 @@ void conn_shut(struct conn *c)
         conn_kill(c, c->reason);
         return;
     }
-    c->flags |= CONN_LINGERING;
+    conn_set_state(c, CONN_LINGERING);
     conn_arm(c, (uint64_t)config.close_timeout);
 }
 
@@ -130,10 +131,16 @@ void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)
 {
     struct conn *c = CONTAINER_OF(e, struct conn, deadline);
 
-    if (c->flags & CONN_CLOSE_AFTER)
-        conn_kill(c, c->reason);
-    else
+    switch (states[c->state].deadline) {
+    case DEADLINE_OPS:
         conn_ops(c)->deadline(c);
+        break;
+    case DEADLINE_END:
+        conn_kill(c, c->reason);
+        break;
+    case DEADLINE_NONE:
+        break;
+    }
 }
 
 void conn_update_events(struct conn *c)
@@ -182,14 +189,14 @@ void conn_release_hold(struct conn *c, unsigned reasons)
     conn_update_events(c);
 }
 
-/* A finishing connection is read only to find its end, or a reset would destroy the last bytes we
+/* A finished one is read only to find its end, or a reset would destroy the last bytes we
  * sent (RFC 9112 §9.6). */
 static void conn_read_discard(struct conn *c, ssize_t n)
 {
     if (n > 0)
         return;
     c->flags |= CONN_EOF;
-    if (c->flags & CONN_LINGERING)
+    if (c->state == CONN_LINGERING)
         conn_kill(c, c->reason);
     else
         conn_update_events(c);
@@ -232,7 +239,7 @@ void conn_read(struct conn *c, size_t max)
         return;
     }
     METRIC_ADD(read_bytes, (uint64_t)n);
-    if (c->flags & CONN_CLOSE_AFTER) {
+    if (conn_finished(c)) {
         conn_read_discard(c, n);
     } else if (n == 0) {
         conn_read_eof(c);
@@ -245,7 +252,7 @@ size_t conn_may_read(struct conn *c)
 {
     size_t want = input_max(c);
 
-    if (!conn_ops(c)->may_read || (c->flags & CONN_CLOSE_AFTER))
+    if (!conn_ops(c)->may_read || conn_finished(c))
         return want;
     return conn_ops(c)->may_read(c, want);
 }
@@ -302,7 +309,7 @@ static void conn_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents)
     }
     if (revents & EV_WRITE)
         conn_flush(c);
-    /* The flush may have killed it, or stopped reading (a finished linger keeps EV_READ). */
+    /* The flush may have killed it, or stopped reading. */
     if ((revents & EV_READ) && (c->io.events & EV_READ) && !conn_dead(c))
         input_readable(c);
 }

@@ -87,11 +87,6 @@ static int conn_queue_rest(struct conn *c, struct blob *b, uint32_t offset, uint
     return 0;
 }
 
-static bool conn_closed_for_output(const struct conn *c)
-{
-    return conn_dead(c) || (c->flags & CONN_CLOSE_AFTER);
-}
-
 int conn_send(struct conn *c, struct str s)
 {
     bool direct = conn_may_send_now(c);
@@ -99,7 +94,7 @@ int conn_send(struct conn *c, struct str s)
     ssize_t sent = 0;
     int rc;
 
-    if (conn_closed_for_output(c))
+    if (conn_finished(c))
         return -1;
     if (direct) {
         sent = conn_send_now(c, s.p, s.n);
@@ -125,7 +120,7 @@ int conn_send_blob(struct conn *c, struct blob *b, uint32_t offset, uint32_t end
 {
     ssize_t sent;
 
-    if (conn_closed_for_output(c))
+    if (conn_finished(c))
         return -1;
     if (!conn_may_send_now(c))
         return conn_queue(c, b, offset, end, false, 0);
@@ -194,10 +189,9 @@ static void conn_deliver_queued(struct conn *c, struct blob *b, uint32_t offset,
 void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
                   uint32_t items)
 {
-    const unsigned deliverable = CONN_BIT(OPEN) | CONN_BIT(SETTLING);
     ssize_t sent;
 
-    if (UNLIKELY(!(deliverable & (1u << c->state))))
+    if (UNLIKELY(!conn_delivers(c)))
         return;
     if (UNLIKELY(!conn_may_send_now(c))) {
         conn_deliver_queued(c, b, offset, end, last, items);
@@ -222,7 +216,7 @@ static void conn_flushed(struct conn *c)
     outq_free(&c->out);
     c->flags &= (uint16_t)~CONN_OUT_STALLED;
     conn_release_hold(c, CONN_HOLD_OUTPUT);
-    if (c->flags & CONN_CLOSE_AFTER)
+    if (c->state == CONN_FLUSHING)
         conn_shut(c);
 }
 

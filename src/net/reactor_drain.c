@@ -24,11 +24,8 @@ static struct {
 
 static void drain_ask(struct conn *c, void *arg UNUSED)
 {
-    if (c->flags & CONN_DRAINING)
-        return;
-    c->flags |= CONN_DRAINING;
     drain.visited++;
-    if (conn_ops(c)->drain && !(c->flags & CONN_CLOSE_AFTER))
+    if (conn_ops(c)->drain && !conn_finished(c))
         conn_ops(c)->drain(c);
     else
         conn_finish(c, CLOSE_DRAIN);

@@ -128,7 +128,6 @@ void ws_settled(struct conn *c)
 
     if (c->state != CONN_SETTLING)
         return;
-    conn_set_state(c, CONN_CLOSING);
     /* "Typically echoes the status code it received", RFC 6455 §5.5.1. */
     if (c->reason == CLOSE_PEER_CLOSED)
         rc = send_close(c, (uint16_t)c->close_code, STR_NULL);
@@ -192,7 +191,7 @@ static void ws_violated(struct conn *c, enum close_reason why, struct pongs *pon
 /* Is it still of interest what the peer says? */
 static bool ws_listens(const struct conn *c)
 {
-    return c->state == CONN_OPEN || (c->state == CONN_CLOSING && !(c->flags & CONN_CLOSE_AFTER));
+    return c->state == CONN_OPEN || c->state == CONN_CLOSING;
 }
 
 /* A message is incomplete that was not before: its deadline counts from here. */
@@ -317,6 +316,8 @@ void ws_deadline(struct conn *c)
     case CONN_FREE:
     case CONN_HTTP:
     case CONN_SUBSCRIBING:
+    case CONN_FLUSHING:
+    case CONN_LINGERING:
     case CONN_DEAD:
     case CONN_STATE_NR:
         break; /* not this protocol's */

@@ -130,9 +130,7 @@ static int put_flags(const struct conn *c, struct buf *out)
                  {CONN_HOLD_ANSWER, "answer"},
                  {CONN_HOLD_OUTPUT, "output"},
                  {CONN_HOLD_ENDED, "ended"}},
-      flags[] = {{CONN_REFUSED, "refused"},     {CONN_PINGED, "pinged"},
-                 {CONN_DRAINING, "draining"},   {CONN_CLOSE_AFTER, "close_after"},
-                 {CONN_OUT_STALLED, "stalled"}, {CONN_LINGERING, "lingering"}};
+      flags[] = {{CONN_REFUSED, "refused"}, {CONN_PINGED, "pinged"}, {CONN_OUT_STALLED, "stalled"}};
     const char *sep = "";
     int rc = buf_append_lit(out, ",\"held_for\":[");
 

@@ -6,6 +6,7 @@
  * connection published comes back through the hub; a fence behind it says when all of it has been
  * handed to the fan-out, the walk's position when it has reached the subscription. */
 #include "base/config.h"
+#include "base/metrics.h"
 #include "codec/json.h"
 #include "plain_internal.h"
 
@@ -166,7 +167,7 @@ static void plain_deliver_form(struct sub *s, struct batch *b)
 {
     struct conn *c = plain_conn(s);
 
-    if (c->state != CONN_OPEN && c->state != CONN_SETTLING)
+    if (!conn_delivers(c))
         return;
     if (batch_variant(b, s->variant) == NULL)
         ws_close(c, CLOSE_NO_MEMORY);
@@ -193,8 +194,7 @@ static void plain_lost(struct sub *s)
     struct conn *c = plain_conn(s);
 
     /* Before the 101 nothing was promised; the other policies allow gaps. */
-    if (config.slow_consumer == SLOW_DISCONNECT &&
-        (c->state == CONN_OPEN || c->state == CONN_SETTLING))
+    if (config.slow_consumer == SLOW_DISCONNECT && conn_delivers(c))
         ws_close(c, CLOSE_LOST_POSITION);
 }
 
@@ -287,6 +287,11 @@ static const struct ws_ops plain_ws_ops = {
     .release = plain_release,
 };
 
+static int64_t *plain_gauge(void)
+{
+    return &metrics->connections_plain;
+}
+
 const struct conn_ops plain_open_ops = {
     .name = "plain",
     .input = ws_input,
@@ -295,6 +300,7 @@ const struct conn_ops plain_open_ops = {
     .may_read = plain_may_read,
     .drain = ws_drain,
     .release = ws_release,
+    .gauge = plain_gauge,
     .upper = &plain_ws_ops,
 };
 

@@ -32,6 +32,7 @@ static struct {
     size_t len;
     unsigned inputs, eofs, deadlines, drains, releases, asked;
     size_t allow; /* what may_read() answers at most */
+    int64_t open; /* the gauge of the state OPEN */
     struct conn *last;
 } seen UNUSED;
 
@@ -74,6 +75,11 @@ static UNUSED size_t seen_may_read(struct conn *c UNUSED, size_t want)
     return MIN(want, seen.allow);
 }
 
+static UNUSED int64_t *seen_gauge(void)
+{
+    return &seen.open;
+}
+
 static UNUSED const struct conn_ops seen_ops = {
     .name = "seen",
     .input = seen_input,
@@ -81,9 +87,10 @@ static UNUSED const struct conn_ops seen_ops = {
     .deadline = seen_deadline,
     .drain = seen_drain,
     .release = seen_release,
+    .gauge = seen_gauge,
 };
 
-/* No eof, drain, release; reading is asked for. */
+/* No eof, drain, release, gauge; reading is asked for. */
 static UNUSED const struct conn_ops bare_ops = {
     .name = "bare",
     .input = seen_input,

@@ -10,7 +10,7 @@ static void test_finish_lingers(void **state)
     (void)state;
     conn_finish(c, CLOSE_HTTP_DONE);
     conn_finish(c, CLOSE_DRAIN);
-    assert_int_equal(c->state, CONN_CLOSING);
+    assert_int_equal(c->state, CONN_LINGERING);
     assert_int_equal(metrics->connections_closing, 1);
     assert_true(net_at_eof(peer));
     assert_int_equal(conn_send(c, STR_LIT("late")), -1);
@@ -60,6 +60,8 @@ static void test_finish_sends_first(void **state)
     assert_int_equal(conn_send(c, (struct str){data, sizeof(data)}), 0);
     assert_true(conn_queued(c) > 0);
     conn_finish(c, CLOSE_HTTP_DONE);
+    assert_int_equal(c->state, CONN_FLUSHING);
+    assert_int_equal(conn_send(c, STR_LIT("late")), -1);
     net_write(peer, "discarded", 9);
     for (int i = 0; i < 2000 && !eof; i++) {
         len += net_read(peer, got + len, sizeof(got) - len, &eof);

@@ -150,12 +150,23 @@ static void test_states_that_take_no_publication(void **state)
     conn_set_state(c, CONN_OPEN);
     conn_set_state(c, CONN_SETTLING);
     deliver_text(c, "settling");
-    conn_set_state(c, CONN_CLOSING);
-    deliver_text(c, "closing");
+    conn_set_state(c, CONN_FLUSHING);
+    deliver_text(c, "flushing");
+    assert_int_equal(conn_send(c, STR_LIT("flushing")), -1);
+    conn_set_state(c, CONN_LINGERING);
+    deliver_text(c, "lingering");
+    assert_int_equal(conn_send(c, STR_LIT("lingering")), -1);
     net_expect(peer, "settling");
     conn_kill(c, CLOSE_NORMAL);
     deliver_text(c, "dead");
     net_expect(peer, "");
+    assert_int_equal(metrics->deliveries, 1);
+    close(peer);
+    c = open_pair(&peer, 0);
+    conn_set_state(c, CONN_CLOSING);
+    deliver_text(c, "closing");
+    assert_int_equal(conn_send(c, STR_LIT("close frame")), 0);
+    net_expect(peer, "close frame");
     assert_int_equal(metrics->deliveries, 1);
     close(peer);
 }

@@ -203,7 +203,7 @@ static void test_default_is_finish(void **state)
     (void)state;
     reactor_drain(0, done);
     net_steps(1);
-    assert_int_equal(c->state, CONN_CLOSING);
+    assert_int_equal(c->state, CONN_LINGERING);
     assert_int_equal(c->reason, CLOSE_DRAIN);
     hang_up(&peer);
     net_steps(3);

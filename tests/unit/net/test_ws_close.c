@@ -27,7 +27,7 @@ static void test_peer_closes(void **state)
         net_steps(1);
         expect_bytes(peer, rows[i].out, rows[i].out_len);
         assert_true(net_at_eof(peer)); /* the server closes first */
-        assert_int_equal(c->state, CONN_CLOSING);
+        assert_int_equal(c->state, CONN_LINGERING);
         close(peer);
         net_steps(2);
     }
@@ -136,7 +136,7 @@ static void test_settling_is_bounded(void **state)
     assert_int_equal(c->state, CONN_SETTLING);
     net_after(SETTLE_MAX_NS + 200 * NS_PER_MS);
     expect_close(peer, CLOSE_FRAME_OPCODE);
-    assert_int_equal(c->state, CONN_CLOSING);
+    assert_int_equal(c->state, CONN_LINGERING);
     close(peer);
     net_steps(1);
     assert_int_equal(metrics->closes[CLOSE_FRAME_OPCODE], 1);
