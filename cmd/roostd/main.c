@@ -31,7 +31,7 @@ static void usage(FILE *f)
     fprintf(f,
             "usage: roostd [options]\n\n"
             "A WebSocket gateway: clients subscribe and publish, servers publish over HTTP.\n"
-            "Without options it serves clients on 0.0.0.0:8000 and administrators on "
+            "Without options it serves clients on [::]:8000 and administrators on "
             "127.0.0.1:8001.\n\n"
             "  -c, --config FILE     settings from a YAML file (default: ROOST_CONFIG, else none)\n"
             "  -s, --set NAME=VALUE  one setting; above the file and the environment "

@@ -13,10 +13,12 @@ struct address { /* of a listen or admin_listen setting */
     socklen_t len;
 };
 
-/* Parses "host:port", "[v6]:port", ":port" (all IPv4 addresses), port 0 = ephemeral; host is
- * numeric or "localhost". -1 with a sentence in err. Never asks DNS. */
+/* Parses "host:port", "[v6]:port", ":port" (the same as "[::]:port", which is IPv6 and IPv4), port
+ * 0 = ephemeral; host is numeric or "localhost". -1 with a sentence in err. Never asks DNS. */
 int address_parse(struct str s, struct address *out, char *err, size_t errcap) MUST_CHECK;
 bool address_is_loopback(const struct address *a);
+/* [::] becomes 0.0.0.0, port kept; false (and *a as it was) for any other address. */
+bool address_to_ipv4(struct address *a);
 void address_format(const struct address *a, char *out, size_t cap);
 
 /* A bound, listening, non-blocking, close-on-exec SO_REUSEPORT socket with the options that

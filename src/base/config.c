@@ -191,7 +191,7 @@ static int set_address(const struct config_row *row, char *member, struct str va
     if (!off && (has_control(value) || value.n >= row->size || !address_syntax(value)))
         return expected(row->min == 0
                             ? "an address such as 127.0.0.1:8001, [::1]:8001 or :8001, or off"
-                            : "an address such as 0.0.0.0:8000, [::]:8000 or :8000",
+                            : "an address such as [::]:8000, 0.0.0.0:8000 or :8000",
                         value, err, errcap);
     memset(member, 0, row->size);
     return str_copy(value, member, row->size);

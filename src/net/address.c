@@ -55,10 +55,6 @@ static int address_parse_v4(struct str host, uint16_t port, struct address *out)
     in->sin_family = AF_INET;
     in->sin_port = htons(port);
     out->len = sizeof(*in);
-    if (host.n == 0) {
-        in->sin_addr.s_addr = htonl(INADDR_ANY);
-        return 0;
-    }
     if (str_equal_nocase(host, STR_LIT("localhost"))) {
         in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         return 0;
@@ -79,6 +75,10 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
         return address_error(err, errcap, s, "expected host:port, [v6]:port or :port");
     if (str_to_u64(port_text, &port) == -1 || port > UINT16_MAX)
         return address_error(err, errcap, s, "the port must be a number from 0 to 65535");
+    if (host.n == 0 && !bracketed) { /* ":8000": everywhere */
+        host = STR_LIT("::");
+        bracketed = true;
+    }
     if (bracketed) {
         if (address_parse_v6(host, (uint16_t)port, out) == -1)
             return address_error(err, errcap, s, "not a numeric IPv6 address");
@@ -132,6 +132,19 @@ bool address_is_loopback(const struct address *a)
     if (memcmp(bytes, mapped_prefix, sizeof(mapped_prefix)) == 0)
         return bytes[12] == 127;
     return memcmp(bytes, v6_loopback, sizeof(bytes)) == 0;
+}
+
+bool address_to_ipv4(struct address *a)
+{
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = in6->sin6_port};
+
+    if (in6->sin6_family != AF_INET6 || !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+        return false;
+    memset(a, 0, sizeof(*a));
+    memcpy(&a->sa, &in, sizeof(in));
+    a->len = sizeof(in);
+    return true;
 }
 
 void address_format(const struct address *a, char *out, size_t cap)

@@ -7,13 +7,29 @@
 
 struct supervisor_listeners supervisor_listeners;
 
+/* [::] is served as 0.0.0.0 by a kernel without IPv6 (or where a sandbox forbids it). */
+static void fall_back_to_ipv4(struct address *a)
+{
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char text[64];
+
+    if (fd != -1) {
+        close(fd);
+    } else if (errno == EAFNOSUPPORT && address_to_ipv4(a)) {
+        address_format(a, text, sizeof(text));
+        LOG(LOG_INFO, "this kernel has no IPv6, so [::] means 0.0.0.0", KV_S("address", text));
+    }
+}
+
 /* SO_REUSEPORT would let a second daemon share the port without a word: a bind without it tells. */
 static int refuse_shared(const struct address *a)
 {
-    int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, rc;
+    int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, off = 0, rc;
     char text[64];
 
-    if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1) {
+    if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1 ||
+        (a->sa.ss_family == AF_INET6 &&
+         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == -1)) {
         fprintf(stderr, "roostd: socket: %s\n", strerror(errno));
         if (fd != -1)
             close(fd);
@@ -33,9 +49,9 @@ static int open_group(struct address *a, int *fds)
 {
     char err[256];
 
+    fall_back_to_ipv4(a);
     if (refuse_shared(a) == -1)
         return -1;
-
     for (unsigned i = 0; i < shm->workers; i++) {
         fds[i] =
             listener_open(a, (int)config.listen_backlog, config.send_buffer_size, err, sizeof(err));

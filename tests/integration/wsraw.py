@@ -79,13 +79,13 @@ class Raw:
 
     def __init__(self, address, timeout=TIMEOUT, rcvbuf=None):
         host, port = address.rsplit(':', 1)
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.sock = socket.socket(socket.AF_INET6 if host[0] == '[' else socket.AF_INET, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout)
         try:
-            self.sock.connect((host, int(port)))
+            self.sock.connect((host.strip('[]'), int(port)))
         except OSError:
             self.sock.close()
             raise

@@ -46,7 +46,7 @@ static void accepted(const char *name, const char *value)
 static void defaults_are_what_the_table_says(void **state)
 {
     (void)state;
-    assert_string_equal(c.listen, "0.0.0.0:8000");
+    assert_string_equal(c.listen, "[::]:8000");
     assert_int_equal(c.workers, 0);
     assert_int_equal(c.max_message_size, 1 << 20);
     assert_true(c.ping_interval == 25 * (int64_t)1000000000);
@@ -72,11 +72,11 @@ static void wrong_values_say_what_was_expected(void **state)
     refused("demo_page", "yes", "expected true or false, got \"yes\"");
     refused("log_level", "loud", "expected one of info|debug|warn|error, got \"loud\"");
     refused("listen", "nowhere",
-            "expected an address such as 0.0.0.0:8000, [::]:8000 or :8000, got \"nowhere\"");
+            "expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got \"nowhere\"");
     refused("listen", "off",
-            "expected an address such as 0.0.0.0:8000, [::]:8000 or :8000, got \"off\"");
+            "expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got \"off\"");
     refused("listen", "1.2.3.4:65536",
-            "expected an address such as 0.0.0.0:8000, [::]:8000 or :8000, got \"1.2.3.4:65536\"");
+            "expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got \"1.2.3.4:65536\"");
     refused(
         "admin_listen", "::1:80",
         "expected an address such as 127.0.0.1:8001, [::1]:8001 or :8001, or off, got \"::1:80\"");

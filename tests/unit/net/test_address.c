@@ -14,7 +14,7 @@ static void test_accepted(void **state)
         bool loopback;
     } rows[] = {
         {"0.0.0.0:8000", "0.0.0.0:8000", false},
-        {":80", "0.0.0.0:80", false},
+        {":80", "[::]:80", false},
         {"127.0.0.1:0", "127.0.0.1:0", true},
         {"127.255.0.9:65535", "127.255.0.9:65535", true},
         {"localhost:8001", "127.0.0.1:8001", true},
@@ -40,6 +40,22 @@ static void test_accepted(void **state)
         assert_int_equal(a.len, a.sa.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
                                                            : sizeof(struct sockaddr_in));
     }
+}
+
+static void test_everywhere_without_ipv6(void **state)
+{
+    struct address a;
+    char err[200], out[CONN_ADDRESS_MAX];
+
+    (void)state;
+    assert_int_equal(address_parse(STR_LIT(":8000"), &a, err, sizeof(err)), 0);
+    assert_true(address_to_ipv4(&a));
+    address_format(&a, out, sizeof(out));
+    assert_string_equal(out, "0.0.0.0:8000");
+    assert_int_equal(a.len, sizeof(struct sockaddr_in));
+    assert_false(address_to_ipv4(&a));
+    assert_int_equal(address_parse(STR_LIT("[::1]:8000"), &a, err, sizeof(err)), 0);
+    assert_false(address_to_ipv4(&a));
 }
 
 static void test_refused(void **state)
@@ -136,8 +152,11 @@ static void test_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_refused_bytes), cmocka_unit_test(test_bytes_of_other_families),
+        cmocka_unit_test(test_everywhere_without_ipv6),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_bytes),
+        cmocka_unit_test(test_bytes_of_other_families),
         cmocka_unit_test(test_longest),
     };
 
