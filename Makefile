@@ -206,12 +206,13 @@ install: ## install the programs and the systemd unit under PREFIX (default /usr
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/roost
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
 	sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/roost.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/roost.service
-	install -m 644 README.md LICENSE deploy/CONFIGURATION.md $(DESTDIR)$(PREFIX)/share/doc/roost
+	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md $(DESTDIR)$(PREFIX)/share/doc/roost
 
 .PHONY: docs
-docs: ## write deploy/CONFIGURATION.md from the table of settings
+docs: ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
 	@$(MAKE) $(BUILD)/roostd
 	$(BUILD)/roostd --reference >deploy/CONFIGURATION.md
+	$(BUILD)/roostd --reference=metrics >deploy/METRICS.md
 
 # ---- testing --------------------------------------------------------------------------------------
 

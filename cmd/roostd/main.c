@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/out.h"
 #include "proc/config_load.h"
+#include "proc/exposition.h"
 #include "proc/supervisor.h"
 #include "proc/version.h"
 
@@ -15,6 +16,7 @@ enum mode {
     MODE_CHECK,
     MODE_PRINT,
     MODE_REFERENCE,
+    MODE_METRICS,
     MODE_VERSION,
     MODE_HELP,
     MODE_USAGE
@@ -46,13 +48,26 @@ static void usage(FILE *f)
             "Exit status: 0 stopped as asked, 1 could not start, 2 wrong usage or settings.\n");
 }
 
+static enum mode reference_mode(const char *of)
+{
+    if (of == NULL)
+        return MODE_REFERENCE;
+    if (str_equal(str_from(of), STR_LIT("metrics")))
+        return MODE_METRICS;
+    fprintf(stderr, "roostd: --reference=%s: expected --reference or --reference=metrics\n", of);
+    return MODE_USAGE;
+}
+
 static void parse_args(struct args *a, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
-        {"check", no_argument, NULL, 'k'},        {"print-config", no_argument, NULL, 'p'},
-        {"reference", no_argument, NULL, 'r'},    {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"check", no_argument, NULL, 'k'},
+                                            {"print-config", no_argument, NULL, 'p'},
+                                            {"reference", optional_argument, NULL, 'r'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "c:s:Vh", options, NULL)) != -1) {
@@ -65,7 +80,7 @@ static void parse_args(struct args *a, int argc, char **argv)
         else if (c == 'p')
             a->mode = MODE_PRINT;
         else if (c == 'r')
-            a->mode = MODE_REFERENCE;
+            a->mode = reference_mode(optarg);
         else if (c == 'V')
             a->mode = MODE_VERSION;
         else if (c == 'h')
@@ -103,6 +118,9 @@ static int run_mode(enum mode mode, const struct config_source *source)
         break;
     case MODE_REFERENCE:
         status = print(&out, config_reference(&out));
+        break;
+    case MODE_METRICS:
+        status = print(&out, exposition_reference(&out));
         break;
     case MODE_VERSION:
         status = print(&out, version_describe("roostd", &out));

@@ -10,16 +10,33 @@
 #include "base/hist.h"
 
 struct metrics {
-#define COUNTER(member, name, help)           uint64_t member;
-#define GAUGE(member, name, help)             int64_t member;
-#define HISTOGRAM(member, name, scale, help)  struct hist member;
-#define COUNTER_BY_REASON(member, name, help) uint64_t member[CLOSE_NR];
+#define COUNTER(member, name, help)                uint64_t member;
+#define GAUGE(member, name, help)                  int64_t member;
+#define HISTOGRAM(member, name, scale, help)       struct hist member;
+#define COUNTER_BY_REASON(member, name, use, help) uint64_t member[CLOSE_NR];
 #include "tbl/metrics.def"
-#undef COUNTER
-#undef GAUGE
-#undef HISTOGRAM
-#undef COUNTER_BY_REASON
 };
+
+enum metric_kind {
+    METRIC_COUNTER = 0,
+    METRIC_GAUGE,
+    METRIC_HISTOGRAM,
+    METRIC_COUNTER_BY_REASON,
+    METRIC_KIND_NR
+};
+
+struct metric_row {
+    enum metric_kind kind;
+    const char *name;   /* of the family, without _total; rows of one family follow each other */
+    const char *labels; /* name="value", or "" */
+    const char *help;   /* "" in the later rows of a family */
+    double scale;       /* METRIC_HISTOGRAM: of the values as they are shown */
+    unsigned use;       /* METRIC_COUNTER_BY_REASON: enum close_use of its reasons */
+    size_t offset;      /* of the member in struct metrics */
+};
+
+size_t metric_row_count(void);
+const struct metric_row *metric_row(size_t i);
 
 extern struct metrics *metrics;
 

@@ -2,7 +2,8 @@
 #include "base/close.h"
 
 static const struct close_row rows[CLOSE_NR] = {
-#define X(name, code, status, label, text) {code, status, label, text},
+#define X(name, code, status, label, use, text, setting, fix)                                      \
+    {code, status, label, CLOSE_IN_##use, text, setting, fix},
 #include "tbl/close.def"
 #undef X
 };

@@ -63,7 +63,7 @@ static void handle_metrics(struct http_exchange *x)
     if (sum != NULL)
         shm_sum_metrics(sum);
     if (sum == NULL || exposition_write_metrics(sum, f, &out) == -1 ||
-        exposition_write_processes(f, &out) == -1 || exposition_write_end(f, &out) == -1)
+        exposition_write_node(f, &out) == -1 || exposition_write_end(f, &out) == -1)
         http_refuse(x, CLOSE_NO_MEMORY);
     else
         http_respond(x, 200, exposition_content_type(f), STR_LIT(""), buf_view(&out));

@@ -44,7 +44,7 @@ def measure(build, connections, workers, channels, holders=2):
                 raise SystemExit('memory: a client could not open its connections')
         time.sleep(0.5)
         grown = d.private_bytes() - before
-        held = d.metric('roost_connections_plain')
+        held = d.metric('roost_connections{protocol="plain"}')
         if held != connections or d.metric('roost_subscriptions') != connections:
             raise SystemExit('memory: %d of %d connections are held' % (held, connections))
         return grown / connections

@@ -60,7 +60,7 @@ class Worker(DaemonTest):
         fell = [k for k, v in before.items() if k.split('{')[0].endswith(COUNTERS) and 'process_cpu' not in k and after.get(k, 0) < v]
         self.assertEqual(fell, [])
         self.assertEqual(after['roost_process_restarts_total{process="worker1"}'], 1)
-        self.assertEqual(after['roost_connections_plain'], len(there) + len(fresh))
+        self.assertEqual(after['roost_connections{protocol="plain"}'], len(there) + len(fresh))
         self.assertEqual(after['roost_subscriptions'], len(there) + len(fresh))
 
     def test_connections_in_the_accept_queue_of_a_dead_worker_are_served(self):
@@ -316,7 +316,7 @@ class AnyTime(DaemonTest):
         for c in clients:
             c.close()
         wait_for(lambda: d.api('channels') == {'result': {'channels': {}}}, 20, 'no channel to be left')
-        wait_for(lambda: d.metric('roost_connections_plain') == 0, 20, 'no connection to be left')
+        wait_for(lambda: d.metric('roost_connections{protocol="plain"}') == 0, 20, 'no connection to be left')
 
 
 if __name__ == '__main__':

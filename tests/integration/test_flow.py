@@ -34,17 +34,17 @@ class SlowConsumer(DaemonTest):
         d, slow, good, publisher = self.setup('disconnect')
         self.flood(good, publisher, 300)
         wait_for(lambda: d.metric('roost_closes_total{reason="slow"}') == 1, what='the slow one to be closed')
-        self.assertGreater(d.metric('roost_drops_policy_disconnect_total'), 0)
+        self.assertGreater(d.metric('roost_drops_total{policy="disconnect"}'), 0)
         self.assertEqual(d.metric('roost_output_queues'), 0)
         with self.assertRaises(Closed):
             while True:
                 slow.recv()
-        self.assertEqual(d.metric('roost_connections_plain'), len(good) + 1)
+        self.assertEqual(d.metric('roost_connections{protocol="plain"}'), len(good) + 1)
 
     def test_drop(self):
         d, slow, good, publisher = self.setup('drop')
         self.flood(good, publisher, 300)
-        wait_for(lambda: d.metric('roost_drops_policy_drop_total') > 0, what='drops')
+        wait_for(lambda: d.metric('roost_drops_total{policy="drop"}') > 0, what='drops')
         self.assertLess(d.metric('roost_output_queue_bytes'), 300000)
         publisher.goodbye()
         got = self.numbers(d, slow, good)
@@ -55,7 +55,7 @@ class SlowConsumer(DaemonTest):
     def test_latest(self):
         d, slow, good, publisher = self.setup('latest')
         self.flood(good, publisher, 300)
-        wait_for(lambda: d.metric('roost_drops_policy_latest_total') > 0, what='drops')
+        wait_for(lambda: d.metric('roost_drops_total{policy="latest"}') > 0, what='drops')
         publisher.goodbye()
         got = self.numbers(d, slow, good)
         self.assertEqual(got, sorted(set(got)))

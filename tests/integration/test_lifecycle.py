@@ -306,7 +306,7 @@ class Descriptors(DaemonTest):
         for c in there:
             c.expect(TEXT, 'x')
             c.close()
-        wait_for(lambda: d.metric('roost_connections_plain') == 0, what='the end of the crowd')
+        wait_for(lambda: d.metric('roost_connections{protocol="plain"}') == 0, what='the end of the crowd')
         with d.ws('/ws/crowd') as c:
             c.text('x')
             c.expect(TEXT, 'x')

@@ -15,7 +15,7 @@ TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 PROMTOOL = shutil.which('promtool') or os.path.join(TOP, 'build/tools/promtool')
 OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 ISSUE = """connections accepts handshake_failures closes frames_in frames_out read_bytes written_bytes publications_in deliveries
-drops_policy fanout_subscribers publish_to_write_seconds ring_to_hub_bytes ring_stalls turn_duration_seconds pool_bytes
+drops fanout_subscribers publish_to_write_seconds ring_to_hub_bytes ring_stalls turn_duration_seconds pool_bytes
 wslay_contexts_in_use process_cpu_seconds process_resident_memory_bytes process_open_fds process_max_fds limit_
 process_start_time_seconds process_restarts""".split()
 
@@ -93,6 +93,20 @@ class Metrics(SharedDaemonTest):
         for word in ISSUE:
             self.assertRegex(text, r'(?m)^roost_%s' % word)
 
+    def test_the_reference_has_them_all(self):
+        with open(os.path.join(TOP, 'deploy/METRICS.md')) as f:
+            listed = set(re.findall(r'^\| `(roost_\w+)` \|', f.read(), re.M))
+        self.assertEqual(listed, set(re.findall(r'^# TYPE (\S+) ', self.scrape().body.decode(), re.M)))
+
+    def test_no_series_for_what_cannot_occur(self):
+        m = self.d.metrics()
+        self.assertIn('roost_handshake_failures_total{reason="bad_origin"}', m)
+        self.assertNotIn('roost_handshake_failures_total{reason="frame_rsv"}', m)
+        self.assertIn('roost_closes_total{reason="frame_rsv"}', m)
+        for metric in 'handshake_failures', 'closes':
+            self.assertNotIn('roost_%s_total{reason="none"}' % metric, m)
+            self.assertNotIn('roost_%s_total{reason="frame_masked"}' % metric, m)
+
     def test_counts_are_right(self):
         before = self.d.metrics()
         clients = [self.d.ws('/ws/count') for _ in range(4)]
@@ -112,16 +126,16 @@ class Metrics(SharedDaemonTest):
         wait_for(delivered, what='the count of deliveries')
         self.assertEqual(grew('roost_upgrades_total'), 4)
         self.assertEqual(grew('roost_messages_in_total'), 5)
-        self.assertEqual(grew('roost_message_bytes_in_total'), 25)
+        self.assertEqual(grew('roost_messages_in_bytes_total'), 25)
         self.assertEqual(grew('roost_publications_in_total'), 5)
         self.assertEqual(grew('roost_publications_ordered_total'), 5)
         self.assertEqual(grew('roost_delivery_bytes_total'), 20 * 7)
-        self.assertEqual(m['roost_connections_plain'], 4)
+        self.assertEqual(m['roost_connections{protocol="plain"}'], 4)
         self.assertEqual(m['roost_subscriptions'], 4)
         self.assertEqual(m['roost_hub_channels'], 1)
         clients[0].goodbye()
         clients[1].close()
-        wait_for(lambda: self.d.metric('roost_connections_plain') == 2, what='the count of connections')
+        wait_for(lambda: self.d.metric('roost_connections{protocol="plain"}') == 2, what='the count of connections')
 
         def closed():  # counted when the socket is closed, behind the handshake's end
             m.update(self.d.metrics())

@@ -161,12 +161,13 @@ def check_words():
 
 
 def check_reference(build):
-    """deploy/CONFIGURATION.md is what the daemon says."""
-    p = subprocess.run([os.path.join(build, 'roostd'), '--reference'], capture_output=True, text=True)
-    if p.returncode != 0 or not p.stdout:
-        fail('deploy/CONFIGURATION.md', 1, 'roostd --reference failed: %s' % p.stderr.strip())
-    elif not os.path.exists('deploy/CONFIGURATION.md') or read('deploy/CONFIGURATION.md') != p.stdout:
-        fail('deploy/CONFIGURATION.md', 1, 'stale; `make docs` writes it')
+    """What is written from the tables is what the daemon says."""
+    for option, path in (('--reference', 'deploy/CONFIGURATION.md'), ('--reference=metrics', 'deploy/METRICS.md')):
+        p = subprocess.run([os.path.join(build, 'roostd'), option], capture_output=True, text=True)
+        if p.returncode != 0 or not p.stdout:
+            fail(path, 1, 'roostd %s failed: %s' % (option, p.stderr.strip()))
+        elif not os.path.exists(path) or read(path) != p.stdout:
+            fail(path, 1, 'stale; `make docs` writes it')
 
 
 def check_top_level():

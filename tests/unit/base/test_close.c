@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/close.c"
+#include "base/config.h"
 
 /* RFC 6455 §5.5.1: a reason fits 123 bytes; §7.4: only these codes may be sent. Labels are metric
  * labels: distinct. */
@@ -25,8 +26,26 @@ static void rows_are_sound(void **state)
     }
 }
 
+/* A warning names a setting that exists, and says what to do about it. */
+static void fixes_are_sound(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < CLOSE_NR; i++) {
+        const struct close_row *r = close_row((enum close_reason)i);
+
+        if (r->setting[0] != '\0') {
+            assert_true(config_row_find(str_from(r->setting)) >= 0);
+            assert_true(r->fix[0] != '\0');
+        }
+        assert_true(strlen(r->fix) < 300);
+        /* A handshake fails over HTTP, so its reasons have a status. */
+        assert_true(!(r->use & CLOSE_IN_HANDSHAKE) || r->status != 0);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_sound)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_sound),
+                                       cmocka_unit_test(fixes_are_sound)};
     return cmocka_run_group_tests_name("base/close", tests, NULL, NULL);
 }

@@ -39,9 +39,32 @@ static void slots_add_up(void **state)
     assert_int_equal(b.batch_size.sum, 8);
 }
 
+/* One name is one family: rows together, of one kind, help in the first alone, other labels. */
+static void families_are_sound(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < metric_row_count(); i++) {
+        const struct metric_row *row = metric_row(i);
+        bool first = i == 0 || strcmp(metric_row(i - 1)->name, row->name) != 0;
+
+        assert_true(strncmp(row->name, "roost_", 6) == 0);
+        assert_int_equal(row->help[0] != '\0', first);
+        for (size_t k = 0; k < i; k++) {
+            if (first)
+                assert_string_not_equal(metric_row(k)->name, row->name);
+            assert_true(metric_row(k)->offset != row->offset);
+            if (strcmp(metric_row(k)->name, row->name) == 0) {
+                assert_int_equal(metric_row(k)->kind, row->kind);
+                assert_string_not_equal(metric_row(k)->labels, row->labels);
+            }
+        }
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gauges_are_reset_counters_stay),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(families_are_sound),
+                                       cmocka_unit_test(gauges_are_reset_counters_stay),
                                        cmocka_unit_test(slots_add_up)};
     return cmocka_run_group_tests_name("base/metrics", tests, NULL, NULL);
 }

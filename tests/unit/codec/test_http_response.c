@@ -131,7 +131,7 @@ static void the_head_is_bounded(void **state)
 static void phrases(void **state)
 {
     static const int statuses[] = {
-#define X(name, code, status, label, text) status,
+#define X(name, code, status, label, use, text, setting, fix) status,
 #include "tbl/close.def"
 #undef X
     };

@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
+#include "fault.h"
 #include "proc/exposition.c"
 
 static struct metrics sum;
@@ -55,6 +58,7 @@ static void both_forms(void **state)
     (void)state;
     sum.accepts = 5;
     sum.subscriptions = -1;
+    sum.drops_drop = 7;
     sum.closes[CLOSE_SLOW] = 2;
     hist_record(&sum.turn_duration, 3000000);
     hist_record(&sum.turn_duration, 40000);
@@ -71,8 +75,67 @@ static void both_forms(void **state)
     assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"0.005\"} 2\n"));
     assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"+Inf\"} 2\n"));
     assert_non_null(strstr(a.p, "roost_turn_duration_seconds_sum 0.00304\n"));
+    assert_non_null(strstr(a.p, "# TYPE roost_drops_total counter\n"
+                                "roost_drops_total{policy=\"drop\"} 7\n"
+                                "roost_drops_total{policy=\"latest\"} 0\n"));
+    assert_non_null(strstr(b.p, "# TYPE roost_drops counter\n"
+                                "roost_drops_total{policy=\"drop\"} 7\n"));
+    assert_non_null(strstr(a.p, "roost_handshake_failures_total{reason=\"full\"} 0\n"));
+    assert_null(strstr(a.p, "roost_handshake_failures_total{reason=\"normal\"}"));
+    assert_null(strstr(a.p, "reason=\"frame_masked\""));
     buf_fini(&a);
     buf_fini(&b);
+}
+
+/* What the table rules out but happened is shown rather than hidden. */
+static void nothing_counted_is_hidden(void **state)
+{
+    static struct metrics odd;
+    struct buf out = {0};
+
+    (void)state;
+    odd.handshake_failures[CLOSE_NORMAL] = 1;
+    assert_int_equal(exposition_write_metrics(&odd, EXPOSITION_PROMETHEUS, &out), 0);
+    assert_int_equal(buf_append_char(&out, '\0'), 0);
+    assert_non_null(strstr(out.p, "roost_handshake_failures_total{reason=\"normal\"} 1\n"));
+    buf_fini(&out);
+}
+
+static void labels_come_before_le(void **state)
+{
+    static const struct metric_row row = {.kind = METRIC_HISTOGRAM,
+                                          .name = "x_seconds",
+                                          .labels = "a=\"b\"",
+                                          .help = "",
+                                          .scale = 1e-9};
+    struct hist h = {0};
+    struct buf out = {0};
+
+    (void)state;
+    hist_record(&h, 2000000);
+    assert_int_equal(put_histogram(&row, &h, &out), 0);
+    assert_int_equal(buf_append_char(&out, '\0'), 0);
+    assert_non_null(strstr(out.p, "x_seconds_bucket{a=\"b\",le=\"0.001\"} 0\n"));
+    assert_non_null(strstr(out.p, "x_seconds_bucket{a=\"b\",le=\"+Inf\"} 1\n"));
+    assert_non_null(strstr(out.p, "x_seconds_sum{a=\"b\"} 0.002\n"));
+    assert_non_null(strstr(out.p, "x_seconds_count{a=\"b\"} 1\n"));
+    buf_fini(&out);
+}
+
+static void no_memory_at_any_point(void **state)
+{
+    (void)state;
+    for (unsigned k = 1;; k++) {
+        struct buf out = {0};
+        int rc;
+
+        fault_fail_at(k);
+        rc = exposition_write_metrics(&sum, EXPOSITION_PROMETHEUS, &out);
+        fault_reset();
+        buf_fini(&out);
+        if (rc == 0)
+            break;
+    }
 }
 
 static void end_marks(void **state)
@@ -101,9 +164,9 @@ static void usage_of_this_process(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(format_by_accept),
-        cmocka_unit_test(both_forms),
-        cmocka_unit_test(end_marks),
+        cmocka_unit_test(format_by_accept),          cmocka_unit_test(both_forms),
+        cmocka_unit_test(nothing_counted_is_hidden), cmocka_unit_test(labels_come_before_le),
+        cmocka_unit_test(no_memory_at_any_point),    cmocka_unit_test(end_marks),
         cmocka_unit_test(usage_of_this_process),
     };
     return cmocka_run_group_tests_name("proc/exposition", tests, NULL, NULL);

@@ -1,0 +1,176 @@
+/* proc/exposition_node.c - the metrics of tbl/node_metrics.def: what is read from shared memory,
+ * the settings and /proc when somebody asks. */
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "proc/exposition.h"
+#include "proc/shm.h"
+#include "proc/version.h"
+
+enum process_metric {
+#define PROCESS(NAME, type, name, help) PROCESS_##NAME,
+#include "tbl/node_metrics.def"
+    PROCESS_METRIC_NR
+};
+
+enum node_metric {
+#define NODE(NAME, type, name, help) NODE_##NAME,
+#include "tbl/node_metrics.def"
+    NODE_METRIC_NR
+};
+
+static const struct node_metric_row rows[] = {
+#define PROCESS(NAME, type, name, help) {METRIC_##type, name, help, true},
+#define NODE(NAME, type, name, help)    {METRIC_##type, name, help, false},
+#include "tbl/node_metrics.def"
+};
+
+size_t node_metric_row_count(void)
+{
+    return ARRAY_LEN(rows);
+}
+
+const struct node_metric_row *node_metric_row(size_t i)
+{
+    return &rows[i];
+}
+
+void process_usage_read(int pid, struct process_usage *out)
+{
+    char path[64], text[1024];
+    unsigned long long utime, stime;
+    long long rss;
+    const char *at;
+    FILE *f;
+
+    *out = (struct process_usage){0};
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    f = fopen(path, "re");
+    if (f == NULL)
+        return;
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    fclose(f);
+    at = strrchr(text, ')'); /* the name may hold anything, also parentheses */
+    if (at == NULL || sscanf(at + 2,
+                             "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d "
+                             "%*d %*d %*d %*u %*u %lld",
+                             &utime, &stime, &rss) != 3)
+        return;
+    out->cpu_seconds = (double)(utime + stime) / (double)sysconf(_SC_CLK_TCK);
+    out->rss_bytes = rss > 0 ? (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static double process_value(enum process_metric m, const struct shm_slot *s,
+                            const struct process_usage *u, uint64_t max_fds)
+{
+    switch (m) {
+    case PROCESS_CPU:
+        return u->cpu_seconds;
+    case PROCESS_RESIDENT:
+        return (double)u->rss_bytes;
+    case PROCESS_OPEN_FDS:
+        return (double)atomic_load(&s->open_fds);
+    case PROCESS_MAX_FDS:
+        return (double)max_fds;
+    case PROCESS_STARTED:
+        return (double)atomic_load(&s->started_ns) / 1e9;
+    case PROCESS_RESTARTS:
+        return (double)atomic_load(&s->restarts);
+    case PROCESS_UP:
+        return atomic_load(&s->pid) != 0 && atomic_load(&s->phase) == SHM_READY ? 1 : 0;
+    case PROCESS_METRIC_NR:
+        break;
+    }
+    return 0;
+}
+
+static int put_process_metric(enum process_metric m, const struct process_usage *usage,
+                              enum exposition_format f, struct buf *out)
+{
+    const struct node_metric_row *row = &rows[m];
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1)
+        limit.rlim_cur = 0;
+    if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1)
+        return -1;
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        char name[32];
+
+        if (buf_printf(out, "%s%s{process=\"%s\"} %.15g\n", row->name,
+                       exposition_counter_suffix(row->kind), shm_slot_name(i, name, sizeof(name)),
+                       process_value(m, &shm->slots[i], &usage[i], limit.rlim_cur)) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+/* A dead incarnation's CPU seconds are gone: Prometheus sees a counter reset, as with any restarted
+ * process. */
+static int put_processes(enum exposition_format f, struct buf *out)
+{
+    static struct process_usage usage[SHM_WORKER + HUB_WORKERS_MAX];
+
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        int pid = atomic_load(&shm->slots[i].pid);
+
+        usage[i] = (struct process_usage){0};
+        if (pid > 0)
+            process_usage_read(pid, &usage[i]);
+    }
+    for (unsigned m = 0; m < PROCESS_METRIC_NR; m++)
+        if (put_process_metric((enum process_metric)m, usage, f, out) == -1)
+            return -1;
+    return 0;
+}
+
+static double node_value(enum node_metric m)
+{
+    switch (m) {
+    case NODE_LIMIT_CONNECTIONS:
+        return (double)config.max_connections;
+    case NODE_LIMIT_MESSAGE:
+        return (double)config.max_message_size;
+    case NODE_LIMIT_OUTPUT:
+        return (double)config.output_limit;
+    case NODE_RING_CAPACITY:
+        return (double)shm->ring_capacity;
+    case NODE_WORKERS:
+        return (double)shm->workers;
+    case NODE_BUILD_INFO:
+        return 1;
+    case NODE_METRIC_NR:
+        break;
+    }
+    return 0;
+}
+
+static int put_node_labels(enum node_metric m, struct buf *out)
+{
+    if (m == NODE_BUILD_INFO)
+        return buf_printf(out, "{version=\"%s\",revision=\"%s\"}", version_string(),
+                          version_revision());
+    return 0;
+}
+
+static int put_node_metric(enum node_metric m, enum exposition_format f, struct buf *out)
+{
+    const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + m];
+
+    if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1 ||
+        buf_printf(out, "%s%s", row->name, exposition_counter_suffix(row->kind)) == -1 ||
+        put_node_labels(m, out) == -1)
+        return -1;
+    return buf_printf(out, " %.15g\n", node_value(m));
+}
+
+int exposition_write_node(enum exposition_format f, struct buf *out)
+{
+    if (put_processes(f, out) == -1)
+        return -1;
+    for (unsigned m = 0; m < NODE_METRIC_NR; m++)
+        if (put_node_metric((enum node_metric)m, f, out) == -1)
+            return -1;
+    return 0;
+}
