@@ -12,7 +12,8 @@ struct blob {
     char data[];
 };
 
-/* One reference, len uninitialised bytes. NULL: no memory. len <= UINT32_MAX / 2. */
+/* One reference, len uninitialised bytes. NULL: no memory. len <= BLOB_MAX. */
+#define BLOB_MAX ((size_t)UINT32_MAX / 2)
 struct blob *blob_new(size_t len) MUST_CHECK;
 /* Gives *b, of which there is one reference, more bytes: len in all, the new ones uninitialised.
  * -1: no memory (nothing has changed). */
@@ -26,7 +27,7 @@ struct blob *blob_from(struct str s) MUST_CHECK;
  * -1: no memory. */
 #define BLOB_HEAD sizeof(struct blob)
 int blob_begin(struct buf *out, size_t expected) MUST_CHECK;
-/* Empties *out. Needs no memory. At most UINT32_MAX / 2 bytes behind BLOB_HEAD. */
+/* Empties *out. Needs no memory. At most BLOB_MAX bytes behind BLOB_HEAD. */
 struct blob *blob_finish(struct buf *out);
 struct blob *blob_get(struct blob *b);
 /* Drops one reference, nulls *b. Safe on a NULL *b. */

@@ -1,10 +1,14 @@
 /* core/batch.h - all publications of a channel that one fan-out walk delivers.
  *
- * The raw variant (WebSocket frames, contiguous) is appended to as publications arrive; other
- * variants are encoded once, when the walk meets the first subscriber that wants one, in as many
- * steps as it takes. Sealed when its walk starts; what it says is immutable after.
+ * It holds the payloads and what is known of each publication: its position, where it came from,
+ * its fields. A variant is an encoding (the session's) in a framing (the transport's),
+ * tbl/variants.def. The raw variant (WebSocket frames, contiguous) is appended to as publications
+ * arrive; other variants are made once, when the walk meets the first subscriber that wants one, in
+ * as many steps as it takes. Sealed when its walk starts; what it says is immutable after. All its
+ * publications are of one epoch.
  *
- * batch.c collects · batch_encode.c makes the variants · batch_own.c finds a connection's own. */
+ * batch.c collects · batch_encode.c makes the variants · framing.c frames · batch_own.c finds a
+ * session's own. */
 #ifndef ROOST_CORE_BATCH_H
 #define ROOST_CORE_BATCH_H
 
@@ -12,8 +16,25 @@
 #include "base/buf.h"
 #include "core/record.h"
 
-#define BATCH_VARIANTS 4
-#define BATCH_RAW      0 /* variant: each publication as one frame, unchanged */
+enum batch_encoding {
+#define ENCODING(name) ENCODING_##name,
+#define FRAMING(name)
+#define VARIANT(name, encoding, framing)
+#include "tbl/variants.def"
+#undef ENCODING
+    ENCODING_NR
+};
+enum batch_variant {
+#define ENCODING(name)
+#undef VARIANT
+#define VARIANT(name, encoding, framing) BATCH_##name,
+#include "tbl/variants.def"
+#undef ENCODING
+#undef FRAMING
+#undef VARIANT
+    BATCH_VARIANT_NR
+};
+_Static_assert(BATCH_VARIANT_NR <= UINT8_MAX, "struct sub has a byte for it");
 
 /* What a batch takes, unless one publication is more. So much is worth a send of its own, and what
  * has to be done for a whole batch at once stays short. */
@@ -21,13 +42,16 @@
 #define BATCH_ITEMS_MAX 16384
 
 struct batch_item {
-    uint32_t offset; /* of the frame in the raw variant */
-    uint32_t header; /* bytes of frame header */
-    uint32_t size;   /* bytes of the frame, header included */
-    uint16_t source; /* worker of origin */
-    uint8_t flags;   /* enum record_flags */
-    uint8_t asker;   /* kind of session of origin */
-    uint64_t token;  /* what that session is known by */
+    uint64_t offset;     /* of the publication in its channel */
+    uint64_t token;      /* what the session of origin is known by */
+    uint32_t start;      /* of the frame in the raw variant */
+    uint32_t size;       /* bytes of the frame, header included */
+    uint32_t fields;     /* where its fields stand, see batch_fields() */
+    uint16_t fields_len; /* bytes of them */
+    uint16_t source;     /* worker of origin */
+    uint8_t header;      /* bytes of frame header */
+    uint8_t flags;       /* enum record_flags */
+    uint8_t asker;       /* kind of session of origin */
 };
 
 struct batch_coding; /* a variant in the making; batch_encode.c */
@@ -42,9 +66,15 @@ struct batch {
     struct batch_item first;  /* most batches have one */
     uint32_t raw_len;         /* bytes of the raw variant, which is longer until sealed */
     uint64_t published_ns;    /* time_ns of the oldest publication */
-    struct blob *variant[BATCH_VARIANTS];        /* shared (refs) */
-    struct batch_coding *coding[BATCH_VARIANTS]; /* owned; NULL until asked for (RAW: always) */
-    struct batch_index *index;                   /* owned; NULL until asked for */
+    uint64_t epoch;           /* of all items */
+    /* Where the channel stood before the first item, as this worker was told. The first item may
+     * stand further on: what is between has been told as lost, or was delivered under another epoch
+     * by a hub that died. Set by the broker. */
+    struct position before;
+    struct buf fields;                             /* owned; of all items, behind each other */
+    struct blob *variant[BATCH_VARIANT_NR];        /* shared (refs) */
+    struct batch_coding *coding[BATCH_VARIANT_NR]; /* owned; NULL until asked for (RAW: always) */
+    struct batch_index *index;                     /* owned; NULL until asked for */
     struct str channel; /* borrowed from the channel for as long as the batch lives */
 };
 
@@ -53,19 +83,20 @@ struct batch_part { /* how far the encoding of one item has come; zeroed before 
     size_t done;    /* bytes of its payload encoded */
     unsigned phase; /* the encoder's own */
 };
-/* Appends the next piece of a publication's frame to out, of at most max (>= 4) bytes of payload,
- * and moves *part on. >0: there is more of it. 0: the frame is complete. -1: no memory, and nothing
- * has changed. Looking at the whole payload at once is allowed, writing it is not: on memory that
- * is touched for the first time that takes ten times as long. */
+/* Appends the next piece of a publication in its encoding, without framing, to out, of at most max
+ * (>= 4) bytes of payload, and moves *part on. >0: there is more of it. 0: it is complete. -1: no
+ * memory; what was appended and *part are of no account then. Looking at the whole payload at once
+ * is allowed, writing it is not: on memory that is touched for the first time that takes ten times
+ * as long. */
 typedef int (*batch_encoder)(const struct batch *b, uint32_t item, struct batch_part *part,
                              size_t max, struct buf *out);
-/* At start: which encoder makes variant v (1..BATCH_VARIANTS-1). */
-void batch_register(unsigned variant, batch_encoder encode);
+/* At start: who encodes (every encoding but RAW has somebody). */
+void batch_register(enum batch_encoding encoding, batch_encoder encode);
 
 struct batch *batch_new(struct str channel) MUST_CHECK;
 void batch_free(struct batch *b);
-/* Does a publication of n bytes belong in this batch? An empty one takes any. */
-bool batch_has_room(const struct batch *b, size_t n);
+/* Does the publication belong in this batch? An empty one takes any. */
+bool batch_has_room(const struct batch *b, const struct record *publication);
 /* -1: no memory (the batch is unchanged). */
 int batch_append(struct batch *b, const struct record *publication) MUST_CHECK;
 size_t batch_bytes(const struct batch *b);
@@ -73,6 +104,8 @@ size_t batch_bytes(const struct batch *b);
 void batch_seal(struct batch *b);
 /* Payload of item i in the raw variant. */
 struct str batch_payload(const struct batch *b, uint32_t i);
+/* Its fields, see record_field(). */
+struct str batch_fields(const struct batch *b, uint32_t i);
 
 /* Goes on encoding a variant of a sealed batch until that has read and written about *budget bytes,
  * which it takes from it. False: call again. True: there is no more to do; batch_variant() is NULL
@@ -81,9 +114,20 @@ bool batch_encode(struct batch *b, unsigned variant, size_t *budget) MUST_CHECK;
 /* The bytes of a variant of a sealed batch. NULL: not (completely) encoded. Borrowed; blob_get() to
  * keep. */
 struct blob *batch_variant(const struct batch *b, unsigned variant);
-/* Where item i stands in a completely encoded variant. */
-void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
-                 uint32_t *end);
+/* Where item i stands in a completely encoded variant other than the raw one. */
+void batch_encoded_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *start,
+                         uint32_t *end);
+/* The same for any variant. */
+static inline void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *start,
+                               uint32_t *end)
+{
+    if (variant != BATCH_RAW) {
+        batch_encoded_range(b, variant, i, start, end);
+        return;
+    }
+    *start = b->items[i].start;
+    *end = b->items[i].start + b->items[i].size;
+}
 
 /* The first item that came from this session of a worker, and the next one behind such an item;
  * nitems: there is none. Takes as long as there are such items, not as long as the sealed batch is.

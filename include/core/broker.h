@@ -38,8 +38,10 @@ struct sub {           /* embedded in a session, or from the session's pool; own
 
 /* Upcalls into one kind of sessions; all run inside broker_receive() or a task step. */
 struct sink_ops {
-    /* The hub has confirmed; called once per subscription. May not call broker_unsubscribe(). */
-    void (*subscribed)(struct sub *s);
+    /* The hub has confirmed; called once per subscription. Everything after `at` will be delivered;
+     * what is delivered first may have been published a little earlier. May not call
+     * broker_unsubscribe(). */
+    void (*subscribed)(struct sub *s, struct position at);
     /* Deliver a sealed batch, in which the variant that s wants has been encoded; there is none
      * when memory has run out. May kill its connection (reaped later); may not (un)subscribe. */
     void (*deliver)(struct sub *s, struct batch *b);

@@ -9,6 +9,11 @@
 #include "base/buf.h"
 #include "base/str.h"
 
+struct position {    /* in a channel's order */
+    uint64_t epoch;  /* of a life of the channel; 0: none */
+    uint64_t offset; /* of the last publication, from 1; 0: none yet */
+};
+
 enum record_kind { /* tbl/records.def */
                    RECORD_NONE = 0,
 #define TO_HUB(name, label)    RECORD_##name,

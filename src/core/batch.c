@@ -5,8 +5,6 @@
 
 #include "codec/ws_tx.h"
 
-#define VARIANT_MAX ((size_t)UINT32_MAX / 2) /* what a blob can hold */
-
 struct batch *batch_new(struct str channel)
 {
     struct batch *b = malloc(sizeof(*b));
@@ -22,11 +20,12 @@ void batch_free(struct batch *b)
 {
     if (b == NULL)
         return;
-    for (unsigned v = 0; v < BATCH_VARIANTS; v++) {
+    for (unsigned v = 0; v < BATCH_VARIANT_NR; v++) {
         blob_put(&b->variant[v]);
         batch_coding_free(b->coding[v]);
     }
     batch_index_free(b->index);
+    buf_fini(&b->fields);
     if (b->items != &b->first)
         free(b->items);
     free(b);
@@ -55,19 +54,33 @@ static int grow_raw(struct batch *b, size_t n)
     struct blob **raw = &b->variant[BATCH_RAW];
     size_t need = b->raw_len + n;
 
-    if (need > VARIANT_MAX)
+    if (need > BLOB_MAX)
         return -1;
     if (*raw == NULL)
         return (*raw = blob_new(need)) != NULL ? 0 : -1;
     if (need <= (*raw)->len)
         return 0;
-    return blob_grow(raw, MIN(MAX(need, (size_t)b->raw_len + b->raw_len / 2), VARIANT_MAX));
+    return blob_grow(raw, MIN(MAX(need, (size_t)b->raw_len + b->raw_len / 2), BLOB_MAX));
 }
 
-bool batch_has_room(const struct batch *b, size_t n)
+bool batch_has_room(const struct batch *b, const struct record *r)
 {
+    size_t n = r->data.n;
+
     return b->nitems == 0 || (b->nitems < BATCH_ITEMS_MAX && n <= BATCH_BYTES_MAX &&
-                              b->raw_len <= BATCH_BYTES_MAX - n);
+                              b->raw_len <= BATCH_BYTES_MAX - n && b->epoch == r->epoch);
+}
+
+/* -1: no memory. They count little, so what they cost is bounded by the number of items. */
+static int append_fields(struct batch *b, struct batch_item *item, struct str fields)
+{
+    if (LIKELY(fields.n == 0))
+        return 0;
+    if (b->fields.len > BLOB_MAX || buf_append(&b->fields, fields) == -1)
+        return -1;
+    item->fields = (uint32_t)(b->fields.len - fields.n);
+    item->fields_len = (uint16_t)fields.n;
+    return 0;
 }
 
 int batch_append(struct batch *b, const struct record *r)
@@ -75,26 +88,32 @@ int batch_append(struct batch *b, const struct record *r)
     uint8_t header[WS_HEADER_MAX];
     enum ws_opcode op = r->flags & RECORD_BINARY ? WS_OP_BINARY : WS_OP_TEXT;
     size_t n = ws_tx_header(op, r->data.n, header);
+    struct batch_item *item;
     char *to;
 
     assert(!b->sealed);
-    if (r->data.n > VARIANT_MAX - WS_HEADER_MAX || grow_items(b) == -1 ||
+    if (r->data.n > BLOB_MAX - WS_HEADER_MAX || grow_items(b) == -1 ||
         grow_raw(b, n + r->data.n) == -1)
         return -1;
-    b->items[b->nitems] = (struct batch_item){
-        .offset = b->raw_len,
-        .header = (uint32_t)n,
+    item = &b->items[b->nitems];
+    *item = (struct batch_item){
+        .offset = r->offset,
+        .start = b->raw_len,
+        .header = (uint8_t)n,
         .size = (uint32_t)(n + r->data.n),
         .source = r->source,
         .flags = r->flags,
         .asker = r->asker,
         .token = r->token,
     };
+    if (append_fields(b, item, r->fields) == -1)
+        return -1;
     to = b->variant[BATCH_RAW]->data + b->raw_len;
     memcpy(to, header, n);
     if (r->data.n > 0)
         memcpy(to + n, r->data.p, r->data.n);
     b->raw_len += (uint32_t)(n + r->data.n);
+    b->epoch = r->epoch;
     if (b->nitems++ == 0 || r->time_ns < b->published_ns)
         b->published_ns = r->time_ns;
     return 0;
@@ -115,7 +134,16 @@ void batch_seal(struct batch *b)
 struct str batch_payload(const struct batch *b, uint32_t i)
 {
     const struct batch_item *item = &b->items[i];
-    const char *frame = b->variant[BATCH_RAW]->data + item->offset;
+    const char *frame = b->variant[BATCH_RAW]->data + item->start;
 
     return (struct str){.p = frame + item->header, .n = item->size - item->header};
+}
+
+struct str batch_fields(const struct batch *b, uint32_t i)
+{
+    const struct batch_item *item = &b->items[i];
+
+    return item->fields_len > 0
+               ? (struct str){.p = b->fields.p + item->fields, .n = item->fields_len}
+               : STR_NULL;
 }

@@ -8,8 +8,9 @@
 
 #include <assert.h>
 
-#define PIECE       (16 * 1024)              /* bytes of a payload encoded in one go */
-#define VARIANT_MAX ((size_t)UINT32_MAX / 2) /* what a blob can hold */
+#include "core/framing.h"
+
+#define PIECE (16 * 1024) /* bytes of a payload encoded in one go */
 
 struct batch_coding {
     struct buf out;         /* owned; as blob_begin() has it, until the last item is done */
@@ -18,12 +19,25 @@ struct batch_coding {
     uint32_t ends[];        /* where each of them ends in the variant */
 };
 
-static batch_encoder encoders[BATCH_VARIANTS];
+static batch_encoder encoders[ENCODING_NR];
 
-void batch_register(unsigned variant, batch_encoder encode)
+static const struct {
+    enum batch_encoding encoding;
+    enum framing framing;
+} variants[BATCH_VARIANT_NR] = {
+#define ENCODING(name)
+#define FRAMING(name)
+#define VARIANT(name, encoding, framing) {ENCODING_##encoding, FRAMING_##framing},
+#include "tbl/variants.def"
+#undef ENCODING
+#undef FRAMING
+#undef VARIANT
+};
+
+void batch_register(enum batch_encoding encoding, batch_encoder encode)
 {
-    assert(variant > BATCH_RAW && variant < BATCH_VARIANTS);
-    encoders[variant] = encode;
+    assert(encoding > ENCODING_RAW && encoding < ENCODING_NR);
+    encoders[encoding] = encode;
 }
 
 void batch_coding_free(struct batch_coding *c)
@@ -54,20 +68,34 @@ static void spend(size_t *budget, size_t n)
     *budget -= MIN(*budget, n);
 }
 
-/* One piece of item c->done. */
+/* The next piece of the item that *part is in, framed. As batch_encoder, but complete items are as
+ * they go on the wire. */
+static int make_piece(const struct batch *b, unsigned variant, uint32_t item,
+                      struct batch_part *part, struct buf *out)
+{
+    enum framing framing = variants[variant].framing;
+    int rc;
+
+    if (out->len == part->start && framing_open(framing, out) == -1)
+        return -1;
+    rc = encoders[variants[variant].encoding](b, item, part, PIECE, out);
+    if (rc == 0)
+        framing_close(framing, part->start, b->items[item].flags & RECORD_BINARY, out);
+    return rc == -1 || out->len - BLOB_HEAD > BLOB_MAX ? -1 : rc;
+}
+
+/* One piece of item c->done. -1: no memory, nothing has changed. */
 static int encode_piece(const struct batch *b, unsigned variant, struct batch_coding *c,
                         size_t *budget)
 {
     struct batch_part part = c->part;
     size_t before = c->out.len;
-    int rc = encoders[variant](b, c->done, &part, PIECE, &c->out);
+    int rc = make_piece(b, variant, c->done, &part, &c->out);
 
-    if (rc >= 0 && c->out.len - BLOB_HEAD > VARIANT_MAX) {
+    if (rc == -1) {
         c->out.len = before;
         return -1;
     }
-    if (rc == -1)
-        return -1;
     /* A long header may be left room for that is not needed in the end. */
     spend(budget, part.done - c->part.done + (c->out.len > before ? c->out.len - before : 0));
     c->part = part;
@@ -85,7 +113,7 @@ bool batch_encode(struct batch *b, unsigned variant, size_t *budget)
     assert(b->sealed);
     if (b->variant[variant] != NULL)
         return true;
-    assert(variant != BATCH_RAW && encoders[variant] != NULL);
+    assert(variant != BATCH_RAW && encoders[variants[variant].encoding] != NULL);
     if (c == NULL)
         c = b->coding[variant] = coding_new(b);
     if (c == NULL)
@@ -106,14 +134,9 @@ struct blob *batch_variant(const struct batch *b, unsigned variant)
     return b->variant[variant];
 }
 
-void batch_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
-                 uint32_t *end)
+void batch_encoded_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *start,
+                         uint32_t *end)
 {
-    if (variant == BATCH_RAW) {
-        *offset = b->items[i].offset;
-        *end = b->items[i].offset + b->items[i].size;
-        return;
-    }
-    *offset = i == 0 ? 0 : b->coding[variant]->ends[i - 1];
+    *start = i == 0 ? 0 : b->coding[variant]->ends[i - 1];
     *end = b->coding[variant]->ends[i];
 }

@@ -229,7 +229,7 @@ int broker_subscribe(struct broker *b, struct sub *s, struct str channel, enum c
     broker_owe(b, c);
     if (c->state == CHAN_LIVE) {
         s->live = true;
-        broker_sink(b, s)->subscribed(s);
+        broker_sink(b, s)->subscribed(s, fanout_before(c));
     }
     return 0;
 }

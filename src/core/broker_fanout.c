@@ -78,11 +78,12 @@ void fanout_drop(struct broker *b, struct chan *c)
 }
 
 /* One subscriber: what it has to know, in this order. */
-static void visit(struct broker *b, struct sub *s, struct batch *batch, bool lost)
+static void visit(struct broker *b, struct sub *s, struct batch *batch, bool lost,
+                  struct position before)
 {
     if (!s->live) {
         s->live = true;
-        broker_sink(b, s)->subscribed(s);
+        broker_sink(b, s)->subscribed(s, before);
     } else if (lost) {
         broker_sink(b, s)->lost(s);
     }
@@ -94,7 +95,7 @@ static void visit(struct broker *b, struct sub *s, struct batch *batch, bool los
 static void visit_all(struct broker *b, struct chan *c, bool lost)
 {
     for (uint32_t i = 0; i < c->count; i++)
-        visit(b, c->subs[i], NULL, lost);
+        visit(b, c->subs[i], NULL, lost, c->position);
 }
 
 void fanout_subscribed(struct broker *b, struct chan *c)
@@ -141,15 +142,17 @@ void fanout_lost(struct broker *b, struct chan *c)
         visit_all(b, c, true);
 }
 
-/* The batch that a publication of n bytes goes into. NULL: no memory. */
-static struct batch *collecting(struct walk *w, size_t n)
+/* The batch that a publication goes into. NULL: no memory. */
+static struct batch *collecting(struct walk *w, const struct record *r)
 {
     struct batch *fresh;
 
-    if (w->last != NULL && batch_has_room(w->last, n))
+    if (w->last != NULL && batch_has_room(w->last, r))
         return w->last;
     fresh = add_batch(w);
-    return fresh != NULL ? fresh : w->last; /* rather one that is too long than a loss */
+    if (fresh == NULL && w->last != NULL && w->last->epoch == r->epoch)
+        return w->last; /* rather one that is too long than a loss */
+    return fresh;
 }
 
 void fanout_append(struct broker *b, struct chan *c, const struct record *r)
@@ -159,10 +162,15 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r)
     size_t before;
 
     METRIC_INC(publications_out);
-    if (c->count == 0) /* UNSUBSCRIBE is on its way */
+    if (c->count == 0) { /* UNSUBSCRIBE is on its way */
+        c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
         return;
+    }
     w = walk_get(b, c);
-    batch = w != NULL ? collecting(w, r->data.n) : NULL;
+    batch = w != NULL ? collecting(w, r) : NULL;
+    if (batch != NULL && batch->nitems == 0)
+        batch->before = c->position;
+    c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
     if (batch == NULL) {
         fanout_lost(b, c);
         return;
@@ -174,9 +182,19 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r)
         b->backlog += batch_bytes(batch) - before;
 }
 
+/* Where the channel stands for somebody who is given the batch, if there is one, and what follows.
+ */
+static struct position stands_before(const struct chan *c, const struct batch *batch)
+{
+    if (batch == NULL || batch->nitems == 0)
+        return c->position;
+    return (struct position){.epoch = batch->epoch, .offset = batch->items[0].offset - 1};
+}
+
 static void walk_begin(struct broker *b, struct walk *w)
 {
     w->batch = take_next(w);
+    w->before = stands_before(w->chan, w->batch);
     w->lost = w->batch != NULL && w->batch->lost;
     w->next_round = false;
     w->under_way = true;
@@ -235,7 +253,7 @@ static void walk_slice(struct broker *b, struct walk *w)
         }
         if (!is_encoded(w, subs[w->cursor], &budget))
             return;
-        visit(b, subs[w->cursor], w->batch, w->lost);
+        visit(b, subs[w->cursor], w->batch, w->lost, w->before);
         w->cursor++;
         if (w->visited++ == 0 && w->batch != NULL)
             count_first(w->batch);
@@ -303,4 +321,9 @@ bool fanout_settled(const struct chan *c, uint32_t index)
     if (w->next != NULL)
         return false;
     return w->batch == NULL || index < w->cursor || index >= w->limit;
+}
+
+struct position fanout_before(const struct chan *c)
+{
+    return stands_before(c, c->walk != NULL ? c->walk->next : NULL);
 }

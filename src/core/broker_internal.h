@@ -25,6 +25,7 @@ struct walk { /* fan-out in progress or due; from a pool, only while there is so
         *last;              /* owned; waiting, the last one collecting. A loss begins a new one */
     uint32_t cursor, limit; /* the zones, see broker.h; both 0 between walks */
     uint32_t visited;
+    struct position before; /* where the channel stood before what this walk delivers */
     uint64_t started_ns;
     bool under_way;
     bool lost;       /* the walk under way tells of a loss */
@@ -33,11 +34,12 @@ struct walk { /* fan-out in progress or due; from a pool, only while there is so
 
 struct chan {
     struct htab_node by_name, by_id;
-    struct list owed;  /* in the broker's asks or owed list while a record is owed */
-    struct sub **subs; /* owned array of borrowed subs, or &one */
-    struct sub *one;   /* most channels of notifications have one subscriber for life */
-    struct walk *walk; /* owned; NULL while there is nothing to deliver */
-    uint64_t asked_ns; /* when SUBSCRIBE was written */
+    struct list owed;         /* in the broker's asks or owed list while a record is owed */
+    struct sub **subs;        /* owned array of borrowed subs, or &one */
+    struct sub *one;          /* most channels of notifications have one subscriber for life */
+    struct walk *walk;        /* owned; NULL while there is nothing to deliver */
+    uint64_t asked_ns;        /* when SUBSCRIBE was written */
+    struct position position; /* of the last publication received, or of SUBSCRIBED */
     uint32_t count, cap;
     uint32_t id;
     uint32_t told;      /* count that the hub knows */
@@ -98,6 +100,8 @@ void fanout_lost(struct broker *b, struct chan *c);
 void fanout_leave(struct chan *c, uint32_t index);
 /* Ends the walk, drops its batches. */
 void fanout_drop(struct broker *b, struct chan *c);
+/* Whoever joins a live channel now is given everything after this. */
+struct position fanout_before(const struct chan *c);
 bool fanout_settled(const struct chan *c, uint32_t index);
 
 #endif

@@ -245,7 +245,10 @@ static void receive_subscribed(struct broker *b, const struct record *r)
 {
     struct chan *c = broker_chan_by_id(b, r->chan);
 
-    if (c == NULL || c->state != CHAN_ASKING) /* left meanwhile, or announced again */
+    if (c == NULL || c->state == CHAN_NEW) /* left meanwhile */
+        return;
+    c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
+    if (c->state == CHAN_LIVE) /* announced again */
         return;
     c->state = CHAN_LIVE;
     fanout_subscribed(b, c);
@@ -261,12 +264,14 @@ static void receive_publication(struct broker *b, const struct record *r)
     }
     /* The hub takes each ring in order, so a source's positions only rise: an old one is a hub that
      * died between sending and giving the record back. */
+    c = broker_chan_by_id(b, r->chan);
     if (r->position < b->seen[r->source]) {
         METRIC_INC(duplicates);
+        if (c != NULL && c->state == CHAN_LIVE) /* delivered, at another position */
+            c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
         return;
     }
     b->seen[r->source] = r->position + 1;
-    c = broker_chan_by_id(b, r->chan);
     if (c != NULL && c->state == CHAN_LIVE)
         fanout_append(b, c, r);
 }

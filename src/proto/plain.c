@@ -125,25 +125,14 @@ static size_t plain_may_read(struct conn *c, size_t want)
 
 /* Delivering */
 
-static void plain_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *offset,
-                        uint32_t *end)
-{
-    if (variant == BATCH_RAW) {
-        *offset = b->items[i].offset;
-        *end = *offset + b->items[i].size;
-    } else {
-        batch_range(b, variant, i, offset, end);
-    }
-}
-
 /* Items [first, end). */
 static void plain_deliver_run(struct conn *c, const struct batch *b, unsigned variant,
                               uint32_t first, uint32_t end)
 {
     uint32_t offset, last, last_end, unused;
 
-    plain_range(b, variant, first, &offset, &unused);
-    plain_range(b, variant, end - 1, &last, &last_end);
+    batch_range(b, variant, first, &offset, &unused);
+    batch_range(b, variant, end - 1, &last, &last_end);
     conn_deliver(c, b->variant[variant], offset, last_end, last, end - first);
 }
 
@@ -183,7 +172,7 @@ static void plain_deliver(struct sub *s, struct batch *b)
         struct blob *raw = b->variant[BATCH_RAW];
 
         conn_deliver(conn_of_session(CONTAINER_OF(s, struct plain_session, one)), raw, 0, raw->len,
-                     b->items[b->nitems - 1].offset, b->nitems);
+                     b->items[b->nitems - 1].start, b->nitems);
         return;
     }
     plain_deliver_form(s, b);
@@ -257,7 +246,7 @@ static void plain_answered(const struct record *r)
     task_add(&reactor.tasks, &plain_settle_task);
 }
 
-static void plain_subscribed(struct sub *s)
+static void plain_subscribed(struct sub *s, struct position at UNUSED)
 {
     plain_open_subscribed(plain_conn(s));
 }
@@ -354,6 +343,6 @@ const struct session_ops plain_session_ops = {
 
 void plain_init(void)
 {
-    batch_register(PLAIN_VARIANT_ENVELOPE, plain_envelope_encode);
+    batch_register(ENCODING_PLAIN_ENVELOPE, plain_envelope_encode);
     plain_open_init();
 }

@@ -3,8 +3,6 @@
 #include "codec/utf8.h"
 #include "plain_internal.h"
 
-#define FRAME_HEADER_MAX 10 /* of an unmasked frame */
-
 /* Is the text itself fit to stand as "data"? */
 static bool plain_is_json(const struct batch_item *item, struct str payload)
 {
@@ -48,13 +46,9 @@ static int plain_begin_binary(struct str channel, struct batch_part *part, struc
     return buf_append(out, channel);
 }
 
-/* The length is known behind the text only: leave room for the longest header, close up after. */
 static int plain_begin(const struct batch *b, const struct batch_item *item, struct str payload,
                        struct batch_part *part, struct buf *out)
 {
-    if (buf_reserve(out, FRAME_HEADER_MAX) == -1)
-        return -1;
-    out->len += FRAME_HEADER_MAX;
     return item->flags & RECORD_BINARY ? plain_begin_binary(b->channel, part, out)
                                        : plain_begin_text(item, b->channel, payload, part, out);
 }
@@ -73,20 +67,9 @@ static int plain_piece(struct str payload, struct batch_part *part, size_t max, 
 
 static int plain_end(const struct batch_item *item, const struct batch_part *part, struct buf *out)
 {
-    bool binary = item->flags & RECORD_BINARY;
-    uint8_t header[WS_HEADER_MAX];
-    size_t body = part->start + FRAME_HEADER_MAX, len, n;
-
-    if ((part->phase == PLAIN_STRING && buf_append_char(out, '"') == -1) ||
-        (!binary && buf_append_char(out, '}') == -1))
+    if (part->phase == PLAIN_STRING && buf_append_char(out, '"') == -1)
         return -1;
-    len = out->len - body;
-    n = ws_tx_header(binary ? WS_OP_BINARY : WS_OP_TEXT, len, header);
-    memcpy(out->p + part->start, header, n);
-    if (n < FRAME_HEADER_MAX) /* not what is long */
-        memmove(out->p + part->start + n, out->p + body, len);
-    out->len = part->start + n + len;
-    return 0;
+    return item->flags & RECORD_BINARY ? 0 : buf_append_char(out, '}');
 }
 
 int plain_envelope_encode(const struct batch *b, uint32_t item, struct batch_part *part, size_t max,
@@ -94,20 +77,14 @@ int plain_envelope_encode(const struct batch *b, uint32_t item, struct batch_par
 {
     const struct batch_item *it = &b->items[item];
     struct str payload = batch_payload(b, item);
-    struct batch_part now = *part;
-    size_t before = out->len;
 
-    if (now.phase == PLAIN_BEGIN && plain_begin(b, it, payload, &now, out) == -1)
-        goto err;
-    if (plain_piece(payload, &now, max, out) == -1 ||
-        (now.done == payload.n && plain_end(it, &now, out) == -1))
-        goto err;
-    *part = now;
-    return now.done < payload.n;
-
-err:
-    out->len = before;
-    return -1;
+    if (part->phase == PLAIN_BEGIN && plain_begin(b, it, payload, part, out) == -1)
+        return -1;
+    if (plain_piece(payload, part, max, out) == -1)
+        return -1;
+    if (part->done < payload.n)
+        return 1;
+    return plain_end(it, part, out);
 }
 
 static int plain_read_binary(struct str in, struct plain_message *out)

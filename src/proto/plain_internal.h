@@ -14,8 +14,6 @@
 #include "proto/session.h"
 #include "proto/upgrade.h"
 
-#define PLAIN_VARIANT_ENVELOPE 1 /* of a batch */
-
 enum plain_mode { PLAIN_BOTH = 0, PLAIN_SUB, PLAIN_PUB };
 
 /* What a request asks for. Names stand packed: a byte with the length, the bytes. */

@@ -17,6 +17,7 @@ struct client {
  for a variant that could not be made */
     size_t n;
     unsigned batches;
+    struct position at; /* told when it was subscribed */
 };
 
 static struct broker *broker;
@@ -37,8 +38,9 @@ static void client_log(struct sub *s, const char *p, size_t n)
     c->log[c->n] = '\0';
 }
 
-static void on_subscribed(struct sub *s)
+static void on_subscribed(struct sub *s, struct position at)
 {
+    CONTAINER_OF(s, struct client, sub)->at = at;
     assert_true(s->live && s->chan != NULL);
     client_log(s, "S", 1);
 }

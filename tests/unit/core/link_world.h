@@ -19,9 +19,11 @@
 struct client {
     struct sub sub;
     unsigned channel;
-    uint32_t told_at; /* publications made so far when it was told */
-    uint32_t last;    /* place in the channel's order of the last delivery, NOT_YET: none */
-    bool gap_allowed; /* told "lost" since */
+    uint32_t told_at;   /* publications made so far when it was told */
+    uint32_t last;      /* place in the channel's order of the last delivery, NOT_YET: none */
+    bool gap_allowed;   /* told "lost" since */
+    struct position at; /* of the last delivery, or where it was told that it begins */
+    bool begun;         /* something after that has been delivered */
 };
 
 struct pub {
@@ -71,12 +73,31 @@ static struct str channel_name(unsigned channel, char *buf, size_t cap)
 
 /* --- what sessions see --- */
 
-static void on_subscribed(struct sub *s)
+static void on_subscribed(struct sub *s, struct position at)
 {
     struct client *c = CONTAINER_OF(s, struct client, sub);
 
     assert_int_equal(c->told_at, NOT_YET);
     c->told_at = world->npubs;
+    c->at = at;
+}
+
+/* Within a life of the channel offsets rise by one, but for losses and for what a hub that died had
+ * delivered already; the first ones may lie before what the client was told. */
+static void check_offset(struct client *c, const struct batch *b, uint32_t i)
+{
+    uint64_t offset = b->items[i].offset;
+
+    assert_true(b->epoch != 0 && offset != 0);
+    if (!c->begun && b->epoch == c->at.epoch && offset <= c->at.offset)
+        return;
+    c->begun = true;
+    if (i == 0 && b->before.epoch == c->at.epoch && b->before.offset > c->at.offset)
+        c->at = b->before;
+    if (b->epoch == c->at.epoch && !c->gap_allowed && offset != c->at.offset + 1)
+        fail_msg("offset %llu after %llu in room/%u", (unsigned long long)offset,
+                 (unsigned long long)c->at.offset, c->channel);
+    c->at = (struct position){.epoch = b->epoch, .offset = offset};
 }
 
 static void deliver_one(struct client *c, uint32_t id)
@@ -106,6 +127,7 @@ static void on_deliver(struct sub *s, struct batch *b)
         uint64_t id;
 
         assert_int_equal(str_to_u64(batch_payload(b, i), &id), 0);
+        check_offset(c, b, i);
         deliver_one(c, (uint32_t)id);
     }
 }

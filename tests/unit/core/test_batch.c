@@ -80,33 +80,64 @@ static void room(void **state)
 {
     static char data[BATCH_BYTES_MAX];
     struct batch *b = batch_new(STR_LIT("a"));
-    struct record r = {.data = {.p = data, .n = 1000}};
+    struct record r = {.data = {.p = data, .n = 1000}}, huge = {.data = {.p = data, .n = SIZE_MAX}};
 
     (void)state;
-    assert_true(batch_has_room(b, SIZE_MAX)); /* for one that is too long for any */
-    while (batch_has_room(b, r.data.n))
+    assert_true(batch_has_room(b, &huge)); /* for one that is too long for any */
+    while (batch_has_room(b, &r))
         assert_int_equal(batch_append(b, &r), 0);
     assert_true(batch_bytes(b) > BATCH_BYTES_MAX - 1000 && batch_bytes(b) < BATCH_BYTES_MAX + 10);
-    assert_true(batch_has_room(b, BATCH_BYTES_MAX - batch_bytes(b)));
-    assert_false(batch_has_room(b, SIZE_MAX));
+    r.data.n = BATCH_BYTES_MAX - batch_bytes(b);
+    assert_true(batch_has_room(b, &r));
+    r.epoch = 1; /* of another life of the channel */
+    assert_false(batch_has_room(b, &r));
+    assert_false(batch_has_room(b, &huge));
     batch_free(b);
     b = batch_new(STR_LIT("a"));
     r.data.n = 0;
-    while (batch_has_room(b, 0))
+    while (batch_has_room(b, &r))
         assert_int_equal(batch_append(b, &r), 0);
     assert_int_equal(b->nitems, BATCH_ITEMS_MAX);
+    batch_free(b);
+}
+
+/* What is known of a publication stays with it. */
+static void positions_and_fields(void **state)
+{
+    struct batch *b = batch_new(STR_LIT("a"));
+    struct buf fields = {0};
+    struct str v;
+
+    (void)state;
+    assert_int_equal(record_add_field(&fields, FIELD_KEY, STR_LIT("price")), 0);
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct record r = {.epoch = 7, .offset = 40 + i, .asker = 2, .data = STR_LIT("x")};
+
+        if (i == 2)
+            r.fields = buf_view(&fields);
+        assert_int_equal(batch_append(b, &r), 0);
+    }
+    buf_fini(&fields);
+    batch_seal(b);
+    assert_true(b->epoch == 7);
+    assert_true(b->items[0].offset == 41 && b->items[2].offset == 43);
+    assert_int_equal(b->items[1].asker, 2);
+    assert_int_equal(batch_fields(b, 0).n, 0);
+    assert_int_equal(batch_fields(b, 2).n, 0);
+    assert_true(record_field(batch_fields(b, 1), FIELD_KEY, &v));
+    assert_true(str_equal(v, STR_LIT("price")));
     batch_free(b);
 }
 
 static void more_than_a_blob_can_hold(void **state)
 {
     struct batch *b = three();
-    struct record r = {.data = {.p = "", .n = VARIANT_MAX}};
+    struct record r = {.data = {.p = "", .n = BLOB_MAX}};
     size_t before = batch_bytes(b);
 
     (void)state;
     assert_int_equal(batch_append(b, &r), -1);
-    r.data.n = VARIANT_MAX - before - 1;
+    r.data.n = BLOB_MAX - before - 1;
     assert_int_equal(batch_append(b, &r), -1);
     r.data.n = SIZE_MAX - 4;
     assert_int_equal(batch_append(b, &r), -1);
@@ -118,7 +149,7 @@ static void more_than_a_blob_can_hold(void **state)
 static void append_at_every_failure(void **state)
 {
     static char data[1000];
-    struct record r = {.data = {.p = data, .n = sizeof(data)}};
+    struct record r = {.data = {.p = data, .n = sizeof(data)}, .fields = {.p = data, .n = 100}};
 
     (void)state;
     fault_fail_at(1);
@@ -168,6 +199,7 @@ int main(void)
         cmocka_unit_test(frames),
         cmocka_unit_test(long_headers),
         cmocka_unit_test(room),
+        cmocka_unit_test(positions_and_fields),
         cmocka_unit_test(more_than_a_blob_can_hold),
         cmocka_unit_test(append_at_every_failure),
         cmocka_unit_test(sealing_needs_no_memory),

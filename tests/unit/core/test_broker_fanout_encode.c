@@ -35,7 +35,7 @@ static int encode(const struct batch *b UNUSED, uint32_t item UNUSED, struct bat
 static int setup_crowd(void **state)
 {
     broker_setup(state);
-    batch_register(1, encode);
+    batch_register(ENCODING_PLAIN_ENVELOPE, encode);
     id = join_live(&crowd[0], "lobby");
     for (size_t i = 1; i < CROWD; i++)
         join(&crowd[i], "lobby");

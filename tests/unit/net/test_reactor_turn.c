@@ -37,12 +37,16 @@ static void sub_event(struct sub *s UNUSED)
 {
 }
 
+static void sub_subscribed(struct sub *s UNUSED, struct position at UNUSED)
+{
+}
+
 static void sub_deliver(struct sub *s UNUSED, struct batch *b UNUSED)
 {
 }
 
 static const struct sink_ops sink = {
-    .subscribed = sub_event, .deliver = sub_deliver, .lost = sub_event};
+    .subscribed = sub_subscribed, .deliver = sub_deliver, .lost = sub_event};
 static const struct sink_ops *const sinks[2] = {[1] = &sink};
 
 static int setup(void **state)

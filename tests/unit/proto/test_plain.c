@@ -120,7 +120,7 @@ static void a_long_message_in_the_query_form(void **state UNUSED)
     memset(text, '"', sizeof(text));
     assert_int_equal(batch_append(b, &r), 0);
     batch_seal(b);
-    assert_int_equal(sub->variant, PLAIN_VARIANT_ENVELOPE);
+    assert_int_equal(sub->variant, BATCH_PLAIN_ENVELOPE);
     for (; !batch_encode(b, sub->variant, &budget); budget = 1)
         calls++;
     assert_true(calls > 2);

