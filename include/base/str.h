@@ -28,7 +28,7 @@ bool str_starts_with(struct str s, struct str prefix);
 /* Without leading and trailing SP and HTAB (RFC 9110 §5.6.3 OWS). */
 struct str str_trim(struct str s);
 
-/* Skips n bytes; n must be <= s.n. */
+/* Skips n bytes; n must be <= s.n. Of STR_NULL none: it stays STR_NULL. */
 struct str str_skip(struct str s, size_t n);
 
 /* Cuts the part before the first sep off *rest into *part. Returns false when *rest was NULL (all

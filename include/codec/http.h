@@ -2,8 +2,9 @@
  *
  * Pure parsing: bytes in, views out; no sockets, no clocks. Refuses what two implementations could
  * read differently: bare LF or CR, obs-fold, space before the colon, repeated or conflicting
- * Content-Length, Content-Length together with Transfer-Encoding, absolute-form and authority-form
- * mismatches, control characters in field values, missing or repeated Host in HTTP/1.1. */
+ * Content-Length, Content-Length together with Transfer-Encoding, authority-form, control
+ * characters in field values, missing or repeated Host in HTTP/1.1. HTTP/1.2 to 1.9 are read as
+ * HTTP/1.1 (RFC 9110 §2.5). */
 #ifndef ROOST_CODEC_HTTP_H
 #define ROOST_CODEC_HTTP_H
 
@@ -11,8 +12,8 @@
 #include "base/close.h"
 #include "base/str.h"
 
-#define HTTP_MAX_FIELDS 100
-#define HTTP_MAX_TARGET 4096 /* bytes; a longer one is CLOSE_URI_TOO_LONG */
+#define HTTP_MAX_FIELDS 512           /* most that a caller may allow */
+#define HTTP_MAX_HEAD   (1024 * 1024) /* bytes; most that a caller may allow */
 
 enum http_method { HTTP_GET = 0, HTTP_HEAD, HTTP_POST, HTTP_OPTIONS, HTTP_OTHER, HTTP_METHOD_NR };
 enum http_body_kind { HTTP_BODY_NONE = 0, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED };
@@ -26,8 +27,8 @@ struct http_request { /* views borrowed from the input of http_request_parse(), 
     struct str method_name;
     struct str path;  /* of the target, still percent-encoded; starts with '/'; "*" for OPTIONS * */
     struct str query; /* without '?'; p == NULL when the target has none */
-    struct str host;
-    uint8_t minor; /* HTTP/1.<minor>: 0 or 1 */
+    struct str host;  /* with port; of an absolute-form target, else of Host; p == NULL: neither */
+    uint8_t minor;    /* HTTP/1.<minor>: 0 or 1 */
     bool keep_alive;
     bool expect_continue;
     enum http_body_kind body;
@@ -36,11 +37,11 @@ struct http_request { /* views borrowed from the input of http_request_parse(), 
     struct http_field fields[HTTP_MAX_FIELDS];
 };
 
-/* Parses one head from *in. One empty line before the request line is skipped (RFC 9112 §2.2).
- *   >0  *out is valid, *in starts behind the head
- *    0  the head is incomplete (and shorter than max); *in untouched
- *   <0  refused; *why says which of 400, 414, 417, 431, 501, 505 */
-int http_request_parse(struct str *in, size_t max, struct http_request *out,
+/* Parses one head of at most max bytes and max_fields fields from *in. One empty line before the
+ * request line is skipped (RFC 9112 §2.2). >0  *out is valid, *in starts behind the head 0  the
+ * head is incomplete (and shorter than max); *in untouched <0  refused; *why says which of 400,
+ * 414, 417, 431, 501, 505 */
+int http_request_parse(struct str *in, size_t max, size_t max_fields, struct http_request *out,
                        enum close_reason *why) MUST_CHECK;
 
 /* Value of the only field of that name; p == NULL when absent; *repeated (may be NULL) when

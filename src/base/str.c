@@ -46,7 +46,9 @@ struct str str_trim(struct str s)
 
 struct str str_skip(struct str s, size_t n)
 {
-    return (struct str){.p = s.p + n, .n = s.n - n};
+    if (n > 0) /* of NULL not even nothing may be skipped: C11 §6.5.6 */
+        s = (struct str){.p = s.p + n, .n = s.n - n};
+    return s;
 }
 
 bool str_cut(struct str *rest, char sep, struct str *part)

@@ -48,11 +48,8 @@ static int read_target(struct http_cursor *cur, struct str *target, enum close_r
 {
     const char *start = cur->p;
 
-    while (cur->p < cur->end && http_is(*cur->p, HTTP_C_TARGET)) {
-        if (cur->p - start == HTTP_MAX_TARGET)
-            return http_fail(why, CLOSE_URI_TOO_LONG);
+    while (cur->p < cur->end && http_is(*cur->p, HTTP_C_TARGET))
         cur->p++;
-    }
     if (cur->p == cur->end)
         return 0;
     switch (*cur->p) {
@@ -70,7 +67,8 @@ static int read_target(struct http_cursor *cur, struct str *target, enum close_r
     }
 }
 
-/* A version of the right form but not ours is 505, anything else malformed (RFC 9110 §15.6.6). */
+/* A later minor version is ours with additions that may be ignored (RFC 9110 §2.5); another major
+ * one is 505, anything else malformed (§15.6.6). */
 static int read_version(struct http_cursor *cur, uint8_t *minor, enum close_reason *why)
 {
     static const char form[] = "HTTP/0.0"; /* '0' stands for any digit */
@@ -89,9 +87,9 @@ static int read_version(struct http_cursor *cur, uint8_t *minor, enum close_reas
     rc = http_read_crlf(cur, CLOSE_BAD_REQUEST_LINE, why);
     if (rc <= 0)
         return rc;
-    if (digit[0] != '1' || digit[1] > '1')
+    if (digit[0] != '1')
         return http_fail(why, CLOSE_BAD_VERSION);
-    *minor = (uint8_t)(digit[1] - '0');
+    *minor = digit[1] == '0' ? 0 : 1;
     return 1;
 }
 
@@ -115,23 +113,18 @@ static int read_request_line(struct http_cursor *cur, struct http_request *r, st
     return 1;
 }
 
-/* RFC 9112 §3.2: exactly one, valid Host in HTTP/1.1. An absolute-form's authority must be the
- * same, although §3.2.2 would let it win: whoever sends two different ones means to confuse
- * somebody. */
+/* RFC 9112 §3.2: exactly one, valid Host in HTTP/1.1. What an absolute-form target says counts, the
+ * Host beside it does not (§3.2.2). */
 static int check_host(struct http_request *r, struct str authority, enum close_reason *why)
 {
     size_t count = http_fields_find(r->fields, r->nfields, STR_LIT("Host"), &r->host);
 
     if (count > 1 || (count == 0 && r->minor == 1))
         return http_fail(why, CLOSE_BAD_HOST);
-    if (count == 0) {
-        r->host = authority;
-        return 0;
-    }
-    if (!http_host_valid(r->host))
+    if (count == 1 && !http_host_valid(r->host))
         return http_fail(why, CLOSE_BAD_HOST);
-    if (authority.p != NULL && !str_equal_nocase(r->host, authority))
-        return http_fail(why, CLOSE_BAD_TARGET);
+    if (authority.p != NULL)
+        r->host = authority;
     return 0;
 }
 
@@ -164,7 +157,8 @@ static int check_head(struct http_request *r, struct str authority, enum close_r
     return 0;
 }
 
-int http_request_parse(struct str *in, size_t max, struct http_request *out, enum close_reason *why)
+int http_request_parse(struct str *in, size_t max, size_t max_fields, struct http_request *out,
+                       enum close_reason *why)
 {
     struct http_cursor cur = {.p = in->p, .end = in->p};
     struct str target = STR_NULL, authority = STR_NULL;
@@ -176,7 +170,8 @@ int http_request_parse(struct str *in, size_t max, struct http_request *out, enu
     out->nfields = 0;
     rc = read_request_line(&cur, out, &target, &authority, why);
     if (rc > 0)
-        rc = http_read_fields(&cur, out->fields, &out->nfields, why);
+        rc = http_read_fields(&cur, out->fields, MIN(max_fields, (size_t)HTTP_MAX_FIELDS),
+                              &out->nfields, why);
     if (rc == 0 && in->n >= max)
         return http_fail(why, out->method_name.p != NULL && target.p == NULL
                                   ? CLOSE_URI_TOO_LONG

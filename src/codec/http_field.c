@@ -67,7 +67,7 @@ static int read_field(struct http_cursor *cur, struct http_field *field, enum cl
     return http_read_crlf(cur, CLOSE_BAD_HEADER, why);
 }
 
-int http_read_fields(struct http_cursor *cur, struct http_field *fields, size_t *n,
+int http_read_fields(struct http_cursor *cur, struct http_field *fields, size_t max, size_t *n,
                      enum close_reason *why)
 {
     int rc;
@@ -77,7 +77,7 @@ int http_read_fields(struct http_cursor *cur, struct http_field *fields, size_t 
             return 0;
         if (*cur->p == '\r')
             return http_read_crlf(cur, CLOSE_BAD_HEADER, why);
-        if (*n == HTTP_MAX_FIELDS)
+        if (*n == max)
             return http_fail(why, CLOSE_HEADER_TOO_BIG);
         rc = read_field(cur, &fields[*n], why);
         if (rc <= 0)

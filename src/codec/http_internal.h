@@ -46,8 +46,8 @@ static inline struct str http_view(const char *from, const char *to)
 /* The CRLF at which the cursor stands; anything else is refused as `reason`. */
 int http_read_crlf(struct http_cursor *cur, enum close_reason reason,
                    enum close_reason *why) MUST_CHECK;
-/* Field lines and the empty line behind them. fields holds HTTP_MAX_FIELDS. */
-int http_read_fields(struct http_cursor *cur, struct http_field *fields, size_t *n,
+/* Field lines and the empty line behind them; more than max of them are HEADER_TOO_BIG. */
+int http_read_fields(struct http_cursor *cur, struct http_field *fields, size_t max, size_t *n,
                      enum close_reason *why) MUST_CHECK;
 
 /* First field of that name, its value in *value (p == NULL when absent). Returns how many there

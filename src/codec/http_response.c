@@ -6,7 +6,7 @@
 static int read_status_line(struct http_cursor *cur, struct http_response *r, uint8_t *minor,
                             enum close_reason *why)
 {
-    static const char form[] = "HTTP/1.0 000"; /* '0' stands for any digit */
+    static const char form[] = "HTTP/1.0 000"; /* '0' stands for any digit (RFC 9110 §2.5) */
     const char *start = cur->p;
     size_t i;
 
@@ -16,9 +16,7 @@ static int read_status_line(struct http_cursor *cur, struct http_response *r, ui
         if (form[i] == '0' ? !http_is(*cur->p, HTTP_C_DIGIT) : *cur->p != form[i])
             return http_fail(why, i < 8 ? CLOSE_BAD_VERSION : CLOSE_BAD_HEADER);
     }
-    if (start[7] > '1')
-        return http_fail(why, CLOSE_BAD_VERSION);
-    *minor = (uint8_t)(start[7] - '0');
+    *minor = start[7] == '0' ? 0 : 1;
     r->status = (start[9] - '0') * 100 + (start[10] - '0') * 10 + (start[11] - '0');
     if (r->status < 100)
         return http_fail(why, CLOSE_BAD_HEADER);
@@ -50,7 +48,7 @@ int http_response_parse(struct str *in, size_t max, struct http_response *out,
     out->nfields = 0;
     rc = read_status_line(&cur, out, &minor, why);
     if (rc > 0)
-        rc = http_read_fields(&cur, out->fields, &out->nfields, why);
+        rc = http_read_fields(&cur, out->fields, HTTP_MAX_FIELDS, &out->nfields, why);
     if (rc == 0 && in->n >= max)
         return http_fail(why, CLOSE_HEADER_TOO_BIG);
     if (rc <= 0)

@@ -5,7 +5,10 @@
 
 static bool skip_scheme(struct str *s)
 {
-    static const struct str schemes[] = {{.p = "http://", .n = 7}, {.p = "https://", .n = 8}};
+    static const struct str schemes[] = {{.p = "http://", .n = 7},
+                                         {.p = "https://", .n = 8},
+                                         {.p = "ws://", .n = 5},
+                                         {.p = "wss://", .n = 6}};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(schemes); i++) {
@@ -26,7 +29,8 @@ static void split_query(struct str s, struct http_request *r)
     r->query = mark < s.n ? str_skip(s, mark + 1) : STR_NULL;
 }
 
-/* absolute-form, RFC 9112 §3.2.2. No userinfo: RFC 9110 §4.2.4. */
+/* absolute-form, RFC 9112 §3.2.2; with the schemes of RFC 6455 §3, too. No userinfo: RFC 9110
+ * §4.2.4. */
 static int split_absolute(struct str s, struct http_request *r, struct str *authority)
 {
     size_t n = 0;
@@ -60,14 +64,36 @@ int http_target_split(struct str target, struct http_request *r, struct str *aut
     return split_absolute(target, r, authority); /* authority-form is for proxies */
 }
 
-/* "[" IPv6address "]" at the start of s; its length, or 0. */
+/* "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ), RFC 3986 §3.2.2. */
+static bool ip_future(struct str s)
+{
+    size_t i = 1;
+
+    if (s.n == 0 || (s.p[0] | 0x20) != 'v')
+        return false;
+    while (i < s.n && http_is(s.p[i], HTTP_C_HEX))
+        i++;
+    if (i == 1 || i + 1 >= s.n || s.p[i] != '.')
+        return false;
+    while (++i < s.n)
+        if (!http_is(s.p[i], HTTP_C_HOST) && s.p[i] != ':')
+            return false;
+    return true;
+}
+
+/* "[" ( IPv6address / IPvFuture ) "]" at the start of s; its length, or 0. */
 static size_t ip_literal(struct str s)
 {
     struct in6_addr address;
     char text[INET6_ADDRSTRLEN];
     size_t end = str_find(s, ']');
+    struct str inner = {.p = s.p + 1, .n = end - 1};
 
-    if (end == s.n || str_copy((struct str){.p = s.p + 1, .n = end - 1}, text, sizeof(text)) == -1)
+    if (end == s.n)
+        return 0;
+    if (ip_future(inner))
+        return end + 1;
+    if (str_copy(inner, text, sizeof(text)) == -1)
         return 0;
     return inet_pton(AF_INET6, text, &address) == 1 ? end + 1 : 0;
 }

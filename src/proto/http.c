@@ -139,9 +139,11 @@ static int http_take_head(struct http_job *job)
     struct http_request req;
     struct str head = job->cur;
     enum close_reason why;
-    int rc = http_request_parse(&job->cur, (size_t)config.max_header_size, &req, &why);
+    int rc = http_request_parse(&job->cur, (size_t)config.max_header_size,
+                                (size_t)config.max_header_fields, &req, &why);
 
     if (rc == 0) {
+        job->looked_at = head.n;
         if (http_job_keep(job, job->cur) == -1)
             http_no_room(job);
         return 0;
@@ -150,6 +152,7 @@ static int http_take_head(struct http_job *job)
         http_refuse_last(job, why);
         return -1;
     }
+    job->looked_at = 0;
     head.n -= job->cur.n;
     return http_begin(job, &req, head);
 }
@@ -164,8 +167,8 @@ static int http_take_body(struct http_job *job)
 
     if (rc <= 0)
         return rc;
-    /* The same bytes were accepted before; the limit on them may have changed since. */
-    if (http_request_parse(&head, SIZE_MAX, &req, &why) <= 0) {
+    /* The same bytes were accepted before; the limits on them may have changed since. */
+    if (http_request_parse(&head, SIZE_MAX, HTTP_MAX_FIELDS, &req, &why) <= 0) {
         http_refuse_last(job, CLOSE_INTERNAL); /* UNTESTED: the parser contradicts itself */
         return -1;
     }
@@ -232,6 +235,15 @@ static void http_run(struct http_job *job)
     }
 }
 
+/* The parser keeps no state and begins at the front each time. So that a head which comes byte by
+ * byte costs no more than its size times the number of its lines, it is looked at again when a line
+ * has ended, when it has doubled, or when it is too long. */
+static bool http_look_again(const struct http_job *job, struct str more)
+{
+    return job->in.len >= 2 * job->looked_at || job->in.len >= (size_t)config.max_header_size ||
+           memchr(more.p, '\n', more.n) != NULL;
+}
+
 static void http_input(struct conn *c, struct str in)
 {
     struct http_session *s = http_session(c);
@@ -249,7 +261,7 @@ static void http_input(struct conn *c, struct str in)
             http_no_room(s->job);
             return;
         }
-        if (s->phase != HTTP_PHASE_HEAD)
+        if (s->phase != HTTP_PHASE_HEAD || !http_look_again(s->job, in))
             return;
         in = buf_view(&s->job->in);
     }

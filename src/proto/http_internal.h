@@ -25,6 +25,7 @@ struct http_job { /* pooled; the exchange and what the server itself keeps of it
     struct buf
         in; /* owned; an incomplete head; the head of an incomplete body; or pipelined bytes */
     struct http_body rx; /* body receiver */
+    size_t looked_at;    /* bytes of an incomplete head that have been parsed in vain */
     uint64_t until_ns;   /* of a waiting answer */
     size_t accounted;    /* bytes of in and body counted in http_partial_bytes() */
     uint8_t minor;       /* HTTP/1.<minor> of the request */

@@ -10,7 +10,7 @@ static struct http_table {
 } http_tables[HTTP_TABLES_MAX];
 static size_t http_table_count;
 
-static char http_path[HTTP_MAX_TARGET]; /* decoded rest of the path of the request in hand */
+static char http_path[HTTP_MAX_HEAD]; /* decoded rest of the path of the request in hand */
 
 void http_register(const struct http_resource *table, size_t n)
 {

@@ -16,14 +16,19 @@
 
 enum plain_mode { PLAIN_BOTH = 0, PLAIN_SUB, PLAIN_PUB };
 
-/* What a request asks for. Names stand packed: a byte with the length, the bytes. */
+#define PLAIN_CHANNELS_MAX 1024 /* the greatest max_channels_per_connection */
+#define PLAIN_INDEX_SLOTS  (2 * PLAIN_CHANNELS_MAX)
+
+/* What a request asks for. Names stand packed: a byte with the length, the bytes. Too large for a
+ * stack; what is not used is not touched. */
 struct plain_query {
     enum plain_mode mode;
     bool quiet;    /* echo=0 */
     bool envelope; /* the query form */
     unsigned n;    /* names, each once */
     size_t bytes;
-    char names[HTTP_MAX_TARGET];
+    char names[PLAIN_CHANNELS_MAX * (1 + CHANNEL_NAME_MAX)];
+    uint32_t index[PLAIN_INDEX_SLOTS]; /* of many names: by hash, the place in names + 1 */
 };
 
 /* channel: the decoded name of the path form, p == NULL for the query form. query: raw, may be

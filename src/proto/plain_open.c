@@ -137,8 +137,8 @@ void plain_open_subscribed(struct conn *c)
 
 static void plain_handle(struct http_exchange *x)
 {
+    static struct plain_query q; /* large; valid in here only */
     struct conn *c = x->conn;
-    struct plain_query q;
     struct upgrade up;
     struct plain_wait *wait = NULL;
     struct str channel = x->resource->prefix ? x->path : STR_NULL;

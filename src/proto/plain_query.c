@@ -1,6 +1,11 @@
 #include "plain_internal.h"
 
 #include "base/config.h"
+#include "base/hash.h"
+
+/* So many names are compared one by one; more are found by their hash, or a request with thousands
+ * of repeated names would take long. */
+#define PLAIN_FEW 16
 
 bool plain_name_next(struct str *rest, struct str *name)
 {
@@ -22,21 +27,58 @@ bool plain_name_in(struct str packed, struct str name)
     return false;
 }
 
+/* The slot of name, or the free one that it would get. */
+static uint32_t *plain_query_slot(struct plain_query *q, struct str name)
+{
+    size_t i = (size_t)hash_str(name) % PLAIN_INDEX_SLOTS;
+
+    for (; q->index[i] != 0; i = (i + 1) % PLAIN_INDEX_SLOTS) {
+        const char *at = q->names + q->index[i] - 1;
+
+        if (str_equal((struct str){.p = at + 1, .n = (unsigned char)at[0]}, name))
+            break;
+    }
+    return &q->index[i];
+}
+
+static bool plain_query_has(struct plain_query *q, struct str name)
+{
+    if (q->n <= PLAIN_FEW)
+        return plain_name_in((struct str){.p = q->names, .n = q->bytes}, name);
+    return *plain_query_slot(q, name) != 0;
+}
+
+/* The last of the names has just been added. */
+static void plain_query_index(struct plain_query *q, size_t from)
+{
+    struct str rest, name;
+
+    if (q->n <= PLAIN_FEW)
+        return;
+    if (q->n == PLAIN_FEW + 1) {
+        memset(q->index, 0, sizeof(q->index));
+        from = 0;
+    }
+    rest = (struct str){.p = q->names + from, .n = q->bytes - from};
+    while (plain_name_next(&rest, &name))
+        *plain_query_slot(q, name) = (uint32_t)(name.p - q->names);
+}
+
 static int plain_query_add_name(struct plain_query *q, struct str name, enum close_reason *why)
 {
     *why = CLOSE_BAD_CHANNEL;
     if (!channel_name_valid(name))
         return -1;
-    if (plain_name_in((struct str){.p = q->names, .n = q->bytes}, name))
+    if (plain_query_has(q, name))
         return 0;
     *why = CLOSE_TOO_MANY_CHANNELS;
-    if (q->n >= (unsigned)config.max_channels_per_connection ||
-        q->bytes + 1 + name.n > sizeof(q->names))
+    if (q->n >= (unsigned)config.max_channels_per_connection || q->n == PLAIN_CHANNELS_MAX)
         return -1;
     q->names[q->bytes] = (char)(unsigned char)name.n;
     memcpy(q->names + q->bytes + 1, name.p, name.n);
     q->bytes += 1 + name.n;
     q->n++;
+    plain_query_index(q, q->bytes - 1 - name.n);
     return 0;
 }
 

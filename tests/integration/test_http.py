@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The HTTP/1.1 server, strictly: RFC 9110, RFC 9112, and the WebSocket handshake of RFC 6455 §4."""
 
+import json
 import time
 import unittest
 
@@ -18,6 +19,8 @@ def without(name, *more):
 
 class Heads(SharedDaemonTest):
     """Request heads sent as they are; each also byte by byte."""
+
+    settings = {'max_header_size': '8KiB'}
 
     def answer(self, text, where='client', chop=0, head=False):
         with Raw(self.d.client if where == 'client' else self.d.admin) as c:
@@ -63,7 +66,8 @@ class Heads(SharedDaemonTest):
                      'GET / HTTP/11.1'):
             self.refused(400, line + '\nHost: x\n\n')
         self.refused(505, 'GET / HTTP/2.0\nHost: x\n\n')
-        self.refused(505, 'GET / HTTP/1.2\nHost: x\n\n')
+        for minor in '23456789':
+            self.assertEqual(self.answer('GET /healthz HTTP/1.%s\nHost: x\n\n' % minor).status, 200)
         self.refused(505, 'GET / HTTP/0.9\nHost: x\n\n')
 
     def test_targets(self):
@@ -71,8 +75,10 @@ class Heads(SharedDaemonTest):
             r = self.answer('GET %s HTTP/1.1\r\nHost: x\r\n\r\n' % target)
             self.assertIn(r.status, (400, 405), target)
         self.refused(400, b'GET /\xc3\xa4 HTTP/1.1\r\nHost: x\r\n\r\n')
-        self.assertEqual(self.answer('GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n').status, 200)
-        self.assertEqual(self.answer('GET http://y/healthz HTTP/1.1\r\nHost: x\r\n\r\n').status, 400)
+        for target in ('http://x', 'http://y', 'http://x:80', 'ws://x', 'WSS://x:443', 'https://x', 'http://[v1.x]'):
+            self.assertEqual(self.answer('GET %s/healthz HTTP/1.1\r\nHost: x\r\n\r\n' % target).status, 200, target)
+        self.assertEqual(self.answer('GET http://x/healthz HTTP/1.1\r\nHost: x y\r\n\r\n').status, 400)
+        self.assertEqual(self.answer('GET /healthz HTTP/1.1\r\nHost: [v1.x]:8000\r\n\r\n').status, 200)
 
     def test_host(self):
         self.refused(400, 'GET /healthz HTTP/1.1\n\n')
@@ -282,6 +288,25 @@ class Handshakes(SharedDaemonTest):
 
 
 class Limits(DaemonTest):
+    def test_longest_names_in_one_query(self):
+        """As many channels as one connection may have, as long as names may be, every byte escaped: by default."""
+        d = self.start()
+        names = ['%s%s' % (chr(97 + i // 16) + chr(97 + i % 16), 'x' * 253) for i in range(128)]
+        query = '&'.join('channel=' + ''.join('%%%02x' % ord(c) for c in n) for n in names)
+        c = d.ws('/ws?' + query)
+        d.publish(names[127], 1)
+        self.assertEqual(json.loads(c.recv_data()), {'channel': names[127], 'data': 1})
+        c = WebSocket(d.client, '/ws?' + query + '&channel=one-more')
+        self.assertEqual((c.response.status, c.response.body), (400, b'too many channels for one connection\n'))
+        c.close()
+
+    def test_header_fields(self):
+        d = self.start(max_header_fields=20)
+        for more, status in ((17, 200), (18, 431)):
+            r = d.http('GET', '/healthz', fields=[('X-%d' % i, '1') for i in range(2 + more)], where='client')
+            self.assertEqual(r.status, status)
+        self.assertIn(b'max_header_fields', r.body)
+
     def test_allowed_origins(self):
         d = self.start(config=self.file('allowed_origins: [ "https://*.example.com", "http://localhost:3000" ]\n'))
         for origin, status in (('https://a.example.com', 101), ('http://localhost:3000', 101), ('https://example.com', 403),

@@ -125,6 +125,43 @@ static void limits(void **state UNUSED)
     assert_int_equal(parse(NULL, "channel=a&channel=b&channel=c"), CLOSE_TOO_MANY_CHANNELS);
 }
 
+/* Far more names than are compared one by one, each of them three times. */
+static void many_names_count_once(void **state UNUSED)
+{
+    struct buf query = {0};
+
+    config.max_channels_per_connection = PLAIN_CHANNELS_MAX;
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < PLAIN_CHANNELS_MAX; i++)
+            assert_int_equal(buf_printf(&query, "&channel=%u%%2f", i * 7919), 0);
+    assert_int_equal(buf_append_char(&query, '\0'), 0);
+    assert_int_equal(parse(NULL, query.p), CLOSE_NONE);
+    assert_int_equal(q.n, PLAIN_CHANNELS_MAX);
+    query.len--;
+    assert_int_equal(buf_append(&query, (struct str){.p = "&channel=x", .n = 11}), 0);
+    assert_int_equal(parse(NULL, query.p), CLOSE_TOO_MANY_CHANNELS);
+    buf_fini(&query);
+}
+
+/* As many as are allowed by default, as long as they may be, every byte escaped. */
+static void the_longest_names(void **state UNUSED)
+{
+    struct buf query = {0};
+
+    for (unsigned i = 0; i < (unsigned)config.max_channels_per_connection; i++) {
+        assert_int_equal(buf_printf(&query, "&channel=%%%02X%%%02X", 'a' + i / 16, 'a' + i % 16),
+                         0);
+        for (unsigned k = 2; k < CHANNEL_NAME_MAX; k++)
+            assert_int_equal(buf_append_lit(&query, "%78"), 0);
+    }
+    assert_true(query.len + 4096 <= (size_t)config.max_header_size);
+    assert_int_equal(buf_append_char(&query, '\0'), 0);
+    assert_int_equal(parse(NULL, query.p), CLOSE_NONE);
+    assert_int_equal(q.n, config.max_channels_per_connection);
+    assert_int_equal(q.bytes, q.n * (1 + CHANNEL_NAME_MAX));
+    buf_fini(&query);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +169,8 @@ int main(void)
         cmocka_unit_test_setup(the_query_form, setup),
         cmocka_unit_test_setup(what_is_refused, setup),
         cmocka_unit_test_setup(limits, setup),
+        cmocka_unit_test_setup(many_names_count_once, setup),
+        cmocka_unit_test_setup(the_longest_names, setup),
     };
 
     return cmocka_run_group_tests_name("proto/plain_query", tests, NULL, NULL);

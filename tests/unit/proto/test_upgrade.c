@@ -21,7 +21,7 @@ static int check(const char *text, struct upgrade *up, enum close_reason *why)
     struct str in = str_from(text);
     struct http_request r;
 
-    if (http_request_parse(&in, 8192, &r, why) <= 0)
+    if (http_request_parse(&in, 8192, 100, &r, why) <= 0)
         fail_msg("not a head: %s", text);
     return upgrade_check(&r, up, why);
 }
