@@ -1,6 +1,7 @@
 /* cmd/roostctl/main.c - talks to a running roostd through its admin listener. */
 #include <signal.h>
 
+#include "base/boot.h"
 #include "base/out.h"
 #include "ctl.h"
 #include "proc/version.h"
@@ -87,6 +88,8 @@ int main(int argc, char **argv)
     struct buf error = {0};
 
     (void)argc;
+    boot_process(SIGHUP); /* who says nohup means it */
+    boot_release();
     signal(SIGPIPE, SIG_IGN);
     if (commands_parse(&line, argv + (argc > 0), &error) == -1)
         return misused(&line, &error);

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <unistd.h>
 
+#include "base/boot.h"
 #include "base/log.h"
 #include "base/out.h"
 #include "proc/config_load.h"
@@ -152,9 +153,12 @@ int main(int argc, char **argv)
     static struct args args; /* outlives main's frame: reloads read it again */
     struct buf errors = {0};
 
+    boot_process(0);
     args.source = (struct config_source){
         .path = getenv("ROOST_CONFIG"), .sets = args.sets, .environ_vars = environ};
     parse_args(&args, argc, argv);
+    if (args.mode != MODE_RUN)
+        boot_release();
     if (args.mode != MODE_RUN && args.mode != MODE_CHECK && args.mode != MODE_PRINT)
         return run_mode(args.mode, &args.source);
     if (config_load(&config, &args.source, &errors) == -1) {

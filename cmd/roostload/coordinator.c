@@ -9,20 +9,19 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/boot.h"
 #include "base/clock.h"
-#include "engine.h"
 #include "failif.h"
+#include "processes.h"
 #include "sampler.h"
 
 #define GRACE_MAX_S    30
 #define GRACE_QUIET_NS (NS_PER_SEC / 2)
-#define HOPELESS       300              /* attempts: when all of so many have failed, more will */
-#define RAMP_STALL_NS  (5 * NS_PER_SEC) /* on top of all attempts of a user */
-#define STOP_WAIT_MS   10000
+#define HOPELESS       300               /* attempts: when all of so many have failed, more will */
+#define RAMP_STALL_NS  (5 * NS_PER_SEC)  /* on top of all attempts of a user */
 #define SAMPLE_WAIT_MS 5000              /* for samples, when all else is done */
 #define SAMPLE_LEAD_NS (100 * NS_PER_MS) /* before a second ends its sample is asked for */
 #define POLL_MS        50
@@ -49,21 +48,16 @@ static void on_interrupt(int sig)
     interrupts = interrupts + 1;
 }
 
-static int start_processes(void)
+/* After the fork: a load process must not inherit these. */
+static void catch_signals(void)
 {
-    for (unsigned p = 0; p < load_shared->processes; p++) {
-        pid_t pid = fork();
+    struct sigaction sa = {.sa_handler = on_interrupt}, hup;
 
-        if (pid == -1) {
-            fprintf(stderr, "roostload: fork: %s\n", strerror(errno));
-            atomic_store(&load_shared->phase, LOAD_STOP);
-            return -1;
-        }
-        if (pid == 0)
-            _exit(engine_run(p));
-        atomic_store(&load_shared->slots[p].pid, pid);
-    }
-    return 0;
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &sa, NULL);
+    boot_release();
 }
 
 static double seconds_since(uint64_t then)
@@ -274,20 +268,6 @@ static double eta(uint64_t ready)
     return 0;
 }
 
-/* A load process that dies takes its users with it: the result would be a lie. */
-static bool process_died(void)
-{
-    int status;
-    pid_t pid = waitpid(-1, &status, WNOHANG);
-
-    if (pid <= 0)
-        return false;
-    fprintf(stderr, "roostload: load process %d ended early (%s %d)\n", (int)pid,
-            WIFSIGNALED(status) ? "signal" : "status",
-            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    return true;
-}
-
 /* Those that are still being taken, unless somebody is in a hurry. */
 static void await_samples(void)
 {
@@ -357,7 +337,7 @@ static int watch(void)
             co.asked = false;
             view_second(&co.r, &co.sum, phase_name(), eta(ready));
         }
-        if (process_died()) {
+        if (processes_died()) {
             atomic_store(&load_shared->phase, LOAD_STOP);
             return -1;
         }
@@ -370,25 +350,6 @@ static int watch(void)
     }
     record_rest(ready, connecting, tick);
     return 0;
-}
-
-/* Waits for the load processes; whoever does not come by itself is ended. */
-static void collect_processes(void)
-{
-    for (int waited = 0; waited < STOP_WAIT_MS; waited += 20) {
-        pid_t pid;
-
-        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-            ;
-        if (pid == -1 && errno == ECHILD)
-            return;
-        poll(NULL, 0, 20);
-    }
-    for (unsigned p = 0; p < load_shared->processes; p++)
-        if (atomic_load(&load_shared->slots[p].pid) > 0) /* 0: was never started */
-            kill(atomic_load(&load_shared->slots[p].pid), SIGKILL);
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
 }
 
 static int finish(int rc)
@@ -423,7 +384,6 @@ static int finish(int rc)
 
 int coordinator_run(void)
 {
-    struct sigaction sa = {.sa_handler = on_interrupt};
     int rc = 0;
 
     clock_refresh();
@@ -436,21 +396,19 @@ int coordinator_run(void)
     co.sample = co.used = co.r.server_start;
     clock_refresh(); /* that took a while */
     co.r.start_ns = co.phase_ns = clock_ns();
-    if (start_processes() == -1)
+    boot_hold(); /* nobody is to be ended before somebody has the whole in hand */
+    if (processes_start() == -1)
         rc = 1;
     if (rc == 0 && sampler_start(&load_shared->options) == -1) {
         fprintf(stderr, "roostload: no thread for samples: %s\n", strerror(errno));
         atomic_store(&load_shared->phase, LOAD_STOP);
         rc = 1;
     }
-    /* After the fork: a load process must not inherit these. */
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGHUP, &sa, NULL);
+    catch_signals();
     view_start(isatty(STDOUT_FILENO) && !load_shared->options.plain);
     if (rc == 0 && watch() == -1)
         rc = 1;
-    collect_processes();
+    processes_collect();
     rc = finish(rc);
     free(co.r.seconds);
     return rc;

@@ -7,6 +7,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/boot.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/hash.h"
@@ -74,7 +75,7 @@ static void each_turn(void)
 {
     uint64_t now = clock_precise_ns();
 
-    if (getppid() == 1) { /* the coordinator is gone */
+    if (getppid() != load_shared->coordinator) { /* it is gone; it may be process 1 itself */
         reactor_stop();
         return;
     }
@@ -156,6 +157,7 @@ int engine_run(unsigned p)
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    boot_release();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     engine.process = p;
     engine.slot = &load_shared->slots[p];
@@ -177,7 +179,6 @@ int engine_run(unsigned p)
     reactor_init(&cfg);
     if (alarm_init() == -1)
         return 1;
-    atomic_store(&engine.slot->pid, getpid());
     schedule_start();
     reactor_run();
     return 0;

@@ -1,4 +1,7 @@
 /* main.c - roostload: a load generator for long-lived WebSocket connections. */
+#include <signal.h>
+
+#include "base/boot.h"
 #include "coordinator.h"
 #include "options.h"
 #include "plan.h"
@@ -10,6 +13,8 @@ int main(int argc, char **argv)
     struct buf errors = {0};
     int rc = 2;
 
+    boot_process(SIGHUP); /* who says nohup means it */
+    boot_release();
     switch (options_parse(&options, argc, argv, &errors)) {
     case OPTIONS_HELP:
         options_usage(stdout);

@@ -60,14 +60,15 @@ struct load_slot {
     _Atomic uint64_t storm_ns;     /* when this process dropped its share, 0: nobody yet */
     _Atomic uint64_t recovered_ns; /* when all of those were back */
     _Atomic uint32_t first_status; /* HTTP status of the first refusal, 0: none yet */
-    _Atomic int32_t pid;
-    char tls_failure[256];    /* of the first attempt that ended there; "": none has */
-    char protocol_error[128]; /* the first one; "": there was none */
+    pid_t pid;                     /* the coordinator's own: 0 when it does not run */
+    char tls_failure[256];         /* of the first attempt that ended there; "": none has */
+    char protocol_error[128];      /* the first one; "": there was none */
     struct load_metrics m;
 };
 
 struct load_shared {
     struct options options;
+    pid_t coordinator;
     unsigned processes;
     unsigned ntargets;
     struct load_target targets[LOAD_TARGETS_MAX];

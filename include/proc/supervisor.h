@@ -19,7 +19,8 @@ extern struct supervisor_listeners supervisor_listeners;
  * with 5 % head room. */
 unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64_t nofile);
 /* Runs the daemon in the foreground until it is told to stop; returns the exit status. src is kept
- * for reloads. */
+ * for reloads. Orders are held (base/boot.h) when it is called, and released when it has handlers
+ * for them. */
 int supervisor_run(const struct config_source *src);
 
 /* In a child, once it has handlers for its signals: those sent since the fork arrive now. */

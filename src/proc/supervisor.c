@@ -1,7 +1,7 @@
 /* proc/supervisor.c - the master's life: start, signals, drain, end.
  *
  * Happy path: 1 settings · 2 limits · 3 shared memory, listeners, life pipe · 4 hub and workers are
- * forked · 5 signals until TERM or INT · 6 drain: the master stops listening, workers close their
+ * forked · 5 signals, also those sent since main, until TERM or INT · 6 drain: the master stops listening, workers close their
  * clients and exit · 7 then the hub · 8 exit 0. */
 #include "proc/supervisor.h"
 
@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/boot.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proc/version.h"
@@ -77,29 +78,6 @@ static unsigned decide_workers(void)
                                     raise_nofile());
     supervisor_check_capacity(n);
     return n;
-}
-
-static void remove_pid_file(void)
-{
-    if (config.pid_file[0] != '\0' && unlink(config.pid_file) == -1 && errno != ENOENT)
-        LOG(LOG_WARN, "the pid file cannot be removed", KV_S("file", config.pid_file),
-            KV_ERRNO(errno));
-}
-
-static int write_pid_file(void)
-{
-    FILE *f;
-    bool bad;
-
-    if (config.pid_file[0] == '\0')
-        return 0;
-    f = fopen(config.pid_file, "we");
-    bad = f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0;
-    if (f != NULL && fclose(f) != 0)
-        bad = true;
-    if (bad)
-        fprintf(stderr, "roostd: pid_file %s: %s\n", config.pid_file, strerror(errno));
-    return bad ? -1 : 0;
 }
 
 static void finish(void)
@@ -247,7 +225,7 @@ static int set_up(void)
         fprintf(stderr, "roostd: pipe: %s\n", strerror(errno));
         return -1;
     }
-    return listeners_open() == -1 || write_pid_file() == -1 ? -1 : 0;
+    return listeners_open();
 }
 
 static void start_children(void)
@@ -266,8 +244,12 @@ int supervisor_run(const struct config_source *src)
     clock_refresh();
     LOG(LOG_INFO, "starting", KV_S("version", version_string()),
         KV_S("revision", version_revision()), KV_U("pid", getpid()));
-    if (set_up() == -1)
+    if (pid_file_take() == -1)
         return 1;
+    if (set_up() == -1) {
+        pid_file_remove();
+        return 1;
+    }
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_NAME, "roost: master");
     supervisor.loop = ev_default_loop(EVBACKEND_EPOLL | EVFLAG_NOENV);
@@ -277,7 +259,8 @@ int supervisor_run(const struct config_source *src)
     }
     start_children();
     watch_signals();
+    boot_release();
     ev_run(supervisor.loop, 0);
-    remove_pid_file();
+    pid_file_remove();
     return 0;
 }

@@ -52,6 +52,7 @@ static void become(unsigned slot)
     for (size_t i = 0; i < ARRAY_LEN(handled); i++)
         signal(handled[i], SIG_DFL);
     close(supervisor.life_pipe[1]);
+    pid_file_close();
     listeners_close(keep);
     if (slot == SHM_HUB)
         hub_main(supervisor.life_pipe[0]);

@@ -46,6 +46,14 @@ void listeners_close_client(void);
 void listeners_close_worker(unsigned worker);
 void supervisor_print_hints(void);
 
+/* supervisor_pid.c */
+/* Locks and writes config.pid_file, if there is to be one. -1: said why on stderr. */
+int pid_file_take(void) MUST_CHECK;
+/* At the end: removes it, unless somebody has put another in its place. */
+void pid_file_remove(void);
+/* In a new child: the file is the master's. */
+void pid_file_close(void);
+
 /* supervisor_reload.c */
 void supervisor_reload(void);
 

@@ -21,7 +21,7 @@ SLOW = 4 if SAN else 1  # sanitizers make everything slower
 PR_SET_PDEATHSIG = 1
 
 
-def before_exec(nofile, prepare=None):
+def before_exec(nofile=None, prepare=None):
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing outlives the tests
     if prepare:
         prepare()
@@ -254,10 +254,11 @@ class SharedDaemonTest(DaemonTest):
         assert not cls.d.find(r'msg="?(killed|exited)"? process=\S+ pid=\d+ (signal|status=[1-9])'), cls.d.text()
 
 
-def run_roostd(*args, env=None, timeout=20):
+def run_roostd(*args, env=None, timeout=20, nofile=None):
     """For what ends by itself: (status, stdout, stderr)."""
     p = subprocess.run([ROOSTD, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                       env={**os.environ, **(env or {})}, timeout=timeout * SLOW)
+                       env={**os.environ, **(env or {})}, timeout=timeout * SLOW,
+                       preexec_fn=lambda: before_exec(nofile))
     return p.returncode, p.stdout, p.stderr
 
 
