@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "adapter.h"
+#include "base/cpus.h"
 #include "loopback.h"
 #include "net/conn.h"
 #include "payload.h"
@@ -38,7 +39,6 @@ static uint64_t memory_available(void)
 void plan_limits_read(struct plan_limits *l)
 {
     struct rlimit r;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned lo = 32768, hi = 60999;
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
 
@@ -58,7 +58,7 @@ void plan_limits_read(struct plan_limits *l)
     }
     l->nofile = r.rlim_cur;
     l->ports = hi - lo + 1;
-    l->cores = cores > 0 ? (unsigned)cores : 1;
+    l->cores = cpus_usable("");
     l->memory = memory_available();
 }
 

@@ -81,6 +81,8 @@ extern struct reactor reactor;
 /* Sets up the loop (EVBACKEND_EPOLL | EVFLAG_NOENV), wheel, pools. Exits with a sentence when it
  * cannot. */
 void reactor_init(const struct reactor_config *cfg);
+/* Clients that a process can hold at so many descriptors: what is left of them beside a reserve. */
+uint64_t reactor_connection_limit(uint64_t nofile);
 /* Frees everything, kills connections without ceremony (tests, end of process). The broker must
  * still exist. */
 void reactor_fini(void);

@@ -15,9 +15,10 @@ struct supervisor_listeners {    /* inherited by workers */
 };
 extern struct supervisor_listeners supervisor_listeners;
 
-/* Number of workers for `auto`: cores, or as many as max_connections needs at limit fds a process
- * with 5 % head room. */
-unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64_t nofile);
+/* Number of workers for `auto`: as many as cores, or, for a max_connections that was set, as many
+ * as it needs at nofile descriptors a process with 5 % head room; never more than the master has
+ * descriptors for. */
+unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_t nofile);
 /* Runs the daemon in the foreground until it is told to stop; returns the exit status. src is kept
  * for reloads. Orders are held (base/boot.h) when it is called, and released when it has handlers
  * for them. */

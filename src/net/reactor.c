@@ -20,17 +20,20 @@
 
 struct reactor reactor;
 
+uint64_t reactor_connection_limit(uint64_t nofile)
+{
+    uint64_t n = MIN(nofile, UINT64_C(1) << CONN_ID_FD_BITS);
+
+    return n > 2 * FD_RESERVE ? n - FD_RESERVE : n / 2;
+}
+
 static size_t connection_limit(void)
 {
-    const size_t most = (size_t)1 << CONN_ID_FD_BITS;
     struct rlimit r;
-    size_t n;
 
-    if (getrlimit(RLIMIT_NOFILE, &r) == -1 || r.rlim_cur == RLIM_INFINITY || r.rlim_cur > most)
-        n = most;
-    else
-        n = (size_t)r.rlim_cur;
-    return n > 2 * FD_RESERVE ? n - FD_RESERVE : n / 2;
+    if (getrlimit(RLIMIT_NOFILE, &r) == -1)
+        r.rlim_cur = RLIM_INFINITY;
+    return (size_t)reactor_connection_limit(r.rlim_cur);
 }
 
 void reactor_init(const struct reactor_config *cfg)

@@ -1,15 +1,14 @@
 /* proc/supervisor.c - the master's life: start, signals, drain, end.
  *
  * Happy path: 1 settings · 2 limits · 3 shared memory, listeners, life pipe · 4 hub and workers are
- * forked · 5 signals, also those sent since main, until TERM or INT · 6 drain: the master stops listening, workers close their
- * clients and exit · 7 then the hub · 8 exit 0. */
+ * forked · 5 signals, also those sent since main, until TERM or INT · 6 drain: the master stops
+ * listening, workers close their clients and exit · 7 then the hub · 8 exit 0. */
 #include "proc/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/boot.h"
@@ -18,67 +17,9 @@
 #include "proc/version.h"
 #include "supervisor_internal.h"
 
-#define NOFILE_RESERVE 100 /* descriptors of a worker that are not clients */
-#define SPREAD_PERCENT 5   /* SO_REUSEPORT spreads by chance: head room a worker needs */
-#define PATIENCE_NS    (5 * NS_PER_SEC)
+#define PATIENCE_NS (5 * NS_PER_SEC)
 
 struct supervisor supervisor;
-
-/* Clients all workers together can hold at nofile descriptors each. */
-static uint64_t node_capacity(unsigned workers, uint64_t nofile)
-{
-    uint64_t usable = nofile > NOFILE_RESERVE ? nofile - NOFILE_RESERVE : 1;
-
-    return workers == 1 ? usable : workers * usable * (100 - SPREAD_PERCENT) / 100;
-}
-
-unsigned supervisor_auto_workers(int64_t max_connections, unsigned cores, uint64_t nofile)
-{
-    unsigned n = MIN(MAX(cores, 1u), (unsigned)HUB_WORKERS_MAX);
-
-    while (n < HUB_WORKERS_MAX && node_capacity(n, nofile) < (uint64_t)max_connections)
-        n++;
-    return n;
-}
-
-/* Returns what there is after that. */
-static uint64_t raise_nofile(void)
-{
-    struct rlimit r;
-
-    if (getrlimit(RLIMIT_NOFILE, &r) == -1)
-        return 1024;
-    if (r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &r) == -1 && getrlimit(RLIMIT_NOFILE, &r) == -1)
-            return 1024;
-    }
-    return r.rlim_cur;
-}
-
-void supervisor_check_capacity(unsigned workers)
-{
-    uint64_t nofile = raise_nofile(), capacity = node_capacity(workers, nofile);
-
-    if (capacity < (uint64_t)config.max_connections)
-        LOG(LOG_WARN,
-            "max_connections does not fit: workers x (RLIMIT_NOFILE - reserve), less 5 % for "
-            "uneven spread; raise workers or the limit (LimitNOFILE=, ulimit -Hn)",
-            KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
-            KV_U("workers", workers), KV_U("nofile", nofile), KV_U("reserve", NOFILE_RESERVE));
-}
-
-static unsigned decide_workers(void)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned n = (unsigned)config.workers;
-
-    if (n == 0)
-        n = supervisor_auto_workers(config.max_connections, cores > 0 ? (unsigned)cores : 1,
-                                    raise_nofile());
-    supervisor_check_capacity(n);
-    return n;
-}
 
 static void finish(void)
 {
@@ -211,10 +152,12 @@ void supervisor_unwatch(void)
 /* Everything that can refuse to start. -1: said why on stderr. */
 static int set_up(void)
 {
-    unsigned workers = decide_workers();
+    int workers = supervisor_decide_workers();
     char err[256];
 
-    if (shm_create(workers, shm_ring_capacity(&config), err, sizeof(err)) == -1) {
+    if (workers == -1)
+        return -1;
+    if (shm_create((unsigned)workers, shm_ring_capacity(&config), err, sizeof(err)) == -1) {
         fprintf(stderr, "roostd: %s\n", err);
         return -1;
     }

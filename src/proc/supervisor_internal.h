@@ -57,9 +57,15 @@ void pid_file_close(void);
 /* supervisor_reload.c */
 void supervisor_reload(void);
 
-/* supervisor.c */
-/* Warns when so many workers cannot hold config.max_connections. */
+/* supervisor_capacity.c */
+/* Raises RLIMIT_NOFILE, says what `auto` has come to. -1: said on stderr why none can work. */
+int supervisor_decide_workers(void) MUST_CHECK;
+/* Lowers a max_connections that nobody has set to what so many workers can hold. */
+void supervisor_fit_capacity(struct config *c, unsigned workers);
+/* Warns when they cannot hold config.max_connections. */
 void supervisor_check_capacity(unsigned workers);
+
+/* supervisor.c */
 void supervisor_child_gone(unsigned slot);
 /* In a new child: gives the signals back. */
 void supervisor_unwatch(void);

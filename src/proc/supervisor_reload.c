@@ -21,10 +21,11 @@ static void publish_config(const struct config *fresh)
     config = *fresh;
 }
 
-static void apply(const struct config *fresh)
+static void apply(struct config *fresh)
 {
     struct buf reloadable = {0}, restart = {0};
 
+    supervisor_fit_capacity(fresh, shm->workers);
     if (config_diff(&config, fresh, &reloadable, &restart) == -1) {
         LOG(LOG_ERROR, "reload refused", KV_S("reason", "out of memory"));
     } else if (restart.len > 0) {

@@ -33,12 +33,57 @@ class Start(DaemonTest):
 
     def test_auto_workers(self):
         d = self.start(workers='auto')
-        self.assertEqual(len(d.children()), (os.cpu_count() or 1) + 1)
+        self.assertEqual(len(d.children()), len(os.sched_getaffinity(0)) + 1)
 
-    def test_auto_workers_with_few_descriptors(self):
+    def test_auto_workers_follow_the_affinity_mask(self):
+        one = min(os.sched_getaffinity(0))
+        d = self.start(workers='auto', prepare=lambda: os.sched_setaffinity(0, {one}))
+        self.assertEqual(len(d.children()), 1 + 1)
+
+    def test_few_descriptors_lower_the_capacity_and_make_no_more_workers(self):
+        cores = len(os.sched_getaffinity(0))
+        for nofile in (64, 350, 1024):
+            d = self.start(workers='auto', nofile=nofile)
+            self.assertEqual(len(d.children()), cores + 1)
+            line, = d.lines('lowered')
+            for word in ('level=warn', 'lowered', 'default=30000', 'nofile=%d' % nofile, 'LimitNOFILE=', 'set max_connections'):
+                self.assertIn(word, line)
+            capacity = int(re.search(r' max_connections=(\d+)', line).group(1))
+            self.assertLess(capacity, nofile * cores)
+            self.assertEqual(d.get_json('/debug/processes')['max_connections'], capacity)
+            d.process.send_signal(signal.SIGHUP)
+            d.wait_log('nothing has changed')
+            self.assertEqual(len(d.lines('lowered')), 1)
+
+    def test_the_lowered_capacity_is_held(self):
+        d = self.start(workers=1, nofile=64)
+        capacity = d.get_json('/debug/processes')['max_connections']
+        clients = [d.ws('/ws/full') for _ in range(capacity)]
+        with Raw(d.client) as c:
+            self.assertEqual(c.request('GET', '/').status, 503)
+        clients[0].text('x')
+        clients[-1].expect(TEXT, 'x')
+
+    def test_more_workers_for_max_connections_that_were_asked_for(self):
         d = self.start(workers='auto', max_connections=2000, nofile=500)
-        self.assertEqual(len(d.children()), 6 + 1)  # 6 x 400 x 95 % >= 2000
-        self.assertEqual(d.lines('does not fit'), [])
+        self.assertEqual(len(d.children()), 7 + 1)  # 7 x 308 x 95 % >= 2000
+        self.assertEqual(d.lines('does not fit|lowered'), [])
+        self.assertIn('for_max_connections=true', d.lines('workers for the cores')[0])
+
+    def test_descriptors_that_are_too_few_for_anything(self):
+        for nofile, args, words in ((16, (), ('descriptors', '16')), (200, ('--set', 'workers=128'), ('workers: 128', '200'))):
+            status, _, err = run_roostd('--set', 'listen=127.0.0.1:0', '--set', 'admin_listen=off', *args, nofile=nofile)
+            self.assertEqual(status, 1)
+            for word in words + ('LimitNOFILE=',):
+                self.assertIn(word, err)
+
+    def test_children_are_hub_and_workers(self):
+        d = self.start(workers=2)
+        names = []
+        for pid in d.children():
+            with open('/proc/%d/comm' % pid) as f:
+                names.append(f.read().rstrip('\n'))
+        self.assertEqual(sorted(names), ['roost: hub', 'roost: worker0', 'roost: worker1'])
 
     def test_max_connections_that_do_not_fit_are_warned_about(self):
         d = self.start(workers=1, max_connections=16000000)

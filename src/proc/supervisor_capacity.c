@@ -1,0 +1,114 @@
+/* proc/supervisor_capacity.c - how many workers, and how many clients they can hold.
+ *
+ * Descriptors bind both: a worker needs one per client, the master some per worker. Cores decide
+ * on the number of workers; more are made only for a max_connections that somebody has asked for.
+ */
+#include <sys/resource.h>
+
+#include "base/cpus.h"
+#include "base/log.h"
+#include "net/reactor.h"
+#include "supervisor_internal.h"
+
+#define SPREAD_PERCENT        5  /* SO_REUSEPORT spreads by chance: head room a worker needs */
+#define MASTER_FDS            24 /* beside those that each worker costs it */
+#define MASTER_FDS_PER_WORKER 3  /* two listeners and an eventfd */
+#define NOFILE_MIN            (MASTER_FDS + 2 * MASTER_FDS_PER_WORKER)
+
+#define RAISE_NOFILE "raise the limit (LimitNOFILE=, --ulimit nofile=, ulimit -Hn)"
+
+/* Clients all workers together can hold at nofile descriptors each. */
+static uint64_t node_capacity(unsigned workers, uint64_t nofile)
+{
+    uint64_t each = reactor_connection_limit(nofile);
+
+    return workers == 1 ? each : workers * each * (100 - SPREAD_PERCENT) / 100;
+}
+
+/* Workers whose listeners and links the master can hold. */
+static unsigned workers_max(uint64_t nofile)
+{
+    uint64_t fit = nofile > MASTER_FDS ? (nofile - MASTER_FDS) / MASTER_FDS_PER_WORKER : 0;
+
+    return (unsigned)MIN(fit, (uint64_t)HUB_WORKERS_MAX);
+}
+
+unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_t nofile)
+{
+    unsigned most = MAX(workers_max(nofile), 1u), n = MIN(MAX(cores, 1u), most);
+
+    while (c->set.max_connections && n < most &&
+           node_capacity(n, nofile) < (uint64_t)c->max_connections)
+        n++;
+    return n;
+}
+
+/* Returns what there is after that. */
+static uint64_t raise_nofile(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == -1)
+        return 1024;
+    if (r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &r) == -1 && getrlimit(RLIMIT_NOFILE, &r) == -1)
+            return 1024;
+    }
+    return r.rlim_cur;
+}
+
+void supervisor_fit_capacity(struct config *c, unsigned workers)
+{
+    uint64_t nofile = raise_nofile(), capacity = node_capacity(workers, nofile);
+
+    if (c->set.max_connections || capacity >= (uint64_t)c->max_connections)
+        return;
+    if (config.max_connections != (int64_t)capacity) /* a reload has nothing new to say */
+        LOG(LOG_WARN,
+            "max_connections is lowered to what the limit of descriptors allows; " RAISE_NOFILE
+            ", or set max_connections, for which more workers than cores are started",
+            KV_I("default", c->max_connections), KV_U("max_connections", capacity),
+            KV_U("workers", workers), KV_U("nofile", nofile));
+    c->max_connections = (int64_t)capacity;
+}
+
+void supervisor_check_capacity(unsigned workers)
+{
+    uint64_t nofile = raise_nofile(), capacity = node_capacity(workers, nofile);
+
+    if (capacity < (uint64_t)config.max_connections)
+        LOG(LOG_WARN,
+            "max_connections does not fit: workers x what each can hold, less 5 % for uneven "
+            "spread; raise workers; " RAISE_NOFILE,
+            KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
+            KV_U("workers", workers), KV_U("nofile", nofile),
+            KV_U("each", reactor_connection_limit(nofile)));
+}
+
+static int refuse(const char *what, unsigned long long n, uint64_t nofile)
+{
+    fprintf(stderr, "roostd: %s %llu does not fit RLIMIT_NOFILE, which is %llu: " RAISE_NOFILE "\n",
+            what, n, (unsigned long long)nofile);
+    return -1;
+}
+
+int supervisor_decide_workers(void)
+{
+    uint64_t nofile = raise_nofile();
+    unsigned cores = cpus_usable(""), n = (unsigned)config.workers;
+
+    if (nofile < NOFILE_MIN)
+        return refuse("the least number of descriptors", NOFILE_MIN, nofile);
+    if (n > workers_max(nofile))
+        return refuse("workers:", n, nofile);
+    if (n == 0) {
+        n = supervisor_auto_workers(&config, cores, nofile);
+        LOG(LOG_INFO, "workers for the cores", KV_U("workers", n), KV_U("cores", cores),
+            KV_U("affinity", cpus_affinity()), KV_U("quota", cpus_quota("")),
+            KV_B("for_max_connections", n > cores));
+    }
+    supervisor_fit_capacity(&config, n);
+    supervisor_check_capacity(n);
+    return (int)n;
+}
