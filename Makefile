@@ -172,22 +172,31 @@ $(BUILD)/tests/lib/%.o: tests/lib/%.c $(BUILD)/.flags
 	$(Q)$(COMPILE) -Itests/lib -c -o $@ $<
 
 # A unit test includes the .c it tests; everything else comes from the library.
-$(BUILD)/tests/unit/%: tests/unit/%.c $(TESTLIB) $(LIB)
+$(BUILD)/tests/unit/%.o: tests/unit/%.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -Itests/lib -Isrc -I. -MF $@.d -o $@ $< $(TESTLIB) $(LINKFLAGS) $(WRAP) $(LIB) -lcmocka $(LIBS)
+	$(Q)$(COMPILE) -Itests/lib -Isrc -I. -c -o $@ $<
 
-$(BUILD)/tests/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(LIB)
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(TESTLIB) $(LIB)
+	$(Q)$(CC) $(LINKFLAGS) $(WRAP) -o $@ $< $(TESTLIB) $(LIB) -lcmocka $(LIBS)
+
+$(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -Isrc -I. -MF $@.d -o $@ $< tests/fuzz/replay.c $(LINKFLAGS) $(LIB) $(LIBS)
+	$(Q)$(COMPILE) -Isrc -I. -c -o $@ $<
 
-$(BUILD)/tests/bench/%: tests/bench/%.c $(LIB)
+$(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
+	$(Q)$(CC) $(LINKFLAGS) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(LIB) $(LIBS)
+
+$(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -MF $@.d -o $@ $< $(LINKFLAGS) $(LIB) $(LIBS)
+	$(Q)$(COMPILE) -c -o $@ $<
 
-.SECONDARY: $(TESTLIB)
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
+	$(Q)$(CC) $(LINKFLAGS) -o $@ $< $(LIB) $(LIBS)
+
+.SECONDARY: $(TESTLIB) $(UNITBINS:%=%.o) $(BENCHES:%=%.o) $(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz_%.o) $(BUILD)/tests/fuzz/replay.o
 
 .PHONY: tests
 tests: $(BINS) $(UNITBINS) $(REPLAYS) $(BENCHES) build/tools/promtool tests/e2e/node_modules/.installed
@@ -295,4 +304,4 @@ help: ## list the targets
 	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | \
 	    awk -F'\t' '{ n = split($$1, t, " "); for (i = 1; i <= n; i++) printf "  make %-14s %s\n", t[i], $$2 }'
 
--include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(REPLAYS:%=%.d) $(BENCHES:%=%.d)
+-include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(BENCHES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)
