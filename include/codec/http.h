@@ -52,6 +52,15 @@ struct str http_field_get(const struct http_request *r, struct str name, bool *r
 bool http_field_has_token(const struct http_request *r, struct str name, struct str token);
 /* Next element of a comma-separated list; false at the end. Empty elements are skipped. */
 bool http_list_next(struct str *rest, struct str *element);
+/* Next parameter of a list element, behind its first part: ";" [ name [ "=" ( token / quoted ) ] ]
+ * (RFC 9110 §5.6.6). value is what stands between the quotes, escapes and all; p == NULL: none.
+ *   >0  *name (which may be empty) and *value are set    0  the end    <0  malformed */
+int http_param_next(struct str *rest, struct str *name, struct str *value) MUST_CHECK;
+/* How much all Accept fields together want a media type of that version (its parameter `version`):
+ * 0, not at all, to 1000, which it is when nothing is said (RFC 9110 §12.5.1). The most precise
+ * range counts: *precision is 0 when none names it, 3 or 4 when one names this very type. */
+unsigned http_accept_weight(const struct http_request *r, struct str type, struct str version,
+                            unsigned *precision);
 /* Is s a token (RFC 9110 §5.6.2)? */
 bool http_is_token(struct str s);
 
@@ -99,7 +108,8 @@ int http_percent_decode(struct str s, char *out, size_t cap, size_t *n) MUST_CHE
 /* Appends s so that http_percent_decode() gives it back, as part of a path: '/' and ':' and what
  * RFC 3986 calls unreserved stay. */
 int http_percent_encode(struct str s, struct buf *out) MUST_CHECK;
-/* Next key=value pair of a query, still encoded; false at the end. Empty pairs are skipped. */
+/* Next key=value pair of a query, still encoded; false at the end. Empty pairs are skipped. As
+ * everywhere in a URL (RFC 3986), '+' is '+': no channel name has a space. */
 bool http_query_next(struct str *rest, struct str *key, struct str *value);
 
 #endif

@@ -8,10 +8,11 @@
 
 #include "base/buf.h"
 #include "base/metrics.h"
+#include "codec/http.h"
 
 enum exposition_format { EXPOSITION_PROMETHEUS = 0, EXPOSITION_OPENMETRICS };
-/* Which one an Accept field asks for. */
-enum exposition_format exposition_negotiate(struct str accept);
+/* Which one the Accept fields ask for. */
+enum exposition_format exposition_negotiate(const struct http_request *r);
 const char *exposition_content_type(enum exposition_format f);
 
 /* The table's metrics from a sum of slots. */

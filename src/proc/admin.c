@@ -54,8 +54,7 @@ static void handle_readyz(struct http_exchange *x)
 
 static void handle_metrics(struct http_exchange *x)
 {
-    enum exposition_format f =
-        exposition_negotiate(http_field_get(x->request, STR_LIT("Accept"), NULL));
+    enum exposition_format f = exposition_negotiate(x->request);
     struct metrics *sum = calloc(1, sizeof(*sum));
     struct buf out = {0};
 

@@ -3,19 +3,17 @@
  * content type. */
 #include "proc/exposition.h"
 
-#include "codec/http.h"
-
-enum exposition_format exposition_negotiate(struct str accept)
+enum exposition_format exposition_negotiate(const struct http_request *r)
 {
-    struct str element;
+    unsigned openmetrics_precision, text_precision;
+    unsigned openmetrics = http_accept_weight(r, STR_LIT("application/openmetrics-text"),
+                                              STR_LIT("1.0.0"), &openmetrics_precision);
+    unsigned text = http_accept_weight(r, STR_LIT("text/plain"), STR_LIT("0.0.4"), &text_precision);
 
-    while (http_list_next(&accept, &element)) {
-        struct str type = str_trim((struct str){element.p, str_find(element, ';')});
-
-        if (str_equal_nocase(type, STR_LIT("application/openmetrics-text")))
-            return EXPOSITION_OPENMETRICS;
-    }
-    return EXPOSITION_PROMETHEUS;
+    /* If as much, then only by its name. If neither, the client had better have one than none. */
+    return openmetrics > text || (openmetrics == text && text > 0 && openmetrics_precision >= 3)
+               ? EXPOSITION_OPENMETRICS
+               : EXPOSITION_PROMETHEUS;
 }
 
 const char *exposition_content_type(enum exposition_format f)

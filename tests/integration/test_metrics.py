@@ -61,6 +61,10 @@ class Metrics(SharedDaemonTest):
             r = self.scrape(accept)
             self.assertTrue(r.get('content-type').startswith('application/openmetrics-text; version=1.0.0'))
             self.assertTrue(r.body.endswith(b'\n# EOF\n'))
+        for accept in (OPENMETRICS + ';q=0', OPENMETRICS + ';q=0.4,text/plain;q=0.5', OPENMETRICS + ';version=0.0.1'):
+            self.assertTrue(self.scrape(accept).get('content-type').startswith('text/plain'), accept)
+        r = self.d.http('GET', '/metrics', fields=[('Accept', 'text/plain;q=0.5'), ('Accept', OPENMETRICS)])
+        self.assertTrue(r.get('content-type').startswith(OPENMETRICS))
         self.assertEqual(self.scrape('text/plain').get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
         self.assertEqual(self.scrape('*/*').get('content-type'), 'text/plain; version=0.0.4; charset=utf-8')
 

@@ -13,14 +13,55 @@
 
 static struct metrics sum;
 
+static enum exposition_format negotiated(const char *first, const char *second)
+{
+    static struct http_request r;
+
+    r.nfields = 0;
+    if (first != NULL)
+        r.fields[r.nfields++] = (struct http_field){STR_LIT("Accept"), str_from(first)};
+    if (second != NULL)
+        r.fields[r.nfields++] = (struct http_field){STR_LIT("Accept"), str_from(second)};
+    return exposition_negotiate(&r);
+}
+
 static void format_by_accept(void **state)
 {
+    static const char om[] = "application/openmetrics-text";
+    static const char *const openmetrics[] = {
+        om,
+        "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+        "text/plain;version=0.0.4;q=0.2, application/openmetrics-text; version=\"1.0.0\"; q=0.3",
+        "application/openmetrics-text, */*",
+        "application/openmetrics-text, text/plain",
+        "application/*, text/plain;q=0.9",
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+        "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+    };
+    static const char *const prometheus[] = {
+        "*/*",
+        "",
+        "text/plain, */*",
+        "application/openmetrics-text;q=0",
+        "application/openmetrics-text;q=0, */*;q=0.1",
+        "application/openmetrics-text;q=0.4, text/plain;q=0.5",
+        "application/openmetrics-text;version=0.0.1",
+        "application/openmetrics-text;version=2.0.0, text/plain;q=0.1",
+        "application/openmetrics-text;q=x",
+        "application/json", /* better than none */
+    };
+
     (void)state;
-    assert_int_equal(exposition_negotiate(STR_NULL), EXPOSITION_PROMETHEUS);
-    assert_int_equal(exposition_negotiate(STR_LIT("text/plain, */*")), EXPOSITION_PROMETHEUS);
-    assert_int_equal(exposition_negotiate(
-                         STR_LIT("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")),
-                     EXPOSITION_OPENMETRICS);
+    assert_int_equal(negotiated(NULL, NULL), EXPOSITION_PROMETHEUS);
+    for (size_t i = 0; i < ARRAY_LEN(openmetrics); i++)
+        if (negotiated(openmetrics[i], NULL) != EXPOSITION_OPENMETRICS)
+            fail_msg("%s", openmetrics[i]);
+    for (size_t i = 0; i < ARRAY_LEN(prometheus); i++)
+        if (negotiated(prometheus[i], NULL) != EXPOSITION_PROMETHEUS)
+            fail_msg("%s", prometheus[i]);
+    assert_int_equal(negotiated("text/plain;q=0.5", om), EXPOSITION_OPENMETRICS);
+    assert_int_equal(negotiated(om, "application/openmetrics-text;version=1.0.0;q=0"),
+                     EXPOSITION_PROMETHEUS);
 }
 
 /* Every line is a comment of its family or a sample of the family before it; families come once. */
