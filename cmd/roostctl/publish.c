@@ -44,17 +44,19 @@ static int publish_text(struct str channel, struct str data)
     struct ws_item item;
     uint8_t close_payload[WS_CONTROL_MAX];
     size_t n = ws_tx_close_payload(1000, STR_NULL, close_payload);
-    int rc = -1, got = -1;
+    int rc = -1, got;
+    bool sent;
 
     if (buf_append_lit(&path, "/ws/") == -1 || http_percent_encode(channel, &path) == -1 ||
         buf_append(&path, (struct str){"?mode=pub", sizeof("?mode=pub")}) == -1)
         goto out;
     if (ctl_ws_open(&ws, path.p, false) == -1)
         goto out;
-    if (ctl_ws_send(&ws, WS_OP_TEXT, data) == 0 &&
-        ctl_ws_send(&ws, WS_OP_CLOSE, (struct str){(char *)close_payload, n}) == 0)
-        got = ctl_ws_next(&ws, &item, CLOSE_WAIT_MS);
-    if (got > 0 && item.kind == WS_ITEM_CLOSE && item.close_code == 1000)
+    /* Who refuses the text may have ended before it has been sent, with a reason to be read. */
+    sent = ctl_ws_send(&ws, WS_OP_TEXT, data) == 0 &&
+           ctl_ws_send(&ws, WS_OP_CLOSE, (struct str){(char *)close_payload, n}) == 0;
+    got = ctl_ws_next(&ws, &item, CLOSE_WAIT_MS);
+    if (sent && got > 0 && item.kind == WS_ITEM_CLOSE && item.close_code == 1000)
         rc = 0;
     else if (got > 0 && item.kind == WS_ITEM_CLOSE)
         fprintf(stderr, "roostctl: refused: %u %.*s\n", item.close_code, STR_ARG(item.data));
@@ -75,7 +77,7 @@ static int publish_json(struct str channel, struct str data)
     int rc = -1;
 
     if (json_parse(data, &v, &at) == -1) {
-        fprintf(stderr, "roostctl: --json: this is not JSON (byte %zu)\n", at);
+        fprintf(stderr, "roostctl: --json: this is %s (byte %zu)\n", json_refusal(data), at);
         return -1;
     }
     if (buf_append_lit(&request, "{\"channel\":") == 0 &&

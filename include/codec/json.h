@@ -29,6 +29,9 @@ struct json_value {
  * offset. */
 int json_parse(struct str in, struct json_value *out, size_t *error_at) MUST_CHECK;
 
+/* Why json_parse() has refused it, static: behind "is ", e.g. "not JSON". */
+const char *json_refusal(struct str in);
+
 /* Members of a value that json_parse() accepted. *rest starts as v->raw; false at the end. key.raw
  * is a JSON string. For arrays json_element(). */
 bool json_member(struct str *rest, struct json_value *key, struct json_value *value);

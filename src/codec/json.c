@@ -3,6 +3,9 @@
 
 #include "codec/utf8.h"
 
+#define STR(x)  #x
+#define XSTR(x) STR(x)
+
 /* One bit for each open container. */
 _Static_assert(JSON_MAX_DEPTH <= 64, "the stack of json_scan is one uint64_t");
 
@@ -10,6 +13,7 @@ struct json_scan {
     const char *p, *end; /* borrowed; after a failure p is the byte that is wrong, or end */
     uint64_t objects;    /* bit per open container, the innermost lowest: is it an object? */
     unsigned depth;      /* open containers */
+    bool too_deep;       /* that is what was wrong */
 };
 
 static bool is_digit(char c)
@@ -197,7 +201,8 @@ static bool scan_close(struct json_scan *s)
  * malformed. */
 static int scan_open(struct json_scan *s)
 {
-    if (s->depth == JSON_MAX_DEPTH)
+    s->too_deep = s->depth == JSON_MAX_DEPTH;
+    if (s->too_deep)
         return -1;
     s->objects = s->objects << 1 | (*s->p == '{' ? 1 : 0);
     s->depth++;
@@ -296,6 +301,16 @@ int json_parse(struct str in, struct json_value *out, size_t *error_at)
     if (rc == -1 && error_at != NULL)
         *error_at = in.n - (size_t)(s.end - s.p);
     return rc;
+}
+
+const char *json_refusal(struct str in)
+{
+    struct json_scan s = scan_start(in);
+
+    skip_space(&s);
+    if (scan_value(&s) == -1 && s.too_deep)
+        return "JSON nested deeper than " XSTR(JSON_MAX_DEPTH) " levels";
+    return "not JSON";
 }
 
 /* *rest stands at the container's bracket before the first inner value and at ',' or the closing

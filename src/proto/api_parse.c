@@ -112,15 +112,21 @@ static int api_read_members(struct str body, struct api_members *m, struct api_f
 
     memset(m, 0, sizeof(*m));
     if (json_parse(body, &object, &f->at) == -1)
-        return api_fail(f, 0, "not JSON");
+        return api_fail(f, 0, json_refusal(body));
     f->at = 0;
     if (object.type != JSON_OBJECT)
         return api_fail(f, 0, "not a JSON object");
     rest = object.raw;
-    while (json_member(&rest, &key, &value))
-        for (size_t i = 0; i < API_M_NR; i++)
-            if (json_string_equal(&key, str_from(api_member_names[i])))
-                m->v[i] = value; /* the last one counts */
+    while (json_member(&rest, &key, &value)) {
+        for (size_t i = 0; i < API_M_NR; i++) {
+            if (!json_string_equal(&key, str_from(api_member_names[i])))
+                continue;
+            /* Parsers differ in which one counts (RFC 8259 §4): none does. */
+            if (m->v[i].raw.p != NULL)
+                return api_fail(f, API_BAD_REQUEST, "bad request: a member is repeated");
+            m->v[i] = value;
+        }
+    }
     return 0;
 }
 
@@ -174,7 +180,11 @@ static int api_read_binary(const struct json_value *v, struct api_request *r, st
 static int api_read_data(const struct api_members *m, struct api_request *r, struct api_fault *f)
 {
     const struct json_value *data = &m->v[API_M_DATA], *binary = &m->v[API_M_B64DATA];
-    bool has_binary = api_given(binary) && !str_equal(binary->raw, STR_LIT("\"\""));
+    bool has_binary = api_given(binary);
+
+    /* Some libraries write the member they do not use as an empty one. */
+    if (has_binary && data->raw.p != NULL && str_equal(binary->raw, STR_LIT("\"\"")))
+        has_binary = false;
 
     if (api_given(&m->v[API_M_IDEMPOTENCY_KEY]) &&
         !str_equal(m->v[API_M_IDEMPOTENCY_KEY].raw, STR_LIT("\"\"")))

@@ -102,6 +102,26 @@ static int plain_read_binary(struct str in, struct plain_message *out)
     return 0;
 }
 
+/* The two members of a message. A repeated one could be read either way (RFC 8259 §4). */
+static int plain_read_members(const struct json_value *message, struct json_value *channel,
+                              struct json_value *data)
+{
+    struct str rest = message->raw;
+    struct json_value key, value;
+
+    channel->raw = data->raw = STR_NULL;
+    while (json_member(&rest, &key, &value)) {
+        bool is_channel = json_string_equal(&key, STR_LIT("channel"));
+
+        if (!is_channel && !json_string_equal(&key, STR_LIT("data")))
+            continue;
+        if ((is_channel ? channel : data)->raw.p != NULL)
+            return -1;
+        *(is_channel ? channel : data) = value;
+    }
+    return channel->raw.p != NULL && data->raw.p != NULL && channel->type == JSON_STRING ? 0 : -1;
+}
+
 /* A JSON string is published as the text it stands for, everything else as it is written: so it is
  * read back as it was sent, by clients of either form. */
 static int plain_read_text(struct str in, struct buf *text, struct plain_message *out)
@@ -110,8 +130,7 @@ static int plain_read_text(struct str in, struct buf *text, struct plain_message
     size_t at, split;
 
     if (json_parse(in, &v, &at) == -1 || v.type != JSON_OBJECT ||
-        !json_get(&v, STR_LIT("channel"), &channel) || channel.type != JSON_STRING ||
-        !json_get(&v, STR_LIT("data"), &data))
+        plain_read_members(&v, &channel, &data) == -1)
         return -1;
     if (json_string(&channel, text) == -1)
         return -1;

@@ -48,6 +48,24 @@ static void check_channels(const struct api_request *r, struct str body)
     check(n >= 1 && n <= API_MAX_BROADCAST);
 }
 
+/* A member that means something stands there once. */
+static void check_members(struct str body)
+{
+    static const char *const names[] = {"channel", "channels", "data", "b64data", "pattern"};
+    struct json_value object, key, value;
+    struct str rest;
+    size_t at, seen[ARRAY_LEN(names)] = {0};
+
+    if (body.n == 0)
+        return;
+    check(json_parse(body, &object, &at) == 0);
+    rest = object.raw;
+    while (json_member(&rest, &key, &value))
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            if (json_string_equal(&key, str_from(names[i])))
+                check(seen[i]++ == 0);
+}
+
 static void check_request(enum api_method method, const struct api_request *r, struct str body)
 {
     switch (method) {
@@ -81,10 +99,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct api_fault fault;
 
         if (api_parse(methods[i], body, &r, &fault) == 0) {
+            check_members(body);
             check_request(methods[i], &r, body);
         } else {
             check(fault.why == CLOSE_NONE && fault.message != NULL);
-            check(fault.at <= size && (fault.code != 0 || fault.message[0] == 'n'));
+            check(fault.at <= size);
+            check(fault.code != 0 || fault.message[0] == 'n' || fault.message[0] == 'J');
         }
         api_request_fini(&r);
     }

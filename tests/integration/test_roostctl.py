@@ -90,6 +90,13 @@ class Roostctl(SharedDaemonTest):
         self.assertTrue(self.run_ctl('publish', '--json', 'bad name', '1', status=1))
         self.run_ctl('publish', 'p', status=2)
 
+    def test_publish_says_why_it_was_refused(self):
+        long = '"%s"' % ('x' * 1100000)
+        for args, text, why in ((('bad name',), 'x', 'channel name'), (('--json', 'bad name'), '1', 'channel name'),
+                                (('p',), long, 'larger than'), (('--json', 'p'), long, 'larger than max_'),
+                                (('--json', 'p'), '[' * 65 + ']' * 65, 'nested deeper than 64'), (('--json', 'p'), '{x', 'not JSON')):
+            self.assertIn(why, self.run_ctl('publish', *args, '-', input=text, status=1), args)
+
     def test_tail(self):
         with Tail(self.d, 'one', 'two/ä') as t:
             wait_for(lambda: len(self.d.api('channels')['result']['channels']) == 2, what='the subscription')

@@ -224,6 +224,12 @@ static void depth_is_bounded(void **state)
     memset(text + JSON_MAX_DEPTH + 1, ']', JSON_MAX_DEPTH + 1);
     assert_int_equal(parse((struct str){text, 2 * JSON_MAX_DEPTH + 2}, &at), -1);
     assert_int_equal(at, JSON_MAX_DEPTH);
+    assert_string_equal(json_refusal((struct str){text, 2 * JSON_MAX_DEPTH + 2}),
+                        "JSON nested deeper than 64 levels");
+    text[3] = 'x';
+    assert_string_equal(json_refusal((struct str){text, 2 * JSON_MAX_DEPTH + 2}), "not JSON");
+    assert_string_equal(json_refusal(STR_NULL), "not JSON");
+    assert_string_equal(json_refusal(STR_LIT("1 1")), "not JSON");
 }
 
 /* The kind of each open container is remembered at every depth. */

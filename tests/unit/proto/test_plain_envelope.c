@@ -159,6 +159,7 @@ static void text_is_read_back(void **state UNUSED)
         const char *text, *channel, *data;
         uint8_t flags;
     } good[] = {
+        {"{\"channel\":\"\",\"data\":\"\"}", "", "", 0}, /* room has no memory yet */
         {"{\"channel\":\"a\",\"data\":\"x\\n\\u00e4\"}", "a", "x\n\xc3\xa4", 0},
         {"{\"data\":{\"v\" : 1},\"channel\":\"\\u0061\"}", "a", "{\"v\" : 1}", RECORD_JSON},
         {" {\"channel\":\"a\",\"data\":[]} ", "a", "[]", RECORD_JSON},
@@ -196,6 +197,8 @@ static void what_is_no_message(void **state UNUSED)
         "{\"channel\":\"\\ud800\",\"data\":1}",
         "{\"channel\":\"a\",\"data\":\"\\udc00\"}",
         "{'channel':'a','data':1}",
+        "{\"channel\":\"a\",\"data\":1,\"channel\":\"a\"}",
+        "{\"channel\":\"a\",\"data\":1,\"d\\u0061ta\":1}",
     };
     struct plain_message m;
     struct buf room = {0};
