@@ -37,8 +37,11 @@ struct http_session {     /* in the connection's session area */
     bool inside;          /* http_run() goes on when the answer has been given */
     bool served;          /* has had an answer: the idle deadline is another one */
     bool ended;           /* the peer's end of file has been seen */
+    uint8_t keyless;      /* requests in a row without the right API key */
 };
 _Static_assert(sizeof(struct http_session) <= CONN_SESSION_SIZE, "http_session must fit");
+
+#define HTTP_KEY_TRIES 3 /* requests without the right API key, then the connection ends */
 
 #define HTTP_RETRY_NS WHEEL_TICK_NS /* how often something held up is looked at again */
 

@@ -1,5 +1,6 @@
 /* proto/http_route.c - which resource a request is for, and whether it may ask. */
 #include "base/config.h"
+#include "base/metrics.h"
 #include "http_internal.h"
 
 #define HTTP_TABLES_MAX 16
@@ -94,6 +95,22 @@ static bool http_key_needed(const struct http_exchange *x)
     return (x->conn->flags & CONN_ADMIN) || !x->resource->client_open;
 }
 
+/* Whoever has not the right key is answered, but has to connect again and again: a connection for
+ * every few guesses, and a count of all of them. */
+static bool http_key_good(struct http_exchange *x, const struct http_request *r)
+{
+    struct http_session *s = http_session(x->conn);
+
+    if (http_key_given(r, str_from(config.api_key))) {
+        s->keyless = 0;
+        return true;
+    }
+    METRIC_INC(api_key_failures);
+    if (++s->keyless >= HTTP_KEY_TRIES)
+        x->keep_alive = false;
+    return false;
+}
+
 static int http_path_decode(struct http_exchange *x, const struct http_request *r)
 {
     struct str rest = str_skip(r->path, str_from(x->resource->path).n);
@@ -138,7 +155,7 @@ int http_route(struct http_exchange *x, const struct http_request *r, enum close
     if (r->method == HTTP_OTHER || !(methods & 1u << r->method))
         return -1;
     *why = CLOSE_UNAUTHORIZED;
-    if (http_key_needed(x) && !http_key_given(r, str_from(config.api_key)))
+    if (http_key_needed(x) && !http_key_good(x, r))
         return -1;
     *why = CLOSE_BAD_TARGET;
     return http_path_decode(x, r);

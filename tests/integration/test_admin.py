@@ -122,5 +122,27 @@ class Keys(DaemonTest):
         self.assertNotIn('s3cret', d.text())
 
 
+    def test_guesses_are_counted_and_end_the_connection(self):
+        d = self.start(api_key='a key of some length', workers=1)
+        key = [('X-API-Key', 'a key of some length')]
+
+        def count():
+            text = d.http('GET', '/metrics', fields=key).body.decode()
+            return int(float(text.split('\nroost_api_key_failures_total ')[1].split('\n')[0]))
+
+        before = count()
+        with Raw(d.admin) as c:
+            c.send('GET /metrics HTTP/1.1\r\nHost: x\r\nX-API-Key: guess\r\n\r\n' * 1000)  # pipelined
+            answers = [c.read_response() for _ in range(3)]
+            self.assertEqual([(r.status, r.get('connection')) for r in answers], [(401, None), (401, None), (401, 'close')])
+            c.expect_eof()
+        self.assertEqual(count(), before + 3)
+        with Raw(d.admin) as c:  # who has the key begins anew
+            for _ in range(3):
+                self.assertEqual(c.request('GET', '/metrics').status, 401)
+                self.assertEqual(c.request('GET', '/metrics').status, 401)
+                self.assertEqual(c.request('GET', '/metrics', key).status, 200)
+
+
 if __name__ == '__main__':
     unittest.main(verbosity=0)

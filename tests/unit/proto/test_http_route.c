@@ -74,16 +74,20 @@ static void keys_are_asked_for(void **state UNUSED)
         {"GET /key HTTP/1.1\r\nHost: a\r\nAuthorization: ApiKey s3cret\r\n\r\n", 200},
         {"GET /key?a=b&api_key=s3%63ret HTTP/1.1\r\nHost: a\r\n\r\n", 200},
     };
-    struct peer *p = h_connect(CONN_ADMIN);
+    struct peer *p = NULL;
 
     snprintf(config.api_key, sizeof(config.api_key), "s3cret");
     for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
+        p = h_connect(CONN_ADMIN);
         h_ask(p, asks[i].text);
         if (h_status(p) != asks[i].status)
             fail_msg("%s: %s", asks[i].text, p->got);
         if (asks[i].status == 401)
             assert_has(p, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
+        h_close(p);
     }
+    assert_int_equal(metrics->api_key_failures, 10);
+    p = h_connect(CONN_ADMIN);
     h_ask(p, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 401);
     h_close(p);
@@ -95,6 +99,36 @@ static void keys_are_asked_for(void **state UNUSED)
     config.api_key[0] = '\0';
     h_ask(p, "GET /key HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 200);
+    h_close(p);
+}
+
+/* Guesses are answered a few at a time; a right key begins the count anew. */
+static void a_few_wrong_keys_end_the_connection(void **state UNUSED)
+{
+    static const char wrong[] = "GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: x\r\n\r\n";
+    static const char right[] = "GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cret\r\n\r\n";
+    struct peer *p = h_connect(CONN_ADMIN);
+
+    snprintf(config.api_key, sizeof(config.api_key), "s3cret");
+    for (int i = 0; i < 4; i++) {
+        for (int k = 1; k < HTTP_KEY_TRIES; k++) {
+            h_ask(p, wrong);
+            assert_int_equal(h_status(p), 401);
+        }
+        h_ask(p, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"); /* needs none: changes nothing */
+        assert_int_equal(h_status(p), 200);
+        h_ask(p, right);
+        assert_int_equal(h_status(p), 200);
+    }
+    h_forget(p);
+    for (int i = 0; i < 50; i++) /* pipelined */
+        h_say(p, wrong);
+    h_turns(4);
+    h_read(p);
+    assert_int_equal(h_count(p, "HTTP/1.1 401 "), HTTP_KEY_TRIES);
+    assert_int_equal(h_count(p, "Connection: close\r\n"), 1);
+    assert_true(p->eof);
+    assert_int_equal(metrics->api_key_failures, 4 * (HTTP_KEY_TRIES - 1) + HTTP_KEY_TRIES);
     h_close(p);
 }
 
@@ -119,6 +153,7 @@ int main(void)
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(resources_are_found_by_path_and_place),
         cmocka_unit_test_setup_teardown(keys_are_asked_for, h_http_setup, h_stop),
+        cmocka_unit_test_setup_teardown(a_few_wrong_keys_end_the_connection, h_http_setup, h_stop),
         cmocka_unit_test_setup_teardown(prefix_path_is_decoded, h_http_setup, h_stop),
     };
 
