@@ -6,8 +6,8 @@
  * and config.max_partial_bytes) · 5 the handler answers, now or later · 6 pipelined bytes are
  * looked at again. One exchange of a connection is handled at a time; while one waits the
  * connection is not read. Refusals answer with the close row's status and text and end the
- * connection (conn_finish). HEAD is answered as GET without a body. Every response has Date-less,
- * minimal fields: Content-Type, Content-Length, Cache-Control: no-store, Connection where needed,
+ * connection (conn_finish). HEAD is answered as GET without a body. Every response has few
+ * fields: Date, Content-Type, Content-Length, Cache-Control: no-store, Connection where needed,
  * Allow with 405, Sec-WebSocket-Version: 13 with 426, Retry-After with 503. */
 #ifndef ROOST_PROTO_HTTP_H
 #define ROOST_PROTO_HTTP_H
@@ -76,6 +76,9 @@ void http_refuse_conn(struct conn *c, enum close_reason why);
 /* Bytes held for incomplete heads and bodies and for pipelined requests (gauge; beside the
  * WebSocket side's). */
 size_t http_partial_bytes(void);
+
+/* "Date: ...\r\n" of now (RFC 9110 §6.6.1); valid until the next call. */
+struct str http_date_line(void);
 
 /* Constant-time comparison of a presented key. */
 bool http_key_equal(struct str presented, struct str key);

@@ -70,6 +70,15 @@ static int http_collect(struct http_job *job)
     return http_body_done(&job->rx) ? 1 : 0;
 }
 
+static int http_send_continue(struct conn *c)
+{
+    struct str date = http_date_line();
+    char text[128];
+    int n = snprintf(text, sizeof(text), "HTTP/1.1 100 Continue\r\n%.*s\r\n", STR_ARG(date));
+
+    return conn_send(c, (struct str){.p = text, .n = (size_t)n});
+}
+
 /* The head is routed and has a body: 1 it is all there, 0 it is awaited, -1 refused. */
 static int http_begin_body(struct http_job *job, const struct http_request *r, struct str head)
 {
@@ -91,8 +100,7 @@ static int http_begin_body(struct http_job *job, const struct http_request *r, s
         return -1;
     }
     /* RFC 9110 §10.1.1: not when the body has begun to come, or of HTTP/1.0. */
-    if (r->expect_continue && r->minor > 0 && job->rx.received == 0 &&
-        conn_send(c, STR_LIT("HTTP/1.1 100 Continue\r\n\r\n")) == -1)
+    if (r->expect_continue && r->minor > 0 && job->rx.received == 0 && http_send_continue(c) == -1)
         return -1;
     return 0;
 }

@@ -18,7 +18,8 @@ static int http_head_append(struct buf *out, const struct http_status_line *h)
 {
     bool upgrade = h->status == 426;
 
-    if (buf_printf(out, "HTTP/1.1 %d %s\r\n", h->status, http_status_phrase(h->status)) == -1)
+    if (buf_printf(out, "HTTP/1.1 %d %s\r\n", h->status, http_status_phrase(h->status)) == -1 ||
+        buf_append(out, http_date_line()) == -1)
         return -1;
     if (h->type != NULL && buf_printf(out, "Content-Type: %s\r\n", h->type) == -1)
         return -1;

@@ -1,6 +1,10 @@
 #include "proto/upgrade.h"
 
 #include "base/config.h"
+#include "proto/http.h"
+
+/* Each is compared with all before it, so there must be few. */
+#define UPGRADE_OFFERS_MAX 64
 
 /* The port a scheme implies, without which an authority means the same. */
 static struct str origin_default_port(struct str scheme)
@@ -17,6 +21,8 @@ static struct str origin_strip_port(struct str authority, struct str port)
     if (port.n > 0 && authority.n > port.n &&
         memcmp(authority.p + authority.n - port.n, port.p, port.n) == 0)
         authority.n -= port.n;
+    else if (authority.n > 0 && authority.p[authority.n - 1] == ':')
+        authority.n--; /* an empty port is the scheme's, too (RFC 3986 §6.2.3) */
     return authority;
 }
 
@@ -54,20 +60,84 @@ static bool upgrade_has_body(const struct http_request *r)
     return r->body == HTTP_BODY_CHUNKED || (r->body == HTTP_BODY_LENGTH && r->content_length > 0);
 }
 
-/* The first offered subprotocol that is configured. -1: an offer is no token. */
-static int upgrade_pick_subprotocol(const struct http_request *r, struct upgrade *out)
-{
-    for (size_t i = 0; i < r->nfields; i++) {
-        struct str rest = r->fields[i].value, word;
+struct upgrade_offer { /* subprotocols offered so far */
+    struct str names[UPGRADE_OFFERS_MAX];
+    size_t n;
+};
 
-        if (!str_equal_nocase(r->fields[i].name, STR_LIT("Sec-WebSocket-Protocol")))
-            continue;
-        while (http_list_next(&rest, &word)) {
-            if (!http_is_token(word))
+/* One line of Sec-WebSocket-Protocol. RFC 6455 §4.1 item 10: tokens, at least one, each once, on
+ * one line or on several (§11.3.4). The first one that is configured is chosen. */
+static int upgrade_read_subprotocols(struct str rest, struct upgrade_offer *offer,
+                                     struct upgrade *out)
+{
+    size_t before = offer->n;
+    struct str word;
+
+    while (http_list_next(&rest, &word)) {
+        if (!http_is_token(word) || offer->n == UPGRADE_OFFERS_MAX)
+            return -1;
+        for (size_t i = 0; i < offer->n; i++)
+            if (str_equal(offer->names[i], word))
                 return -1;
-            if (out->subprotocol[0] == '\0' && word.n < sizeof(out->subprotocol) &&
-                config_list_has(config.subprotocols, word) &&
-                str_copy(word, out->subprotocol, sizeof(out->subprotocol)) == -1)
+        offer->names[offer->n++] = word;
+        if (out->subprotocol[0] == '\0' && word.n < sizeof(out->subprotocol) &&
+            config_list_has(config.subprotocols, word) &&
+            str_copy(word, out->subprotocol, sizeof(out->subprotocol)) == -1)
+            return -1;
+    }
+    return offer->n > before ? 0 : -1;
+}
+
+/* RFC 6455 §9.1: a quoted value is a token behind its escapes. */
+static bool upgrade_quoted_token(struct str value)
+{
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] == '\\' && ++i == value.n)
+            return false;
+        if (!http_is_token((struct str){.p = value.p + i, .n = 1}))
+            return false;
+    }
+    return value.n > 0;
+}
+
+/* One line of Sec-WebSocket-Extensions, RFC 6455 §9.1. None is spoken here, but what is malformed
+ * fails the handshake. */
+static bool upgrade_extensions_good(struct str rest)
+{
+    struct str element, name, value;
+    bool any = false;
+
+    while (http_list_next(&rest, &element)) {
+        size_t end = str_find(element, ';');
+        struct str params = str_skip(element, end);
+        int rc;
+
+        any = true;
+        if (!http_is_token(str_trim((struct str){.p = element.p, .n = end})))
+            return false;
+        while ((rc = http_param_next(&params, &name, &value)) > 0)
+            if (name.n == 0 || (value.p != NULL && !upgrade_quoted_token(value)))
+                return false;
+        if (rc < 0)
+            return false;
+    }
+    return any;
+}
+
+/* What the client offers; picks the subprotocol. */
+static int upgrade_read_offers(const struct http_request *r, struct upgrade *out)
+{
+    struct upgrade_offer offer;
+
+    offer.n = 0;
+    for (size_t i = 0; i < r->nfields; i++) {
+        struct str name = r->fields[i].name, value = r->fields[i].value;
+
+        if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Protocol"))) {
+            if (upgrade_read_subprotocols(value, &offer, out) == -1)
+                return -1;
+        } else if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Extensions"))) {
+            if (!upgrade_extensions_good(value))
                 return -1;
         }
     }
@@ -124,7 +194,7 @@ int upgrade_check(const struct http_request *r, struct upgrade *out, enum close_
     else if (upgrade_check_key(r, out) == -1)
         *why = CLOSE_UPGRADE_KEY;
     else if (!http_field_has_token(r, STR_LIT("Connection"), STR_LIT("upgrade")) ||
-             upgrade_has_body(r) || upgrade_pick_subprotocol(r, out) == -1)
+             upgrade_has_body(r) || upgrade_read_offers(r, out) == -1)
         *why = CLOSE_UPGRADE_HEADER;
     else if (!upgrade_origin_good(r))
         *why = CLOSE_BAD_ORIGIN;
@@ -136,7 +206,8 @@ int upgrade_response(const struct upgrade *u, struct buf *out)
     if (buf_printf(out,
                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                    "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n",
-                   WS_ACCEPT_LEN, u->accept) == -1)
+                   WS_ACCEPT_LEN, u->accept) == -1 ||
+        buf_append(out, http_date_line()) == -1)
         return -1;
     if (u->subprotocol[0] != '\0' &&
         buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", u->subprotocol) == -1)

@@ -1,8 +1,12 @@
-/* fuzz_http - HTTP request heads and bodies, response heads, and what is done with their parts.
+/* fuzz_http - HTTP request heads and bodies, response heads, and what is done with their parts:
+ * parameters, Accept, the handshake, the channels of a query.
  *
  * Properties: views lie within the input (or are the two static paths); the outcome does not depend
  * on how the input was split; what is accepted holds what the header promises. */
+#include "base/config.h"
 #include "codec/http.h"
+#include "proto/plain_internal.h"
+#include "proto/upgrade.h"
 #include "tests/fuzz/fuzz.h"
 
 #define HEAD_MAX   1024
@@ -17,6 +21,18 @@ static bool within(struct str part, struct str whole)
     return part.p == NULL || (part.p >= whole.p && part.p + part.n <= whole.p + whole.n);
 }
 
+static void check_params(struct str element)
+{
+    struct str rest = str_skip(element, str_find(element, ';')), name, value;
+    size_t left = rest.n;
+
+    while (http_param_next(&rest, &name, &value) > 0) {
+        REQUIRE(rest.n < left && within(name, element) && within(value, element));
+        REQUIRE(name.n == 0 || http_is_token(name));
+        left = rest.n;
+    }
+}
+
 static void check_fields(const struct http_field *fields, size_t n, size_t max, struct str head)
 {
     REQUIRE(n <= max);
@@ -27,8 +43,10 @@ static void check_fields(const struct http_field *fields, size_t n, size_t max, 
         REQUIRE(within(rest, head) && rest.p != NULL);
         for (size_t k = 0; k < rest.n; k++)
             REQUIRE((uint8_t)rest.p[k] >= 0x20 || rest.p[k] == '\t');
-        while (http_list_next(&rest, &element))
+        while (http_list_next(&rest, &element)) {
             REQUIRE(element.n > 0 && within(element, fields[i].value));
+            check_params(element);
+        }
     }
 }
 
@@ -47,6 +65,74 @@ static void check_target(struct str head)
         REQUIRE(within(key, req.query) && within(value, req.query));
 }
 
+static void check_accept(void)
+{
+    unsigned precision,
+        weight = http_accept_weight(&req, STR_LIT("text/plain"), STR_LIT("0.0.4"), &precision);
+
+    REQUIRE(weight <= 1000 && precision <= 4);
+    if (precision == 0)
+        REQUIRE(weight == 0 || http_field_get(&req, STR_LIT("Accept"), NULL).p == NULL);
+}
+
+static void check_extensions(struct str rest)
+{
+    struct str element, name, value;
+    size_t n = 0;
+
+    for (; http_list_next(&rest, &element); n++) {
+        struct str params = str_skip(element, str_find(element, ';'));
+        int rc;
+
+        REQUIRE(http_is_token(str_trim((struct str){element.p, element.n - params.n})));
+        while ((rc = http_param_next(&params, &name, &value)) > 0)
+            REQUIRE(http_is_token(name) && (value.p == NULL || value.n > 0));
+        REQUIRE(rc == 0);
+    }
+    REQUIRE(n > 0);
+}
+
+/* What is accepted has been looked at whole. */
+static void check_upgrade(void)
+{
+    struct upgrade up;
+    enum close_reason why;
+
+    if (upgrade_check(&req, &up, &why) == -1) {
+        REQUIRE(close_row(why)->status >= 400);
+        return;
+    }
+    REQUIRE(req.minor == 1 && req.method == HTTP_GET);
+    REQUIRE(
+        up.subprotocol[0] == '\0' ||
+        http_field_has_token(&req, STR_LIT("Sec-WebSocket-Protocol"), str_from(up.subprotocol)));
+    for (size_t i = 0; i < req.nfields; i++)
+        if (str_equal_nocase(req.fields[i].name, STR_LIT("Sec-WebSocket-Extensions")))
+            check_extensions(req.fields[i].value);
+}
+
+/* The names found one by one and by their hash are the same. */
+static void check_channels(void)
+{
+    static struct plain_query q;
+    struct str rest, name, other, behind;
+    enum close_reason why;
+    unsigned n = 0;
+
+    if (plain_query_parse(STR_NULL, req.query, &q, &why) == -1)
+        return;
+    REQUIRE(q.n >= 1 && q.n <= (unsigned)config.max_channels_per_connection);
+    rest = (struct str){.p = q.names, .n = q.bytes};
+    while (plain_name_next(&rest, &name)) {
+        REQUIRE(channel_name_valid(name));
+        behind = rest;
+        while (plain_name_next(&behind, &other))
+            REQUIRE(!str_equal(name, other));
+        n++;
+    }
+    REQUIRE(n == q.n);
+}
+
 static void check_request(struct str head)
 {
     bool repeated;
@@ -62,6 +148,9 @@ static void check_request(struct str head)
                 http_field_get(&req, STR_LIT("content-length"), NULL).p == NULL);
     if (http_field_has_token(&req, STR_LIT("connection"), STR_LIT("close")))
         REQUIRE(!req.keep_alive);
+    check_accept();
+    check_upgrade();
+    check_channels();
 }
 
 /* Parses every prefix; a decision must be the same for all longer ones. Leaves the whole's in req.
@@ -171,6 +260,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size == 0)
         return 0;
+    if (config.max_message_size == 0) {
+        config_defaults(&config);
+        snprintf(config.subprotocols, sizeof(config.subprotocols), "b\none");
+    }
     check_response(in);
     http_body_init(&b, &chunked);
     check_body(&b, in);

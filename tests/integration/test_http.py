@@ -3,10 +3,11 @@
 
 import json
 import time
+from email.utils import format_datetime, parsedate_to_datetime
 import unittest
 
 from daemon import DaemonTest, SharedDaemonTest, wait_for
-from wsraw import Raw, WebSocket
+from wsraw import BINARY, TEXT, Raw, WebSocket
 
 KEY = 'dGhlIHNhbXBsZSBub25jZQ=='
 UPGRADE = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Key', KEY),
@@ -40,6 +41,18 @@ class Heads(SharedDaemonTest):
         for chop in (0, 1):
             r = self.answer('GET /healthz HTTP/1.1\nHost: x\n\n', chop=chop)
             self.assertEqual((r.status, r.body), (200, b'ok\n'))
+
+    def test_date(self):
+        """RFC 9110 §6.6.1, in every response."""
+        before = time.time()
+        answers = [self.answer(text) for text in ('GET /healthz HTTP/1.1\nHost: x\n\n', 'GET /nothing HTTP/1.1\nHost: x\n\n',
+                                                  'G@T\n\n', 'GET /ws/x HTTP/1.1\nHost: x\n\n')]
+        with WebSocket(self.d.client, '/ws/x') as c:
+            answers.append(c.response)
+        for r in answers:
+            date = parsedate_to_datetime(r.get('date'))
+            self.assertTrue(before - 2 <= date.timestamp() <= time.time() + 1, r)
+            self.assertEqual(format_datetime(date, usegmt=True), r.get('date'))
 
     def test_http_1_0_closes_and_needs_no_host(self):
         with Raw(self.d.client) as c:
@@ -178,6 +191,23 @@ class Bodies(SharedDaemonTest):
         self.assertEqual((r.status, r.get('connection')), (status, 'close'))
         c.expect_eof()
 
+    def test_what_cannot_be_published_names_the_reason(self):
+        for text, status, reason in ((b'[' * 70 + b']' * 70, 400, b'JSON nested deeper than 64 levels (byte 64)'),
+                                     (b'{"channel":"c","data":' + b'[' * 64 + b']' * 64 + b'}', 400, b'nested deeper'),
+                                     (b'{"channel":"c"', 400, b'not JSON'), (b'[]', 400, b'not a JSON object'),
+                                     (b'{"channel":"c","data":1,"channel":"d"}', 200, b'"code":107,"message":"bad request: a member is repeated"'),
+                                     (b'{"channel":"c","data":"' + b'x' * 2100 + b'"}', 200, b'max_message_size'),
+                                     (b'{"channel":"c","data":"' + b'x' * 4100 + b'"}', 413, b'max_body_size')):
+            r = self.d.http('POST', '/api/publish', text)
+            self.assertEqual(r.status, status, text)
+            self.assertIn(reason, r.body)
+
+    def test_an_empty_binary_publication(self):
+        c = self.d.ws('/ws/empty')
+        self.d.api('publish', channel='empty', b64data='')
+        self.assertEqual((c.expect(BINARY).payload, self.d.api('publish', channel='empty', data=1, b64data='')), (b'', {'result': {}}))
+        c.expect(TEXT, '1')
+
     def test_content_length(self):
         for chop in (0, 1):
             self.good(self.post('Content-Length: %d\r\n' % len(self.BODY), self.BODY, chop))
@@ -259,7 +289,12 @@ class Handshakes(SharedDaemonTest):
         self.assertEqual(self.upgrade(UPGRADE + [('Sec-WebSocket-Key', KEY)]).status, 400)
         self.assertEqual(self.upgrade(without('Connection')).status, 400)
         self.assertEqual(self.upgrade(without('Connection', ('Connection', 'close'))).status, 400)
-        self.assertEqual(self.upgrade(UPGRADE + [('Sec-WebSocket-Protocol', 'a b')]).status, 400)
+        for value in ('a b', '', ',', 'a, b, a'):
+            self.assertEqual(self.upgrade(UPGRADE + [('Sec-WebSocket-Protocol', value)]).status, 400, value)
+        self.assertEqual(self.upgrade(UPGRADE + [('Sec-WebSocket-Protocol', 'a'), ('Sec-WebSocket-Protocol', 'a')]).status, 400)
+        for value in ('', ',', 'a b', 'a;', 'a;b=', 'a;b="c d"', 'permessage-deflate; client_max_window_bits="1', 'a=b'):
+            self.assertEqual(self.upgrade(UPGRADE + [('Sec-WebSocket-Extensions', value)]).status, 400, value)
+        self.assertEqual(self.upgrade(UPGRADE + [('Sec-WebSocket-Extensions', 'x;a="b", y; c, permessage-deflate')]).status, 101)
 
     def test_subprotocols(self):
         for offer, chosen in (('roost-plain', 'roost-plain'), ('x, other, roost-plain', 'other'), ('x,y', None),

@@ -23,7 +23,8 @@ static void the_101_waits_for_the_hub(void **state UNUSED)
     h_read(p);
     assert_string_equal(p->got, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                                 "Connection: Upgrade\r\n"
-                                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+                                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+                                "Date: Thu, 01 Jan 1970 00:16:40 GMT\r\n\r\n");
     assert_int_equal(p->conn->state, CONN_OPEN);
     assert_null(plain_session(p->conn)->wait);
     assert_int_equal(metrics->upgrades, 1);

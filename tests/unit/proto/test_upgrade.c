@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "fault.h"
 
 static int setup(void **state UNUSED)
@@ -42,11 +43,14 @@ static void the_example_of_the_rfc(void **state UNUSED)
     assert_int_equal(check(START UP CO KEY VER END, &up, &why), 0);
     assert_memory_equal(up.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", WS_ACCEPT_LEN);
     assert_string_equal(up.subprotocol, "");
+    clock_set_virtual(784111777 * NS_PER_SEC);
     assert_int_equal(upgrade_response(&up, &out), 0);
+    clock_set_virtual(0);
     assert_int_equal(buf_append_char(&out, '\0'), 0);
     assert_string_equal(out.p, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                                "Connection: Upgrade\r\n"
-                               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+                               "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+                               "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
     buf_fini(&out);
 }
 
@@ -58,7 +62,13 @@ static void variants_that_are_in_order(void **state UNUSED)
         START UP "Connection: keep-alive\r\nConnection: Upgrade\r\n" KEY VER END,
         START UP CO KEY VER "Content-Length: 0\r\n" END,
         START UP CO KEY VER "Sec-WebSocket-Extensions: permessage-deflate; x=\"y\"\r\n" END,
+        START UP CO KEY VER "Sec-WebSocket-Extensions: a, ,b;c ; d=e\t;f=\"g\\h\" ,i\r\n" END,
+        START UP CO KEY VER "Sec-WebSocket-Extensions: a\r\nSec-WebSocket-Extensions: a\r\n" END,
+        START UP CO KEY VER "Sec-WebSocket-Protocol: a, A\r\nSec-WebSocket-Protocol: ,b\r\n" END,
         START UP CO KEY VER "Origin: http://example.com\r\n" END,
+        START UP CO KEY VER "Origin: http://example.com:\r\n" END,
+        "GET http://a:80/ws HTTP/1.1\r\nHost: b\r\nOrigin: http://a\r\n" UP CO KEY VER END,
+        "GET ws://a/ws HTTP/1.1\r\nHost: b\r\nOrigin: http://a:80\r\n" UP CO KEY VER END,
         START UP CO KEY VER "Origin: https://EXAMPLE.com:443\r\n" END,
         "GET /ws HTTP/1.1\r\nHost: a:80\r\nOrigin: http://a\r\n" UP CO KEY VER END,
         "GET /ws HTTP/1.1\r\nHost: a:8000\r\nOrigin: http://a:8000\r\n" UP CO KEY VER END,
@@ -105,6 +115,24 @@ static void what_is_refused_and_why(void **state UNUSED)
         {START UP CO KEY VER "Transfer-Encoding: chunked\r\n" END, CLOSE_UPGRADE_HEADER},
         {START UP CO KEY VER "Sec-WebSocket-Protocol: a b\r\n" END, CLOSE_UPGRADE_HEADER},
         {START UP CO KEY VER "Sec-WebSocket-Protocol: ok, \"q\"\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Protocol:\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Protocol: ,\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Protocol: a, b, a\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n" END,
+         CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol:\r\n" END,
+         CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions:\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: ,\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a b\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a;\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: ;a\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a=b\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a;b=\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a;b=\"\"\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a;b=\"c d\"\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a;b=\"c\r\n" END, CLOSE_UPGRADE_HEADER},
+        {START UP CO KEY VER "Sec-WebSocket-Extensions: a, b;c=@\r\n" END, CLOSE_UPGRADE_HEADER},
         {START UP CO KEY VER "Origin: http://evil.com\r\n" END, CLOSE_BAD_ORIGIN},
         {START UP CO KEY VER "Origin: http://example.com:81\r\n" END, CLOSE_BAD_ORIGIN},
         {START UP CO KEY VER "Origin: https://example.com:80\r\n" END, CLOSE_BAD_ORIGIN},
@@ -153,6 +181,25 @@ static void the_first_subprotocol_that_is_configured(void **state UNUSED)
     assert_string_equal(up.subprotocol, "");
 }
 
+/* Each is compared with those before it. */
+static void few_subprotocols_may_be_offered(void **state UNUSED)
+{
+    struct buf text = {0};
+    struct upgrade up;
+    enum close_reason why;
+
+    assert_int_equal(buf_append_lit(&text, START UP CO KEY VER "Sec-WebSocket-Protocol: one"), 0);
+    for (int i = 1; i < UPGRADE_OFFERS_MAX; i++)
+        assert_int_equal(buf_printf(&text, ",p%d", i), 0);
+    assert_int_equal(buf_append(&text, (struct str){.p = "\r\n\r\n", .n = 5}), 0);
+    assert_int_equal(check(text.p, &up, &why), 0);
+    text.len -= 5;
+    assert_int_equal(buf_append(&text, (struct str){.p = ",x\r\n\r\n", .n = 7}), 0);
+    assert_int_equal(check(text.p, &up, &why), -1);
+    assert_int_equal(why, CLOSE_UPGRADE_HEADER);
+    buf_fini(&text);
+}
+
 static void listed_origins(void **state UNUSED)
 {
     struct str host = STR_LIT("example.com");
@@ -194,6 +241,7 @@ int main(void)
         cmocka_unit_test_setup(variants_that_are_in_order, setup),
         cmocka_unit_test_setup(what_is_refused_and_why, setup),
         cmocka_unit_test_setup(the_first_subprotocol_that_is_configured, setup),
+        cmocka_unit_test_setup(few_subprotocols_may_be_offered, setup),
         cmocka_unit_test_setup(listed_origins, setup),
         cmocka_unit_test_setup(no_memory_for_the_response, setup),
     };
