@@ -14,14 +14,20 @@ struct http_status_line { /* what a response head is made of */
     uint8_t minor; /* of the request's version */
 };
 
+#define HTTP_HEAD_USUAL 320 /* bytes: one allocation for most heads */
+
 static int http_head_append(struct buf *out, const struct http_status_line *h)
 {
     bool upgrade = h->status == 426;
 
+    if (buf_reserve(out, HTTP_HEAD_USUAL + h->fields.n) == -1)
+        return -1;
     if (buf_printf(out, "HTTP/1.1 %d %s\r\n", h->status, http_status_phrase(h->status)) == -1 ||
         buf_append(out, http_date_line()) == -1)
         return -1;
-    if (h->type != NULL && buf_printf(out, "Content-Type: %s\r\n", h->type) == -1)
+    if (h->type != NULL &&
+        (buf_append_lit(out, "Content-Type: ") == -1 || buf_append_lit(out, h->type) == -1 ||
+         buf_append_lit(out, "\r\n") == -1))
         return -1;
     if (buf_printf(out, "Content-Length: %zu\r\nCache-Control: no-store\r\n", h->length) == -1)
         return -1;

@@ -203,11 +203,11 @@ int upgrade_check(const struct http_request *r, struct upgrade *out, enum close_
 
 int upgrade_response(const struct upgrade *u, struct buf *out)
 {
-    if (buf_printf(out,
-                   "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                   "Connection: Upgrade\r\nSec-WebSocket-Accept: %.*s\r\n",
-                   WS_ACCEPT_LEN, u->accept) == -1 ||
-        buf_append(out, http_date_line()) == -1)
+    if (buf_reserve(out, 256) == -1 || /* one allocation for most */
+        buf_append_lit(out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                            "Connection: Upgrade\r\nSec-WebSocket-Accept: ") == -1 ||
+        buf_append(out, (struct str){.p = u->accept, .n = WS_ACCEPT_LEN}) == -1 ||
+        buf_append_lit(out, "\r\n") == -1 || buf_append(out, http_date_line()) == -1)
         return -1;
     if (u->subprotocol[0] != '\0' &&
         buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", u->subprotocol) == -1)
