@@ -83,6 +83,7 @@ bool http_body_done(const struct http_body *b);
 
 /* Response side, for roostctl and roostload: parses a status line and fields.
  * Returns as http_request_parse(); the head is kept simple (views into *in). */
+#define HTTP_RESPONSE_FIELDS 1000
 struct http_response {
     int status;
     struct str reason;
@@ -90,9 +91,13 @@ struct http_response {
     uint64_t content_length;
     bool keep_alive;
     size_t nfields;
-    struct http_field fields[HTTP_MAX_FIELDS];
+    struct http_field fields[HTTP_RESPONSE_FIELDS];
 };
 int http_response_parse(struct str *in, size_t max, struct http_response *out,
+                        enum close_reason *why) MUST_CHECK;
+/* The same of the final response: interim ones before it (1xx but 101, RFC 9110 §15.2) are skipped.
+ * max is for all heads together. */
+int http_response_final(struct str *in, size_t max, struct http_response *out,
                         enum close_reason *why) MUST_CHECK;
 /* As http_body_init(). A body that lasts until the connection closes is never http_body_done().
  * After a HEAD request do not call it: there is no body, whatever the fields say. */

@@ -48,7 +48,7 @@ int http_response_parse(struct str *in, size_t max, struct http_response *out,
     out->nfields = 0;
     rc = read_status_line(&cur, out, &minor, why);
     if (rc > 0)
-        rc = http_read_fields(&cur, out->fields, HTTP_MAX_FIELDS, &out->nfields, why);
+        rc = http_read_fields(&cur, out->fields, HTTP_RESPONSE_FIELDS, &out->nfields, why);
     if (rc == 0 && in->n >= max)
         return http_fail(why, CLOSE_HEADER_TOO_BIG);
     if (rc <= 0)
@@ -63,6 +63,24 @@ int http_response_parse(struct str *in, size_t max, struct http_response *out,
     out->keep_alive = http_fields_keep_alive(out->fields, out->nfields, minor);
     *in = str_skip(*in, (size_t)(cur.p - in->p));
     return 1;
+}
+
+int http_response_final(struct str *in, size_t max, struct http_response *out,
+                        enum close_reason *why)
+{
+    struct str rest = *in;
+    int rc;
+
+    do {
+        size_t used = in->n - rest.n;
+
+        if (used >= max)
+            return http_fail(why, CLOSE_HEADER_TOO_BIG);
+        rc = http_response_parse(&rest, max - used, out, why);
+    } while (rc > 0 && out->status < 200 && out->status != 101);
+    if (rc > 0)
+        *in = rest;
+    return rc;
 }
 
 struct str http_response_field(const struct http_response *r, struct str name)

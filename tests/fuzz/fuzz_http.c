@@ -246,7 +246,7 @@ static void check_response(struct str in)
     if (http_response_parse(&rest, HEAD_MAX, &rsp, &why) <= 0)
         return;
     REQUIRE(rsp.status >= 100 && rsp.status <= 999 && within(rsp.reason, in));
-    check_fields(rsp.fields, rsp.nfields, HTTP_MAX_FIELDS, (struct str){in.p, in.n - rest.n});
+    check_fields(rsp.fields, rsp.nfields, HTTP_RESPONSE_FIELDS, (struct str){in.p, in.n - rest.n});
     http_body_init_response(&b, &rsp);
     if (rsp.body != HTTP_BODY_NONE)
         check_body(&b, rest);

@@ -126,6 +126,60 @@ static void the_head_is_bounded(void **state)
     assert_int_equal(http_response_parse(&in, 1, &rsp, &why), 0);
 }
 
+#define INTERIM "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+
+static int parse_final(struct str head, size_t max)
+{
+    struct str in = head;
+    enum close_reason why;
+    int rc = http_response_final(&in, max, &rsp, &why);
+
+    assert_int_equal(head.n - in.n, rc > 0 ? head.n : 0);
+    return rc;
+}
+
+static void interim_responses_are_skipped(void **state)
+{
+    const struct str head = STR_LIT(INTERIM "HTTP/1.1 101 Switching Protocols\r\nX: 1\r\n\r\n");
+
+    (void)state;
+    for (size_t n = 0; n < head.n; n++)
+        assert_int_equal(parse_final((struct str){head.p, n}, head.n), 0);
+    assert_int_equal(parse_final(head, head.n), 1);
+    assert_int_equal(rsp.status, 101);
+    assert_true(str_equal(http_response_field(&rsp, STR_LIT("X")), STR_LIT("1")));
+    assert_int_equal(http_response_field(&rsp, STR_LIT("Link")).n, 0);
+    assert_int_equal(parse_final(STR_LIT(INTERIM "HTTP/1.1 404\r\n\r\n"), 1024), 1);
+    assert_int_equal(rsp.status, 404);
+    assert_int_equal(parse_final(STR_LIT(INTERIM "nonsense"), 1024), -1);
+    for (size_t max = sizeof(INTERIM) - 1; max < head.n; max++) /* all heads together */
+        assert_int_equal(parse_final(head, max), -1);
+}
+
+static void many_fields(void **state)
+{
+    struct buf b = {0};
+    enum close_reason why = CLOSE_NONE;
+    struct str in;
+
+    (void)state;
+    assert_int_equal(buf_append_lit(&b, "HTTP/1.1 200 OK\r\n"), 0);
+    for (size_t i = 0; i < HTTP_RESPONSE_FIELDS; i++)
+        assert_int_equal(buf_append_lit(&b, "A:\r\n"), 0);
+    in = buf_view(&b);
+    assert_int_equal(http_response_parse(&in, 65536, &rsp, &why), 0);
+    assert_int_equal(buf_append_lit(&b, "\r\n"), 0);
+    in = buf_view(&b);
+    assert_int_equal(http_response_parse(&in, 65536, &rsp, &why), 1);
+    assert_int_equal(rsp.nfields, HTTP_RESPONSE_FIELDS);
+    b.len -= 2;
+    assert_int_equal(buf_append_lit(&b, "B:\r\n\r\n"), 0);
+    in = buf_view(&b);
+    assert_int_equal(http_response_parse(&in, 65536, &rsp, &why), -1);
+    assert_int_equal(why, CLOSE_HEADER_TOO_BIG);
+    buf_fini(&b);
+}
+
 /* Every status of the close table must have its phrase. */
 static void phrases(void **state)
 {
@@ -150,7 +204,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_lines), cmocka_unit_test(bodies),
         cmocka_unit_test(refusals),     cmocka_unit_test(the_head_is_bounded),
-        cmocka_unit_test(phrases),
+        cmocka_unit_test(phrases),      cmocka_unit_test(interim_responses_are_skipped),
+        cmocka_unit_test(many_fields),
     };
 
     return cmocka_run_group_tests_name("codec/http_response", tests, NULL, NULL);
