@@ -43,7 +43,7 @@ int ctl_set_admin(const char *url)
 {
     struct str rest = str_from(url), authority;
 
-    if (str_starts_with(rest, STR_LIT("http://")))
+    if (rest.n >= 7 && str_equal_nocase((struct str){rest.p, 7}, STR_LIT("http://")))
         rest = str_skip(rest, 7);
     authority = (struct str){rest.p, str_find(rest, '/')};
     if (set_authority(authority) == 0)
@@ -167,7 +167,7 @@ int ctl_http(const char *path, const struct str *request, struct buf *body, bool
             explain("no answer from", errno != 0 ? strerror(errno) : "the connection was closed");
     } else {
         rest = buf_view(&in);
-        if (http_response_parse(&rest, 65536, &r, &why) > 0 && buf_append(body, rest) == 0)
+        if (http_response_final(&rest, 65536, &r, &why) > 0 && buf_append(body, rest) == 0)
             status = r.status;
         else if (!quiet)
             explain("no HTTP from", "is this its admin listener?");

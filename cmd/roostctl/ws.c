@@ -57,7 +57,7 @@ static int read_handshake(struct ctl_ws *ws)
             return -1;
         n += (size_t)got;
         ws->in = (struct str){ws->buffer, n};
-        rc = http_response_parse(&ws->in, HEAD_MAX, &r, &why);
+        rc = http_response_final(&ws->in, HEAD_MAX, &r, &why);
         if (rc < 0)
             return -1;
         if (rc > 0)

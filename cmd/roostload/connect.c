@@ -251,6 +251,8 @@ void user_ready(struct conn *c)
 
 void user_input(struct conn *c, struct str in)
 {
+    if (engine.phase == LOAD_STOP)
+        return; /* everything has been counted */
     if (user_of(c)->flags & USER_HANDSHAKE)
         user_handshake(c, in);
     else
@@ -314,8 +316,8 @@ static void count_ended(const struct conn *c, const struct user *u)
 {
     struct load_metrics *m = &engine.slot->m;
 
-    if (u->flags & USER_BROKE)
-        return; /* counted */
+    if ((u->flags & USER_BROKE) || engine.phase == LOAD_STOP)
+        return; /* counted; it is the test that ends */
     if ((u->flags & USER_READY) == 0) {
         if (c->reason == CLOSE_PEER_GONE && (u->flags & USER_HANDSHAKE))
             count_no_answer(c);
@@ -353,8 +355,15 @@ static void user_release(struct conn *c)
     requeue(u->id, of_use(u));
 }
 
+/* The test has ended: a close frame for whoever is there (RFC 6455 §7.1.1); net ends them all when
+ * the server has closed, or after config.close_timeout. */
 static void user_drain(struct conn *c)
 {
+    if (user_can_send(c)) {
+        user_close(c);
+        return;
+    }
+    user_of(c)->flags |= USER_CLOSING;
     conn_kill(c, CLOSE_NORMAL);
 }
 

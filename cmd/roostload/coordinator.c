@@ -15,16 +15,19 @@
 #include "base/boot.h"
 #include "base/clock.h"
 #include "failif.h"
+#include "probe.h"
 #include "processes.h"
 #include "sampler.h"
 
 #define GRACE_MAX_S    30
-#define GRACE_QUIET_NS (NS_PER_SEC / 2)
 #define HOPELESS       300               /* attempts: when all of so many have failed, more will */
 #define RAMP_STALL_NS  (5 * NS_PER_SEC)  /* on top of all attempts of a user */
 #define SAMPLE_WAIT_MS 5000              /* for samples, when all else is done */
 #define SAMPLE_LEAD_NS (100 * NS_PER_MS) /* before a second ends its sample is asked for */
 #define POLL_MS        50
+#define SHORTEST_ROW_S 0.05
+#define RUN_LEAD_NS                                                                                \
+    (60 * NS_PER_MS) /* the run is announced so early: each load process looks every 50 ms */
 
 static volatile sig_atomic_t interrupts;
 
@@ -62,7 +65,7 @@ static void catch_signals(void)
 
 static double seconds_since(uint64_t then)
 {
-    return (double)(clock_ns() - then) / 1e9;
+    return (double)(int64_t)(clock_ns() - then) / 1e9; /* then may lie ahead */
 }
 
 static void set_phase(enum load_phase phase)
@@ -73,11 +76,15 @@ static void set_phase(enum load_phase phase)
 
     /* The load changes now: what is done first would be load in a time that nobody measures. */
     clock_refresh();
-    if (phase == LOAD_RUN)
-        atomic_store(&load_shared->run_start_ns, clock_ns());
-    atomic_store(&load_shared->phase, (uint32_t)phase);
     length = seconds_since(co.phase_ns);
     co.phase_ns = clock_ns();
+    if (phase == LOAD_RUN) {
+        co.phase_ns += RUN_LEAD_NS;
+        atomic_store(&load_shared->run_start_ns, co.phase_ns);
+        atomic_store(&load_shared->run_end_ns,
+                     co.phase_ns + (uint64_t)load_shared->options.duration);
+    }
+    atomic_store(&load_shared->phase, (uint32_t)phase);
     switch (phase) {
     case LOAD_RAMP:
         break;
@@ -93,7 +100,7 @@ static void set_phase(enum load_phase phase)
     case LOAD_STOP:
         co.interrupts_before = interrupts;
         if (before == LOAD_RUN) {
-            r->run_s = length;
+            r->run_s = MAX(length, 0.0);
             sampler_ask(SAMPLER_END);
         } else if (before == LOAD_RAMP) {
             r->ramp_s = length;
@@ -126,7 +133,8 @@ static double fetch_cores(void)
 }
 
 /* What has happened in the last `seconds`. */
-static void record_second(uint64_t ready, uint64_t connecting, double seconds)
+static void record_second(enum load_phase phase, uint64_t ready, uint64_t connecting,
+                          double seconds)
 {
     const struct load_metrics *now = &co.sum, *then = &co.before;
     struct str main_name = str_from(failif_main_latency(load_shared->options.scenario));
@@ -136,6 +144,7 @@ static void record_second(uint64_t ready, uint64_t connecting, double seconds)
 
     hdr_diff(&co.interval, failif_latency(now, main_name), failif_latency(then, main_name));
     s = (struct second){
+        .phase = phase,
         .at_s = seconds_since(co.r.start_ns),
         .length_s = seconds,
         .ready = ready,
@@ -171,24 +180,13 @@ static double storm_recovery(void)
         last = MAX(last, slot->recovered_ns);
     }
     co.r.stormed = first != UINT64_MAX;
+    co.r.stormed_s = co.r.stormed ? (double)(first - co.r.start_ns) / 1e9 : 0;
     return all && co.r.stormed ? (double)(last - first) / 1e9 : -1;
-}
-
-/* How long nothing must have come: longer than twice what any message took on its way so far; what
- * it waited before it was sent (corrected latency) says nothing about that. 0: nothing is under
- * way.
- */
-static uint64_t quiet_enough_ns(void)
-{
-    if (co.sum.messages_out == 0)
-        return 0;
-    return MAX(GRACE_QUIET_NS,
-               2 * MAX(co.sum.delivery_uncorrected.max, co.sum.echo_uncorrected.max));
 }
 
 static bool grace_over(void)
 {
-    uint64_t quiet = quiet_enough_ns(), ours = co.sum.messages_in - co.sum.foreign_in;
+    uint64_t quiet = grace_quiet_ns(&co.sum), ours = co.sum.messages_in - co.sum.foreign_in;
 
     if (ours != co.grace_messages)
         co.quiet_since_ns = clock_ns();
@@ -215,6 +213,11 @@ static bool ramp_stalled(uint64_t settled)
         return false;
     co.r.ramp_stalled_s = seconds_since(co.ramp_best_ns);
     return true;
+}
+
+static bool run_has_begun(void)
+{
+    return atomic_load(&load_shared->phase) == LOAD_RUN && clock_ns() >= co.phase_ns;
 }
 
 /* Moves on when the phase has done its work. */
@@ -245,11 +248,11 @@ static void next_phase(uint64_t ready, uint64_t given_up)
     }
 }
 
-static const char *phase_name(void)
+const char *phase_name(enum load_phase phase)
 {
     static const char *const names[] = {"ramp", "run", "grace", "stop"};
 
-    return names[atomic_load(&load_shared->phase)];
+    return names[phase];
 }
 
 static double eta(uint64_t ready)
@@ -285,15 +288,18 @@ static void await_samples(void)
     fetch_samples();
 }
 
-/* What was left of the last second is a row too, so that a test of half a second has one. */
-static void record_rest(uint64_t ready, uint64_t connecting, uint64_t tick)
+/* Ends a row before its second is over, so that none has a part of the run and a part of something
+ * else, and a test of half a second has one. What is too short for a rate goes into the next. */
+static void cut_row(enum load_phase phase, uint64_t ready, uint64_t connecting, uint64_t *tick)
 {
-    double seconds = seconds_since(tick);
+    double seconds = seconds_since(*tick);
 
-    sampler_ask(SAMPLER_SECOND);
-    await_samples();
-    if (seconds > 0.1)
-        record_second(ready, connecting, seconds);
+    if (seconds < SHORTEST_ROW_S)
+        return;
+    record_second(phase, ready, connecting, seconds);
+    co.before = co.sum;
+    co.asked = false;
+    *tick = clock_ns();
 }
 
 /* A look at the load processes is due every POLL_MS, and when the run ends. */
@@ -303,6 +309,8 @@ static int pause_ms(void)
 
     if (atomic_load(&load_shared->phase) != LOAD_RUN)
         return POLL_MS;
+    if (left > load_shared->options.duration)
+        left -= load_shared->options.duration; /* it has not begun */
     return (int)MAX(MIN(left / (int64_t)NS_PER_MS + 1, POLL_MS), 0);
 }
 
@@ -317,6 +325,7 @@ static void ask_in_time(uint64_t tick)
 static int watch(void)
 {
     uint64_t ready, connecting, given_up, tick = clock_ns();
+    enum load_phase rows = LOAD_RAMP; /* of the row that is being counted */
 
     while (atomic_load(&load_shared->phase) != LOAD_STOP) {
         bool full_second;
@@ -327,15 +336,18 @@ static int watch(void)
         ask_in_time(tick);
         full_second = clock_ns() - tick >= NS_PER_SEC;
         load_sum(&co.sum, &ready, &connecting, &given_up);
-        if (full_second) {
+        if (rows == LOAD_RAMP && run_has_begun()) {
+            cut_row(rows, ready, connecting, &tick);
+            rows = LOAD_RUN;
+        } else if (full_second) {
             double seconds = (double)(clock_ns() - tick) / 1e9;
 
             /* On a machine that is overloaded this process may miss seconds: they become one. */
             tick = seconds < 2 ? tick + NS_PER_SEC : clock_ns();
-            record_second(ready, connecting, seconds < 2 ? 1 : seconds);
+            record_second(rows, ready, connecting, seconds < 2 ? 1 : seconds);
             co.before = co.sum;
             co.asked = false;
-            view_second(&co.r, &co.sum, phase_name(), eta(ready));
+            view_second(&co.r, &co.sum, phase_name(rows), eta(ready));
         }
         if (processes_died()) {
             atomic_store(&load_shared->phase, LOAD_STOP);
@@ -347,9 +359,23 @@ static int watch(void)
         if (interrupts > 0)
             co.r.interrupted = true;
         next_phase(ready, given_up);
+        if (rows < LOAD_GRACE && atomic_load(&load_shared->phase) >= LOAD_GRACE) {
+            cut_row(rows, ready, connecting, &tick);
+            rows = LOAD_GRACE;
+        }
     }
-    record_rest(ready, connecting, tick);
+    sampler_ask(SAMPLER_SECOND);
+    await_samples();
+    cut_row(rows, ready, connecting, &tick);
     return 0;
+}
+
+/* A report on standard output has it for itself. */
+static FILE *text_stream(void)
+{
+    const struct options *o = &load_shared->options;
+
+    return strcmp(o->json, "-") == 0 || strcmp(o->html, "-") == 0 ? stderr : stdout;
 }
 
 static int finish(int rc)
@@ -357,15 +383,19 @@ static int finish(int rc)
     struct results *r = &co.r;
     const struct options *o = &load_shared->options;
     uint64_t ready, connecting, given_up;
+    FILE *f = text_stream();
     int failed;
 
     load_sum(&r->total, &ready, &connecting, &given_up);
     r->storm_recovery_s = storm_recovery();
+    r->tls_there = r->total.not_answered > 0 && r->total.not_answered == LOAD_FAILURES(&r->total) &&
+                   r->total.connects_done == 0 && !load_shared->targets[0].tls &&
+                   probe_is_tls(&load_shared->targets[0]);
     r->run_messages_in = r->total.messages_in - co.run_in;
     r->run_pings_in = r->total.pings_in - co.run_pings;
     r->run_messages_out = r->total.messages_out - co.run_out;
     view_end();
-    report_summary(stdout, r);
+    report_summary(f, r);
     if (o->json[0] != '\0' && report_json(o->json, r) == -1) {
         fprintf(stderr, "roostload: %s: %s\n", o->json, strerror(errno));
         rc = 1;
@@ -374,12 +404,12 @@ static int finish(int rc)
         fprintf(stderr, "roostload: %s: %s\n", o->html, strerror(errno));
         rc = 1;
     }
-    failed = report_thresholds(stdout, r);
+    failed = report_thresholds(f, r);
     if (rc != 0)
         return rc;
     if (failed > 0)
         return 3;
-    return r->total.connects_done == 0 || (r->run_s <= 0 && !r->interrupted);
+    return report_not_run(r);
 }
 
 int coordinator_run(void)
@@ -405,7 +435,7 @@ int coordinator_run(void)
         rc = 1;
     }
     catch_signals();
-    view_start(isatty(STDOUT_FILENO) && !load_shared->options.plain);
+    view_start(text_stream(), isatty(fileno(text_stream())) && !load_shared->options.plain);
     if (rc == 0 && watch() == -1)
         rc = 1;
     processes_collect();

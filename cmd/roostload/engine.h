@@ -70,7 +70,6 @@ struct engine {
     uint64_t storm_away; /* users with STORM_AWAY */
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
     struct echo *echoes; /* owned; by user - first; NULL: not scenario echo */
-    uint64_t looked_ns;  /* echo: when what was due was sent last */
     uint64_t *pinged_ns; /* owned; by user - first: when its ping went out; NULL: no pings */
     uint32_t slots;      /* publisher slots a subscriber tracks */
     bool own_heard;      /* chat: somebody has received a message of their own */
@@ -96,6 +95,7 @@ void user_broke(struct conn *c, enum close_reason why, const char *what);
 void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out);
 void handshake_request(const struct user *u, const struct load_target *t, struct buf *out);
 void user_handshake(struct conn *c, struct str in);
+#define HANDSHAKE_TLS_THERE "the server speaks TLS there: use wss:// in --url"
 void handshake_free_head(struct user *u);
 extern const struct conn_ops user_conn_ops;
 void user_failed(struct conn *c);
@@ -112,10 +112,10 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
 /* Ready, and neither side is closing. */
 bool user_can_send(struct conn *c);
 /* echo: the run begins; sends what is due; the connection is released; no more is sent. */
-void echo_start(uint64_t now);
+void echo_start(uint64_t start);
 void user_echo(struct conn *c);
 void echo_released(const struct user *u);
-void echo_stop(void);
+void echo_stop(uint64_t until);
 void user_close(struct conn *c);
 void user_ping(struct conn *c);
 void user_count_missing(void);
@@ -129,13 +129,14 @@ void storm_returned(uint32_t id);
 void storm_left(uint32_t id);
 /* slow, during the run: from now on a ready user reads nothing if it is one of those that stall. */
 void user_stall(struct conn *c);
-void publish_start(uint64_t now);
+void publish_start(uint64_t start);
 /* Does what is due; returns when more is, or when blocked ones are to be tried again. */
 uint64_t publish_run(uint64_t now);
 /* The user is ready (again): it may have to catch up. */
 void publish_resume(uint32_t user);
-/* No more is published: counts what was due and has not been sent. */
-void publish_stop(void);
+/* The run is over: sends what was due before its end (or before now, if it was cut short) and
+ * counts what cannot be sent any more. */
+void publish_stop(uint64_t now);
 uint32_t user_channel(uint32_t id);
 bool user_is_publisher(uint32_t id);
 uint64_t engine_random(void);
@@ -162,6 +163,14 @@ static inline void pace_start(struct pace *p, uint64_t now, double per_second)
 static inline uint64_t pace_due(const struct pace *p)
 {
     return p->interval_ns > 0 ? pace_at(p, p->done) : UINT64_MAX;
+}
+
+/* Up to when things are due: now, within the run. */
+static inline uint64_t run_time(uint64_t now)
+{
+    uint64_t end = atomic_load(&load_shared->run_end_ns);
+
+    return end > 0 ? MIN(now, end - 1) : now;
 }
 
 static inline struct user *user_of(struct conn *c)

@@ -30,21 +30,21 @@ void user_render(struct str text, uint32_t id, uint32_t channel, struct buf *out
 }
 
 /* The same and {channel}, which is percent-encoded: a name may have any byte. */
-static void render_path(struct str path, const struct user *u, struct buf *out)
+static void render(struct str text, const struct user *u, struct buf *out)
 {
     static const struct str channel = STR_LIT("{channel}");
     struct buf name = {0};
 
     user_render(str_from(engine.o->channel), u->id, u->channel, &name);
-    while (path.n > 0) {
+    while (text.n > 0) {
         size_t at = 0;
 
-        while (at < path.n && !str_starts_with(str_skip(path, at), channel))
+        while (at < text.n && !str_starts_with(str_skip(text, at), channel))
             at++;
-        user_render((struct str){path.p, at}, u->id, u->channel, out);
-        if (at < path.n && http_percent_encode(buf_view(&name), out) == -1)
+        user_render((struct str){text.p, at}, u->id, u->channel, out);
+        if (at < text.n && http_percent_encode(buf_view(&name), out) == -1)
             break; /* the request is then malformed and refused: counted */
-        path = str_skip(path, at < path.n ? at + channel.n : at);
+        text = str_skip(text, at < text.n ? at + channel.n : at);
     }
     buf_fini(&name);
 }
@@ -95,7 +95,7 @@ void handshake_request(const struct user *u, const struct load_target *t, struct
 
     buf_clear(out);
     rc = buf_append_lit(out, "GET ");
-    render_path(str_from(t->path), u, out);
+    render(str_from(t->path), u, out);
     rc |= buf_append_lit(out, " HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                               "Sec-WebSocket-Version: 13\r\n");
     if (given_key().n == 0)
@@ -104,7 +104,8 @@ void handshake_request(const struct user *u, const struct load_target *t, struct
         rc |= buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", STR_ARG(offered_subprotocols()));
     while (headers.n > 0 && str_cut(&headers, '\n', &header)) {
         host = host || is_field(header, STR_LIT("Host"));
-        rc |= buf_printf(out, "%.*s\r\n", STR_ARG(header));
+        render(header, u, out);
+        rc |= buf_append_lit(out, "\r\n");
     }
     if (!host)
         rc |= buf_printf(out, "Host: %s\r\n", t->host);
@@ -167,12 +168,28 @@ static const char *wrong_answer(const struct user *u, const struct http_response
     return NULL;
 }
 
+/* An alert (RFC 8446 §5.1), which is how some servers answer what is no ClientHello. */
+static bool is_tls_record(struct str in)
+{
+    return in.n >= 2 && in.p[0] == 0x15 && in.p[1] == 0x03;
+}
+
+/* Others answer in HTTP, that they were spoken to in HTTP: the word is in the page. */
+static void note_tls_there(struct str body)
+{
+    char *first = engine.slot->protocol_error;
+
+    if (first[0] == '\0' && memmem(body.p, body.n, "HTTPS", 5) != NULL)
+        snprintf(first, sizeof(engine.slot->protocol_error), "%s", HANDSHAKE_TLS_THERE);
+}
+
 static void handshake_answer(struct conn *c, const struct http_response *r, struct str rest)
 {
     const char *wrong = r->status == 101 ? wrong_answer(user_of(c), r) : NULL;
     uint32_t none = 0;
 
     if (r->status != 101) {
+        note_tls_there(rest);
         engine.slot->m.upgrade_refused++;
         atomic_compare_exchange_strong(&engine.slot->first_status, &none, (uint32_t)r->status);
         conn_kill(c, CLOSE_UPGRADE_REQUIRED);
@@ -207,9 +224,11 @@ void user_handshake(struct conn *c, struct str in)
         }
         in = buf_view(u->head);
     }
-    rc = http_response_parse(&in, 16384, &r, &why);
+    rc = http_response_final(&in, 16384, &r, &why);
     if (rc < 0) {
-        user_broke(c, why, "not an HTTP/1.1 response head of at most 16 KiB");
+        user_broke(c, why,
+                   is_tls_record(in) ? HANDSHAKE_TLS_THERE
+                                     : "not an HTTP/1.1 response head of at most 16 KiB");
     } else if (rc > 0) {
         if (u->head != NULL) { /* the views must outlive it */
             head = *u->head;

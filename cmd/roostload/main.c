@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include "base/boot.h"
+#include "base/out.h"
 #include "coordinator.h"
 #include "options.h"
 #include "plan.h"
@@ -15,13 +16,16 @@ int main(int argc, char **argv)
 
     boot_process(SIGHUP); /* who says nohup means it */
     boot_release();
+    signal(SIGPIPE, SIG_IGN);
     switch (options_parse(&options, argc, argv, &errors)) {
     case OPTIONS_HELP:
-        options_usage(stdout);
-        return 0;
+        options_usage();
+        rc = 0;
+        break;
     case OPTIONS_VERSION:
-        printf("roostload %s (%s)\n", version_string(), version_revision());
-        return 0;
+        out_printf("roostload %s (%s)\n", version_string(), version_revision());
+        rc = 0;
+        break;
     case OPTIONS_OK:
         if (plan_make(&options, &errors) == 0)
             rc = coordinator_run();
@@ -32,5 +36,5 @@ int main(int argc, char **argv)
     if (errors.len > 0)
         fwrite(errors.p, 1, errors.len, stderr);
     buf_fini(&errors);
-    return rc;
+    return out_finish("roostload", rc);
 }

@@ -1,6 +1,8 @@
 /* options.c - the option table, the command line, --help. */
 #include "options.h"
 
+#include "base/out.h"
+#include "base/suggest.h"
 #include "base/units.h"
 
 enum option_type {
@@ -51,6 +53,9 @@ static const struct {
     {"chat", "rooms of people who talk, leave and join"},
     {"slow", "as broadcast, with a share of subscribers that stop reading"},
 };
+
+/* Of the command line alone. */
+static const char *const general[] = {"config", "help", "version"};
 
 const char *scenario_name(enum scenario s)
 {
@@ -236,14 +241,32 @@ static const char *expectation(const struct row *row, char *out, size_t cap)
     return out;
 }
 
+/* "--" only where the word was an option: a key of the scenario file has none. */
+static void unknown(struct str name, const char *dashes, char *err, size_t errcap)
+{
+    struct suggest s;
+
+    suggest_init(&s, name);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (rows[i].name != NULL)
+            suggest_offer(&s, rows[i].name);
+    for (size_t i = 0; i < ARRAY_LEN(general); i++)
+        suggest_offer(&s, general[i]);
+    if (s.nearest != NULL)
+        snprintf(err, errcap, "unknown option \"%.*s\"; did you mean %s%s?",
+                 (int)MIN(name.n, (size_t)60), name.p, dashes, s.nearest);
+    else
+        snprintf(err, errcap, "unknown option \"%.*s\"; see roostload --help",
+                 (int)MIN(name.n, (size_t)60), name.p);
+}
+
 int options_set(struct options *o, struct str name, struct str value, char *err, size_t errcap)
 {
     const struct row *row = find(name);
     char what[160];
 
     if (row == NULL) {
-        snprintf(err, errcap, "unknown option \"%.*s\"; see roostload --help",
-                 (int)MIN(name.n, (size_t)60), name.p);
+        unknown(name, "", err, errcap);
         return -1;
     }
     if (set_row(o, row, value) == -1) {
@@ -254,25 +277,24 @@ int options_set(struct options *o, struct str name, struct str value, char *err,
     return 0;
 }
 
-void options_usage(FILE *f)
+void options_usage(void)
 {
-    fprintf(
-        f, "usage: roostload SCENARIO [options]\n"
-           "       roostload --config FILE [options]\n\n"
-           "Loads a WebSocket server with long-lived connections and measures it.\n\nScenarios:\n");
+    out_printf(
+        "usage: roostload SCENARIO [options]\n"
+        "       roostload --config FILE [options]\n\n"
+        "Loads a WebSocket server with long-lived connections and measures it.\n\nScenarios:\n");
     for (size_t i = 0; i < SCENARIO_NR; i++)
-        fprintf(f, "  %-12s %s\n", scenarios[i].name, scenarios[i].help);
+        out_printf("  %-12s %s\n", scenarios[i].name, scenarios[i].help);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (rows[i].section != NULL)
-            fprintf(f, "\n%s:\n", rows[i].section);
+            out_printf("\n%s:\n", rows[i].section);
         else if (rows[i].type == TYPE_FLAG)
-            fprintf(f, "  --%-18s %s\n", rows[i].name, rows[i].help);
+            out_printf("  --%-18s %s\n", rows[i].name, rows[i].help);
         else
-            fprintf(f, "  --%-18s %s%s%s%s\n", rows[i].name, rows[i].help,
-                    rows[i].def[0] ? " [" : "", rows[i].def, rows[i].def[0] ? "]" : "");
+            out_printf("  --%-18s %s%s%s%s\n", rows[i].name, rows[i].help,
+                       rows[i].def[0] ? " [" : "", rows[i].def, rows[i].def[0] ? "]" : "");
     }
-    fprintf(
-        f,
+    out_printf(
         "\n--fail-if compares a counter or a latency of the results. lost is the messages lost and "
         "the\n"
         "connections that the server did not keep: gaps + connection_lost + server_closed +\n"
@@ -299,15 +321,22 @@ static int set_scenario(struct options *o, struct str name)
 
 int options_key(struct options *o, struct str key, struct str value, char *err, size_t errcap)
 {
+    struct suggest s;
+
     if (!str_equal(key, STR_LIT("scenario")))
         return options_set(o, key, value, err, errcap);
     if (set_scenario(o, value) == 0) {
         o->have_scenario = true;
         return 0;
     }
-    snprintf(err, errcap,
-             "scenario: expected hold, broadcast, echo, churn, storm, chat or slow, got \"%.*s\"",
-             (int)MIN(value.n, (size_t)60), value.p);
+    suggest_init(&s, value);
+    for (size_t i = 0; i < SCENARIO_NR; i++)
+        suggest_offer(&s, scenarios[i].name);
+    snprintf(
+        err, errcap,
+        "scenario: expected hold, broadcast, echo, churn, storm, chat or slow, got \"%.*s\"%s%s%s",
+        (int)MIN(value.n, (size_t)60), value.p, s.nearest != NULL ? "; did you mean " : "",
+        s.nearest != NULL ? s.nearest : "", s.nearest != NULL ? "?" : "");
     return -1;
 }
 
@@ -357,7 +386,7 @@ static int take_option(struct cli *cli, char **argv)
 
     name = (struct str){arg.p, eq};
     row = find(name);
-    if (eq < arg.n) {
+    if (eq < arg.n && row != NULL) {
         value = str_skip(arg, eq + 1);
     } else if (row != NULL && row->type == TYPE_FLAG) {
         value = STR_LIT("true");
@@ -365,10 +394,10 @@ static int take_option(struct cli *cli, char **argv)
         value = str_from(argv[1]);
         used = 2;
     } else {
-        snprintf(err, sizeof(err),
-                 row != NULL ? "--%.*s needs a value"
-                             : "unknown option \"%.*s\"; see roostload --help",
-                 (int)MIN(name.n, (size_t)60), name.p);
+        if (row != NULL)
+            snprintf(err, sizeof(err), "--%s needs a value", row->name);
+        else
+            unknown(name, "--", err, sizeof(err));
         options_complain(cli->errors, err);
         return 0;
     }

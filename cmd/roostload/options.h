@@ -41,7 +41,7 @@ struct options { /* plain data */
 enum options_result { OPTIONS_OK = 0, OPTIONS_ERROR, OPTIONS_HELP, OPTIONS_VERSION };
 /* Reads argv. On OPTIONS_ERROR *errors holds lines for the user. */
 enum options_result options_parse(struct options *o, int argc, char **argv, struct buf *errors);
-void options_usage(FILE *f);
+void options_usage(void); /* to standard output */
 /* Appends a line "roostload: text". */
 void options_complain(struct buf *errors, const char *text);
 /* One option by its long name. -1 with a sentence. */

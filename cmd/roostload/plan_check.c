@@ -83,7 +83,8 @@ static int check_output(const char *option, const char *path, struct buf *errors
     struct stat st;
     int fd;
 
-    if (path[0] == '\0' || (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+    if (path[0] == '\0' || strcmp(path, "-") == 0 ||
+        (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
         return 0; /* a pipe or a device says it at the end */
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (fd == -1)
@@ -95,7 +96,7 @@ static int check_output(const char *option, const char *path, struct buf *errors
 static int check_outputs(const struct options *o, struct buf *errors)
 {
     if (o->json[0] != '\0' && strcmp(o->json, o->html) == 0)
-        return complain(errors, "html", o->html, "that is the file of --json");
+        return complain(errors, "html", o->html, "that is where --json goes");
     if (check_output("json", o->json, errors) == -1 || check_output("html", o->html, errors) == -1)
         return -1;
     return 0;

@@ -160,7 +160,7 @@ static int allocate(void)
     return -1;
 }
 
-void publish_start(uint64_t now)
+void publish_start(uint64_t start)
 {
     bool chat = engine.o->scenario == SCENARIO_CHAT, path = engine.adapter->publish == NULL;
     uint64_t all = chat ? load_shared->users : load_shared->publishers;
@@ -178,7 +178,7 @@ void publish_start(uint64_t now)
     if (allocate() == -1)
         _exit(1); /* the coordinator says that this process has ended */
     part = plan.drawn > 0 ? share_out() : (double)plan.n / (double)all;
-    pace_start(&plan.pace, now, engine.o->rate * part);
+    pace_start(&plan.pace, start, engine.o->rate * part);
 }
 
 /* Where publisher `own` publishes next, and the places of its sequence: its own and the shared
@@ -267,14 +267,18 @@ static void retry_blocked(void)
 
 uint64_t publish_run(uint64_t now)
 {
+    uint64_t until = run_time(now);
+
     if (plan.n == 0 || plan.pace.interval_ns <= 0)
         return UINT64_MAX;
     retry_blocked();
     for (int n = 0; n < BURST_MAX; n++) {
         uint64_t due = pace_due(&plan.pace), own;
 
-        if (due > now)
+        if (due > until) {
+            due = due == run_time(due) ? due : UINT64_MAX; /* beyond the end nothing is due */
             return plan.nblocked > 0 ? MIN(due, now + NS_PER_MS) : due;
+        }
         own = give_turn(plan.pace.done++);
         if (!plan.publishers[own].blocked) /* or it is the server that it waits for */
             hdr_record(&engine.slot->m.lateness, clock_precise_ns() - due);
@@ -285,8 +289,10 @@ uint64_t publish_run(uint64_t now)
     return now;
 }
 
-void publish_stop(void)
+void publish_stop(uint64_t now)
 {
+    while (publish_run(now) <= now) /* this process came late to what was due */
+        ;
     for (uint64_t i = 0; i < plan.n; i++)
         engine.slot->m.not_sent += plan.publishers[i].due - plan.publishers[i].done;
     plan.pace.interval_ns = 0;

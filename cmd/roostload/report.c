@@ -1,5 +1,7 @@
 /* report.c - the summary on the terminal and the thresholds. */
+#include "base/out.h"
 #include "coordinator.h"
+#include "engine.h"
 #include "failif.h"
 
 const char *report_latency(uint64_t ns, char *out, size_t cap)
@@ -122,6 +124,8 @@ static void print_tls_failure(FILE *f)
         if (why[0] == '\0')
             continue;
         fprintf(f, "  the first TLS failure: %s\n", why);
+        if (strstr(why, "wrong version number") != NULL)
+            fprintf(f, "  the server does not speak TLS there: use ws:// in --url\n");
         if (str_starts_with(str_from(why), STR_LIT("certificate")))
             fprintf(f, "  --ca FILE trusts the authority in that file, --insecure anybody\n");
         return;
@@ -142,13 +146,17 @@ static void print_failures(FILE *f, const struct results *r)
     const struct load_metrics *m = &r->total;
     const char *error = first_protocol_error();
 
-    if (error != NULL)
+    if (error != NULL && strcmp(error, HANDSHAKE_TLS_THERE) == 0)
+        fprintf(f, "  %s\n", error);
+    else if (error != NULL)
         fprintf(f, "  the first broken protocol: %s\n", error);
     if (r->hopeless)
         fprintf(f, "  the first %llu attempts failed: no more were made\n",
                 (unsigned long long)LOAD_FAILURES(m));
     if (m->connects_done > 0 || m->connects_started == 0)
         return;
+    if (r->tls_there)
+        fprintf(f, "  %s\n", HANDSHAKE_TLS_THERE);
     if (m->connect_failed == m->connects_started)
         fprintf(f, "  nobody answers at %s: is the server running there?\n",
                 load_shared->targets[0].host);
@@ -211,7 +219,28 @@ void report_summary(FILE *f, const struct results *r)
                 (double)r->run_messages_in / r->run_s, (double)r->run_messages_out / r->run_s);
     print_latencies(f, m);
     print_server(f, r);
-    fflush(f);
+    out_flush(); /* for the reason, if that fails; standard error has no buffer */
+}
+
+bool report_not_run(const struct results *r)
+{
+    return r->total.connects_done == 0 || (r->run_s <= 0 && !r->interrupted);
+}
+
+const char *report_verdict(const struct results *r)
+{
+    struct str rest = str_from(load_shared->options.fail_if), e;
+    struct failif c;
+    char text[256];
+
+    if (rest.n == 0)
+        return report_not_run(r) ? "not run" : "not judged";
+    while (rest.n > 0 && str_cut(&rest, '\n', &e))
+        if (failif_check(e, load_shared->options.scenario, &r->total, r->storm_recovery_s, &c, text,
+                         sizeof(text)) == -1 ||
+            c.fails)
+            return "failed";
+    return report_not_run(r) ? "not run" : "passed";
 }
 
 int report_thresholds(FILE *f, const struct results *r)

@@ -2,6 +2,7 @@
  * seconds, sizes in bytes; names as in load_metrics.def. */
 #include <errno.h>
 
+#include "base/out.h"
 #include "codec/json.h"
 #include "coordinator.h"
 #include "failif.h"
@@ -137,15 +138,15 @@ static int put_row(struct buf *b, const struct second *t)
 {
     const struct load_counts *n = &t->counts;
 
-    int rc = buf_printf(b,
-                        "{\"at\":%.3f,\"length\":%.3f,\"ready\":%llu,\"connecting\":%llu,"
-                        "\"connects\":%.1f,\"failures\":%.1f,\"messages_in\":%.1f,"
-                        "\"messages_out\":%.1f,\"bytes_in\":%.1f,\"bytes_out\":%.1f,",
-                        t->at_s, t->length_s, (unsigned long long)t->ready,
-                        (unsigned long long)t->connecting, per_second(t, n->connects_done),
-                        per_second(t, LOAD_FAILURES(n)), per_second(t, n->messages_in),
-                        per_second(t, n->messages_out), per_second(t, n->bytes_in),
-                        per_second(t, n->bytes_out));
+    int rc = buf_printf(
+        b,
+        "{\"at\":%.3f,\"length\":%.3f,\"phase\":\"%s\",\"ready\":%llu,\"connecting\":%llu,"
+        "\"connects\":%.1f,\"failures\":%.1f,\"messages_in\":%.1f,"
+        "\"messages_out\":%.1f,\"bytes_in\":%.1f,\"bytes_out\":%.1f,",
+        t->at_s, t->length_s, phase_name(t->phase), (unsigned long long)t->ready,
+        (unsigned long long)t->connecting, per_second(t, n->connects_done),
+        per_second(t, LOAD_FAILURES(n)), per_second(t, n->messages_in),
+        per_second(t, n->messages_out), per_second(t, n->bytes_in), per_second(t, n->bytes_out));
 
     rc |= buf_printf(b,
                      "\"p50\":%.9f,\"p90\":%.9f,\"p99\":%.9f,\"p99.9\":%.9f,\"max\":%.9f,"
@@ -165,6 +166,22 @@ static int put_series(struct buf *b, const struct results *r)
         rc |= put_row(b, &r->seconds[i]);
     }
     return rc | buf_append_lit(b, "],\n");
+}
+
+/* How the counters are called in the summary and on the page. */
+static int put_labels(struct buf *b)
+{
+    int rc = buf_append_lit(b, "\"labels\":{");
+    const char *sep = "";
+
+#define COUNTER(member, label, meaning)                                                            \
+    rc |= buf_printf(b, "%s\"%s\":\"%s\"", sep, #member, label);                                   \
+    sep = ",";
+#define LATENCY(member, label, meaning)
+#include "load_metrics.def"
+#undef COUNTER
+#undef LATENCY
+    return rc | buf_append_lit(b, "},\n");
 }
 
 /* What the counters mean, for people who read the document or the page. */
@@ -240,29 +257,36 @@ static int put_server(struct buf *b, const struct results *r)
 
 int report_document(const struct results *r, struct buf *b)
 {
-    int rc =
-        buf_printf(b,
-                   "{\"schema\":%d,\"program\":\"roostload\",\"version\":\"%s\",\"scenario\":\"%"
-                   "s\",\"started_at\":%lld,\"interrupted\":%s,\n"
-                   "\"users\":%llu,\"processes\":%u,\"ready_max\":%llu,\"given_up\":%llu,"
-                   "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.6f,"
-                   "\"run_messages_in\":%llu,\"run_messages_out\":%llu,\"run_pings_in\":%llu,"
-                   "\"ramped\":%llu,\"ramp_stalled_seconds\":%.1f,\"row_seconds\":%u,"
-                   "\"tail_checked\":%s,\"main_latency\":\"%s\",\n",
-                   JSON_SCHEMA, version_string(), scenario_name(load_shared->options.scenario),
-                   (long long)r->started_at, r->interrupted ? "true" : "false",
-                   (unsigned long long)load_shared->users, load_shared->processes,
-                   (unsigned long long)r->ready_max, (unsigned long long)r->given_up, r->ramp_s,
-                   r->run_s, r->storm_recovery_s, (unsigned long long)r->run_messages_in,
-                   (unsigned long long)r->run_messages_out, (unsigned long long)r->run_pings_in,
-                   (unsigned long long)r->ramped, r->ramp_stalled_s, r->row_seconds,
-                   load_shared->tail_unchecked ? "false" : "true",
-                   failif_main_latency(load_shared->options.scenario));
+    char storm_at[32] = "null";
+    int rc;
+
+    if (r->stormed)
+        snprintf(storm_at, sizeof(storm_at), "%.6f", r->stormed_s);
+    rc = buf_printf(b,
+                    "{\"schema\":%d,\"program\":\"roostload\",\"version\":\"%s\",\"scenario\":\"%"
+                    "s\",\"started_at\":%lld,\"interrupted\":%s,\n"
+                    "\"users\":%llu,\"processes\":%u,\"ready_max\":%llu,\"given_up\":%llu,"
+                    "\"ramp_seconds\":%.3f,\"run_seconds\":%.3f,\"storm_recovery_seconds\":%.6f,"
+                    "\"storm_at\":%s,\"verdict\":\"%s\","
+                    "\"run_messages_in\":%llu,\"run_messages_out\":%llu,\"run_pings_in\":%llu,"
+                    "\"ramped\":%llu,\"ramp_stalled_seconds\":%.1f,\"row_seconds\":%u,"
+                    "\"tail_checked\":%s,\"main_latency\":\"%s\",\n",
+                    JSON_SCHEMA, version_string(), scenario_name(load_shared->options.scenario),
+                    (long long)r->started_at, r->interrupted ? "true" : "false",
+                    (unsigned long long)load_shared->users, load_shared->processes,
+                    (unsigned long long)r->ready_max, (unsigned long long)r->given_up, r->ramp_s,
+                    r->run_s, r->storm_recovery_s, storm_at, report_verdict(r),
+                    (unsigned long long)r->run_messages_in, (unsigned long long)r->run_messages_out,
+                    (unsigned long long)r->run_pings_in, (unsigned long long)r->ramped,
+                    r->ramp_stalled_s, r->row_seconds,
+                    load_shared->tail_unchecked ? "false" : "true",
+                    failif_main_latency(load_shared->options.scenario));
 
     rc |= put_options(b);
     rc |= put_thresholds(b, r);
     rc |= put_counters(b, &r->total);
     rc |= put_latencies(b, &r->total);
+    rc |= put_labels(b);
     rc |= put_meanings(b);
     rc |= put_series(b, r);
     rc |= put_server(b, r);
@@ -272,9 +296,14 @@ int report_document(const struct results *r, struct buf *b)
 
 static int write_file(const char *path, struct str text)
 {
-    FILE *f = fopen(path, "we");
+    FILE *f;
     bool bad;
 
+    if (strcmp(path, "-") == 0) {
+        out_write(text); /* whether that was possible is known at the end */
+        return 0;
+    }
+    f = fopen(path, "we");
     if (f == NULL)
         return -1;
     bad = fwrite(text.p, 1, text.n, f) != text.n;

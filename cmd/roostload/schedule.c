@@ -75,22 +75,23 @@ void user_stall(struct conn *c)
 
 static void start_run(uint64_t now)
 {
+    uint64_t start = atomic_load(&load_shared->run_start_ns);
     double share = (double)engine.count / (double)load_shared->users;
 
     switch (engine.o->scenario) {
     case SCENARIO_BROADCAST:
     case SCENARIO_SLOW:
-        publish_start(now);
+        publish_start(start);
         break;
     case SCENARIO_CHAT:
-        publish_start(now);
-        pace_start(&plan.churn, now, engine.o->churn_rate * share);
+        publish_start(start);
+        pace_start(&plan.churn, start, engine.o->churn_rate * share);
         break;
     case SCENARIO_CHURN:
-        pace_start(&plan.churn, now, engine.o->churn_rate * share);
+        pace_start(&plan.churn, start, engine.o->churn_rate * share);
         break;
     case SCENARIO_ECHO:
-        echo_start(now);
+        echo_start(start);
         break;
     case SCENARIO_STORM:
     case SCENARIO_HOLD:
@@ -99,7 +100,7 @@ static void start_run(uint64_t now)
     }
     pace_connects(now);
     if (engine.o->storm_after > 0) /* at the same time in every process */
-        plan.storm_ns = atomic_load(&load_shared->run_start_ns) + (uint64_t)engine.o->storm_after;
+        plan.storm_ns = start + (uint64_t)engine.o->storm_after;
     for (uint64_t i = 0; i < engine.count; i++) {
         struct conn *c = engine.conns[i];
 
@@ -276,28 +277,6 @@ static uint64_t run_stalled(uint64_t now)
     return plan.stalled_ns;
 }
 
-static void change_phase(uint32_t phase, uint64_t now)
-{
-    engine.phase = phase;
-    switch ((enum load_phase)phase) {
-    case LOAD_RAMP:
-        break;
-    case LOAD_RUN:
-        start_run(now);
-        break;
-    case LOAD_GRACE:
-        publish_stop();
-        echo_stop();
-        plan.churn.interval_ns = 0;
-        break;
-    case LOAD_STOP:
-        user_count_missing();
-        storm_count_away(now);
-        reactor_stop();
-        break;
-    }
-}
-
 /* user_echo() gives the user its next time, or takes it out. */
 static uint64_t run_echo_schedule(uint64_t now)
 {
@@ -305,10 +284,8 @@ static uint64_t run_echo_schedule(uint64_t now)
         uint64_t due = dues_next(&engine.echo);
         struct conn *c;
 
-        if (due > now) {
-            engine.looked_ns = now;
+        if (due > now)
             return due;
-        }
         c = engine.conns[dues_first(&engine.echo)];
         if (c != NULL && !conn_dead(c) && (user_of(c)->flags & USER_READY))
             user_echo(c);
@@ -316,6 +293,40 @@ static uint64_t run_echo_schedule(uint64_t now)
             dues_remove(&engine.echo, dues_first(&engine.echo));
     }
     return now;
+}
+
+/* What was due and could be sent has been, however late this process comes to it. */
+static void end_run(uint64_t now)
+{
+    if (atomic_load(&load_shared->run_end_ns) == 0)
+        return; /* it never began */
+    publish_stop(now);
+    while (run_echo_schedule(now) <= now)
+        ;
+    echo_stop(run_time(now));
+    plan.churn.interval_ns = 0;
+}
+
+static void change_phase(uint32_t phase, uint64_t now)
+{
+    if (phase == LOAD_GRACE && engine.phase == LOAD_RUN)
+        end_run(now);
+    engine.phase = phase;
+    switch ((enum load_phase)phase) {
+    case LOAD_RAMP:
+        break;
+    case LOAD_RUN:
+        if (atomic_load(&load_shared->run_end_ns) != 0) /* else the ramp was the end of it */
+            start_run(now);
+        break;
+    case LOAD_GRACE:
+        break;
+    case LOAD_STOP:
+        user_count_missing();
+        storm_count_away(now);
+        reactor_drain(0, reactor_stop);
+        break;
+    }
 }
 
 uint64_t schedule_run(uint64_t now)

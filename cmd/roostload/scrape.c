@@ -109,7 +109,7 @@ static int take_body(struct str in, struct buf *page, char *err, size_t errcap)
     struct http_body b;
     struct str data;
 
-    if (http_response_parse(&in, 65536, &r, &why) <= 0) {
+    if (http_response_final(&in, 65536, &r, &why) <= 0) {
         snprintf(err, errcap, "what answers does not speak HTTP/1.1");
         return -1;
     }

@@ -74,9 +74,11 @@ struct load_shared {
     struct load_target targets[LOAD_TARGETS_MAX];
     uint32_t run_id; /* in every payload: tells this run's messages from others */
     _Atomic uint32_t phase;
-    _Atomic uint64_t run_start_ns; /* CLOCK_MONOTONIC; publishing schedules start here */
-    uint64_t users;                /* subscribers and publishers together */
-    uint64_t publishers;           /* the last ones of the users */
+    /* CLOCK_MONOTONIC, known a little before; what is due from start to before end is the load,
+     * however busy the machine is. */
+    _Atomic uint64_t run_start_ns, run_end_ns;
+    uint64_t users;      /* subscribers and publishers together */
+    uint64_t publishers; /* the last ones of the users */
     uint64_t channels;
     _Atomic uint32_t *sent; /* last sequence by (publisher, channel); sent_count of them */
     uint64_t sent_count;

@@ -98,14 +98,15 @@ static int check_tls(const struct options *o, struct buf *errors)
 static int add_target(struct load_target *t, const struct options *o, struct str text,
                       struct buf *errors)
 {
+    static const struct str ws = STR_LIT("ws://"), wss = STR_LIT("wss://");
     const char *why = "";
     struct url url;
 
-    t->tls = str_starts_with(text, STR_LIT("wss://"));
-    if (!t->tls && !str_starts_with(text, STR_LIT("ws://")))
+    t->tls = url_has_scheme(text, wss);
+    if (!t->tls && !url_has_scheme(text, ws))
         return refuse(errors, text, "expected ws://host:port/path or wss://host:port/path");
-    if (url_split(text, t->tls ? STR_LIT("wss://") : STR_LIT("ws://"),
-                  t->tls ? STR_LIT("443") : STR_LIT("80"), &url, &why) == -1 ||
+    if (url_split(text, t->tls ? wss : ws, t->tls ? STR_LIT("443") : STR_LIT("80"), &url, &why) ==
+            -1 ||
         resolve(&url, t, &why) == -1)
         return refuse(errors, text, why);
     if (url.path.n == 0)

@@ -95,12 +95,12 @@ static uint64_t echo_step(void)
                               : 0;
 }
 
-void echo_start(uint64_t now)
+void echo_start(uint64_t start)
 {
     uint64_t step = echo_step();
 
     for (uint64_t i = 0; i < engine.count; i++)
-        engine.echoes[i].due = now + (step > 0 ? engine_random() % step : 0);
+        engine.echoes[i].due = start + (step > 0 ? engine_random() % step : 0);
 }
 
 /* With a rate: the user's place among those whose time comes. Whoever waits for an answer has none;
@@ -110,14 +110,15 @@ static void echo_place(struct conn *c, uint64_t retry)
     const struct user *u = user_of(c);
     uint32_t own = (uint32_t)(u->id - engine.first);
 
-    if (!user_can_send(c) || u->inflight >= engine.o->depth || engine.phase != LOAD_RUN)
+    if (!user_can_send(c) || u->inflight >= engine.o->depth || engine.phase != LOAD_RUN ||
+        echo_of(u)->due >= atomic_load(&load_shared->run_end_ns))
         dues_remove(&engine.echo, own);
     else
         dues_set(&engine.echo, own, MAX(echo_of(u)->due, retry));
 }
 
-/* Closed loop: the next message is due at once; with a rate, at its place in the schedule, whatever
- * became of the connection meanwhile. */
+/* Closed loop: the next message is due at once, from the run's start; with a rate, at its place in
+ * the schedule, whatever became of the connection meanwhile. */
 void user_echo(struct conn *c)
 {
     struct user *u = user_of(c);
@@ -128,9 +129,9 @@ void user_echo(struct conn *c)
     if (due <= now) /* it could have been sent then */
         hdr_record(&engine.slot->m.lateness, now - due);
     while (u->inflight < engine.o->depth && engine.phase == LOAD_RUN && user_can_send(c)) {
-        uint64_t intended = step > 0 ? e->due : now;
+        uint64_t intended = step > 0 ? e->due : MAX(now, e->due);
 
-        if (intended > now)
+        if (intended > run_time(now))
             break;
         if (user_publish(c, u->id, u->channel, e->sequence + 1, intended) == -1) {
             retry = now + ECHO_RETRY_NS;
@@ -140,7 +141,7 @@ void user_echo(struct conn *c)
         u->inflight++;
         e->due += step;
     }
-    if (step > 0)
+    if (step > 0 || due != UINT64_MAX || e->due > now)
         echo_place(c, retry);
 }
 
@@ -160,13 +161,13 @@ void echo_released(const struct user *u)
         echo_forget(e);
 }
 
-void echo_stop(void)
+void echo_stop(uint64_t until)
 {
     uint64_t step = echo_step();
 
     for (uint64_t i = 0; engine.echoes != NULL && step > 0 && i < engine.count; i++)
-        if (engine.echoes[i].due <= engine.looked_ns)
-            engine.slot->m.not_sent += (engine.looked_ns - engine.echoes[i].due) / step + 1;
+        if (engine.echoes[i].due <= until)
+            engine.slot->m.not_sent += (until - engine.echoes[i].due) / step + 1;
 }
 
 /* An answer; only the first of a message makes room for the next one. */

@@ -30,6 +30,11 @@ static int split_authority(struct str a, struct url *out)
     return a.p[0] == ':' ? 0 : -1;
 }
 
+bool url_has_scheme(struct str text, struct str scheme)
+{
+    return text.n >= scheme.n && str_equal_nocase((struct str){text.p, scheme.n}, scheme);
+}
+
 int url_split(struct str text, struct str scheme, struct str port, struct url *out,
               const char **why)
 {
@@ -38,7 +43,7 @@ int url_split(struct str text, struct str scheme, struct str port, struct url *o
     size_t end = 0;
 
     *why = "expected";
-    if (!str_starts_with(text, scheme))
+    if (!url_has_scheme(text, scheme))
         return -1;
     rest = str_skip(text, scheme.n);
     while (end < rest.n && rest.p[end] != '/' && rest.p[end] != '?')

@@ -11,6 +11,7 @@ struct url {              /* views of the text, or of static text */
     struct str path;      /* with its query; may be empty */
 };
 
+bool url_has_scheme(struct str text, struct str scheme); /* "ws://"; "WS://" is the same */
 /* text must begin with scheme ("ws://"); port: used when the text has none. User information and
  * fragments are refused (RFC 6455 §3 has none), as are blanks and control characters: they would
  * end up in the request line. -1: *why is a sentence. */

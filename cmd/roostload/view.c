@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/out.h"
 #include "coordinator.h"
 #include "failif.h"
 
@@ -10,6 +11,7 @@
 #define BLOCK_LINES 7
 
 static struct {
+    FILE *f;
     bool live;
     unsigned lines; /* of the block on the screen */
 } view;
@@ -18,17 +20,18 @@ static struct winsize terminal(void)
 {
     struct winsize size = {0};
 
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == -1 || size.ws_row == 0 || size.ws_col == 0)
+    if (ioctl(fileno(view.f), TIOCGWINSZ, &size) == -1 || size.ws_row == 0 || size.ws_col == 0)
         size = (struct winsize){.ws_row = 24, .ws_col = 80};
     return size;
 }
 
-void view_start(bool live)
+void view_start(FILE *f, bool live)
 {
+    view.f = f;
     view.live = live && terminal().ws_row > BLOCK_LINES; /* or it would scroll away */
     view.lines = 0;
     if (view.live)
-        printf("\033[?25l"); /* hide the cursor */
+        fprintf(view.f, "\033[?25l"); /* hide the cursor */
 }
 
 static uint64_t rate(const struct second *s, int64_t count)
@@ -75,7 +78,7 @@ static void print_line(const char *text)
         if (columns-- == 0)
             break;
     }
-    printf("\033[K%.*s\n", (int)n, text);
+    fprintf(view.f, "\033[K%.*s\n", (int)n, text);
     view.lines++;
 }
 
@@ -86,7 +89,7 @@ static void live_block(const struct results *r, const struct load_metrics *sum, 
     char text[512], a[32], b[32], c[32], d[32], bar[160], spark[256];
 
     if (view.lines > 0)
-        printf("\033[%uA", view.lines);
+        fprintf(view.f, "\033[%uA", view.lines);
     view.lines = 0;
     progress_bar(s->ready, load_shared->users, bar, sizeof(bar));
     sparkline(r, spark, sizeof(spark));
@@ -110,7 +113,7 @@ static void live_block(const struct results *r, const struct load_metrics *sum, 
              report_latency(s->p99, c, sizeof(c)), report_latency(s->max, d, sizeof(d)));
     print_line(text);
     snprintf(text, sizeof(text),
-             "  lost %llu  duplicates %llu  out of order %llu  closed by the server %llu",
+             "  messages lost %llu  duplicates %llu  out of order %llu  closed by the server %llu",
              (unsigned long long)sum->gaps, (unsigned long long)sum->duplicates,
              (unsigned long long)sum->reordered,
              (unsigned long long)(sum->server_closed + sum->connection_lost));
@@ -123,7 +126,7 @@ static void live_block(const struct results *r, const struct load_metrics *sum, 
     }
     snprintf(text, sizeof(text), "  %s", spark);
     print_line(text);
-    fflush(stdout);
+    out_flush();
 }
 
 static void plain_line(const struct results *r, const struct load_metrics *sum, const char *phase)
@@ -131,19 +134,21 @@ static void plain_line(const struct results *r, const struct load_metrics *sum, 
     const struct second *s = &r->now;
     char a[32], b[32], c[32];
 
-    printf("%6.0fs %-5s ready %llu/%llu connects/s %llu failed %llu in/s %llu out/s %llu p50 %s "
-           "p99 %s max %s lost %llu",
-           s->at_s, phase, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
-           (unsigned long long)rate(s, s->counts.connects_done),
-           (unsigned long long)LOAD_FAILURES(sum),
-           (unsigned long long)rate(s, s->counts.messages_in),
-           (unsigned long long)rate(s, s->counts.messages_out),
-           report_latency(s->p50, a, sizeof(a)), report_latency(s->p99, b, sizeof(b)),
-           report_latency(s->max, c, sizeof(c)), (unsigned long long)sum->gaps);
+    fprintf(view.f,
+            "%6.0fs %-5s ready %llu/%llu connects/s %llu failed %llu in/s %llu out/s %llu p50 %s "
+            "p99 %s max %s messages-lost %llu",
+            s->at_s, phase, (unsigned long long)s->ready, (unsigned long long)load_shared->users,
+            (unsigned long long)rate(s, s->counts.connects_done),
+            (unsigned long long)LOAD_FAILURES(sum),
+            (unsigned long long)rate(s, s->counts.messages_in),
+            (unsigned long long)rate(s, s->counts.messages_out),
+            report_latency(s->p50, a, sizeof(a)), report_latency(s->p99, b, sizeof(b)),
+            report_latency(s->max, c, sizeof(c)), (unsigned long long)sum->gaps);
     if (sum->server_closed + sum->connection_lost > 0)
-        printf(" dropped %llu", (unsigned long long)(sum->server_closed + sum->connection_lost));
-    printf("\n");
-    fflush(stdout);
+        fprintf(view.f, " dropped %llu",
+                (unsigned long long)(sum->server_closed + sum->connection_lost));
+    fprintf(view.f, "\n");
+    out_flush();
 }
 
 void view_second(const struct results *r, const struct load_metrics *sum, const char *phase,
@@ -160,7 +165,7 @@ void view_second(const struct results *r, const struct load_metrics *sum, const 
 void view_end(void)
 {
     if (view.live)
-        printf("\033[?25h");
-    printf("\n");
-    fflush(stdout);
+        fprintf(view.f, "\033[?25h");
+    fprintf(view.f, "\n");
+    out_flush();
 }

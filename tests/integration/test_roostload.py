@@ -13,7 +13,7 @@ import time
 import unittest
 
 from daemon import SLOW, SharedDaemonTest
-from loadtest import ROOSTLOAD, run, run_json
+from loadtest import ROOSTLOAD, VALIDATOR, run, run_json
 
 COUNTERS = ('connects_started', 'connects_done', 'connect_failed', 'upgrade_refused', 'protocol_errors', 'messages_out',
             'messages_in', 'gaps', 'duplicates', 'reordered', 'closed', 'server_closed', 'connection_lost')
@@ -34,21 +34,22 @@ class AgainstTheDaemon(SharedDaemonTest):
         r, _ = self.load('hold', '--connections', '200', '--duration', '1s', '--ping-interval', '200ms')
         self.assert_clean(r)
         self.assertEqual(r['ready_max'], 200)
-        self.assertGreater(r['latencies']['pong']['count'], 200)
+        self.assertTrue(0 < r['latencies']['pong']['count'] <= r['counters']['pings_out'])
         self.assertEqual(r['latencies']['ready']['count'], 200)
 
     def test_broadcast_with_several_publishers_and_channels(self):
         r, _ = self.load('broadcast', '--connections', '60', '--channels', '4', '--publishers', '4', '--rate', '100',
                          '--burst', '3', '--duration', '1s')
         self.assert_clean(r)
-        self.assertGreater(r['counters']['messages_out'], 200)
+        self.assertEqual(r['counters']['messages_out'] + r['counters']['not_sent'], 300)
         self.assertEqual(r['counters']['messages_in'], 16 * r['counters']['messages_out'])  # 15 subscribers and the publisher
 
     def test_echo(self):
         r, _ = self.load('echo', '--connections', '20', '--depth', '3', '--duration', '1s', '--channel', 'echo-{n}')
         self.assert_clean(r)
         self.assertEqual(r['latencies']['echo']['count'], r['counters']['messages_in'])
-        self.assertGreater(r['counters']['messages_in'], 100)
+        self.assertEqual(r['counters']['messages_in'], r['counters']['messages_out'])
+        self.assertGreater(r['counters']['messages_in'], 0)
 
     def test_echo_with_many_in_flight(self):
         r, _ = self.load('echo', '--connections', '3', '--depth', '400', '--duration', '1s', '--channel', 'echo-{n}')
@@ -61,14 +62,13 @@ class AgainstTheDaemon(SharedDaemonTest):
 
     def test_churn(self):
         r, _ = self.load('churn', '--connections', '50', '--churn-rate', '100', '--duration', '1s')
-        self.assertGreater(r['counters']['closed'], 50)
-        self.assertGreater(r['counters']['connects_done'], 100)
+        self.assertGreater(r['counters']['closed'], 0)
+        self.assertGreaterEqual(r['counters']['connects_done'], r['counters']['closed'])
 
     def test_churn_faster_than_the_ramp(self):
         """Whoever was sent away comes back at the rate of the churn."""
         r, _ = self.load('churn', '--connections', '100', '--ramp', '50', '--churn-rate', '400', '--duration', '4s')
-        self.assertGreater(r['counters']['closed'], 800)  # with 50 back a second: 300 of 1600
-        self.assertGreater(r['counters']['connects_done'], 800)
+        self.assertGreater(r['counters']['closed'], 100 + 50 * r['run_seconds'])  # no more are there to leave when 50 a second come back
 
     def test_storm(self):
         r, _ = self.load('storm', '--connections', '100', '--duration', '4s')
@@ -95,7 +95,8 @@ class AgainstTheDaemon(SharedDaemonTest):
         r, _ = self.load('chat', '--connections', '60', '--room', '6', '--rate', '200', '--churn-rate', '20', '--duration', '1s')
         for k in ('gaps', 'duplicates', 'reordered', 'protocol_errors'):
             self.assertEqual(r['counters'][k], 0, k)
-        self.assertGreater(r['counters']['messages_in'], 500)
+        self.assertEqual(sum(r['counters'][k] for k in ('messages_out', 'missed', 'not_sent')), 200)
+        self.assertGreater(r['counters']['messages_in'], 0)
 
     def test_slow(self):
         r, _ = self.load('slow', '--connections', '40', '--stall', '50', '--rate', '50', '--duration', '1s')
@@ -144,10 +145,61 @@ class AgainstTheDaemon(SharedDaemonTest):
         self.assertEqual(json.loads(data)['ready_max'], 5)
         self.assertEqual(re.findall(r'(?:src|href)=', page), [])  # nothing from elsewhere
 
+    def test_json_on_standard_output(self):
+        for report in ('--json', '--html'):
+            p = run('hold', '--connections', '5', '--duration', '300ms', '--url', self.url(), report, '-', '--fail-if', 'lost>0')
+            self.assertEqual(p.returncode, 0)
+            self.assertIn('hold: 5 of 5', p.stderr)
+            self.assertIn('ok: lost>0', p.stderr)
+            if report == '--json':
+                r = json.loads(p.stdout)
+                VALIDATOR.validate(r)
+                self.assertEqual((r['ready_max'], r['verdict']), (5, 'passed'))
+            else:
+                self.assertTrue(p.stdout.startswith('<!doctype html>'))
+        self.assertFalse(os.path.exists('-'))
+
+    def test_a_full_disk_is_an_error(self):
+        load = ('hold', '--connections', '2', '--duration', '200ms', '--url', self.url())
+        for args in (('--help',), ('--version',), load, (*load, '--plain'), (*load, '--json', '-'), (*load, '--html', '-')):
+            with open('/dev/full', 'w') as full:
+                p = subprocess.run([ROOSTLOAD, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60 * SLOW)
+            self.assertEqual((p.returncode, p.stderr.splitlines()[-1]), (1, 'roostload: standard output: No space left on device'), args)
+
+    def test_rows_end_with_the_run(self):
+        """A row has a part of the run and nothing else, and its rates are those of its length."""
+        r, _ = self.load('broadcast', '--connections', '3', '--rate', '100', '--duration', '1500ms')
+        rows = r['seconds']
+        self.assertEqual([row['phase'] for row in rows], sorted((row['phase'] for row in rows), key=['ramp', 'run', 'grace'].index))
+        run = [row for row in rows if row['phase'] == 'run']
+        self.assertAlmostEqual(sum(row['length'] for row in run), r['run_seconds'], delta=0.05 * 2)
+        self.assertEqual(sum(row['counts'].get('messages_out', 0) for row in rows), r['counters']['messages_out'])
+        for row in rows:
+            self.assertAlmostEqual(row['messages_out'], row['counts'].get('messages_out', 0) / row['length'], delta=row['messages_out'] / 100 + 0.1)
+
+    def test_when_the_storm_came(self):
+        r, _ = self.load('storm', '--connections', '20', '--storm-after', '500ms', '--duration', '1500ms')
+        self.assertGreaterEqual(r['storm_at'], 0.5)
+        self.assertEqual(self.load('hold', '--connections', '2', '--duration', '200ms')[0]['storm_at'], None)
+
+    def test_verdict(self):
+        load = ('hold', '--connections', '2', '--duration', '200ms')
+        self.assertEqual(self.load(*load)[0]['verdict'], 'not judged')
+        self.assertEqual(self.load(*load, '--fail-if', 'lost>0')[0]['verdict'], 'passed')
+        self.assertEqual(self.load(*load, '--fail-if', 'lost>0', '--fail-if', 'connects_done>0', status=3)[0]['verdict'], 'failed')
+        self.assertEqual(run_json(*load, '--url', 'ws://127.0.0.1:1/', status=1)[0]['verdict'], 'not run')
+
+    def test_schemes_are_case_insensitive(self):
+        r, _ = run_json('hold', '--connections', '2', '--duration', '200ms', '--url', self.url().replace('ws://', 'WS://'), '--metrics',
+                        'HTTP://%s/metrics' % self.d.admin)
+        self.assertEqual(r['ready_max'], 2)
+
     def test_ctrl_c_ends_with_the_summary_so_far(self):
         p = subprocess.Popen([ROOSTLOAD, 'hold', '--connections', '50', '--duration', '10m', '--url', self.url(), '--plain'],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        time.sleep(1.5 * SLOW)
+        for line in p.stdout:
+            if 'ready 50/50' in line:
+                break
         p.send_signal(signal.SIGINT)
         out, _ = p.communicate(timeout=20 * SLOW)
         self.assertEqual(p.returncode, 0, out)

@@ -3,6 +3,7 @@
 
 import base64
 import re
+import threading
 import time
 import unittest
 
@@ -92,7 +93,7 @@ class Handshakes(ByHand):
 
         def note(s):
             head = s.recv(4096)
-            keys.append(re.search(rb'Sec-WebSocket-Key: (\S+)', head).group(1))
+            keys.extend(re.findall(rb'Sec-WebSocket-Key: (\S+)', head))
             s.close()
 
         self.outcome(note, '--connections', '20')
@@ -118,7 +119,8 @@ class Handshakes(ByHand):
 
         def note(s):
             head = s.recv(4096)
-            seen.append(head.split()[1])
+            if head.startswith(b'GET '):
+                seen.append(head.split()[1])
             s.close()
 
         server = TcpServer(lambda s: self.serve(note, s))
@@ -127,6 +129,93 @@ class Handshakes(ByHand):
         finally:
             server.stop()
         self.assertEqual(seen, [b'/a%20b%25%C3%BC/0/0?c=0'] * 3)
+
+
+    def test_interim_answers_before_the_last(self):
+        """RFC 9110 section 15.2: whole, byte by byte, and more of them than anybody should send."""
+        def answer(step, interim):
+            def with_it(s):
+                whole = []
+                upgrade(type('Collects', (), {'recv': s.recv, 'sendall': staticmethod(whole.append)}))
+                data = interim + whole[0]
+                for i in range(0, len(data), step):
+                    s.sendall(data[i:i + step])
+            return with_it
+
+        early = b'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n'
+        for step in (1, 7, 10000):
+            with self.subTest(step=step):
+                self.assertEqual(self.outcome(answer(step, early), status=0)[0], {'connects_done': 2})
+        self.assertEqual(self.outcome(answer(10000, b'HTTP/1.1 100 Continue\r\n\r\n' * 1000))[0], {'protocol_errors': 6})
+
+    def test_many_fields(self):
+        many = {'X_%d' % i: 'y' for i in range(150)}
+        self.assertEqual(self.outcome(lambda s: upgrade(s, **many), status=0)[0], {'connects_done': 2})
+
+    def test_headers_are_filled_as_the_url_is(self):
+        seen = []
+
+        def note(s):
+            fields = sorted(re.findall(rb'X[12]: .*', s.recv(4096)))
+            if fields:
+                seen.append(fields)
+            s.close()
+
+        self.outcome(note, '--header', 'X1: {n}/{c}', '--header', 'X2: {"ch":"{channel}"}', '--channel', 'a b')
+        self.assertEqual(set(map(tuple, seen)), {(b'X1: %d/0\r' % n, b'X2: {"ch":"a%20b"}\r') for n in (0, 1)})
+
+    def test_http_to_a_port_that_speaks_tls(self):
+        """Some answer with an alert, some with a page, most not at all: those are asked."""
+        def silent(s):
+            if s.recv(4096)[:1] == b'\x16':
+                s.sendall(b'\x15\x03\x03\x00\x02\x02\x28')
+            s.close()
+
+        page = b'<html>The plain HTTP request was sent to HTTPS port</html>'
+        for with_it in (lambda s: s.sendall(b'\x15\x03\x01\x00\x02\x02\x46'), silent,
+                        lambda s: s.sendall(b'HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s' % (len(page), page))):
+            out = self.outcome(with_it)[2]
+            self.assertIn('the server speaks TLS there: use wss://', out)
+        self.assertNotIn('TLS', self.outcome(lambda s: s.close())[2])
+
+
+class End(ByHand):
+    """How roostload says goodbye: a close frame with 1000 (RFC 6455 section 7.1.1)."""
+
+    def ends(self, with_it, *args):
+        last = []
+
+        def serve(s):
+            if upgrade(s):
+                last.append(with_it(s))
+
+        c, _, _ = self.outcome(serve, '--connections', '20', '--processes', '2', *args, status=0)
+        self.assertEqual(c, {'connects_done': 20})
+        return last
+
+    @staticmethod
+    def read_all(s):
+        data = b''
+        while True:
+            piece = s.recv(4096)
+            if not piece:
+                return data
+            data += piece
+            if len(data) == 8:  # a masked close frame of two bytes
+                s.sendall(b'\x88\x02\x03\xe8')
+
+    def test_with_close_frames(self):
+        frames = self.ends(self.read_all)
+        self.assertEqual(len(frames), 20)
+        for f in frames:
+            code = bytes(b ^ f[2 + i] for i, b in enumerate(f[6:8]))
+            self.assertEqual((f[:2], len(f), code), (b'\x88\x82', 8, b'\x03\xe8'))
+
+    def test_within_a_bound(self):
+        """Servers that do not answer it, or do not even read, cannot keep it; nor is any of that a finding."""
+        done = threading.Event()
+        self.ends(lambda s: done.wait(60))
+        done.set()
 
 
 class Frames(ByHand):

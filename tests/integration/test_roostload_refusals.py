@@ -36,6 +36,10 @@ class Refusals(unittest.TestCase):
         self.assertIn('unknown option "nope"', self.refuse('hold', '--nope', '1'))
         self.assertIn('expected a whole number from 1', self.refuse('hold', '--connections', '0'))
         self.assertIn('expected hold, broadcast', self.refuse('dance'))
+        self.assertIn('did you mean broadcast?', self.refuse('brodcast'))
+        for wrong, right in (('--conections', 'connections'), ('--conections=3', 'connections'), ('--fail_if', 'fail-if'), ('--jsn', 'json'),
+                             ('--hlep', 'help'), ('--confg', 'config'), ('--conn', 'connections')):
+            self.assertIn('did you mean --%s?' % right, self.refuse('hold', wrong))
         self.assertIn('one scenario is enough', self.refuse('hold', 'echo'))
         self.assertIn('--config needs a file', self.refuse('--config'))
         self.assertIn('needs a value', self.refuse('hold', '--connections'))
@@ -63,7 +67,7 @@ class Refusals(unittest.TestCase):
         with tempfile.TemporaryDirectory() as d:
             self.assertIn('No such file or directory', self.refuse('hold', '--json', d + '/no/r.json'))
             self.assertIn('Is a directory', self.refuse('hold', '--html', d))
-            self.assertIn('the file of --json', self.refuse('hold', '--html', d + '/x', '--json', d + '/x'))
+            self.assertIn('that is where --json goes', self.refuse('hold', '--html', d + '/x', '--json', d + '/x'))
 
     def test_sources(self):
         self.assertIn('expected an IPv4 address', self.refuse('hold', '--source', 'eth0'))

@@ -1,17 +1,20 @@
 #!/usr/bin/python3
 """When roostload does what: its own lateness, storms, connects, stalled readers that the server throws out."""
 
+import json
 import select
+import signal
 import socket
 import ssl
 import struct
+import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
-from daemon import SLOW, SharedDaemonTest
-from loadtest import ByHand, Server, TcpServer, run, run_json, upgrade
+from daemon import SLOW, SharedDaemonTest, wait_for
+from loadtest import ROOSTLOAD, ByHand, Server, TcpServer, run, run_json, upgrade
 from test_roostload_tls import make_certificate
 
 
@@ -109,9 +112,9 @@ class Storm(ByHand):
         """The ramp takes three seconds; the server is away for one."""
         c, r, _ = self.storm(1, '--connections', '30', '--ramp', '10', '--duration', '3500ms')
         self.assertGreaterEqual(r['storm_recovery_seconds'], 0.9)
-        self.assertLess(r['storm_recovery_seconds'], 2.9)
+        self.assertLess(r['storm_recovery_seconds'], r['ramp_seconds'])
         self.assertEqual((c['closed'], c['connects_done']), (30, 60))
-        self.assertGreater(c['not_answered'], 3 * 30)  # as clients with a short back-off, not once a second
+        self.assertGreater(c['not_answered'], 30)  # as clients with a short back-off, not once a second
 
     def test_how_long_a_user_was_away_includes_its_failed_attempts(self):
         c, r, out = self.storm(1, '--connections', '20', '--duration', '3s', '--fail-if', 'back.p50>500ms', '--fail-if', 'ready.count<1',
@@ -175,7 +178,7 @@ class Evicting:
     """Ends every connection that sends nothing, a while after somebody has published."""
 
     def __init__(self, reset):
-        self.reset, self.published = reset, threading.Event()
+        self.reset, self.published, self.evicted = reset, threading.Event(), 0
 
     def __call__(self, s):
         if not upgrade(s):
@@ -190,21 +193,27 @@ class Evicting:
         if self.reset:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         s.close()
+        self.evicted += 1
 
 
 class Slow(ByHand):
     def test_a_reader_that_the_server_throws_out_is_noticed_and_stalls_again(self):
         for reset in (True, False):
-            with self.subTest(reset=reset):
-                server = TcpServer(lambda s, w=Evicting(reset): threading.Thread(target=self.serve, args=(w, s), daemon=True).start())
+            with self.subTest(reset=reset), tempfile.TemporaryDirectory() as d:
+                evicting = Evicting(reset)
+                server = TcpServer(lambda s, w=evicting: threading.Thread(target=self.serve, args=(w, s), daemon=True).start())
                 try:
-                    r, out = run_json('slow', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '8', '--stall', '100',
-                                      '--rate', '20', '--duration', '4s')
+                    p = subprocess.Popen([ROOSTLOAD, 'slow', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '8', '--stall',
+                                          '100', '--rate', '20', '--duration', '10m', '--plain', '--json', d + '/r'], stdout=subprocess.PIPE,
+                                         text=True)
+                    wait_for(lambda: evicting.evicted > 16, 30, 'every reader thrown out, and some a second time')
+                    p.send_signal(signal.SIGINT)
+                    out = p.communicate(timeout=30 * SLOW)[0]
                 finally:
                     server.stop()
-                c = r['counters']
-                self.assertGreater(c['evicted'], 8)  # of 8 users: some, or all, a second time
-                self.assertGreater(c['connects_done'], 9)
+                with open(d + '/r') as f:
+                    c = json.load(f)['counters']
+                self.assertGreater(c['evicted'], 8)  # of 8 readers, each of whom may still be out unnoticed
                 self.assertEqual((c['connection_lost'], c['server_closed'], c['messages_in']), (0, 0, 0))
                 self.assertIn('evicted', out)
 

@@ -92,8 +92,8 @@ class Slow(unittest.TestCase):
         c, late = r['counters'], r['latencies']['delivery']['max']
         self.assertTrue(paused.is_set())
         self.assertGreater(c['send_delayed'], 0)
-        self.assertEqual((c['gaps'], c['duplicates'], c['reordered'], c.get('not_sent')), (0, 0, 0, 0))
-        self.assertGreaterEqual(c['messages_out'], 118)
+        self.assertEqual((c['gaps'], c['duplicates'], c['reordered']), (0, 0, 0))
+        self.assertEqual(c['messages_out'] + c['not_sent'], 120)
         self.assertGreater(late, 1.2)
         self.assertGreater(late, r['latencies']['delivery_uncorrected']['max'])
 
@@ -101,7 +101,8 @@ class Slow(unittest.TestCase):
         with Server(relay=lambda n: time.sleep(2) or 0 if n == 2 else 1, max_size=2 ** 24, compression=None) as s:
             r, out = run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '1', '--rate', '100',
                               '--size', '400KiB', '--duration', '1s')
-        self.assertGreater(r['counters']['not_sent'], 10)
+        self.assertGreater(r['counters']['not_sent'], 0)
+        self.assertEqual(r['counters']['messages_out'] + r['counters']['not_sent'], 100)
         self.assertIn('never sent', out)
 
 
@@ -110,14 +111,15 @@ class End(ByHand):
         """What is not ours does not keep the end waiting."""
         def chatter(s):
             if upgrade(s):
-                for _ in range(300):
+                for _ in range(600):
                     s.sendall(b'\x81\x04news')
                     time.sleep(0.05)
+                said_all.append(s)
 
-        started = time.monotonic()
+        said_all = []
         c, r, _ = self.outcome(chatter, status=0)
-        self.assertGreater(c['foreign_in'], 10)
-        self.assertLess(time.monotonic() - started, 10)
+        self.assertGreater(c['foreign_in'], 0)
+        self.assertEqual(said_all, [])
 
     def test_a_signal_ends_the_grace(self):
         """A server that repeats our own messages for ever."""
@@ -152,29 +154,27 @@ class End(ByHand):
             upgrade(s)
 
         _, r, out = self.outcome(late, '--connect-timeout', '30s', status=0)
-        self.assertEqual(r['ready_max'], 2)
-        self.assertLess(out.count(' grace '), 3, out)  # a line each second: it was 4 s
+        self.assertEqual((r['ready_max'], r['counters']['messages_out']), (2, 0))
+        self.assertEqual([row for row in r['seconds'] if row['phase'] == 'grace' and row['length'] >= 1], [], out)
 
     def test_nobody_ever_answers(self):
         r, out = run_json('hold', '--url', 'ws://127.0.0.1:1/', '--connections', '5000', status=1)
-        self.assertLess(r['counters']['connects_started'], 3000)
+        self.assertLess(r['counters']['connects_started'], 3 * 5000)
         self.assertIn('no more were made', out)
         self.assertIn('nobody answers at 127.0.0.1:1:', out)
 
 
 class Watching(unittest.TestCase):
     def test_a_page_that_answers_late_does_not_lengthen_the_run(self):
-        """While it was waited for, load went on that belonged to no time. A busy machine may do the same now and then."""
-        metrics, rates = SlowMetrics(0.4), []
+        """While it was waited for, load went on that belonged to no time."""
+        metrics = SlowMetrics(0.4)
         try:
             with Server() as s:
-                while len(rates) < 4 and min(rates, default=9) > 1.2:
-                    r, _ = run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '2', '--rate', '300', '--duration',
-                                    '1s', '--metrics', 'http://127.0.0.1:%d/metrics' % metrics.port)
-                    rates.append(r['run_messages_out'] / r['run_seconds'] / 300)
+                r, _ = run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '2', '--rate', '300', '--duration',
+                                '1s', '--metrics', 'http://127.0.0.1:%d/metrics' % metrics.port)
         finally:
             metrics.stop()
-        self.assertLessEqual(min(rates), 1.2, rates)
+        self.assertEqual(r['run_messages_out'] + r['counters']['not_sent'], 300)
         server, run = r['server'], (r['ramp_seconds'], r['ramp_seconds'] + r['run_seconds'])
         self.assertLessEqual(server['start']['at'], 0)
         self.assertGreaterEqual(server['ramped']['at'], run[0])

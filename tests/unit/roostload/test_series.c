@@ -72,9 +72,27 @@ static void long_runs_have_longer_rows(void **state)
     }
 }
 
+/* What a message waited before it was sent does not lengthen the wait for the last ones. */
+static void what_the_grace_waits_for(void **state)
+{
+    static struct load_metrics m;
+
+    (void)state;
+    assert_int_equal(grace_quiet_ns(&m), 0);
+    m.messages_out = 1;
+    assert_int_equal(grace_quiet_ns(&m), GRACE_QUIET_NS);
+    m.delivery.max = m.echo.max = 60 * NS_PER_SEC;
+    assert_int_equal(grace_quiet_ns(&m), GRACE_QUIET_NS);
+    m.delivery_uncorrected.max = NS_PER_SEC;
+    assert_int_equal(grace_quiet_ns(&m), 2 * NS_PER_SEC);
+    m.echo_uncorrected.max = 2 * NS_PER_SEC;
+    assert_int_equal(grace_quiet_ns(&m), 4 * NS_PER_SEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_second_has_its_row),
-                                       cmocka_unit_test(long_runs_have_longer_rows)};
+                                       cmocka_unit_test(long_runs_have_longer_rows),
+                                       cmocka_unit_test(what_the_grace_waits_for)};
     return cmocka_run_group_tests_name("roostload/series", tests, NULL, NULL);
 }
