@@ -44,7 +44,7 @@ class Clients(DaemonTest):
                     '--json', document, '--fail-if', 'lost>0', '--fail-if', 'p50>1ns',
                     '--storm-after', '1500ms', '--storm-share', '10')
             self.assertEqual(p.returncode, 3, p.stdout + p.stderr)
-            self.node('report.mjs', 11, page, document)
+            self.node('report.mjs', 16, page, document)
 
 
 if __name__ == '__main__':
