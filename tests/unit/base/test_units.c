@@ -10,8 +10,13 @@
 
 static void sizes(void **state)
 {
-    static const char *const bad[] = {
-        "", "x", "1 KiB", "-1", "1.5MiB", "1KB", "9223372036854775807KiB", "KiB"};
+    static const char *const bad[] = {"",         "x",
+                                      "1 KiB",    "-1",
+                                      "0.1KiB",   "1MiB1",
+                                      "1MiB1KiB", "1.",
+                                      ".5MiB",    "9223372036854775807KiB",
+                                      "KiB",      "1.0000000000",
+                                      "1.5MiBx",  "1K"};
     int64_t v = 0;
 
     (void)state;
@@ -21,13 +26,21 @@ static void sizes(void **state)
     assert_int_equal(v, 65536);
     assert_int_equal(units_parse_size(STR_LIT("2GiB"), &v), 0);
     assert_true(v == INT64_C(2) << 30);
+    assert_int_equal(units_parse_size(STR_LIT("1.5MiB"), &v), 0);
+    assert_int_equal(v, 1536 * 1024);
+    assert_int_equal(units_parse_size(STR_LIT("1MB"), &v), 0);
+    assert_int_equal(v, 1000000);
+    assert_int_equal(units_parse_size(STR_LIT("2.5kB"), &v), 0);
+    assert_int_equal(v, 2500);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(units_parse_size(str_from(bad[i]), &v), -1);
 }
 
 static void durations(void **state)
 {
-    static const char *const bad[] = {"", "5", "fast", "1d", "1 s", "-1s", "9999999999h", "1s2"};
+    static const char *const bad[] = {
+        "",      "5",    "fast",          "1d",    "1 s", "-1s",   "9999999999h", "1s2",
+        "30s1m", "1s1s", "0.0000000001s", "0.5ns", "1.5", "1m 30s"};
     int64_t v = 1;
 
     (void)state;
@@ -37,6 +50,12 @@ static void durations(void **state)
     assert_true(v == 300 * (int64_t)NS_PER_SEC);
     assert_int_equal(units_parse_duration(STR_LIT("0"), &v), 0);
     assert_int_equal(v, 0);
+    assert_int_equal(units_parse_duration(STR_LIT("0.5s"), &v), 0);
+    assert_int_equal(v, 500000000);
+    assert_int_equal(units_parse_duration(STR_LIT("1m30s"), &v), 0);
+    assert_true(v == 90 * (int64_t)NS_PER_SEC);
+    assert_int_equal(units_parse_duration(STR_LIT("1h1m1.5s1ms"), &v), 0);
+    assert_true(v == 3661501 * (int64_t)NS_PER_MS);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(units_parse_duration(str_from(bad[i]), &v), -1);
 }
