@@ -108,6 +108,23 @@ static int print(struct buf *out, int rc)
     return 0;
 }
 
+/* The settings are good; some may be hardly meant. */
+static int check(void)
+{
+    struct buf lines = {0};
+    struct str rest, line;
+
+    if (config_warnings(&config, &lines) == -1)
+        return print(&lines, -1);
+    rest = buf_view(&lines);
+    while (rest.n > 0 && str_cut(&rest, '\n', &line))
+        if (line.n > 0)
+            fprintf(stderr, "warning: %.*s\n", STR_ARG(line));
+    buf_fini(&lines);
+    out_write(STR_LIT("settings are good\n"));
+    return 0;
+}
+
 static int run_mode(enum mode mode, const struct config_source *source)
 {
     struct buf out = {0};
@@ -127,7 +144,7 @@ static int run_mode(enum mode mode, const struct config_source *source)
         status = print(&out, version_describe("roostd", &out));
         break;
     case MODE_CHECK:
-        out_write(STR_LIT("settings are good\n"));
+        status = check();
         break;
     case MODE_HELP:
         usage(stdout);
@@ -152,10 +169,13 @@ int main(int argc, char **argv)
 {
     static struct args args; /* outlives main's frame: reloads read it again */
     struct buf errors = {0};
+    const char *file;
 
     boot_process(0);
-    args.source = (struct config_source){
-        .path = getenv("ROOST_CONFIG"), .sets = args.sets, .environ_vars = environ};
+    file = getenv("ROOST_CONFIG");
+    args.source = (struct config_source){.path = file != NULL && file[0] != '\0' ? file : NULL,
+                                         .sets = args.sets,
+                                         .environ_vars = environ};
     parse_args(&args, argc, argv);
     if (args.mode != MODE_RUN)
         boot_release();

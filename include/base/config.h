@@ -7,20 +7,25 @@
 
 #include "base/common.h"
 #include "base/log.h"
-#include "base/str.h"
+#include "base/table.h"
 
 #define CONFIG_STRING_MAX 256
 #define CONFIG_LIST_MAX   2048
 
-#define CONFIG_MEMBER_BOOL(name)     bool name;
-#define CONFIG_MEMBER_INT(name)      int64_t name;
-#define CONFIG_MEMBER_SIZE(name)     int64_t name;
-#define CONFIG_MEMBER_DURATION(name) int64_t name;
-#define CONFIG_MEMBER_AUTO_INT(name) int64_t name;
-#define CONFIG_MEMBER_STRING(name)   char name[CONFIG_STRING_MAX];
-#define CONFIG_MEMBER_LIST(name)     char name[CONFIG_LIST_MAX];
-#define CONFIG_MEMBER_ADDRESS(name)  char name[CONFIG_STRING_MAX];
-#define CONFIG_MEMBER_CHOICE(name)   int name;
+#define CONFIG_MEMBER_BOOL(name)      bool name;
+#define CONFIG_MEMBER_INT(name)       int64_t name;
+#define CONFIG_MEMBER_SIZE(name)      int64_t name;
+#define CONFIG_MEMBER_DURATION(name)  int64_t name;
+#define CONFIG_MEMBER_AUTO_INT(name)  int64_t name;
+#define CONFIG_MEMBER_AUTO_SIZE(name) int64_t name;
+#define CONFIG_MEMBER_STRING(name)    char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_PATH(name)      char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_SECRET(name)    char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_LIST(name)      char name[CONFIG_LIST_MAX];
+#define CONFIG_MEMBER_TOKENS(name)    char name[CONFIG_LIST_MAX];
+#define CONFIG_MEMBER_ORIGINS(name)   char name[CONFIG_LIST_MAX];
+#define CONFIG_MEMBER_ADDRESS(name)   char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_CHOICE(name)    int name;
 
 struct config_set { /* one bool per row, in the table's order */
 #define X(name, type, def, min, max, reload, sentence, paragraph) bool name;
@@ -32,8 +37,11 @@ struct config {
 #define X(name, type, def, min, max, reload, sentence, paragraph) CONFIG_MEMBER_##type(name)
 #include "tbl/config.def"
 #undef X
-    struct config_set
-        set; /* a file, the environment or --set has said it; else it is the default */
+    /* What the file was when this was read; a reload compares. */
+    size_t file_settings; /* rows it set */
+    bool file_was_pipe;
+    /* Said by a file, the environment or --set; else it is the default. */
+    struct config_set set;
 };
 
 enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
@@ -49,35 +57,19 @@ void config_defaults(struct config *c);
 int config_set_value(struct config *c, size_t i, struct str value, char *err,
                      size_t errcap) MUST_CHECK;
 
-enum config_type {
-    CONFIG_BOOL,
-    CONFIG_INT,
-    CONFIG_SIZE,
-    CONFIG_DURATION,
-    CONFIG_AUTO_INT,
-    CONFIG_STRING,
-    CONFIG_LIST,
-    CONFIG_ADDRESS,
-    CONFIG_CHOICE
-};
-
-struct config_row {
-    const char *name;
-    enum config_type type;
-    const char *def;
-    int64_t min, max;
-    bool reload;
-    const char *sentence, *paragraph;
-    size_t offset; /* of the member in struct config */
-    size_t size;   /* of the member */
-};
-
+extern const struct table config_table;
 size_t config_row_count(void);
-const struct config_row *config_row(size_t i);
+const struct table_row *config_row(size_t i);
 /* Row index of name, or -1. */
 int config_row_find(struct str name);
-/* The value as config_set_value would read it (LIST entries separated by '\n'). */
+/* The value as config_set_value would read it (LIST entries separated by '\n'); a secret is not
+ * shown. */
 struct str config_format_value(const struct config *c, size_t i, char *out, size_t cap);
+
+/* Limits that nobody has set follow from those they are bound to. */
+void config_derive(struct config *c);
+/* The request body of the largest publication: base64 within JSON. */
+int64_t config_body_needed(int64_t max_message_size);
 
 /* Does a '\n'-separated LIST hold word (exactly), or match it as a glob? */
 bool config_list_has(const char *list, struct str word);

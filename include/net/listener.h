@@ -17,6 +17,8 @@ struct address { /* of a listen or admin_listen setting */
  * 0 = ephemeral; host is numeric or "localhost". -1 with a sentence in err. Never asks DNS. */
 int address_parse(struct str s, struct address *out, char *err, size_t errcap) MUST_CHECK;
 bool address_is_loopback(const struct address *a);
+/* Would some connection fit both? Port 0 is a port of its own each time. */
+bool address_overlaps(const struct address *a, const struct address *b);
 /* [::] becomes 0.0.0.0, port kept; false (and *a as it was) for any other address. */
 bool address_to_ipv4(struct address *a);
 void address_format(const struct address *a, char *out, size_t cap);

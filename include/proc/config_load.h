@@ -4,7 +4,13 @@
  * All or nothing: *out is written only on success. Errors are complete lines for a person:
  *   roost.yaml:3:10: ping_interval: expected a duration such as 250ms, 10s, 5m or 1h, got "fast"
  *   roost.yaml:5:1: unknown key "max_conections"; did you mean "max_connections"?
- *   environment ROOST_WORKERS: expected auto or a whole number from 1 to 128, got "0" */
+ *   environment ROOST_WORKERS: expected auto or a whole number from 1 to 128, got "0"
+ * Secrets are in no message. What is null in a file, or null, ~ or empty in the environment, is as
+ * if it were not there.
+ *
+ * Absence is not consent: a reload refuses a file that is no regular file, that was a pipe, or that
+ * sets nothing any more ("{}" says that this is meant). At the first start a pipe may be read
+ * (--config <(...)), for at most a few seconds. No open(2) here waits for a writer. */
 #ifndef ROOST_PROC_CONFIG_LOAD_H
 #define ROOST_PROC_CONFIG_LOAD_H
 
@@ -15,20 +21,32 @@ struct config_source {
     const char *path;        /* NULL: no file */
     const char *const *sets; /* "key=value" strings from --set, in order */
     size_t nsets;
-    char *const *environ_vars; /* like environ(7) */
+    char *const *environ_vars;    /* like environ(7) */
+    const struct config *running; /* at a reload: what is in force; NULL: the first start */
 };
 
-/* Reads all sources, then checks what spans settings (config_check). -1: one or more lines,
- * '\n'-separated, in *errors. */
+/* Reads all sources and api_key_file, derives, then checks what spans settings (config_check). -1:
+ * one or more lines, '\n'-separated, in *errors. */
 int config_load(struct config *out, const struct config_source *src, struct buf *errors) MUST_CHECK;
 /* Parses YAML text only, on top of what *out holds; for fuzzing and tests. */
 int config_load_text(struct config *out, const char *path, struct str text,
                      struct buf *errors) MUST_CHECK;
-/* Rules across settings: admin off loopback needs api_key; ... Appends lines to errors; number of
- * errors. */
-int config_check(const struct config *c, struct buf *errors);
+/* Is NAME (without ROOST_) one that Kubernetes gives to pods beside a Service called roost or
+ * roost-...? */
+bool config_is_service_variable(struct str name, struct str value);
+
+/* Rules across settings, what no machine can satisfy. first: also what only matters at a start.
+ * Appends lines to errors; number of errors. */
+int config_check(const struct config *c, bool first, struct buf *errors);
+/* What works and is hardly meant: limits that others make unreachable, a short key. Appends lines;
+ * -1: no memory. */
+int config_warnings(const struct config *c, struct buf *lines) MUST_CHECK;
+/* Lines about settings that protect and that `after` no longer has. */
+int config_removed(const struct config *before, const struct config *after,
+                   struct buf *lines) MUST_CHECK;
+
 /* The whole configuration, annotated, as YAML that config_load_text() reads back to the same
- * values. */
+ * values, but for secrets, which are neither shown nor read back. */
 int config_print(const struct config *c, struct buf *out) MUST_CHECK;
 /* Markdown reference of all settings (for deploy/CONFIGURATION.md; `make lint` compares). */
 int config_reference(struct buf *out) MUST_CHECK;
@@ -36,7 +54,5 @@ int config_reference(struct buf *out) MUST_CHECK;
  */
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,
                 struct buf *restart) MUST_CHECK;
-/* The table's name nearest to `name` by edit distance, or NULL when none is near. */
-const char *config_nearest(struct str name);
 
 #endif

@@ -134,6 +134,29 @@ bool address_is_loopback(const struct address *a)
     return memcmp(bytes, v6_loopback, sizeof(bytes)) == 0;
 }
 
+/* Does a stand for every address of b's family? [::] does for IPv4 too. */
+static bool address_covers(const uint8_t a[16], const uint8_t b[16])
+{
+    static const uint8_t zeros[16];
+
+    if (memcmp(a, zeros, sizeof(zeros)) == 0)
+        return true;
+    return memcmp(a, mapped_prefix, sizeof(mapped_prefix)) == 0 &&
+           memcmp(b, mapped_prefix, sizeof(mapped_prefix)) == 0 && memcmp(a + 12, zeros, 4) == 0;
+}
+
+bool address_overlaps(const struct address *a, const struct address *b)
+{
+    uint8_t x[16], y[16];
+    uint16_t port_x, port_y;
+
+    address_bytes((const struct sockaddr *)&a->sa, x, &port_x);
+    address_bytes((const struct sockaddr *)&b->sa, y, &port_y);
+    if (port_x != port_y || port_x == 0)
+        return false;
+    return memcmp(x, y, sizeof(x)) == 0 || address_covers(x, y) || address_covers(y, x);
+}
+
 bool address_to_ipv4(struct address *a)
 {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;

@@ -312,12 +312,9 @@ static void handle_processes(struct http_exchange *x)
 
 static void handle_config(struct http_exchange *x)
 {
-    struct config shown = config;
     struct buf out = {0};
 
-    if (shown.api_key[0] != '\0')
-        snprintf(shown.api_key, sizeof(shown.api_key), "(hidden)");
-    if (config_print(&shown, &out) == -1)
+    if (config_print(&config, &out) == -1)
         http_refuse(x, CLOSE_NO_MEMORY);
     else
         http_respond(x, 200, "application/yaml", STR_LIT(""), buf_view(&out));

@@ -187,6 +187,7 @@ int supervisor_run(const struct config_source *src)
     clock_refresh();
     LOG(LOG_INFO, "starting", KV_S("version", version_string()),
         KV_S("revision", version_revision()), KV_U("pid", getpid()));
+    supervisor_warn_settings();
     if (pid_file_take() == -1)
         return 1;
     if (set_up() == -1) {

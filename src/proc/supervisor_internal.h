@@ -56,6 +56,8 @@ void pid_file_close(void);
 
 /* supervisor_reload.c */
 void supervisor_reload(void);
+/* Logs what is in force and hardly meant. */
+void supervisor_warn_settings(void);
 
 /* supervisor_capacity.c */
 /* Raises RLIMIT_NOFILE, says what `auto` has come to. -1: said on stderr why none can work. */

@@ -2,13 +2,40 @@
 #include "base/log.h"
 #include "supervisor_internal.h"
 
-static void log_lines(struct str text)
+static void log_refusal(struct str text)
 {
     struct str line;
 
     while (text.n > 0 && str_cut(&text, '\n', &line))
         if (line.n > 0)
             LOG(LOG_ERROR, "reload refused", KV_STR("reason", line));
+}
+
+static void log_warnings(const char *what, struct str text)
+{
+    struct str line;
+
+    while (text.n > 0 && str_cut(&text, '\n', &line))
+        if (line.n > 0)
+            LOG(LOG_WARN, what, KV_STR("reason", line));
+}
+
+void supervisor_warn_settings(void)
+{
+    struct buf lines = {0};
+
+    if (config_warnings(&config, &lines) == 0)
+        log_warnings("settings that are hardly meant", buf_view(&lines));
+    buf_fini(&lines);
+}
+
+static void warn_removed(const struct config *fresh)
+{
+    struct buf lines = {0};
+
+    if (config_removed(&config, fresh, &lines) == 0)
+        log_warnings("the reload takes a protection away", buf_view(&lines));
+    buf_fini(&lines);
 }
 
 /* Into the copy that is not in use, then the version makes it the one in use. */
@@ -34,12 +61,14 @@ static void apply(struct config *fresh)
     } else if (reloadable.len == 0) {
         LOG(LOG_INFO, "reloaded, nothing has changed");
     } else {
+        warn_removed(fresh);
         publish_config(fresh);
         log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
         children_signal(SIGHUP, false);
         shm_wake(shm->hub_wake_fd);
         LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&reloadable)));
+        supervisor_warn_settings();
         supervisor_check_capacity(shm->workers);
     }
     buf_fini(&reloadable);
@@ -48,11 +77,13 @@ static void apply(struct config *fresh)
 
 void supervisor_reload(void)
 {
+    struct config_source source = *supervisor.source;
     struct config fresh;
     struct buf errors = {0};
 
-    if (config_load(&fresh, supervisor.source, &errors) == -1)
-        log_lines(buf_view(&errors));
+    source.running = &config;
+    if (config_load(&fresh, &source, &errors) == -1)
+        log_refusal(buf_view(&errors));
     else
         apply(&fresh);
     buf_fini(&errors);

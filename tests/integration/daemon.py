@@ -51,7 +51,7 @@ def alive(pid):
 
 
 class Daemon:
-    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, nofile=None, prepare=None, **settings):
+    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, nofile=None, prepare=None, pass_fds=(), **settings):
         self.log, self.lock, self.clients = [], threading.Lock(), []
         merged = {'listen': '127.0.0.1:0', 'admin_listen': '127.0.0.1:0', 'workers': workers,
                   'drain_time': '100ms', 'close_timeout': '1s', **settings}
@@ -63,7 +63,7 @@ class Daemon:
                 argv += ['--set', '%s=%s' % (name, value)]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, env={**os.environ, **(env or {})},
-                                        preexec_fn=lambda: before_exec(nofile, prepare))
+                                        preexec_fn=lambda: before_exec(nofile, prepare), pass_fds=pass_fds)
         self.threads = [threading.Thread(target=self._read, args=(f,), daemon=True)
                         for f in (self.process.stderr, self.process.stdout)]
         for t in self.threads:

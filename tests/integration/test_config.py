@@ -2,10 +2,12 @@
 """Settings: where they come from, how they are refused, how they are shown."""
 
 import json
+import os
 import re
+import subprocess
 import unittest
 
-from daemon import DaemonTest, run_roostd
+from daemon import ROOSTD, DaemonTest, run_roostd
 
 ADMIN_OFF = ('--set', 'admin_listen=off')
 
@@ -75,6 +77,38 @@ class Refused(DaemonTest):
                      ('--set', 'admin_listen=[::1]:8001'), ADMIN_OFF):
             self.assertEqual(run_roostd('--check', *args)[0], 0, args)
 
+    def test_what_no_machine_can_do(self):
+        for args, why in ((['listen=127.0.0.1:8001'], 'admin_listen: .*port of listen'), (['listen=:8001'], 'admin_listen: .*port of listen'),
+                          (['pid_file=/nonexistent/pid'], 'pid_file: the folder /nonexistent/ does not exist'),
+                          (['log_file=/nonexistent/log'], 'log_file: the folder'), (['log_file=/tmp'], 'log_file: /tmp is a folder'),
+                          (['subprotocols=a b'], 'token'), (['allowed_origins=https://a.example/path'], 'without a path'),
+                          (['allowed_origins=example.com'], 'https://example.com')):
+            self.assertRegex(self.refused(*sum((['--set', a] for a in args), [])), why)
+
+    def test_secrets_are_in_no_message(self):
+        for secret in ('hunter2\n', 'hunter2 x', 'hunter2' * 50, 'hunter2\u00e4'):
+            self.assertNotIn('hunter', self.refused(env={'ROOST_API_KEY': secret}))
+            self.assertNotIn('hunter', self.refused('--set', 'api_key=' + secret))
+            self.assertNotIn('hunter', self.from_file('api_key: %s\n' % json.dumps(secret)))
+        for arg in ('api_key:hunter2', 'api_key hunter2', 'api_key hunter2=1'):
+            self.assertNotIn('hunter', self.refused('--set', arg))
+        for text in ('api_key=hunter2: 1\n', 'api_key: [hunter2]\n', 'api_key: hunter2: x\n', '"api_key hunter2"\n', 'api_key: {hunter2: 1}\n'):
+            self.assertNotIn('hunter', self.from_file(text))
+
+    def test_key_files(self):
+        key = self.file('hunter2\n')
+        self.assertEqual(run_roostd('--check', env={'ROOST_API_KEY_FILE': key})[0], 0)
+        self.assertIn('api_key is set as well', self.refused('--set', 'api_key=k', env={'ROOST_API_KEY_FILE': key}))
+        self.assertIn('empty', self.refused('--set', 'api_key_file=' + self.file('')))
+        self.assertIn('No such file', self.refused('--set', 'api_key_file=/nonexistent'))
+        self.assertNotIn('hunter', self.refused('--set', 'api_key_file=' + self.file('hunter2 \n')))
+
+    def test_a_printed_secret_is_not_taken_for_one(self):
+        text = run_roostd('--print-config', env={'ROOST_API_KEY': 'hunter2'})[1]
+        self.assertNotIn('hunter', text)
+        self.assertIn("\napi_key: '(hidden)'\n", text)
+        self.assertIn('write the secret', self.from_file(text))
+
     def test_usage(self):
         for args in (('--nonsense',), ('extra',), ('--config',)):
             status, _, err = run_roostd(*args)
@@ -99,7 +133,7 @@ class Shown(DaemonTest):
     def test_round_trip_of_other_values(self):
         sets = []
         for s in ('listen=[::1]:9000', 'workers=7', 'max_message_size=2097152', 'ping_interval=1500ms', 'demo_page=false',
-                  'api_key=k: "e#y\'', 'node_name=ä ö', 'slow_consumer=latest', 'log_format=json', 'drain_time=0s',
+                  'node_name=ä: "ö#\'', 'slow_consumer=latest', 'log_format=json', 'drain_time=0s',
                   'subprotocols=a,b', 'max_connections_per_address=5'):
             sets += ['--set', s]
         text = self.settings(*sets)
@@ -138,6 +172,49 @@ class Shown(DaemonTest):
         text = self.settings('--config', path)
         self.assertEqual(self.settings('--config', self.file(text)), text)
         self.assertIn('https://*.b.example', text)
+
+    def test_spellings(self):
+        for given, name, shown in (('0.5s', 'header_timeout', '500ms'), ('1m30s', 'header_timeout', '90s'), ('1MB', 'max_message_size', '1000000'),
+                                   ('yes', 'demo_page', 'true'), ('off', 'demo_page', 'false'), ('warning', 'log_level', 'warn'),
+                                   ('["a", "b"]', 'subprotocols', "['a', 'b']"), ('a, b', 'subprotocols', "['a', 'b']"),
+                                   ('["HTTPS://A.example:443/"]', 'allowed_origins', "['https://a.example']")):
+            self.assertEqual(self.values(self.settings('--set', '%s=%s' % (name, given)))[name], shown)
+            self.assertEqual(self.values(self.settings(env={'ROOST_' + name.upper(): given}))[name], shown)
+
+    def test_null_is_not_set(self):
+        for text in ('null', '~', '', 'Null'):
+            path = self.file('api_key: %s\nworkers: %s\nallowed_origins: %s\n' % (text, text, text))
+            self.assertEqual(self.settings('--config', path), self.settings())
+            self.assertEqual(self.settings(env={'ROOST_API_KEY': text, 'ROOST_WORKERS': text}), self.settings())
+
+    def test_kubernetes_variables_are_ignored(self):
+        env = {'ROOST_PORT': 'tcp://10.0.0.1:80', 'ROOST_SERVICE_HOST': '10.0.0.1', 'ROOST_SERVICE_PORT_HTTP': '80',
+               'ROOST_PORT_80_TCP_ADDR': '10.0.0.1', 'ROOST_REDIS_PORT_6379_TCP': 'tcp://10.0.0.2:6379'}
+        self.assertEqual(self.settings(env=env), self.settings())
+        for name in ('ROOST_PORT', 'ROOST_SERVICE', 'ROOST_PORT_80'):
+            self.assertEqual(run_roostd('--check', env={name: '8000'})[0], 2)
+
+    def test_a_pipe_at_the_start(self):
+        def read(text):
+            r, w = os.pipe()
+            os.write(w, text)
+            os.close(w)
+            try:
+                p = subprocess.run([ROOSTD, '--print-config', '--config', '/dev/fd/%d' % r], capture_output=True, text=True, pass_fds=[r])
+            finally:
+                os.close(r)
+            return p
+        self.assertEqual(self.values(read(b'workers: 3\n').stdout)['workers'], '3')
+        self.assertIn('without a setting', read(b'').stderr)
+
+    def test_limits_follow_each_other(self):
+        v = self.values(self.settings('--set', 'max_message_size=4MiB'))
+        self.assertEqual(v['max_frame_size'], 'auto # 4194304')
+        self.assertGreater(int(v['max_body_size'].split('# ')[1]), 4194304 * 4 // 3)
+        for name in ('max_frame_size', 'max_body_size'):
+            status, out, err = run_roostd('--check', '--set', 'max_message_size=4MiB', '--set', name + '=1MiB')
+            self.assertEqual((status, out), (0, 'settings are good\n'))
+            self.assertIn('warning: %s: ' % name, err)
 
     def test_empty_files(self):
         for text in ('', '# only a comment\n', '---\n', '{}\n'):

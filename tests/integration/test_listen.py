@@ -37,7 +37,7 @@ class BothFamilies(DaemonTest):
 
     def test_one_socket_serves_both(self):
         for setting in ('[::]:0', ':0'):
-            d = self.start(listen=setting)
+            d = self.start(workers=1, listen=setting)
             v4, v6 = self.addresses(d)
             with WebSocket(v4, '/ws/x') as a, WebSocket(v6, '/ws/x') as b:
                 a.text('to both')

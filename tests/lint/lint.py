@@ -170,6 +170,17 @@ def check_reference(build):
             fail(path, 1, 'stale; `make docs` writes it')
 
 
+SERVICE_VARIABLE = re.compile(r'(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)$')
+
+
+def check_setting_names():
+    """No setting looks like a variable that Kubernetes gives to pods beside a Service called roost: those are ignored."""
+    for n, line in enumerate(read('include/tbl/config.def').splitlines(), 1):
+        m = re.match(r'X\((\w+),', line)
+        if m and SERVICE_VARIABLE.search(m.group(1).upper()):
+            fail('include/tbl/config.def', n, 'ROOST_%s would be taken for a variable of Kubernetes' % m.group(1).upper())
+
+
 def check_top_level():
     """The top level holds what the architecture lists."""
     for name in os.listdir('.'):
@@ -200,7 +211,7 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_order, check_python, check_words, check_top_level,
+              check_function_length, check_spaces, check_format, check_order, check_python, check_words, check_setting_names, check_top_level,
               check_links, check_lock]
     good = bad = 0
     for check in checks + [lambda: check_reference(build)]:

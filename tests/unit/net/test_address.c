@@ -58,6 +58,35 @@ static void test_everywhere_without_ipv6(void **state)
     assert_false(address_to_ipv4(&a));
 }
 
+static void test_overlaps(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } rows[] = {
+        {"127.0.0.1:80", "127.0.0.1:80", true},
+        {"127.0.0.1:80", "127.0.0.1:81", false},
+        {"127.0.0.1:80", "127.0.0.2:80", false},
+        {"[::]:80", "127.0.0.1:80", true},
+        {"0.0.0.0:80", "127.0.0.1:80", true},
+        {"0.0.0.0:80", "[::1]:80", false},
+        {"[::]:80", "[::1]:80", true},
+        {"[::]:0", "[::]:0", false},
+        {"[::ffff:1.2.3.4]:80", "1.2.3.4:80", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct address a, b;
+        char err[200];
+
+        assert_int_equal(address_parse(str_from(rows[i].a), &a, err, sizeof(err)), 0);
+        assert_int_equal(address_parse(str_from(rows[i].b), &b, err, sizeof(err)), 0);
+        assert_int_equal(address_overlaps(&a, &b), rows[i].overlap);
+        assert_int_equal(address_overlaps(&b, &a), rows[i].overlap);
+    }
+}
+
 static void test_refused(void **state)
 {
     static const char *const rows[] = {
@@ -153,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everywhere_without_ipv6),
+        cmocka_unit_test(test_overlaps),
         cmocka_unit_test(test_accepted),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_refused_bytes),

@@ -8,6 +8,9 @@
 
 #include "proc/config_load.c"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 static struct buf errors;
 
 static int set_up(void **state)
@@ -70,7 +73,7 @@ static void errors_have_their_place(void **state)
                                        "250ms, 10s, 5m or 1h, got \"fast\"\n");
     refused("workers: 2\nworkers: 3\n", "f.yaml:2:1: workers is set twice\n");
     refused("workers: [1, 2]\n", "f.yaml:1:10: expected one value, not a list\n");
-    refused("workers:\n  x: 1\n", "f.yaml:2:3: expected a value; settings do not nest\n");
+    refused("workers:\n  x: 1\n", "f.yaml:2:3: expected a value, not a mapping\n");
     refused("- a\n", "f.yaml:1:1: expected settings as \"name: value\" lines\n");
     refused("just text\n", "f.yaml:1:1: expected settings as \"name: value\" lines\n");
     refused("workers: *x\n", "f.yaml:1:10: expected a value; aliases are not supported\n");
@@ -144,19 +147,199 @@ static void sources_are_named(void **state)
 
 static void admin_off_loopback_needs_a_key(void **state)
 {
-    const char *open[] = {"admin_listen=0.0.0.0:8001"},
+    const char *unlocked[] = {"admin_listen=0.0.0.0:8001"},
                *keyed[] = {"admin_listen=0.0.0.0:8001", "api_key=k"},
                *v6[] = {"admin_listen=[::1]:8001"}, *off[] = {"admin_listen=off"};
     struct config c;
 
     (void)state;
-    assert_int_equal(config_load(&c, &(struct config_source){.sets = open, .nsets = 1}, &errors),
-                     -1);
+    assert_int_equal(
+        config_load(&c, &(struct config_source){.sets = unlocked, .nsets = 1}, &errors), -1);
     assert_non_null(memmem(errors.p, errors.len, "api_key", 7));
     assert_int_equal(config_load(&c, &(struct config_source){.sets = keyed, .nsets = 2}, &errors),
                      0);
     assert_int_equal(config_load(&c, &(struct config_source){.sets = v6, .nsets = 1}, &errors), 0);
     assert_int_equal(config_load(&c, &(struct config_source){.sets = off, .nsets = 1}, &errors), 0);
+}
+
+static void kubernetes_variables_are_no_settings(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        bool service;
+    } rows[] = {
+        {"SERVICE_HOST", "10.0.0.1", true},
+        {"SERVICE_PORT", "80", true},
+        {"SERVICE_PORT_HTTP", "80", true},
+        {"PORT", "tcp://10.0.0.1:80", true},
+        {"PORT", "udp://10.0.0.1:80", true},
+        {"PORT", "sctp://10.0.0.1:80", true},
+        {"PORT_6379_TCP", "tcp://10.0.0.1:6379", true},
+        {"PORT_6379_UDP_PORT", "6379", true},
+        {"REDIS_PORT_6379_TCP_ADDR", "10.0.0.1", true},
+        {"REDIS_PORT_6379_SCTP_PROTO", "sctp", true},
+        {"REDIS_SERVICE_HOST", "10.0.0.1", true},
+        {"MY_REDIS_SERVICE_PORT_TLS", "443", true},
+        {"REDIS_PORT", "tcp://10.0.0.1:6379", true},
+        {"PORT", "8000", false},
+        {"PORT", "", false},
+        {"SUPPORT", "tcp://10.0.0.1:80", false},
+        {"PORT_HTTP", "80", false},
+        {"PORT_80_TCP_NAME", "x", false},
+        {"PORT_80_ICMP", "x", false},
+        {"XSERVICE_HOST", "x", false},
+        {"SERVICE", "x", false},
+        {"SERVICE_PORT_", "x", false},
+        {"WORKERS", "tcp://1", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (config_is_service_variable(str_from(rows[i].name), str_from(rows[i].value)) !=
+            rows[i].service)
+            fail_msg("ROOST_%s=%s", rows[i].name, rows[i].value);
+}
+
+static struct config loaded;
+
+/* Loads a file with the variables; into `loaded` when it is good. */
+static int load_file(const char *path, const struct config *running, char *const *env)
+{
+    buf_clear(&errors);
+    return config_load(
+        &loaded, &(struct config_source){.path = path, .environ_vars = env, .running = running},
+        &errors);
+}
+
+static void says(const char *text)
+{
+    if (memmem(errors.p ? errors.p : "", errors.len, text, strlen(text)) == NULL)
+        fail_msg("got: %.*s", (int)errors.len, errors.p);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    fputs(text, f);
+    fclose(f);
+}
+
+static void what_is_absent_is_not_a_default(void **state)
+{
+    static const char *const nothing[] = {"", "\n", "# api_key: x\n", "---\n"};
+    char folder[] = "/tmp/roost-config-XXXXXX", path[64];
+    struct config running;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/f.yaml", folder);
+    write_file(path, "api_key: k\nworkers: ~\n");
+    assert_int_equal(load_file(path, NULL, NULL), 0);
+    assert_int_equal(loaded.file_settings, 1);
+    running = loaded;
+    for (size_t i = 0; i < ARRAY_LEN(nothing); i++) {
+        write_file(path, nothing[i]);
+        assert_int_equal(load_file(path, &running, NULL), -1);
+        says("sets nothing any more");
+        assert_string_equal(loaded.api_key, "k");
+        assert_int_equal(load_file(path, NULL, NULL), 0);    /* at a start it is what there is */
+        assert_int_equal(load_file(path, &loaded, NULL), 0); /* and was */
+        loaded = running;
+    }
+    write_file(path, "{}");
+    assert_int_equal(load_file(path, &running, NULL), 0);
+    unlink(path);
+    assert_int_equal(load_file(path, &running, NULL), -1);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(load_file(path, &running, NULL), -1); /* and does not wait */
+    says("is not a regular file");
+    assert_int_equal(load_file(folder, &running, NULL), -1);
+    says("is a folder");
+    assert_int_equal(load_file("/dev/null", &running, NULL), -1);
+    assert_int_equal(load_file("/dev/null", NULL, NULL), 0);
+    assert_int_equal(load_file("/dev/zero", NULL, NULL), -1);
+    unlink(path);
+    rmdir(folder);
+}
+
+static void a_pipe_is_read_once(void **state)
+{
+    struct config running;
+    char path[32];
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[0]);
+    assert_int_equal(write(fds[1], "workers: 3\n", 11), 11);
+    close(fds[1]);
+    assert_int_equal(load_file(path, NULL, NULL), 0);
+    assert_int_equal(loaded.workers, 3);
+    assert_true(loaded.file_was_pipe);
+    running = loaded;
+    assert_int_equal(load_file(path, &running, NULL), -1);
+    says("came through a pipe");
+    assert_int_equal(load_file("/dev/null", &running, NULL), -1); /* whatever has its name now */
+    says("came through a pipe");
+    assert_int_equal(load_file(path, NULL, NULL), -1);
+    says("the pipe ended without a setting");
+    close(fds[0]);
+}
+
+static void null_in_the_environment_is_not_set(void **state)
+{
+    char *env[] = {(char *)(uintptr_t) "ROOST_API_KEY=null",
+                   (char *)(uintptr_t) "ROOST_WORKERS=",
+                   (char *)(uintptr_t) "ROOST_NODE_NAME=~",
+                   (char *)(uintptr_t) "ROOST_REDIS_PORT=tcp://10.0.0.1:6379",
+                   (char *)(uintptr_t) "ROOST_SUBPROTOCOLS=[\"a\", \"b\"]",
+                   NULL};
+
+    (void)state;
+    assert_int_equal(load_file(NULL, NULL, env), 0);
+    assert_string_equal(loaded.api_key, "");
+    assert_string_equal(loaded.node_name, "");
+    assert_false(loaded.set.workers);
+    assert_string_equal(loaded.subprotocols, "a\nb");
+}
+
+static void key_from_a_file(void **state)
+{
+    char path[] = "/tmp/roost-key-XXXXXX", variable[64];
+    char *env[] = {variable, NULL, NULL};
+
+    (void)state;
+    close(mkstemp(path));
+    snprintf(variable, sizeof(variable), "ROOST_API_KEY_FILE=%s", path);
+    write_file(path, "hunter2\n");
+    assert_int_equal(load_file(NULL, NULL, env), 0);
+    assert_string_equal(loaded.api_key, "hunter2");
+    assert_false(loaded.set.api_key);
+    write_file(path, "hunter2\r\n");
+    assert_int_equal(load_file(NULL, NULL, env), 0);
+    assert_string_equal(loaded.api_key, "hunter2");
+    write_file(path, "hunter2");
+    assert_int_equal(load_file(NULL, NULL, env), 0);
+    assert_string_equal(loaded.api_key, "hunter2");
+    write_file(path, "hunter2\n\n");
+    assert_int_equal(load_file(NULL, NULL, env), -1);
+    says("printable ASCII");
+    assert_null(memmem(errors.p, errors.len, "hunter", 6));
+    write_file(path, "\n");
+    assert_int_equal(load_file(NULL, NULL, env), -1);
+    says("api_key_file is empty");
+    env[1] = (char *)(uintptr_t) "ROOST_API_KEY=k";
+    assert_int_equal(load_file(NULL, NULL, env), -1);
+    says("api_key is set as well");
+    env[1] = NULL;
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(load_file(NULL, NULL, env), -1);
+    says("is not a regular file");
+    unlink(path);
+    assert_int_equal(load_file(NULL, NULL, env), -1);
+    says("No such file");
 }
 
 int main(void)
@@ -168,6 +351,11 @@ int main(void)
         cmocka_unit_test_setup(what_is_not_yaml, set_up),
         cmocka_unit_test_setup(precedence, set_up),
         cmocka_unit_test_setup(sources_are_named, set_up),
+        cmocka_unit_test_setup(kubernetes_variables_are_no_settings, set_up),
+        cmocka_unit_test_setup(what_is_absent_is_not_a_default, set_up),
+        cmocka_unit_test_setup(a_pipe_is_read_once, set_up),
+        cmocka_unit_test_setup(null_in_the_environment_is_not_set, set_up),
+        cmocka_unit_test_setup(key_from_a_file, set_up),
         cmocka_unit_test_setup(admin_off_loopback_needs_a_key, set_up),
     };
     return cmocka_run_group_tests_name("proc/config_load", tests, NULL, NULL);

@@ -24,12 +24,38 @@ static void round_trip(void **state)
             if (config_set_value(&a, i, str_from(others[k]), err, sizeof(err)) == 0)
                 break;
     }
+    memset(a.api_key, 0, sizeof(a.api_key)); /* not shown, so not read back */
+    config_derive(&a);
     assert_int_equal(config_print(&a, &text), 0);
     config_defaults(&b);
     if (config_load_text(&b, "p", buf_view(&text), &errors) == -1)
         fail_msg("%.*s", (int)errors.len, errors.p);
     assert_int_equal(config_diff(&a, &b, &x, &y), 0);
     assert_int_equal(x.len + y.len, 0);
+    buf_fini(&text);
+    buf_fini(&errors);
+}
+
+static void secrets_are_not_shown(void **state)
+{
+    struct config a, b;
+    struct buf text = {0}, errors = {0};
+    char err[256];
+
+    (void)state;
+    config_defaults(&a);
+    assert_int_equal(config_set_value(&a, (size_t)config_row_find(STR_LIT("api_key")),
+                                      STR_LIT("hunter2"), err, sizeof(err)),
+                     0);
+    assert_int_equal(config_print(&a, &text), 0);
+    assert_null(memmem(text.p, text.len, "hunter2", 7));
+    assert_non_null(memmem(text.p, text.len, "\napi_key: '(hidden)'\n", 21));
+    config_defaults(&b);
+    assert_int_equal(config_load_text(&b, "p", buf_view(&text), &errors), -1);
+    a.set.api_key = false; /* it came from api_key_file */
+    buf_clear(&text);
+    assert_int_equal(config_print(&a, &text), 0);
+    assert_non_null(memmem(text.p, text.len, "\napi_key: ''\n", 13));
     buf_fini(&text);
     buf_fini(&errors);
 }
@@ -77,6 +103,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(every_setting_is_in_both_documents),
         cmocka_unit_test(differences_are_sorted_by_what_reload_may_do),
     };

@@ -1,0 +1,181 @@
+/* proc/config_check.c - what spans several settings, or can be well-formed and of no use. */
+#include <sys/stat.h>
+
+#include "config_internal.h"
+#include "net/listener.h"
+
+#define KEY_GOOD_LENGTH 16
+
+static int check_address(const char *name, const char *value, struct buf *errors)
+{
+    struct address a;
+    char err[200];
+
+    if (address_parse(str_from(value), &a, err, sizeof(err)) == 0)
+        return 0;
+    config_report(errors, name, err);
+    return 1;
+}
+
+static bool admin_on(const struct config *c)
+{
+    return !str_equal(str_from(c->admin_listen), STR_LIT("off"));
+}
+
+static bool admin_off_loopback(const struct config *c)
+{
+    struct address a;
+    char err[200];
+
+    return admin_on(c) && address_parse(str_from(c->admin_listen), &a, err, sizeof(err)) == 0 &&
+           !address_is_loopback(&a);
+}
+
+/* Two listeners on one port: the kernel would share out its connections, or give them to the one
+ * whose address is narrower. */
+static int check_distinct(const struct config *c, struct buf *errors)
+{
+    struct address a, b;
+    char err[200];
+
+    if (!admin_on(c) || address_parse(str_from(c->listen), &a, err, sizeof(err)) == -1 ||
+        address_parse(str_from(c->admin_listen), &b, err, sizeof(err)) == -1 ||
+        !address_overlaps(&a, &b))
+        return 0;
+    if (buf_printf(errors,
+                   "admin_listen: %s takes in the port of listen, %s; give it another port\n",
+                   c->admin_listen, c->listen) == -1)
+        return 1;
+    return 1;
+}
+
+/* The folder of a file that will be written must be there. */
+static int check_folder(const char *name, const char *path, struct buf *errors)
+{
+    char folder[CONFIG_STRING_MAX];
+    struct stat st;
+    size_t n = str_from(path).n;
+
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    if (n == 0)
+        return 0; /* where the daemon stands, or no file at all */
+    snprintf(folder, sizeof(folder), "%.*s", (int)n, path);
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        if (buf_printf(errors, "%s: %s is a folder\n", name, path) == -1)
+            return 1;
+        return 1;
+    }
+    if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    if (buf_printf(errors, "%s: the folder %s does not exist\n", name, folder) == -1)
+        return 1;
+    return 1;
+}
+
+int config_check(const struct config *c, bool first, struct buf *errors)
+{
+    int bad = check_address("listen", c->listen, errors);
+
+    if (admin_on(c))
+        bad += check_address("admin_listen", c->admin_listen, errors);
+    if (c->api_key[0] == '\0' && admin_off_loopback(c)) {
+        config_report(
+            errors, "admin_listen",
+            "the admin listener is not on loopback, so anybody who reaches it could publish; set "
+            "api_key (ROOST_API_KEY) or api_key_file, or admin_listen to 127.0.0.1:8001 or off");
+        bad++;
+    }
+    bad += check_distinct(c, errors);
+    if (first) {
+        bad += check_folder("pid_file", c->pid_file, errors);
+        bad += check_folder("log_file", c->log_file, errors);
+    }
+    return bad;
+}
+
+/* A pair of limits of which the greater cannot be reached, when somebody has set one of them. */
+struct binding {
+    size_t lesser, greater; /* offsets of int64_t members */
+    size_t lesser_set, greater_set;
+    const char *name, *text;
+};
+#define BINDING(lesser_, greater_, text_)                                                          \
+    {                                                                                              \
+        .lesser = offsetof(struct config, lesser_), .greater = offsetof(struct config, greater_),  \
+        .lesser_set = offsetof(struct config, set.lesser_),                                        \
+        .greater_set = offsetof(struct config, set.greater_), .name = #lesser_,                    \
+        .text = "is less than " #greater_ ": " text_                                               \
+    }
+static const struct binding bindings[] = {
+    BINDING(max_frame_size, max_message_size,
+            "the larger messages cannot be sent as one frame, as most clients and all browsers do"),
+    BINDING(max_message_size, max_frame_size, "frames of that size are refused as messages"),
+    BINDING(max_partial_bytes, max_message_size,
+            "a message that does not arrive at once is refused before it is complete"),
+    BINDING(max_partial_bytes, max_body_size,
+            "a request body that does not arrive at once is refused before it is complete"),
+    BINDING(max_connections, max_connections_per_address, "the latter cannot be reached"),
+    BINDING(max_channels, max_channels_per_connection, "the latter cannot be reached"),
+    BINDING(hub_queue, max_message_size,
+            "a publication of that size is lost to a worker whose ring is full"),
+};
+
+static int64_t limit(const struct config *c, size_t offset)
+{
+    int64_t v;
+
+    memcpy(&v, (const char *)c + offset, sizeof(v));
+    return v;
+}
+
+static int warn_limits(const struct config *c, struct buf *lines)
+{
+    int64_t need = config_body_needed(c->max_message_size);
+
+    for (size_t i = 0; i < ARRAY_LEN(bindings); i++) {
+        const struct binding *b = &bindings[i];
+
+        if (limit(c, b->lesser) >= limit(c, b->greater) ||
+            (!((const bool *)c)[b->lesser_set] && !((const bool *)c)[b->greater_set]))
+            continue;
+        if (buf_printf(lines, "%s: %s\n", b->name, b->text) == -1)
+            return -1;
+    }
+    if (c->set.max_body_size && c->max_body_size < need)
+        return buf_printf(lines,
+                          "max_body_size: the server API cannot take all publications of up to "
+                          "max_message_size as base64; that needs %lld, which auto is\n",
+                          (long long)need);
+    return 0;
+}
+
+int config_warnings(const struct config *c, struct buf *lines)
+{
+    if (warn_limits(c, lines) == -1)
+        return -1;
+    if (admin_off_loopback(c) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
+        return buf_printf(lines,
+                          "api_key: it has less than %d characters, and the admin listener is not "
+                          "on loopback: it can be guessed\n",
+                          KEY_GOOD_LENGTH);
+    return 0;
+}
+
+int config_removed(const struct config *before, const struct config *after, struct buf *lines)
+{
+    struct config plain;
+
+    config_defaults(&plain);
+    for (size_t i = 0; i < config_row_count(); i++) {
+        if (config_row(i)->change != TABLE_GUARD || table_equal(&config_table, before, &plain, i) ||
+            !table_equal(&config_table, after, &plain, i))
+            continue;
+        if (buf_printf(lines, "%s: it was set, and is not any more\n", config_row(i)->name) == -1)
+            return -1;
+    }
+    if (config_list_has(after->allowed_origins, STR_LIT("*")) &&
+        !config_list_has(before->allowed_origins, STR_LIT("*")))
+        return buf_append_lit(lines, "allowed_origins: every web page may connect now\n");
+    return 0;
+}
