@@ -39,7 +39,8 @@ const char *log_level_name(enum log_level level)
 
 static int open_path(const char *path)
 {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+    /* O_NONBLOCK: a pipe in the file's place would be waited for until somebody reads it. */
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
 }
 
 static void use_fd(int fd)

@@ -321,10 +321,29 @@ class Log(DaemonTest):
         self.assertEqual(text(path + '.1').count('log opened again'), 0)
 
     def test_log_file_that_cannot_be_opened(self):
-        status, _, err = run_roostd('--set', 'log_file=/nonexistent/roost.log', '--set', 'listen=127.0.0.1:0',
-                                    '--set', 'admin_listen=off')
-        self.assertEqual(status, 1)
-        self.assertIn('/nonexistent/roost.log', err)
+        for path, expected, why in (('/nonexistent/roost.log', 2, 'the folder /nonexistent/'), ('/proc/roost.log', 1, '/proc/roost.log')):
+            status, _, err = run_roostd('--set', 'log_file=' + path, '--set', 'listen=127.0.0.1:0', '--set', 'admin_listen=off')
+            self.assertEqual(status, expected)
+            self.assertIn(why, err)
+
+    def test_a_pipe_in_place_of_the_log_file_is_not_waited_for(self):
+        def text(name):
+            with open(name) as f:
+                return f.read()
+
+        path = self.file('', '.log')
+        d = self.start(ready=False, log_file=path)
+        wait_for(lambda: re.search('msg="?ready', text(path)), what='the daemon')
+        admin = re.search(r'address=(\S+) for=admin', text(path)).group(1)
+        os.rename(path, path + '.1')
+        self.addCleanup(os.unlink, path + '.1')
+        os.mkfifo(path)
+        d.process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: 'cannot be opened again' in text(path + '.1'), what='a line in the old file')
+        d.process.send_signal(signal.SIGHUP)  # the master still listens
+        wait_for(lambda: 'reloaded' in text(path + '.1'), what='a reload')
+        with Raw(admin) as c:
+            self.assertEqual(c.request('GET', '/readyz').status, 200)
 
 
 class Descriptors(DaemonTest):
