@@ -47,8 +47,8 @@ struct sink_ops {
     void (*deliver)(struct sub *s, struct batch *b);
     /* Publications were lost on the way to this worker. Same rules. */
     void (*lost)(struct sub *s);
-    /* The hub's answer (PUBLISHED, FENCED, LISTED) to what was asked with r->token. The asker may
-     * be gone. */
+    /* The hub's answer (PUBLISHED, FENCED, LISTED, POSITIONED) to what was asked with r->token. The
+     * asker may be gone. */
     void (*answered)(const struct record *r);
 };
 
@@ -87,6 +87,10 @@ bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size
 int broker_publish(struct broker *b, const struct broker_publication *p) MUST_CHECK;
 int broker_fence(struct broker *b, struct asker asker) MUST_CHECK;
 int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max) MUST_CHECK;
+
+/* Where does the channel of s stand? Answered by POSITIONED on the ring of its publications: what
+ * the ring brought before is covered by the answer, what it brings behind comes after. */
+int broker_position(struct broker *b, struct asker asker, const struct sub *s) MUST_CHECK;
 
 /* s is zeroed but for flags, kind and variant. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY.
  * ops->subscribed() may be called before this returns (channel already live). The SUBSCRIBE record

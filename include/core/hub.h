@@ -1,5 +1,5 @@
-/* core/hub.h - the hub without its process: per-channel order and the map channel -> interested
- * workers.
+/* core/hub.h - the hub without its process: the map channel -> interested workers, and the way from
+ * a publisher through the engine (core/engine.h), which orders, to those workers.
  *
  * Pure: records in, records out through hub_ops, so it is tested in memory. The process around it
  * (proc/hub_process) reads the rings and calls hub_receive() for one record at a time.
@@ -10,6 +10,10 @@
  * hub is HUB_LIVE. A ring whose worker has announced is not read further while gathering
  * (hub_wants()).
  *
+ * Complete, in order. What a worker asks for is complete when the engine has said so; a fence is
+ * answered behind everything its worker published before. Until then the record stays in its ring
+ * (hub_complete_to()): the ring is the log of what must be tried again.
+ *
  * Exactly once. The process handles one record to the end before it gives it back; the record that
  * was in work when a hub died is handled again, first of all, and workers recognise its
  * publications by (source, position). */
@@ -19,6 +23,7 @@
 #include <stdatomic.h>
 
 #include "base/common.h"
+#include "core/engine.h"
 #include "core/record.h"
 
 #define HUB_WORKERS_MAX 128
@@ -39,12 +44,17 @@ struct hub_ops {
 enum hub_state { HUB_GATHERING = 0, HUB_REPLAYING /* handles what was set aside */, HUB_LIVE };
 struct hub;
 
-/* queue_max: bytes queued per worker whose ring is full. NULL: no memory. ops and arg outlive the
- * hub. */
-struct hub *hub_new(unsigned workers, uint64_t queue_max, uint32_t hub_generation,
+/* engine: owned by the hub from now on, whatever comes of this; NULL is no memory. NULL: no memory.
+ * ops and arg outlive the hub. */
+struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *engine,
                     const struct hub_ops *ops, void *arg) MUST_CHECK;
 void hub_free(struct hub *h);
-void hub_set_queue_max(struct hub *h, uint64_t queue_max);
+/* queue_max: bytes queued per worker whose ring is full. linger_ns: how long a channel outlives its
+ * last subscriber. answer_ns: how long somebody waits for a listing. */
+struct hub_limits {
+    uint64_t queue_max, linger_ns, answer_ns;
+};
+void hub_set_limits(struct hub *h, struct hub_limits limits);
 enum hub_state hub_state(const struct hub *h);
 /* First start of a node: nothing to gather. */
 void hub_go_live(struct hub *h);
@@ -55,6 +65,9 @@ bool hub_wants(const struct hub *h, unsigned worker);
 /* Handles one record; position is its ring position. Malformed and stale ones are counted and
  * ignored. */
 void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
+/* Everything that this worker's ring held before the returned position is complete; read_to: where
+ * the process has read to. */
+uint64_t hub_complete_to(const struct hub *h, unsigned worker, uint64_t read_to);
 /* The worker's process has ended (ops->generation() says so already): forget its interest, its
  * queue. No effect when its next incarnation has been heard meanwhile. */
 void hub_worker_gone(struct hub *h, unsigned worker);

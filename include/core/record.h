@@ -43,8 +43,11 @@ enum record_field { /* tbl/fields.def */
 struct record {
     uint8_t kind;
     uint8_t flags;
-    uint8_t asker;       /* kind of session that token belongs to: who is told of an answer */
-    uint16_t source;     /* worker that published */
+    uint8_t asker; /* kind of session that token belongs to: who is told of an answer */
+    union {
+        uint16_t source; /* PUBLICATION: worker that published */
+        uint16_t status; /* PUBLISHED, LISTED: enum engine_status */
+    };
     uint32_t generation; /* incarnation of the worker at that end of the link */
     uint32_t chan;       /* the worker's channel id */
     uint32_t count;

@@ -63,6 +63,9 @@ int ring_peek(struct ring *r, struct str *record) MUST_CHECK;
 void ring_next(struct ring *r);
 /* Gives everything read so far back to the producer. */
 void ring_release(struct ring *r);
+/* Gives back what was read before `position`, the position of a record that was read: it and what
+ * follows stay, and are seen again by whoever attaches next. */
+void ring_release_to(struct ring *r, uint64_t position);
 /* Gives up everything produced so far: the way out of a corrupt ring. */
 void ring_discard(struct ring *r);
 /* Announces sleep. False: there is a record after all, do not block. */

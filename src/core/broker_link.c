@@ -117,6 +117,19 @@ int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32
     return pattern.n <= CHANNEL_NAME_MAX ? put_behind_hello(b, &r) : -1;
 }
 
+int broker_position(struct broker *b, struct asker asker, const struct sub *s)
+{
+    struct record r = {
+        .kind = RECORD_POSITION,
+        .asker = asker.kind,
+        .token = asker.token,
+        .chan = s->chan->id,
+        .name = chan_name(s->chan),
+    };
+
+    return put_behind_hello(b, &r);
+}
+
 /* --- what is owed --- */
 
 void broker_owe(struct broker *b, struct chan *c)
@@ -317,6 +330,7 @@ static void receive(struct broker *b, const struct record *r)
             receive_answer(b, r);
         break;
     case RECORD_LISTED:
+    case RECORD_POSITIONED:
         receive_answer(b, r);
         break;
     case RECORD_LOST:

@@ -1,4 +1,4 @@
-/* core/hub.c - channels, the interest of workers in them, and what each record does. */
+/* core/hub.c - the hub's life, and what each record does. */
 #include "hub_internal.h"
 
 #include <assert.h>
@@ -6,31 +6,33 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 
-_Static_assert(sizeof(struct interest) == 16, "a publication walks these");
-
 /* --- life --- */
 
-struct hub *hub_new(unsigned workers, uint64_t queue_max, uint32_t hub_generation,
+struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *engine,
                     const struct hub_ops *ops, void *arg)
 {
     struct hub *h;
 
     assert(workers >= 1 && workers <= HUB_WORKERS_MAX);
-    h = calloc(1, sizeof(*h) + workers * sizeof(h->worker[0]));
-    if (h == NULL)
+    h = engine != NULL ? calloc(1, sizeof(*h) + workers * sizeof(h->worker[0])) : NULL;
+    if (h == NULL) {
+        engine_free(engine);
         return NULL;
+    }
+    h->engine = engine;
+    engine_attach(engine, &hub_engine_events, h);
     h->ops = ops;
     h->arg = arg;
     h->workers = workers;
     h->generation = hub_generation;
     h->state = HUB_GATHERING;
-    h->queue_max = queue_max;
-    /* Channels come at less than one a nanosecond, so no incarnation repeats another's epochs. */
-    h->next_epoch = clock_wall_ns() + 1;
     list_init(&h->listings);
+    list_init(&h->lingering);
+    pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
     for (unsigned i = 0; i < workers; i++) {
         struct hub_worker *w = &h->worker[i];
 
+        list_init(&w->pending);
         w->behind = ops->behind != NULL ? ops->behind(arg, i) : NULL;
         if (w->behind != NULL)
             w->missed_generation = atomic_load(w->behind);
@@ -40,11 +42,7 @@ struct hub *hub_new(unsigned workers, uint64_t queue_max, uint32_t hub_generatio
 
 static void free_channel(struct htab_node *node, void *arg)
 {
-    struct hub *h = arg;
-    struct hub_channel *c = CONTAINER_OF(node, struct hub_channel, node);
-
-    c->n = 0;
-    hub_channel_prune(h, c);
+    hub_channel_free(arg, CONTAINER_OF(node, struct hub_channel, node));
 }
 
 void hub_free(struct hub *h)
@@ -62,12 +60,14 @@ void hub_free(struct hub *h)
     }
     queue_fini(&h->aside);
     hub_list_fini(h);
+    hub_pending_fini(h);
+    engine_free(h->engine);
     free(h);
 }
 
-void hub_set_queue_max(struct hub *h, uint64_t queue_max)
+void hub_set_limits(struct hub *h, struct hub_limits limits)
 {
-    h->queue_max = queue_max;
+    h->limits = limits;
 }
 
 enum hub_state hub_state(const struct hub *h)
@@ -94,7 +94,7 @@ bool hub_wants(const struct hub *h, unsigned worker)
 {
     const struct hub_worker *w = &h->worker[worker];
 
-    if (w->out.bytes >= h->queue_max + HUB_QUEUE_RESERVE || w->listings >= HUB_LISTINGS_MAX)
+    if (w->out.bytes >= h->limits.queue_max + HUB_QUEUE_RESERVE)
         return false;
     switch (h->state) {
     case HUB_GATHERING:
@@ -103,7 +103,8 @@ bool hub_wants(const struct hub *h, unsigned worker)
     case HUB_REPLAYING:
         return false;
     case HUB_LIVE:
-        return h->congested == 0;
+        return h->congested == 0 &&
+               (h->engine->ops->wants == NULL || h->engine->ops->wants(h->engine));
     }
     return false;
 }
@@ -149,127 +150,39 @@ void hub_worker_gone(struct hub *h, unsigned worker)
     hub_gather_check(h);
 }
 
-/* --- channels --- */
-
-static bool name_equal(const struct htab_node *node, const void *key)
-{
-    const struct hub_channel *c = CONTAINER_OF(node, struct hub_channel, node);
-
-    return str_equal((struct str){.p = c->name, .n = c->name_len}, *(const struct str *)key);
-}
-
-struct hub_channel *hub_find(struct hub *h, struct str name)
-{
-    struct htab_node *node = htab_find(&h->channels, hash_str(name), name_equal, &name);
-
-    return node != NULL ? CONTAINER_OF(node, struct hub_channel, node) : NULL;
-}
-
-static struct hub_channel *channel_new(struct hub *h, struct str name)
-{
-    struct hub_channel *c = calloc(1, sizeof(*c) + name.n);
-
-    if (c == NULL)
-        return NULL;
-    c->epoch = h->next_epoch++;
-    c->cap = 1;
-    c->name_len = (uint8_t)name.n;
-    memcpy(c->name, name.p, name.n);
-    c->node.hash = hash_str(name);
-    if (htab_insert(&h->channels, &c->node) == -1) {
-        free(c);
-        return NULL;
-    }
-    METRIC_ADD(hub_channels, 1);
-    return c;
-}
-
-void hub_channel_prune(struct hub *h, struct hub_channel *c)
-{
-    if (c->n > 0)
-        return;
-    htab_remove(&h->channels, &c->node);
-    METRIC_ADD(hub_channels, -1);
-    if (c->cap > 1)
-        free(c->many);
-    free(c);
-}
-
-static struct interest *find_interest(struct hub *h, struct hub_channel *c, unsigned worker)
-{
-    struct interest *list = hub_interests(c);
-
-    for (unsigned i = 0; i < c->n; i++) {
-        if (list[i].worker == worker && !hub_interest_stale(h, &list[i]))
-            return &list[i];
-    }
-    return NULL;
-}
-
-/* Removes the old incarnations' entries, so that there are never more than workers. */
-static void drop_stale(struct hub *h, struct hub_channel *c)
-{
-    for (unsigned i = 0; i < c->n;) {
-        if (hub_interest_stale(h, &hub_interests(c)[i]))
-            hub_interest_remove(h, c, i);
-        else
-            i++;
-    }
-}
-
-static int grow_interests(struct hub_channel *c)
-{
-    unsigned cap = c->cap * 2u;
-    struct interest *grown = realloc(c->cap == 1 ? NULL : c->many, cap * sizeof(*grown));
-
-    if (grown == NULL)
-        return -1;
-    if (c->cap == 1)
-        grown[0] = c->one;
-    c->many = grown;
-    c->cap = (uint16_t)cap;
-    return 0;
-}
-
-static struct interest *add_interest(struct hub *h, struct hub_channel *c, unsigned worker)
-{
-    struct interest *added;
-
-    drop_stale(h, c);
-    if (c->n == c->cap && grow_interests(c) == -1)
-        return NULL;
-    added = &hub_interests(c)[c->n++];
-    *added = (struct interest){.worker = (uint16_t)worker, .life = h->worker[worker].life};
-    return added;
-}
-
-void hub_interest_remove(struct hub *h, struct hub_channel *c, unsigned i)
-{
-    struct interest *list = hub_interests(c), *gone = &list[i];
-
-    if (gone->lost && !hub_interest_stale(h, gone)) {
-        h->worker[gone->worker].owed--;
-        hub_mark_behind(h, gone->worker);
-    }
-    *gone = list[--c->n];
-}
-
 /* --- records --- */
 
-/* Happy path: find or make the channel and the interest, answer SUBSCRIBED. Repeating it is
- * harmless: an announcement to a new hub is the same record. Can fail: no memory; then there is no
- * answer, and the worker asks again when its next subscriber comes. */
+void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest *i)
+{
+    struct hub_worker *w = &h->worker[i->worker];
+    struct record answer = {
+        .kind = RECORD_SUBSCRIBED,
+        .chan = i->chan,
+        .epoch = c->engine.at.epoch,
+        .offset = c->engine.at.offset,
+    };
+
+    i->asked = false;
+    if (w->missed_generation == w->generation)
+        hub_mark_lost(h, i);
+    if (hub_answer(h, i->worker, &answer) == -1 || (i->lost && hub_report_lost(h, i) == -1))
+        return; /* the worker asks again; the sweep reports */
+}
+
+/* Happy path: find or make the channel and the interest, have the engine subscribe if it has not,
+ * answer SUBSCRIBED. Repeating it is harmless: an announcement to a new hub is the same record. Can
+ * fail: no memory, or the engine is away; then there is no answer, and the worker asks again when
+ * its next subscriber comes. */
 static void handle_subscribe(struct hub *h, unsigned worker, const struct record *r)
 {
     struct hub_worker *w = &h->worker[worker];
     struct hub_channel *c = hub_find(h, r->name);
     struct interest *i;
-    struct record answer = {.kind = RECORD_SUBSCRIBED, .chan = r->chan};
 
-    if (c == NULL && (c = channel_new(h, r->name)) == NULL)
+    if (c == NULL && (c = hub_channel_new(h, r->name)) == NULL)
         return;
-    i = find_interest(h, c, worker);
-    if (i == NULL && (i = add_interest(h, c, worker)) == NULL) {
+    i = hub_interest_find(h, c, worker);
+    if (i == NULL && (i = hub_interest_add(h, c, worker)) == NULL) {
         hub_channel_prune(h, c);
         return;
     }
@@ -280,19 +193,20 @@ static void handle_subscribe(struct hub *h, unsigned worker, const struct record
     }
     i->chan = r->chan;
     i->count = r->count;
-    answer.epoch = c->epoch;
-    answer.offset = c->offset;
-    if (w->missed_generation == w->generation)
-        hub_mark_lost(h, i);
-    if (hub_answer(h, worker, &answer) == -1 || (i->lost && hub_report_lost(h, i) == -1))
-        return; /* the worker asks again; the sweep reports */
+    i->asked = true;
+    if (c->subscribed == HUB_SUBSCRIBED) {
+        hub_answer_subscribed(h, c, i);
+    } else if (c->subscribed == HUB_NOT_SUBSCRIBED) {
+        c->subscribed = HUB_SUBSCRIBING;
+        h->engine->ops->subscribe(h->engine, &c->engine, hub_channel_name(c));
+    }
 }
 
 /* COUNT and UNSUBSCRIBE name the worker's channel id too: an older id is out of date. */
 static void handle_count(struct hub *h, unsigned worker, const struct record *r)
 {
     struct hub_channel *c = hub_find(h, r->name);
-    struct interest *i = c != NULL ? find_interest(h, c, worker) : NULL;
+    struct interest *i = c != NULL ? hub_interest_find(h, c, worker) : NULL;
 
     if (i != NULL && i->chan == r->chan)
         i->count = r->count;
@@ -301,73 +215,26 @@ static void handle_count(struct hub *h, unsigned worker, const struct record *r)
 static void handle_unsubscribe(struct hub *h, unsigned worker, const struct record *r)
 {
     struct hub_channel *c = hub_find(h, r->name);
-    struct interest *i = c != NULL ? find_interest(h, c, worker) : NULL;
+    struct interest *i = c != NULL ? hub_interest_find(h, c, worker) : NULL;
 
     if (i == NULL || i->chan != r->chan)
         return;
     hub_interest_remove(h, c, (unsigned)(i - hub_interests(c)));
-    drop_stale(h, c);
+    hub_interest_drop_stale(h, c);
     hub_channel_prune(h, c);
-}
-
-static void handle_publish(struct hub *h, unsigned worker, const struct record *r,
-                           uint64_t position, bool fresh)
-{
-    struct hub_channel *c = hub_find(h, r->name);
-    struct record out = {
-        .kind = RECORD_PUBLICATION,
-        .flags = r->flags & (RECORD_BINARY | RECORD_JSON),
-        .source = (uint16_t)worker,
-        .token = r->token,
-        .position = position,
-        .time_ns = r->time_ns,
-        .asker = r->asker,
-        .data = r->data,
-        .fields = r->fields,
-    };
-
-    METRIC_INC(publications_ordered);
-    if (c != NULL) {
-        out.epoch = c->epoch;
-        out.offset = ++c->offset;
-        drop_stale(h, c);
-        for (unsigned i = 0; i < c->n; i++)
-            hub_deliver(h, &hub_interests(c)[i], &out);
-        hub_channel_prune(h, c);
-    }
-    if (fresh && (r->flags & RECORD_WANT_ACK)) {
-        struct record ack = {
-            .kind = RECORD_PUBLISHED,
-            .asker = r->asker,
-            .token = r->token,
-            .epoch = out.epoch,
-            .offset = out.offset,
-            .position = position,
-        };
-
-        if (hub_answer(h, worker, &ack) == -1)
-            return; /* the asker's time runs out */
-    }
-}
-
-static void handle_fence(struct hub *h, unsigned worker, const struct record *r, uint64_t position)
-{
-    struct record answer = {
-        .kind = RECORD_FENCED, .asker = r->asker, .token = r->token, .position = position};
-
-    if (hub_answer(h, worker, &answer) == -1)
-        return; /* the asker's time runs out */
 }
 
 void hub_handle(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
                 bool fresh)
 {
     if (r->kind == RECORD_PUBLISH)
-        handle_publish(h, worker, r, position, fresh);
+        hub_publish(h, worker, r, position, fresh);
     else if (!fresh)
         METRIC_INC(ring_bad_records);
     else if (r->kind == RECORD_FENCE)
-        handle_fence(h, worker, r, position);
+        hub_fence(h, worker, r, position);
+    else if (r->kind == RECORD_POSITION)
+        hub_position(h, worker, r);
     else
         hub_list_start(h, worker, r);
 }
@@ -419,6 +286,7 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     case RECORD_PUBLISH:
     case RECORD_FENCE:
     case RECORD_LIST:
+    case RECORD_POSITION:
         if (h->state == HUB_LIVE)
             hub_handle(h, worker, &own, position, fresh);
         else

@@ -38,9 +38,9 @@ static void mark_missed(struct hub *h)
     }
 }
 
-static void lose(struct hub *h, const struct record *r)
+void hub_lose(struct hub *h, struct str channel)
 {
-    struct hub_channel *c = hub_find(h, r->name);
+    struct hub_channel *c = hub_find(h, channel);
 
     METRIC_INC(lost_publications);
     for (unsigned i = 0; c != NULL && i < c->n; i++) {
@@ -54,7 +54,7 @@ void hub_set_aside(struct hub *h, unsigned worker, const struct record *r, uint6
 {
     if (queue_push(&h->aside, worker, r, position) == -1) {
         if (r->kind == RECORD_PUBLISH)
-            lose(h, r);
+            hub_lose(h, r->name);
         return;
     }
     h->worker[worker].aside_bytes += queue_cost(r);
@@ -110,8 +110,6 @@ void hub_replay(struct hub *h, size_t *budget)
     while (*budget > 0 && (e = h->aside.first) != NULL) {
         struct hub_worker *w = &h->worker[e->worker];
 
-        if (e->rec.kind == RECORD_LIST && w->listings >= HUB_LISTINGS_MAX)
-            return; /* goes on when a listing has ended */
         w->aside_bytes -= queue_cost(&e->rec);
         hub_handle(h, e->worker, &e->rec, e->position,
                    w->generation != 0 && e->rec.generation == w->generation);

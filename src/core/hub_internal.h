@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "core/channel_name.h"
 #include "core/hub.h"
 
@@ -33,24 +34,50 @@ struct queue {
     uint64_t bytes;
 };
 
+struct pending { /* what a worker has asked for and the engine has not completed, or stands behind
+                    it */
+    struct list link;  /* in hub_worker.pending, in the ring's order */
+    uint64_t position; /* in the worker's ring */
+    uint64_t token;
+    struct position at; /* when complete */
+    uint32_t life;      /* of the asker */
+    uint16_t worker;
+    uint8_t kind; /* RECORD_PUBLISH, RECORD_FENCE */
+    uint8_t asker;
+    uint8_t status; /* enum engine_status */
+    bool complete;
+    bool answer; /* somebody waits for it */
+};
+
 struct interest {  /* a worker's subscription to a channel; dense, so that publishing is one walk */
     uint32_t life; /* hub_worker.life when it was made; stale when that has moved on */
     uint32_t chan; /* the worker's id */
     uint32_t count;
     uint16_t worker;
-    bool lost; /* publications were lost; LOST is still to be written */
+    bool lost;  /* publications were lost; LOST is still to be written */
+    bool asked; /* SUBSCRIBED is to be written when the engine has subscribed */
+};
+
+enum hub_subscribed { HUB_NOT_SUBSCRIBED = 0, HUB_SUBSCRIBING, HUB_SUBSCRIBED };
+
+struct lingering {    /* a channel without interest that is kept for a while */
+    struct list link; /* in hub.lingering, the first to end first */
+    uint64_t until_ns;
+    struct hub_channel *channel; /* borrowed; owns this */
 };
 
 struct hub_channel {
     struct htab_node node;
-    uint64_t epoch, offset;
+    struct engine_channel engine;
+    struct lingering *lingering; /* owned; NULL: somebody is interested */
     union {
         struct interest one;   /* while cap is 1 */
         struct interest *many; /* owned */
     };
     uint16_t n, cap;
     uint8_t name_len;
-    uint32_t listed; /* serial of the listing that has seen it */
+    uint8_t subscribed; /* enum hub_subscribed */
+    uint32_t listed;    /* serial of the listing that has seen it */
     char name[];
 };
 
@@ -68,6 +95,7 @@ struct hub_worker {
     uint32_t owed;         /* interests of this life with lost set */
     unsigned listings;
     bool congested;
+    struct list pending; /* of struct pending */
     uint64_t aside_bytes;
     uint64_t took_ns; /* when its ring last took something queued, or the queue began */
     struct queue out;
@@ -80,12 +108,15 @@ struct hub {
     unsigned workers;
     uint32_t generation;
     enum hub_state state;
-    uint64_t queue_max;
-    uint64_t next_epoch;
+    struct hub_limits limits;
+    struct engine *engine; /* owned */
     struct htab channels;
+    struct list lingering;
+    struct pool pendings;
     struct queue aside;
     size_t aside_publications;
-    struct list listings; /* one runs at a time */
+    struct list listings;    /* of struct listing, that wait */
+    struct listing *listing; /* owned; the one that has begun */
     uint32_t listing_serial;
     bool sweeping, stale; /* a sweep is under way; forgotten interest has not been swept */
     size_t sweep_cursor;
@@ -94,15 +125,38 @@ struct hub {
     struct hub_worker worker[];
 };
 
-/* hub.c: channels and interest */
+/* hub_channel.c: channels and interest */
 struct hub_channel *hub_find(struct hub *h, struct str name);
-/* Frees the channel when nobody is interested any more. */
+struct hub_channel *hub_channel_new(struct hub *h, struct str name) MUST_CHECK;
+/* Frees the channel, or lets it linger, when nobody is interested any more. */
 void hub_channel_prune(struct hub *h, struct hub_channel *c);
+void hub_channel_free(struct hub *h, struct hub_channel *c);
+struct str hub_channel_name(const struct hub_channel *c);
+/* Frees those whose time has come. True when the budget ended it. */
+bool hub_linger_run(struct hub *h, size_t *budget);
+struct interest *hub_interest_find(struct hub *h, struct hub_channel *c, unsigned worker);
+/* NULL: no memory. */
+struct interest *hub_interest_add(struct hub *h, struct hub_channel *c, unsigned worker) MUST_CHECK;
+/* Removes the old incarnations' entries, so that there are never more than workers. */
+void hub_interest_drop_stale(struct hub *h, struct hub_channel *c);
 void hub_interest_remove(struct hub *h, struct hub_channel *c, unsigned i);
 static inline bool hub_interest_stale(const struct hub *h, const struct interest *i)
 {
     return i->life != h->worker[i->worker].life;
 }
+/* hub.c */
+/* Writes the answer to the worker's SUBSCRIBE. */
+void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest *i);
+
+/* hub_engine.c: to the engine and back */
+extern const struct engine_events hub_engine_events;
+void hub_publish(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
+                 bool fresh);
+void hub_fence(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
+void hub_position(struct hub *h, unsigned worker, const struct record *r);
+void hub_pending_fini(struct hub *h);
+
+/* hub.c */
 /* Handles a record for good, whatever the state. fresh: it comes from the worker's present
  * incarnation. */
 void hub_handle(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
@@ -131,6 +185,8 @@ bool hub_queue_flush(struct hub *h, size_t *budget);
 void hub_mark_behind(struct hub *h, unsigned worker);
 
 /* hub_gather.c: a new incarnation's start */
+/* A publication cannot be handled: its subscribers have lost it. */
+void hub_lose(struct hub *h, struct str channel);
 void hub_set_aside(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
 void hub_announced(struct hub *h, unsigned worker, const struct record *r);
 /* Has everybody announced? Then on to replaying. */

@@ -1,9 +1,11 @@
 /* core/hub_list.c - listings of channels: a resumable walk of the channel table, answered in parts.
  *
  * One listing runs at a time, and only while its asker takes the answers, so it holds one part of
- * memory. */
+ * memory. Whoever does not read is passed over at first, and given up when it hangs in the middle
+ * or has waited for too long: nobody else waits for it, and no ring is left unread for its sake. */
 #include "hub_internal.h"
 
+#include "base/clock.h"
 #include "base/metrics.h"
 
 #define PART_SIZE  8192
@@ -12,11 +14,12 @@
 struct listing {
     struct list link; /* in hub.listings */
     unsigned worker;
-    uint32_t life; /* of the asker */
+    uint32_t life;     /* of the asker */
+    uint64_t until_ns; /* then nobody waits for the answer any more */
     uint8_t asker;
     uint64_t token;
     uint32_t max, listed, matches;
-    uint32_t serial; /* 0: not begun */
+    uint32_t serial; /* marks the channels that it has seen */
     size_t cursor;
     size_t pattern_len, part_len;
     char pattern[CHANNEL_NAME_MAX];
@@ -24,15 +27,35 @@ struct listing {
     struct hub *hub; /* borrowed */
 };
 
+/* The last part, of a listing that cannot be had. */
+static void refuse(struct hub *h, unsigned worker, uint8_t asker, uint64_t token)
+{
+    struct record r = {
+        .kind = RECORD_LISTED,
+        .flags = RECORD_LAST,
+        .asker = asker,
+        .status = ENGINE_UNAVAILABLE,
+        .token = token,
+    };
+
+    if (hub_answer(h, worker, &r) == -1)
+        return; /* the asker's time runs out */
+}
+
 void hub_list_start(struct hub *h, unsigned worker, const struct record *r)
 {
-    struct listing *l = calloc(1, sizeof(*l));
+    struct listing *l =
+        h->worker[worker].listings < HUB_LISTINGS_MAX ? calloc(1, sizeof(*l)) : NULL;
 
-    if (l == NULL)
-        return; /* the asker's time runs out */
+    if (l == NULL) {
+        refuse(h, worker, r->asker, r->token);
+        return;
+    }
+    list_init(&l->link);
     l->hub = h;
     l->worker = worker;
     l->life = h->worker[worker].life;
+    l->until_ns = clock_ns() + h->limits.answer_ns;
     l->asker = r->asker;
     l->token = r->token;
     l->max = r->count;
@@ -45,6 +68,8 @@ void hub_list_start(struct hub *h, unsigned worker, const struct record *r)
 
 static void listing_free(struct listing *l)
 {
+    if (l->hub->listing == l)
+        l->hub->listing = NULL;
     list_remove(&l->link);
     l->hub->worker[l->worker].listings--;
     free(l);
@@ -52,6 +77,8 @@ static void listing_free(struct listing *l)
 
 void hub_list_fini(struct hub *h)
 {
+    if (h->listing != NULL)
+        listing_free(h->listing);
     while (!list_empty(&h->listings))
         listing_free(LIST_ENTRY(h->listings.next, struct listing, link));
 }
@@ -67,9 +94,9 @@ static void send_part(struct listing *l, bool last)
         .data = {.p = l->part, .n = l->part_len},
     };
 
-    /* A part that finds no memory leaves the asker without its last one: its time runs out. */
+    /* A part that finds no memory makes the rest of no use. */
     if (hub_answer(l->hub, l->worker, &r) == -1)
-        l->life--;
+        l->until_ns = 0;
     l->part_len = 0;
 }
 
@@ -110,35 +137,67 @@ static void visit(struct htab_node *node, void *arg)
     l->listed++;
 }
 
-/* Can the first listing go on? */
-static bool ready(const struct hub *h)
+/* Ends a listing that is of no use any more: its asker has gone, or has waited for too long. True:
+ * it has. */
+static bool ended(struct listing *l)
 {
-    const struct listing *l;
+    struct hub *h = l->hub;
 
-    if (list_empty(&h->listings))
-        return false;
-    l = LIST_ENTRY(h->listings.next, struct listing, link);
-    return l->life != h->worker[l->worker].life || h->worker[l->worker].out.first == NULL;
+    if (l->life == h->worker[l->worker].life) {
+        if (clock_ns() < l->until_ns)
+            return false;
+        refuse(h, l->worker, l->asker, l->token);
+    }
+    listing_free(l);
+    return true;
+}
+
+static bool reads(const struct listing *l)
+{
+    return l->hub->worker[l->worker].out.first == NULL;
+}
+
+/* Its worker leaves what is queued for it. */
+static bool hangs(const struct listing *l)
+{
+    return !reads(l) && clock_ns() - l->hub->worker[l->worker].took_ns > HUB_PUSH_BACK_WAIT_NS;
+}
+
+/* The listing that can go on now, or NULL. */
+static struct listing *next_listing(struct hub *h)
+{
+    struct list *n, *next;
+
+    if (h->listing != NULL && !ended(h->listing)) {
+        if (!hangs(h->listing))
+            return reads(h->listing) ? h->listing : NULL;
+        refuse(h, h->listing->worker, h->listing->asker, h->listing->token);
+        listing_free(h->listing);
+    }
+    for (n = h->listings.next; n != &h->listings; n = next) {
+        struct listing *l = LIST_ENTRY(n, struct listing, link);
+
+        next = n->next;
+        if (!ended(l) && reads(l)) {
+            list_remove(&l->link);
+            h->listing_serial += h->listing_serial == UINT32_MAX ? 2 : 1;
+            l->serial = h->listing_serial;
+            return h->listing = l;
+        }
+    }
+    return NULL;
 }
 
 bool hub_list_run(struct hub *h, size_t *budget)
 {
-    while (*budget > 0 && ready(h)) {
-        struct listing *l = LIST_ENTRY(h->listings.next, struct listing, link);
+    struct listing *l;
 
+    while (*budget > 0 && (l = next_listing(h)) != NULL) {
         (*budget)--;
-        if (l->life != h->worker[l->worker].life) {
-            listing_free(l);
-            continue;
-        }
-        if (l->serial == 0) {
-            h->listing_serial += h->listing_serial == UINT32_MAX ? 2 : 1;
-            l->serial = h->listing_serial;
-        }
         if (htab_scan(&h->channels, &l->cursor, 1, visit, l))
             continue;
         send_part(l, true);
         listing_free(l);
     }
-    return ready(h);
+    return next_listing(h) != NULL;
 }

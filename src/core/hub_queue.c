@@ -78,7 +78,7 @@ void hub_mark_behind(struct hub *h, unsigned worker)
 static void note_congestion(struct hub *h, unsigned worker)
 {
     struct hub_worker *w = &h->worker[worker];
-    bool now = w->out.bytes > h->queue_max / HUB_PUSH_BACK_PART &&
+    bool now = w->out.bytes > h->limits.queue_max / HUB_PUSH_BACK_PART &&
                clock_ns() - w->took_ns <= HUB_PUSH_BACK_WAIT_NS;
 
     if (now == w->congested)
@@ -134,7 +134,7 @@ int hub_report_lost(struct hub *h, struct interest *i)
 {
     struct record r = {.kind = RECORD_LOST, .chan = i->chan};
 
-    if (send_or_queue(h, i->worker, &r, h->queue_max) == -1)
+    if (send_or_queue(h, i->worker, &r, h->limits.queue_max) == -1)
         return -1;
     i->lost = false;
     h->worker[i->worker].owed--;
@@ -147,7 +147,7 @@ void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
 {
     publication->chan = i->chan;
     if ((i->lost && hub_report_lost(h, i) == -1) ||
-        send_or_queue(h, i->worker, publication, h->queue_max) == -1) {
+        send_or_queue(h, i->worker, publication, h->limits.queue_max) == -1) {
         METRIC_INC(lost_publications);
         hub_mark_lost(h, i);
     }

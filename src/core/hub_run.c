@@ -1,6 +1,8 @@
 /* core/hub_run.c - the hub's work between records, in bounded steps. */
 #include "hub_internal.h"
 
+#include "base/clock.h"
+
 /* Removes forgotten interest, writes LOST where it is owed and the ring has room again. */
 static void sweep_visit(struct htab_node *node, void *arg)
 {
@@ -54,7 +56,10 @@ bool hub_run(struct hub *h, size_t max_records)
     if (h->state == HUB_REPLAYING)
         hub_replay(h, &budget);
     sweep(h, &budget);
+    more |= hub_linger_run(h, &budget);
     more |= hub_list_run(h, &budget);
+    if (h->engine->ops->tick != NULL)
+        (void)h->engine->ops->tick(h->engine, clock_ns());
     return more || h->state == HUB_REPLAYING || h->sweeping || sweep_useful(h);
 }
 

@@ -180,7 +180,13 @@ void ring_next(struct ring *r)
 
 void ring_release(struct ring *r)
 {
-    atomic_store_explicit(&r->shared->head, r->position, memory_order_release);
+    ring_release_to(r, r->position);
+}
+
+void ring_release_to(struct ring *r, uint64_t position)
+{
+    assert(position <= r->position);
+    atomic_store_explicit(&r->shared->head, position, memory_order_release);
 }
 
 void ring_discard(struct ring *r)

@@ -31,6 +31,7 @@ static struct {
     struct hub *hub;
     struct ring in[HUB_WORKERS_MAX], out[HUB_WORKERS_MAX];
     bool sent[HUB_WORKERS_MAX];            /* something was written in this round */
+    uint64_t given_back[HUB_WORKERS_MAX];  /* positions in the inbound rings */
     uint32_t generations[HUB_WORKERS_MAX]; /* incarnations the hub knows of */
     uint64_t gather_until_ns;              /* 0: not gathering */
     int master_fd;
@@ -76,6 +77,17 @@ static _Atomic uint32_t *hub_behind(void *arg, unsigned worker)
     return &shm->to_worker[worker]->behind;
 }
 
+/* What is complete. Most of the time that is all that was read. */
+static void give_back(unsigned worker)
+{
+    uint64_t to = hub_complete_to(h.hub, worker, h.in[worker].position);
+
+    if (to <= h.given_back[worker])
+        return;
+    h.given_back[worker] = to;
+    ring_release_to(&h.in[worker], to);
+}
+
 static void take_record(unsigned worker, struct str raw)
 {
     struct ring *in = &h.in[worker];
@@ -88,7 +100,7 @@ static void take_record(unsigned worker, struct str raw)
         hub_receive(h.hub, worker, &r, in->position);
     }
     ring_next(in);
-    ring_release(in);
+    give_back(worker);
 }
 
 /* At most max records of one ring. True when something was taken. */
@@ -107,6 +119,7 @@ static bool take_ring(unsigned worker, unsigned max)
             LOG(LOG_ERROR, "a worker's ring is corrupt and was emptied", KV_U("worker", worker));
             METRIC_INC(ring_bad_records);
             ring_discard(in);
+            h.given_back[worker] = in->position;
             break;
         }
         atomic_store(&shm->hub_in_work, worker + 1);
@@ -141,13 +154,22 @@ static void notice_workers(void)
     }
 }
 
+static void set_limits(void)
+{
+    hub_set_limits(h.hub, (struct hub_limits){
+                              .queue_max = (uint64_t)config.hub_queue,
+                              .linger_ns = (uint64_t)config.channel_linger,
+                              .answer_ns = (uint64_t)config.hub_timeout,
+                          });
+}
+
 static void look_around(void)
 {
     clock_refresh();
     shm_heartbeat(SHM_HUB);
     notice_workers();
     if (shm_take_config()) {
-        hub_set_queue_max(h.hub, (uint64_t)config.hub_queue);
+        set_limits();
         log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
     }
@@ -174,6 +196,7 @@ static bool round_of_work(void)
         more |= take_ring(i, RECORDS_PER_RING);
     more |= hub_run(h.hub, RUN_RECORDS);
     for (unsigned i = 0; i < shm->workers; i++) {
+        give_back(i); /* what the engine has completed meanwhile */
         if (h.sent[i] && ring_wake_needed(&h.out[i]))
             shm_wake(shm->worker_wake_fd[i]);
         h.sent[i] = false;
@@ -254,13 +277,15 @@ static void start(int master_fd)
     h.master_fd = master_fd;
     for (unsigned i = 0; i < shm->workers; i++) {
         ring_attach_consumer(&h.in[i], shm->to_hub[i]);
+        h.given_back[i] = h.in[i].position;
         ring_attach_producer(&h.out[i], shm->to_worker[i]);
     }
-    h.hub = hub_new(shm->workers, (uint64_t)config.hub_queue, generation, &ops, NULL);
+    h.hub = hub_new(shm->workers, generation, engine_memory_new(), &ops, NULL);
     if (h.hub == NULL) {
         LOG(LOG_ERROR, "no memory for the hub");
         exit(1);
     }
+    set_limits();
     notice_workers();
     if (generation <= 1) {
         hub_go_live(h.hub);

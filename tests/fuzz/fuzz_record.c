@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -164,8 +165,9 @@ static void restart_hub(void)
 {
     hub_free(s.hub);
     REQUIRE(metrics->hub_channels == 0 && metrics->hub_queue_bytes == 0);
-    s.hub = hub_new(WORKERS, QUEUE_MAX, ++s.hub_generation, &ops, NULL);
+    s.hub = hub_new(WORKERS, ++s.hub_generation, engine_memory_new(), &ops, NULL);
     REQUIRE(s.hub != NULL);
+    hub_set_limits(s.hub, (struct hub_limits){.queue_max = QUEUE_MAX, .answer_ns = 5 * NS_PER_SEC});
 }
 
 static void worker_ends(unsigned worker)

@@ -3,6 +3,7 @@
 #ifndef ROOST_TEST_HUB_HARNESS_H
 #define ROOST_TEST_HUB_HARNESS_H
 
+#include "base/clock.h"
 #include "base/metrics.h"
 
 #define FAKES    4
@@ -59,10 +60,14 @@ static const struct hub_ops fake_ops = {
 
 #define QUEUE_MAX 4096
 
+static const struct hub_limits limits = {.queue_max = QUEUE_MAX, .answer_ns = 5 * NS_PER_SEC};
+static struct engine *(*engine_new)(void) = engine_memory_new;
+
 static void hub_start(uint32_t generation)
 {
-    hub = hub_new(FAKES, QUEUE_MAX, generation, &fake_ops, fakes);
+    hub = hub_new(FAKES, generation, engine_new(), &fake_ops, fakes);
     assert_non_null(hub);
+    hub_set_limits(hub, limits);
     if (generation == 1)
         hub_go_live(hub);
 }

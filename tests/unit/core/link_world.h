@@ -364,7 +364,9 @@ static void hub_start(void)
     }
     world->hub_generation++;
     clock_advance(NS_PER_MS);
-    world->hub = hub_new(WORKERS, world->queue_max, world->hub_generation, &hub_ops, NULL);
+    world->hub = hub_new(WORKERS, world->hub_generation, engine_memory_new(), &hub_ops, NULL);
+    hub_set_limits(world->hub,
+                   (struct hub_limits){.queue_max = world->queue_max, .answer_ns = 5 * NS_PER_SEC});
     assert_non_null(world->hub);
     if (world->hub_generation == 1)
         hub_go_live(world->hub);

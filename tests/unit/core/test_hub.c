@@ -338,7 +338,7 @@ static void a_new_hub_without_memory(void **state)
 {
     (void)state;
     fault_fail_at(1);
-    assert_null(hub_new(FAKES, 1, 1, &fake_ops, fakes));
+    assert_null(hub_new(FAKES, 1, engine_memory_new(), &fake_ops, fakes));
     fault_reset();
     hub_free(NULL);
 }

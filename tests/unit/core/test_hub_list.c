@@ -122,7 +122,8 @@ static int setup_many(void **state)
     hub_setup(state);
     hub_free(hub);
     nparts = 0;
-    hub = hub_new(FAKES, QUEUE_MAX, 1, &keep_ops, fakes);
+    hub = hub_new(FAKES, 1, engine_memory_new(), &keep_ops, fakes);
+    hub_set_limits(hub, limits);
     hub_go_live(hub);
     for (unsigned i = 0; i < 1000; i++) {
         int n = snprintf(name, sizeof(name), "%s#%u", i % 2 ? "odd" : "even", i);
@@ -216,17 +217,83 @@ static void several_at_once(void **state)
     assert_int_equal(matches, 1000);
 }
 
-static void too_many_hold_the_ring(void **state)
+/* The last part says that there is no listing. */
+static void refused(unsigned worker)
 {
-    unsigned n = 0;
+    const struct record *r = next_sent(worker, RECORD_LISTED);
+
+    assert_int_equal(r->flags, RECORD_LAST);
+    assert_int_equal(r->status, ENGINE_UNAVAILABLE);
+    assert_int_equal(r->data.n, 0);
+}
+
+static void too_many_are_refused_and_the_ring_goes_on(void **state)
+{
+    uint32_t matches;
+    unsigned char seen[1000] = {0};
 
     (void)state;
-    for (; hub_wants(hub, 1); n++)
+    for (unsigned n = 0; n < HUB_LISTINGS_MAX; n++)
         list(1, "*", 1);
-    assert_int_equal(n, HUB_LISTINGS_MAX);
-    assert_true(hub_wants(hub, 2));
-    run_all();
+    nothing_sent(1);
+    list(1, "*", 1);
+    refused(1);
     assert_true(hub_wants(hub, 1));
+    list(2, "*", 1); /* of another worker */
+    run_all();
+    for (unsigned n = 0; n < HUB_LISTINGS_MAX; n++) {
+        memset(seen, 0, sizeof(seen));
+        assert_int_equal(members(1, seen, 1000, &matches), 1);
+    }
+    memset(seen, 0, sizeof(seen));
+    assert_int_equal(members(2, seen, 1000, &matches), 1);
+}
+
+/* Sixteen listings of a worker that hangs: nobody else waits for them, and they end. */
+static void who_does_not_read_is_passed_over(void **state)
+{
+    unsigned char seen[1000] = {0};
+    uint32_t matches;
+
+    (void)state;
+    clock_set_virtual(NS_PER_SEC);
+    fakes[1].room = 0;
+    list(1, "*", 1);
+    run_all(); /* it finds no room for its part */
+    for (unsigned n = 1; n < HUB_LISTINGS_MAX; n++)
+        list(1, "*", 1); /* wait */
+    list(2, "odd*", 1);
+    run_all();
+    assert_int_equal(members(2, seen, 1000, &matches), 1);
+    assert_true(hub_wants(hub, 1) && hub_wants(hub, 2));
+    clock_set_virtual(NS_PER_SEC + limits.answer_ns);
+    fakes[1].room = 1000;
+    run_all();
+    memset(seen, 0, sizeof(seen));
+    assert_int_equal(members(1, seen, 1000, &matches), 1);
+    for (unsigned n = 1; n < HUB_LISTINGS_MAX; n++)
+        refused(1);
+    nothing_sent(1);
+    clock_set_virtual(0);
+}
+
+/* One that hangs in the middle of its listing does not hold up the next. */
+static void who_stops_reading_is_given_up(void **state)
+{
+    unsigned char seen[1000] = {0};
+    uint32_t matches;
+
+    (void)state;
+    clock_set_virtual(NS_PER_SEC);
+    fakes[1].room = 1;
+    list(1, "*", UINT32_MAX);
+    list(2, "odd*", 1);
+    run_all();
+    nothing_sent(2); /* a short while */
+    clock_set_virtual(2 * NS_PER_SEC + NS_PER_SEC / 2);
+    run_all();
+    assert_int_equal(members(2, seen, 1000, &matches), 1);
+    clock_set_virtual(0);
 }
 
 static void the_asker_ends(void **state)
@@ -250,8 +317,7 @@ static void no_memory(void **state)
     fault_fail_at(1);
     list(1, "*", 1);
     fault_reset();
-    run_all();
-    nothing_sent(1);
+    refused(1);
     fakes[1].room = 0;
     list(1, "*", UINT32_MAX);
     fault_fail_at(1);
@@ -260,7 +326,8 @@ static void no_memory(void **state)
     run_all();
     fakes[1].room = 100;
     run_all();
-    nothing_sent(1); /* given up */
+    refused(1); /* a part is missing */
+    nothing_sent(1);
     assert_true(hub_wants(hub, 1));
     list(1, "nix", 1);
     run_all();
@@ -279,7 +346,9 @@ int main(void)
         T(growth_while_listing, setup_many),
         T(waits_for_the_asker, setup_many),
         T(several_at_once, setup_many),
-        T(too_many_hold_the_ring, setup_many),
+        T(too_many_are_refused_and_the_ring_goes_on, setup_many),
+        T(who_does_not_read_is_passed_over, setup_many),
+        T(who_stops_reading_is_given_up, setup_many),
         T(the_asker_ends, setup_many),
         T(no_memory, setup_many),
     };

@@ -247,7 +247,7 @@ static void answers_are_queued_beyond_the_bound_and_then_the_ring_rests(void **s
 static void a_larger_bound(void **state)
 {
     (void)state;
-    hub_set_queue_max(hub, 1 << 20);
+    hub_set_limits(hub, (struct hub_limits){.queue_max = 1 << 20, .answer_ns = 5 * NS_PER_SEC});
     for (unsigned i = 0; i < 100; i++)
         publish(2, "a", numbered(i));
     assert_int_equal(metrics->lost_publications, 0);

@@ -120,8 +120,10 @@ static UNUSED void h_start_hub(void)
     h_hub.from_hub = cfg.from_hub = h_ring_new();
     ring_attach_consumer(&h_hub.in, h_hub.to_hub);
     ring_attach_producer(&h_hub.out, h_hub.from_hub);
-    h_hub.hub = hub_new(1, 1 << 20, H_HUB_GENERATION, &ops, NULL);
+    h_hub.hub = hub_new(1, H_HUB_GENERATION, engine_memory_new(), &ops, NULL);
     assert_non_null(h_hub.hub);
+    hub_set_limits(h_hub.hub,
+                   (struct hub_limits){.queue_max = 1 << 20, .answer_ns = 5 * NS_PER_SEC});
     hub_go_live(h_hub.hub);
     reactor_set_broker(broker_new(&cfg));
     assert_non_null(reactor.broker);

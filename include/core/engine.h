@@ -1,0 +1,122 @@
+/* core/engine.h - what puts a channel's publications in order, and keeps what outlives a delivery.
+ *
+ * The hub publishes nothing itself: it hands each publication to the engine and delivers what the
+ * engine says, in the order in which it says it. The memory engine orders for this node and answers
+ * inside the call; others speak to a server that several nodes share, are slow, may be away, and
+ * may not know what became of a call.
+ *
+ * Each accepted call completes exactly once, with a status, inside the call or later; a call that
+ * is not among the engine's capabilities completes with REFUSED. An engine calls engine_events only
+ * from within its own calls and from the hub's process, never from another thread. */
+#ifndef ROOST_CORE_ENGINE_H
+#define ROOST_CORE_ENGINE_H
+
+#include "core/record.h"
+
+enum engine_status {
+#define STATUS(name, label) ENGINE_##name,
+#define CAPABILITY(name, label)
+#include "tbl/engine.def"
+#undef STATUS
+    ENGINE_STATUS_NR
+};
+const char *engine_status_name(enum engine_status s);
+
+enum engine_capability_bit {
+#define STATUS(name, label)
+#undef CAPABILITY
+#define CAPABILITY(name, label) ENGINE_BIT_##name,
+#include "tbl/engine.def"
+#undef CAPABILITY
+    ENGINE_BIT_NR
+};
+enum engine_capability {
+#define CAPABILITY(name, label) ENGINE_CAN_##name = 1 << ENGINE_BIT_##name,
+#include "tbl/engine.def"
+#undef STATUS
+#undef CAPABILITY
+};
+
+struct engine_channel { /* embedded in a channel of the hub; owned by the hub */
+    struct position at; /* of the last message, or of subscribed(); written by the engine */
+};
+
+struct engine_publication {     /* strings borrowed until the call that has it returns */
+    struct str channel;         /* name */
+    struct str data, fields;    /* see struct record */
+    struct str idempotency_key; /* n == 0: none */
+    uint8_t flags;              /* RECORD_BINARY, RECORD_JSON */
+    uint8_t asker; /* origin, as in struct record: kind of session, worker, token, ... */
+    uint16_t source;
+    uint64_t origin;
+    uint64_t position;
+    uint64_t time_ns;
+};
+
+enum engine_presence_op { PRESENCE_SET = 0, PRESENCE_CLEAR, PRESENCE_LIST, PRESENCE_STATS };
+struct engine_presence {
+    enum engine_presence_op op;
+    struct str channel, client; /* client: SET, CLEAR */
+    struct str fields;          /* SET: what is known of the client */
+};
+
+struct engine_events { /* the hub's */
+    /* A call with this token is complete. at: of the publication (OK, DUPLICATE), else zero. */
+    void (*done)(void *hub, uint64_t token, enum engine_status status, struct position at);
+    /* engine_ops.subscribe() of c is complete: from now on its messages come, and those before
+     * c->at have come or never will. */
+    void (*subscribed)(void *hub, struct engine_channel *c, enum engine_status status);
+    /* The next publication of a subscribed channel; c->at is its position. p is borrowed. The hub
+     * neither subscribes nor unsubscribes meanwhile. */
+    void (*message)(void *hub, struct engine_channel *c, const struct engine_publication *p);
+};
+
+struct engine; /* each engine's own struct begins with it */
+struct engine_ops {
+    const char *name;
+    unsigned capabilities; /* enum engine_capability bits */
+    /* c: the channel's, when this node is subscribed to it; else NULL. token comes back in done().
+     */
+    void (*publish)(struct engine *e, struct engine_channel *c, const struct engine_publication *p,
+                    uint64_t token);
+    /* c must stay where it is until unsubscribe(), which completes a subscribe() silently. */
+    void (*subscribe)(struct engine *e, struct engine_channel *c, struct str name);
+    void (*unsubscribe)(struct engine *e, struct engine_channel *c, struct str name);
+    /* Publications after `since`, at most limit, newest first when reverse. */
+    void (*history)(struct engine *e, struct str name, struct position since, uint32_t limit,
+                    bool reverse, uint64_t token);
+    void (*remove_history)(struct engine *e, struct str name, uint64_t token);
+    void (*presence)(struct engine *e, const struct engine_presence *p, uint64_t token);
+    /* To every node, or to the one of that id. */
+    void (*control)(struct engine *e, struct str node, struct str data, bool must_arrive,
+                    uint64_t token);
+    /* May more be handed to it now? NULL: always. */
+    bool (*wants)(const struct engine *e);
+    /* Deadlines: once a round at least. Returns when it wants to be called again, by clock_ns(); 0:
+     * whenever. NULL: it has none. */
+    uint64_t (*tick)(struct engine *e, uint64_t now_ns);
+    void (*free)(struct engine *e);
+};
+
+struct engine {
+    const struct engine_ops *ops;
+    const struct engine_events *events; /* set by engine_attach() */
+    void *hub;                          /* borrowed; first argument of events */
+};
+
+/* At the hub's start, before any other call. */
+static inline void engine_attach(struct engine *e, const struct engine_events *events, void *hub)
+{
+    e->events = events;
+    e->hub = hub;
+}
+static inline void engine_free(struct engine *e)
+{
+    if (e != NULL)
+        e->ops->free(e);
+}
+
+/* Orders the channels of this node in this process's memory. NULL: no memory. */
+struct engine *engine_memory_new(void) MUST_CHECK;
+
+#endif

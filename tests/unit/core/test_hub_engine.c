@@ -1,0 +1,241 @@
+/* The hub with an engine that takes its time, fails, or does not know: what is complete, in which
+ * order, and what stays in the rings. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/hub_engine.c"
+#include "fault.h"
+
+#include "hub_harness.h"
+#include "late_engine.h"
+
+static int setup(void **state)
+{
+    engine_new = late_engine_new;
+    return hub_setup(state);
+}
+
+static void join(unsigned worker, uint32_t chan, const char *name)
+{
+    subscribe(worker, chan, name, 1);
+    while (late_complete()) {
+    }
+    next_sent(worker, RECORD_SUBSCRIBED);
+}
+
+static uint64_t ask(unsigned worker, uint8_t kind, uint64_t token)
+{
+    return from(worker, (struct record){.kind = kind,
+                                        .flags = RECORD_WANT_ACK,
+                                        .asker = 3,
+                                        .token = token,
+                                        .name = kind == RECORD_FENCE ? STR_NULL : STR_LIT("a"),
+                                        .data = kind == RECORD_FENCE ? STR_NULL : STR_LIT("x")});
+}
+
+/* SUBSCRIBED waits for the engine, and is written to everybody who has asked meanwhile. */
+static void subscribed_when_the_engine_has(void **state)
+{
+    const struct record *r;
+
+    (void)state;
+    subscribe(0, 5, "a", 1);
+    subscribe(1, 6, "a", 1);
+    nothing_sent(0);
+    assert_int_equal(late.ncalls, 1); /* once for both */
+    assert_true(late_complete());
+    r = next_sent(0, RECORD_SUBSCRIBED);
+    assert_true(r->chan == 5 && r->epoch == 77 && r->offset == 0);
+    assert_int_equal(next_sent(1, RECORD_SUBSCRIBED)->chan, 6);
+    subscribe(2, 7, "a", 1); /* known by now */
+    assert_int_equal(next_sent(2, RECORD_SUBSCRIBED)->epoch, 77);
+    assert_int_equal(late.ncalls, 0);
+}
+
+static void a_failed_subscribe_is_tried_again(void **state)
+{
+    (void)state;
+    late.fail = ENGINE_UNAVAILABLE;
+    subscribe(0, 5, "a", 1);
+    assert_true(late_complete());
+    nothing_sent(0);
+    subscribe(0, 5, "a", 1);
+    assert_true(late_complete());
+    next_sent(0, RECORD_SUBSCRIBED);
+}
+
+static void who_leaves_before_is_not_answered(void **state)
+{
+    (void)state;
+    subscribe(0, 5, "a", 1);
+    unsubscribe(0, 5, "a");
+    assert_int_equal(hub_channel_count(hub), 0);
+    assert_false(late_complete());
+    nothing_sent(0);
+}
+
+/* Nothing is delivered before the engine has ordered it; a fence and an acknowledgement stand
+ * behind what their worker published before, and what is not complete stays in the ring. */
+static void complete_in_the_order_of_the_ring(void **state)
+{
+    uint64_t first, second, fence;
+    const struct record *r;
+
+    (void)state;
+    join(1, 1, "a");
+    first = ask(0, RECORD_PUBLISH, 41);
+    fence = ask(0, RECORD_FENCE, 42);
+    second = ask(0, RECORD_PUBLISH, 43);
+    nothing_sent(0);
+    nothing_sent(1);
+    assert_int_equal(hub_complete_to(hub, 0, next_position), first);
+    assert_int_equal(hub_complete_to(hub, 1, 999), 999);
+    assert_true(late_complete());
+    next_data(1, "x");
+    r = next_sent(0, RECORD_PUBLISHED);
+    assert_true(r->token == 41 && r->asker == 3 && r->status == ENGINE_OK && r->offset == 1);
+    assert_int_equal(r->position, first);
+    r = next_sent(0, RECORD_FENCED);
+    assert_true(r->token == 42 && r->asker == 3 && r->position == fence);
+    assert_int_equal(hub_complete_to(hub, 0, next_position), second);
+    assert_true(late_complete());
+    assert_int_equal(next_sent(0, RECORD_PUBLISHED)->token, 43);
+    assert_int_equal(hub_complete_to(hub, 0, next_position), next_position);
+}
+
+static void a_publisher_is_told_what_became_of_it(void **state)
+{
+    static const enum engine_status statuses[] = {ENGINE_UNAVAILABLE, ENGINE_UNKNOWN,
+                                                  ENGINE_TOO_BIG, ENGINE_REFUSED};
+
+    (void)state;
+    join(1, 1, "a");
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        late.fail = statuses[i];
+        ask(0, RECORD_PUBLISH, i);
+        assert_true(late_complete());
+        assert_int_equal(next_sent(0, RECORD_PUBLISHED)->status, statuses[i]);
+        nothing_sent(1);
+    }
+    assert_int_equal(hub_complete_to(hub, 0, 1234), 1234);
+}
+
+/* The next incarnation is told nothing of what the last one asked; its ring goes on where that
+ * stood. */
+static void the_publisher_ends(void **state)
+{
+    uint64_t position;
+
+    (void)state;
+    join(1, 1, "a");
+    position = ask(0, RECORD_PUBLISH, 41);
+    ask(0, RECORD_FENCE, 42);
+    fakes[0].generation = 2;
+    from(0, (struct record){.kind = RECORD_HELLO});
+    assert_int_equal(hub_complete_to(hub, 0, next_position), position);
+    assert_true(late_complete());
+    nothing_sent(0);
+    next_data(1, "x");
+    assert_int_equal(hub_complete_to(hub, 0, next_position), next_position);
+}
+
+static void an_engine_that_has_enough_is_left_alone(void **state)
+{
+    (void)state;
+    late.wants = false;
+    assert_false(hub_wants(hub, 0));
+    late.wants = true;
+    assert_true(hub_wants(hub, 0));
+}
+
+static void no_memory_for_a_call_is_a_loss(void **state)
+{
+    (void)state;
+    join(1, 1, "a");
+    fault_fail_at(1);
+    ask(0, RECORD_PUBLISH, 41);
+    fault_reset();
+    assert_int_equal(metrics->lost_publications, 1);
+    run_all();
+    next_sent(1, RECORD_LOST);
+    nothing_sent(0);
+    assert_int_equal(late.ncalls, 0);
+}
+
+/* Anybody may ask where a channel stands; the answer stands behind what was published before. */
+static void positions_are_told(void **state)
+{
+    const struct record *r;
+
+    (void)state;
+    join(1, 1, "a");
+    ask(0, RECORD_PUBLISH, 41);
+    assert_true(late_complete());
+    from(1, (struct record){
+                .kind = RECORD_POSITION, .asker = 4, .token = 9, .chan = 1, .name = STR_LIT("a")});
+    next_data(1, "x");
+    r = next_sent(1, RECORD_POSITIONED);
+    assert_true(r->asker == 4 && r->token == 9 && r->chan == 1 && r->epoch == 77 && r->offset == 1);
+    from(1, (struct record){.kind = RECORD_POSITION, .token = 10, .name = STR_LIT("unknown")});
+    r = next_sent(1, RECORD_POSITIONED);
+    assert_true(r->token == 10 && r->epoch == 0 && r->offset == 0);
+}
+
+/* A channel may outlive its last subscriber: whoever is back in time finds the same order. */
+static void a_channel_lingers(void **state)
+{
+    struct hub_limits longer = limits;
+    const struct record *r;
+
+    (void)state;
+    longer.linger_ns = NS_PER_SEC;
+    hub_set_limits(hub, longer);
+    clock_set_virtual(NS_PER_SEC);
+    join(0, 1, "a");
+    publish(0, "a", "one");
+    assert_true(late_complete());
+    next_data(0, "one");
+    unsubscribe(0, 1, "a");
+    publish(0, "a", "two"); /* nobody has it, and it counts */
+    assert_true(late_complete());
+    run_all();
+    assert_int_equal(hub_channel_count(hub), 1);
+    clock_set_virtual(2 * NS_PER_SEC - 1);
+    run_all();
+    subscribe(1, 2, "a", 1);
+    r = next_sent(1, RECORD_SUBSCRIBED);
+    assert_true(r->epoch == 77 && r->offset == 2);
+    clock_set_virtual(4 * NS_PER_SEC);
+    run_all();
+    assert_int_equal(hub_channel_count(hub), 1); /* somebody is here */
+    unsubscribe(1, 2, "a");
+    clock_set_virtual(5 * NS_PER_SEC);
+    run_all();
+    assert_int_equal(hub_channel_count(hub), 0);
+    join(1, 3, "a");
+    assert_int_equal(fakes[1].sent[fakes[1].seen - 1].r.epoch, 78);
+    clock_set_virtual(0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, hub_teardown)
+    const struct CMUnitTest tests[] = {
+        T(subscribed_when_the_engine_has),
+        T(a_failed_subscribe_is_tried_again),
+        T(who_leaves_before_is_not_answered),
+        T(complete_in_the_order_of_the_ring),
+        T(a_publisher_is_told_what_became_of_it),
+        T(the_publisher_ends),
+        T(an_engine_that_has_enough_is_left_alone),
+        T(no_memory_for_a_call_is_a_loss),
+        T(positions_are_told),
+        T(a_channel_lingers),
+    };
+
+    return cmocka_run_group_tests_name("core/hub_engine", tests, NULL, NULL);
+}
