@@ -4,10 +4,11 @@
  *   ts=2026-11-23T18:33:12.123Z level=info proc=worker3 msg="worker started" worker=3 pid=811
  *
  * Values are escaped: control characters, quotes, and bytes that are not UTF-8 never reach the log
- * raw. Never log payloads or tokens. Each call site may write 10 warnings or errors a second; what
- * is suppressed is counted and said in the site's next line (suppressed=N). Does not wait for a
- * reader that has stopped, and never fails: lines nobody took are counted and said in the next one
- * (lost=N). */
+ * raw. Never log payloads or tokens. Each call site may write 10 warnings or errors a second, a
+ * site of its owner's (LOG_AT: one per reason, say) as many as that one wants; what is suppressed
+ * is counted and said in the site's next line, or, when none comes, in a closing line once the
+ * window is over (suppressed=N). Does not wait for a reader that has stopped, and never fails:
+ * lines nobody took are counted and said in the next one (lost=N). */
 #ifndef ROOST_BASE_LOG_H
 #define ROOST_BASE_LOG_H
 
@@ -35,9 +36,17 @@ struct log_kv {
 #define KV_ERRNO(v)                                                                                \
     ((struct log_kv){.key = "error", .type = LOG_KV_STR, .s = str_from(strerror(v))})
 
-struct log_site { /* static per call site; private to log.c */
-    uint64_t window_start_ns;
+struct log_site {          /* static, zeroed; one limit */
+    uint64_t window_ns;    /* 0: a second */
+    uint32_t burst;        /* warnings and errors in a window; 0: 10 */
+    struct log_kv subject; /* what the closing line names; key NULL: nothing */
+    /* private to log.c */
     uint32_t written, suppressed;
+    uint64_t window_start_ns;
+    bool listed;           /* in the list of those with something to say */
+    uint8_t level;         /* of what was suppressed last */
+    const char *msg;       /* the same; static text */
+    struct log_site *next; /* in that list */
 };
 
 /* Sets level, format, destination. path NULL or "" = stderr. -1: the file cannot be opened (errno);
@@ -48,13 +57,31 @@ int log_reopen(void) MUST_CHECK;
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 void log_set_format(enum log_format format);
-/* "master", "worker3", "hub"; copied. */
+/* "master", "worker3", "hub"; copied. What was suppressed until now is forgotten: it is the
+ * parent's. */
 void log_set_process(const char *name);
 /* Tests: lines go to fn instead. NULL restores. */
 void log_set_sink(void (*fn)(struct str line, void *arg), void *arg);
 
 void log_write(enum log_level level, struct log_site *site, const char *msg,
                const struct log_kv *kv, size_t nkv);
+
+/* True: a line of this site would be suppressed now, and has been counted as that. For what costs
+ * something to say; false promises nothing. */
+bool log_suppressed(struct log_site *site, enum log_level level, const char *msg);
+
+/* Closing lines of the sites whose window is over; with `all` of every site (end of the process).
+ * About once a second. */
+void log_say_suppressed(bool all);
+
+/* By a limit that several places or values share, or that has another window. */
+#define LOG_AT(site, level, msg, ...)                                                              \
+    do {                                                                                           \
+        if ((level) >= log_level()) {                                                              \
+            const struct log_kv log_kv_[] = {{0}, ##__VA_ARGS__};                                  \
+            log_write((level), (site), (msg), log_kv_ + 1, ARRAY_LEN(log_kv_) - 1);                \
+        }                                                                                          \
+    } while (0)
 
 #define LOG(level, msg, ...)                                                                       \
     do {                                                                                           \

@@ -116,7 +116,7 @@ struct conn {                    /* what each delivery touches comes last, besid
     uint16_t port;       /* host byte order */
     uint8_t state;       /* enum conn_state */
     uint8_t reason;      /* enum close_reason, CLOSE_NONE until killed or closing */
-    uint8_t refusal;     /* enum close_reason with CONN_REFUSED */
+    uint8_t refusal;     /* enum close_reason: what was said last; CONN_REFUSED: what to answer */
     uint8_t hold;        /* enum conn_hold bits */
     uint16_t flags;      /* enum conn_flag bits */
     uint32_t sent_turn;  /* low bits of the turn of the last direct send */

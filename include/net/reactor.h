@@ -16,6 +16,8 @@
 #include "core/broker.h"
 #include "net/conn.h"
 
+struct admission_refused;
+
 struct reactor_config {
     unsigned worker;                  /* index */
     int wake_fd;                      /* eventfd the hub writes for this worker; -1: none (tests) */
@@ -23,6 +25,9 @@ struct reactor_config {
     uint64_t (*hub_generation)(void); /* of the running hub, looked at once per turn; may be NULL */
     uint64_t (*node_connections)(
         void); /* all workers' client connections; NULL: this worker's own */
+    struct admission_refused
+        *node_full;     /* refusals at config.max_connections are noted here; may be NULL */
+    bool tell_refusals; /* as warnings (net/refusal.h) */
     void (*each_turn)(
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };

@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "core/hub.h"
 #include "core/ring.h"
+#include "net/admission.h"
 
 enum shm_process {
     SHM_MASTER = 0,
@@ -31,6 +32,7 @@ struct shm_slot {
     _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
+    struct admission_refused full;       /* worker: at config.max_connections */
     struct metrics metrics;              /* CACHE_LINE-aligned */
 };
 

@@ -11,8 +11,10 @@
 
 #include "base/clock.h"
 
-#define LINE_MAX_BYTES        2048
-#define SITE_LINES_PER_SECOND 10
+#define LINE_MAX_BYTES 2048
+#define MARK_BYTES     16 /* kept for the mark and the end */
+#define COUNTS_BYTES   64 /* and for the counts */
+#define SITE_LINES     10
 
 static enum log_level level_now = LOG_INFO;
 static enum log_format format_now = LOG_FORMAT_LOGFMT;
@@ -22,10 +24,11 @@ static char path_now[4096];
 static char process_now[32] = "main";
 static void (*sink)(struct str line, void *arg);
 static void *sink_arg;
-static uint64_t lost; /* lines nobody took */
+static uint64_t lost;                /* lines nobody took */
+static struct log_site *suppressing; /* sites with something to say */
 
 struct line { /* text being built; `cut` once something did not fit */
-    size_t n;
+    size_t n, max;
     bool cut;
     char p[LINE_MAX_BYTES];
 };
@@ -102,8 +105,18 @@ void log_set_format(enum log_format format)
     format_now = format;
 }
 
+/* What another process has suppressed, before it forked this one, is its own to say. */
+static void forget_suppressed(void)
+{
+    for (; suppressing != NULL; suppressing = suppressing->next) {
+        suppressing->listed = false;
+        suppressing->suppressed = 0;
+    }
+}
+
 void log_set_process(const char *name)
 {
+    forget_suppressed();
     /* Names are our own and short; one that is not is shown cut. */
     snprintf(process_now, sizeof(process_now), "%s", name);
 }
@@ -116,9 +129,7 @@ void log_set_sink(void (*fn)(struct str line, void *arg), void *arg)
 
 static void put(struct line *l, const char *s, size_t n)
 {
-    size_t room = sizeof(l->p) - 32 - l->n; /* 32: for the mark and the end */
-
-    if (l->cut || n > room) {
+    if (l->cut || n > l->max - l->n) {
         l->cut = true;
         return;
     }
@@ -269,20 +280,43 @@ static void put_time(struct line *l)
     put_kv(l, KV_S("ts", ts));
 }
 
-/* May this site write a line now? Starts a new window each second. */
-static bool site_admits(struct log_site *site, enum log_level level)
+static bool window_is_over(const struct log_site *site, uint64_t now)
+{
+    return now - site->window_start_ns >= (site->window_ns > 0 ? site->window_ns : NS_PER_SEC);
+}
+
+static void suppress(struct log_site *site, enum log_level level, const char *msg)
+{
+    if (site->suppressed++ == 0 && !site->listed) {
+        site->listed = true;
+        site->next = suppressing;
+        suppressing = site;
+    }
+    site->level = (uint8_t)level;
+    site->msg = msg;
+}
+
+bool log_suppressed(struct log_site *site, enum log_level level, const char *msg)
+{
+    if (level < LOG_WARN || site->written < (site->burst > 0 ? site->burst : SITE_LINES) ||
+        window_is_over(site, clock_ns()))
+        return false;
+    suppress(site, level, msg);
+    return true;
+}
+
+/* May this site write a line now? Starts a new window when the last one is over. */
+static bool site_admits(struct log_site *site, enum log_level level, const char *msg)
 {
     uint64_t now = clock_ns();
 
     if (level < LOG_WARN)
         return true;
-    if (site->written == 0 || now - site->window_start_ns >= NS_PER_SEC) {
+    if (log_suppressed(site, level, msg))
+        return false;
+    if (site->written == 0 || window_is_over(site, now)) {
         site->window_start_ns = now;
         site->written = 0;
-    }
-    if (site->written >= SITE_LINES_PER_SECOND) {
-        site->suppressed++;
-        return false;
     }
     site->written++;
     return true;
@@ -368,32 +402,75 @@ static void write_line(const struct line *l)
         lost++;
 }
 
+static void begin_line(struct line *l, enum log_level level, const char *msg)
+{
+    l->n = 0;
+    l->max = sizeof(l->p) - MARK_BYTES - COUNTS_BYTES;
+    l->cut = false;
+    put_time(l);
+    put_kv(l, KV_S("level", log_level_name(level)));
+    put_kv(l, KV_S("proc", process_now));
+    put_key(l, "msg");
+    put_quoted(l, str_from(msg));
+}
+
+/* The counts have room of their own: they are said also when the pairs did not all fit. */
+static void end_line(struct line *l, struct log_site *site)
+{
+    bool cut = l->cut;
+
+    l->cut = false;
+    l->max = sizeof(l->p) - MARK_BYTES;
+    if (site->suppressed > 0)
+        put_kv_whole(l, KV_U("suppressed", site->suppressed));
+    site->suppressed = 0;
+    if (lost > 0)
+        put_kv_whole(l, KV_U("lost", lost));
+    l->cut = cut;
+    finish_line(l);
+    if (sink != NULL)
+        sink((struct str){l->p, l->n}, sink_arg);
+    else
+        write_line(l);
+}
+
 void log_write(enum log_level level, struct log_site *site, const char *msg,
                const struct log_kv *kv, size_t nkv)
 {
     struct line l;
 
-    if (level < level_now || !site_admits(site, level))
+    if (level < level_now || !site_admits(site, level, msg))
         return;
-    l.n = 0;
-    l.cut = false;
-    put_time(&l);
-    put_kv(&l, KV_S("level", log_level_name(level)));
-    put_kv(&l, KV_S("proc", process_now));
-    put_key(&l, "msg");
-    put_quoted(&l, str_from(msg));
+    begin_line(&l, level, msg);
     for (size_t i = 0; i < nkv && !l.cut; i++)
         put_kv_whole(&l, kv[i]);
-    if (site->suppressed > 0) {
-        put_kv_whole(&l, KV_U("suppressed", site->suppressed));
+    end_line(&l, site);
+}
+
+static void say_site(struct log_site *site)
+{
+    struct line l;
+
+    begin_line(&l, (enum log_level)site->level, site->msg);
+    if (site->subject.key != NULL)
+        put_kv_whole(&l, site->subject);
+    end_line(&l, site);
+}
+
+void log_say_suppressed(bool all)
+{
+    struct log_site **at = &suppressing, *site;
+    uint64_t now = clock_ns();
+
+    while ((site = *at) != NULL) {
+        if (site->suppressed > 0 && !all && !window_is_over(site, now)) {
+            at = &site->next;
+            continue;
+        }
+        *at = site->next;
+        site->listed = false;
+        if (site->suppressed > 0 && site->level >= level_now)
+            say_site(site);
         site->suppressed = 0;
     }
-    if (lost > 0)
-        put_kv_whole(&l, KV_U("lost", lost));
-    finish_line(&l);
-    if (sink != NULL) {
-        sink((struct str){l.p, l.n}, sink_arg);
-        return;
-    }
-    write_line(&l);
 }

@@ -1,6 +1,14 @@
+#include "net/admission.h"
+
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "net_internal.h"
+
+/* Who comes and goes at the limit must not make a line each time. */
+#define FULL_CALM_NS  (2 * NS_PER_SEC)
+#define FULL_AGAIN_NS (60 * NS_PER_SEC)
 
 struct address_count {
     struct htab_node node;
@@ -73,14 +81,80 @@ static enum close_reason address_enter(const struct sockaddr *peer)
     return CLOSE_NONE;
 }
 
+static struct admission_refused own; /* refusals at this worker's limit */
+static struct admission_watch own_watch;
+
+static void note_refused(struct admission_refused *r)
+{
+    atomic_fetch_add_explicit(&r->n, 1, memory_order_relaxed);
+    atomic_store_explicit(&r->last_ns, clock_ns(), memory_order_relaxed);
+}
+
+static void say_full(const struct admission_limit *limit)
+{
+    LOG(LOG_WARN, "full: further clients are answered 503", KV_S("of", limit->of),
+        KV_U("connections", limit->connections), KV_U("max", limit->max), KV_S("fix", limit->fix));
+}
+
+static void look_at_full(struct admission_watch *w, const struct admission_limit *limit,
+                         uint64_t last_ns)
+{
+    uint64_t now = clock_ns(), refused = w->seen - w->seen_before;
+
+    /* Another process's clock may have been refreshed later than ours. */
+    if (limit->connections < limit->max && now > last_ns + FULL_CALM_NS) {
+        LOG(LOG_INFO, "there is room for clients again", KV_S("of", limit->of),
+            KV_U("refused", refused), KV_NS("full_for", last_ns - w->since_ns));
+        w->since_ns = 0;
+    } else if (now > w->said_ns + FULL_AGAIN_NS && w->seen > w->seen_said) {
+        LOG(LOG_WARN, "still full", KV_S("of", limit->of), KV_U("refused", refused),
+            KV_NS("full_for", now - w->since_ns));
+        w->said_ns = now;
+        w->seen_said = w->seen;
+    }
+}
+
+void admission_look(struct admission_watch *w, const struct admission_limit *limit,
+                    uint64_t refused, uint64_t last_ns)
+{
+    bool more = refused > w->seen;
+
+    if (w->since_ns == 0 && more) {
+        w->since_ns = w->said_ns = MIN(last_ns, clock_ns());
+        w->seen_before = w->seen;
+        w->seen_said = refused;
+        say_full(limit);
+    }
+    w->seen = refused;
+    if (w->since_ns != 0)
+        look_at_full(w, limit, last_ns);
+}
+
+void admission_tick(void)
+{
+    const struct admission_limit limit = {
+        .of = "worker",
+        .fix = "raise the limit of descriptors (LimitNOFILE=, ulimit -Hn), or workers",
+        .connections = reactor.client_connections,
+        .max = reactor.connection_max};
+
+    admission_look(&own_watch, &limit, atomic_load(&own.n), atomic_load(&own.last_ns));
+}
+
 enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted)
 {
     enum close_reason why;
 
     *counted = false;
-    if (node_total >= (uint64_t)config.max_connections ||
-        reactor.client_connections >= reactor.connection_max)
+    if (node_total >= (uint64_t)config.max_connections) {
+        if (reactor.cfg.node_full)
+            note_refused(reactor.cfg.node_full);
         return CLOSE_FULL;
+    }
+    if (reactor.client_connections >= reactor.connection_max) {
+        note_refused(&own);
+        return CLOSE_FULL;
+    }
     if (config.max_connections_per_address == 0)
         return CLOSE_NONE;
     why = address_enter(peer);
@@ -103,6 +177,8 @@ void admission_leave(const uint8_t address[16])
 
 void admission_fini(void)
 {
+    memset(&own, 0, sizeof(own));
+    memset(&own_watch, 0, sizeof(own_watch));
     htab_fini(&table);
     if (count_pool.size != 0)
         pool_fini(&count_pool);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "net/outq.h"
 #include "net_internal.h"
@@ -145,6 +146,21 @@ static void conn_kill_slow(struct conn *c, uint32_t more_items)
     conn_kill(c, CLOSE_SLOW);
 }
 
+/* Not a line per publication: one says that it happens, the metric how much. */
+static void conn_say_dropped(const struct conn *c, const char *what)
+{
+    static struct log_site site = {.window_ns = 10 * NS_PER_SEC, .burst = 1};
+    char address[CONN_ADDRESS_MAX];
+
+    if (!reactor.cfg.tell_refusals || log_suppressed(&site, LOG_WARN, what))
+        return;
+    conn_format_address(c, address, sizeof(address));
+    LOG_AT(&site, LOG_WARN, what, KV_S("peer", address), KV_U("conn", c->id),
+           KV_I("output_limit", config.output_limit), KV_U("queued", conn_queued(c)),
+           KV_S("fix", "the client takes less than its channels bring; raise output_limit for "
+                       "bursts"));
+}
+
 /* The queue is not empty and [offset, end) would carry it over the limit. */
 static void conn_deliver_over_limit(struct conn *c, struct blob *b, uint32_t last, uint32_t end,
                                     uint32_t items)
@@ -155,8 +171,10 @@ static void conn_deliver_over_limit(struct conn *c, struct blob *b, uint32_t las
         break;
     case SLOW_DROP:
         METRIC_ADD(drops_drop, items);
+        conn_say_dropped(c, "publications dropped: a client does not read fast enough");
         break;
     case SLOW_LATEST:
+        conn_say_dropped(c, "publications replaced: a client does not read fast enough");
         METRIC_ADD(drops_latest, outq_drop_publications(c->out) + items - 1);
         if (conn_queue(c, b, last, end, true, 1) == 0)
             conn_count_delivery(c, 1, end - last);

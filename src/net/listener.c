@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "net/refusal.h"
 #include "net_internal.h"
 
 /* Connections over a limit that may be answered at the same time. */
@@ -90,6 +91,7 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
     if (!l->admin)
         why = admission_check(peer, total, &counted);
     if (why != CLOSE_NONE) {
+        refusal_say_peer(peer, why);
         if (!listener_keep_refused(fd, why))
             return;
         flags |= CONN_REFUSED;
@@ -101,6 +103,7 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
         return;
     }
     METRIC_INC(closes[CLOSE_NO_MEMORY]);
+    refusal_say_peer(peer, CLOSE_NO_MEMORY);
     if (counted) {
         uint8_t address[16];
         uint16_t port;

@@ -7,9 +7,9 @@
 
 #include "base/clock.h"
 #include "base/config.h"
-#include "base/log.h"
 #include "base/metrics.h"
 #include "net/outq.h"
+#include "net/refusal.h"
 #include "net_internal.h"
 
 /* fds that are not client connections: listeners, eventfds, admin connections, refused ones being
@@ -174,18 +174,6 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
     return c;
 }
 
-static void conn_log_end(const struct conn *c)
-{
-    char address[CONN_ADDRESS_MAX];
-
-    if (log_level() > LOG_DEBUG)
-        return;
-    conn_format_address(c, address, sizeof(address));
-    LOG(LOG_DEBUG, "connection ended", KV_U("conn", c->id), KV_S("peer", address),
-        KV_S("reason", close_row(c->reason)->label),
-        KV_NS("age", (uint64_t)(reactor.tick - c->since) * WHEEL_TICK_NS));
-}
-
 /* Output that was not sent is lost: a reset tells the peer so, and gives the kernel's copy of it
  * back at once instead of after minutes of retransmission to somebody who does not read. */
 static void conn_close_socket(struct conn *c)
@@ -202,7 +190,7 @@ static void conn_free(struct conn *c)
     if (conn_ops(c)->release)
         conn_ops(c)->release(c);
     METRIC_INC(closes[c->reason]);
-    conn_log_end(c);
+    refusal_say_end(c);
     conn_count(c, (size_t)-1);
     if (c->flags & CONN_COUNTED)
         admission_leave(c->address);

@@ -13,6 +13,7 @@
 #include "proc/worker.h"
 #include "proto/api.h"
 #include "proto/http.h"
+#include "proto/upgrade.h"
 
 #define TEXT "text/plain; charset=utf-8"
 #define GET  (1u << HTTP_GET)
@@ -27,6 +28,18 @@ static void handle_demo(struct http_exchange *x)
                          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
                          "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"),
                  demo_page());
+}
+
+/* Whether a handshake from that page would be refused, and why, which a browser does not tell it.
+ */
+static void handle_demo_check(struct http_exchange *x)
+{
+    struct str origin = http_field_get(x->request, STR_LIT("Origin"), NULL);
+
+    if (origin.p != NULL && !upgrade_origin_allowed(origin, x->request->host))
+        http_refuse(x, CLOSE_BAD_ORIGIN);
+    else
+        http_respond(x, 200, TEXT, STR_LIT(""), STR_LIT("ok\n"));
 }
 
 static bool demo_enabled(void)
@@ -128,6 +141,11 @@ void admin_init(unsigned worker)
          .where = HTTP_ON_CLIENT,
          .methods = GET,
          .handle = handle_demo,
+         .enabled = demo_enabled},
+        {.path = "/demo/check",
+         .where = HTTP_ON_CLIENT,
+         .methods = 1u << HTTP_POST,
+         .handle = handle_demo_check,
          .enabled = demo_enabled},
         {.path = "/healthz",
          .where = HTTP_ON_CLIENT | HTTP_ON_ADMIN,

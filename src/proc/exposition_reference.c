@@ -52,10 +52,13 @@ static int put_reasons(struct buf *out)
     for (size_t i = 0; i < CLOSE_NR; i++) {
         const struct close_row *row = close_row((enum close_reason)i);
 
+        bool setting = row->setting[0] != '\0';
+
         if (row->use == CLOSE_IN_NOTHING)
             continue;
-        if (buf_printf(out, "| `%s` | %s | %s |\n", row->label, row->text,
-                       row->use & CLOSE_IN_HANDSHAKE ? "both" : "closes") == -1)
+        if (buf_printf(out, "| `%s` | %s | %s | %s%s%s%s |\n", row->label, row->text,
+                       row->use & CLOSE_IN_HANDSHAKE ? "both" : "closes", setting ? "`" : "",
+                       row->setting, setting ? "`: " : "", row->fix) == -1)
             return -1;
     }
     return 0;
@@ -71,10 +74,12 @@ int exposition_reference(struct buf *out)
             "page is written by `roostd --reference=metrics`.\n\n"
             "| metric | type | labels | |\n|---|---|---|---|\n") == -1 ||
         put_tables(out) == -1 ||
-        buf_append_lit(out, "\n## Reasons\n\nValues of the label `reason` of "
-                            "`roost_closes_total` and, where it says both, of\n"
-                            "`roost_handshake_failures_total`.\n\n"
-                            "| reason | | |\n|---|---|---|\n") == -1)
+        buf_append_lit(out,
+                       "\n## Reasons\n\nValues of the label `reason` of "
+                       "`roost_closes_total` and, where it says both, of\n"
+                       "`roost_handshake_failures_total`. One with something to do about it is a "
+                       "warning in the log.\n\n"
+                       "| reason | | counted in | what to do |\n|---|---|---|---|\n") == -1)
         return -1;
     return put_reasons(out);
 }

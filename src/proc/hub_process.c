@@ -167,6 +167,7 @@ static void look_around(void)
 {
     clock_refresh();
     shm_heartbeat(SHM_HUB);
+    log_say_suppressed(false);
     notice_workers();
     if (shm_take_config()) {
         set_limits();
@@ -320,6 +321,7 @@ void hub_main(int master_fd)
         if (!round_of_work())
             sleep_until_woken();
     }
+    log_say_suppressed(true);
     hub_free(h.hub);
     exit(0);
 }

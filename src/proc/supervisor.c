@@ -107,11 +107,30 @@ static void on_usr1(struct ev_loop *loop, ev_signal *s, int revents)
     LOG(LOG_INFO, "log opened again");
 }
 
+/* Each worker notes what it refuses; the node is said to be full once. */
+static void watch_capacity(void)
+{
+    static struct admission_watch watch;
+    struct admission_limit limit = {.of = "node",
+                                    .fix = "raise max_connections, or add nodes",
+                                    .connections = shm_node_connections(),
+                                    .max = (uint64_t)config.max_connections};
+    uint64_t refused = 0, last_ns = 0;
+
+    for (unsigned i = SHM_WORKER; i < SHM_WORKER + shm->workers; i++) {
+        refused += atomic_load(&shm->slots[i].full.n);
+        last_ns = MAX(last_ns, atomic_load(&shm->slots[i].full.last_ns));
+    }
+    admission_look(&watch, &limit, refused, last_ns);
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *t, int revents)
 {
     (void)revents;
     clock_refresh();
     shm_heartbeat(SHM_MASTER);
+    log_say_suppressed(false);
+    watch_capacity();
     if (!supervisor.said_ready && children_ready()) {
         supervisor.said_ready = true;
         shm_set_phase(SHM_MASTER, SHM_READY);
@@ -205,6 +224,7 @@ int supervisor_run(const struct config_source *src)
     watch_signals();
     boot_release();
     ev_run(supervisor.loop, 0);
+    log_say_suppressed(true);
     pid_file_remove();
     return 0;
 }

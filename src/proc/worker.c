@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "net/admission.h"
 #include "net/listener.h"
 #include "net/reactor.h"
 #include "proc/admin.h"
@@ -146,6 +147,8 @@ static void each_turn(void)
     gauges_ns = now;
     shm_heartbeat(SHM_WORKER + w.index);
     worker_update_gauges();
+    admission_tick();
+    log_say_suppressed(false);
 }
 
 static uint64_t hub_generation(void)
@@ -237,6 +240,8 @@ void worker_main(unsigned index, int master_fd)
                                  .hub_wake_fd = shm->hub_wake_fd,
                                  .hub_generation = hub_generation,
                                  .node_connections = node_connections,
+                                 .node_full = &shm->slots[SHM_WORKER + index].full,
+                                 .tell_refusals = true,
                                  .each_turn = each_turn};
     char name[32];
 
@@ -263,5 +268,6 @@ void worker_main(unsigned index, int master_fd)
     if (atomic_load(&shm->draining)) /* started while the order to stop was given */
         start_drain();
     reactor_run();
+    log_say_suppressed(true);
     exit(0);
 }

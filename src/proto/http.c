@@ -119,6 +119,7 @@ static int http_begin(struct http_job *job, const struct http_request *r, struct
     job->minor = r->minor;
     job->x.head = r->method == HTTP_HEAD;
     job->x.keep_alive = r->keep_alive && !(c->flags & CONN_REFUSED);
+    job->x.request = r;
     if (http_route(&job->x, r, &why) == -1) {
         /* A body that nobody asked for is not waited for. */
         job->x.keep_alive = job->x.keep_alive && !http_has_body(r);
@@ -134,6 +135,8 @@ static int http_begin(struct http_job *job, const struct http_request *r, struct
     if (http_has_body(r)) {
         int rc = http_begin_body(job, r, head);
 
+        if (rc == 0)
+            job->x.request = NULL; /* parsed again when the body is there */
         if (rc <= 0)
             return rc;
     }

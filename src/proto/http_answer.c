@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "http_internal.h"
+#include "net/refusal.h"
 
 struct http_status_line { /* what a response head is made of */
     int status;
@@ -152,15 +153,35 @@ static struct str http_refusal_fields(int status, unsigned methods, char *out, s
     return (struct str){.p = out, .n = (size_t)n};
 }
 
-static void http_log_refusal(const struct conn *c, enum close_reason why)
+static bool http_asks_upgrade(const struct http_request *r)
 {
-    char address[CONN_ADDRESS_MAX];
+    return r != NULL && http_field_has_token(r, STR_LIT("Upgrade"), STR_LIT("websocket"));
+}
 
-    if (log_level() > LOG_DEBUG)
-        return;
-    conn_format_address(c, address, sizeof(address));
-    LOG(LOG_DEBUG, "request refused", KV_U("conn", c->id), KV_S("peer", address),
-        KV_S("reason", close_row(why)->label));
+/* A handshake: by the resource, or, where there is none, by what was asked. */
+static bool http_is_handshake(const struct http_exchange *x)
+{
+    return x->resource != NULL ? x->resource->handshake : http_asks_upgrade(x->request);
+}
+
+/* Who is refused by a browser sees nothing of the answer, so the log has what it was about. The
+ * path is ours, not the peer's: theirs may hold a key. */
+static void http_say_refusal(struct http_exchange *x, enum close_reason why)
+{
+    const char *what = http_is_handshake(x) ? "handshake refused" : "request refused";
+    struct log_kv more[3];
+    size_t n = 0;
+
+    if (x->resource != NULL)
+        more[n++] = KV_S("path", x->resource->path);
+    if (x->request != NULL) {
+        struct str origin = http_field_get(x->request, STR_LIT("Origin"), NULL);
+
+        more[n++] = KV_STR("host", x->request->host);
+        if (origin.p != NULL)
+            more[n++] = KV_STR("origin", origin);
+    }
+    refusal_say(x->conn, why, what, more, n);
 }
 
 void http_refuse(struct http_exchange *x, enum close_reason why)
@@ -172,14 +193,13 @@ void http_refuse(struct http_exchange *x, enum close_reason why)
     char fields[128], text[160];
     int n = snprintf(text, sizeof(text), "%s\n", row->text);
 
-    if (x->resource != NULL) {
+    if (x->resource != NULL)
         methods = http_route_methods(x->resource);
-        if (x->resource->handshake)
-            METRIC_INC(handshake_failures[why]);
-    }
+    if (http_is_handshake(x))
+        METRIC_INC(handshake_failures[why]);
     if (status >= 500)
         x->keep_alive = false;
-    http_log_refusal(x->conn, why);
+    http_say_refusal(x, why);
     h.fields = http_refusal_fields(status, methods, fields, sizeof(fields));
     http_send_answer(x, &h, (struct str){.p = text, .n = (size_t)n}, why);
 }
@@ -195,7 +215,7 @@ void http_refuse_conn(struct conn *c, enum close_reason why)
 
     METRIC_INC(http_requests);
     METRIC_INC(handshake_failures[why]);
-    http_log_refusal(c, why);
+    refusal_say(c, why, "handshake refused", NULL, 0);
     h.length = strlen(row->text) + 1;
     h.fields = http_refusal_fields(h.status, 1u << HTTP_GET, fields, sizeof(fields));
     if (http_head_append(&out, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)

@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 
 #include "base/config.h"
-#include "base/log.h"
 #include "http_internal.h"
 #include "proto/upgrade.h"
 
@@ -62,18 +61,6 @@ static bool guard_page_good(const struct http_request *r)
     return true;
 }
 
-static void guard_log(const struct conn *c, const struct http_request *r, enum close_reason why)
-{
-    char peer[CONN_ADDRESS_MAX];
-
-    conn_format_address(c, peer, sizeof(peer));
-    LOG(LOG_WARN, "admin request refused", KV_S("peer", peer),
-        KV_S("reason", close_row(why)->label), KV_STR("host", r->host),
-        KV_STR("origin", http_field_get(r, STR_LIT("Origin"), NULL)),
-        KV_S("fix", why == CLOSE_ADMIN_HOST ? "name the host in admin_hosts, or set an api_key"
-                                            : "set an api_key and send it"));
-}
-
 int http_guard(const struct conn *c, const struct http_request *r, enum close_reason *why)
 {
     if (!(c->flags & CONN_ADMIN) || config.api_key[0] != '\0')
@@ -84,6 +71,5 @@ int http_guard(const struct conn *c, const struct http_request *r, enum close_re
         *why = CLOSE_ADMIN_ORIGIN;
     else
         return 0;
-    guard_log(c, r, *why);
     return -1;
 }

@@ -31,6 +31,11 @@ class Clients(DaemonTest):
         d = self.start(workers=3)
         self.node('demo.mjs', 7, d.client, d.admin)
 
+    def test_demo_page_that_is_refused(self):
+        d = self.start(workers=1, allowed_origins='https://elsewhere.example')
+        self.node('refused.mjs', 3, d.client)
+        d.wait_log('reason=bad_origin .* origin=http://%s' % d.client)
+
     def test_foreign_pages_in_chromium(self):
         d = self.start()
         self.node('foreign.mjs', 4, d.client, d.admin)

@@ -63,7 +63,7 @@ class Pages(SharedDaemonTest):
 
     def test_a_line_says_why(self):
         self.ask('GET', '/metrics', 'seen.example')
-        self.d.wait_log(r'msg="admin request refused" .*reason=admin_host host=seen.example .*admin_hosts')
+        self.d.wait_log(r'level=warn .*reason=admin_host .*fix="[^"]*admin_hosts.* host=seen.example')
 
     def test_the_client_listener_serves_every_host(self):
         with Raw(self.d.client) as c:

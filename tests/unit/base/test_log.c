@@ -120,6 +120,84 @@ static void what_was_suppressed_is_said(void **state)
     assert_non_null(strstr(last, "suppressed=15"));
 }
 
+/* A burst is the last thing that happens for a long time: its count is said all the same. */
+static void a_closing_line_says_the_count(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 25; i++)
+        LOG(LOG_WARN, "storm", KV_S("detail", "of one"));
+    assert_int_equal(lines, 10);
+    log_say_suppressed(false);
+    assert_int_equal(lines, 10); /* its window is not over */
+    clock_advance(NS_PER_SEC);
+    log_say_suppressed(false);
+    assert_int_equal(lines, 11);
+    assert_non_null(strstr(last, "level=warn proc=test msg=\"storm\" suppressed=15\n"));
+    log_say_suppressed(true);
+    assert_int_equal(lines, 11); /* once */
+}
+
+static void a_site_of_its_own(void **state)
+{
+    static struct log_site site;
+
+    (void)state;
+    site = (struct log_site){
+        .window_ns = 10 * NS_PER_SEC, .burst = 2, .subject = KV_S("reason", "slow")};
+    for (int i = 0; i < 5; i++) {
+        LOG_AT(&site, LOG_WARN, "closed", KV_U("i", i));
+        clock_advance(NS_PER_SEC);
+        log_say_suppressed(false);
+    }
+    assert_int_equal(lines, 2);
+    log_say_suppressed(true); /* the process ends */
+    assert_int_equal(lines, 3);
+    assert_non_null(strstr(last, "msg=\"closed\" reason=slow suppressed=3\n"));
+    clock_advance(10 * NS_PER_SEC);
+    for (int i = 0; i < 5; i++)
+        LOG_AT(&site, LOG_WARN, "closed", KV_U("i", i));
+    clock_advance(10 * NS_PER_SEC);
+    LOG_AT(&site, LOG_WARN, "closed", KV_U("i", 9)); /* the next line says it: no closing line */
+    assert_non_null(strstr(last, "i=9 suppressed=3\n"));
+    lines = 0;
+    log_say_suppressed(true);
+    assert_int_equal(lines, 0);
+    for (int i = 0; i < 5; i++)
+        LOG_AT(&site, LOG_WARN, "closed");
+    lines = 0;
+    log_set_process("child"); /* the count stays the parent's */
+    log_say_suppressed(true);
+    assert_int_equal(lines, 0);
+    log_set_level(LOG_ERROR); /* said before, not asked for any more */
+    LOG_AT(&site, LOG_WARN, "closed");
+    assert_int_equal(lines, 0);
+}
+
+static void a_cut_line_has_its_counts(void **state)
+{
+    static struct log_site site;
+    static char big[5000];
+
+    (void)state;
+    site = (struct log_site){.burst = 1};
+    memset(big, 'x', sizeof(big) - 1);
+    log_set_format(LOG_FORMAT_JSON);
+    for (int i = 0; i < 3; i++) {
+        if (i == 2)
+            clock_advance(NS_PER_SEC);
+        LOG_AT(&site, LOG_WARN, "m", KV_S("big", big));
+    }
+    assert_non_null(strstr(last, "\"msg\":\"m\",\"suppressed\":1,\"cut\":true}\n"));
+    for (size_t n = 1850; n < 2050; n++) { /* wherever the room ends */
+        clock_advance(NS_PER_SEC);
+        LOG_AT(&site, LOG_WARN, "m", KV_STR("big", ((struct str){big, n})));
+        LOG_AT(&site, LOG_WARN, "m");
+        assert_true(strcmp(last + strlen(last) - 2, "}\n") == 0);
+        assert_true(n == 1850 || strstr(last, ",\"suppressed\":1") != NULL);
+    }
+    log_say_suppressed(true);
+}
+
 static void files(void **state)
 {
     char path[] = "/tmp/roost-log-XXXXXX", text[512] = "";
@@ -156,6 +234,9 @@ int main(void)
         cmocka_unit_test_setup(long_lines_are_cut_whole, set_up),
         cmocka_unit_test_setup(each_site_has_its_limit, set_up),
         cmocka_unit_test_setup(what_was_suppressed_is_said, set_up),
+        cmocka_unit_test_setup(a_closing_line_says_the_count, set_up),
+        cmocka_unit_test_setup(a_site_of_its_own, set_up),
+        cmocka_unit_test_setup(a_cut_line_has_its_counts, set_up),
         cmocka_unit_test_setup(files, set_up),
     };
     return cmocka_run_group_tests_name("base/log", tests, NULL, NULL);

@@ -117,14 +117,124 @@ static void test_no_memory(void **state)
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
 }
 
+static char said[65536];
+
+static void keep(struct str line, void *arg UNUSED)
+{
+    size_t n = strlen(said);
+
+    assert_int_equal(str_copy(line, said + n, sizeof(said) - n), 0);
+}
+
+static unsigned times(const char *text)
+{
+    unsigned n = 0;
+
+    for (const char *at = said; (at = strstr(at, text)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* What the limit's owner does about once a second. */
+static void look(struct admission_watch *w, uint64_t connections, const struct admission_refused *r)
+{
+    const struct admission_limit limit = {
+        .of = "node", .fix = "more", .connections = connections, .max = 10};
+
+    admission_look(w, &limit, r->n, r->last_ns);
+}
+
+/* However many are refused: a line when it fills up, one a minute while it stays so, one when there
+ * is room. */
+static void test_full_and_room(void **state)
+{
+    struct admission_watch w = {0};
+    struct admission_refused r = {0};
+
+    (void)state;
+    said[0] = '\0';
+    log_set_sink(keep, NULL);
+    log_set_level(LOG_INFO);
+    look(&w, 10, &r);
+    assert_string_equal(said, ""); /* as many as may be, and nobody was refused */
+    for (int i = 0; i < 60; i++)
+        note_refused(&r);
+    look(&w, 10, &r);
+    look(&w, 10, &r);
+    assert_int_equal(times("\n"), 1);
+    assert_int_equal(times("msg=\"full: further clients are answered 503\" of=node connections=10 "
+                           "max=10 fix=more"),
+                     1);
+    look(&w, 9, &r); /* who comes and goes at the limit makes no line each time */
+    assert_int_equal(times("\n"), 1);
+    clock_advance(FULL_AGAIN_NS);
+    note_refused(&r);
+    clock_advance(FULL_CALM_NS + 1);
+    look(&w, 10, &r);
+    look(&w, 10, &r);
+    assert_int_equal(times("\n"), 2);
+    assert_int_equal(times("msg=\"still full\" of=node refused=61 full_for="), 1);
+    clock_advance(2 * FULL_AGAIN_NS); /* nobody is refused any more: nothing to say */
+    look(&w, 10, &r);
+    assert_int_equal(times("\n"), 2);
+    look(&w, 9, &r);
+    look(&w, 9, &r);
+    assert_int_equal(times("\n"), 3);
+    assert_int_equal(
+        times("msg=\"there is room for clients again\" of=node refused=61 full_for=60."), 1);
+    note_refused(&r);
+    look(&w, 10, &r);
+    assert_int_equal(times("msg=\"full: "), 2);
+    clock_advance(FULL_CALM_NS + 1);
+    look(&w, 9, &r);
+    assert_int_equal(times("of=node refused=1 full_for=0."), 1);
+    log_set_sink(NULL, NULL);
+}
+
+static void test_node_refusals_are_noted(void **state)
+{
+    struct admission_refused r = {0};
+    bool counted;
+
+    (void)state;
+    config.max_connections = 10;
+    reactor.cfg.node_full = &r;
+    assert_int_equal(admission_check(NULL, 9, &counted), CLOSE_NONE);
+    assert_int_equal(r.n, 0);
+    assert_int_equal(admission_check(NULL, 10, &counted), CLOSE_FULL);
+    assert_int_equal(r.n, 1);
+    assert_int_equal(r.last_ns, clock_ns());
+}
+
+static void test_full_worker(void **state)
+{
+    bool counted;
+
+    (void)state;
+    said[0] = '\0';
+    log_set_sink(keep, NULL);
+    log_set_level(LOG_INFO);
+    reactor.connection_max = 0;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(admission_check(NULL, 0, &counted), CLOSE_FULL);
+    admission_tick();
+    assert_int_equal(times("of=worker connections=0 max=0 fix=\"raise the limit of descriptors"),
+                     1);
+    reactor.connection_max = 1;
+    clock_advance(FULL_CALM_NS + 1);
+    admission_tick();
+    assert_int_equal(times("msg=\"there is room for clients again\" of=worker refused=2 "), 1);
+    assert_int_equal(times("\n"), 2);
+    log_set_sink(NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        NET_TEST(test_no_limit_keeps_nothing),
-        NET_TEST(test_node_limit),
-        NET_TEST(test_ipv4_exact),
-        NET_TEST(test_ipv6_prefix),
-        NET_TEST(test_many_addresses),
+        NET_TEST(test_full_and_room), NET_TEST(test_node_refusals_are_noted),
+        NET_TEST(test_full_worker),   NET_TEST(test_no_limit_keeps_nothing),
+        NET_TEST(test_node_limit),    NET_TEST(test_ipv4_exact),
+        NET_TEST(test_ipv6_prefix),   NET_TEST(test_many_addresses),
         NET_TEST(test_no_memory),
     };
 

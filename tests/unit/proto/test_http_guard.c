@@ -142,12 +142,14 @@ static void a_line_says_what_to_set(void **state UNUSED)
 {
     struct buf lines = {0};
 
+    reactor.cfg.tell_refusals = true;
     log_set_level(LOG_WARN);
     log_set_sink(log_sink, &lines);
     assert_int_equal(ask(CONN_ADMIN, "evil.example:1", "Origin: http://o.example\r\n"), 403);
     assert_int_equal(buf_append_char(&lines, '\0'), 0);
-    assert_non_null(strstr(lines.p, "reason=admin_host host=evil.example:1 "
-                                    "origin=http://o.example fix=\"name the host in admin_hosts"));
+    assert_non_null(strstr(lines.p, "reason=admin_host cause="));
+    assert_non_null(strstr(lines.p, " fix=\"set an api_key, or add the name to admin_hosts"));
+    assert_non_null(strstr(lines.p, " host=evil.example:1 origin=http://o.example\n"));
     log_set_sink(NULL, NULL);
     buf_fini(&lines);
 }
