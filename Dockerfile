@@ -1,7 +1,7 @@
 # Two stages: the compiler stays behind. Build with any OCI builder: docker build -t roost .
 FROM docker.io/library/debian:bookworm-slim AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc libc6-dev make libev-dev libwslay-dev libssl-dev libyaml-dev \
+ && apt-get install -y --no-install-recommends gcc libc6-dev make libev-dev libwslay-dev libssl-dev libyaml-dev zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Makefile LICENSE README.md ./
@@ -15,7 +15,7 @@ RUN make install PREFIX=/usr/local DESTDIR=/out REVISION="$REVISION"
 
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libev4 libwslay1 libssl3 libyaml-0-2 \
+ && apt-get install -y --no-install-recommends libev4 libwslay1 libssl3 libyaml-0-2 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin roost
 COPY --from=build /out/usr/local/bin/ /usr/local/bin/

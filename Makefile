@@ -30,7 +30,7 @@ INCLUDES := -Iinclude
 COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
             -fstack-protector-strong $(SANFLAGS) $(CFLAGS) -MMD -MP
 LINKFLAGS = $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS     := -lev -lwslay -lssl -lcrypto -lyaml -lm
+LIBS     := -lev -lwslay -lssl -lcrypto -lyaml -lz -lm
 
 # V=1 shows the commands.
 ifeq ($(V),)
@@ -61,7 +61,7 @@ all: $(BINS) ## build the programs (the default)
 
 # ---- what must be installed -----------------------------------------------------------------------
 
-BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev
+BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev zlib1g-dev
 TEST_PACKAGES  := libcmocka-dev python3 python3-websockets python3-pyflakes python3-jsonschema libwebsockets-test-server chromium clang-format ca-certificates valgrind
 
 # Installs packages that dpkg does not know as installed, and $(2) "command:package" pairs whose

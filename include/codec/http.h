@@ -61,6 +61,8 @@ int http_param_next(struct str *rest, struct str *name, struct str *value) MUST_
  * range counts: *precision is 0 when none names it, 3 or 4 when one names this very type. */
 unsigned http_accept_weight(const struct http_request *r, struct str type, struct str version,
                             unsigned *precision);
+/* Does Accept-Encoding want gzip, and nothing rather? */
+bool http_wants_gzip(const struct http_request *r);
 /* Is s a token (RFC 9110 §5.6.2)? */
 bool http_is_token(struct str s);
 

@@ -37,6 +37,7 @@ struct node_metric_row {   /* of tbl/node_metrics.def, in order */
     enum metric_kind kind; /* METRIC_COUNTER or METRIC_GAUGE */
     const char *name, *help;
     bool per_process;
+    unsigned first_slot; /* of the processes it is shown for */
 };
 size_t node_metric_row_count(void);
 const struct node_metric_row *node_metric_row(size_t i);

@@ -31,16 +31,19 @@ struct http_exchange { /* pooled; valid until answered */
         struct http_exchange *x); /* optional: called about every 100 ms while the answer waits */
     bool head;                    /* HEAD: no body in the answer */
     bool keep_alive;
+    bool error_object; /* of the server API: 200 does not mean that it was done */
+    uint64_t began_ns; /* the handler was called; 0: not measured */
 };
 
 struct http_resource { /* static tables; registered at start */
     const char *path;  /* "/metrics"; with prefix: "/ws/" matches everything below */
     bool prefix;
-    uint8_t where;    /* enum http_where bits: 404 elsewhere */
-    uint8_t methods;  /* bits 1 << enum http_method; HEAD is implied by GET */
-    bool needs_key;   /* 401 unless config.api_key is empty or given (X-API-Key, Authorization:
-                         apikey, ?api_key=) */
-    bool handshake;   /* its refusals count as handshake failures */
+    uint8_t where;   /* enum http_where bits: 404 elsewhere */
+    uint8_t methods; /* bits 1 << enum http_method; HEAD is implied by GET */
+    bool needs_key;  /* 401 unless config.api_key is empty or given (X-API-Key, Authorization:
+                        apikey, ?api_key=) */
+    bool handshake;  /* its refusals count as handshake failures */
+    size_t duration; /* of the server API: where in struct metrics its histogram is; 0: another's */
     bool client_open; /* on the client listener no key is asked even if needs_key */
     void (*handle)(struct http_exchange *x);
     bool (*enabled)(void); /* optional: 404 when false */

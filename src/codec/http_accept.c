@@ -55,8 +55,7 @@ int http_param_next(struct str *rest, struct str *name, struct str *value)
     return value->n > 0 ? 1 : -1;
 }
 
-/* qvalue, RFC 9110 §12.4.2, in thousandths. */
-static int read_weight(struct str s, unsigned *out)
+int http_read_weight(struct str s, unsigned *out)
 {
     unsigned scale = 100;
 
@@ -96,7 +95,7 @@ static unsigned accept_element(struct str element, struct str type, struct str v
     *weight = 1000;
     while (precision > 0 && (rc = http_param_next(&rest, &name, &value)) > 0) {
         if (str_equal_nocase(name, STR_LIT("q"))) {
-            if (read_weight(value, weight) == -1)
+            if (http_read_weight(value, weight) == -1)
                 return 0;
         } else if (str_equal_nocase(name, STR_LIT("version"))) {
             if (!str_equal(value, version))

@@ -8,6 +8,8 @@
 #include "proc/debug.h"
 #include "proc/demo_page.h"
 #include "proc/exposition.h"
+#include "proc/gzip.h"
+#include "proc/node.h"
 #include "proc/shm.h"
 #include "proc/version.h"
 #include "proc/worker.h"
@@ -17,8 +19,6 @@
 
 #define TEXT "text/plain; charset=utf-8"
 #define GET  (1u << HTTP_GET)
-
-static char node_name[CONFIG_STRING_MAX], node_uid[40];
 
 static void handle_demo(struct http_exchange *x)
 {
@@ -65,6 +65,22 @@ static void handle_readyz(struct http_exchange *x)
     http_respond(x, 503, TEXT, STR_LIT("Retry-After: 1\r\n"), str_from(text));
 }
 
+static void respond_metrics(struct http_exchange *x, enum exposition_format f, struct str page)
+{
+    struct buf packed = {0};
+
+    if (!http_wants_gzip(x->request))
+        http_respond(x, 200, exposition_content_type(f),
+                     STR_LIT("Vary: Accept, Accept-Encoding\r\n"), page);
+    else if (gzip_append(page, &packed) == -1)
+        http_refuse(x, CLOSE_NO_MEMORY);
+    else
+        http_respond(x, 200, exposition_content_type(f),
+                     STR_LIT("Content-Encoding: gzip\r\nVary: Accept, Accept-Encoding\r\n"),
+                     buf_view(&packed));
+    buf_fini(&packed);
+}
+
 static void handle_metrics(struct http_exchange *x)
 {
     enum exposition_format f = exposition_negotiate(x->request);
@@ -78,7 +94,7 @@ static void handle_metrics(struct http_exchange *x)
         exposition_write_node(f, &out) == -1 || exposition_write_end(f, &out) == -1)
         http_refuse(x, CLOSE_NO_MEMORY);
     else
-        http_respond(x, 200, exposition_content_type(f), STR_LIT(""), buf_view(&out));
+        respond_metrics(x, f, buf_view(&out));
     buf_fini(&out);
     free(sum);
 }
@@ -104,8 +120,8 @@ static void node_info(struct api_node *out)
     double cpu = 0;
 
     shm_sum_metrics(&sum);
-    *out = (struct api_node){.name = node_name, .version = version_string()};
-    snprintf(out->uid, sizeof(out->uid), "%s", node_uid);
+    *out = (struct api_node){.name = node_name(), .version = version_string()};
+    snprintf(out->uid, sizeof(out->uid), "%s", node_uid());
     out->num_clients = (uint64_t)MAX(sum.connections_plain, (int64_t)0);
     out->num_channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
     out->num_subs = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
@@ -118,20 +134,6 @@ static void node_info(struct api_node *out)
         cpu += u.cpu_seconds;
     }
     out->cpu = cpu_percent(cpu);
-}
-
-/* The name from the settings, else the host's; a uid that is the same in every worker of one start
- * of the node. */
-static void name_node(void)
-{
-    uint64_t started = atomic_load(&shm->slots[SHM_MASTER].started_ns);
-
-    if (config.node_name[0] != '\0')
-        snprintf(node_name, sizeof(node_name), "%s", config.node_name);
-    else if (gethostname(node_name, sizeof(node_name) - 1) == -1)
-        snprintf(node_name, sizeof(node_name), "roost");
-    snprintf(node_uid, sizeof(node_uid), "%016llx%08x", (unsigned long long)started,
-             (unsigned)atomic_load(&shm->slots[SHM_MASTER].pid));
 }
 
 void admin_init(unsigned worker)
@@ -159,7 +161,7 @@ void admin_init(unsigned worker)
          .handle = handle_metrics},
     };
 
-    name_node();
+    node_init();
     http_register(table, ARRAY_LEN(table));
     debug_init(worker);
     api_init(node_info);

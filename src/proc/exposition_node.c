@@ -5,13 +5,17 @@
 
 #include "base/config.h"
 #include "proc/exposition.h"
+#include "proc/node.h"
 #include "proc/shm.h"
 #include "proc/version.h"
+#include "proc/worker.h"
 
-enum process_metric {
+enum process_metric { /* of processes, then of workers */
 #define PROCESS(NAME, type, name, help) PROCESS_##NAME,
 #include "tbl/node_metrics.def"
-    PROCESS_METRIC_NR
+#define WORKER(NAME, type, name, help) WORKER_##NAME,
+#include "tbl/node_metrics.def"
+                      PROCESS_METRIC_NR
 };
 
 enum node_metric {
@@ -21,8 +25,11 @@ enum node_metric {
 };
 
 static const struct node_metric_row rows[] = {
-#define PROCESS(NAME, type, name, help) {METRIC_##type, name, help, true},
-#define NODE(NAME, type, name, help)    {METRIC_##type, name, help, false},
+#define PROCESS(NAME, type, name, help) {METRIC_##type, name, help, true, SHM_MASTER},
+#include "tbl/node_metrics.def"
+#define WORKER(NAME, type, name, help) {METRIC_##type, name, help, true, SHM_WORKER},
+#include "tbl/node_metrics.def"
+#define NODE(NAME, type, name, help) {METRIC_##type, name, help, false, SHM_MASTER},
 #include "tbl/node_metrics.def"
 };
 
@@ -79,6 +86,8 @@ static double process_value(enum process_metric m, const struct shm_slot *s,
         return (double)atomic_load(&s->restarts);
     case PROCESS_UP:
         return atomic_load(&s->pid) != 0 && atomic_load(&s->phase) == SHM_READY ? 1 : 0;
+    case WORKER_CONNECTIONS:
+        return (double)atomic_load(&s->client_connections);
     case PROCESS_METRIC_NR:
         break;
     }
@@ -95,7 +104,7 @@ static int put_process_metric(enum process_metric m, const struct process_usage 
         limit.rlim_cur = 0;
     if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1)
         return -1;
-    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+    for (unsigned i = row->first_slot; i < SHM_WORKER + shm->workers; i++) {
         char name[32];
 
         if (buf_printf(out, "%s%s{process=\"%s\"} %.15g\n", row->name,
@@ -125,9 +134,42 @@ static int put_processes(enum exposition_format f, struct buf *out)
     return 0;
 }
 
+/* /proc/net/netstat has pairs of lines: names, then their values. */
+static double tcp_ext_value(const char *name)
+{
+    char names[4096], values[4096];
+    double found = 0;
+    FILE *f = fopen("/proc/self/net/netstat", "re");
+
+    while (f != NULL && fgets(names, sizeof(names), f) && fgets(values, sizeof(values), f)) {
+        struct str n = str_from(names), v = str_from(values), word, value;
+
+        if (!str_starts_with(n, STR_LIT("TcpExt: ")))
+            continue;
+        while (str_cut(&n, ' ', &word) && str_cut(&v, ' ', &value)) {
+            char number[32];
+
+            if (str_equal(str_trim(word), str_from(name)) &&
+                str_copy(str_trim(value), number, sizeof(number)) == 0)
+                found = strtod(number, NULL);
+        }
+    }
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
 static double node_value(enum node_metric m)
 {
+    const char *why;
+
     switch (m) {
+    case NODE_READY:
+        return worker_ready(&why) ? 1 : 0;
+    case NODE_DRAINING:
+        return atomic_load(&shm->draining) != 0 ? 1 : 0;
+    case NODE_LISTEN_OVERFLOWS:
+        return tcp_ext_value("ListenOverflows");
     case NODE_LIMIT_CONNECTIONS:
         return (double)config.max_connections;
     case NODE_LIMIT_MESSAGE:
@@ -138,6 +180,7 @@ static double node_value(enum node_metric m)
         return (double)shm->ring_capacity;
     case NODE_WORKERS:
         return (double)shm->workers;
+    case NODE_NODE_INFO:
     case NODE_BUILD_INFO:
         return 1;
     case NODE_METRIC_NR:
@@ -146,8 +189,25 @@ static double node_value(enum node_metric m)
     return 0;
 }
 
+/* A label's value: backslash, quote and line end are escaped in both formats. */
+static int put_escaped(const char *s, struct buf *out)
+{
+    for (; *s != '\0'; s++) {
+        if ((*s == '"' || *s == '\\') && buf_append_char(out, '\\') == -1)
+            return -1;
+        if (buf_append_char(out, *s) == -1)
+            return -1;
+    }
+    return 0;
+}
+
 static int put_node_labels(enum node_metric m, struct buf *out)
 {
+    if (m == NODE_NODE_INFO) {
+        if (buf_append_lit(out, "{name=\"") == -1 || put_escaped(node_name(), out) == -1)
+            return -1;
+        return buf_printf(out, "\",uid=\"%s\"}", node_uid());
+    }
     if (m == NODE_BUILD_INFO)
         return buf_printf(out, "{version=\"%s\",revision=\"%s\"}", version_string(),
                           version_revision());

@@ -11,6 +11,12 @@ static void log_refusal(struct str text)
             LOG(LOG_ERROR, "reload refused", KV_STR("reason", line));
 }
 
+static void count_refused(void)
+{
+    METRIC_INC(reloads_refused);
+    metrics->reload_refused = 1;
+}
+
 static void log_warnings(const char *what, struct str text)
 {
     struct str line;
@@ -55,11 +61,15 @@ static void apply(struct config *fresh)
     supervisor_fit_capacity(fresh, shm->workers);
     if (config_diff(&config, fresh, &reloadable, &restart) == -1) {
         LOG(LOG_ERROR, "reload refused", KV_S("reason", "out of memory"));
+        count_refused();
     } else if (restart.len > 0) {
         LOG(LOG_ERROR, "reload refused", KV_S("reason", "these settings need a restart"),
             KV_STR("settings", buf_view(&restart)));
+        count_refused();
     } else if (reloadable.len == 0) {
         LOG(LOG_INFO, "reloaded, nothing has changed");
+        METRIC_INC(reloads_unchanged);
+        metrics->reload_refused = 0;
     } else {
         warn_removed(fresh);
         publish_config(fresh);
@@ -69,6 +79,8 @@ static void apply(struct config *fresh)
         shm_wake(shm->hub_wake_fd);
         LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&reloadable)));
         supervisor_warn_settings();
+        METRIC_INC(reloads_applied);
+        metrics->reload_refused = 0;
         supervisor_check_capacity(shm->workers);
     }
     buf_fini(&reloadable);
@@ -82,9 +94,11 @@ void supervisor_reload(void)
     struct buf errors = {0};
 
     source.running = &config;
-    if (config_load(&fresh, &source, &errors) == -1)
+    if (config_load(&fresh, &source, &errors) == -1) {
         log_refusal(buf_view(&errors));
-    else
+        count_refused();
+    } else {
         apply(&fresh);
+    }
     buf_fini(&errors);
 }

@@ -42,7 +42,6 @@ static void api_call_free(struct api_call *call)
 
 static void api_abandoned(struct http_exchange *x)
 {
-    METRIC_INC(api_errors);
     api_call_free(x->state);
 }
 
@@ -66,7 +65,6 @@ static void api_finish_refused(struct api_call *call, enum close_reason why)
     struct http_exchange *x = call->x;
 
     x->abandoned = NULL;
-    METRIC_INC(api_errors);
     http_refuse(x, why);
     api_call_free(call);
 }
@@ -86,7 +84,7 @@ static void api_answer_fault(struct http_exchange *x, const struct api_fault *f)
     char text[96];
     int n;
 
-    METRIC_INC(api_errors);
+    x->error_object = true;
     if (f->why != CLOSE_NONE) {
         http_refuse(x, f->why);
         return;
@@ -316,7 +314,6 @@ static struct api_call *api_begin(struct http_exchange *x, enum api_method metho
     struct api_fault fault;
     struct api_call *call;
 
-    METRIC_INC(api_requests);
     if (api_parse(method, buf_view(&x->body), &req, &fault) == -1) {
         api_request_fini(&req);
         api_answer_fault(x, &fault);
@@ -326,7 +323,6 @@ static struct api_call *api_begin(struct http_exchange *x, enum api_method metho
     if (call == NULL || buf_append_lit(&call->out, response) == -1) {
         api_request_fini(&req);
         pool_put(&api_calls, call);
-        METRIC_INC(api_errors);
         http_refuse(x, CLOSE_NO_MEMORY);
         return NULL;
     }
@@ -391,14 +387,12 @@ static void api_info(struct http_exchange *x)
     struct api_fault fault;
     struct buf out = {0};
 
-    METRIC_INC(api_requests);
     if (api_parse(API_INFO, buf_view(&x->body), &req, &fault) == -1) {
         api_answer_fault(x, &fault);
         return;
     }
     api_node_info(&node);
     if (api_append_node(&out, &node) == -1) {
-        METRIC_INC(api_errors);
         http_refuse(x, CLOSE_NO_MEMORY);
     } else {
         api_respond(x, buf_view(&out));
@@ -406,13 +400,14 @@ static void api_info(struct http_exchange *x)
     buf_fini(&out);
 }
 
-#define API_RESOURCE .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true
+#define API_RESOURCE         .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true
+#define API_DURATION(method) .duration = offsetof(struct metrics, api_##method##_duration)
 
 static const struct http_resource api_resources[] = {
-    {.path = "/api/publish", API_RESOURCE, .handle = api_publish},
-    {.path = "/api/broadcast", API_RESOURCE, .handle = api_broadcast},
-    {.path = "/api/channels", API_RESOURCE, .handle = api_channels},
-    {.path = "/api/info", API_RESOURCE, .handle = api_info},
+    {.path = "/api/publish", API_RESOURCE, API_DURATION(publish), .handle = api_publish},
+    {.path = "/api/broadcast", API_RESOURCE, API_DURATION(broadcast), .handle = api_broadcast},
+    {.path = "/api/channels", API_RESOURCE, API_DURATION(channels), .handle = api_channels},
+    {.path = "/api/info", API_RESOURCE, API_DURATION(info), .handle = api_info},
 };
 
 void api_init(void (*info)(struct api_node *out))

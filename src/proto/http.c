@@ -40,6 +40,8 @@ static void http_handle(struct http_job *job, const struct http_request *r)
     s->phase = HTTP_PHASE_HANDLING;
     conn_arm(c, 0);
     job->x.request = r;
+    if (job->x.resource->duration != 0)
+        job->x.began_ns = clock_precise_ns();
     job->x.resource->handle(&job->x);
     if (c->state != CONN_HTTP) /* over, or taken over */
         return;

@@ -47,6 +47,25 @@ static int http_head_append(struct buf *out, const struct http_status_line *h)
     return buf_append_lit(out, "\r\n");
 }
 
+/* The server API's requests, whoever answers them. */
+static void http_measure(const struct http_exchange *x, int status)
+{
+    size_t duration = x->resource != NULL ? x->resource->duration : 0;
+
+    if (duration == 0)
+        return;
+    if (x->began_ns != 0)
+        hist_record((struct hist *)((char *)metrics + duration), clock_precise_ns() - x->began_ns);
+    if (status == 504)
+        METRIC_INC(api_unknown);
+    else if (status >= 500)
+        METRIC_INC(api_failed);
+    else if (status >= 400 || x->error_object)
+        METRIC_INC(api_refused);
+    else
+        METRIC_INC(api_ok);
+}
+
 /* After the last byte of an answer: the next request, or the end. */
 static void http_answered(struct http_exchange *x, enum close_reason why)
 {
@@ -93,6 +112,7 @@ static void http_send_answer(struct http_exchange *x, struct http_status_line *h
 {
     struct buf out = {0};
 
+    http_measure(x, h->status);
     http_decide_keep(x, h);
     h->length = body.n;
     if (http_head_append(&out, h) == -1 ||
@@ -120,6 +140,7 @@ void http_respond_blob(struct http_exchange *x, int status, const char *type, st
         .status = status, .type = type, .fields = fields, .length = body->len};
     struct buf out = {0};
 
+    http_measure(x, status);
     http_decide_keep(x, &h);
     if (http_head_append(&out, &h) == -1)
         conn_kill(x->conn, CLOSE_NO_MEMORY);

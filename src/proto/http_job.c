@@ -1,6 +1,7 @@
 /* proto/http_job.c - the pooled exchanges: their bytes, and finding one that waits. */
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/metrics.h"
 #include "http_internal.h"
 
 static struct pool http_jobs = {.name = NULL};
@@ -59,8 +60,11 @@ void http_job_free(struct conn *c)
     if (job == NULL)
         return;
     s->job = NULL;
-    if (s->phase == HTTP_PHASE_WAITING && job->x.abandoned != NULL)
+    if (s->phase == HTTP_PHASE_WAITING && job->x.abandoned != NULL) {
+        if (job->x.resource->duration != 0)
+            METRIC_INC(api_abandoned);
         job->x.abandoned(&job->x);
+    }
     list_remove(&job->link);
     buf_fini(&job->in);
     buf_fini(&job->x.body);

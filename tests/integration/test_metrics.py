@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """/metrics as Prometheus reads it, the health pages, /debug."""
 
+import gzip
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import unittest
 
-from daemon import SharedDaemonTest, wait_for
+from daemon import DaemonTest, SharedDaemonTest, wait_for
 from wsraw import TEXT
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
@@ -77,7 +80,7 @@ class Metrics(SharedDaemonTest):
                 self.assertFalse(name.endswith('_total'), name)
                 self.assertRegex(text, r'(?m)^%s_total(\{[^}]*\})? ' % name)
             elif kind == 'histogram':
-                self.assertRegex(text, r'(?m)^%s_bucket\{le="\+Inf"\} ' % name)
+                self.assertRegex(text, r'(?m)^%s_bucket\{(\w+="\w+",)?le="\+Inf"\} ' % name)
         samples = set(re.findall(r'^([a-z_]+)', text, re.M))
         for s in samples:
             base = re.sub(r'_(total|bucket|sum|count|info)$', '', s)
@@ -85,11 +88,16 @@ class Metrics(SharedDaemonTest):
 
     def test_histograms_are_cumulative(self):
         m = self.d.metrics()
-        for name in {k.split('_bucket{')[0] for k in m if '_bucket{' in k}:
-            buckets = [(float(re.search(r'le="([^"]+)"', k).group(1)), v) for k, v in m.items() if k.startswith(name + '_bucket{')]
+        series = {}
+        for k, v in m.items():
+            found = re.fullmatch(r'(\w+)_bucket\{(.*?),?le="([^"]+)"\}', k)
+            if found:
+                series.setdefault(found.group(1, 2), []).append((float(found.group(3)), v))
+        self.assertIn(('roost_api_duration_seconds', 'method="publish"'), series)
+        for (name, labels), buckets in series.items():
             buckets.sort()
             self.assertEqual([v for _, v in buckets], sorted(v for _, v in buckets), name)
-            self.assertEqual(buckets[-1][1], m[name + '_count'], name)
+            self.assertEqual(buckets[-1][1], m[name + '_count' + (labels and '{%s}' % labels)], name)
             self.assertEqual(buckets[-1][0], float('inf'))
 
     def test_what_the_manual_promises(self):
@@ -153,6 +161,69 @@ class Metrics(SharedDaemonTest):
         wait_for(lambda: self.d.metric('roost_hub_channels') == 0, what='the end of the channel')
         self.assertEqual(self.d.metric('roost_subscriptions'), 0)
 
+    def test_gzip(self):
+        plain = self.scrape()
+        self.assertIsNone(plain.get('content-encoding'))
+        for accept in (None, OPENMETRICS):
+            fields = [('Accept-Encoding', 'br, gzip;q=0.5')] + ([('Accept', accept)] if accept else [])
+            r = self.d.http('GET', '/metrics', fields=fields)
+            self.assertEqual((r.status, r.get('content-encoding')), (200, 'gzip'))
+            self.assertIn('Accept-Encoding', r.get('vary'))
+            text = gzip.decompress(r.body).decode()
+            self.assertIn('# TYPE roost_accepts', text)
+            self.assertEqual(text.endswith('# EOF\n'), accept is not None)
+            self.assertLess(len(r.body) * 4, len(text))
+        for refused in ('gzip;q=0', 'identity', 'identity;q=1, gzip;q=0.5', ''):
+            r = self.d.http('GET', '/metrics', fields=[('Accept-Encoding', refused)])
+            self.assertIsNone(r.get('content-encoding'), refused)
+        r = self.d.http('HEAD', '/metrics', fields=[('Accept-Encoding', 'gzip')])
+        self.assertEqual((r.status, r.get('content-encoding'), r.body), (200, 'gzip', b''))
+
+    def test_api_outcome_and_latency(self):
+        before = self.d.metrics()
+
+        def grew(name):
+            return self.d.metric(name) - before[name]
+
+        def outcome(word):
+            return grew('roost_api_requests_total{outcome="%s"}' % word)
+
+        self.d.publish('m', 1)
+        self.d.api('info')
+        self.assertEqual(self.d.http('POST', '/api/publish', 'no json').status, 400)
+        self.assertIn('error', self.d.api('publish', channel='a b', data=1))
+        self.assertEqual(outcome('ok'), 2)
+        self.assertEqual(outcome('refused'), 2)
+        self.assertEqual(outcome('failed') + outcome('unknown') + outcome('abandoned'), 0)
+        self.assertEqual(grew('roost_api_duration_seconds_count{method="publish"}'), 3)
+        self.assertEqual(grew('roost_api_duration_seconds_count{method="info"}'), 1)
+        self.assertEqual(grew('roost_api_duration_seconds_count{method="channels"}'), 0)
+        self.assertGreater(grew('roost_api_duration_seconds_sum{method="publish"}'), 0)
+
+    def test_state_of_the_node(self):
+        m = self.d.metrics()
+        self.assertEqual((m['roost_ready'], m['roost_draining']), (1, 0))
+        clients = self.d.spread('/ws/w', per_worker=1)
+        wait_for(lambda: sum(v for k, v in self.d.metrics().items() if k.startswith('roost_worker_connections{')) == len(clients),
+                 what='each worker\'s connections')
+        m = self.d.metrics()
+        for w in 'worker0', 'worker1':
+            self.assertGreaterEqual(m['roost_worker_connections{process="%s"}' % w], 1)
+        self.assertNotIn('roost_worker_connections{process="master"}', m)
+        for c in clients:
+            c.close()
+
+    def test_overflows_of_accept_queues(self):
+        def kernel():
+            with open('/proc/net/netstat') as f:
+                names, values = [x.split() for x in f if x.startswith('TcpExt:')]
+            return int(values[names.index('ListenOverflows')])
+
+        before = kernel()
+        seen = self.d.metric('roost_listen_overflows_total')
+        self.assertLessEqual(before, seen)
+        self.assertLessEqual(seen, kernel())
+
     def test_health(self):
         self.assertEqual(self.d.http('GET', '/healthz').body, b'ok\n')
         self.assertEqual(self.d.http('GET', '/healthz', where='client').body, b'ok\n')
@@ -198,6 +269,44 @@ class Metrics(SharedDaemonTest):
         self.assertEqual(len(seen), processes['worker%d' % worker])
         for c in clients:
             c.close()
+
+
+class Node(DaemonTest):
+    def test_name(self):
+        d = self.start(workers=1, node_name='a "name" \\ of ours')
+        text = d.http('GET', '/metrics').body.decode()
+        self.assertRegex(text, r'(?m)^roost_node_info\{name="a \\"name\\" \\\\ of ours",uid="[0-9a-f]+"\} 1$')
+        self.assertEqual(d.api('info')['result']['nodes'][0]['name'], 'a "name" \\ of ours')
+        p = subprocess.run([PROMTOOL, 'check', 'metrics'], input=text.encode(), capture_output=True)
+        self.assertEqual((p.returncode, p.stdout, p.stderr), (0, b'', b''))
+
+    def test_default_name(self):
+        d = self.start(workers=1)
+        self.assertIn('roost_node_info{name="%s",' % socket.gethostname(), d.http('GET', '/metrics').body.decode())
+
+    def test_reloads(self):
+        path = self.file('ping_interval: 5s\n')
+        d = self.start(workers=1, config=path)
+
+        def reload(text, outcome, n=1):
+            with open(path, 'w') as f:
+                f.write(text)
+            d.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: d.metric('roost_reloads_total{outcome="%s"}' % outcome) == n, what=outcome)
+            return d.metric('roost_last_reload_refused')
+
+        self.assertEqual(reload('ping_interval: 6s\n', 'applied'), 0)
+        self.assertEqual(reload('ping_interval: fast\n', 'refused'), 1)
+        self.assertEqual(reload('ping_interval: 6s\nworkers: 2\nring_size: 8MiB\n', 'refused', 2), 1)
+        self.assertEqual(reload('ping_interval: 6s\n', 'unchanged'), 0)
+
+    def test_draining(self):
+        d = self.start(workers=1, drain_time='20s')
+        c = d.ws('/ws/a')
+        d.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: d.metric('roost_draining') == 1, what='the drain to be seen')
+        self.assertEqual(d.metric('roost_ready'), 0)
+        c.close()
 
 
 if __name__ == '__main__':

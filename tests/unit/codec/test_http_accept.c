@@ -65,7 +65,7 @@ static void weights(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         unsigned weight = 7;
-        int rc = read_weight(str_from(rows[i].text), &weight);
+        int rc = http_read_weight(str_from(rows[i].text), &weight);
 
         if (rc != (rows[i].weight < 0 ? -1 : 0) || (rc == 0 && (int)weight != rows[i].weight))
             fail_msg("%s: %u", rows[i].text, weight);

@@ -72,8 +72,10 @@ static void publish_is_answered_when_it_is_ordered(void **state UNUSED)
     assert_frames(a, BINARY, "\001B");
     post(p, "/api/publish", "{\"channel\":\"nobody\",\"data\":1}");
     assert_answer(p, "{\"result\":{}}");
-    assert_int_equal(metrics->api_requests, 4);
-    assert_int_equal(metrics->api_errors, 0);
+    assert_int_equal(metrics->api_ok, 4);
+    assert_int_equal(metrics->api_refused + metrics->api_failed + metrics->api_abandoned, 0);
+    assert_int_equal(metrics->api_publish_duration.count, 4);
+    assert_int_equal(metrics->api_info_duration.count, 0);
     assert_int_equal(api_calls.in_use, 0);
     h_close(p);
     h_close(a);
@@ -105,7 +107,8 @@ static void bodies_that_are_no_json(void **state UNUSED)
     post(p, "/api/info", "x");
     assert_int_equal(h_status(p), 400);
     assert_false(p->eof);
-    assert_int_equal(metrics->api_errors, 3);
+    assert_int_equal(metrics->api_refused, 3);
+    assert_int_equal(metrics->api_info_duration.count, 1);
     h_close(p);
 }
 
@@ -120,7 +123,8 @@ static void requests_that_are_in_error(void **state UNUSED)
                "{\"error\":{\"code\":107,\"message\":\"bad request: a channel name has 1 to 255");
     post(p, "/api/publish", "{\"channel\":\"a\",\"data\":1,\"idempotency_key\":\"x\"}");
     assert_answer(p, "{\"error\":{\"code\":108,\"message\":\"not available: idempotency_key\"}}");
-    assert_int_equal(metrics->api_errors, 3);
+    assert_int_equal(metrics->api_refused, 3); /* with status 200 */
+    assert_int_equal(metrics->api_ok, 0);
     assert_int_equal(metrics->publications_in, 0);
     h_close(p);
 }
@@ -236,7 +240,8 @@ static void a_silent_hub_is_answered_503(void **state UNUSED)
         h_close(p);
         assert_int_equal(api_calls.in_use, 0);
     }
-    assert_int_equal(metrics->api_errors, 3);
+    assert_int_equal(metrics->api_failed, 3);
+    assert_int_equal(metrics->api_abandoned, 0);
 }
 
 static void fill_ring(void)
