@@ -11,6 +11,7 @@
 
 #define CONFIG_STRING_MAX 256
 #define CONFIG_LIST_MAX   2048
+_Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy");
 
 #define CONFIG_MEMBER_BOOL(name)      bool name;
 #define CONFIG_MEMBER_INT(name)       int64_t name;

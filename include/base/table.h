@@ -9,17 +9,15 @@
  * RATE       double                        10, 0.5
  * AUTO_INT   int64_t, 0 = auto             auto, 8
  * AUTO_SIZE  int64_t                       auto (the owner derives the value), 1MiB
- * STRING     char[n]                       text; min..max is the length in bytes
- * PATH       char[n]                       as STRING: a file's name
- * SECRET     char[n]                       printable ASCII without spaces; never shown
- * LIST       char[n], '\n' between entries words, by comma or as a sequence
- * TOKENS     as LIST                       HTTP tokens
- * ORIGINS    as LIST                       web origins, which may be globs; stored as browsers send
- * them LINES      as LIST                       lines of text: each text is one entry more ADDRESS
- * char[n]                       host:port, [v6]:port, :port, or "off" where min is 0 CHOICE int,
- * index into the words     one of the words of `def`, separated by '|', the first is the default;
- * "warn=warning" has a second spelling MAPS       TABLE_MAPS(struct x, n)       a sequence of
- * mappings, each read by the table `of`
+ * STRING     char[n]                       text; min..max is the length in bytes (max 0: what the
+ * member holds) PATH       char[n]                       as STRING: a file's name SECRET char[n]
+ * printable ASCII without spaces; never shown LIST       char[n], '\n' between entries words, by
+ * comma or as a sequence TOKENS     as LIST                       HTTP tokens ORIGINS    as LIST
+ * web origins, which may be globs; stored as browsers send them LINES      as LIST lines of text:
+ * each text is one entry more; wants marks of what is set ADDRESS char[n] host:port, [v6]:port,
+ * :port, or "off" where min is 0 CHOICE int, index into the words     one of the words of `def`,
+ * separated by '|', the first is the default; "warn=warning" has a second spelling MAPS
+ * TABLE_MAPS(struct x, n)       a sequence of mappings, each read by the table `of`
  *
  * Texts are views; nothing is kept. Errors are sentences "expected ..., got ..." without the row's
  * name. */
@@ -63,6 +61,7 @@ struct table_row {
 };
 
 #define TABLE_ROWS_MAX 128
+#define TABLE_LIST_MAX 4096 /* bytes of a list's member, at most */
 struct table {
     const struct table_row *rows;
     size_t n;    /* at most TABLE_ROWS_MAX */
@@ -105,7 +104,7 @@ void table_mark(const struct table *t, void *obj, size_t i, bool set);
 
 /* A scalar or list as table_set() reads it; not for MAPS. A secret is TABLE_HIDDEN or empty. */
 struct str table_format(const struct table *t, const void *obj, size_t i, char *out, size_t cap);
-/* The value as YAML on one line, secrets hidden. */
+/* The value as YAML on one line, which codec/table_yaml.h reads back; secrets are hidden. */
 int table_write(const struct table *t, const void *obj, size_t i, struct buf *out) MUST_CHECK;
 /* "whole number, 1 to 128", "one of a, b". */
 int table_write_type(const struct table_row *row, struct buf *out) MUST_CHECK;

@@ -1,4 +1,5 @@
 /* base/table.c - rows: finding, defaults, reading numbers, words and truth. */
+#include "base/suggest.h"
 #include "base/units.h"
 #include "table_internal.h"
 
@@ -162,11 +163,33 @@ static void choice_words(const struct table_row *row, const char *sep, char *out
     }
 }
 
+/* The word may be a slip of one of those. */
+static void suggest_choice(const struct table_row *row, struct str value, struct suggest *s)
+{
+    struct str words = str_from(row->def), word;
+    const char *at = row->def;
+    char text[64];
+
+    suggest_init(s, value);
+    while (str_cut(&words, '|', &word)) {
+        const char *before = s->nearest;
+
+        word.n = str_find(word, '=');
+        snprintf(text, sizeof(text), "%.*s", STR_ARG(word));
+        suggest_offer(s, text);
+        if (s->nearest != before) /* text is about to go */
+            s->nearest = at;
+        at = words.p;
+    }
+}
+
 static int set_choice(const struct table_row *row, int *member, struct str value, char *err,
                       size_t errcap)
 {
     struct str words = str_from(row->def), word, spelling;
     char what[160], list[128];
+    struct suggest s;
+    size_t n;
 
     for (int i = 0; str_cut(&words, '|', &word); i++) {
         while (str_cut(&word, '=', &spelling)) {
@@ -178,7 +201,13 @@ static int set_choice(const struct table_row *row, int *member, struct str value
     }
     choice_words(row, "|", list, sizeof(list));
     snprintf(what, sizeof(what), "one of %s", list);
-    return table_expected(what, value, err, errcap);
+    table_expected(what, value, err, errcap);
+    suggest_choice(row, value, &s);
+    n = str_from(err).n;
+    if (s.nearest != NULL)
+        snprintf(err + n, errcap - n, "; did you mean %.*s?", (int)strcspn(s.nearest, "|="),
+                 s.nearest);
+    return -1;
 }
 
 bool table_is_list(enum table_type type)
@@ -206,8 +235,8 @@ void table_mark(const struct table *t, void *obj, size_t i, bool set)
         ((bool *)obj + t->set)[i] = set;
 }
 
-static int set_member(const struct table_row *row, char *member, struct str value, char *err,
-                      size_t errcap)
+static int set_member(const struct table_row *row, char *member, bool replace, struct str value,
+                      char *err, size_t errcap)
 {
     switch (row->type) {
     case TABLE_BOOL:
@@ -229,7 +258,7 @@ static int set_member(const struct table_row *row, char *member, struct str valu
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
     case TABLE_LINES:
-        return table_set_list(row, member, value, err, errcap);
+        return table_set_list(row, member, replace, value, err, errcap);
     case TABLE_CHOICE:
         return set_choice(row, (int *)(void *)member, value, err, errcap);
     case TABLE_MAPS:
@@ -242,8 +271,10 @@ int table_set(const struct table *t, void *obj, size_t i, struct str value, char
               size_t errcap)
 {
     const struct table_row *row = &t->rows[i];
+    /* The first line replaces the default. */
+    bool replace = row->type != TABLE_LINES || !table_was_set(t, obj, i);
 
-    if (set_member(row, (char *)obj + row->offset, value, err, errcap) == -1)
+    if (set_member(row, (char *)obj + row->offset, replace, value, err, errcap) == -1)
         return -1;
     /* "auto" is what nobody has to say. */
     table_mark(t, obj, i, !has_auto(row->type) || !str_equal_nocase(value, STR_LIT("auto")));

@@ -10,8 +10,8 @@ int table_expected(const char *what, struct str got, char *err, size_t errcap);
 /* table_text.c: members that are text. */
 int table_set_text(const struct table_row *row, char *member, struct str value, char *err,
                    size_t errcap) MUST_CHECK;
-int table_set_list(const struct table_row *row, char *member, struct str value, char *err,
-                   size_t errcap) MUST_CHECK;
+int table_set_list(const struct table_row *row, char *member, bool replace, struct str value,
+                   char *err, size_t errcap) MUST_CHECK;
 int table_add_entry(const struct table_row *row, char *member, struct str entry, char *err,
                     size_t errcap) MUST_CHECK;
 

@@ -39,12 +39,12 @@ static int store(const struct table_row *row, char *member, struct str value)
 static int set_string(const struct table_row *row, char *member, struct str value, char *err,
                       size_t errcap)
 {
+    size_t most = row->max > 0 ? (size_t)row->max : row->size - 1;
     char what[96];
 
-    if (has_control(value) || value.n < (size_t)row->min || value.n > (size_t)row->max ||
-        value.n >= row->size) {
-        snprintf(what, sizeof(what), "text of %lld to %lld bytes without control characters",
-                 (long long)row->min, (long long)row->max);
+    if (has_control(value) || value.n < (size_t)row->min || value.n > most) {
+        snprintf(what, sizeof(what), "text of %lld to %zu bytes without control characters",
+                 (long long)row->min, most);
         return table_expected(what, value, err, errcap);
     }
     return store(row, member, value);
@@ -134,6 +134,7 @@ int table_add_entry(const struct table_row *row, char *member, struct str entry,
                     size_t errcap)
 {
     size_t used = str_from(member).n;
+    bool lines = row->type == TABLE_LINES;
     char origin[300], what[96];
 
     if (row->type == TABLE_TOKENS && !is_token(entry))
@@ -146,9 +147,11 @@ int table_add_entry(const struct table_row *row, char *member, struct str entry,
             return table_expected(wrong, entry, err, errcap);
         entry = str_from(origin);
     }
-    if (row->type != TABLE_LINES && has_entry(member, entry))
+    if (!lines && has_entry(member, entry))
         return 0;
-    if (entry.n == 0 || has_control(entry) || used + entry.n + 2 > row->size) {
+    /* Of LINES their owner knows what may stand in them; '\n' ends one. */
+    if (entry.n == 0 || str_find(entry, '\n') < entry.n || (!lines && has_control(entry)) ||
+        memchr(entry.p, '\0', entry.n) != NULL || used + entry.n + 2 > row->size) {
         snprintf(what, sizeof(what), "a list of lines of text, together of at most %zu bytes",
                  row->size - 2);
         return table_expected(what, entry, err, errcap);
@@ -175,19 +178,18 @@ static int add_entries(const struct table_row *row, char *member, struct str val
     return 0;
 }
 
-int table_set_list(const struct table_row *row, char *member, struct str value, char *err,
-                   size_t errcap)
+int table_set_list(const struct table_row *row, char *member, bool replace, struct str value,
+                   char *err, size_t errcap)
 {
-    char before[4096];
+    char before[TABLE_LIST_MAX];
+    int rc;
 
-    if (row->type == TABLE_LINES)
-        return table_add_entry(row, member, value, err, errcap);
-    if (row->size > sizeof(before))
-        return table_expected("a shorter list", value, err, errcap);
     memcpy(before, member, row->size);
-    memset(member, 0, row->size);
-    if (add_entries(row, member, value, err, errcap) == 0)
-        return 0;
-    memcpy(member, before, row->size);
-    return -1;
+    if (replace)
+        memset(member, 0, row->size);
+    rc = row->type == TABLE_LINES ? table_add_entry(row, member, value, err, errcap)
+                                  : add_entries(row, member, value, err, errcap);
+    if (rc == -1)
+        memcpy(member, before, row->size);
+    return rc;
 }

@@ -3,11 +3,19 @@
 
 #include <ctype.h>
 
+#include "base/read_whole_file.h"
 #include "codec/table_yaml.h"
 #include "config_internal.h"
 
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
+#define KEY_MAX        4096
 #define ENV_PREFIX     "ROOST_"
+
+void config_report(struct buf *errors, const char *where, const char *text)
+{
+    if (buf_printf(errors, "%s: %s\n", where, text) == -1)
+        return;
+}
 
 static int load_text(struct config *out, const char *path, struct str text,
                      struct table_yaml_seen *seen, struct buf *errors)
@@ -28,11 +36,12 @@ int config_load_text(struct config *out, const char *path, struct str text, stru
 
 /* At a reload the file must be there and say something, or what it said would be taken back by an
  * accident: a truncated file, a mount that is gone. */
-static int read_file(struct config *out, const struct config_source *src, struct buf *errors)
+static int read_settings(struct config *out, const struct config_source *src, struct buf *errors)
 {
     const struct config *running = src->running;
     struct table_yaml_seen seen = {0};
     struct buf text = {0};
+    char err[256];
     int rc;
 
     if (running != NULL && running->file_was_pipe) {
@@ -42,8 +51,10 @@ static int read_file(struct config *out, const struct config_source *src, struct
             "a regular file");
         return -1;
     }
-    rc = config_read_file(src->path, FILE_MAX_BYTES, running == NULL ? &out->file_was_pipe : NULL,
-                          &text, errors);
+    rc = read_whole_file(src->path, FILE_MAX_BYTES, running == NULL ? &out->file_was_pipe : NULL,
+                         &text, err, sizeof(err));
+    if (rc == -1)
+        config_report(errors, src->path, err);
     if (rc == 0 && out->file_was_pipe && text.len == 0) {
         config_report(errors, src->path, "the pipe ended without a setting");
         rc = -1;
@@ -178,6 +189,43 @@ static int read_sets(struct config *out, const struct config_source *src, struct
     return rc;
 }
 
+/* api_key_file into api_key. */
+static int read_key(struct config *c, struct buf *errors)
+{
+    int row = config_row_find(STR_LIT("api_key"));
+    struct buf text = {0};
+    struct str key;
+    char err[256];
+    int rc = -1;
+
+    if (c->api_key_file[0] == '\0')
+        return 0;
+    if (c->set.api_key && c->api_key[0] != '\0') {
+        config_report(errors, "api_key_file",
+                      "api_key is set as well; remove one of them, or it is unclear which counts");
+        return -1;
+    }
+    if (read_whole_file(c->api_key_file, KEY_MAX, NULL, &text, err, sizeof(err)) == -1) {
+        config_report(errors, c->api_key_file, err);
+        goto out;
+    }
+    key = buf_view(&text);
+    if (key.n > 0 && key.p[key.n - 1] == '\n')
+        key.n--;
+    if (key.n > 0 && key.p[key.n - 1] == '\r')
+        key.n--;
+    if (key.n == 0)
+        config_report(errors, c->api_key_file, "api_key_file is empty");
+    else if (table_set(&config_table, c, (size_t)row, key, err, sizeof(err)) == -1)
+        config_report(errors, c->api_key_file, err);
+    else
+        rc = 0;
+    c->set.api_key = false; /* the file is what is set */
+out:
+    buf_fini(&text);
+    return rc;
+}
+
 int config_load(struct config *out, const struct config_source *src, struct buf *errors)
 {
     struct config draft;
@@ -185,11 +233,11 @@ int config_load(struct config *out, const struct config_source *src, struct buf 
 
     config_defaults(&draft);
     if (src->path != NULL)
-        rc |= read_file(&draft, src, errors);
+        rc |= read_settings(&draft, src, errors);
     rc |= read_environ(&draft, src->environ_vars, errors);
     rc |= read_sets(&draft, src, errors);
     if (rc == 0)
-        rc = config_read_key(&draft, errors);
+        rc = read_key(&draft, errors);
     config_derive(&draft);
     if (rc == 0 && config_check(&draft, src->running == NULL, errors) > 0)
         rc = -1;

@@ -120,7 +120,10 @@ static void text(void **state)
     accepted("choice", "Mid", "middle");
     accepted("choice", "high", "high");
     assert_int_equal(s.choice, 2);
-    refused("choice", "mi", "expected one of low|middle|high, got \"mi\"");
+    refused("choice", "xx", "expected one of low|middle|high, got \"xx\"");
+    refused("choice", "hihg", "expected one of low|middle|high, got \"hihg\"; did you mean high?");
+    refused("choice", "midle",
+            "expected one of low|middle|high, got \"midle\"; did you mean middle?");
     assert_int_equal(s.choice, 2);
 }
 
@@ -136,6 +139,11 @@ static void lists(void **state)
             "expected an HTTP token (letters, digits and !#$%&'*+-.^_`|~), got \"b c\"");
     accepted("lines", "a, b", "a, b");
     accepted("lines", "a, b", "a, b\na, b");
+    s.lines[0] = '\0';
+    table_mark(&sample_table, &s, sample_row("lines"), false);
+    snprintf(s.lines, sizeof(s.lines), "a default");
+    accepted("lines", "the first replaces it", "the first replaces it");
+    accepted("lines", "x\ty", "the first replaces it\nx\ty");
     refused("lines", "x\ny",
             "expected a list of lines of text, together of at most 62 bytes, got \"x?y\"");
     table_list_clear(&sample_table, &s, sample_row("words"));

@@ -172,6 +172,32 @@ static void no_secret_in_messages(void **state)
     assert_null(strstr(text, "hunter2"));
 }
 
+/* What table_write() writes is read back to the same. */
+static void round_trip(void **state)
+{
+    struct buf text = {0};
+    struct sample again;
+
+    (void)state;
+    good("flag: on\ncount: 9\nbytes: 1.5KiB\ntime: 1m\nmany: 3\nroom: 4KiB\nrate: 0.5\n"
+         "text: \"it's: #{[\"\nfile: ~\nwords: ['a, b', \"c'd\"]\ntokens: [x]\n"
+         "origins: ['*']\nlines: ['1, 2', '1, 2']\nwhere: :80\nchoice: mid\n"
+         "items: [{name: \"a'b\", words: [x, 'y, z']}, {name: '[]', port: 1, tls: yes, words: "
+         "[]}]\n");
+    for (size_t i = 0; i < sample_table.n; i++) {
+        assert_int_equal(buf_printf(&text, "%s: ", sample_rows[i].name), 0);
+        assert_int_equal(table_write(&sample_table, &s, i, &text), 0);
+        assert_int_equal(buf_append_char(&text, '\n'), 0);
+    }
+    table_defaults(&sample_table, &again);
+    if (table_yaml(&sample_table, &again, "again", buf_view(&text), &seen, &errors) == -1)
+        fail_msg("%.*s", (int)errors.len, errors.p);
+    for (size_t i = 0; i < sample_table.n; i++)
+        if (!table_equal(&sample_table, &s, &again, i))
+            fail_msg("%s", sample_rows[i].name);
+    buf_fini(&text);
+}
+
 static void one_document(void **state)
 {
     (void)state;
@@ -190,6 +216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(from_the_environment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(null_from_the_environment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_secret_in_messages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(round_trip, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_document, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("codec/table_yaml", tests, NULL, NULL);
