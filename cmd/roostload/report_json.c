@@ -50,8 +50,6 @@ static int put_options(struct buf *b)
     if (buf_append_lit(b, "\"options\":{") == -1)
         return -1;
     for (size_t i = 0; i < options_count(); i++) {
-        if (options_name(i) == NULL)
-            continue;
         if ((!first && buf_append_char(b, ',') == -1) || put_option(b, i) == -1)
             return -1;
         first = false;

@@ -14,7 +14,6 @@
 #include "cmd/roostload/hdr.c"
 #include "cmd/roostload/loopback.c"
 #include "cmd/roostload/options.c"
-#include "cmd/roostload/options_file.c"
 #include "cmd/roostload/plan.c"
 #include "cmd/roostload/plan_check.c"
 #include "cmd/roostload/sample.c"

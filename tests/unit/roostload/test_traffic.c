@@ -10,7 +10,6 @@
 #include "cmd/roostload/hdr.c"
 #include "cmd/roostload/loopback.c"
 #include "cmd/roostload/options.c"
-#include "cmd/roostload/options_file.c"
 #include "cmd/roostload/payload.c"
 #include "cmd/roostload/scrape.c"
 #include "cmd/roostload/target.c"
