@@ -15,14 +15,23 @@
 #include "base/common.h"
 #include "base/str.h"
 
-struct ring_shared {                                /* lives in shared memory, one per direction */
-    _Alignas(CACHE_LINE) _Atomic uint64_t tail;     /* bytes ever produced */
-    _Alignas(CACHE_LINE) _Atomic uint64_t head;     /* bytes ever consumed */
-    _Alignas(CACHE_LINE) _Atomic uint32_t sleeping; /* set by the consumer */
-    uint64_t capacity;                              /* bytes of data, a power of two */
-    _Atomic uint32_t
-        behind; /* hub_ops.behind of a worker's inbound ring; not used by the ring itself */
-    _Alignas(CACHE_LINE) char data[];
+/* The head has a page of its own, so that a process may see how full a ring is and not what is in
+ * it. */
+#define RING_HEAD_BYTES 4096
+
+struct ring_shared { /* lives in shared memory, one per direction */
+    union {
+        struct {
+            _Alignas(CACHE_LINE) _Atomic uint64_t tail;     /* bytes ever produced */
+            _Alignas(CACHE_LINE) _Atomic uint64_t head;     /* bytes ever consumed */
+            _Alignas(CACHE_LINE) _Atomic uint32_t sleeping; /* set by the consumer */
+            uint64_t capacity;                              /* bytes of data, a power of two */
+            /* hub_ops.behind of a worker's inbound ring; not used by the ring itself */
+            _Atomic uint32_t behind;
+        };
+        char page[RING_HEAD_BYTES];
+    };
+    char data[];
 };
 
 struct ring {                   /* one process's end; zeroed + ring_attach() */

@@ -1,7 +1,9 @@
 /* proc/shm.h - the shared memory of one node: process slots, links, the configuration in force.
  *
- * Anonymous, mapped by the master before it forks; every process sees it at the same address.
- * Nothing in it is trusted beyond its type: readers copy and check. */
+ * One unnamed file in memory, mapped by the master before it forks; every process sees it at the
+ * same address. A child then keeps what is its own (shm_confine): a process that has been taken
+ * over can write its slot and its rings and nothing else. Nothing in it is trusted beyond its type:
+ * readers copy and check. */
 #ifndef ROOST_PROC_SHM_H
 #define ROOST_PROC_SHM_H
 
@@ -20,16 +22,19 @@ enum shm_process {
 }; /* slot of worker i: SHM_WORKER + i */
 enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 
+#define SHM_ALIGN 65536 /* a page, on every machine: what is protected apart begins at one */
+
 /* Written by its process; generation and restarts by the master, which also clears pid, phase,
  * client_connections and the gauges when the process has ended. */
 struct shm_slot {
-    _Atomic int32_t pid;           /* 0: not running */
-    _Atomic uint32_t generation;   /* incarnation, from 1; 0: never started */
-    _Atomic uint32_t phase;        /* enum shm_phase */
-    _Atomic uint64_t heartbeat_ns; /* clock_ns(), at least once a second */
-    _Atomic uint64_t started_ns;   /* wall clock */
-    _Atomic uint64_t entered_ns;   /* the same moment by clock_ns() */
-    _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
+    _Alignas(SHM_ALIGN) _Atomic int32_t pid; /* 0: not running */
+    _Atomic uint32_t generation;             /* incarnation, from 1; 0: never started */
+    _Atomic uint32_t phase;                  /* enum shm_phase */
+    _Atomic uint32_t in_work;                /* hub: ring it takes a record from, + 1; 0: none */
+    _Atomic uint64_t heartbeat_ns;           /* clock_ns(), at least once a second */
+    _Atomic uint64_t started_ns;             /* wall clock */
+    _Atomic uint64_t entered_ns;             /* the same moment by clock_ns() */
+    _Atomic uint64_t open_fds; /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
     struct admission_refused full;       /* worker: at config.max_connections */
@@ -42,7 +47,6 @@ struct shm {
     _Atomic uint32_t config_version; /* rises with each applied reload; the copy in use is
                                         configs[version & 1] */
     struct config configs[2];
-    _Atomic uint32_t hub_in_work; /* ring the hub takes a record from, + 1; 0: none */
     _Atomic uint32_t draining;
     int hub_wake_fd; /* eventfds, inherited */
     int worker_wake_fd[HUB_WORKERS_MAX];
@@ -50,11 +54,15 @@ struct shm {
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];
 };
 
-extern struct shm *shm; /* NULL in units that do not need it */
+extern struct shm *shm; /* NULL in units that do not need it; written by the master alone */
 
 /* Maps and formats everything, opens the eventfds. -1: a sentence in err. */
 int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errcap) MUST_CHECK;
 void shm_destroy(void);
+/* In a child, for good: what its slot does not need is no longer writable, other workers' rings are
+ * no longer there but for their heads, other workers' eventfds are closed. Exits when that cannot
+ * be done. */
+void shm_confine(unsigned slot);
 /* Ring capacity for the configuration: a power of two, >= ring_size and >= 4 * max_message_size +
  * slack. */
 uint64_t shm_ring_capacity(const struct config *c);

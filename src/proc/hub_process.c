@@ -3,7 +3,7 @@
  * One round: 1 clock, deaths, configuration · 2 a bounded number of records from each ring, one at
  * a time · 3 bounded work left in the hub · 4 wake the workers that sleep on what was sent · 5
  * sleep if nothing is left. A record is given back to its ring only when it has been handled to the
- * end; shm->hub_in_work says of which ring. */
+ * end; in_work in its slot says of which ring. */
 #include "proc/hub_process.h"
 
 #include <errno.h>
@@ -122,9 +122,9 @@ static bool take_ring(unsigned worker, unsigned max)
             h.given_back[worker] = in->position;
             break;
         }
-        atomic_store(&shm->hub_in_work, worker + 1);
+        atomic_store(&shm->slots[SHM_HUB].in_work, worker + 1);
         take_record(worker, raw);
-        atomic_store(&shm->hub_in_work, 0);
+        atomic_store(&shm->slots[SHM_HUB].in_work, 0);
         n++;
     }
     return n > 0;
@@ -134,11 +134,11 @@ static bool take_ring(unsigned worker, unsigned max)
  * already, and nothing else may come between. */
 static void take_interrupted(void)
 {
-    uint32_t in_work = atomic_load(&shm->hub_in_work);
+    uint32_t in_work = atomic_load(&shm->slots[SHM_HUB].in_work);
 
     if (in_work > 0 && in_work <= shm->workers)
         (void)take_ring(in_work - 1, 1);
-    atomic_store(&shm->hub_in_work, 0);
+    atomic_store(&shm->slots[SHM_HUB].in_work, 0);
 }
 
 static void notice_workers(void)
@@ -274,6 +274,7 @@ static void start(int master_fd)
     yield_to_the_waker();
     catch_signals();
     shm_enter(SHM_HUB);
+    shm_confine(SHM_HUB);
     hash_seed_random();
     h.master_fd = master_fd;
     for (unsigned i = 0; i < shm->workers; i++) {

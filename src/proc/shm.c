@@ -4,21 +4,19 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "core/channel_name.h"
+#include "proc/sealed.h"
 
 struct shm *shm;
 
 static uint32_t config_taken; /* version of the configuration in `config` of this process */
 
-static void *map(size_t bytes)
+static size_t shm_round_up(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    return p == MAP_FAILED ? NULL : p;
+    return (bytes + SHM_ALIGN - 1) & ~(size_t)(SHM_ALIGN - 1);
 }
 
 uint64_t shm_ring_capacity(const struct config *c)
@@ -32,41 +30,53 @@ uint64_t shm_ring_capacity(const struct config *c)
     return capacity;
 }
 
-static struct ring_shared *map_ring(uint64_t capacity)
+static size_t ring_stride(uint64_t capacity)
 {
-    struct ring_shared *r = map(ring_bytes(capacity));
-
-    if (r != NULL)
-        ring_format(r, capacity);
-    return r;
+    return shm_round_up(ring_bytes(capacity));
 }
 
-static int open_links(struct shm *s)
+static int open_eventfds(struct shm *s)
 {
     s->hub_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (s->hub_wake_fd == -1)
         return -1;
     for (unsigned i = 0; i < s->workers; i++) {
         s->worker_wake_fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        s->to_hub[i] = map_ring(s->ring_capacity);
-        s->to_worker[i] = map_ring(s->ring_capacity);
-        if (s->worker_wake_fd[i] == -1 || s->to_hub[i] == NULL || s->to_worker[i] == NULL)
+        if (s->worker_wake_fd[i] == -1)
             return -1;
     }
     return 0;
 }
 
+/* The head, the slots, two rings for each worker: each begins at a page. */
+static void lay_out(char *at, unsigned workers, uint64_t ring_capacity)
+{
+    struct shm *s = (struct shm *)(void *)at;
+
+    s->workers = workers;
+    s->ring_capacity = ring_capacity;
+    at += shm_round_up(sizeof(*s));
+    s->slots = (struct shm_slot *)(void *)at;
+    at += sizeof(*s->slots) * (SHM_WORKER + workers);
+    for (unsigned i = 0; i < 2 * workers; i++, at += ring_stride(ring_capacity)) {
+        struct ring_shared **place = i % 2 == 0 ? s->to_hub : s->to_worker;
+
+        place[i / 2] = (struct ring_shared *)(void *)at;
+        ring_format(place[i / 2], ring_capacity);
+    }
+}
+
 /* An error ends the program, so nothing is unmapped on the way out. */
 int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errcap)
 {
-    struct shm *s = map(sizeof(*s));
+    size_t bytes = shm_round_up(sizeof(struct shm)) +
+                   sizeof(struct shm_slot) * (SHM_WORKER + workers) +
+                   2 * workers * ring_stride(ring_capacity);
+    struct shm *s = sealed_map(bytes);
 
-    if (s != NULL) {
-        s->workers = workers;
-        s->ring_capacity = ring_capacity;
-        s->slots = map(sizeof(*s->slots) * (SHM_WORKER + workers));
-    }
-    if (s == NULL || s->slots == NULL || open_links(s) == -1) {
+    if (s != NULL)
+        lay_out((char *)s, workers, ring_capacity);
+    if (s == NULL || open_eventfds(s) == -1) {
         snprintf(err, errcap, "shared memory for %u workers with rings of %llu bytes: %s", workers,
                  (unsigned long long)ring_capacity, strerror(errno));
         return -1;
@@ -80,15 +90,35 @@ void shm_destroy(void)
 {
     if (shm == NULL)
         return;
-    for (unsigned i = 0; i < shm->workers; i++) {
+    for (unsigned i = 0; i < shm->workers; i++)
         close(shm->worker_wake_fd[i]);
-        munmap(shm->to_hub[i], ring_bytes(shm->ring_capacity));
-        munmap(shm->to_worker[i], ring_bytes(shm->ring_capacity));
-    }
     close(shm->hub_wake_fd);
-    munmap(shm->slots, sizeof(*shm->slots) * (SHM_WORKER + shm->workers));
-    munmap(shm, sizeof(*shm));
+    sealed_unmap();
     shm = NULL;
+}
+
+static void confine_ring(struct ring_shared *r)
+{
+    char *data = r->data;
+
+    sealed_read_only(r, RING_HEAD_BYTES);
+    sealed_remove(data, ring_stride(shm->ring_capacity) - RING_HEAD_BYTES);
+}
+
+void shm_confine(unsigned slot)
+{
+    sealed_read_only(shm, shm_round_up(sizeof(*shm)));
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
+        if (i != slot)
+            sealed_read_only(&shm->slots[i], sizeof(shm->slots[i]));
+    for (unsigned i = 0; slot != SHM_HUB && i < shm->workers; i++) {
+        if (i == slot - SHM_WORKER)
+            continue;
+        confine_ring(shm->to_hub[i]);
+        confine_ring(shm->to_worker[i]);
+        close(shm->worker_wake_fd[i]);
+    }
+    sealed_close();
 }
 
 /* The copy in use is not written to before its version has been replaced: a version that is still

@@ -255,6 +255,7 @@ void worker_main(unsigned index, int master_fd)
     prctl(PR_SET_NAME, name);
     log_set_process(name + strlen("roost: "));
     shm_enter(SHM_WORKER + index);
+    shm_confine(SHM_WORKER + index);
     hash_seed_random();
     reactor_init(&cfg);
     start_broker();

@@ -6,6 +6,10 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
 #include "proc/shm.c"
 
 static void rings_hold_four_of_the_largest(void **state)
@@ -72,10 +76,106 @@ static void wake_ups_never_block(void **state)
     shm_destroy();
 }
 
+/* What the kernel may do with an address in this process: no signal is needed to find out. */
+static bool readable(const void *at)
+{
+    int p[2];
+    bool yes;
+
+    assert_int_equal(pipe(p), 0);
+    yes = write(p[1], at, 1) == 1;
+    close(p[0]);
+    close(p[1]);
+    return yes;
+}
+
+static bool writable(void *at)
+{
+    int p[2];
+    bool yes;
+
+    assert_int_equal(pipe(p), 0);
+    assert_int_equal(write(p[1], "x", 1), 1);
+    yes = read(p[0], at, 1) == 1;
+    close(p[0]);
+    close(p[1]);
+    return yes;
+}
+
+/* The first of these that is not so, or 0. */
+static unsigned wrong_of_worker(void)
+{
+    struct shm_slot *other = &shm->slots[SHM_WORKER + 2];
+    struct ring_shared *mine = shm->to_worker[1], *others = shm->to_worker[2];
+    int other_fd = shm->worker_wake_fd[2], own_fd = shm->worker_wake_fd[1];
+
+    shm_enter(SHM_WORKER + 1);
+    shm_confine(SHM_WORKER + 1);
+    if (!writable(&metrics->accepts))
+        return 1;
+    if (!writable(&mine->head) || !writable(&mine->data[65535]) ||
+        !writable(&shm->to_hub[1]->data[0]))
+        return 2;
+    if (!readable(other) || !readable(&others->head) || !readable(&shm->configs[1]))
+        return 3;
+    if (writable(&other->metrics) || writable(&shm->slots[SHM_MASTER].phase))
+        return 4;
+    if (writable(&shm->configs[0]) || writable(&shm->config_version))
+        return 5;
+    if (writable(&others->head) || writable(&others->data[0]))
+        return 6;
+    if (readable(&others->data[0]) || readable(&others->data[65535]))
+        return 7;
+    if (mprotect(other, 4096, PROT_READ | PROT_WRITE) != -1 ||
+        mprotect(shm, 4096, PROT_READ | PROT_WRITE) != -1)
+        return 8;
+    if (fcntl(other_fd, F_GETFD) != -1 || fcntl(own_fd, F_GETFD) == -1)
+        return 9;
+    return 0;
+}
+
+static unsigned wrong_of_hub(void)
+{
+    shm_enter(SHM_HUB);
+    shm_confine(SHM_HUB);
+    if (!writable(&metrics->accepts))
+        return 1;
+    if (!writable(&shm->to_hub[2]->head) || !writable(&shm->to_worker[0]->data[0]))
+        return 2;
+    if (writable(&shm->slots[SHM_WORKER].pid) || writable(&shm->configs[0]))
+        return 3;
+    return fcntl(shm->worker_wake_fd[2], F_GETFD) == -1 ? 4 : 0;
+}
+
+static void in_child(unsigned (*wrong)(void))
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit((int)wrong());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void a_child_keeps_what_is_its_own(void **state)
+{
+    char err[256];
+
+    (void)state;
+    assert_int_equal(shm_create(3, 65536, err, sizeof(err)), 0);
+    in_child(wrong_of_worker);
+    in_child(wrong_of_hub);
+    assert_true(writable(&shm->configs[0]) && writable(&shm->slots[SHM_WORKER + 1].pid) &&
+                writable(&shm->to_hub[1]->data[0])); /* the master's own is as it was */
+    shm_destroy();
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rings_hold_four_of_the_largest),
-                                       cmocka_unit_test(slots_settings_and_sums),
-                                       cmocka_unit_test(wake_ups_never_block)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rings_hold_four_of_the_largest), cmocka_unit_test(slots_settings_and_sums),
+        cmocka_unit_test(wake_ups_never_block), cmocka_unit_test(a_child_keeps_what_is_its_own)};
     return cmocka_run_group_tests_name("proc/shm", tests, NULL, NULL);
 }
