@@ -1,5 +1,5 @@
 /* net/listener.h - listening sockets: opened by the master before fork, accepted from by one worker
- * each. */
+ * each, and by others while that one does not serve. */
 #ifndef ROOST_NET_LISTENER_H
 #define ROOST_NET_LISTENER_H
 
@@ -34,6 +34,7 @@ struct listener { /* one per worker and address; embedded by proc */
     ev_io io;
     const struct conn_ops *ops; /* given to each new connection */
     bool admin;
+    bool stand_in;      /* another worker's, which does not serve; set after listener_start() */
     bool paused;        /* after EMFILE or ENFILE: until a connection ends or a second passes */
     struct list link;   /* in reactor.paused */
     uint64_t resume_ns; /* when paused */

@@ -22,6 +22,7 @@ struct reactor_config {
     unsigned worker;                  /* index */
     int wake_fd;                      /* eventfd the hub writes for this worker; -1: none (tests) */
     int hub_wake_fd;                  /* eventfd of the hub; -1: none */
+    unsigned inherited_fds;           /* descriptors held for other workers' sake */
     uint64_t (*hub_generation)(void); /* of the running hub, looked at once per turn; may be NULL */
     uint64_t (*node_connections)(
         void); /* all workers' client connections; NULL: this worker's own */

@@ -23,6 +23,9 @@ enum shm_process {
 enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 
 #define SHM_ALIGN 65536 /* a page, on every machine: what is protected apart begins at one */
+/* Whoever has gone round its loop this long ago does not serve. An idle process beats twice as
+ * often. */
+#define SHM_STILL_NS NS_PER_SEC
 
 /* Written by its process; generation and restarts by the master, which also clears pid, phase,
  * client_connections and the gauges when the process has ended. */
@@ -31,10 +34,10 @@ struct shm_slot {
     _Atomic uint32_t generation;             /* incarnation, from 1; 0: never started */
     _Atomic uint32_t phase;                  /* enum shm_phase */
     _Atomic uint32_t in_work;                /* hub: ring it takes a record from, + 1; 0: none */
-    _Atomic uint64_t heartbeat_ns;           /* clock_ns(), at least once a second */
-    _Atomic uint64_t started_ns;             /* wall clock */
-    _Atomic uint64_t entered_ns;             /* the same moment by clock_ns() */
-    _Atomic uint64_t open_fds; /* counted at the start; workers add their connections */
+    _Atomic uint64_t heartbeat_ns; /* clock_ns() of its last turn; of the start before the first */
+    _Atomic uint64_t started_ns;   /* wall clock */
+    _Atomic uint64_t entered_ns;   /* the same moment by clock_ns() */
+    _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
     struct admission_refused full;       /* worker: at config.max_connections */
@@ -70,6 +73,14 @@ uint64_t shm_ring_capacity(const struct config *c);
 void shm_enter(unsigned slot);
 void shm_set_phase(unsigned slot, enum shm_phase phase);
 void shm_heartbeat(unsigned slot);
+/* Since its last turn, as of this process's last. */
+uint64_t shm_heartbeat_age_ns(unsigned slot);
+/* It has made a turn within SHM_STILL_NS. */
+bool shm_moves(unsigned slot);
+/* It moves, is ready, and does not leave while the node stays. */
+bool shm_serves(unsigned slot);
+/* As in /debug and roostctl: "down", "starting", "ready", "draining", "hung". */
+const char *shm_phase_name(unsigned slot);
 /* Since the process in the slot started; not moved by changes of the wall clock. */
 uint64_t shm_uptime_ns(unsigned slot);
 /* Descriptors of this process, from /proc; takes as long as there are many. */

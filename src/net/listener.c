@@ -128,6 +128,10 @@ static bool listener_accept_failed(struct listener *l)
     switch (errno) {
     case EAGAIN:
         return false;
+    case EINVAL: /* the master has shut the socket down for all who hold it: there will be no more
+                  */
+        ev_io_stop(reactor.loop, &l->io);
+        return false;
     case EINTR:
     case ECONNABORTED: /* and other errors of a connection that ended in the queue, accept(2) */
     case EPROTO:
@@ -168,6 +172,8 @@ static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revent
             continue;
         }
         METRIC_INC(accepts);
+        if (l->stand_in)
+            METRIC_INC(accepts_stand_in);
         listener_add(l, fd, (struct sockaddr *)&sa, others + reactor.client_connections);
     }
 }
@@ -177,6 +183,7 @@ void listener_start(struct listener *l, int fd, bool admin, const struct conn_op
     l->ops = ops;
     l->admin = admin;
     l->paused = false;
+    l->stand_in = false;
     list_init(&l->link);
     ev_io_init(&l->io, listener_on_event, fd, EV_READ);
     ev_io_start(reactor.loop, &l->io);

@@ -33,7 +33,8 @@ static size_t connection_limit(void)
 
     if (getrlimit(RLIMIT_NOFILE, &r) == -1)
         r.rlim_cur = RLIM_INFINITY;
-    return (size_t)reactor_connection_limit(r.rlim_cur);
+    return (size_t)reactor_connection_limit(r.rlim_cur -
+                                            MIN(r.rlim_cur, reactor.cfg.inherited_fds));
 }
 
 void reactor_init(const struct reactor_config *cfg)

@@ -52,17 +52,41 @@ static void handle_healthz(struct http_exchange *x)
     http_respond(x, 200, TEXT, STR_LIT(""), STR_LIT("ok\n"));
 }
 
+/* The node takes new clients, but not everything in it works. */
+static int put_absent(struct buf *out)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        char name[32];
+
+        if (shm_serves(i))
+            continue;
+        shm_slot_name(i, name, sizeof(name));
+        rc |= buf_printf(out,
+                         i < SHM_WORKER ? "%s does not move\n"
+                                        : "%s does not serve: others accept its connections\n",
+                         name);
+    }
+    return rc;
+}
+
 static void handle_readyz(struct http_exchange *x)
 {
+    struct buf out = {0};
     const char *why;
-    char text[128];
 
     if (worker_ready(&why)) {
-        http_respond(x, 200, TEXT, STR_LIT(""), STR_LIT("ready\n"));
-        return;
+        if (buf_append_lit(&out, "ready\n") == -1 || put_absent(&out) == -1)
+            http_refuse(x, CLOSE_NO_MEMORY);
+        else
+            http_respond(x, 200, TEXT, STR_LIT(""), buf_view(&out));
+    } else if (buf_printf(&out, "not ready: %s\n", why) == -1) {
+        http_refuse(x, CLOSE_NO_MEMORY);
+    } else {
+        http_respond(x, 503, TEXT, STR_LIT("Retry-After: 1\r\n"), buf_view(&out));
     }
-    snprintf(text, sizeof(text), "not ready: %s\n", why);
-    http_respond(x, 503, TEXT, STR_LIT("Retry-After: 1\r\n"), str_from(text));
+    buf_fini(&out);
 }
 
 static void respond_metrics(struct http_exchange *x, enum exposition_format f, struct str page)

@@ -5,6 +5,7 @@
 #include "net/listener.h"
 
 #define KEY_GOOD_LENGTH 16
+#define HANG_MIN_NS     INT64_C(2000000000)
 
 static int check_address(const char *name, const char *value, struct buf *errors)
 {
@@ -84,6 +85,12 @@ int config_check(const struct config *c, bool first, struct buf *errors)
             errors, "admin_listen",
             "the admin listener is not on loopback, so anybody who reaches it could publish; set "
             "api_key (ROOST_API_KEY) or api_key_file, or admin_listen to 127.0.0.1:8001 or off");
+        bad++;
+    }
+    if (c->hang_timeout > 0 && c->hang_timeout < HANG_MIN_NS) {
+        config_report(errors, "hang_timeout",
+                      "an idle process moves twice a second, so less than 2s would kill what is "
+                      "well; 0 switches it off");
         bad++;
     }
     bad += check_distinct(c, errors);

@@ -270,9 +270,7 @@ static void handle_turns(struct http_exchange *x)
 
 static int put_process(unsigned slot, struct buf *out)
 {
-    static const char *const phases[] = {"down", "starting", "ready", "draining"};
     const struct shm_slot *s = &shm->slots[slot];
-    uint32_t phase = atomic_load(&s->phase);
     struct process_usage u = {0};
     int pid = atomic_load(&s->pid);
     char name[32];
@@ -282,12 +280,14 @@ static int put_process(unsigned slot, struct buf *out)
     return buf_printf(
         out,
         "{\"name\":\"%s\",\"pid\":%d,\"phase\":\"%s\",\"generation\":%u,\"restarts\":%llu,"
-        "\"uptime\":%.1f,\"cpu_seconds\":%.2f,\"rss_bytes\":%llu,\"connections\":%llu,"
+        "\"heartbeat_age\":%.1f,\"uptime\":%.1f,\"cpu_seconds\":%.2f,\"rss_bytes\":%llu,"
+        "\"connections\":%llu,"
         "\"subscriptions\":%lld,\"deliveries\":%llu,\"publications\":%llu}",
-        shm_slot_name(slot, name, sizeof(name)), pid, phases[MIN(phase, 3u)],
+        shm_slot_name(slot, name, sizeof(name)), pid, shm_phase_name(slot),
         atomic_load(&s->generation), (unsigned long long)atomic_load(&s->restarts),
-        pid > 0 ? (double)shm_uptime_ns(slot) / 1e9 : 0, u.cpu_seconds,
-        (unsigned long long)u.rss_bytes, (unsigned long long)atomic_load(&s->client_connections),
+        (double)shm_heartbeat_age_ns(slot) / 1e9, pid > 0 ? (double)shm_uptime_ns(slot) / 1e9 : 0,
+        u.cpu_seconds, (unsigned long long)u.rss_bytes,
+        (unsigned long long)atomic_load(&s->client_connections),
         (long long)s->metrics.subscriptions, (unsigned long long)s->metrics.deliveries,
         (unsigned long long)s->metrics.publications_in);
 }

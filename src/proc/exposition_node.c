@@ -68,9 +68,11 @@ void process_usage_read(int pid, struct process_usage *out)
     out->rss_bytes = rss > 0 ? (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-static double process_value(enum process_metric m, const struct shm_slot *s,
-                            const struct process_usage *u, uint64_t max_fds)
+static double process_value(enum process_metric m, unsigned slot, const struct process_usage *u,
+                            uint64_t max_fds)
 {
+    const struct shm_slot *s = &shm->slots[slot];
+
     switch (m) {
     case PROCESS_CPU:
         return u->cpu_seconds;
@@ -84,8 +86,10 @@ static double process_value(enum process_metric m, const struct shm_slot *s,
         return (double)atomic_load(&s->started_ns) / 1e9;
     case PROCESS_RESTARTS:
         return (double)atomic_load(&s->restarts);
+    case PROCESS_HEARTBEAT:
+        return (double)shm_heartbeat_age_ns(slot) / 1e9;
     case PROCESS_UP:
-        return atomic_load(&s->pid) != 0 && atomic_load(&s->phase) == SHM_READY ? 1 : 0;
+        return atomic_load(&s->pid) != 0 && atomic_load(&s->phase) == SHM_READY && shm_moves(slot);
     case WORKER_CONNECTIONS:
         return (double)atomic_load(&s->client_connections);
     case PROCESS_METRIC_NR:
@@ -109,7 +113,7 @@ static int put_process_metric(enum process_metric m, const struct process_usage 
 
         if (buf_printf(out, "%s%s{process=\"%s\"} %.15g\n", row->name,
                        exposition_counter_suffix(row->kind), shm_slot_name(i, name, sizeof(name)),
-                       process_value(m, &shm->slots[i], &usage[i], limit.rlim_cur)) == -1)
+                       process_value(m, i, &usage[i], limit.rlim_cur)) == -1)
             return -1;
     }
     return 0;

@@ -296,6 +296,8 @@ static void start(int master_fd)
         take_interrupted();
     }
     atomic_store(&shm->slots[SHM_HUB].open_fds, shm_count_fds());
+    clock_refresh();
+    shm_heartbeat(SHM_HUB);
     shm_set_phase(SHM_HUB, SHM_READY);
     for (unsigned i = 0; i < shm->workers; i++) /* so that they see the new incarnation */
         shm_wake(shm->worker_wake_fd[i]);

@@ -83,6 +83,9 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
     }
     shm = s;
     config_taken = 0;
+    clock_refresh();
+    for (unsigned slot = 0; slot < SHM_WORKER + workers; slot++)
+        shm_heartbeat(slot);
     return 0;
 }
 
@@ -143,7 +146,6 @@ void shm_enter(unsigned slot)
     clock_refresh();
     atomic_store(&s->started_ns, clock_wall_ns());
     atomic_store(&s->entered_ns, clock_ns());
-    shm_heartbeat(slot);
     shm_set_phase(slot, SHM_STARTING);
     copy_config();
 }
@@ -156,6 +158,36 @@ void shm_set_phase(unsigned slot, enum shm_phase phase)
 void shm_heartbeat(unsigned slot)
 {
     atomic_store_explicit(&shm->slots[slot].heartbeat_ns, clock_ns(), memory_order_relaxed);
+}
+
+uint64_t shm_heartbeat_age_ns(unsigned slot)
+{
+    uint64_t beat = atomic_load_explicit(&shm->slots[slot].heartbeat_ns, memory_order_relaxed);
+    uint64_t now = clock_ns();
+
+    return now > beat ? now - beat : 0; /* its clock may have been refreshed later than ours */
+}
+
+bool shm_moves(unsigned slot)
+{
+    return shm_heartbeat_age_ns(slot) < SHM_STILL_NS;
+}
+
+bool shm_serves(unsigned slot)
+{
+    uint32_t phase = atomic_load(&shm->slots[slot].phase);
+
+    return shm_moves(slot) && (phase != SHM_DRAINING || atomic_load(&shm->draining));
+}
+
+const char *shm_phase_name(unsigned slot)
+{
+    static const char *const names[] = {"down", "starting", "ready", "draining"};
+    const struct shm_slot *s = &shm->slots[slot];
+
+    if (atomic_load(&s->pid) != 0 && !shm_moves(slot))
+        return "hung";
+    return names[MIN(atomic_load(&s->phase), 3u)];
 }
 
 bool shm_take_config(void)

@@ -59,7 +59,7 @@ static void start_drain(void)
     shm_set_phase(SHM_MASTER, SHM_DRAINING);
     LOG(LOG_INFO, "stopping: no new clients, those that are here are closed",
         KV_NS("drain_time", config.drain_time));
-    listeners_close_client();
+    listeners_shut_client();
     atomic_store(&shm->slots[SHM_MASTER].open_fds, shm_count_fds());
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
         ev_timer_stop(supervisor.loop, &supervisor.child[slot].restart);
@@ -131,6 +131,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *t, int revents)
     shm_heartbeat(SHM_MASTER);
     log_say_suppressed(false);
     watch_capacity();
+    children_watch();
     if (!supervisor.said_ready && children_ready()) {
         supervisor.said_ready = true;
         shm_set_phase(SHM_MASTER, SHM_READY);

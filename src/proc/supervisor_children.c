@@ -44,7 +44,6 @@ void child_take_signals(void)
 /* In the child: nothing of the master's loop, signals or fds may stay. */
 static void become(unsigned slot)
 {
-    int keep = slot == SHM_HUB ? -1 : (int)(slot - SHM_WORKER);
     static const int handled[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
 
     supervisor_unwatch(); /* libev ties a signal to one loop; a worker has its own */
@@ -53,9 +52,10 @@ static void become(unsigned slot)
         signal(handled[i], SIG_DFL);
     close(supervisor.life_pipe[1]);
     pid_file_close();
-    listeners_close(keep);
-    if (slot == SHM_HUB)
+    if (slot == SHM_HUB) {
+        listeners_close();
         hub_main(supervisor.life_pipe[0]);
+    }
     worker_main(slot - SHM_WORKER, supervisor.life_pipe[0]);
 }
 
@@ -93,6 +93,8 @@ int child_start(unsigned slot)
         become(slot);
     c->pid = pid;
     c->started_ns = clock_ns();
+    c->hung_ns = 0;
+    c->killed = false;
     supervisor.running++;
     ev_child_set(&c->watcher, pid, 0);
     ev_child_start(supervisor.loop, &c->watcher);
@@ -132,7 +134,7 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int revents)
     supervisor.running--;
     if (supervisor.draining) {
         if (c->slot != SHM_HUB)
-            listeners_close_worker(c->slot - SHM_WORKER);
+            listeners_shut_worker(c->slot - SHM_WORKER);
         supervisor_child_gone(c->slot);
         return;
     }

@@ -13,7 +13,12 @@ struct child {
     unsigned slot;    /* in shm->slots */
     pid_t pid;        /* 0: not running */
     uint64_t started_ns;
-    unsigned crashes; /* in a row, each within CHILD_STABLE_NS of its start */
+    unsigned crashes;  /* in a row, each within CHILD_STABLE_NS of its start */
+    uint64_t beat_ns;  /* supervisor_watch.c: the last heartbeat seen, */
+    uint64_t still_ns; /* how long it has been watched since, and this incarnation of it */
+    uint64_t hung_ns;
+    bool told;   /* that it does not serve */
+    bool killed; /* this incarnation, for that */
 };
 
 struct supervisor {
@@ -25,6 +30,7 @@ struct supervisor {
     const struct config_source *source;
     ev_signal term, intr, quit, hup, usr1;
     ev_timer tick, deadline; /* heartbeat; the end of patience in a drain */
+    uint64_t watched_ns;     /* of the last children_watch() */
     struct address client, admin;
 };
 extern struct supervisor supervisor;
@@ -36,14 +42,20 @@ int child_start(unsigned slot);
 void children_signal(int sig, bool hub_too);
 bool children_ready(void);
 
+/* supervisor_watch.c */
+/* Looks at all heartbeats: says who stops serving and who serves again, kills what hangs. At every
+ * tick. */
+void children_watch(void);
+
 /* supervisor_listen.c */
 int listeners_open(void);
-/* Closes this process's copies but those of worker keep; -1: all. */
-void listeners_close(int keep);
-void listeners_close_client(void);
+/* Closes this process's copies. */
+void listeners_close(void);
+/* Ends them, whoever holds a copy. */
+void listeners_shut_client(void);
 /* Of a worker that will not come back: what waits in its queues is refused rather than left
  * waiting. */
-void listeners_close_worker(unsigned worker);
+void listeners_shut_worker(unsigned worker);
 void supervisor_print_hints(void);
 
 /* supervisor_pid.c */

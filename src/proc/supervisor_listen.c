@@ -92,6 +92,17 @@ int listeners_open(void)
     return 0;
 }
 
+/* For all processes that hold it, also one that does not move: the kernel refuses what comes, and
+ * resets what waits. */
+static void shut_one(int *fd)
+{
+    if (*fd == -1)
+        return;
+    shutdown(*fd, SHUT_RDWR);
+    close(*fd);
+    *fd = -1;
+}
+
 static void close_one(int *fd)
 {
     if (*fd != -1)
@@ -99,26 +110,24 @@ static void close_one(int *fd)
     *fd = -1;
 }
 
-void listeners_close(int keep)
+void listeners_close(void)
 {
-    for (int i = 0; i < (int)ARRAY_LEN(supervisor_listeners.client); i++) {
-        if (i == keep)
-            continue;
+    for (size_t i = 0; i < ARRAY_LEN(supervisor_listeners.client); i++) {
         close_one(&supervisor_listeners.client[i]);
         close_one(&supervisor_listeners.admin[i]);
     }
 }
 
-void listeners_close_client(void)
+void listeners_shut_client(void)
 {
     for (size_t i = 0; i < ARRAY_LEN(supervisor_listeners.client); i++)
-        close_one(&supervisor_listeners.client[i]);
+        shut_one(&supervisor_listeners.client[i]);
 }
 
-void listeners_close_worker(unsigned worker)
+void listeners_shut_worker(unsigned worker)
 {
-    close_one(&supervisor_listeners.client[worker]);
-    close_one(&supervisor_listeners.admin[worker]);
+    shut_one(&supervisor_listeners.client[worker]);
+    shut_one(&supervisor_listeners.admin[worker]);
 }
 
 static unsigned port_of(const struct address *a)

@@ -12,8 +12,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "net/admission.h"
-#include "net/listener.h"
 #include "net/reactor.h"
+#include "proc/accepting.h"
 #include "proc/admin.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
@@ -25,10 +25,10 @@
 #define TRIM_THRESHOLD   (1024 * 1024)
 #define HUB_HEARTBEAT_NS (2 * NS_PER_SEC) /* an idle hub beats twice a second */
 #define LEAVE_POLL_NS    (20 * NS_PER_MS)
+#define LOOK_NS          (NS_PER_SEC / 4) /* at the others and the gauges, when there is a turn */
 
 static struct {
     unsigned index;
-    struct listener client, admin;
     ev_io master;
     ev_signal term, hup, usr1;
     struct broker *broker;
@@ -53,14 +53,6 @@ static void leave_with_the_others(void)
         reactor_wake_within(LEAVE_POLL_NS);
 }
 
-static void stop_listening(struct listener *l, int *fd)
-{
-    listener_stop(l);
-    if (*fd != -1)
-        close(*fd);
-    *fd = -1;
-}
-
 static void start_drain(void)
 {
     if (reactor.draining)
@@ -68,7 +60,7 @@ static void start_drain(void)
     shm_set_phase(SHM_WORKER + w.index, SHM_DRAINING);
     LOG(LOG_INFO, "draining", KV_U("connections", reactor.client_connections),
         KV_NS("drain_time", config.drain_time));
-    stop_listening(&w.client, &supervisor_listeners.client[w.index]);
+    accepting_stop_clients();
     reactor_drain((uint64_t)config.drain_time, drained);
 }
 
@@ -113,8 +105,7 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
     (void)revents;
     LOG(LOG_WARN, "the master is gone, stopping");
     ev_io_stop(loop, io);
-    stop_listening(&w.client, &supervisor_listeners.client[w.index]);
-    stop_listening(&w.admin, &supervisor_listeners.admin[w.index]);
+    accepting_end();
     reactor_drain(0, reactor_stop);
 }
 
@@ -131,7 +122,7 @@ void worker_update_gauges(void)
 
 static void each_turn(void)
 {
-    static uint64_t gauges_ns;
+    static uint64_t looked_ns;
     struct shm_slot *slot = &shm->slots[SHM_WORKER + w.index];
     uint64_t now = clock_ns();
 
@@ -139,13 +130,14 @@ static void each_turn(void)
                           memory_order_relaxed);
     /* Counting in /proc would take a scrape of a full node a second. */
     atomic_store_explicit(&slot->open_fds, w.own_fds + reactor.connections, memory_order_relaxed);
+    shm_heartbeat(SHM_WORKER + w.index);
     take_config();
     if (w.drained)
         leave_with_the_others();
-    if (now - gauges_ns < NS_PER_SEC / 2)
+    if (now - looked_ns < LOOK_NS)
         return;
-    gauges_ns = now;
-    shm_heartbeat(SHM_WORKER + w.index);
+    looked_ns = now;
+    accepting_look();
     worker_update_gauges();
     admission_tick();
     log_say_suppressed(false);
@@ -224,20 +216,12 @@ static void start_broker(void)
     reactor_set_broker(w.broker);
 }
 
-static void start_listeners(void)
-{
-    int admin = supervisor_listeners.admin[w.index];
-
-    listener_start(&w.client, supervisor_listeners.client[w.index], false, &http_conn_ops);
-    if (admin != -1)
-        listener_start(&w.admin, admin, true, &http_conn_ops);
-}
-
 void worker_main(unsigned index, int master_fd)
 {
     struct reactor_config cfg = {.worker = index,
                                  .wake_fd = shm->worker_wake_fd[index],
                                  .hub_wake_fd = shm->hub_wake_fd,
+                                 .inherited_fds = 2 * (shm->workers - 1),
                                  .hub_generation = hub_generation,
                                  .node_connections = node_connections,
                                  .node_full = &shm->slots[SHM_WORKER + index].full,
@@ -262,9 +246,11 @@ void worker_main(unsigned index, int master_fd)
     plain_init();
     admin_init(index);
     watch_orders(master_fd);
-    start_listeners();
+    accepting_start(index);
     w.own_fds = shm_count_fds();
     atomic_store(&shm->slots[SHM_WORKER + index].open_fds, w.own_fds);
+    clock_refresh();
+    shm_heartbeat(SHM_WORKER + index);
     shm_set_phase(SHM_WORKER + index, SHM_READY);
     if (atomic_load(&shm->draining)) /* started while the order to stop was given */
         start_drain();

@@ -51,11 +51,12 @@ def alive(pid):
 
 
 class Daemon:
-    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, nofile=None, prepare=None, pass_fds=(), **settings):
+    def __init__(self, workers=2, env=None, config=None, args=(), ready=True, nofile=None, prepare=None, pass_fds=(),
+                 program=ROOSTD, **settings):
         self.log, self.lock, self.clients = [], threading.Lock(), []
         merged = {'listen': '127.0.0.1:0', 'admin_listen': '127.0.0.1:0', 'workers': workers,
                   'drain_time': '100ms', 'close_timeout': '1s', **settings}
-        argv = [ROOSTD, *args]
+        argv = [program, *args]
         if config:
             argv += ['--config', config]
         for name, value in merged.items():

@@ -190,6 +190,29 @@ static void test_stop(void **state)
     close(peer);
 }
 
+/* By another process that holds it, for all. */
+static void test_shut_down(void **state)
+{
+    (void)state;
+    assert_int_equal(shutdown(listening, SHUT_RDWR), 0);
+    net_steps(2);
+    assert_int_equal(metrics->accept_errors, 0);
+    assert_false(client.paused);
+    assert_false(ev_is_active(&client.io));
+}
+
+static void test_stand_in(void **state)
+{
+    int peer = dial();
+
+    (void)state;
+    client.stand_in = true;
+    net_steps(1);
+    assert_int_equal(metrics->accepts, 1);
+    assert_int_equal(metrics->accepts_stand_in, 1);
+    close(peer);
+}
+
 static void test_full(void **state)
 {
     int peers[4];
@@ -403,6 +426,8 @@ int main(void)
         LISTENER_TEST(test_dual_stack),
         LISTENER_TEST(test_accept_budget),
         LISTENER_TEST(test_stop),
+        LISTENER_TEST(test_shut_down),
+        LISTENER_TEST(test_stand_in),
         LISTENER_TEST(test_full),
         LISTENER_TEST(test_full_beyond_the_reserve),
         LISTENER_TEST(test_full_over_the_node),

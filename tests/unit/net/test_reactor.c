@@ -225,6 +225,9 @@ static void test_config_changed(void **state)
     reactor.connection_max = 0;
     reactor_config_changed();
     assert_int_equal(reactor.connection_max, before);
+    reactor.cfg.inherited_fds = 10;
+    reactor_config_changed();
+    assert_int_equal(reactor.connection_max, before - 10);
     assert_true(before > 0);
 }
 

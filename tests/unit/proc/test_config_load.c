@@ -342,6 +342,20 @@ static void key_from_a_file(void **state)
     says("No such file");
 }
 
+static void patience_shorter_than_a_heartbeat_is_refused(void **state)
+{
+    const char *sets[] = {"hang_timeout=1999ms"}, *two[] = {"hang_timeout=2s"},
+               *off[] = {"hang_timeout=0s"};
+    struct config c;
+
+    (void)state;
+    assert_int_equal(config_load(&c, &(struct config_source){.sets = sets, .nsets = 1}, &errors),
+                     -1);
+    assert_non_null(memmem(errors.p, errors.len, "hang_timeout", 12));
+    assert_int_equal(config_load(&c, &(struct config_source){.sets = two, .nsets = 1}, &errors), 0);
+    assert_int_equal(config_load(&c, &(struct config_source){.sets = off, .nsets = 1}, &errors), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup(null_in_the_environment_is_not_set, set_up),
         cmocka_unit_test_setup(key_from_a_file, set_up),
         cmocka_unit_test_setup(admin_off_loopback_needs_a_key, set_up),
+        cmocka_unit_test_setup(patience_shorter_than_a_heartbeat_is_refused, set_up),
     };
     return cmocka_run_group_tests_name("proc/config_load", tests, NULL, NULL);
 }

@@ -172,10 +172,45 @@ static void a_child_keeps_what_is_its_own(void **state)
     shm_destroy();
 }
 
+static void who_moves_and_who_serves(void **state)
+{
+    struct shm_slot *s;
+    char err[256];
+
+    (void)state;
+    clock_set_virtual(100 * NS_PER_SEC);
+    assert_int_equal(shm_create(2, 65536, err, sizeof(err)), 0);
+    s = &shm->slots[SHM_WORKER + 1];
+    assert_true(shm_serves(SHM_WORKER + 1)); /* it is about to be started */
+    assert_string_equal(shm_phase_name(SHM_WORKER + 1), "down");
+    clock_advance(SHM_STILL_NS - 1);
+    assert_true(shm_serves(SHM_WORKER + 1));
+    clock_advance(1);
+    assert_false(shm_serves(SHM_WORKER + 1));
+    assert_string_equal(shm_phase_name(SHM_WORKER + 1), "down");
+    s->pid = 1;
+    s->phase = SHM_READY;
+    assert_string_equal(shm_phase_name(SHM_WORKER + 1), "hung");
+    assert_int_equal(shm_heartbeat_age_ns(SHM_WORKER + 1), SHM_STILL_NS);
+    shm_heartbeat(SHM_WORKER + 1);
+    assert_true(shm_serves(SHM_WORKER + 1));
+    assert_string_equal(shm_phase_name(SHM_WORKER + 1), "ready");
+    s->phase = SHM_DRAINING; /* told to leave by somebody else than the master */
+    assert_true(shm_moves(SHM_WORKER + 1));
+    assert_false(shm_serves(SHM_WORKER + 1));
+    shm->draining = 1;
+    assert_true(shm_serves(SHM_WORKER + 1));
+    s->heartbeat_ns = clock_ns() + 1; /* another process's clock */
+    assert_int_equal(shm_heartbeat_age_ns(SHM_WORKER + 1), 0);
+    shm_destroy();
+    clock_set_virtual(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rings_hold_four_of_the_largest), cmocka_unit_test(slots_settings_and_sums),
-        cmocka_unit_test(wake_ups_never_block), cmocka_unit_test(a_child_keeps_what_is_its_own)};
+        cmocka_unit_test(wake_ups_never_block), cmocka_unit_test(a_child_keeps_what_is_its_own),
+        cmocka_unit_test(who_moves_and_who_serves)};
     return cmocka_run_group_tests_name("proc/shm", tests, NULL, NULL);
 }

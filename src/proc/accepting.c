@@ -1,0 +1,101 @@
+/* proc/accepting.c - see accepting.h. */
+#include "proc/accepting.h"
+
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "net/listener.h"
+#include "proc/shm.h"
+#include "proc/supervisor.h"
+#include "proto/http.h"
+
+#define STAND_INS                                                                                  \
+    4 /* so many accept for one that does not serve: each connection wakes them all                \
+       */
+
+static struct {
+    unsigned worker;
+    bool no_clients;
+    struct listener client[HUB_WORKERS_MAX], admin[HUB_WORKERS_MAX]; /* by worker */
+    bool accepts[HUB_WORKERS_MAX];                                   /* from that worker's */
+} a;
+
+static void start(unsigned i)
+{
+    int client = supervisor_listeners.client[i], admin = supervisor_listeners.admin[i];
+
+    a.accepts[i] = true;
+    if (!a.no_clients) {
+        listener_start(&a.client[i], client, false, &http_conn_ops);
+        a.client[i].stand_in = i != a.worker;
+    }
+    if (admin != -1) {
+        listener_start(&a.admin[i], admin, true, &http_conn_ops);
+        a.admin[i].stand_in = i != a.worker;
+    }
+}
+
+static void stop(unsigned i)
+{
+    a.accepts[i] = false;
+    listener_stop(&a.client[i]);
+    listener_stop(&a.admin[i]);
+}
+
+void accepting_start(unsigned worker)
+{
+    a.worker = worker;
+    start(worker);
+}
+
+/* Is this worker one of the first STAND_INS that serve behind worker i? */
+static bool is_next(unsigned i)
+{
+    unsigned before = 0;
+
+    for (unsigned n = 1; n < shm->workers && before < STAND_INS; n++) {
+        unsigned k = (i + n) % shm->workers;
+
+        if (k == a.worker)
+            return true;
+        if (shm_serves(SHM_WORKER + k))
+            before++;
+    }
+    return false;
+}
+
+void accepting_look(void)
+{
+    for (unsigned i = 0; i < shm->workers; i++) {
+        bool wanted = i != a.worker && !shm_serves(SHM_WORKER + i) && is_next(i);
+
+        if (i == a.worker || wanted == a.accepts[i])
+            continue;
+        LOG(LOG_DEBUG, wanted ? "accepts in place of another worker" : "that worker serves again",
+            KV_U("worker", i));
+        if (wanted)
+            start(i);
+        else
+            stop(i);
+    }
+}
+
+/* The sockets stay open, as other processes hold them too: libev takes a descriptor out of its
+ * epoll set only at the next event, and cannot once it is closed. The master shuts them down. */
+void accepting_stop_clients(void)
+{
+    a.no_clients = true;
+    for (unsigned i = 0; i < shm->workers; i++)
+        listener_stop(&a.client[i]);
+}
+
+void accepting_end(void)
+{
+    accepting_stop_clients();
+    for (unsigned i = 0; i < shm->workers; i++) {
+        stop(i);
+        shutdown(supervisor_listeners.client[i], SHUT_RDWR);
+        if (supervisor_listeners.admin[i] != -1)
+            shutdown(supervisor_listeners.admin[i], SHUT_RDWR);
+    }
+}
