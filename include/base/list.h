@@ -45,6 +45,18 @@ static inline void list_prepend(struct list *l, struct list *n)
     list_append(l->next, n);
 }
 
+/* Moves everything from src to the front of l, in its order; src becomes empty. */
+static inline void list_prepend_all(struct list *l, struct list *src)
+{
+    if (list_empty(src))
+        return;
+    src->prev->next = l->next;
+    l->next->prev = src->prev;
+    l->next = src->next;
+    src->next->prev = l;
+    list_init(src);
+}
+
 /* First node removed from the list, or NULL. */
 static inline struct list *list_pop(struct list *l)
 {

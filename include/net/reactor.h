@@ -14,6 +14,7 @@
 #include "base/task.h"
 #include "base/wheel.h"
 #include "core/broker.h"
+#include "core/waiters.h"
 #include "net/conn.h"
 
 struct admission_refused;
@@ -58,14 +59,15 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     size_t conns_cap;
     struct tls **tls; /* owned; by fd; of length tls_cap, which is 0 without TLS */
     size_t tls_cap;
-    size_t conns_end;           /* no fd from here on has ever been a connection */
-    size_t connections;         /* live conns, both listeners, refused ones too */
-    size_t client_connections;  /* by the client listener, refused ones not counted */
-    size_t refused;             /* with CONN_REFUSED */
-    size_t connection_max;      /* for client_connections; from RLIMIT_NOFILE less a reserve */
-    struct list dirty;          /* output to flush at the end of the turn */
-    struct list stalled;        /* output that waits for EV_WRITE; longest without progress first */
-    struct ids held, held_bulk; /* CONN_HOLD_RING: who says little, and much */
+    size_t conns_end;          /* no fd from here on has ever been a connection */
+    size_t connections;        /* live conns, both listeners, refused ones too */
+    size_t client_connections; /* by the client listener, refused ones not counted */
+    size_t refused;            /* with CONN_REFUSED */
+    size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
+    struct list dirty;         /* output to flush at the end of the turn */
+    struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
+    struct waiters waiters;    /* for room in the ring to the hub */
+    struct pool held;          /* those of connections with CONN_HOLD_RING */
     struct input input;
     struct ids unread;        /* with decrypted bytes that no event will announce */
     struct list condemned;    /* dead, to be freed at the end of the turn */

@@ -172,8 +172,7 @@ void conn_hold(struct conn *c, unsigned reasons)
 {
     if (conn_dead(c))
         return;
-    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING) &&
-        ids_push(held_queue(c), c->id) == -1) {
+    if ((reasons & CONN_HOLD_RING) && !(c->hold & CONN_HOLD_RING) && held_add(c) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return;
     }
@@ -259,7 +258,9 @@ size_t conn_may_read(struct conn *c)
 
 void conn_readable(struct conn *c)
 {
-    bool behind = (c->flags & CONN_BULK) && reactor.held.n > 0;
+    /* Who may publish much stands behind those who wait and may publish little. */
+    bool behind = (c->flags & CONN_BULK) && conn_ops(c)->may_read != NULL && !conn_finished(c) &&
+                  !list_empty(&reactor.waiters.light);
     size_t max = behind ? 0 : conn_may_read(c);
 
     if (max > 0) {

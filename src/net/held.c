@@ -1,101 +1,63 @@
-/* net/held.c - step 3 of the turn: connections that the ring's fullness keeps from being read are
- * asked again, oldest first.
+/* net/held.c - connections that are not read because the ring has no room for what they may
+ * publish.
  *
- * Those that say little (net/input.c) are asked before those that say much, which get no room while
- * one of them waits: a publication does not wait for a flood.
- *
- * The queues hold ids, so that an idle connection pays nothing for it. Whoever is killed or goes on
- * for another reason stays in it until its turn comes, and is then found not to be held. */
+ * Each has a waiter from a pool while it is held, so that an idle connection pays nothing for it.
+ * Whoever is killed or goes on for another reason is found not to be held when it is asked. */
 #include "net_internal.h"
 
-#define HELD_PER_TURN 64
-#define HELD_REFUSALS 8 /* then the ring is full for everybody, more or less */
-#define GONE_PER_TURN 4096
-#define IDS_MIN       64
+struct held {
+    struct waiter waiter;
+    uint64_t id; /* of the connection */
+};
 
-/* Doubles the queue and makes it start at 0. */
-static int ids_grow(struct ids *h)
+/* Asks one held connection again, and reads it if it may. */
+static enum waiter_answer held_ask(struct waiter *w)
 {
-    size_t cap = MAX(h->cap * 2, (size_t)IDS_MIN);
-    uint64_t *ids = malloc(cap * sizeof(*ids));
+    struct held *h = CONTAINER_OF(w, struct held, waiter);
+    struct conn *c = conn_find(h->id);
+    bool held = c != NULL && (c->hold & CONN_HOLD_RING);
+    size_t max = held && c->hold == CONN_HOLD_RING ? conn_may_read(c) : 0;
 
-    if (!ids)
-        return -1;
-    for (size_t i = 0; i < h->n; i++)
-        ids[i] = h->ids[(h->head + i) & (h->cap - 1)];
-    free(h->ids);
-    h->ids = ids;
-    h->cap = cap;
-    h->head = 0;
-    return 0;
-}
-
-int ids_push(struct ids *h, uint64_t id)
-{
-    if (h->n == h->cap && ids_grow(h) == -1)
-        return -1;
-    h->ids[(h->head + h->n++) & (h->cap - 1)] = id;
-    return 0;
-}
-
-uint64_t ids_pop(struct ids *h)
-{
-    uint64_t id = h->ids[h->head];
-
-    h->head = (h->head + 1) & (h->cap - 1);
-    h->n--;
-    return id;
-}
-
-/* Asks one held connection again, and reads it if it may. False: it stays held. */
-static bool held_ask(struct ids *queue, struct conn *c)
-{
-    size_t max = c->hold == CONN_HOLD_RING ? conn_may_read(c) : 0;
-
-    if (c->hold == CONN_HOLD_RING && max == 0) {
-        (void)!ids_push(queue, c->id); /* there is room: it has just been popped */
-        return false;
-    }
+    if (held && c->hold == CONN_HOLD_RING && max == 0)
+        return WAITER_NO_ROOM;
+    pool_put(&reactor.held, h);
+    if (!held)
+        return WAITER_GONE;
     conn_release_hold(c, CONN_HOLD_RING);
     if (max > 0) /* else it is asked when its other reasons are gone */
         conn_read(c, max);
-    return true;
+    return WAITER_SERVED;
 }
 
-struct ids *held_queue(const struct conn *c)
+int held_add(struct conn *c)
 {
-    return c->flags & CONN_BULK ? &reactor.held_bulk : &reactor.held;
+    struct held *h = pool_get(&reactor.held);
+
+    if (h == NULL)
+        return -1;
+    h->id = c->id;
+    waiter_init(&h->waiter, held_ask);
+    waiters_add(&reactor.waiters, &h->waiter, c->flags & CONN_BULK);
+    return 0;
 }
 
-/* True when more of the queue could go on at once. */
-static bool queue_turn(struct ids *queue)
+void held_init(void)
 {
-    size_t asked = 0, refusals = 0, gone = 0, waiting = queue->n; /* each is asked once */
+    waiters_init(&reactor.waiters);
+    pool_init(&reactor.held, "held", sizeof(struct held), 0);
+}
 
-    while (asked < HELD_PER_TURN && refusals < HELD_REFUSALS && gone < GONE_PER_TURN) {
-        struct conn *c;
+void held_fini(void)
+{
+    pool_fini(&reactor.held);
+}
 
-        if (waiting-- == 0)
-            return false;
-        c = conn_find(ids_pop(queue));
-        if (!c || !(c->hold & CONN_HOLD_RING)) {
-            gone++;
-            continue;
-        }
-        asked++;
-        if (!held_ask(queue, c))
-            refusals++;
-        if (reactor.input.over)
-            return true;
-    }
-    return refusals < asked || gone == GONE_PER_TURN;
+static bool input_is_over(void)
+{
+    return reactor.input.over;
 }
 
 bool held_turn(void)
 {
-    bool more = queue_turn(&reactor.held);
-
-    if (reactor.held.n == 0)
-        more |= queue_turn(&reactor.held_bulk);
-    return more;
+    return waiters_turn(&reactor.waiters, input_is_over);
 }

@@ -59,14 +59,18 @@ bool conn_sweep_stalled(size_t max);
 /* Step 6: frees at most max of the condemned. Returns how many. */
 size_t reactor_reap(size_t max);
 
-/* held.c */
+/* ids.c */
 /* -1: no memory. */
 int ids_push(struct ids *q, uint64_t id) MUST_CHECK;
 /* The oldest; there is one. */
 uint64_t ids_pop(struct ids *q);
-/* Where c waits when it is held for want of ring room. */
-struct ids *held_queue(const struct conn *c);
-/* Step 3. True when more of the held could go on at once. */
+
+/* held.c */
+void held_init(void);
+void held_fini(void);
+/* c is held for want of ring room: waits until it may be read again. -1: no memory. */
+int held_add(struct conn *c) MUST_CHECK;
+/* Step 3: asks those that wait for ring room. True when more could go on at once. */
 bool held_turn(void);
 
 /* input.c */

@@ -51,6 +51,7 @@ void reactor_init(const struct reactor_config *cfg)
     list_init(&reactor.stalled);
     list_init(&reactor.condemned);
     list_init(&reactor.paused);
+    held_init();
     input_init();
     reactor.connection_max = connection_limit();
     reactor.rx_pool = ws_rx_pool_new(WS_SERVER, (uint64_t)config.max_partial_bytes);
@@ -73,8 +74,7 @@ void reactor_fini(void)
     turn_fini();
     ev_loop_destroy(reactor.loop);
     ws_rx_pool_free(reactor.rx_pool);
-    free(reactor.held.ids);
-    free(reactor.held_bulk.ids);
+    held_fini();
     input_fini();
     tls_fini();
     admission_fini();

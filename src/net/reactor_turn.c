@@ -132,7 +132,7 @@ void reactor_turn(void)
     if (reactor.cfg.each_turn)
         reactor.cfg.each_turn();
     turn_send(); /* 7 */
-    if (reactor.held.n > 0 || reactor.held_bulk.n > 0)
+    if (!waiters_empty(&reactor.waiters))
         reactor_nap(NAP_RETRY_NS);
     reactor.busy = more || !list_empty(&reactor.dirty) || !list_empty(&reactor.condemned) ||
                    !list_empty(&reactor.tasks.runnable);

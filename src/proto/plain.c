@@ -111,18 +111,6 @@ static bool plain_may_publish(struct conn *c, size_t bytes, size_t messages)
            broker_can_publish_to(reactor.broker, name_max, bytes, messages);
 }
 
-/* Input that came behind the request head goes first. */
-static size_t plain_may_read(struct conn *c, size_t want)
-{
-    struct plain_session *ps = plain_session(c);
-
-    if (UNLIKELY(ps->wait != NULL && c->state == CONN_OPEN)) {
-        plain_feed_later(c);
-        return 0;
-    }
-    return ws_may_read(c, want);
-}
-
 /* Delivering */
 
 /* Items [first, end). */
@@ -286,7 +274,7 @@ const struct conn_ops plain_open_ops = {
     .input = ws_input,
     .eof = ws_eof,
     .deadline = ws_deadline,
-    .may_read = plain_may_read,
+    .may_read = ws_may_read,
     .drain = ws_drain,
     .release = ws_release,
     .gauge = plain_gauge,

@@ -57,10 +57,11 @@ struct plain_names { /* malloc'ed; of a session that publishes without being sub
     char packed[];
 };
 
-struct plain_wait {    /* pooled; while an upgrade waits, early input is left, or a close settles */
-    struct list link;  /* in the list of those to be opened, or of those that settle */
-    struct conn *conn; /* borrowed; owns this */
-    unsigned want, live; /* subscriptions asked for and confirmed */
+struct plain_wait {   /* pooled; while an upgrade waits, early input is left, or a close settles */
+    struct list link; /* in the list of those to be opened, or of those that settle */
+    struct waiter waiter; /* for room for early input */
+    struct conn *conn;    /* borrowed; owns this */
+    unsigned want, live;  /* subscriptions asked for and confirmed */
     struct upgrade upgrade;
     struct buf early; /* owned; what came behind the request head */
 };
@@ -100,8 +101,6 @@ void plain_open_subscribed(struct conn *c);
 /* NULL: no memory. */
 struct plain_wait *plain_wait_new(struct conn *c) MUST_CHECK;
 void plain_wait_free(struct plain_session *ps);
-/* Input that came behind the request head is left: feeds it in a task, if the ring has room now. */
-void plain_feed_later(struct conn *c);
 extern const struct conn_ops plain_waiting_ops; /* until the 101 */
 
 /* plain.c */

@@ -13,6 +13,7 @@
 #define PLAIN_OPEN_SLICE 16 /* sessions opened in one step */
 
 static enum task_result plain_open_step(struct task *t);
+static enum waiter_answer plain_feed_asked(struct waiter *waiter);
 
 static struct pool plain_waits = {.name = NULL};
 static struct list plain_opening = LIST_INIT(plain_opening);
@@ -26,6 +27,7 @@ struct plain_wait *plain_wait_new(struct conn *c)
     if (w == NULL)
         return NULL;
     list_init(&w->link);
+    waiter_init(&w->waiter, plain_feed_asked);
     w->conn = c;
     return w;
 }
@@ -35,6 +37,7 @@ static void plain_wait_put(struct plain_wait *w)
     if (w == NULL)
         return;
     list_remove(&w->link);
+    waiter_remove(&w->waiter);
     buf_fini(&w->early);
     pool_put(&plain_waits, w);
 }
@@ -176,8 +179,11 @@ static bool plain_feed_some(struct conn *c)
 {
     struct plain_session *ps = plain_session(c);
     struct buf *early = &ps->wait->early;
-    size_t n = MIN(ws_may_read(c, early->len), early->len);
+    size_t n;
 
+    if (early->len == 0)
+        return true;
+    n = MIN(ws_may_read(c, early->len), early->len);
     if (n == 0)
         return false;
     ws_input(c, (struct str){.p = early->p, .n = n});
@@ -187,22 +193,29 @@ static bool plain_feed_some(struct conn *c)
     return early->len == 0;
 }
 
-/* Held until all of it is fed: net asks may_read() each turn. */
+/* Held (CONN_HOLD_ANSWER, as since the request) until all of it is fed. */
 static void plain_feed(struct conn *c)
 {
-    conn_hold(c, CONN_HOLD_RING);
-    if (!plain_feed_some(c) || c->state != CONN_OPEN)
+    if (!plain_feed_some(c)) {
+        waiters_add(&reactor.waiters, &plain_session(c)->wait->waiter, false);
+        return;
+    }
+    if (c->state != CONN_OPEN)
         return;
     plain_wait_free(plain_session(c));
-    conn_release_hold(c, CONN_HOLD_RING);
+    conn_release_hold(c, CONN_HOLD_ANSWER);
 }
 
-void plain_feed_later(struct conn *c)
+static enum waiter_answer plain_feed_asked(struct waiter *waiter)
 {
-    struct plain_wait *w = plain_session(c)->wait;
+    struct plain_wait *w = CONTAINER_OF(waiter, struct plain_wait, waiter);
 
-    if (ws_may_read(c, w->early.len) > 0)
-        plain_open_later(w);
+    if (w->conn->state != CONN_OPEN)
+        return WAITER_GONE;
+    if (ws_may_read(w->conn, w->early.len) == 0)
+        return WAITER_NO_ROOM;
+    plain_feed(w->conn);
+    return WAITER_SERVED;
 }
 
 static void plain_open(struct conn *c)
@@ -222,11 +235,7 @@ static void plain_open(struct conn *c)
     METRIC_INC(upgrades);
     conn_set_ops(c, &plain_open_ops);
     ws_open(c);
-    conn_release_hold(c, CONN_HOLD_ANSWER);
-    if (ps->wait->early.len == 0)
-        plain_wait_free(ps);
-    else
-        plain_feed(c);
+    plain_feed(c);
 }
 
 static enum task_result plain_open_step(struct task *t)
@@ -241,8 +250,6 @@ static enum task_result plain_open_step(struct task *t)
         c = LIST_ENTRY(n, struct plain_wait, link)->conn;
         if (c->state == CONN_SUBSCRIBING)
             plain_open(c);
-        else if (c->state == CONN_OPEN)
-            plain_feed(c);
     }
     return TASK_MORE;
 }

@@ -99,7 +99,7 @@ static void test_ring_full_holds(void **state)
     net_steps(1);
     assert_int_equal(seen.len, 2);
     assert_int_equal(c->hold, 0);
-    assert_int_equal(reactor.held.n, 0);
+    assert_true(waiters_empty(&reactor.waiters));
     net_steps(3);
     assert_memory_equal(seen.input, "hello", 5);
     assert_int_equal(seen.len, 5);
@@ -170,8 +170,8 @@ static void test_held_without_memory(void **state)
     close(peer);
 }
 
-/* Killed ones stay in the queue until their turn; the queue wraps and grows meanwhile. */
-static void test_held_queue_wraps(void **state)
+/* Killed ones wait until their turn comes. */
+static void test_held_and_killed(void **state)
 {
     int peers[150];
     struct conn *c[ARRAY_LEN(peers)];
@@ -185,12 +185,12 @@ static void test_held_queue_wraps(void **state)
     net_steps(1); /* those that were asked in vain are behind now */
     for (size_t i = 60; i < ARRAY_LEN(peers); i++)
         conn_hold(c[i], CONN_HOLD_RING);
-    assert_int_equal(reactor.held.n, ARRAY_LEN(peers));
+    assert_int_equal(reactor.held.in_use, ARRAY_LEN(peers));
     for (size_t i = 0; i < ARRAY_LEN(peers); i += 2)
         conn_kill(c[i], CLOSE_INTERNAL);
     seen.allow = SIZE_MAX;
     net_steps(4);
-    assert_int_equal(reactor.held.n, 0);
+    assert_true(waiters_empty(&reactor.waiters));
     for (size_t i = 1; i < ARRAY_LEN(peers); i += 2) {
         assert_int_equal(c[i]->hold, 0);
         net_write(peers[i], "x", 1);
@@ -212,7 +212,7 @@ static void test_held_killed(void **state)
     net_steps(1);
     conn_kill(c, CLOSE_INTERNAL);
     net_steps(1);
-    assert_int_equal(reactor.held.n, 0);
+    assert_true(waiters_empty(&reactor.waiters));
     assert_int_equal(reactor.connections, 0);
     assert_int_equal(metrics->closes[CLOSE_INTERNAL], 1);
     close(peer);
@@ -454,7 +454,7 @@ int main(void)
         NET_TEST(test_held_for_two_reasons),
         NET_TEST(test_many_held_go_on_in_turns),
         NET_TEST(test_held_without_memory),
-        NET_TEST(test_held_queue_wraps),
+        NET_TEST(test_held_and_killed),
         NET_TEST(test_held_killed),
         NET_TEST(test_eof_kills_by_default),
         NET_TEST(test_eof_op),

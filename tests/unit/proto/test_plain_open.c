@@ -268,7 +268,7 @@ static void early_frames_wait_for_room_in_the_ring(void **state UNUSED)
     h_read(p);
     assert_int_equal(h_status(p), 101);
     assert_int_equal(p->conn->state, CONN_OPEN);
-    assert_true(p->conn->hold & CONN_HOLD_RING);
+    assert_true(p->conn->hold & CONN_HOLD_ANSWER);
     assert_non_null(plain_session(p->conn)->wait);
     assert_int_equal(metrics->messages_in, 0);
     h_hub.frozen = false;
