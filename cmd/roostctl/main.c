@@ -3,8 +3,11 @@
 
 #include "base/boot.h"
 #include "base/out.h"
+#include "base/read_whole_file.h"
 #include "ctl.h"
 #include "proc/version.h"
+
+#define KEY_FILE_MAX 4096
 
 static int (*const run[COMMAND_NR])(const struct ctl_line *line) = {
 #define COMMAND(name, operands, least, most, line, more) cmd_##name,
@@ -18,6 +21,29 @@ static const char *first_env(const char *a, const char *b, const char *otherwise
     if (v == NULL && b != NULL)
         v = getenv(b);
     return v != NULL ? v : otherwise;
+}
+
+/* The key as the daemon gets it from its environment. -1: its file cannot be read. */
+static int key_from_environment(void)
+{
+    const char *file = getenv("ROOST_API_KEY_FILE");
+    static struct buf text; /* outlives this: ctl.key points into it */
+    char err[256];
+
+    ctl.key = first_env("ROOSTCTL_KEY", "ROOST_API_KEY", "");
+    if (ctl.key[0] != '\0' || file == NULL || file[0] == '\0')
+        return 0;
+    if (read_whole_file(file, KEY_FILE_MAX, NULL, &text, err, sizeof(err)) == -1) {
+        fprintf(stderr, "roostctl: ROOST_API_KEY_FILE %s: %s\n", file, err);
+        return -1;
+    }
+    for (int i = 0; i < 2; i++) /* one line end, as the daemon does */
+        if (text.len > 0 && text.p[text.len - 1] == "\n\r"[i])
+            text.len--;
+    if (buf_append_char(&text, '\0') == -1)
+        return -1;
+    ctl.key = text.p;
+    return 0;
 }
 
 int cmd_version(const struct ctl_line *line)
@@ -72,8 +98,8 @@ static int act(const struct ctl_line *line)
     if (line->given[OPTION_HELP] != NULL)
         return print_usage(line);
     ctl.key = line->given[OPTION_KEY];
-    if (ctl.key == NULL)
-        ctl.key = first_env("ROOSTCTL_KEY", "ROOST_API_KEY", "");
+    if (ctl.key == NULL && key_from_environment() == -1)
+        return 2;
     if (admin == NULL)
         admin = first_env("ROOSTCTL_ADMIN", NULL, "http://127.0.0.1:8001");
     if (line->command != COMMAND_help && line->command != COMMAND_version &&

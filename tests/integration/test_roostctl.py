@@ -319,6 +319,11 @@ class WithAKey(DaemonTest):
         self.assertEqual(run_roostctl(d, '--key', 'k3y', 'status').returncode, 0)
         env = {**os.environ, 'ROOSTCTL_KEY': 'k3y'}
         self.assertEqual(run_roostctl(d, 'publish', 'a', 'b', env=env).returncode, 0)
+        for text in ('k3y', 'k3y\n', 'k3y\r\n'):
+            self.assertEqual(run_roostctl(d, 'status', env={**os.environ, 'ROOST_API_KEY_FILE': self.file(text)}).returncode, 0)
+        p = run_roostctl(d, 'status', env={**os.environ, 'ROOST_API_KEY_FILE': '/nonexistent'})
+        self.assertEqual(p.returncode, 2)
+        self.assertIn('/nonexistent', p.stderr)
         self.assertEqual(run_roostctl(d, 'publish', '--json', 'a', '1', env=env).returncode, 0)
         self.assertEqual(run_roostctl(d, 'health').returncode, 0)
 
