@@ -41,18 +41,6 @@ struct engine_channel { /* embedded in a channel of the hub; owned by the hub */
     struct position at; /* of the last message, or of subscribed(); written by the engine */
 };
 
-struct engine_publication {     /* strings borrowed until the call that has it returns */
-    struct str channel;         /* name */
-    struct str data, fields;    /* see struct record */
-    struct str idempotency_key; /* n == 0: none */
-    uint8_t flags;              /* RECORD_BINARY, RECORD_JSON */
-    uint8_t asker; /* origin, as in struct record: kind of session, worker, token, ... */
-    uint16_t source;
-    uint64_t origin;
-    uint64_t position;
-    uint64_t time_ns;
-};
-
 enum engine_presence_op { PRESENCE_SET = 0, PRESENCE_CLEAR, PRESENCE_LIST, PRESENCE_STATS };
 struct engine_presence {
     enum engine_presence_op op;
@@ -66,19 +54,20 @@ struct engine_events { /* the hub's */
     /* engine_ops.subscribe() of c is complete: from now on its messages come, and those before
      * c->at have come or never will. */
     void (*subscribed)(void *hub, struct engine_channel *c, enum engine_status status);
-    /* The next publication of a subscribed channel; c->at is its position. p is borrowed. The hub
-     * neither subscribes nor unsubscribes meanwhile. */
-    void (*message)(void *hub, struct engine_channel *c, const struct engine_publication *p);
+    /* The next publication of a subscribed channel; c->at is its position. r: as in publish(),
+     * borrowed. The hub neither subscribes nor unsubscribes meanwhile. */
+    void (*message)(void *hub, struct engine_channel *c, const struct record *r);
 };
 
 struct engine; /* each engine's own struct begins with it */
 struct engine_ops {
     const char *name;
     unsigned capabilities; /* enum engine_capability bits */
-    /* c: the channel's, when this node is subscribed to it; else NULL. token comes back in done().
-     */
-    void (*publish)(struct engine *e, struct engine_channel *c, const struct engine_publication *p,
-                    uint64_t token);
+    /* r: name, data, fields, flags, and the origin: asker, source, token, position, time_ns;
+     * borrowed until this returns. c: the channel's, when this node is subscribed to it; else NULL.
+     * idempotency_key: n == 0: none. token comes back in done(). */
+    void (*publish)(struct engine *e, struct engine_channel *c, const struct record *r,
+                    struct str idempotency_key, uint64_t token);
     /* c must stay where it is until unsubscribe(), which completes a subscribe() silently. */
     void (*subscribe)(struct engine *e, struct engine_channel *c, struct str name);
     void (*unsubscribe)(struct engine *e, struct engine_channel *c, struct str name);

@@ -311,8 +311,10 @@ static void receive_lost(struct broker *b, const struct record *r)
 {
     struct chan *c = broker_chan_by_id(b, r->chan);
 
-    if (c != NULL && c->state == CHAN_LIVE)
-        fanout_lost(b, c);
+    if (c == NULL || c->state != CHAN_LIVE)
+        return;
+    fanout_lost(b, c);
+    c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
 }
 
 static void receive(struct broker *b, const struct record *r)

@@ -34,19 +34,19 @@ static void refuse(struct engine *e, uint64_t token)
     done(e, token, ENGINE_REFUSED, (struct position){0});
 }
 
-static void publish(struct engine *e, struct engine_channel *c, const struct engine_publication *p,
-                    uint64_t token)
+static void publish(struct engine *e, struct engine_channel *c, const struct record *r,
+                    struct str idempotency_key, uint64_t token)
 {
     struct position at = {0};
 
-    if (p->idempotency_key.n > 0) {
+    if (idempotency_key.n > 0) {
         refuse(e, token);
         return;
     }
     if (c != NULL) { /* else nobody will ever know that it was there */
         c->at.offset++;
         at = c->at;
-        e->events->message(e->hub, c, p);
+        e->events->message(e->hub, c, r);
     }
     done(e, token, ENGINE_OK, at);
 }

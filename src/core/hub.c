@@ -165,7 +165,8 @@ void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest
     i->asked = false;
     if (w->missed_generation == w->generation)
         hub_mark_lost(h, i);
-    if (hub_answer(h, i->worker, &answer) == -1 || (i->lost && hub_report_lost(h, i) == -1))
+    if (hub_answer(h, i->worker, &answer) == -1 ||
+        (i->lost && hub_report_lost(h, i, c->engine.at) == -1))
         return; /* the worker asks again; the sweep reports */
 }
 
@@ -224,19 +225,18 @@ static void handle_unsubscribe(struct hub *h, unsigned worker, const struct reco
     hub_channel_prune(h, c);
 }
 
-void hub_handle(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
-                bool fresh)
+void hub_handle(struct hub *h, const struct record *r, bool fresh)
 {
     if (r->kind == RECORD_PUBLISH)
-        hub_publish(h, worker, r, position, fresh);
+        hub_publish(h, r, fresh);
     else if (!fresh)
         METRIC_INC(ring_bad_records);
     else if (r->kind == RECORD_FENCE)
-        hub_fence(h, worker, r, position);
+        hub_fence(h, r);
     else if (r->kind == RECORD_POSITION)
-        hub_position(h, worker, r);
+        hub_position(h, r);
     else
-        hub_list_start(h, worker, r);
+        hub_list_start(h, r->source, r);
 }
 
 /* Records about interest take effect at once, in every state. */
@@ -270,6 +270,8 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     if (r->name.n > 0)
         memcpy(name, r->name.p, r->name.n);
     own.name.p = name;
+    own.source = (uint16_t)worker;
+    own.position = position;
     if (fresh)
         adopt(h, worker, generation, r->kind == RECORD_HELLO);
     switch (r->kind) {
@@ -288,9 +290,9 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     case RECORD_LIST:
     case RECORD_POSITION:
         if (h->state == HUB_LIVE)
-            hub_handle(h, worker, &own, position, fresh);
+            hub_handle(h, &own, fresh);
         else
-            hub_set_aside(h, worker, &own, position);
+            hub_set_aside(h, &own);
         break;
     default: /* not a kind that workers send; record_decode() has let it pass */
         METRIC_INC(ring_bad_records);

@@ -24,8 +24,6 @@ static void answer(struct hub *h, const struct pending *p)
         .position = p->position,
     };
 
-    if (!p->answer || p->life != h->worker[p->worker].life)
-        return;
     if (hub_answer(h, p->worker, &r) == -1)
         return; /* the asker's time runs out */
 }
@@ -40,40 +38,28 @@ static void settle(struct hub *h, unsigned worker)
 
         if (!p->complete)
             return;
-        answer(h, p);
+        if (p->answer && p->life == w->life)
+            answer(h, p);
         list_remove(&p->link);
         pool_put(&h->pendings, p);
     }
 }
 
-static void fill(struct pending *p, struct hub *h, unsigned worker, const struct record *r,
-                 uint64_t position)
+static void fill(struct pending *p, struct hub *h, const struct record *r)
 {
     *p = (struct pending){
-        .position = position,
+        .position = r->position,
         .token = r->token,
-        .life = h->worker[worker].life,
-        .worker = (uint16_t)worker,
+        .life = h->worker[r->source].life,
+        .worker = r->source,
         .kind = r->kind,
         .asker = r->asker,
     };
-    list_append(&h->worker[worker].pending, &p->link);
+    list_append(&h->worker[r->source].pending, &p->link);
 }
 
-void hub_publish(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
-                 bool fresh)
+void hub_publish(struct hub *h, const struct record *r, bool fresh)
 {
-    const struct engine_publication publication = {
-        .channel = r->name,
-        .data = r->data,
-        .fields = r->fields,
-        .flags = r->flags & (RECORD_BINARY | RECORD_JSON),
-        .asker = r->asker,
-        .source = (uint16_t)worker,
-        .origin = r->token,
-        .position = position,
-        .time_ns = r->time_ns,
-    };
     struct hub_channel *c = hub_find(h, r->name);
     struct pending *p = pool_get(&h->pendings);
 
@@ -82,21 +68,21 @@ void hub_publish(struct hub *h, unsigned worker, const struct record *r, uint64_
         hub_lose(h, r->name);
         return;
     }
-    fill(p, h, worker, r, position);
+    fill(p, h, r);
     p->answer = fresh && (r->flags & RECORD_WANT_ACK);
     h->engine->ops->publish(h->engine,
-                            c != NULL && c->subscribed == HUB_SUBSCRIBED ? &c->engine : NULL,
-                            &publication, (uint64_t)(uintptr_t)p);
+                            c != NULL && c->subscribed == HUB_SUBSCRIBED ? &c->engine : NULL, r,
+                            STR_NULL, (uint64_t)(uintptr_t)p);
 }
 
-void hub_fence(struct hub *h, unsigned worker, const struct record *r, uint64_t position)
+void hub_fence(struct hub *h, const struct record *r)
 {
-    struct hub_worker *w = &h->worker[worker];
+    struct hub_worker *w = &h->worker[r->source];
     struct pending alone, *p = list_empty(&w->pending) ? &alone : pool_get(&h->pendings);
 
     if (p == NULL)
         return; /* the asker's time runs out */
-    fill(p, h, worker, r, position);
+    fill(p, h, r);
     p->answer = p->complete = true;
     if (p != &alone)
         return;
@@ -104,7 +90,7 @@ void hub_fence(struct hub *h, unsigned worker, const struct record *r, uint64_t 
     answer(h, &alone);
 }
 
-void hub_position(struct hub *h, unsigned worker, const struct record *r)
+void hub_position(struct hub *h, const struct record *r)
 {
     struct hub_channel *c = hub_find(h, r->name);
     struct record positioned = {
@@ -114,7 +100,7 @@ void hub_position(struct hub *h, unsigned worker, const struct record *r)
         positioned.epoch = c->engine.at.epoch;
         positioned.offset = c->engine.at.offset;
     }
-    if (hub_answer(h, worker, &positioned) == -1)
+    if (hub_answer(h, r->source, &positioned) == -1)
         return; /* the asker's time runs out */
 }
 
@@ -163,24 +149,18 @@ static void on_subscribed(void *hub, struct engine_channel *ec, enum engine_stat
     }
 }
 
-static void on_message(void *hub, struct engine_channel *ec, const struct engine_publication *p)
+static void on_message(void *hub, struct engine_channel *ec, const struct record *r)
 {
     struct hub_channel *c = CONTAINER_OF(ec, struct hub_channel, engine);
     struct hub *h = hub;
-    struct record out = {
-        .kind = RECORD_PUBLICATION,
-        .flags = p->flags,
-        .asker = p->asker,
-        .source = p->source,
-        .token = p->origin,
-        .epoch = c->engine.at.epoch,
-        .offset = c->engine.at.offset,
-        .position = p->position,
-        .time_ns = p->time_ns,
-        .data = p->data,
-        .fields = p->fields,
-    };
+    struct record out = *r;
 
+    out.kind = RECORD_PUBLICATION;
+    out.flags &= RECORD_BINARY | RECORD_JSON;
+    out.count = 0;
+    out.epoch = c->engine.at.epoch;
+    out.offset = c->engine.at.offset;
+    out.name = STR_NULL;
     hub_interest_drop_stale(h, c);
     for (unsigned i = 0; i < c->n; i++)
         hub_deliver(h, &hub_interests(c)[i], &out);

@@ -50,14 +50,14 @@ void hub_lose(struct hub *h, struct str channel)
     mark_missed(h);
 }
 
-void hub_set_aside(struct hub *h, unsigned worker, const struct record *r, uint64_t position)
+void hub_set_aside(struct hub *h, const struct record *r)
 {
-    if (queue_push(&h->aside, worker, r, position) == -1) {
+    if (queue_push(&h->aside, r) == -1) {
         if (r->kind == RECORD_PUBLISH)
             hub_lose(h, r->name);
         return;
     }
-    h->worker[worker].aside_bytes += queue_cost(r);
+    h->worker[r->source].aside_bytes += queue_cost(r);
     /* If this incarnation dies too, these are gone, whoever they were for. */
     if (r->kind == RECORD_PUBLISH && h->aside_publications++ == 0)
         mark_all_behind(h);
@@ -108,11 +108,10 @@ void hub_replay(struct hub *h, size_t *budget)
     struct queued *e;
 
     while (*budget > 0 && (e = h->aside.first) != NULL) {
-        struct hub_worker *w = &h->worker[e->worker];
+        struct hub_worker *w = &h->worker[e->rec.source];
 
         w->aside_bytes -= queue_cost(&e->rec);
-        hub_handle(h, e->worker, &e->rec, e->position,
-                   w->generation != 0 && e->rec.generation == w->generation);
+        hub_handle(h, &e->rec, w->generation != 0 && e->rec.generation == w->generation);
         if (e->rec.kind == RECORD_PUBLISH && --h->aside_publications == 0)
             mark_all_behind(h);
         free(queue_pop(&h->aside));

@@ -23,8 +23,6 @@
 
 struct queued { /* a record in the hub's own memory */
     struct queued *next;
-    uint64_t position; /* set aside: in the ring it came from */
-    unsigned worker;   /* set aside: whose ring that was */
     struct record rec; /* name, data and fields point into bytes */
     char bytes[];
 };
@@ -150,21 +148,19 @@ void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest
 
 /* hub_engine.c: to the engine and back */
 extern const struct engine_events hub_engine_events;
-void hub_publish(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
-                 bool fresh);
-void hub_fence(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
-void hub_position(struct hub *h, unsigned worker, const struct record *r);
+void hub_publish(struct hub *h, const struct record *r, bool fresh);
+void hub_fence(struct hub *h, const struct record *r);
+void hub_position(struct hub *h, const struct record *r);
 void hub_pending_fini(struct hub *h);
 
 /* hub.c */
-/* Handles a record for good, whatever the state. fresh: it comes from the worker's present
+/* Handles a record (source: its worker; position: in that worker's ring) for good, whatever the
+ * state. fresh: it comes from the worker's present
  * incarnation. */
-void hub_handle(struct hub *h, unsigned worker, const struct record *r, uint64_t position,
-                bool fresh);
+void hub_handle(struct hub *h, const struct record *r, bool fresh);
 
 /* hub_queue.c: the way to the workers */
-int queue_push(struct queue *q, unsigned worker, const struct record *r,
-               uint64_t position) MUST_CHECK;
+int queue_push(struct queue *q, const struct record *r) MUST_CHECK;
 /* First record, owned by the caller (free()); NULL: empty. */
 struct queued *queue_pop(struct queue *q);
 uint64_t queue_cost(const struct record *r);
@@ -175,8 +171,8 @@ int hub_answer(struct hub *h, unsigned worker, struct record *r) MUST_CHECK;
  */
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication);
 void hub_mark_lost(struct hub *h, struct interest *i);
-/* Writes the LOST that is owed. -1: no room yet. */
-int hub_report_lost(struct hub *h, struct interest *i) MUST_CHECK;
+/* Writes the LOST that is owed, of what was published up to there. -1: no room yet. */
+int hub_report_lost(struct hub *h, struct interest *i, struct position to) MUST_CHECK;
 /* Drops what is queued for the worker. */
 void hub_queue_drop(struct hub *h, unsigned worker);
 /* Sends what fits. True when the budget ended it. */
@@ -187,7 +183,7 @@ void hub_mark_behind(struct hub *h, unsigned worker);
 /* hub_gather.c: a new incarnation's start */
 /* A publication cannot be handled: its subscribers have lost it. */
 void hub_lose(struct hub *h, struct str channel);
-void hub_set_aside(struct hub *h, unsigned worker, const struct record *r, uint64_t position);
+void hub_set_aside(struct hub *h, const struct record *r);
 void hub_announced(struct hub *h, unsigned worker, const struct record *r);
 /* Has everybody announced? Then on to replaying. */
 void hub_gather_check(struct hub *h);

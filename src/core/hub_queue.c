@@ -10,15 +10,13 @@ uint64_t queue_cost(const struct record *r)
     return sizeof(struct queued) + r->name.n + r->data.n + r->fields.n;
 }
 
-int queue_push(struct queue *q, unsigned worker, const struct record *r, uint64_t position)
+int queue_push(struct queue *q, const struct record *r)
 {
     struct queued *e = malloc(queue_cost(r));
 
     if (e == NULL)
         return -1;
     e->next = NULL;
-    e->position = position;
-    e->worker = worker;
     e->rec = *r;
     e->rec.name.p = e->bytes;
     e->rec.data.p = e->bytes + r->name.n;
@@ -107,7 +105,7 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
     } else if (w->out.bytes >= limit || queue_cost(r) > limit - w->out.bytes) {
         return -1;
     }
-    if (queue_push(&w->out, worker, r, 0) == -1)
+    if (queue_push(&w->out, r) == -1)
         return -1;
     METRIC_ADD(hub_queue_bytes, (int64_t)queue_cost(r));
     hub_mark_behind(h, worker);
@@ -130,9 +128,10 @@ void hub_mark_lost(struct hub *h, struct interest *i)
     hub_mark_behind(h, i->worker);
 }
 
-int hub_report_lost(struct hub *h, struct interest *i)
+int hub_report_lost(struct hub *h, struct interest *i, struct position to)
 {
-    struct record r = {.kind = RECORD_LOST, .chan = i->chan};
+    struct record r = {
+        .kind = RECORD_LOST, .chan = i->chan, .epoch = to.epoch, .offset = to.offset};
 
     if (send_or_queue(h, i->worker, &r, h->limits.queue_max) == -1)
         return -1;
@@ -145,8 +144,10 @@ int hub_report_lost(struct hub *h, struct interest *i)
 /* A gap is reported in its place: nothing more of the channel goes out before its LOST has. */
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
 {
+    struct position before = {.epoch = publication->epoch, .offset = publication->offset - 1};
+
     publication->chan = i->chan;
-    if ((i->lost && hub_report_lost(h, i) == -1) ||
+    if ((i->lost && hub_report_lost(h, i, before) == -1) ||
         send_or_queue(h, i->worker, publication, h->limits.queue_max) == -1) {
         METRIC_INC(lost_publications);
         hub_mark_lost(h, i);

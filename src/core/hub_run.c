@@ -14,7 +14,8 @@ static void sweep_visit(struct htab_node *node, void *arg)
             hub_interest_remove(h, c, i);
             continue;
         }
-        if (hub_interests(c)[i].lost && hub_report_lost(h, &hub_interests(c)[i]) == -1)
+        if (hub_interests(c)[i].lost &&
+            hub_report_lost(h, &hub_interests(c)[i], c->engine.at) == -1)
             return; /* stays owed; a later sweep finds it */
         i++;
     }

@@ -46,17 +46,17 @@ static void on_subscribed(void *hub, struct engine_channel *c, enum engine_statu
     nsubscribed++;
 }
 
-static void on_message(void *hub, struct engine_channel *c, const struct engine_publication *p)
+static void on_message(void *hub, struct engine_channel *c, const struct record *r)
 {
     struct message *m = &messages[nmessages++];
 
     assert_ptr_equal(hub, calls);
-    assert_true(nmessages <= CONTRACT_MESSAGES && p->data.n < sizeof(m->data));
+    assert_true(nmessages <= CONTRACT_MESSAGES && r->data.n < sizeof(m->data));
     m->channel = c;
     m->at = c->at;
-    m->origin = p->origin;
-    memcpy(m->data, p->data.p, p->data.n);
-    m->data[p->data.n] = '\0';
+    m->origin = r->token;
+    memcpy(m->data, r->data.p, r->data.n);
+    m->data[r->data.n] = '\0';
 }
 
 static const struct engine_events contract_events = {
@@ -99,10 +99,9 @@ static void contract_subscribe(struct engine_channel *c, const char *name)
 static void contract_publish(struct engine_channel *c, const char *name, const char *data,
                              uint64_t token)
 {
-    const struct engine_publication p = {
-        .channel = str_from(name), .data = str_from(data), .origin = token + 1000};
+    const struct record r = {.name = str_from(name), .data = str_from(data), .token = token + 1000};
 
-    engine->ops->publish(engine, c, &p, token);
+    engine->ops->publish(engine, c, &r, STR_NULL, token);
 }
 
 /* Token by token: exactly once, with that status. */
@@ -189,8 +188,7 @@ static void the_rest_is_refused(void **state)
 {
     const struct engine_presence who = {
         .op = PRESENCE_SET, .channel = STR_LIT("a"), .client = STR_LIT("c")};
-    const struct engine_publication keyed = {
-        .channel = STR_LIT("a"), .data = STR_LIT("x"), .idempotency_key = STR_LIT("k")};
+    const struct record keyed = {.name = STR_LIT("a"), .data = STR_LIT("x")};
     unsigned can = engine->ops->capabilities;
     struct engine_channel a;
 
@@ -207,7 +205,7 @@ static void the_rest_is_refused(void **state)
         completed(2, ENGINE_REFUSED);
     }
     if (!(can & ENGINE_CAN_IDEMPOTENCY)) {
-        engine->ops->publish(engine, &a, &keyed, 3);
+        engine->ops->publish(engine, &a, &keyed, STR_LIT("k"), 3);
         completed(3, ENGINE_REFUSED);
     }
     if (!(can & ENGINE_CAN_CONTROL_LOG)) {

@@ -11,7 +11,7 @@ struct late_call {
     struct list link;
     enum late_kind kind;
     struct engine_channel *channel;
-    struct engine_publication publication;
+    struct record publication;
     char name[64], data[256];
     uint64_t token;
 };
@@ -39,18 +39,18 @@ static struct late_call *late_add(enum late_kind kind, struct engine_channel *c,
     return call;
 }
 
-static void late_publish(struct engine *e UNUSED, struct engine_channel *c,
-                         const struct engine_publication *p, uint64_t token)
+static void late_publish(struct engine *e UNUSED, struct engine_channel *c, const struct record *p,
+                         struct str key, uint64_t token)
 {
-    struct late_call *call = late_add(LATE_PUBLISH, c, p->channel);
+    struct late_call *call = late_add(LATE_PUBLISH, c, p->name);
 
     assert_true(p->data.n < sizeof(call->data));
     call->token = token;
     call->publication = *p;
     memcpy(call->data, p->data.p, p->data.n);
     call->publication.data.p = call->data;
-    call->publication.channel.p = call->name;
-    if (p->idempotency_key.n > 0)
+    call->publication.name.p = call->name;
+    if (key.n > 0)
         call->kind = LATE_OTHER;
 }
 
