@@ -1,12 +1,12 @@
 /* cmd/roostctl/http.c - one HTTP exchange with the admin listener. */
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "codec/http.h"
 #include "ctl.h"
+#include "net/address.h"
 
 #define TIMEOUT_S    10
 #define RESPONSE_MAX ((size_t)64 * 1024 * 1024)
@@ -77,9 +77,9 @@ int ctl_wrong_server(const char *what, bool quiet)
 
 int ctl_connect(bool quiet)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found, *a;
+    struct addrinfo *found, *a;
     struct timeval limit = {.tv_sec = TIMEOUT_S};
-    int fd = -1, rc = getaddrinfo(ctl.host, ctl.port, &hints, &found);
+    int fd = -1, rc = address_lookup(ctl.host, ctl.port, &found);
 
     if (rc != 0) {
         if (!quiet)

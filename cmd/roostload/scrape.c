@@ -3,7 +3,6 @@
 #include "scrape.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "base/clock.h"
 #include "codec/http.h"
 #include "loopback.h"
+#include "net/address.h"
 #include "url.h"
 
 #define PAGE_MAX ((size_t)4 * 1024 * 1024)
@@ -126,7 +126,7 @@ static int take_body(struct str in, struct buf *page, char *err, size_t errcap)
 
 int scrape(const char *url, bool elsewhere, struct buf *page, char *err, size_t errcap)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    struct addrinfo *found;
     uint64_t end_ns = clock_precise_ns() + SCRAPE_LIMIT_NS;
     struct url u;
     const char *why;
@@ -139,7 +139,7 @@ int scrape(const char *url, bool elsewhere, struct buf *page, char *err, size_t 
         snprintf(err, errcap, "expected http://HOST:PORT/PATH");
         return -1;
     }
-    rc = getaddrinfo(host, port, &hints, &found);
+    rc = address_lookup(host, port, &found);
     if (rc != 0) {
         snprintf(err, errcap, "%s", gai_strerror(rc));
         return -1;

@@ -1,12 +1,12 @@
 /* target.c - see target.h. */
 #include "target.h"
 
-#include <netdb.h>
 #include <unistd.h>
 
 #include "adapter.h"
 #include "base/clock.h"
 #include "loopback.h"
+#include "net/address.h"
 #include "net/tls.h"
 #include "scrape.h"
 #include "url.h"
@@ -59,7 +59,7 @@ static const struct addrinfo *choose(const struct addrinfo *found)
 
 static int resolve(const struct url *url, struct load_target *t, const char **why)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *all;
+    struct addrinfo *all;
     const struct addrinfo *a;
     char *h = t->name, p[16];
     int rc;
@@ -67,7 +67,7 @@ static int resolve(const struct url *url, struct load_target *t, const char **wh
     *why = "the host is too long";
     if (str_copy(url->host, h, sizeof(t->name)) == -1 || str_copy(url->port, p, sizeof(p)) == -1)
         return -1;
-    rc = getaddrinfo(h, p, &hints, &all);
+    rc = address_lookup(h, p, &all);
     if (rc != 0) {
         *why = gai_strerror(rc);
         return -1;

@@ -5,23 +5,8 @@
 
 #include <ev.h>
 
-#include "base/str.h"
+#include "net/address.h"
 #include "net/conn.h"
-
-struct address { /* of a listen or admin_listen setting */
-    struct sockaddr_storage sa;
-    socklen_t len;
-};
-
-/* Parses "host:port", "[v6]:port", ":port" (the same as "[::]:port", which is IPv6 and IPv4), port
- * 0 = ephemeral; host is numeric or "localhost". -1 with a sentence in err. Never asks DNS. */
-int address_parse(struct str s, struct address *out, char *err, size_t errcap) MUST_CHECK;
-bool address_is_loopback(const struct address *a);
-/* Would some connection fit both? Port 0 is a port of its own each time. */
-bool address_overlaps(const struct address *a, const struct address *b);
-/* [::] becomes 0.0.0.0, port kept; false (and *a as it was) for any other address. */
-bool address_to_ipv4(struct address *a);
-void address_format(const struct address *a, char *out, size_t cap);
 
 /* A bound, listening, non-blocking, close-on-exec SO_REUSEPORT socket with the options that
  * accepted sockets inherit (TCP_NODELAY, SO_SNDBUF, TCP_NOTSENT_LOWAT, TCP_DEFER_ACCEPT). Port 0 is

@@ -90,6 +90,14 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
     return 0;
 }
 
+int address_lookup(const char *host, const char *port, struct addrinfo **found)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    bool local = str_equal_nocase(str_from(host), STR_LIT("localhost"));
+
+    return getaddrinfo(local ? NULL : host, port, &hints, found); /* NULL: the loopback addresses */
+}
+
 void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port)
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)sa;

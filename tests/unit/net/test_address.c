@@ -1,4 +1,11 @@
+#include <netdb.h>
+
+static int counted_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                               struct addrinfo **found);
+
+#define getaddrinfo counted_getaddrinfo
 #include "net/address.c"
+#undef getaddrinfo
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,6 +13,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+static int lookups; /* of hosts; NULL asks nobody */
+
+static int counted_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                               struct addrinfo **found)
+{
+    lookups += node != NULL;
+    return getaddrinfo(node, service, hints, found);
+}
 
 static void test_accepted(void **state)
 {
@@ -84,6 +100,28 @@ static void test_overlaps(void **state)
         assert_int_equal(address_parse(str_from(rows[i].b), &b, err, sizeof(err)), 0);
         assert_int_equal(address_overlaps(&a, &b), rows[i].overlap);
         assert_int_equal(address_overlaps(&b, &a), rows[i].overlap);
+    }
+}
+
+static void test_localhost_needs_no_resolver(void **state)
+{
+    static const char *const names[] = {"localhost", "LOCALHOST", "127.0.0.1", "::1"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct addrinfo *found, *a;
+
+        lookups = 0;
+        assert_int_equal(address_lookup(names[i], "8001", &found), 0);
+        assert_int_equal(lookups, i < 2 ? 0 : 1);
+        for (a = found; a != NULL; a = a->ai_next) {
+            struct address address = {.len = a->ai_addrlen};
+
+            memcpy(&address.sa, a->ai_addr, a->ai_addrlen);
+            assert_true(address_is_loopback(&address));
+            assert_int_equal(a->ai_socktype, SOCK_STREAM);
+        }
+        freeaddrinfo(found);
     }
 }
 
@@ -184,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_everywhere_without_ipv6),
         cmocka_unit_test(test_overlaps),
         cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_localhost_needs_no_resolver),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_refused_bytes),
         cmocka_unit_test(test_bytes_of_other_families),
