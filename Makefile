@@ -16,10 +16,14 @@ REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # SAN=address,undefined builds and tests under those sanitizers, in a build folder of its own.
 comma   := ,
+quote    = '$(subst ','\'',$(1))'
 SAN     ?=
 FLAVOUR := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
 BUILD   ?= build/$(FLAVOUR)
 PREFIX  ?= /usr/local
+
+# Under a sanitizer: what runs the daemon or its sources. Else everything. SUITE="unit e2e" chooses.
+SUITE    ?= $(if $(SAN),unit fuzz integration,lint unit fuzz integration e2e bench)
 
 CC       ?= cc
 PYTHON   := /usr/bin/python3
@@ -27,9 +31,12 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wco
 OPT      ?= -O2
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 INCLUDES := -Iinclude
+# glibc's checked functions exist with optimization only, and sanitizers look at the plain ones.
+FORTIFY   = $(if $(strip $(SANFLAGS)),,$(if $(filter-out -O0,$(filter -O%,$(OPT))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
+HARDEN    = -fPIE -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
 COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
-            -fstack-protector-strong $(SANFLAGS) $(CFLAGS) -MMD -MP
-LINKFLAGS = $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
+            $(HARDEN) $(SANFLAGS) $(CFLAGS) -MMD -MP
+LINKFLAGS = -pie $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS     := -lev -lwslay -lssl -lcrypto -lyaml -lz -lm
 
 # V=1 shows the commands.
@@ -61,32 +68,29 @@ all: $(BINS) ## build the programs (the default)
 
 # ---- what must be installed -----------------------------------------------------------------------
 
-BUILD_PACKAGES := libc6-dev libev-dev libwslay-dev libssl-dev libyaml-dev zlib1g-dev
-TEST_PACKAGES  := libcmocka-dev python3 python3-websockets python3-pyflakes python3-jsonschema libwebsockets-test-server chromium clang-format ca-certificates valgrind
+# Packages of Debian, or COMMAND:PACKAGE where another package may have the command, too. What is missing
+# deploy/packages.sh installs; a complete machine is not touched and needs no network.
+HEADERS        := stdio.h:libc6-dev ev.h:libev-dev wslay/wslay.h:libwslay-dev openssl/ssl.h:libssl-dev yaml.h:libyaml-dev zlib.h:zlib1g-dev
+CLANG          := clang:clang libclang-rt-dev
+BUILD_PACKAGES := $(foreach h,$(HEADERS),$(lastword $(subst :, ,$(h)))) $(if $(findstring clang,$(CC)),$(CLANG),gcc:gcc)
 
-# Installs packages that dpkg does not know as installed, and $(2) "command:package" pairs whose
-# command is not on the PATH. A complete machine is not touched and needs no network.
-define install_missing
-missing=(); \
-for p in $(1); do \
-    dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing+=($$p); \
-done; \
-for c in $(2); do command -v $${c%%:*} >/dev/null || missing+=($${c##*:}); done; \
-if [ $${#missing[@]} -gt 0 ]; then \
-    echo "installing: $${missing[*]}"; \
-    sudo=; [ $$(id -u) -eq 0 ] || sudo="sudo"; \
-    $$sudo apt-get update -qq; \
-    DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $${missing[@]} >/dev/null; \
-fi
-endef
+# Each suite's own, so that unit tests do not wait for a browser.
+PACKAGES_lint        := python3-pyflakes clang-format
+PACKAGES_unit        := libcmocka-dev
+PACKAGES_fuzz        :=
+PACKAGES_integration := python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
+PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm
+PACKAGES_bench       := valgrind
+TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
 
 .PHONY: build-packages
 build-packages:
-	@$(call install_missing,$(BUILD_PACKAGES),gcc:gcc)
+	@deploy/packages.sh $(BUILD_PACKAGES)
 
+# What cannot be fetched is missing in the tests that need it, and only there.
 .PHONY: test-packages
 test-packages: build-packages
-	@$(call install_missing,$(TEST_PACKAGES),node:nodejs npm:npm curl:curl)
+	@deploy/packages.sh $(TEST_PACKAGES) || [ $$? -eq 3 ]
 
 # promtool comes with the prometheus package, whose installation would start a server: it is taken
 # out of the package instead.
@@ -95,9 +99,11 @@ build/tools/promtool:
 	@if command -v promtool >/dev/null; then ln -sf "$$(command -v promtool)" $@; else \
 	    echo "fetching promtool"; \
 	    cd build/tools/deb; rm -f prometheus_*.deb; \
-	    apt-get download -qq prometheus 2>/dev/null || { sudo=; [ $$(id -u) -eq 0 ] || sudo=sudo; \
-	        $$sudo apt-get update -qq; apt-get download -qq prometheus; }; \
-	    dpkg-deb -x prometheus_*.deb .; mv usr/bin/promtool ..; cd ..; rm -rf deb; \
+	    sudo=; [ $$(id -u) -eq 0 ] || sudo="sudo -n"; \
+	    { apt-get download -qq prometheus || { $$sudo apt-get update -qq; apt-get download -qq prometheus; }; } >../promtool.log 2>&1 && \
+	    dpkg-deb -x prometheus_*.deb . >>../promtool.log 2>&1 && mv usr/bin/promtool .. || \
+	    echo "promtool cannot be fetched (build/tools/promtool.log says why): the tests that need it will fail" >&2; \
+	    cd ..; rm -rf deb; \
 	fi
 
 # The servers we compare with come the same way, with the libraries that this machine lacks. What cannot
@@ -108,7 +114,7 @@ build/tools/peers/.%:
 	@mkdir -p build/tools/peers/deb.$*
 	@echo "fetching $*"
 	@cd build/tools/peers; \
-	sudo=; [ $$(id -u) -eq 0 ] || sudo=sudo; \
+	sudo=; [ $$(id -u) -eq 0 ] || sudo="sudo -n"; \
 	apt-cache show $* >/dev/null 2>&1 || $$sudo apt-get update -qq || true; \
 	if names=$$(apt-get -s install --no-install-recommends $* 2>/dev/null | awk '/^Inst/ { print $$2 }') && \
 	    { [ -z "$$names" ] || (cd deb.$* && apt-get download -qq $$names 2>/dev/null); }; then \
@@ -120,15 +126,28 @@ build/tools/peers/.%:
 
 tests/e2e/node_modules/.installed: tests/e2e/package-lock.json tests/e2e/package.json
 	@echo "installing the browser tests' node packages"
-	@cd tests/e2e && npm ci --loglevel=error --no-audit --no-fund
-	@touch $@
+	@mkdir -p build
+	@if (cd tests/e2e && npm ci --loglevel=error --no-audit --no-fund) >build/npm.log 2>&1; then touch $@; else \
+	    echo "node packages cannot be fetched (build/npm.log says why): the tests that need them will fail" >&2; \
+	fi
 
 # ---- building -------------------------------------------------------------------------------------
 
 # Objects depend on this file, which changes when the way of compiling does.
 $(BUILD)/.flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE)' | cmp -s - $@ || echo '$(COMPILE)' >$@
+	@echo $(call quote,$(COMPILE)) | cmp -s - $@ || echo $(call quote,$(COMPILE)) >$@
+
+# A header that is not there is said with its package, instead of by the first file that includes it.
+$(BUILD)/.headers: $(BUILD)/.flags
+	@missing=(); \
+	command -v $(firstword $(CC)) >/dev/null || missing+=($(if $(findstring clang,$(CC)),clang,gcc)); \
+	for h in $(HEADERS); do \
+	    echo "#include <$${h%%:*}>" | $(CC) $(CPPFLAGS) $(CFLAGS) -E -x c - >/dev/null 2>&1 || missing+=("$${h##*:}"); \
+	done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	    echo "missing: $${missing[*]} (make run installs that; on Debian as root: apt-get install $${missing[*]})" >&2; exit 1; \
+	fi; touch $@
 
 # The same for what --version tells: only one object has to be compiled anew.
 $(BUILD)/.revision: FORCE
@@ -138,12 +157,12 @@ $(BUILD)/.revision: FORCE
 .PHONY: FORCE
 FORCE:
 
-$(BUILD)/src/%.o: src/%.c $(BUILD)/.flags
+$(BUILD)/src/%.o: src/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c -o $@ $<
 
-$(BUILD)/cmd/%.o: cmd/%.c $(BUILD)/.flags
+$(BUILD)/cmd/%.o: cmd/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c -o $@ $<
@@ -166,13 +185,13 @@ $(BUILD)/$(1): $(patsubst cmd/%.c,$(BUILD)/cmd/%.o,$(wildcard cmd/$(1)/*.c)) $(L
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
-$(BUILD)/tests/lib/%.o: tests/lib/%.c $(BUILD)/.flags
+$(BUILD)/tests/lib/%.o: tests/lib/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -Itests/lib -c -o $@ $<
 
 # A unit test includes the .c it tests; everything else comes from the library.
-$(BUILD)/tests/unit/%.o: tests/unit/%.c $(BUILD)/.flags
+$(BUILD)/tests/unit/%.o: tests/unit/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -Itests/lib -Isrc -I. -c -o $@ $<
@@ -180,7 +199,7 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c $(BUILD)/.flags
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(TESTLIB) $(LIB)
 	$(Q)$(CC) $(LINKFLAGS) $(WRAP) -o $@ $< $(TESTLIB) $(LIB) -lcmocka $(LIBS)
 
-$(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/.flags
+$(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -Isrc -I. -c -o $@ $<
@@ -188,7 +207,7 @@ $(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/.flags
 $(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
 	$(Q)$(CC) $(LINKFLAGS) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(LIB) $(LIBS)
 
-$(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/.flags
+$(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -c -o $@ $<
@@ -198,8 +217,18 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 
 .SECONDARY: $(TESTLIB) $(UNITBINS:%=%.o) $(BENCHES:%=%.o) $(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz_%.o) $(BUILD)/tests/fuzz/replay.o
 
+# What the suites run. Without cmocka unit tests cannot be built: they fail one by one, the others run.
+cmocka = $(shell printf '\#include <%s>\n' stdarg.h stddef.h setjmp.h stdint.h cmocka.h | \
+           $(CC) $(CPPFLAGS) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
+PARTS_lint         = $(BINS)
+PARTS_unit         = $(if $(cmocka),$(UNITBINS))
+PARTS_fuzz         = $(REPLAYS)
+PARTS_integration  = $(BINS) build/tools/promtool
+PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
+PARTS_bench        = $(BINS) $(BENCHES)
+
 .PHONY: tests
-tests: $(BINS) $(UNITBINS) $(REPLAYS) $(BENCHES) build/tools/promtool tests/e2e/node_modules/.installed
+tests: $(if $(filter tests,$(MAKECMDGOALS)),$(sort $(foreach s,$(SUITE),$(PARTS_$(s)))))
 	@:
 
 # ---- using ----------------------------------------------------------------------------------------
@@ -209,13 +238,18 @@ run: build-packages ## install what is missing, build, start the daemon with its
 	@$(MAKE) all
 	@ROOST_HINTS=1 exec $(BUILD)/roostd $(ARGS)
 
+# A path below PREFIX, quoted: DESTDIR may have blanks.
+installed = $(call quote,$(DESTDIR)$(PREFIX)/$(1))
+
 .PHONY: install
 install: ## install the programs and the systemd unit under PREFIX (default /usr/local; DESTDIR is respected)
 	@$(MAKE) all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/roost
-	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
-	sed 's,/usr/local/bin,$(PREFIX)/bin,' deploy/roost.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/roost.service
-	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md $(DESTDIR)$(PREFIX)/share/doc/roost
+	install -d $(foreach d,bin lib/systemd/system share/doc/roost,$(call installed,$(d)))
+	install -m 755 $(BINS) $(call installed,bin)
+	@prefix=$(call quote,$(PREFIX)); while IFS= read -r line; do \
+	    printf '%s\n' "$${line//\/usr\/local/"$${prefix// /\\x20}"}"; \
+	done <deploy/roost.service >$(call installed,lib/systemd/system/roost.service)
+	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md $(call installed,share/doc/roost)
 
 .PHONY: docs
 docs: ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
@@ -225,13 +259,10 @@ docs: ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
 
 # ---- testing --------------------------------------------------------------------------------------
 
-# Under a sanitizer: what runs the daemon or its sources. Else everything. SUITE="unit e2e" chooses.
-SUITE ?= $(if $(SAN),unit fuzz integration,lint unit fuzz integration e2e bench)
-
 .PHONY: test
 test: test-packages ## install what tests need, build, run every test, print totals (SAN=address,undefined: under sanitizers)
 	@$(MAKE) tests
-	@$(PYTHON) tests/run --build $(BUILD) --san '$(SAN)' $(SUITE)
+	@$(PYTHON) tests/run --build $(BUILD) --san $(call quote,$(SAN)) $(SUITE)
 
 .PHONY: lint check
 lint check: ## layers, sizes, format, stale documents, banned words
@@ -247,7 +278,7 @@ TARGET  ?= http
 SECONDS ?= 60
 .PHONY: fuzz
 fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECONDS=60
-	@$(call install_missing,clang libclang-rt-14-dev,)
+	@deploy/packages.sh $(CLANG)
 	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzz/libroost.a
 	@mkdir -p build/fuzz/found/$(TARGET)
 	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -Iinclude -Isrc -I. \
@@ -263,7 +294,7 @@ bench-memory: build-packages ## user-space bytes per idle subscribed connection 
 
 .PHONY: bench-ingest
 bench-ingest: build-packages ## instructions per byte of a text frame on its way in, by callgrind
-	@$(call install_missing,valgrind,)
+	@deploy/packages.sh valgrind
 	@$(MAKE) $(BINS) $(BENCHES)
 	@$(PYTHON) tests/bench/ingest.py --build $(BUILD) $(ARGS)
 
@@ -280,7 +311,7 @@ bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander: bu
 
 .PHONY: bench-peers
 bench-peers: build-packages ## compare with nchan, npm's ws, mosquitto and nats-server, fetched but not installed (ARGS="--rounds 3 --only ws,nats")
-	@$(call install_missing,,node:nodejs npm:npm)
+	@deploy/packages.sh node:nodejs npm:npm
 	@$(MAKE) $(BINS) tests/e2e/node_modules/.installed $(PEER_PACKAGES:%=build/tools/peers/.%)
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/peers.py $(ARGS)
 
