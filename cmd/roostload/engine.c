@@ -38,7 +38,7 @@ static int alarm_init(void)
         return -1;
     }
     ev_io_init(&alarm_clock.io, on_alarm, fd, EV_READ);
-    ev_io_start(reactor.loop, &alarm_clock.io);
+    ev_io_start(reactor->loop, &alarm_clock.io);
     return 0;
 }
 

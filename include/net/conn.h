@@ -104,7 +104,7 @@ struct conn {                    /* what each delivery touches comes last, besid
     struct wheel_entry deadline; /* of the current phase; dead: its link is in the condemned list */
     struct ws_rx rx;             /* of net/ws */
     uint8_t address[16];         /* IPv6, or IPv4-mapped */
-    uint32_t since;              /* tick (reactor.tick) of the accept */
+    uint32_t since;              /* tick (reactor->tick) of the accept */
     uint32_t heard;              /* tick of the last input */
     union {                      /* of net/ws */
         uint32_t begun;          /* OPEN: tick at which the incomplete message began */

@@ -21,7 +21,7 @@ struct listener { /* one per worker and address; embedded by proc */
     bool admin;
     bool stand_in;      /* another worker's, which does not serve; set after listener_start() */
     bool paused;        /* after EMFILE or ENFILE: until a connection ends or a second passes */
-    struct list link;   /* in reactor.paused */
+    struct list link;   /* in reactor->paused */
     uint64_t resume_ns; /* when paused */
 };
 

@@ -1,10 +1,10 @@
 /* net/reactor.h - the worker's loop: libev underneath, one schedule function on top.
  *
- * One reactor per process. reactor_run() alternates between ev_run (one poll) and reactor_turn(),
- * whose order is ARCHITECTURE's: 1 clock · 2 inbound ring · 3 what waits to be read, and held
- * connections · 4 tasks and deadlines within the turn budget · 5 flush dirty connections · 6 free
- * the condemned · 7 announce sleep, look again. It polls without blocking while any list still has
- * work. */
+ * A process has one, a test process may have many. reactor_run() alternates between ev_run (one
+ * poll) and reactor_turn(), whose order is ARCHITECTURE's: 1 clock · 2 inbound ring · 3 what waits
+ * to be read, and held connections · 4 tasks and deadlines within the turn budget · 5 flush dirty
+ * connections · 6 free the condemned · 7 announce sleep, look again. It polls without blocking
+ * while any list still has work. */
 #ifndef ROOST_NET_REACTOR_H
 #define ROOST_NET_REACTOR_H
 
@@ -48,7 +48,7 @@ struct input {              /* net/input.c */
     bool over;              /* it is used up */
 };
 
-struct reactor { /* the process-wide instance; fields are for net and for /debug */
+struct reactor { /* fields are for net and for /debug */
     struct ev_loop *loop;
     struct wheel wheel;
     struct task_queue tasks;
@@ -84,17 +84,19 @@ struct reactor { /* the process-wide instance; fields are for net and for /debug
     struct reactor_config cfg;
 };
 #define SCRATCH_SIZE (64 * 1024)
-extern struct reactor reactor;
+/* The one that runs: what is called in net and above acts on it. A process that has several sets it
+ * (and `metrics`) before each call into another. */
+extern struct reactor *reactor;
 
-/* Sets up the loop (EVBACKEND_EPOLL | EVFLAG_NOENV), wheel, pools. Exits with a sentence when it
- * cannot. */
+/* Sets up *reactor: the loop (EVBACKEND_EPOLL | EVFLAG_NOENV), wheel, pools. Exits with a sentence
+ * when it cannot. */
 void reactor_init(const struct reactor_config *cfg);
 /* Clients that a process can hold at so many descriptors: what is left of them beside a reserve. */
 uint64_t reactor_connection_limit(uint64_t nofile);
 /* Frees everything, kills connections without ceremony (tests, end of process). The broker must
  * still exist. */
 void reactor_fini(void);
-/* After broker_new() (which needs reactor.tasks). */
+/* After broker_new() (which needs reactor->tasks). */
 void reactor_set_broker(struct broker *b);
 /* Until reactor_stop(). */
 void reactor_run(void);
@@ -124,8 +126,8 @@ void reactor_update_gauges(void);
  */
 static inline void reactor_wake_within(uint64_t ns)
 {
-    if (ns < reactor.nap_ns)
-        reactor.nap_ns = ns;
+    if (ns < reactor->nap_ns)
+        reactor->nap_ns = ns;
 }
 
 /* Resumable walk over live connections: *cursor starts at 0; looks at no more than max places;

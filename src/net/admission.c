@@ -135,8 +135,8 @@ void admission_tick(void)
     const struct admission_limit limit = {
         .of = "worker",
         .fix = "raise the limit of descriptors (LimitNOFILE=, ulimit -Hn), or workers",
-        .connections = reactor.client_connections,
-        .max = reactor.connection_max};
+        .connections = reactor->client_connections,
+        .max = reactor->connection_max};
 
     admission_look(&own_watch, &limit, atomic_load(&own.n), atomic_load(&own.last_ns));
 }
@@ -147,11 +147,11 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
 
     *counted = false;
     if (node_total >= (uint64_t)config.max_connections) {
-        if (reactor.cfg.node_full)
-            note_refused(reactor.cfg.node_full);
+        if (reactor->cfg.node_full)
+            note_refused(reactor->cfg.node_full);
         return CLOSE_FULL;
     }
-    if (reactor.client_connections >= reactor.connection_max) {
+    if (reactor->client_connections >= reactor->connection_max) {
         note_refused(&own);
         return CLOSE_FULL;
     }

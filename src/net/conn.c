@@ -72,7 +72,7 @@ void conn_set_state(struct conn *c, enum conn_state s)
 struct conn *conn_find(uint64_t id)
 {
     size_t fd = id & ((UINT64_C(1) << CONN_ID_FD_BITS) - 1);
-    struct conn *c = fd < reactor.conns_cap ? reactor.conns[fd] : NULL;
+    struct conn *c = fd < reactor->conns_cap ? reactor->conns[fd] : NULL;
 
     return c && c->id == id && !conn_dead(c) ? c : NULL;
 }
@@ -84,11 +84,11 @@ void conn_kill(struct conn *c, enum close_reason why)
     if (c->reason == CLOSE_NONE)
         c->reason = (uint8_t)why;
     conn_set_state(c, CONN_DEAD);
-    ev_io_stop(reactor.loop, &c->io);
-    wheel_disarm(&reactor.wheel, &c->deadline);
+    ev_io_stop(reactor->loop, &c->io);
+    wheel_disarm(&reactor->wheel, &c->deadline);
     if (c->out)
         list_remove(&c->out->link);
-    list_append(&reactor.condemned, &c->deadline.link);
+    list_append(&reactor->condemned, &c->deadline.link);
 }
 
 void conn_finish(struct conn *c, enum close_reason why)
@@ -122,9 +122,9 @@ void conn_arm(struct conn *c, uint64_t delay_ns)
     if (conn_dead(c)) /* its link is the condemned list's */
         return;
     if (delay_ns == 0)
-        wheel_disarm(&reactor.wheel, &c->deadline);
+        wheel_disarm(&reactor->wheel, &c->deadline);
     else
-        wheel_arm(&reactor.wheel, &c->deadline, clock_ns(), delay_ns);
+        wheel_arm(&reactor->wheel, &c->deadline, clock_ns(), delay_ns);
 }
 
 void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)
@@ -162,10 +162,10 @@ void conn_update_events(struct conn *c)
     }
     if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io) == (want != 0))
         return;
-    ev_io_stop(reactor.loop, &c->io);
+    ev_io_stop(reactor->loop, &c->io);
     ev_io_modify(&c->io, want);
     if (want)
-        ev_io_start(reactor.loop, &c->io);
+        ev_io_start(reactor->loop, &c->io);
 }
 
 void conn_hold(struct conn *c, unsigned reasons)
@@ -213,10 +213,10 @@ static void conn_read_eof(struct conn *c)
 
 static void conn_input(struct conn *c, size_t n)
 {
-    struct str in = {reactor.scratch, n};
+    struct str in = {reactor->scratch, n};
     uint64_t before;
 
-    c->heard = reactor.tick;
+    c->heard = reactor->tick;
     if (!input_note(c, n)) {
         conn_ops(c)->input(c, in);
         return;
@@ -228,8 +228,8 @@ static void conn_input(struct conn *c, size_t n)
 
 void conn_read(struct conn *c, size_t max)
 {
-    ssize_t n = c->flags & CONN_TLS ? tls_recv(c, reactor.scratch, max)
-                                    : recv(c->io.fd, reactor.scratch, max, MSG_DONTWAIT);
+    ssize_t n = c->flags & CONN_TLS ? tls_recv(c, reactor->scratch, max)
+                                    : recv(c->io.fd, reactor->scratch, max, MSG_DONTWAIT);
 
     METRIC_INC(reads);
     if (n == -1) {
@@ -260,7 +260,7 @@ void conn_readable(struct conn *c)
 {
     /* Who may publish much stands behind those who wait and may publish little. */
     bool behind = (c->flags & CONN_BULK) && conn_ops(c)->may_read != NULL && !conn_finished(c) &&
-                  !list_empty(&reactor.waiters.light);
+                  !list_empty(&reactor->waiters.light);
     size_t max = behind ? 0 : conn_may_read(c);
 
     if (max > 0) {
@@ -318,7 +318,7 @@ static void conn_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents)
 void conn_watch(struct conn *c, int fd)
 {
     ev_io_init(&c->io, conn_on_event, fd, EV_READ);
-    ev_io_start(reactor.loop, &c->io);
+    ev_io_start(reactor->loop, &c->io);
 }
 
 void conn_set_peer(struct conn *c, const struct sockaddr *sa)

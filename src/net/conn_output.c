@@ -19,7 +19,7 @@
 
 static bool conn_may_send_now(const struct conn *c)
 {
-    return !c->out && c->sent_turn != (uint32_t)reactor.turn;
+    return !c->out && c->sent_turn != (uint32_t)reactor->turn;
 }
 
 /* After a send that failed: 0 when the socket is merely full, -1: killed. */
@@ -41,7 +41,7 @@ static inline ssize_t conn_send_now(struct conn *c, const char *p, size_t n)
     else
         sent = tls_sendv(c, &(struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = n}, 1);
 
-    c->sent_turn = (uint32_t)reactor.turn;
+    c->sent_turn = (uint32_t)reactor->turn;
     METRIC_INC(writes);
     if (UNLIKELY(sent == -1))
         return conn_send_failed(c);
@@ -59,7 +59,7 @@ static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t 
         return -1;
     }
     if (!list_linked(&c->out->link))
-        list_append(&reactor.dirty, &c->out->link);
+        list_append(&reactor->dirty, &c->out->link);
     /* In CLOSING nothing is answered any more, and the peer's end is what we wait for. */
     if (outq_cost(c->out) >= (size_t)config.output_limit && c->state != CONN_CLOSING)
         conn_hold(c, CONN_HOLD_OUTPUT);
@@ -71,7 +71,7 @@ static void conn_stall(struct conn *c, bool progress)
 {
     if (!(c->flags & CONN_OUT_STALLED) || progress) {
         list_remove(&c->out->link);
-        list_append(&reactor.stalled, &c->out->link);
+        list_append(&reactor->stalled, &c->out->link);
     }
     c->flags |= CONN_OUT_STALLED;
     conn_update_events(c);
@@ -152,7 +152,7 @@ static void conn_say_dropped(const struct conn *c, const char *what)
     static struct log_site site = {.window_ns = 10 * NS_PER_SEC, .burst = 1};
     char address[CONN_ADDRESS_MAX];
 
-    if (!reactor.cfg.tell_refusals || log_suppressed(&site, LOG_WARN, what))
+    if (!reactor->cfg.tell_refusals || log_suppressed(&site, LOG_WARN, what))
         return;
     conn_format_address(c, address, sizeof(address));
     LOG_AT(&site, LOG_WARN, what, KV_S("peer", address), KV_U("conn", c->id),
@@ -252,7 +252,7 @@ void conn_flush(struct conn *c)
         offered += iov[i].iov_len;
     sent = c->flags & CONN_TLS ? tls_sendv(c, iov, msg.msg_iovlen)
                                : sendmsg(c->io.fd, &msg, SEND_FLAGS);
-    c->sent_turn = (uint32_t)reactor.turn;
+    c->sent_turn = (uint32_t)reactor->turn;
     METRIC_INC(writes);
     if (sent == -1) {
         if (conn_send_failed(c) == 0)
@@ -296,24 +296,24 @@ bool conn_flush_dirty(uint64_t budget_ns)
     size_t done = 0;
 
     /* Taken out first, so that what stays dirty waits for the next turn. */
-    list_take(&todo, &reactor.dirty);
+    list_take(&todo, &reactor->dirty);
     while ((n = list_pop(&todo)) != NULL) {
         struct conn *c = LIST_ENTRY(n, struct outq, link)->owner;
 
         conn_flush(c);
         if (c->out && !conn_dead(c) && !list_linked(&c->out->link))
-            list_append(&reactor.dirty, &c->out->link);
+            list_append(&reactor->dirty, &c->out->link);
         if (++done % FLUSH_SLICE == 0 && clock_precise_ns() >= end)
             break;
     }
-    list_splice(&reactor.dirty, &todo);
-    return !list_empty(&reactor.dirty);
+    list_splice(&reactor->dirty, &todo);
+    return !list_empty(&reactor->dirty);
 }
 
 bool conn_sweep_stalled(size_t max)
 {
-    for (; !list_empty(&reactor.stalled); max--) {
-        const struct outq *q = LIST_ENTRY(reactor.stalled.next, struct outq, link);
+    for (; !list_empty(&reactor->stalled); max--) {
+        const struct outq *q = LIST_ENTRY(reactor->stalled.next, struct outq, link);
 
         if (clock_ns() < outq_since(q) + (uint64_t)config.output_timeout)
             return false;

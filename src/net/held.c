@@ -20,7 +20,7 @@ static enum waiter_answer held_ask(struct waiter *w)
 
     if (held && c->hold == CONN_HOLD_RING && max == 0)
         return WAITER_NO_ROOM;
-    pool_put(&reactor.held, h);
+    pool_put(&reactor->held, h);
     if (!held)
         return WAITER_GONE;
     conn_release_hold(c, CONN_HOLD_RING);
@@ -31,33 +31,33 @@ static enum waiter_answer held_ask(struct waiter *w)
 
 int held_add(struct conn *c)
 {
-    struct held *h = pool_get(&reactor.held);
+    struct held *h = pool_get(&reactor->held);
 
     if (h == NULL)
         return -1;
     h->id = c->id;
     waiter_init(&h->waiter, held_ask);
-    waiters_add(&reactor.waiters, &h->waiter, c->flags & CONN_BULK);
+    waiters_add(&reactor->waiters, &h->waiter, c->flags & CONN_BULK);
     return 0;
 }
 
 void held_init(void)
 {
-    waiters_init(&reactor.waiters);
-    pool_init(&reactor.held, "held", sizeof(struct held), 0);
+    waiters_init(&reactor->waiters);
+    pool_init(&reactor->held, "held", sizeof(struct held), 0);
 }
 
 void held_fini(void)
 {
-    pool_fini(&reactor.held);
+    pool_fini(&reactor->held);
 }
 
 static bool input_is_over(void)
 {
-    return reactor.input.over;
+    return reactor->input.over;
 }
 
 bool held_turn(void)
 {
-    return waiters_turn(&reactor.waiters, input_is_over);
+    return waiters_turn(&reactor->waiters, input_is_over);
 }

@@ -18,15 +18,15 @@
 
 void input_begin(void)
 {
-    reactor.input.until_ns = reactor.turn_started_ns + (uint64_t)config.turn_budget;
-    reactor.input.weight = 0;
-    reactor.input.over = false;
+    reactor->input.until_ns = reactor->turn_started_ns + (uint64_t)config.turn_budget;
+    reactor->input.weight = 0;
+    reactor->input.over = false;
 }
 
 /* Looks at the clock now and then. */
 static bool input_over(void)
 {
-    struct input *in = &reactor.input;
+    struct input *in = &reactor->input;
 
     if (in->over || ++in->weight < LOOK_EACH)
         return in->over;
@@ -39,7 +39,7 @@ size_t input_max(const struct conn *c)
 {
     size_t max = MIN((size_t)SCRATCH_SIZE, (size_t)config.read_budget);
 
-    return c->flags & CONN_BULK ? MIN(max, reactor.input.bulk_max) : max;
+    return c->flags & CONN_BULK ? MIN(max, reactor->input.bulk_max) : max;
 }
 
 bool input_note(struct conn *c, size_t n)
@@ -57,22 +57,22 @@ bool input_note(struct conn *c, size_t n)
 void input_took(uint64_t began_ns)
 {
     uint64_t budget = (uint64_t)config.turn_budget, now = clock_precise_ns();
-    size_t *max = &reactor.input.bulk_max;
+    size_t *max = &reactor->input.bulk_max;
 
     if (now - began_ns > budget / 4)
         *max = MAX(*max / 2, (size_t)BULK_MIN);
     else if (now - began_ns < budget / 16)
         *max = MIN(*max * 2, (size_t)SCRATCH_SIZE);
-    reactor.input.over |= now >= reactor.input.until_ns;
+    reactor->input.over |= now >= reactor->input.until_ns;
 }
 
 void input_readable(struct conn *c)
 {
-    struct ids *queue = c->flags & CONN_BULK ? &reactor.input.bulk : &reactor.input.light;
+    struct ids *queue = c->flags & CONN_BULK ? &reactor->input.bulk : &reactor->input.light;
 
     if (c->flags & CONN_LATE)
         return;
-    if (!(c->flags & CONN_BULK) && queue->n == 0 && !reactor.input.over)
+    if (!(c->flags & CONN_BULK) && queue->n == 0 && !reactor->input.over)
         conn_readable(c);
     else if (ids_push(queue, c->id) == -1)
         conn_readable(c); /* no memory: out of turn */
@@ -100,26 +100,26 @@ static void queue_turn(struct ids *queue)
         if (c == NULL)
             continue;
         conn_readable(c);
-        if (reactor.input.over)
+        if (reactor->input.over)
             return;
     }
 }
 
 bool input_turn(void)
 {
-    queue_turn(&reactor.input.light);
-    queue_turn(&reactor.input.bulk);
-    return reactor.input.light.n > 0 || reactor.input.bulk.n > 0;
+    queue_turn(&reactor->input.light);
+    queue_turn(&reactor->input.bulk);
+    return reactor->input.light.n > 0 || reactor->input.bulk.n > 0;
 }
 
 void input_init(void)
 {
-    reactor.input.bulk_max = SCRATCH_SIZE;
+    reactor->input.bulk_max = SCRATCH_SIZE;
 }
 
 void input_fini(void)
 {
-    free(reactor.input.light.ids);
-    free(reactor.input.bulk.ids);
-    reactor.input = (struct input){0};
+    free(reactor->input.light.ids);
+    free(reactor->input.bulk.ids);
+    reactor->input = (struct input){0};
 }

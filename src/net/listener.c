@@ -74,7 +74,7 @@ int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err
 /* Over a limit: kept for a short answer while the reserve lasts. True: kept. */
 static bool listener_keep_refused(int fd, enum close_reason why)
 {
-    if (reactor.refused < REFUSED_MAX)
+    if (reactor->refused < REFUSED_MAX)
         return true;
     METRIC_INC(closes[why]);
     close(fd);
@@ -116,10 +116,10 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
 static void listener_pause(struct listener *l)
 {
     LOG(LOG_WARN, "accept failed, pausing", KV_ERRNO(errno), KV_B("admin", l->admin));
-    ev_io_stop(reactor.loop, &l->io);
+    ev_io_stop(reactor->loop, &l->io);
     l->paused = true;
     l->resume_ns = clock_ns() + PAUSE_NS;
-    list_append(&reactor.paused, &l->link);
+    list_append(&reactor->paused, &l->link);
 }
 
 /* After accept4() failed. True: try the next one. */
@@ -130,7 +130,7 @@ static bool listener_accept_failed(struct listener *l)
         return false;
     case EINVAL: /* the master has shut the socket down for all who hold it: there will be no more
                   */
-        ev_io_stop(reactor.loop, &l->io);
+        ev_io_stop(reactor->loop, &l->io);
         return false;
     case EINTR:
     case ECONNABORTED: /* and other errors of a connection that ended in the queue, accept(2) */
@@ -150,15 +150,15 @@ static bool listener_accept_failed(struct listener *l)
 
 static uint64_t node_connections(void)
 {
-    return reactor.cfg.node_connections ? reactor.cfg.node_connections()
-                                        : reactor.client_connections;
+    return reactor->cfg.node_connections ? reactor->cfg.node_connections()
+                                         : reactor->client_connections;
 }
 
 static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents UNUSED)
 {
     struct listener *l = CONTAINER_OF(io, struct listener, io);
     /* The sum over the node is asked for once; what this batch adds is counted on top. */
-    uint64_t others = node_connections() - reactor.client_connections;
+    uint64_t others = node_connections() - reactor->client_connections;
     struct sockaddr_storage sa;
     socklen_t len;
     int fd;
@@ -174,7 +174,7 @@ static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revent
         METRIC_INC(accepts);
         if (l->stand_in)
             METRIC_INC(accepts_stand_in);
-        listener_add(l, fd, (struct sockaddr *)&sa, others + reactor.client_connections);
+        listener_add(l, fd, (struct sockaddr *)&sa, others + reactor->client_connections);
     }
 }
 
@@ -186,7 +186,7 @@ void listener_start(struct listener *l, int fd, bool admin, const struct conn_op
     l->stand_in = false;
     list_init(&l->link);
     ev_io_init(&l->io, listener_on_event, fd, EV_READ);
-    ev_io_start(reactor.loop, &l->io);
+    ev_io_start(reactor->loop, &l->io);
 }
 
 void listener_stop(struct listener *l)
@@ -195,22 +195,22 @@ void listener_stop(struct listener *l)
         return;
     list_remove(&l->link);
     l->paused = false;
-    ev_io_stop(reactor.loop, &l->io);
+    ev_io_stop(reactor->loop, &l->io);
 }
 
 void listener_resume(bool fds_freed)
 {
     struct list all, *n;
 
-    list_take(&all, &reactor.paused);
+    list_take(&all, &reactor->paused);
     while ((n = list_pop(&all)) != NULL) {
         struct listener *l = LIST_ENTRY(n, struct listener, link);
 
         if (!fds_freed && clock_ns() < l->resume_ns) {
-            list_append(&reactor.paused, n);
+            list_append(&reactor->paused, n);
             continue;
         }
         l->paused = false;
-        ev_io_start(reactor.loop, &l->io);
+        ev_io_start(reactor->loop, &l->io);
     }
 }

@@ -21,8 +21,8 @@ static inline bool list_linked(const struct list *n)
 /* Something waits until ns from now at the latest. */
 static inline void reactor_nap(uint64_t ns)
 {
-    if (ns < reactor.nap_ns)
-        reactor.nap_ns = ns;
+    if (ns < reactor->nap_ns)
+        reactor->nap_ns = ns;
 }
 
 static inline uint32_t reactor_tick_now(void)

@@ -18,7 +18,8 @@
 #define CONNS_MIN       1024
 #define CONNS_FIRST_MAX (1024 * 1024)
 
-struct reactor reactor;
+static struct reactor own; /* of a process that has one */
+struct reactor *reactor = &own;
 
 uint64_t reactor_connection_limit(uint64_t nofile)
 {
@@ -34,30 +35,30 @@ static size_t connection_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &r) == -1)
         r.rlim_cur = RLIM_INFINITY;
     return (size_t)reactor_connection_limit(r.rlim_cur -
-                                            MIN(r.rlim_cur, reactor.cfg.inherited_fds));
+                                            MIN(r.rlim_cur, reactor->cfg.inherited_fds));
 }
 
 void reactor_init(const struct reactor_config *cfg)
 {
-    memset(&reactor, 0, sizeof(reactor));
-    reactor.cfg = *cfg;
+    memset(reactor, 0, sizeof(*reactor));
+    reactor->cfg = *cfg;
     clock_refresh();
-    reactor.tick = reactor_tick_now();
-    reactor.turn = 1;
-    wheel_init(&reactor.wheel, clock_ns());
-    task_queue_init(&reactor.tasks);
-    pool_init(&reactor.conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
-    list_init(&reactor.dirty);
-    list_init(&reactor.stalled);
-    list_init(&reactor.condemned);
-    list_init(&reactor.paused);
+    reactor->tick = reactor_tick_now();
+    reactor->turn = 1;
+    wheel_init(&reactor->wheel, clock_ns());
+    task_queue_init(&reactor->tasks);
+    pool_init(&reactor->conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
+    list_init(&reactor->dirty);
+    list_init(&reactor->stalled);
+    list_init(&reactor->condemned);
+    list_init(&reactor->paused);
     held_init();
     input_init();
-    reactor.connection_max = connection_limit();
-    reactor.rx_pool = ws_rx_pool_new(WS_SERVER, (uint64_t)config.max_partial_bytes);
-    reactor.scratch = malloc(SCRATCH_SIZE);
-    reactor.loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-    if (!reactor.scratch || !reactor.loop) {
+    reactor->connection_max = connection_limit();
+    reactor->rx_pool = ws_rx_pool_new(WS_SERVER, (uint64_t)config.max_partial_bytes);
+    reactor->scratch = malloc(SCRATCH_SIZE);
+    reactor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
+    if (!reactor->scratch || !reactor->loop) {
         fprintf(stderr, "roost: cannot set up the event loop: %s\n", strerror(errno));
         exit(1);
     }
@@ -66,34 +67,34 @@ void reactor_init(const struct reactor_config *cfg)
 
 void reactor_fini(void)
 {
-    for (size_t i = 0; i < reactor.conns_end; i++)
-        if (reactor.conns[i])
-            conn_kill(reactor.conns[i], CLOSE_DRAIN);
+    for (size_t i = 0; i < reactor->conns_end; i++)
+        if (reactor->conns[i])
+            conn_kill(reactor->conns[i], CLOSE_DRAIN);
     reactor_reap(SIZE_MAX);
     drain_reset();
     turn_fini();
-    ev_loop_destroy(reactor.loop);
-    ws_rx_pool_free(reactor.rx_pool);
+    ev_loop_destroy(reactor->loop);
+    ws_rx_pool_free(reactor->rx_pool);
     held_fini();
     input_fini();
     tls_fini();
     admission_fini();
     outq_pools_fini();
-    pool_fini(&reactor.conn_pool);
-    free(reactor.conns);
-    free(reactor.scratch);
-    memset(&reactor, 0, sizeof(reactor));
+    pool_fini(&reactor->conn_pool);
+    free(reactor->conns);
+    free(reactor->scratch);
+    memset(reactor, 0, sizeof(*reactor));
 }
 
 void reactor_set_broker(struct broker *b)
 {
-    reactor.broker = b;
+    reactor->broker = b;
 }
 
 void reactor_config_changed(void)
 {
-    reactor.connection_max = connection_limit();
-    ws_rx_pool_set_partial_max(reactor.rx_pool, (uint64_t)config.max_partial_bytes);
+    reactor->connection_max = connection_limit();
+    ws_rx_pool_set_partial_max(reactor->rx_pool, (uint64_t)config.max_partial_bytes);
 }
 
 /* The first array is as long as RLIMIT_NOFILE allows, within reason: calloc maps so much memory
@@ -111,23 +112,23 @@ static size_t conns_first_cap(void)
 /* Room for fd in the array. -1: no memory, or the fd does not fit an id. */
 static int conns_reserve(size_t fd)
 {
-    size_t cap = reactor.conns_cap > 0 ? reactor.conns_cap : conns_first_cap();
+    size_t cap = reactor->conns_cap > 0 ? reactor->conns_cap : conns_first_cap();
     struct conn **p;
 
     if (fd >= (size_t)1 << CONN_ID_FD_BITS)
         return -1; /* UNTESTED: needs RLIMIT_NOFILE above 16 million */
-    if (fd < reactor.conns_cap)
+    if (fd < reactor->conns_cap)
         return 0;
     while (cap <= fd)
         cap *= 2;
     p = calloc(cap, sizeof(*p));
     if (!p)
         return -1;
-    if (reactor.conns_cap > 0)
-        memcpy(p, reactor.conns, reactor.conns_cap * sizeof(*p));
-    free(reactor.conns);
-    reactor.conns = p;
-    reactor.conns_cap = cap;
+    if (reactor->conns_cap > 0)
+        memcpy(p, reactor->conns, reactor->conns_cap * sizeof(*p));
+    free(reactor->conns);
+    reactor->conns = p;
+    reactor->conns_cap = cap;
     return 0;
 }
 
@@ -135,15 +136,15 @@ static int conns_reserve(size_t fd)
 static size_t *conn_counter(const struct conn *c)
 {
     if (c->flags & CONN_REFUSED)
-        return &reactor.refused;
-    return c->flags & CONN_ADMIN ? NULL : &reactor.client_connections;
+        return &reactor->refused;
+    return c->flags & CONN_ADMIN ? NULL : &reactor->client_connections;
 }
 
 static void conn_count(const struct conn *c, size_t delta)
 {
     size_t *counter = conn_counter(c);
 
-    reactor.connections += delta;
+    reactor->connections += delta;
     if (counter)
         *counter += delta;
 }
@@ -154,21 +155,21 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
     struct conn *c = NULL;
 
     if (conns_reserve((size_t)fd) == 0)
-        c = pool_get(&reactor.conn_pool);
+        c = pool_get(&reactor->conn_pool);
     if (!c) {
         close(fd);
         return NULL;
     }
-    c->id = ++reactor.next_serial << CONN_ID_FD_BITS | (uint64_t)fd;
+    c->id = ++reactor->next_serial << CONN_ID_FD_BITS | (uint64_t)fd;
     conn_set_ops(c, ops);
     c->flags = (uint16_t)flags;
-    c->since = c->heard = reactor.tick;
-    c->sent_turn = (uint32_t)reactor.turn - 1;
+    c->since = c->heard = reactor->tick;
+    c->sent_turn = (uint32_t)reactor->turn - 1;
     wheel_entry_init(&c->deadline);
     conn_set_peer(c, peer);
     conn_set_state(c, CONN_HTTP);
-    reactor.conns[fd] = c;
-    reactor.conns_end = MAX(reactor.conns_end, (size_t)fd + 1);
+    reactor->conns[fd] = c;
+    reactor->conns_end = MAX(reactor->conns_end, (size_t)fd + 1);
     conn_count(c, 1);
     conn_watch(c, fd);
     conn_arm(c, (uint64_t)config.header_timeout);
@@ -195,13 +196,13 @@ static void conn_free(struct conn *c)
     conn_count(c, (size_t)-1);
     if (c->flags & CONN_COUNTED)
         admission_leave(c->address);
-    reactor.conns[c->io.fd] = NULL;
+    reactor->conns[c->io.fd] = NULL;
     if (c->flags & CONN_TLS)
         tls_free(c);
     conn_close_socket(c);
     outq_free(&c->out);
     conn_set_state(c, CONN_FREE);
-    pool_put(&reactor.conn_pool, c);
+    pool_put(&reactor->conn_pool, c);
 }
 
 size_t reactor_reap(size_t max)
@@ -209,27 +210,27 @@ size_t reactor_reap(size_t max)
     struct list *n;
     size_t done;
 
-    for (done = 0; done < max && (n = list_pop(&reactor.condemned)) != NULL; done++)
+    for (done = 0; done < max && (n = list_pop(&reactor->condemned)) != NULL; done++)
         conn_free(LIST_ENTRY(n, struct conn, deadline.link));
     return done;
 }
 
 bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void *arg), void *arg)
 {
-    for (; max > 0 && *cursor < reactor.conns_end; max--) {
-        struct conn *c = reactor.conns[(*cursor)++];
+    for (; max > 0 && *cursor < reactor->conns_end; max--) {
+        struct conn *c = reactor->conns[(*cursor)++];
 
         if (c && !conn_dead(c))
             visit(c, arg);
     }
-    return *cursor < reactor.conns_end;
+    return *cursor < reactor->conns_end;
 }
 
 void reactor_update_gauges(void)
 {
     static uint64_t
         partial_before; /* the gauge holds request bodies too, which are kept by proto */
-    uint64_t partial = ws_rx_pool_partial_bytes(reactor.rx_pool);
+    uint64_t partial = ws_rx_pool_partial_bytes(reactor->rx_pool);
     struct list *pools = pool_list(), *n;
     size_t queues, bytes;
 
@@ -237,8 +238,8 @@ void reactor_update_gauges(void)
     metrics->output_queues = (int64_t)queues;
     metrics->output_bytes = (int64_t)bytes;
     metrics->blob_bytes = (int64_t)blob_bytes();
-    metrics->ws_slots = (int64_t)ws_rx_pool_slots_in_use(reactor.rx_pool);
-    metrics->ws_slots_allocated = (int64_t)ws_rx_pool_slots_allocated(reactor.rx_pool);
+    metrics->ws_slots = (int64_t)ws_rx_pool_slots_in_use(reactor->rx_pool);
+    metrics->ws_slots_allocated = (int64_t)ws_rx_pool_slots_allocated(reactor->rx_pool);
     metrics->partial_bytes += (int64_t)(partial - partial_before);
     partial_before = partial;
     metrics->pool_bytes = 0;

@@ -40,8 +40,8 @@ static void drain_kill(struct conn *c, void *arg UNUSED)
 static bool drain_over(void)
 {
     if (drain.phase == DRAIN_KILL)
-        return reactor.client_connections + reactor.refused == 0;
-    return reactor.connections == 0;
+        return reactor->client_connections + reactor->refused == 0;
+    return reactor->connections == 0;
 }
 
 /* How many should have been asked by now. */
@@ -119,10 +119,10 @@ void reactor_drain(uint64_t time_ns, void (*done)(void))
 {
     drain.phase = DRAIN_SPREAD;
     drain.cursor = drain.visited = 0;
-    drain.total = reactor.connections;
+    drain.total = reactor->connections;
     drain.started_ns = clock_ns();
     drain.time_ns = time_ns;
     drain.done = done;
-    reactor.draining = true;
+    reactor->draining = true;
     reactor_nap(0);
 }

@@ -21,9 +21,9 @@ static ev_io wake;        /* the eventfd the hub writes */
 static void turn_on_check(struct ev_loop *loop UNUSED, ev_check *w UNUSED, int revents UNUSED)
 {
     clock_refresh();
-    reactor.turn_started_ns = clock_precise_ns();
-    reactor.tick = reactor_tick_now();
-    reactor.turn++;
+    reactor->turn_started_ns = clock_precise_ns();
+    reactor->tick = reactor_tick_now();
+    reactor->turn++;
     input_begin();
 }
 
@@ -45,30 +45,30 @@ void turn_init(void)
 {
     ev_check_init(&check, turn_on_check);
     ev_set_priority(&check, EV_MAXPRI);
-    ev_check_start(reactor.loop, &check);
+    ev_check_start(reactor->loop, &check);
     ev_timer_init(&sleeping, turn_on_timer, 0., 0.);
-    if (reactor.cfg.wake_fd != -1) {
-        ev_io_init(&wake, turn_on_wake, reactor.cfg.wake_fd, EV_READ);
-        ev_io_start(reactor.loop, &wake);
+    if (reactor->cfg.wake_fd != -1) {
+        ev_io_init(&wake, turn_on_wake, reactor->cfg.wake_fd, EV_READ);
+        ev_io_start(reactor->loop, &wake);
     }
 }
 
 void turn_fini(void)
 {
-    ev_check_stop(reactor.loop, &check);
-    ev_timer_stop(reactor.loop, &sleeping);
-    if (reactor.cfg.wake_fd != -1)
-        ev_io_stop(reactor.loop, &wake);
+    ev_check_stop(reactor->loop, &check);
+    ev_timer_stop(reactor->loop, &sleeping);
+    if (reactor->cfg.wake_fd != -1)
+        ev_io_stop(reactor->loop, &wake);
 }
 
 /* Step 2. */
 static bool turn_receive(void)
 {
-    if (!reactor.broker)
+    if (!reactor->broker)
         return false;
-    if (reactor.cfg.hub_generation)
-        broker_hub_generation(reactor.broker, (uint32_t)reactor.cfg.hub_generation());
-    return broker_receive(reactor.broker, RECORDS_PER_TURN);
+    if (reactor->cfg.hub_generation)
+        broker_hub_generation(reactor->broker, (uint32_t)reactor->cfg.hub_generation());
+    return broker_receive(reactor->broker, RECORDS_PER_TURN);
 }
 
 /* Step 4. */
@@ -77,10 +77,11 @@ static bool turn_work(void)
     uint64_t budget = (uint64_t)config.turn_budget;
     bool more;
 
-    more = wheel_advance(&reactor.wheel, clock_ns(), DEADLINES_PER_TURN, conn_deadline_fired, NULL);
+    more =
+        wheel_advance(&reactor->wheel, clock_ns(), DEADLINES_PER_TURN, conn_deadline_fired, NULL);
     more |= conn_sweep_stalled(STALLED_PER_TURN);
     drain_step();
-    more |= task_run(&reactor.tasks, budget);
+    more |= task_run(&reactor->tasks, budget);
     return more;
 }
 
@@ -89,7 +90,7 @@ static void turn_reap(void)
 {
     size_t freed = reactor_reap(REAP_PER_TURN);
 
-    if (!list_empty(&reactor.paused))
+    if (!list_empty(&reactor->paused))
         listener_resume(freed > 0);
 }
 
@@ -99,7 +100,7 @@ static void hub_wake(void)
 
     METRIC_INC(ring_wakeups);
     /* A full counter (EAGAIN) wakes as well. */
-    if (reactor.cfg.hub_wake_fd != -1 && write(reactor.cfg.hub_wake_fd, &one, sizeof(one)) == -1)
+    if (reactor->cfg.hub_wake_fd != -1 && write(reactor->cfg.hub_wake_fd, &one, sizeof(one)) == -1)
         return;
 }
 
@@ -108,9 +109,9 @@ static void turn_send(void)
 {
     bool more = false;
 
-    if (!reactor.broker)
+    if (!reactor->broker)
         return;
-    if (broker_flush(reactor.broker, &more))
+    if (broker_flush(reactor->broker, &more))
         hub_wake();
     if (more)
         reactor_nap(NAP_RETRY_NS);
@@ -121,7 +122,7 @@ void reactor_turn(void)
     bool more;
 
     clock_refresh(); /* 1 */
-    reactor.nap_ns = NAP_MAX_NS;
+    reactor->nap_ns = NAP_MAX_NS;
     more = turn_receive(); /* 2 */
     more |= tls_turn();    /* 3 */
     more |= held_turn();
@@ -129,55 +130,55 @@ void reactor_turn(void)
     more |= turn_work();                                    /* 4 */
     more |= conn_flush_dirty((uint64_t)config.turn_budget); /* 5 */
     turn_reap();                                            /* 6 */
-    if (reactor.cfg.each_turn)
-        reactor.cfg.each_turn();
+    if (reactor->cfg.each_turn)
+        reactor->cfg.each_turn();
     turn_send(); /* 7 */
-    if (!waiters_empty(&reactor.waiters))
+    if (!waiters_empty(&reactor->waiters))
         reactor_nap(NAP_RETRY_NS);
-    reactor.busy = more || !list_empty(&reactor.dirty) || !list_empty(&reactor.condemned) ||
-                   !list_empty(&reactor.tasks.runnable);
+    reactor->busy = more || !list_empty(&reactor->dirty) || !list_empty(&reactor->condemned) ||
+                    !list_empty(&reactor->tasks.runnable);
     METRIC_INC(turns);
-    hist_record(&metrics->turn_duration, clock_precise_ns() - reactor.turn_started_ns);
+    hist_record(&metrics->turn_duration, clock_precise_ns() - reactor->turn_started_ns);
 }
 
 /* Step 7, second half: true when nothing came in while sleep was being announced. */
 static bool turn_announce_sleep(void)
 {
-    if (!reactor.broker || broker_sleep(reactor.broker))
+    if (!reactor->broker || broker_sleep(reactor->broker))
         return true;
-    broker_awake(reactor.broker);
+    broker_awake(reactor->broker);
     return false;
 }
 
 static void turn_sleep(void)
 {
-    uint64_t next = wheel_next_ns(&reactor.wheel, clock_ns());
+    uint64_t next = wheel_next_ns(&reactor->wheel, clock_ns());
 
     reactor_nap(next);
-    ev_timer_stop(reactor.loop, &sleeping);
-    ev_timer_set(&sleeping, (double)reactor.nap_ns * 1e-9, 0.);
-    ev_timer_start(reactor.loop, &sleeping);
-    ev_run(reactor.loop, EVRUN_ONCE);
-    if (reactor.broker)
-        broker_awake(reactor.broker);
+    ev_timer_stop(reactor->loop, &sleeping);
+    ev_timer_set(&sleeping, (double)reactor->nap_ns * 1e-9, 0.);
+    ev_timer_start(reactor->loop, &sleeping);
+    ev_run(reactor->loop, EVRUN_ONCE);
+    if (reactor->broker)
+        broker_awake(reactor->broker);
 }
 
 void reactor_step(bool block)
 {
-    if (block && !reactor.busy && turn_announce_sleep())
+    if (block && !reactor->busy && turn_announce_sleep())
         turn_sleep();
     else
-        ev_run(reactor.loop, EVRUN_NOWAIT);
+        ev_run(reactor->loop, EVRUN_NOWAIT);
     reactor_turn();
 }
 
 void reactor_run(void)
 {
-    while (!reactor.stopping)
+    while (!reactor->stopping)
         reactor_step(true);
 }
 
 void reactor_stop(void)
 {
-    reactor.stopping = true;
+    reactor->stopping = true;
 }

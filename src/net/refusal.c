@@ -34,7 +34,7 @@ static bool silent(enum close_reason why, enum log_level level, const char *what
 
 static enum log_level level_of(enum close_reason why)
 {
-    return reactor.cfg.tell_refusals && close_row(why)->fix[0] != '\0' ? LOG_WARN : LOG_DEBUG;
+    return reactor->cfg.tell_refusals && close_row(why)->fix[0] != '\0' ? LOG_WARN : LOG_DEBUG;
 }
 
 /* However much a peer sends, the pairs behind it must fit the line. */
@@ -131,7 +131,7 @@ void refusal_say_end(const struct conn *c)
         return;
     add_cause(&l, why);
     add_conn(&l, c);
-    add(&l, KV_NS("age", (uint64_t)(reactor.tick - c->since) * WHEEL_TICK_NS));
+    add(&l, KV_NS("age", (uint64_t)(reactor->tick - c->since) * WHEEL_TICK_NS));
     add(&l, KV_U("queued", conn_queued(c)));
     say(&l, why, level, what);
 }

@@ -4,7 +4,7 @@
  * operation waits, what it waits for is kept and tls_events() turns it into what the socket is
  * watched for; any event then tries both directions. Bytes that are decrypted and not fetched make
  * no socket readable, nor does an end that came with the last of them: such a connection stands in
- * reactor.unread and is read in the next turn. */
+ * reactor->unread and is read in the next turn. */
 #include "net/tls.h"
 
 #include <arpa/inet.h>
@@ -32,14 +32,14 @@ struct tls {
     enum tls_end end; /* of what is to be read; broken: of both directions */
     bool established;
     bool read_wants_write, write_wants_read;
-    bool unread; /* in reactor.unread */
+    bool unread; /* in reactor->unread */
 };
 
 static char failure[256];
 
 static struct tls *tls_of(const struct conn *c)
 {
-    return reactor.tls[c->io.fd];
+    return reactor->tls[c->io.fd];
 }
 
 /* The oldest error that OpenSSL has queued, as a sentence; the others are forgotten. */
@@ -89,16 +89,16 @@ static int tls_table(size_t fd)
 {
     struct tls **grown;
 
-    if (fd < reactor.tls_cap)
+    if (fd < reactor->tls_cap)
         return 0;
-    grown = calloc(reactor.conns_cap, sizeof(struct tls *));
+    grown = calloc(reactor->conns_cap, sizeof(struct tls *));
     if (grown == NULL)
         return -1;
-    for (size_t i = 0; i < reactor.tls_cap; i++)
-        grown[i] = reactor.tls[i];
-    free(reactor.tls);
-    reactor.tls = grown;
-    reactor.tls_cap = reactor.conns_cap;
+    for (size_t i = 0; i < reactor->tls_cap; i++)
+        grown[i] = reactor->tls[i];
+    free(reactor->tls);
+    reactor->tls = grown;
+    reactor->tls_cap = reactor->conns_cap;
     return 0;
 }
 
@@ -148,7 +148,7 @@ int conn_start_tls(struct conn *c, struct tls_context *t, const char *host)
         return -1;
     }
     tls->read_wants_write = true; /* connected, the socket is writable */
-    reactor.tls[c->io.fd] = tls;
+    reactor->tls[c->io.fd] = tls;
     c->flags |= CONN_TLS;
     conn_update_events(c);
     return 0;
@@ -173,7 +173,7 @@ void tls_free(struct conn *c)
 {
     struct tls *tls = tls_of(c);
 
-    reactor.tls[c->io.fd] = NULL;
+    reactor->tls[c->io.fd] = NULL;
     SSL_free(tls->ssl);
     free(tls);
     ERR_clear_error();
@@ -181,8 +181,8 @@ void tls_free(struct conn *c)
 
 void tls_fini(void)
 {
-    free(reactor.tls);
-    free(reactor.unread.ids);
+    free(reactor->tls);
+    free(reactor->unread.ids);
 }
 
 int tls_events(const struct conn *c, int want)
@@ -352,20 +352,20 @@ void tls_note_unread(struct conn *c)
     if (SSL_pending(tls->ssl) == 0 && tls->end == TLS_END_NONE)
         return;
     tls->unread = true;
-    if (ids_push(&reactor.unread, c->id) == -1)
+    if (ids_push(&reactor->unread, c->id) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);
 }
 
 bool tls_turn(void)
 {
     /* Who is queued again meanwhile waits for the next turn. */
-    for (size_t n = reactor.unread.n; n > 0; n--) {
-        struct conn *c = conn_find(ids_pop(&reactor.unread));
+    for (size_t n = reactor->unread.n; n > 0; n--) {
+        struct conn *c = conn_find(ids_pop(&reactor->unread));
 
         if (!c)
             continue;
         tls_of(c)->unread = false;
         conn_read_again(c);
     }
-    return reactor.unread.n > 0;
+    return reactor->unread.n > 0;
 }

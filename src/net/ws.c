@@ -83,7 +83,7 @@ static void pongs_add(struct conn *c, struct pongs *pongs, struct str payload)
 void ws_open(struct conn *c)
 {
     conn_set_state(c, CONN_OPEN);
-    c->heard = reactor.tick;
+    c->heard = reactor->tick;
     conn_arm(c, (uint64_t)config.ping_interval);
 }
 
@@ -115,7 +115,7 @@ static void ws_settle(struct conn *c, enum close_reason why)
     c->reason = (uint8_t)why;
     conn_set_state(c, CONN_SETTLING);
     conn_hold(c, CONN_HOLD_ENDED);
-    ws_rx_fini(&c->rx, reactor.rx_pool);
+    ws_rx_fini(&c->rx, reactor->rx_pool);
     conn_arm(c, SETTLE_MAX_NS);
     if (!ops->settle || ops->settle(c))
         ws_settled(c);
@@ -199,8 +199,8 @@ static void ws_message_begun(struct conn *c)
 {
     uint32_t ticks = (uint32_t)((uint64_t)config.message_timeout / WHEEL_TICK_NS) + 1;
 
-    c->begun = reactor.tick;
-    if ((int32_t)(c->deadline.tick - (reactor.tick + ticks)) > 0)
+    c->begun = reactor->tick;
+    if ((int32_t)(c->deadline.tick - (reactor->tick + ticks)) > 0)
         conn_arm(c, (uint64_t)config.message_timeout);
 }
 
@@ -209,7 +209,7 @@ void ws_input(struct conn *c, struct str in)
     const struct ws_rx_limits limits = {.frame = (uint64_t)config.max_frame_size,
                                         .message = (uint64_t)config.max_message_size};
     bool same = ws_rx_partial(&c->rx); /* one incomplete message from before, all the way */
-    uint64_t frames = ws_rx_pool_frames(reactor.rx_pool);
+    uint64_t frames = ws_rx_pool_frames(reactor->rx_pool);
     enum close_reason why = CLOSE_NONE;
     struct ws_item item;
     struct pongs pongs;
@@ -218,11 +218,11 @@ void ws_input(struct conn *c, struct str in)
     pongs.n = 0;
     c->flags &= (uint16_t)~CONN_PINGED;
     while (ws_listens(c) &&
-           (rc = ws_rx_next(&c->rx, reactor.rx_pool, &limits, &in, &item, &why)) > 0) {
+           (rc = ws_rx_next(&c->rx, reactor->rx_pool, &limits, &in, &item, &why)) > 0) {
         same = same && ws_rx_partial(&c->rx); /* true only behind a control frame in its middle */
         ws_take(c, &item, &pongs);
     }
-    count_frames_in(c, ws_rx_pool_frames(reactor.rx_pool) - frames);
+    count_frames_in(c, ws_rx_pool_frames(reactor->rx_pool) - frames);
     if (!ws_listens(c))
         return;
     if (rc < 0) {
@@ -247,7 +247,7 @@ static int ws_ping(struct conn *c)
     METRIC_INC(pings_out);
     c->flags |= CONN_PINGED;
     /* However late this runs, the pong's time begins now. */
-    c->heard = reactor.tick - (uint32_t)((uint64_t)config.ping_interval / WHEEL_TICK_NS);
+    c->heard = reactor->tick - (uint32_t)((uint64_t)config.ping_interval / WHEEL_TICK_NS);
     return send_control(c, WS_OP_PING, NULL, 0);
 }
 
@@ -257,14 +257,14 @@ static uint64_t ws_check_silence(struct conn *c)
     uint64_t interval = (uint64_t)config.ping_interval;
     uint64_t pong_due = interval + (uint64_t)config.pong_timeout;
 
-    if (!(c->flags & CONN_PINGED) && ticks_ns(reactor.tick - c->heard) < interval)
-        return interval - ticks_ns(reactor.tick - c->heard);
+    if (!(c->flags & CONN_PINGED) && ticks_ns(reactor->tick - c->heard) < interval)
+        return interval - ticks_ns(reactor->tick - c->heard);
     if (!(c->flags & CONN_PINGED) && ws_ping(c) == -1)
         return 0;
     /* Looked at after an interval at the latest, so that an answered ping is followed by the next
      * one in time. */
-    if (ticks_ns(reactor.tick - c->heard) < pong_due)
-        return MIN(pong_due - ticks_ns(reactor.tick - c->heard), interval);
+    if (ticks_ns(reactor->tick - c->heard) < pong_due)
+        return MIN(pong_due - ticks_ns(reactor->tick - c->heard), interval);
     ws_close(c, CLOSE_NO_PONG);
     return 0;
 }
@@ -274,11 +274,11 @@ static void ws_deadline_open(struct conn *c)
     uint64_t timeout = (uint64_t)config.message_timeout, silence, age;
 
     if (c->hold != 0) { /* it is not read: the silence is ours, and other limits bound it */
-        c->heard = c->begun = reactor.tick;
+        c->heard = c->begun = reactor->tick;
         conn_arm(c, (uint64_t)config.ping_interval);
         return;
     }
-    age = ws_rx_partial(&c->rx) ? ticks_ns(reactor.tick - c->begun) : 0;
+    age = ws_rx_partial(&c->rx) ? ticks_ns(reactor->tick - c->begun) : 0;
     if (age >= timeout) {
         ws_close(c, CLOSE_MESSAGE_TIMEOUT);
         return;
@@ -356,7 +356,7 @@ void ws_release(struct conn *c)
 {
     const struct ws_ops *ops = ws_ops_of(c);
 
-    ws_rx_fini(&c->rx, reactor.rx_pool);
+    ws_rx_fini(&c->rx, reactor->rx_pool);
     if (ops->release)
         ops->release(c);
 }

@@ -117,7 +117,7 @@ static void handle_connections(struct http_exchange *x)
     l.rc |= buf_append_lit(&l.out, "]");
     if (more && l.last_id != 0)
         l.rc |= buf_printf(&l.out, ",\"after\":\"%llu\"", (unsigned long long)l.last_id);
-    l.rc |= buf_printf(&l.out, ",\"total\":%zu}\n", reactor.connections);
+    l.rc |= buf_printf(&l.out, ",\"total\":%zu}\n", reactor->connections);
     answer(x, &l.out, l.rc);
 }
 
@@ -201,8 +201,8 @@ static void handle_pools(struct http_exchange *x)
         &out,
         "],\"wslay_contexts\":{\"in_use\":%zu,\"allocated\":%zu,\"partial_bytes\":%llu},"
         "\"blob_bytes\":%zu}\n",
-        ws_rx_pool_slots_in_use(reactor.rx_pool), ws_rx_pool_slots_allocated(reactor.rx_pool),
-        (unsigned long long)ws_rx_pool_partial_bytes(reactor.rx_pool), blob_bytes());
+        ws_rx_pool_slots_in_use(reactor->rx_pool), ws_rx_pool_slots_allocated(reactor->rx_pool),
+        (unsigned long long)ws_rx_pool_partial_bytes(reactor->rx_pool), blob_bytes());
     answer(x, &out, rc);
 }
 
@@ -229,7 +229,7 @@ static void handle_rings(struct http_exchange *x)
         rc |= put_ring("to_worker", shm->to_worker[i], &out);
         rc |= buf_append_char(&out, '}');
     }
-    broker_stats(reactor.broker, &s);
+    broker_stats(reactor->broker, &s);
     rc |= buf_printf(&out,
                      "],\"broker\":{\"worker\":%u,\"channels\":%zu,\"subscriptions\":%zu,"
                      "\"backlog_bytes\":%zu,\"walks\":%zu,\"announcing\":%s}}\n",

@@ -55,10 +55,10 @@ static void leave_with_the_others(void)
 
 static void start_drain(void)
 {
-    if (reactor.draining)
+    if (reactor->draining)
         return;
     shm_set_phase(SHM_WORKER + w.index, SHM_DRAINING);
-    LOG(LOG_INFO, "draining", KV_U("connections", reactor.client_connections),
+    LOG(LOG_INFO, "draining", KV_U("connections", reactor->client_connections),
         KV_NS("drain_time", config.drain_time));
     accepting_stop_clients();
     reactor_drain((uint64_t)config.drain_time, drained);
@@ -126,10 +126,10 @@ static void each_turn(void)
     struct shm_slot *slot = &shm->slots[SHM_WORKER + w.index];
     uint64_t now = clock_ns();
 
-    atomic_store_explicit(&slot->client_connections, reactor.client_connections,
+    atomic_store_explicit(&slot->client_connections, reactor->client_connections,
                           memory_order_relaxed);
     /* Counting in /proc would take a scrape of a full node a second. */
-    atomic_store_explicit(&slot->open_fds, w.own_fds + reactor.connections, memory_order_relaxed);
+    atomic_store_explicit(&slot->open_fds, w.own_fds + reactor->connections, memory_order_relaxed);
     shm_heartbeat(SHM_WORKER + w.index);
     take_config();
     if (w.drained)
@@ -154,13 +154,13 @@ static uint64_t node_connections(void)
 {
     static uint64_t turn, others;
 
-    if (turn != reactor.turn) {
-        turn = reactor.turn;
+    if (turn != reactor->turn) {
+        turn = reactor->turn;
         others = shm_node_connections() -
                  atomic_load_explicit(&shm->slots[SHM_WORKER + w.index].client_connections,
                                       memory_order_relaxed);
     }
-    return others + reactor.client_connections;
+    return others + reactor->client_connections;
 }
 
 bool worker_ready(const char **why)
@@ -168,7 +168,7 @@ bool worker_ready(const char **why)
     struct shm_slot *hub = &shm->slots[SHM_HUB];
 
     *why = "";
-    if (reactor.draining || atomic_load(&shm->draining))
+    if (reactor->draining || atomic_load(&shm->draining))
         *why = "draining";
     else if (atomic_load(&hub->pid) == 0 || atomic_load(&hub->phase) != SHM_READY)
         *why = "the hub is not running";
@@ -186,10 +186,10 @@ static void watch_orders(int master_fd)
     ev_signal_init(&w.hup, on_hup, SIGHUP);
     ev_signal_init(&w.usr1, on_usr1, SIGUSR1);
     ev_io_init(&w.master, on_master_gone, master_fd, EV_READ);
-    ev_signal_start(reactor.loop, &w.term);
-    ev_signal_start(reactor.loop, &w.hup);
-    ev_signal_start(reactor.loop, &w.usr1);
-    ev_io_start(reactor.loop, &w.master);
+    ev_signal_start(reactor->loop, &w.term);
+    ev_signal_start(reactor->loop, &w.hup);
+    ev_signal_start(reactor->loop, &w.usr1);
+    ev_io_start(reactor->loop, &w.master);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
     signal(SIGQUIT, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
@@ -203,7 +203,7 @@ static void start_broker(void)
         .generation = atomic_load(&shm->slots[SHM_WORKER + w.index].generation),
         .to_hub = shm->to_hub[w.index],
         .from_hub = shm->to_worker[w.index],
-        .tasks = &reactor.tasks,
+        .tasks = &reactor->tasks,
         .sinks = session_sinks,
         .nsinks = SESSION_KIND_NR,
     };

@@ -126,7 +126,7 @@ static int api_publish_to(struct api_call *call, struct str channel, uint8_t fla
         .origin = api_asker(call),
     };
 
-    return broker_publish(reactor.broker, &p);
+    return broker_publish(reactor->broker, &p);
 }
 
 /* Publishes to one channel of a broadcast. 1 done, 0 no room in the ring, -1 no memory. */
@@ -159,7 +159,7 @@ static int api_broadcast_slice(struct api_call *call, bool *full)
 
         if (!json_element(&next, &name))
             return 1;
-        *full = !broker_can_publish(reactor.broker, call->req.data.n, 1);
+        *full = !broker_can_publish(reactor->broker, call->req.data.n, 1);
         rc = *full ? 0 : api_broadcast_one(call, &name);
         if (rc < 0)
             return -1;
@@ -176,7 +176,7 @@ static int api_broadcast_slice(struct api_call *call, bool *full)
  * yet possible. */
 static bool api_broadcast_end(struct api_call *call)
 {
-    if (broker_fence(reactor.broker, api_asker(call)) == -1)
+    if (broker_fence(reactor->broker, api_asker(call)) == -1)
         return false;
     call->sent = true;
     if (buf_append_lit(&call->out, "]}}") == -1)
@@ -205,7 +205,7 @@ static bool api_publish_now(struct api_call *call)
 {
     const struct api_request *r = &call->req;
 
-    return broker_can_publish(reactor.broker, r->data.n, 1) &&
+    return broker_can_publish(reactor->broker, r->data.n, 1) &&
            api_publish_to(call, r->channel, RECORD_WANT_ACK) == 0;
 }
 
@@ -219,11 +219,11 @@ static void api_go(struct api_call *call)
         call->sent = api_publish_now(call);
         break;
     case API_BROADCAST:
-        task_add(&reactor.tasks, &call->task);
+        task_add(&reactor->tasks, &call->task);
         break;
     case API_CHANNELS:
         call->sent =
-            broker_list(reactor.broker, api_asker(call), call->req.pattern, API_MAX_LISTED) == 0;
+            broker_list(reactor->broker, api_asker(call), call->req.pattern, API_MAX_LISTED) == 0;
         break;
     case API_INFO:
         break;

@@ -290,7 +290,7 @@ void http_resume_later(struct http_job *job)
     conn_arm(c, 0);
     list_remove(&job->link);
     list_append(&http_resumed, &job->link);
-    task_add(&reactor.tasks, &http_resume_task);
+    task_add(&reactor->tasks, &http_resume_task);
 }
 
 /* Goes on with one connection's pipelined bytes, unless its peer does not read the answers: then

@@ -101,7 +101,7 @@ static void http_decide_keep(struct http_exchange *x, struct http_status_line *h
     const struct http_session *s = http_session(x->conn);
     const struct http_job *job = http_job_of(x);
 
-    if (reactor.draining || (s->ended && job->in.len == 0))
+    if (reactor->draining || (s->ended && job->in.len == 0))
         x->keep_alive = false;
     h->keep_alive = x->keep_alive;
     h->minor = job->minor;
@@ -251,7 +251,7 @@ void http_idle(struct conn *c)
     struct http_session *s = http_session(c);
 
     http_job_free(c);
-    if (s->ended || reactor.draining) {
+    if (s->ended || reactor->draining) {
         conn_finish(c, CLOSE_HTTP_DONE);
         return;
     }

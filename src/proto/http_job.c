@@ -48,7 +48,8 @@ static int http_job_account(struct http_job *job)
 
     http_partial = http_partial - job->accounted + now;
     job->accounted = now;
-    all = http_partial + (reactor.rx_pool == NULL ? 0 : ws_rx_pool_partial_bytes(reactor.rx_pool));
+    all =
+        http_partial + (reactor->rx_pool == NULL ? 0 : ws_rx_pool_partial_bytes(reactor->rx_pool));
     return now > 0 && all > (uint64_t)config.max_partial_bytes ? -1 : 0;
 }
 
@@ -128,9 +129,9 @@ struct http_exchange *http_exchange_find(uint64_t token)
     struct http_session *s;
     struct conn *c;
 
-    if (fd >= reactor.conns_cap || reactor.conns[fd] == NULL)
+    if (fd >= reactor->conns_cap || reactor->conns[fd] == NULL)
         return NULL;
-    c = reactor.conns[fd];
+    c = reactor->conns[fd];
     if (conn_ops(c) != &http_conn_ops || c->state != CONN_HTTP)
         return NULL;
     s = http_session(c);

@@ -57,7 +57,7 @@ static void plain_publish(struct conn *c, struct str channel, struct str data, u
     };
 
     /* Cannot fail after may_read() unless its arithmetic is wrong. */
-    if (broker_publish(reactor.broker, &p) == -1)
+    if (broker_publish(reactor->broker, &p) == -1)
         ws_close(c, CLOSE_INTERNAL);
     else
         plain_session(c)->published = true;
@@ -108,7 +108,7 @@ static bool plain_may_publish(struct conn *c, size_t bytes, size_t messages)
     if (ps->mode == PLAIN_BOTH && !ps->envelope)
         name_max = chan_name(ps->one.chan).n;
     return ps->mode == PLAIN_SUB ||
-           broker_can_publish_to(reactor.broker, name_max, bytes, messages);
+           broker_can_publish_to(reactor->broker, name_max, bytes, messages);
 }
 
 /* Delivering */
@@ -127,7 +127,7 @@ static void plain_deliver_run(struct conn *c, const struct batch *b, unsigned va
 /* The runs between its own ones. */
 static void plain_deliver_others(struct conn *c, struct batch *b, unsigned variant)
 {
-    uint32_t own = batch_own_first(b, (uint16_t)reactor.cfg.worker, SESSION_PLAIN, c->id),
+    uint32_t own = batch_own_first(b, (uint16_t)reactor->cfg.worker, SESSION_PLAIN, c->id),
              first = 0;
 
     while (!conn_dead(c)) {
@@ -186,7 +186,7 @@ static bool plain_settle(struct conn *c)
     if (ps->wait == NULL)
         ps->wait = plain_wait_new(c);
     return ps->wait == NULL ||
-           broker_fence(reactor.broker, (struct asker){SESSION_PLAIN, c->id}) == -1;
+           broker_fence(reactor->broker, (struct asker){SESSION_PLAIN, c->id}) == -1;
 }
 
 static bool plain_settled(struct conn *c)
@@ -231,7 +231,7 @@ static void plain_answered(const struct record *r)
         return;
     list_remove(&plain_session(c)->wait->link); /* a restarted hub may answer twice */
     list_append(&plain_settling, &plain_session(c)->wait->link);
-    task_add(&reactor.tasks, &plain_settle_task);
+    task_add(&reactor->tasks, &plain_settle_task);
 }
 
 static void plain_subscribed(struct sub *s, struct position at UNUSED)
@@ -248,7 +248,7 @@ void plain_release(struct conn *c)
     struct sub *subs = plain_subs(ps, &n);
 
     for (size_t i = 0; i < n; i++)
-        broker_unsubscribe(reactor.broker, &subs[i]);
+        broker_unsubscribe(reactor->broker, &subs[i]);
     plain_wait_free(ps);
     if (ps->mode == PLAIN_PUB)
         free(ps->names);

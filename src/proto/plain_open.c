@@ -117,7 +117,7 @@ static int plain_subscribe(struct plain_session *ps, const struct plain_query *q
         subs[i].flags = plain_sub_flags(ps, i);
         subs[i].kind = SESSION_PLAIN;
         subs[i].variant = ps->envelope ? BATCH_PLAIN_ENVELOPE : BATCH_RAW;
-        if (broker_subscribe(reactor.broker, &subs[i], name, why) == -1)
+        if (broker_subscribe(reactor->broker, &subs[i], name, why) == -1)
             return -1;
     }
     return 0;
@@ -127,7 +127,7 @@ static void plain_open_later(struct plain_wait *w)
 {
     list_remove(&w->link);
     list_append(&plain_opening, &w->link);
-    task_add(&reactor.tasks, &plain_open_task);
+    task_add(&reactor->tasks, &plain_open_task);
 }
 
 void plain_open_subscribed(struct conn *c)
@@ -154,9 +154,9 @@ static void plain_handle(struct http_exchange *x)
         return;
     }
     wait = plain_wait_new(c);
-    if (reactor.draining || wait == NULL || plain_memory_new(c, &q, &memory) == -1) {
+    if (reactor->draining || wait == NULL || plain_memory_new(c, &q, &memory) == -1) {
         plain_wait_put(wait);
-        http_refuse(x, reactor.draining ? CLOSE_DRAIN : CLOSE_NO_MEMORY);
+        http_refuse(x, reactor->draining ? CLOSE_DRAIN : CLOSE_NO_MEMORY);
         return;
     }
     wait->upgrade = up;
@@ -197,7 +197,7 @@ static bool plain_feed_some(struct conn *c)
 static void plain_feed(struct conn *c)
 {
     if (!plain_feed_some(c)) {
-        waiters_add(&reactor.waiters, &plain_session(c)->wait->waiter, false);
+        waiters_add(&reactor->waiters, &plain_session(c)->wait->waiter, false);
         return;
     }
     if (c->state != CONN_OPEN)

@@ -51,7 +51,7 @@ static void test_node_limit(void **state)
     config.max_connections = 10;
     assert_int_equal(admission_check((struct sockaddr *)&sa, 9, &counted), CLOSE_NONE);
     assert_int_equal(admission_check((struct sockaddr *)&sa, 10, &counted), CLOSE_FULL);
-    reactor.connection_max = 0;
+    reactor->connection_max = 0;
     assert_int_equal(admission_check((struct sockaddr *)&sa, 0, &counted), CLOSE_FULL);
 }
 
@@ -198,7 +198,7 @@ static void test_node_refusals_are_noted(void **state)
 
     (void)state;
     config.max_connections = 10;
-    reactor.cfg.node_full = &r;
+    reactor->cfg.node_full = &r;
     assert_int_equal(admission_check(NULL, 9, &counted), CLOSE_NONE);
     assert_int_equal(r.n, 0);
     assert_int_equal(admission_check(NULL, 10, &counted), CLOSE_FULL);
@@ -214,13 +214,13 @@ static void test_full_worker(void **state)
     said[0] = '\0';
     log_set_sink(keep, NULL);
     log_set_level(LOG_INFO);
-    reactor.connection_max = 0;
+    reactor->connection_max = 0;
     for (int i = 0; i < 2; i++)
         assert_int_equal(admission_check(NULL, 0, &counted), CLOSE_FULL);
     admission_tick();
     assert_int_equal(times("of=worker connections=0 max=0 fix=\"raise the limit of descriptors"),
                      1);
-    reactor.connection_max = 1;
+    reactor->connection_max = 1;
     clock_advance(FULL_CALM_NS + 1);
     admission_tick();
     assert_int_equal(times("msg=\"there is room for clients again\" of=worker refused=2 "), 1);

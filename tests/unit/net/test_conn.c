@@ -93,13 +93,13 @@ static void test_ring_full_holds(void **state)
     assert_int_equal(metrics->reads, 0);
     net_steps(4);
     assert_int_equal(metrics->ring_stalls, 1);
-    assert_false(reactor.busy); /* asked by the timer, not by spinning */
-    assert_int_equal(reactor.nap_ns, NAP_RETRY_NS);
+    assert_false(reactor->busy); /* asked by the timer, not by spinning */
+    assert_int_equal(reactor->nap_ns, NAP_RETRY_NS);
     seen.allow = 2;
     net_steps(1);
     assert_int_equal(seen.len, 2);
     assert_int_equal(c->hold, 0);
-    assert_true(waiters_empty(&reactor.waiters));
+    assert_true(waiters_empty(&reactor->waiters));
     net_steps(3);
     assert_memory_equal(seen.input, "hello", 5);
     assert_int_equal(seen.len, 5);
@@ -145,7 +145,7 @@ static void test_many_held_go_on_in_turns(void **state)
     seen.asked = 0;
     reactor_turn();
     assert_int_equal(seen.inputs, 64);
-    assert_true(reactor.busy);
+    assert_true(reactor->busy);
     net_steps(4);
     assert_int_equal(seen.inputs, ARRAY_LEN(peers));
     assert_int_equal(metrics->ring_stalls, ARRAY_LEN(peers));
@@ -166,7 +166,7 @@ static void test_held_without_memory(void **state)
     fault_reset();
     (void)c;
     assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], 1);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     close(peer);
 }
 
@@ -185,12 +185,12 @@ static void test_held_and_killed(void **state)
     net_steps(1); /* those that were asked in vain are behind now */
     for (size_t i = 60; i < ARRAY_LEN(peers); i++)
         conn_hold(c[i], CONN_HOLD_RING);
-    assert_int_equal(reactor.held.in_use, ARRAY_LEN(peers));
+    assert_int_equal(reactor->held.in_use, ARRAY_LEN(peers));
     for (size_t i = 0; i < ARRAY_LEN(peers); i += 2)
         conn_kill(c[i], CLOSE_INTERNAL);
     seen.allow = SIZE_MAX;
     net_steps(4);
-    assert_true(waiters_empty(&reactor.waiters));
+    assert_true(waiters_empty(&reactor->waiters));
     for (size_t i = 1; i < ARRAY_LEN(peers); i += 2) {
         assert_int_equal(c[i]->hold, 0);
         net_write(peers[i], "x", 1);
@@ -212,8 +212,8 @@ static void test_held_killed(void **state)
     net_steps(1);
     conn_kill(c, CLOSE_INTERNAL);
     net_steps(1);
-    assert_true(waiters_empty(&reactor.waiters));
-    assert_int_equal(reactor.connections, 0);
+    assert_true(waiters_empty(&reactor->waiters));
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_INTERNAL], 1);
     close(peer);
 }
@@ -230,7 +230,7 @@ static void test_eof_kills_by_default(void **state)
     net_steps(1);
     assert_int_equal(metrics->closes[CLOSE_PEER_GONE], 1);
     assert_null(conn_find(id));
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
 }
 
 static void test_eof_op(void **state)
@@ -325,7 +325,7 @@ static void test_kill_of_a_pending_one(void **state)
     net_write(b, "x", 1);
     net_steps(1);
     assert_true(seen.inputs == 1 || seen.inputs == 2);
-    assert_int_equal(reactor.connections, 1);
+    assert_int_equal(reactor->connections, 1);
     assert_true(net_at_eof(b) || errno == ECONNRESET);
     close(a);
     close(b);

@@ -37,9 +37,9 @@ static void test_finish_linger_times_out(void **state)
     net_after((uint64_t)config.close_timeout - 200 * NS_PER_MS);
     net_write(peer, "x", 1); /* input does not prolong it */
     net_steps(2);
-    assert_int_equal(reactor.connections, 1);
+    assert_int_equal(reactor->connections, 1);
     net_after(400 * NS_PER_MS);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(seen.deadlines, 0);
     assert_int_equal(metrics->closes[CLOSE_HTTP_DONE], 1);
     close(peer);
@@ -100,7 +100,7 @@ static void test_finish_peer_ends_first(void **state)
     }
     assert_true(eof);
     assert_int_equal(len, sizeof(data));
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     close(peer);
 }
 
@@ -114,9 +114,9 @@ static void test_finish_peer_never_reads(void **state)
     assert_int_equal(conn_send(c, (struct str){data, sizeof(data)}), 0);
     conn_finish(c, CLOSE_HTTP_DONE);
     net_after((uint64_t)config.output_timeout - NS_PER_SEC);
-    assert_int_equal(reactor.connections, 1);
+    assert_int_equal(reactor->connections, 1);
     net_after(2 * NS_PER_SEC);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_HTTP_DONE], 1);
     close(peer);
 }

@@ -78,9 +78,9 @@ static void test_short_write_then_writable(void **state)
     conn_deliver(c, b, 0, b->len, 0, 1);
     assert_true(c->flags & CONN_OUT_STALLED);
     assert_true(conn_queued(c) > 0 && conn_queued(c) < b->len);
-    assert_true(list_empty(&reactor.dirty));
+    assert_true(list_empty(&reactor->dirty));
     net_steps(3);
-    assert_false(reactor.busy); /* nothing to do until the socket says so */
+    assert_false(reactor->busy); /* nothing to do until the socket says so */
     assert_int_equal(conn_send(c, STR_LIT("END")), 0);
     n = drain_peer(peer, got, sizeof(got));
     assert_int_equal(n, b->len + 3);
@@ -88,7 +88,7 @@ static void test_short_write_then_writable(void **state)
     assert_memory_equal(got + b->len, "END", 3);
     assert_null(c->out);
     assert_false(c->flags & CONN_OUT_STALLED);
-    assert_true(list_empty(&reactor.stalled));
+    assert_true(list_empty(&reactor->stalled));
     assert_int_equal(b->refs, 1);
     deliver_text(c, "direct again");
     net_expect(peer, "direct again");
@@ -129,7 +129,7 @@ static void test_many_entries_take_several_turns(void **state)
         deliver_text(c, "x");
     net_steps(1);
     assert_int_equal(conn_queued(c), 200 - FLUSH_IOVEC);
-    assert_true(reactor.busy);
+    assert_true(reactor->busy);
     assert_int_equal(metrics->writes, 2);
     net_steps(3);
     assert_int_equal(conn_queued(c), 0);
@@ -205,7 +205,7 @@ static void test_flush_within_budget(void **state)
         deliver_text(c, "b");
     }
     assert_true(conn_flush_dirty(0));
-    for (struct list *n = reactor.dirty.next; n != &reactor.dirty; n = n->next)
+    for (struct list *n = reactor->dirty.next; n != &reactor->dirty; n = n->next)
         left++;
     assert_int_equal(left, 2 * FLUSH_SLICE);
     net_expect(peers[FLUSH_SLICE - 1], "ab"); /* in order */

@@ -189,9 +189,9 @@ static void test_no_progress_is_slow(void **state)
     net_steps(1);
     assert_int_equal(outq_since(c->out), clock_ns());
     net_after(timeout - NS_PER_SEC);
-    assert_int_equal(reactor.connections, 1);
+    assert_int_equal(reactor->connections, 1);
     net_after(NS_PER_SEC);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_SLOW], 1);
     assert_int_equal(metrics->drops_disconnect, 5);
     close(peer);
@@ -213,8 +213,8 @@ static void test_stalled_in_order_of_progress(void **state)
     while (net_read(peers[0], got, sizeof(got), NULL) > 0)
         ;
     net_steps(1);
-    assert_ptr_equal(LIST_ENTRY(reactor.stalled.prev, struct outq, link), c[0]->out);
-    assert_ptr_equal(LIST_ENTRY(reactor.stalled.next, struct outq, link), c[1]->out);
+    assert_ptr_equal(LIST_ENTRY(reactor->stalled.prev, struct outq, link), c[0]->out);
+    assert_ptr_equal(LIST_ENTRY(reactor->stalled.next, struct outq, link), c[1]->out);
     clock_advance((uint64_t)config.output_timeout - 2 * NS_PER_SEC);
     assert_false(conn_sweep_stalled(10));
     assert_true(conn_dead(c[1]));

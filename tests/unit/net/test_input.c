@@ -74,7 +74,7 @@ static void little_is_read_at_once(void **state)
         net_write(peer[i], "x", 1);
     net_steps(1);
     assert_int_equal(inputs, MANY);
-    assert_false(reactor.busy);
+    assert_false(reactor->busy);
     close_all(peer, MANY);
 }
 
@@ -99,7 +99,7 @@ static void floods_take_turns(void **state)
 
         net_steps(1);
         assert_true(clock_precise_ns() - began <= budget + budget / 8 + cost_ns);
-        assert_true(reactor.busy);
+        assert_true(reactor->busy);
     }
     before = inputs;
     for (unsigned turn = 0; turn < 6 * MANY / 8; turn++) {
@@ -159,7 +159,7 @@ static void a_crowd(void **state)
         net_steps(1);
         turns++;
         assert_true(clock_precise_ns() - began <= 3 * (uint64_t)config.turn_budget);
-    } while (reactor.busy);
+    } while (reactor->busy);
     assert_in_range(turns, 5, 15);
     assert_int_equal(inputs, 200);
     for (unsigned i = 0; i < 200; i++)
@@ -181,14 +181,14 @@ static void pieces_follow_their_cost(void **state)
         pour(peer);
         net_steps(1);
     }
-    assert_in_range(reactor.input.bulk_max, BULK_MIN, 2 * BULK_MIN);
+    assert_in_range(reactor->input.bulk_max, BULK_MIN, 2 * BULK_MIN);
     byte_cost_ns = 0;
     largest = 0;
     for (unsigned i = 0; i < 100; i++) {
         pour(peer);
         net_steps(1);
     }
-    assert_int_equal(reactor.input.bulk_max, SCRATCH_SIZE);
+    assert_int_equal(reactor->input.bulk_max, SCRATCH_SIZE);
     assert_true(largest > SCRATCH_SIZE / 2);
     close_all(&peer, 1);
 }
@@ -208,7 +208,7 @@ static void not_when_its_turn_has_passed(void **state)
             pour(peer[i]);
         net_steps(1);
     }
-    assert_true(reactor.input.bulk.n >= 2);
+    assert_true(reactor->input.bulk.n >= 2);
     conn_kill(c[0], CLOSE_NORMAL);
     conn_hold(c[1], CONN_HOLD_ANSWER);
     before = inputs;
@@ -240,8 +240,8 @@ static void room_in_the_ring(void **state)
     before = inputs;
     net_steps(3);
     assert_int_equal(inputs, before);
-    assert_false(list_empty(&reactor.waiters.light));
-    assert_false(list_empty(&reactor.waiters.bulk));
+    assert_false(list_empty(&reactor->waiters.light));
+    assert_false(list_empty(&reactor->waiters.bulk));
     seen.asked = 0;
     net_steps(1);
     assert_int_equal(seen.asked, 1); /* for the quiet one */
@@ -249,7 +249,7 @@ static void room_in_the_ring(void **state)
     net_steps(2);
     assert_ptr_equal(order[before % ARRAY_LEN(order)], quiet);
     assert_true(times(flooder, before) > 0);
-    assert_true(waiters_empty(&reactor.waiters));
+    assert_true(waiters_empty(&reactor->waiters));
     close_all(peer, 2);
 }
 

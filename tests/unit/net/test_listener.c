@@ -62,9 +62,9 @@ static int dial(void)
 
 static struct conn *conn_of_serial(uint64_t serial)
 {
-    for (size_t i = 0; i < reactor.conns_end; i++)
-        if (reactor.conns[i] && reactor.conns[i]->id >> CONN_ID_FD_BITS == serial)
-            return reactor.conns[i];
+    for (size_t i = 0; i < reactor->conns_end; i++)
+        if (reactor->conns[i] && reactor->conns[i]->id >> CONN_ID_FD_BITS == serial)
+            return reactor->conns[i];
     return NULL;
 }
 
@@ -160,11 +160,11 @@ static void test_accept_budget(void **state)
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
     net_steps(1);
-    assert_int_equal(reactor.connections, 4);
+    assert_int_equal(reactor->connections, 4);
     net_steps(1);
-    assert_int_equal(reactor.connections, 8);
+    assert_int_equal(reactor->connections, 8);
     net_steps(1);
-    assert_int_equal(reactor.connections, 10);
+    assert_int_equal(reactor->connections, 10);
     assert_int_equal(metrics->accepts, 10);
     assert_int_equal(metrics->accept_errors, 0);
     net_steps(2);
@@ -183,10 +183,10 @@ static void test_stop(void **state)
     listener_stop(&admin); /* never started */
     peer = dial();
     net_steps(2);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     listener_start(&client, listening, false, &seen_ops);
     net_steps(1);
-    assert_int_equal(reactor.connections, 1);
+    assert_int_equal(reactor->connections, 1);
     close(peer);
 }
 
@@ -223,9 +223,9 @@ static void test_full(void **state)
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
     net_steps(1);
-    assert_int_equal(reactor.client_connections, 2);
-    assert_int_equal(reactor.refused, 2);
-    assert_int_equal(reactor.connections, 4);
+    assert_int_equal(reactor->client_connections, 2);
+    assert_int_equal(reactor->refused, 2);
+    assert_int_equal(reactor->connections, 4);
     c = conn_of_serial(3);
     assert_true(c->flags & CONN_REFUSED);
     assert_int_equal(c->refusal, CLOSE_FULL);
@@ -233,7 +233,7 @@ static void test_full(void **state)
     conn_kill(conn_of_serial(1), CLOSE_NORMAL);
     conn_kill(c, CLOSE_FULL);
     net_steps(1);
-    assert_int_equal(reactor.refused, 1);
+    assert_int_equal(reactor->refused, 1);
     close(peers[0]);
     peers[0] = dial();
     net_steps(1);
@@ -247,13 +247,13 @@ static void test_full_beyond_the_reserve(void **state)
     int peers[REFUSED_MAX + 5];
 
     (void)state;
-    reactor.connection_max = 0;
+    reactor->connection_max = 0;
     config.accept_budget = 1000;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
     net_steps(1);
-    assert_int_equal(reactor.refused, REFUSED_MAX);
-    assert_int_equal(reactor.connections, REFUSED_MAX);
+    assert_int_equal(reactor->refused, REFUSED_MAX);
+    assert_int_equal(reactor->connections, REFUSED_MAX);
     assert_int_equal(metrics->closes[CLOSE_FULL], 5);
     assert_int_equal(metrics->accepts, ARRAY_LEN(peers));
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
@@ -262,7 +262,7 @@ static void test_full_beyond_the_reserve(void **state)
 
 static uint64_t node_total(void)
 {
-    return 100 + reactor.client_connections;
+    return 100 + reactor->client_connections;
 }
 
 /* The sum is asked for once per batch; what the batch adds counts all the same. */
@@ -271,13 +271,13 @@ static void test_full_over_the_node(void **state)
     int peers[5];
 
     (void)state;
-    reactor.cfg.node_connections = node_total;
+    reactor->cfg.node_connections = node_total;
     config.max_connections = 103;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
     net_steps(1);
-    assert_int_equal(reactor.client_connections, 3);
-    assert_int_equal(reactor.refused, 2);
+    assert_int_equal(reactor->client_connections, 3);
+    assert_int_equal(reactor->refused, 2);
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         close(peers[i]);
 }
@@ -296,9 +296,9 @@ static void test_admin_is_not_limited(void **state)
     peer = dial();
     other = dial_from(&a, NULL);
     net_steps(1);
-    assert_int_equal(reactor.client_connections, 1);
-    assert_int_equal(reactor.refused, 0);
-    assert_int_equal(reactor.connections, 2);
+    assert_int_equal(reactor->client_connections, 1);
+    assert_int_equal(reactor->refused, 0);
+    assert_int_equal(reactor->connections, 2);
     assert_int_equal(
         !!(conn_of_serial(1)->flags & CONN_ADMIN) + !!(conn_of_serial(2)->flags & CONN_ADMIN), 1);
     listener_stop(&admin);
@@ -317,8 +317,8 @@ static void test_address_limit(void **state)
         peers[i] = dial_from(&where, "127.0.0.2");
     peers[3] = dial_from(&where, "127.0.0.3");
     net_steps(1);
-    assert_int_equal(reactor.client_connections, 3);
-    assert_int_equal(reactor.refused, 1);
+    assert_int_equal(reactor->client_connections, 3);
+    assert_int_equal(reactor->refused, 1);
     assert_int_equal(conn_of_serial(3)->refusal, CLOSE_ADDRESS_LIMIT);
     conn_kill(conn_of_serial(3), CLOSE_ADDRESS_LIMIT);
     conn_kill(conn_of_serial(1), CLOSE_NORMAL);
@@ -338,7 +338,7 @@ static void test_address_limit(void **state)
         if (conn_of_serial(serial))
             conn_kill(conn_of_serial(serial), CLOSE_NORMAL);
     net_steps(1);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
 }
 
 static void test_no_memory(void **state)
@@ -351,7 +351,7 @@ static void test_no_memory(void **state)
     fault_fail_at(1);
     net_steps(1);
     fault_reset();
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], 1);
     net_read(peer, got, sizeof(got), &eof);
     assert_true(eof || errno == ECONNRESET);
@@ -364,15 +364,15 @@ static void test_no_memory(void **state)
         net_steps(1);
         fault_reset();
         reactor_step(false);
-        for (size_t i = 0; i < reactor.conns_end; i++)
-            if (reactor.conns[i])
-                conn_kill(reactor.conns[i], CLOSE_NORMAL);
+        for (size_t i = 0; i < reactor->conns_end; i++)
+            if (reactor->conns[i])
+                conn_kill(reactor->conns[i], CLOSE_NORMAL);
         net_steps(1);
         close(peer);
     }
     peer = dial();
     net_steps(1);
-    assert_int_equal(reactor.client_connections, 1);
+    assert_int_equal(reactor->client_connections, 1);
     close(peer);
 }
 
@@ -410,7 +410,7 @@ static void test_out_of_fds(void **state)
     assert_int_equal(metrics->accepts, 2);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     listener_stop(&client); /* also while paused */
-    assert_true(list_empty(&reactor.paused));
+    assert_true(list_empty(&reactor->paused));
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         close(peers[i]);
 }

@@ -24,18 +24,18 @@ static void test_add_and_counts(void **state)
     refused = reactor_add(fds[0], &seen_ops, NULL, CONN_REFUSED);
     c = fds[1];
     assert_true(admin->id != client->id && refused->id != admin->id);
-    assert_int_equal(reactor.connections, 3);
-    assert_int_equal(reactor.client_connections, 1);
-    assert_int_equal(reactor.refused, 1);
+    assert_int_equal(reactor->connections, 3);
+    assert_int_equal(reactor->client_connections, 1);
+    assert_int_equal(reactor->refused, 1);
     conn_kill(client, CLOSE_NORMAL);
     conn_kill(admin, CLOSE_NORMAL);
     conn_kill(refused, CLOSE_FULL);
-    assert_int_equal(reactor.connections, 3);
+    assert_int_equal(reactor->connections, 3);
     net_steps(1);
-    assert_int_equal(reactor.connections, 0);
-    assert_int_equal(reactor.client_connections, 0);
-    assert_int_equal(reactor.refused, 0);
-    assert_int_equal(reactor.conn_pool.in_use, 0);
+    assert_int_equal(reactor->connections, 0);
+    assert_int_equal(reactor->client_connections, 0);
+    assert_int_equal(reactor->refused, 0);
+    assert_int_equal(reactor->conn_pool.in_use, 0);
     close(a);
     close(b);
     close(c);
@@ -52,7 +52,7 @@ static void test_add_without_memory(void **state)
         assert_null(reactor_add(fds[0], &seen_ops, NULL, 0));
         fault_reset();
         assert_true(net_at_eof(fds[1])); /* the fd is closed */
-        assert_int_equal(reactor.connections, 0);
+        assert_int_equal(reactor->connections, 0);
         assert_int_equal(metrics->connections_http, 0);
         close(fds[1]);
     }
@@ -69,8 +69,8 @@ static void test_array_grows(void **state)
         skip(); /* RLIMIT_NOFILE is that small */
     close(fds[0]);
     c = reactor_add(high, &seen_ops, NULL, 0);
-    assert_true(reactor.conns_cap > (size_t)high);
-    assert_int_equal(reactor.conns_end, high + 1);
+    assert_true(reactor->conns_cap > (size_t)high);
+    assert_int_equal(reactor->conns_end, high + 1);
     assert_ptr_equal(conn_find(c->id), c);
     net_write(fds[1], "x", 1);
     net_steps(1);
@@ -146,7 +146,7 @@ static void test_scan(void **state)
     while (reactor_scan(&cursor, 7, count_visit, &n))
         calls++;
     assert_int_equal(n, 9);
-    assert_true(calls >= 1 && calls == (reactor.conns_end - 1) / 7);
+    assert_true(calls >= 1 && calls == (reactor->conns_end - 1) / 7);
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         close(peers[i]);
 }
@@ -160,7 +160,7 @@ static void test_gauges(void **state)
     (void)state;
     metrics->partial_bytes = 77; /* request bodies, kept by another */
     conn_set_state(c, CONN_OPEN);
-    c->sent_turn = (uint32_t)reactor.turn; /* no direct send */
+    c->sent_turn = (uint32_t)reactor->turn; /* no direct send */
     conn_deliver(c, b, 0, 12, 0, 1);
     reactor_update_gauges();
     assert_int_equal(metrics->output_queues, 1);
@@ -190,11 +190,11 @@ static void test_partial_gauge_moves_by_its_own_share(void **state)
     (void)state;
     metrics->partial_bytes = 1000;
     reactor_update_gauges();
-    assert_int_equal(ws_rx_next(&rx, reactor.rx_pool, &limits, &in, &item, &why), 0);
+    assert_int_equal(ws_rx_next(&rx, reactor->rx_pool, &limits, &in, &item, &why), 0);
     reactor_update_gauges();
     assert_true(metrics->partial_bytes > 1000);
     assert_int_equal(metrics->ws_slots, 1);
-    ws_rx_fini(&rx, reactor.rx_pool);
+    ws_rx_fini(&rx, reactor->rx_pool);
     reactor_update_gauges();
     assert_int_equal(metrics->partial_bytes, 1000);
 }
@@ -207,7 +207,7 @@ static void test_fini_releases_everything(void **state)
 
     (void)state;
     conn_hold(c, CONN_HOLD_RING);
-    c->sent_turn = (uint32_t)reactor.turn;
+    c->sent_turn = (uint32_t)reactor->turn;
     assert_int_equal(conn_send(c, STR_LIT("queued")), 0);
     reactor_fini();
     assert_int_equal(seen.releases, 1);
@@ -219,15 +219,15 @@ static void test_fini_releases_everything(void **state)
 
 static void test_config_changed(void **state)
 {
-    size_t before = reactor.connection_max;
+    size_t before = reactor->connection_max;
 
     (void)state;
-    reactor.connection_max = 0;
+    reactor->connection_max = 0;
     reactor_config_changed();
-    assert_int_equal(reactor.connection_max, before);
-    reactor.cfg.inherited_fds = 10;
+    assert_int_equal(reactor->connection_max, before);
+    reactor->cfg.inherited_fds = 10;
     reactor_config_changed();
-    assert_int_equal(reactor.connection_max, before - 10);
+    assert_int_equal(reactor->connection_max, before - 10);
     assert_true(before > 0);
 }
 

@@ -6,7 +6,7 @@ static unsigned dones;
 
 static void done(void)
 {
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     dones++;
 }
 
@@ -46,7 +46,7 @@ static void test_spread(void **state)
     reactor_drain(10 * NS_PER_SEC, done);
     net_steps(5);
     assert_int_equal(seen.drains, 0);
-    assert_true(reactor.nap_ns <= DRAIN_NAP_NS);
+    assert_true(reactor->nap_ns <= DRAIN_NAP_NS);
     for (unsigned second = 1; second <= 9; second++) {
         net_after(NS_PER_SEC);
         net_steps(3);
@@ -118,13 +118,13 @@ static struct conn *add_admin(int *peer)
     struct conn *c = net_pair(peer, &deaf_ops, 0);
 
     c->flags |= CONN_ADMIN; /* after it was counted as a client */
-    reactor.client_connections--;
+    reactor->client_connections--;
     return c;
 }
 
 static void clients_done(void)
 {
-    assert_int_equal(reactor.client_connections + reactor.refused, 0);
+    assert_int_equal(reactor->client_connections + reactor->refused, 0);
     dones++;
 }
 

@@ -68,17 +68,17 @@ static int setup(void **state)
     link = (struct broker_config){.generation = 1,
                                   .to_hub = to_hub,
                                   .from_hub = from_hub,
-                                  .tasks = &reactor.tasks,
+                                  .tasks = &reactor->tasks,
                                   .sinks = sinks,
                                   .nsinks = 2};
     reactor_set_broker(broker_new(&link));
-    assert_non_null(reactor.broker);
+    assert_non_null(reactor->broker);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct broker *b = reactor.broker;
+    struct broker *b = reactor->broker;
 
     net_teardown(state);
     broker_free(b);
@@ -118,13 +118,13 @@ static void test_wakes_a_sleeping_hub_once(void **state)
     hub_takes_everything();
     eventfd_take(hub_fd);
     metrics->ring_wakeups = 0;
-    assert_int_equal(broker_subscribe(reactor.broker, &s, STR_LIT("room"), &why), 0);
+    assert_int_equal(broker_subscribe(reactor->broker, &s, STR_LIT("room"), &why), 0);
     net_steps(1);
     assert_int_equal(eventfd_take(hub_fd), 0); /* it is awake */
     assert_int_equal(metrics->ring_wakeups, 0);
     hub_takes_everything();
     assert_true(ring_sleep(&hub_in));
-    broker_unsubscribe(reactor.broker, &s);
+    broker_unsubscribe(reactor->broker, &s);
     net_steps(1);
     assert_int_equal(eventfd_take(hub_fd), 1);
     assert_int_equal(metrics->ring_wakeups, 1);
@@ -164,7 +164,7 @@ static void test_hub_wakes_the_worker(void **state)
     assert_true(ring_wake_needed(&hub_out));
     eventfd_give(wake_fd);
     started = clock_precise_ns();
-    ev_run(reactor.loop, EVRUN_ONCE);
+    ev_run(reactor->loop, EVRUN_ONCE);
     assert_true(clock_precise_ns() - started < NAP_MAX_NS);
     reactor_turn();
     assert_int_equal(metrics->ring_records, 1);
@@ -183,8 +183,8 @@ static void test_sleeps_until_the_deadline(void **state)
     (void)state;
     clock_set_virtual(0);
     clock_refresh();
-    wheel_disarm(&reactor.wheel, &c->deadline);
-    wheel_init(&reactor.wheel, clock_ns());
+    wheel_disarm(&reactor->wheel, &c->deadline);
+    wheel_init(&reactor->wheel, clock_ns());
     conn_arm(c, 150 * NS_PER_MS);
     reactor_step(false);
     started = clock_precise_ns();
@@ -193,7 +193,7 @@ static void test_sleeps_until_the_deadline(void **state)
     assert_int_equal(seen.deadlines, 1);
     assert_true(steps <= 5);
     assert_true(clock_precise_ns() - started >= 100 * NS_PER_MS);
-    wheel_init(&reactor.wheel, NET_START);
+    wheel_init(&reactor->wheel, NET_START);
     clock_set_virtual(NET_START);
     close(peer);
 }
@@ -211,19 +211,19 @@ static void test_tasks_keep_it_awake(void **state)
 
     (void)state;
     net_steps(2);
-    assert_false(reactor.busy);
+    assert_false(reactor->busy);
     steps_left = 1000000;
     task_init(&t, "counting", counting_step);
-    task_add(&reactor.tasks, &t);
+    task_add(&reactor->tasks, &t);
     clock_set_virtual(0);
     config.turn_budget = 1000; /* ns: far less than the task needs */
     reactor_step(false);
     assert_true(steps_left > 1 && steps_left < 1000000);
-    assert_true(reactor.busy);
+    assert_true(reactor->busy);
     reactor_step(true); /* does not block */
     task_remove(&t);
     reactor_step(false);
-    assert_false(reactor.busy);
+    assert_false(reactor->busy);
     clock_set_virtual(NET_START);
 }
 
@@ -241,9 +241,9 @@ static void test_run_until_stopped(void **state)
 
     (void)state;
     turns_seen = 0;
-    reactor.cfg.each_turn = each_turn;
+    reactor->cfg.each_turn = each_turn;
     before = metrics->turns;
-    reactor.busy = true;
+    reactor->busy = true;
     for (int i = 0; i < 3; i++)
         eventfd_give(wake_fd);
     reactor_run();
@@ -264,18 +264,18 @@ static void test_follows_the_hubs_generation(void **state)
 {
     (void)state;
     generation = 1;
-    reactor.cfg.hub_generation = hub_generation;
+    reactor->cfg.hub_generation = hub_generation;
     net_steps(3);
     hub_takes_everything();
     net_steps(2);
-    assert_true(broker_can_publish(reactor.broker, 10, 1));
+    assert_true(broker_can_publish(reactor->broker, 10, 1));
     generation = 2;
     metrics->ring_wakeups = 0;
     assert_true(ring_sleep(&hub_in));
     net_steps(3);
     assert_true(ring_used(&hub_in) > 0); /* ANNOUNCED */
     assert_int_equal(metrics->ring_wakeups, 1);
-    assert_true(broker_can_publish(reactor.broker, 10, 1));
+    assert_true(broker_can_publish(reactor->broker, 10, 1));
 }
 
 static void test_deadlines_are_bounded_per_turn(void **state)
@@ -287,7 +287,7 @@ static void test_deadlines_are_bounded_per_turn(void **state)
         net_pair(&peers[i], &seen_ops, 0);
     net_after((uint64_t)config.header_timeout + NS_PER_SEC);
     assert_int_equal(seen.deadlines, DEADLINES_PER_TURN);
-    assert_true(reactor.busy);
+    assert_true(reactor->busy);
     net_steps(1);
     assert_int_equal(seen.deadlines, ARRAY_LEN(peers));
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
@@ -303,10 +303,10 @@ static void test_reaping_is_bounded_per_turn(void **state)
         conn_kill(net_pair(&peers[i], &seen_ops, 0), CLOSE_NORMAL);
     net_steps(1);
     assert_int_equal(seen.releases, REAP_PER_TURN);
-    assert_true(reactor.busy);
+    assert_true(reactor->busy);
     net_steps(1);
     assert_int_equal(seen.releases, ARRAY_LEN(peers));
-    assert_false(reactor.busy);
+    assert_false(reactor->busy);
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         close(peers[i]);
 }

@@ -17,7 +17,7 @@ static int set_up(void **state)
     static uint64_t tests;
 
     net_setup(state);
-    reactor.cfg.tell_refusals = true;
+    reactor->cfg.tell_refusals = true;
     log_say_suppressed(true); /* of the test before */
     log_set_sink(keep, NULL);
     log_set_level(LOG_WARN);
@@ -150,7 +150,7 @@ static void a_client_says_nothing(void **state UNUSED)
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    reactor.cfg.tell_refusals = false;
+    reactor->cfg.tell_refusals = false;
     refusal_say(c, CLOSE_SLOW, "x", NULL, 0);
     refusal_say_peer(NULL, CLOSE_SLOW);
     assert_int_equal(lines, 0);

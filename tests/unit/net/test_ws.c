@@ -71,7 +71,7 @@ static void test_every_split(void **state)
         close(peer);
         net_steps(1);
     }
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
 }
 
 static void test_pings_are_answered(void **state)
@@ -163,11 +163,11 @@ static void test_slow_consumer(void **state)
 
     (void)state;
     config.output_limit = 120000;
-    for (int i = 0; i < 10 && reactor.connections > 0; i++) {
+    for (int i = 0; i < 10 && reactor->connections > 0; i++) {
         conn_deliver(c, b, 0, b->len, 0, 1);
         net_steps(1);
     }
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_SLOW], 1);
     assert_int_equal(session.releases, 1);
     assert_int_equal(b->refs, 1);
@@ -198,7 +198,7 @@ static void test_no_memory(void **state)
         }
         close(peer);
         net_steps(2);
-        assert_int_equal(reactor.connections, 0);
+        assert_int_equal(reactor->connections, 0);
         assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], k);
         outq_pools_fini();
     }

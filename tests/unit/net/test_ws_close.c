@@ -71,9 +71,9 @@ static void test_violations(void **state)
         close(peer);
         net_steps(2);
         assert_int_equal(metrics->closes[rows[i].why] > 0, 1);
-        assert_int_equal(reactor.connections, 0);
+        assert_int_equal(reactor->connections, 0);
     }
-    assert_int_equal(ws_rx_pool_slots_in_use(reactor.rx_pool), 0);
+    assert_int_equal(ws_rx_pool_slots_in_use(reactor->rx_pool), 0);
 }
 
 /* What came before the violation in the same read is answered first. */
@@ -180,7 +180,7 @@ static void test_our_close_unanswered(void **state)
     assert_true(net_at_eof(peer)); /* shut down in order */
     assert_false(conn_dead(c));
     net_after((uint64_t)config.close_timeout + 200 * NS_PER_MS);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_CLOSE_TIMEOUT], 1);
     assert_int_equal(metrics->closes[CLOSE_DRAIN], 0);
     close(peer);
@@ -197,7 +197,7 @@ static void test_our_close_peer_does_not_read(void **state)
     conn_deliver(c, b, 0, b->len, 0, 1);
     ws_close(c, CLOSE_LOST_POSITION);
     net_after((uint64_t)config.close_timeout + 200 * NS_PER_MS);
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_LOST_POSITION], 1); /* the first reason stands */
     blob_put(&b);
     close(peer);
@@ -222,7 +222,7 @@ static void test_our_close_answered_badly(void **state)
     net_steps(1);
     expect_close(peer, CLOSE_DRAIN);
     assert_true(net_at_eof(peer));
-    assert_int_equal(reactor.connections, 0);
+    assert_int_equal(reactor->connections, 0);
     assert_int_equal(metrics->closes[CLOSE_DRAIN], 2);
     close(peer);
 }
@@ -305,11 +305,11 @@ static void test_eof_when_open(void **state)
     ws_pair(&peer, 0);
     net_write(peer, "\x81\x85\0", 3);
     net_steps(1);
-    assert_int_equal(ws_rx_pool_slots_in_use(reactor.rx_pool), 1);
+    assert_int_equal(ws_rx_pool_slots_in_use(reactor->rx_pool), 1);
     close(peer);
     net_steps(1);
     assert_int_equal(metrics->closes[CLOSE_PEER_GONE], 1);
-    assert_int_equal(ws_rx_pool_slots_in_use(reactor.rx_pool), 0);
+    assert_int_equal(ws_rx_pool_slots_in_use(reactor->rx_pool), 0);
     assert_int_equal(session.releases, 1);
 }
 

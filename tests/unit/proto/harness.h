@@ -103,7 +103,7 @@ static UNUSED int h_fill_ring(struct str data)
 {
     const struct broker_publication p = {.channel = STR_LIT("fill"), .data = data};
 
-    return broker_publish(reactor.broker, &p);
+    return broker_publish(reactor->broker, &p);
 }
 
 static UNUSED void h_start_hub(void)
@@ -111,7 +111,7 @@ static UNUSED void h_start_hub(void)
     static const struct hub_ops ops = {.send = h_hub_send, .generation = h_hub_worker};
     struct broker_config cfg = {.worker = 0,
                                 .generation = 1,
-                                .tasks = &reactor.tasks,
+                                .tasks = &reactor->tasks,
                                 .sinks = session_sinks,
                                 .nsinks = SESSION_KIND_NR};
 
@@ -126,7 +126,7 @@ static UNUSED void h_start_hub(void)
                    (struct hub_limits){.queue_max = 1 << 20, .answer_ns = 5 * NS_PER_SEC});
     hub_go_live(h_hub.hub);
     reactor_set_broker(broker_new(&cfg));
-    assert_non_null(reactor.broker);
+    assert_non_null(reactor->broker);
 }
 
 static UNUSED int h_start(bool with_hub)
@@ -151,7 +151,7 @@ static UNUSED int h_start(bool with_hub)
 
 static UNUSED int h_stop(void **state UNUSED)
 {
-    struct broker *broker = reactor.broker;
+    struct broker *broker = reactor->broker;
 
     reactor_fini();
     if (h_hub.hub != NULL) {

@@ -274,7 +274,7 @@ static void drain_ends_idle_ones_now_and_busy_ones_after(void **state UNUSED)
     h_ask(idle, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     h_ask(busy, "GET /later HTTP/1.1\r\nHost: a\r\n\r\n");
     h_ask(half, "GET /hel");
-    reactor.draining = true;
+    reactor->draining = true;
     conn_ops(idle->conn)->drain(idle->conn);
     conn_ops(busy->conn)->drain(busy->conn);
     conn_ops(half->conn)->drain(half->conn);
@@ -290,7 +290,7 @@ static void drain_ends_idle_ones_now_and_busy_ones_after(void **state UNUSED)
     h_read(busy);
     assert_has(busy, "Connection: close\r\n");
     assert_true(busy->eof);
-    reactor.draining = false;
+    reactor->draining = false;
     h_close(idle);
     h_close(busy);
     h_close(half);

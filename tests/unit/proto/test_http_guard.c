@@ -142,7 +142,7 @@ static void a_line_says_what_to_set(void **state UNUSED)
 {
     struct buf lines = {0};
 
-    reactor.cfg.tell_refusals = true;
+    reactor->cfg.tell_refusals = true;
     log_set_level(LOG_WARN);
     log_set_sink(log_sink, &lines);
     assert_int_equal(ask(CONN_ADMIN, "evil.example:1", "Origin: http://o.example\r\n"), 403);

@@ -202,11 +202,11 @@ static void a_drain_is_answered_503(void **state UNUSED)
     assert_int_equal(h_status(p), 503);
     assert_int_equal(metrics->handshake_failures[CLOSE_DRAIN], 1);
     h_hub.frozen = false;
-    reactor.draining = true;
+    reactor->draining = true;
     h_shake(q, "/ws/lobby");
     assert_int_equal(h_status(q), 503);
     assert_true(q->eof);
-    reactor.draining = false;
+    reactor->draining = false;
     h_close(p);
     h_close(q);
 }
@@ -255,7 +255,7 @@ static void early_frames_wait_for_room_in_the_ring(void **state UNUSED)
 
     memset(text, 'x', sizeof(text));
     h_hub.frozen = true;
-    while (broker_can_publish(reactor.broker, 200, 2)) {
+    while (broker_can_publish(reactor->broker, 200, 2)) {
         if (h_fill_ring((struct str){text, 5000}) == -1 &&
             h_fill_ring((struct str){text, 100}) == -1)
             break;
