@@ -98,7 +98,6 @@ void user_handshake(struct conn *c, struct str in);
 #define HANDSHAKE_TLS_THERE "the server speaks TLS there: use wss:// in --url"
 void handshake_free_head(struct user *u);
 extern const struct conn_ops user_conn_ops;
-void user_failed(struct conn *c);
 
 /* traffic.c */
 void user_frames(struct conn *c, struct str in);

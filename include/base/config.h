@@ -53,17 +53,12 @@ extern struct config config;
 /* Sets every member from the table's defaults (used by tests too); none counts as set. */
 void config_defaults(struct config *c);
 
-/* Value syntax, shared by file, environment and --set. 0, or -1 with a sentence in err naming what
- * was expected. Row index i as in the table's order. On success the row counts as set. */
-int config_set_value(struct config *c, size_t i, struct str value, char *err,
-                     size_t errcap) MUST_CHECK;
-
 extern const struct table config_table;
 size_t config_row_count(void);
 const struct table_row *config_row(size_t i);
 /* Row index of name, or -1. */
 int config_row_find(struct str name);
-/* The value as config_set_value would read it (LIST entries separated by '\n'); a secret is not
+/* The value as table_set() would read it (LIST entries separated by '\n'); a secret is not
  * shown. */
 struct str config_format_value(const struct config *c, size_t i, char *out, size_t cap);
 

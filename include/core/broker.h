@@ -102,7 +102,6 @@ void broker_unsubscribe(struct broker *b, struct sub *s);
 /* Has everything that arrived before now been delivered to s? (settling: ask after fenced()) */
 bool broker_sub_settled(const struct sub *s);
 struct str chan_name(const struct chan *c);
-uint32_t chan_subscriber_count(const struct chan *c);
 
 /* Step 2 of the turn: handles at most max_records of the inbound ring, stops early when the backlog
  * of publications exceeds config.publication_backlog. True when records remain. */
@@ -120,12 +119,8 @@ void broker_awake(struct broker *b);
 /* For /debug. */
 struct broker_stats {
     size_t channels, subscriptions, backlog_bytes, walks;
-    uint64_t ring_to_hub_used, ring_from_hub_used, ring_capacity;
     bool announcing;
 };
 void broker_stats(const struct broker *b, struct broker_stats *out);
-/* Resumable walk over local channels (as htab_scan). */
-bool broker_scan(struct broker *b, size_t *cursor, size_t max_buckets,
-                 void (*visit)(const struct chan *c, void *arg), void *arg);
 
 #endif

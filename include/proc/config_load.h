@@ -28,9 +28,11 @@ struct config_source {
 /* Reads all sources and api_key_file, derives, then checks what spans settings (config_check). -1:
  * one or more lines, '\n'-separated, in *errors. */
 int config_load(struct config *out, const struct config_source *src, struct buf *errors) MUST_CHECK;
-/* Parses YAML text only, on top of what *out holds; for fuzzing and tests. */
+/* Parses YAML text only, on top of what *out holds, and derives. seen: what was in it; may be NULL.
+ */
+struct table_yaml_seen;
 int config_load_text(struct config *out, const char *path, struct str text,
-                     struct buf *errors) MUST_CHECK;
+                     struct table_yaml_seen *seen, struct buf *errors) MUST_CHECK;
 /* Is NAME (without ROOST_) one that Kubernetes gives to pods beside a Service called roost or
  * roost-...? */
 bool config_is_service_variable(struct str name, struct str value);

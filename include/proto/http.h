@@ -58,9 +58,6 @@ extern const struct conn_ops http_conn_ops;
  * in CRLF, or "". */
 void http_respond(struct http_exchange *x, int status, const char *type, struct str fields,
                   struct str body);
-/* Large or shared bodies without a copy. */
-void http_respond_blob(struct http_exchange *x, int status, const char *type, struct str fields,
-                       struct blob *body);
 /* Answers with the row's status and text; the connection ends when the request's framing is in
  * doubt (400-class head errors), otherwise it is kept. */
 void http_refuse(struct http_exchange *x, enum close_reason why);

@@ -46,11 +46,6 @@ int config_row_find(struct str name)
     return table_find(&config_table, name);
 }
 
-int config_set_value(struct config *c, size_t i, struct str value, char *err, size_t errcap)
-{
-    return table_set(&config_table, c, i, value, err, errcap);
-}
-
 /* Base64 is a third longer; "/" may come as "\/", as PHP writes it. */
 int64_t config_body_needed(int64_t max_message_size)
 {

@@ -53,11 +53,6 @@ size_t ws_tx_header(enum ws_opcode op, uint64_t len, uint8_t out[WS_HEADER_MAX])
     return tx.len;
 }
 
-size_t ws_tx_header_size(uint64_t len)
-{
-    return len < 126 ? 2 : len <= UINT16_MAX ? 4 : 10;
-}
-
 int ws_tx_masked(enum ws_opcode op, struct str payload, const uint8_t key[4], struct buf *out)
 {
     uint8_t header[WS_HEADER_MAX];

@@ -140,11 +140,6 @@ struct str chan_name(const struct chan *c)
     return (struct str){.p = c->name, .n = c->name_len};
 }
 
-uint32_t chan_subscriber_count(const struct chan *c)
-{
-    return c->count;
-}
-
 /* Room for one more subscriber. */
 static int reserve(struct chan *c)
 {
@@ -270,29 +265,6 @@ void broker_stats(const struct broker *b, struct broker_stats *out)
         .subscriptions = b->subscriptions,
         .backlog_bytes = b->backlog,
         .walks = b->walks.in_use,
-        .ring_to_hub_used = ring_used(&b->out),
-        .ring_from_hub_used = ring_used(&b->in),
-        .ring_capacity = b->out.capacity,
         .announcing = b->announcing,
     };
-}
-
-struct scan {
-    void (*visit)(const struct chan *c, void *arg);
-    void *arg;
-};
-
-static void scan_visit(struct htab_node *node, void *arg)
-{
-    const struct scan *s = arg;
-
-    s->visit(CONTAINER_OF(node, struct chan, by_name), s->arg);
-}
-
-bool broker_scan(struct broker *b, size_t *cursor, size_t max_buckets,
-                 void (*visit)(const struct chan *c, void *arg), void *arg)
-{
-    struct scan s = {.visit = visit, .arg = arg};
-
-    return htab_scan(&b->by_name, cursor, max_buckets, scan_visit, &s);
 }

@@ -17,7 +17,7 @@ void config_report(struct buf *errors, const char *where, const char *text)
         return;
 }
 
-static int load_text(struct config *out, const char *path, struct str text,
+int config_load_text(struct config *out, const char *path, struct str text,
                      struct table_yaml_seen *seen, struct buf *errors)
 {
     struct config draft = *out;
@@ -27,11 +27,6 @@ static int load_text(struct config *out, const char *path, struct str text,
     config_derive(&draft);
     *out = draft;
     return 0;
-}
-
-int config_load_text(struct config *out, const char *path, struct str text, struct buf *errors)
-{
-    return load_text(out, path, text, NULL, errors);
 }
 
 /* At a reload the file must be there and say something, or what it said would be taken back by an
@@ -60,7 +55,7 @@ static int read_settings(struct config *out, const struct config_source *src, st
         rc = -1;
     }
     if (rc == 0)
-        rc = load_text(out, src->path, buf_view(&text), &seen, errors);
+        rc = config_load_text(out, src->path, buf_view(&text), &seen, errors);
     if (rc == 0 && running != NULL && running->file_settings > 0 && !seen.mapping) {
         config_report(errors, src->path, "sets nothing any more; write {} if that is meant");
         rc = -1;

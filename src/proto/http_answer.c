@@ -133,25 +133,6 @@ void http_respond(struct http_exchange *x, int status, const char *type, struct 
     http_send_answer(x, &h, body, CLOSE_HTTP_DONE);
 }
 
-void http_respond_blob(struct http_exchange *x, int status, const char *type, struct str fields,
-                       struct blob *body)
-{
-    struct http_status_line h = {
-        .status = status, .type = type, .fields = fields, .length = body->len};
-    struct buf out = {0};
-
-    http_measure(x, status);
-    http_decide_keep(x, &h);
-    if (http_head_append(&out, &h) == -1)
-        conn_kill(x->conn, CLOSE_NO_MEMORY);
-    else if (conn_send(x->conn, buf_view(&out)) == 0 && !x->head && body->len > 0 &&
-             conn_send_blob(x->conn, body, 0, body->len) == -1) {
-        /* killed with its reason */
-    }
-    buf_fini(&out);
-    http_answered(x, CLOSE_HTTP_DONE);
-}
-
 /* The fields that a status must carry. */
 static struct str http_refusal_fields(int status, unsigned methods, char *out, size_t cap)
 {

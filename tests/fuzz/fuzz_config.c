@@ -10,14 +10,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf errors = {0}, text = {0}, x = {0}, y = {0};
 
     config_defaults(&a);
-    if (config_load_text(&a, "fuzz", (struct str){(const char *)data, size}, &errors) == -1) {
+    if (config_load_text(&a, "fuzz", (struct str){(const char *)data, size}, NULL, &errors) == -1) {
         if (errors.len == 0)
             abort(); /* a refusal without a reason */
     } else {
         memset(a.api_key, 0, sizeof(a.api_key)); /* is not shown, so not read back */
         config_defaults(&b);
         if (config_print(&a, &text) == -1 ||
-            config_load_text(&b, "again", buf_view(&text), &errors) == -1 ||
+            config_load_text(&b, "again", buf_view(&text), NULL, &errors) == -1 ||
             config_diff(&a, &b, &x, &y) == -1 || x.len + y.len != 0)
             abort();
     }

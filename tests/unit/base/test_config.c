@@ -22,7 +22,7 @@ static int set(const char *name, const char *value, char *err)
     int row = config_row_find(str_from(name));
 
     assert_true(row >= 0);
-    return config_set_value(&c, (size_t)row, str_from(value), err, 256);
+    return table_set(&config_table, &c, (size_t)row, str_from(value), err, 256);
 }
 
 static void refused(const char *name, const char *value, const char *why)
@@ -121,7 +121,7 @@ static void values_read_back_as_they_are_written(void **state)
 
         if (config_row(i)->type == TABLE_AUTO_SIZE && str_equal(v, STR_LIT("auto")))
             continue; /* derived */
-        if (config_set_value(&other, i, v, err, sizeof(err)) == -1)
+        if (table_set(&config_table, &other, i, v, err, sizeof(err)) == -1)
             fail_msg("%s: %s", config_row(i)->name, err);
     }
     for (size_t i = 0; i < config_row_count(); i++) {

@@ -32,7 +32,6 @@ static void expect_header(enum ws_opcode op, uint64_t len, const void *want, siz
     assert_memory_equal(out, want, n);
     for (size_t i = n; i < sizeof(out); i++)
         assert_int_equal(out[i], 0xaa);
-    assert_int_equal(ws_tx_header_size(len), n);
 }
 
 static void s5_2_header_of_every_length(void **state UNUSED)
@@ -89,11 +88,12 @@ static void masked_frame_of_every_length_form(void **state UNUSED)
 {
     static const uint8_t key[4] = {1, 2, 3, 4};
     static const size_t lengths[] = {0, 125, 126, 65535, 65536, 100000};
+    static const size_t headers[] = {6, 6, 8, 8, 14, 14};
     char *data = calloc(1, 100000);
 
     assert_non_null(data);
     for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
-        size_t n = lengths[i], header = ws_tx_header_size(n) + 4;
+        size_t n = lengths[i], header = headers[i];
         struct buf out = {0};
 
         assert_int_equal(ws_tx_masked(WS_OP_BINARY, (struct str){data, n}, key, &out), 0);

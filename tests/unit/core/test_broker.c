@@ -51,7 +51,7 @@ static void the_next_is_told_at_once(void **state)
     turn();
     assert_string_equal(a.log, "S(x)");
     assert_string_equal(b.log, "S(x)");
-    assert_int_equal(chan_subscriber_count(a.sub.chan), 2);
+    assert_int_equal(a.sub.chan->count, 2);
     assert_true(str_equal(chan_name(a.sub.chan), STR_LIT("lobby")));
 }
 
@@ -260,7 +260,7 @@ static void subscribe_at_every_failure(void **state)
     fault_fail_at(1); /* the array must grow */
     assert_int_equal(broker_subscribe(broker, &b[2].sub, STR_LIT("lobby"), &why), -1);
     fault_reset();
-    assert_int_equal(chan_subscriber_count(a.sub.chan), 3);
+    assert_int_equal(a.sub.chan->count, 3);
     fault_fail_at(1);
     assert_null(broker_new(&broker->cfg));
     fault_reset();
@@ -292,16 +292,10 @@ static void growing_and_shrinking(void **state)
     assert_string_equal(first.log, "S(x)");
 }
 
-static void count_channel(const struct chan *c, void *arg)
-{
-    *(size_t *)arg += chan_subscriber_count(c);
-}
-
 static void statistics(void **state)
 {
     struct client a, b, c;
     struct broker_stats s;
-    size_t cursor = 0, n = 0;
 
     (void)state;
     join_live(&a, "1");
@@ -310,12 +304,8 @@ static void statistics(void **state)
     broker_stats(broker, &s);
     assert_int_equal(s.channels, 2);
     assert_int_equal(s.subscriptions, 3);
-    assert_int_equal(s.ring_capacity, RING_SIZE);
     assert_int_equal(s.walks, 0);
     assert_false(s.announcing);
-    while (broker_scan(broker, &cursor, 1, count_channel, &n)) {
-    }
-    assert_int_equal(n, 3);
 }
 
 static void freed_with_everything_under_way(void **state)

@@ -29,8 +29,8 @@ static void set(const char *name, const char *value)
 {
     char err[256];
 
-    if (config_set_value(&c, (size_t)config_row_find(str_from(name)), str_from(value), err,
-                         sizeof(err)) == -1)
+    if (table_set(&config_table, &c, (size_t)config_row_find(str_from(name)), str_from(value), err,
+                  sizeof(err)) == -1)
         fail_msg("%s: %s", name, err);
     config_derive(&c);
 }

@@ -24,7 +24,7 @@ static int load(struct config *c, const char *text)
 {
     config_defaults(c);
     buf_clear(&errors);
-    return config_load_text(c, "f.yaml", str_from(text), &errors);
+    return config_load_text(c, "f.yaml", str_from(text), NULL, &errors);
 }
 
 static void refused(const char *text, const char *lines)

@@ -21,14 +21,14 @@ static void round_trip(void **state)
             "false", "7", "77KiB", "1234ms", "it's: #{[\"text\"]}", "a,b c", "127.0.0.1:0"};
 
         for (size_t k = 0; k < ARRAY_LEN(others); k++)
-            if (config_set_value(&a, i, str_from(others[k]), err, sizeof(err)) == 0)
+            if (table_set(&config_table, &a, i, str_from(others[k]), err, sizeof(err)) == 0)
                 break;
     }
     memset(a.api_key, 0, sizeof(a.api_key)); /* not shown, so not read back */
     config_derive(&a);
     assert_int_equal(config_print(&a, &text), 0);
     config_defaults(&b);
-    if (config_load_text(&b, "p", buf_view(&text), &errors) == -1)
+    if (config_load_text(&b, "p", buf_view(&text), NULL, &errors) == -1)
         fail_msg("%.*s", (int)errors.len, errors.p);
     assert_int_equal(config_diff(&a, &b, &x, &y), 0);
     assert_int_equal(x.len + y.len, 0);
@@ -44,14 +44,14 @@ static void secrets_are_not_shown(void **state)
 
     (void)state;
     config_defaults(&a);
-    assert_int_equal(config_set_value(&a, (size_t)config_row_find(STR_LIT("api_key")),
-                                      STR_LIT("hunter2"), err, sizeof(err)),
+    assert_int_equal(table_set(&config_table, &a, (size_t)config_row_find(STR_LIT("api_key")),
+                               STR_LIT("hunter2"), err, sizeof(err)),
                      0);
     assert_int_equal(config_print(&a, &text), 0);
     assert_null(memmem(text.p, text.len, "hunter2", 7));
     assert_non_null(memmem(text.p, text.len, "\napi_key: '(hidden)'\n", 21));
     config_defaults(&b);
-    assert_int_equal(config_load_text(&b, "p", buf_view(&text), &errors), -1);
+    assert_int_equal(config_load_text(&b, "p", buf_view(&text), NULL, &errors), -1);
     a.set.api_key = false; /* it came from api_key_file */
     buf_clear(&text);
     assert_int_equal(config_print(&a, &text), 0);

@@ -26,18 +26,6 @@ static void on_prefix(struct http_exchange *x)
     http_respond(x, 200, "text/plain", STR_LIT(""), x->path);
 }
 
-static void on_blob(struct http_exchange *x)
-{
-    struct blob *b = blob_from(STR_LIT("shared"));
-
-    if (b == NULL) {
-        http_refuse(x, CLOSE_NO_MEMORY);
-        return;
-    }
-    http_respond_blob(x, 200, "text/plain", STR_LIT(""), b);
-    blob_put(&b);
-}
-
 static void on_large(struct http_exchange *x)
 {
     static char page[60000];
@@ -94,7 +82,6 @@ static const struct http_resource h_resources[] = {
     {.path = "/healthz", .where = BOTH, .methods = GET, .handle = on_hello},
     {.path = "/echo", .where = BOTH, .methods = POST | GET, .handle = on_echo},
     {.path = "/under/", .prefix = true, .where = BOTH, .methods = GET, .handle = on_prefix},
-    {.path = "/blob", .where = BOTH, .methods = GET, .handle = on_blob},
     {.path = "/large", .where = BOTH, .methods = GET, .handle = on_large},
     {.path = "/later", .where = BOTH, .methods = GET | POST, .handle = on_later},
     {.path = "/soon", .where = BOTH, .methods = GET, .handle = on_soon},

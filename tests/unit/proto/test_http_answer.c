@@ -10,24 +10,10 @@ static void head_is_answered_as_get_without_body(void **state UNUSED)
     h_ask(p, "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_has(p, "Content-Length: 6\r\n");
     assert_has_not(p, "hello\n");
-    h_ask(p, "HEAD /blob HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_has(p, "Content-Length: 6\r\n");
-    assert_has_not(p, "shared");
     h_ask(p, "HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 404);
     assert_has_not(p, "no such resource");
     h_close(p);
-}
-
-static void blob_is_answered(void **state UNUSED)
-{
-    struct peer *p = h_connect(0);
-
-    h_ask(p, "GET /blob HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_has(p, "Content-Length: 6\r\n");
-    assert_has(p, "\r\n\r\nshared");
-    h_close(p);
-    assert_int_equal(blob_bytes(), 0);
 }
 
 struct refusal {
@@ -181,9 +167,11 @@ static void a_refused_connection_gets_only_healthz(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(head_is_answered_as_get_without_body), T(blob_is_answered),
-        T(refusals_have_their_status),           T(long_heads_are_refused),
-        T(handshake_refusals_are_counted),       T(a_refused_connection_gets_only_healthz),
+        T(head_is_answered_as_get_without_body),
+        T(refusals_have_their_status),
+        T(long_heads_are_refused),
+        T(handshake_refusals_are_counted),
+        T(a_refused_connection_gets_only_healthz),
     };
 
     http_register(h_resources, ARRAY_LEN(h_resources));

@@ -44,7 +44,7 @@ static void it_is_in_every_response(void **state UNUSED)
     static const char *const asks[] = {
         "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
         "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /blob HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
         "DELETE /hello HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /hello HTTP/1.0\r\n\r\n",

@@ -108,7 +108,7 @@ static void every_failed_allocation_ends_in_order(void **state UNUSED)
 {
     static const char text[] =
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345"
-        "GET /blob HTTP/1.1\r\nHost: a\r\n\r\nGET /later HTTP/1.1\r\nHost: a\r\n\r\nGET /he";
+        "GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /later HTTP/1.1\r\nHost: a\r\n\r\nGET /he";
 
     for (unsigned k = 1; k < 30; k++) {
         struct peer *p = h_connect(0);
