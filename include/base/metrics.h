@@ -9,11 +9,22 @@
 #include "base/close.h"
 #include "base/hist.h"
 
+/* Kinds of records; core/record.h has their names. */
+enum {
+    METRIC_RECORD_KINDS = 1
+#define TO_HUB(name, label)    +1
+#define TO_WORKER(name, label) +1
+#include "tbl/records.def"
+#undef TO_HUB
+#undef TO_WORKER
+};
+
 struct metrics {
 #define COUNTER(member, name, help)                uint64_t member;
 #define GAUGE(member, name, help)                  int64_t member;
 #define HISTOGRAM(member, name, scale, help)       struct hist member;
 #define COUNTER_BY_REASON(member, name, use, help) uint64_t member[CLOSE_NR];
+#define COUNTER_BY_KIND(member, name, help)        uint64_t member[METRIC_RECORD_KINDS];
 #include "tbl/metrics.def"
 };
 
@@ -22,6 +33,7 @@ enum metric_kind {
     METRIC_GAUGE,
     METRIC_HISTOGRAM,
     METRIC_COUNTER_BY_REASON,
+    METRIC_COUNTER_BY_KIND,
     METRIC_KIND_NR
 };
 

@@ -83,5 +83,7 @@ bool ring_sleep(struct ring *r);
 void ring_awake(struct ring *r);
 /* Bytes produced and not yet consumed (either end). */
 uint64_t ring_used(const struct ring *r);
+/* The same for whoever looks on: a snapshot of what both ends move. */
+uint64_t ring_shared_used(const struct ring_shared *s);
 
 #endif

@@ -20,6 +20,8 @@ static const struct metric_row rows[] = {
 #define COUNTER_OF(member, name, labels, help) ROW(METRIC_COUNTER, member, name, labels, 1, 0, help)
 #define COUNTER_BY_REASON(member, name, use, help)                                                 \
     ROW(METRIC_COUNTER_BY_REASON, member, name, "", 1, use, help)
+#define COUNTER_BY_KIND(member, name, help)                                                        \
+    ROW(METRIC_COUNTER_BY_KIND, member, name, "", 1, 0, help)
 #define GAUGE(member, name, help)            ROW(METRIC_GAUGE, member, name, "", 1, 0, help)
 #define GAUGE_OF(member, name, labels, help) ROW(METRIC_GAUGE, member, name, labels, 1, 0, help)
 #define HISTOGRAM(member, name, scale, help) ROW(METRIC_HISTOGRAM, member, name, "", scale, 0, help)
@@ -51,6 +53,9 @@ void metrics_add(struct metrics *dst, const struct metrics *src)
 #define HISTOGRAM(member, name, scale, help) hist_add(&dst->member, &src->member);
 #define COUNTER_BY_REASON(member, name, use, help)                                                 \
     for (size_t i = 0; i < CLOSE_NR; i++)                                                          \
+        dst->member[i] += src->member[i];
+#define COUNTER_BY_KIND(member, name, help)                                                        \
+    for (size_t i = 0; i < METRIC_RECORD_KINDS; i++)                                               \
         dst->member[i] += src->member[i];
 #include "tbl/metrics.def"
 }

@@ -361,11 +361,14 @@ bool broker_receive(struct broker *b, size_t max_records)
 
     while (max_records-- > 0 && b->backlog <= (size_t)config.publication_backlog &&
            (rc = ring_peek(&b->in, &raw)) > 0) {
-        METRIC_INC(ring_records);
-        if (record_decode(raw, &r) == -1 || r.generation != b->cfg.generation)
-            METRIC_INC(ring_bad_records);
-        else
+        bool sound = record_decode(raw, &r) == 0;
+
+        if (sound)
+            METRIC_INC(ring_records[r.kind]);
+        if (sound && r.generation == b->cfg.generation)
             receive(b, &r);
+        else
+            METRIC_INC(ring_bad_records);
         ring_next(&b->in);
     }
     ring_release(&b->in);

@@ -211,11 +211,18 @@ void ring_awake(struct ring *r)
     atomic_store_explicit(&r->shared->sleeping, 0, memory_order_relaxed);
 }
 
-uint64_t ring_used(const struct ring *r)
+uint64_t ring_shared_used(const struct ring_shared *s)
 {
-    uint64_t head = atomic_load_explicit(&r->shared->head, memory_order_acquire);
-    uint64_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
+    uint64_t head = atomic_load_explicit(&s->head, memory_order_acquire);
+    uint64_t tail = atomic_load_explicit(&s->tail, memory_order_acquire);
 
     /* The two are not read at one instant. */
-    return tail - head <= r->capacity ? tail - head : 0;
+    return tail > head ? tail - head : 0;
+}
+
+uint64_t ring_used(const struct ring *r)
+{
+    uint64_t used = ring_shared_used(r->shared);
+
+    return used <= r->capacity ? used : 0;
 }

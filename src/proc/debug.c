@@ -206,13 +206,11 @@ static void handle_pools(struct http_exchange *x)
     answer(x, &out, rc);
 }
 
-/* Positions are read while both sides move them: a snapshot, good enough to look at. */
 static int put_ring(const char *name, const struct ring_shared *r, struct buf *out)
 {
-    uint64_t head = atomic_load(&r->head), tail = atomic_load(&r->tail);
-
     return buf_printf(out, ",\"%s\":{\"produced\":%llu,\"used\":%llu,\"consumer_sleeps\":%s}", name,
-                      (unsigned long long)tail, (unsigned long long)(tail > head ? tail - head : 0),
+                      (unsigned long long)atomic_load(&r->tail),
+                      (unsigned long long)ring_shared_used(r),
                       atomic_load(&r->sleeping) ? "true" : "false");
 }
 

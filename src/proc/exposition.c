@@ -3,6 +3,10 @@
  * content type. */
 #include "proc/exposition.h"
 
+#include "core/record.h"
+
+_Static_assert(METRIC_RECORD_KINDS == (int)RECORD_KIND_NR, "a counter for each kind");
+
 enum exposition_format exposition_negotiate(const struct http_request *r)
 {
     unsigned openmetrics_precision, text_precision;
@@ -25,14 +29,18 @@ const char *exposition_content_type(enum exposition_format f)
 
 const char *exposition_type_name(enum metric_kind kind)
 {
-    static const char *const names[METRIC_KIND_NR] = {"counter", "gauge", "histogram", "counter"};
+    static const char *const names[METRIC_KIND_NR] = {
+        [METRIC_COUNTER] = "counter",         [METRIC_GAUGE] = "gauge",
+        [METRIC_HISTOGRAM] = "histogram",     [METRIC_COUNTER_BY_REASON] = "counter",
+        [METRIC_COUNTER_BY_KIND] = "counter",
+    };
 
     return names[kind];
 }
 
 const char *exposition_counter_suffix(enum metric_kind kind)
 {
-    return kind == METRIC_COUNTER || kind == METRIC_COUNTER_BY_REASON ? "_total" : "";
+    return kind == METRIC_GAUGE || kind == METRIC_HISTOGRAM ? "" : "_total";
 }
 
 int exposition_put_family(const char *name, enum metric_kind kind, const char *help,
@@ -73,6 +81,18 @@ static int put_reasons(const struct metric_row *row, const uint64_t *v, struct b
         if (!(reason->use & row->use) && v[i] == 0)
             continue;
         snprintf(label, sizeof(label), "reason=\"%s\"", reason->label);
+        if (put_count(row, "_total", label, v[i], out) == -1)
+            return -1;
+    }
+    return 0;
+}
+
+static int put_kinds(const struct metric_row *row, const uint64_t *v, struct buf *out)
+{
+    for (uint8_t i = RECORD_NONE + 1; i < RECORD_KIND_NR; i++) {
+        char label[64];
+
+        snprintf(label, sizeof(label), "kind=\"%s\"", record_kind_name(i));
         if (put_count(row, "_total", label, v[i], out) == -1)
             return -1;
     }
@@ -126,6 +146,8 @@ static int put_row(const struct metric_row *row, const struct metrics *sum, stru
         return put_histogram(row, member, out);
     case METRIC_COUNTER_BY_REASON:
         return put_reasons(row, member, out);
+    case METRIC_COUNTER_BY_KIND:
+        return put_kinds(row, member, out);
     case METRIC_KIND_NR:
         break;
     }

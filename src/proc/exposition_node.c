@@ -163,6 +163,16 @@ static double tcp_ext_value(const char *name)
     return found;
 }
 
+/* Read from the rings themselves, so that it is true of a process that does not move. */
+static uint64_t rings_used(struct ring_shared *const *rings)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < shm->workers; i++)
+        sum += ring_shared_used(rings[i]);
+    return sum;
+}
+
 static double node_value(enum node_metric m)
 {
     const char *why;
@@ -180,6 +190,10 @@ static double node_value(enum node_metric m)
         return (double)config.max_message_size;
     case NODE_LIMIT_OUTPUT:
         return (double)config.output_limit;
+    case NODE_RING_TO_HUB:
+        return (double)rings_used(shm->to_hub);
+    case NODE_RING_TO_WORKER:
+        return (double)rings_used(shm->to_worker);
     case NODE_RING_CAPACITY:
         return (double)shm->ring_capacity;
     case NODE_WORKERS:

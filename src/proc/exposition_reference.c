@@ -14,6 +14,8 @@ static int put_labels(size_t i, struct buf *out)
 
     if (row->kind == METRIC_COUNTER_BY_REASON)
         return buf_append_lit(out, "`reason`");
+    if (row->kind == METRIC_COUNTER_BY_KIND)
+        return buf_append_lit(out, "`kind`");
     if (row->labels[0] == '\0')
         return 0;
     for (size_t k = i; k < metric_row_count() && same_family(i, k); k++) {

@@ -96,7 +96,7 @@ static void take_record(unsigned worker, struct str raw)
     if (record_decode(raw, &r) == -1) {
         METRIC_INC(ring_bad_records);
     } else {
-        METRIC_INC(ring_records);
+        METRIC_INC(ring_records[r.kind]);
         hub_receive(h.hub, worker, &r, in->position);
     }
     ring_next(in);

@@ -224,6 +224,20 @@ class Metrics(SharedDaemonTest):
         self.assertLessEqual(before, seen)
         self.assertLessEqual(seen, kernel())
 
+    def test_rings(self):
+        """What lies in the rings is told also while the hub does not move; what was read, by kind."""
+        with self.d.ws('/ws/rings') as c:
+            hub = self.d.kill('hub', signal.SIGSTOP)
+            try:
+                c.text('y' * 1000)
+                wait_for(lambda: self.d.metric('roost_ring_to_hub_bytes') > 1000, what='the publication in the ring')
+            finally:
+                os.kill(hub, signal.SIGCONT)
+            c.expect(TEXT, 'y' * 1000)
+            wait_for(lambda: self.d.metric('roost_ring_to_hub_bytes') == 0, what='the hub to have read everything')
+        for kind in ('hello', 'subscribe', 'publish', 'subscribed', 'publication'):
+            self.assertGreater(self.d.metric('roost_ring_records_total{kind="%s"}' % kind), 0, kind)
+
     def test_health(self):
         self.assertEqual(self.d.http('GET', '/healthz').body, b'ok\n')
         self.assertEqual(self.d.http('GET', '/healthz', where='client').body, b'ok\n')

@@ -30,12 +30,14 @@ static void slots_add_up(void **state)
     a.accepts = 2;
     a.subscriptions = -1;
     a.closes[CLOSE_DRAIN] = 1;
+    a.ring_records[METRIC_RECORD_KINDS - 1] = 3;
     hist_record(&a.batch_size, 4);
     metrics_add(&b, &a);
     metrics_add(&b, &a);
     assert_int_equal(b.accepts, 4);
     assert_int_equal(b.subscriptions, -2);
     assert_int_equal(b.closes[CLOSE_DRAIN], 2);
+    assert_int_equal(b.ring_records[METRIC_RECORD_KINDS - 1], 6);
     assert_int_equal(b.batch_size.sum, 8);
 }
 

@@ -101,6 +101,7 @@ static void both_forms(void **state)
     sum.subscriptions = -1;
     sum.drops_drop = 7;
     sum.closes[CLOSE_SLOW] = 2;
+    sum.ring_records[RECORD_FENCE] = 3;
     hist_record(&sum.turn_duration, 3000000);
     hist_record(&sum.turn_duration, 40000);
     assert_int_equal(exposition_write_metrics(&sum, EXPOSITION_PROMETHEUS, &a), 0);
@@ -111,6 +112,8 @@ static void both_forms(void **state)
     assert_non_null(strstr(a.p, "# TYPE roost_accepts_total counter\nroost_accepts_total 5\n"));
     assert_non_null(strstr(b.p, "# TYPE roost_accepts counter\nroost_accepts_total 5\n"));
     assert_non_null(strstr(a.p, "roost_closes_total{reason=\"slow\"} 2\n"));
+    assert_non_null(strstr(a.p, "roost_ring_records_total{kind=\"fence\"} 3\n"));
+    assert_null(strstr(a.p, "kind=\"unknown\""));
     assert_non_null(strstr(a.p, "roost_subscriptions -1\n"));
     assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"0.002\"} 1\n"));
     assert_non_null(strstr(a.p, "roost_turn_duration_seconds_bucket{le=\"0.005\"} 2\n"));
