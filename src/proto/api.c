@@ -401,13 +401,22 @@ static void api_info(struct http_exchange *x)
 }
 
 #define API_RESOURCE         .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true
-#define API_DURATION(method) .duration = offsetof(struct metrics, api_##method##_duration)
+#define API_DURATION(member) .duration = offsetof(struct metrics, member)
 
 static const struct http_resource api_resources[] = {
-    {.path = "/api/publish", API_RESOURCE, API_DURATION(publish), .handle = api_publish},
-    {.path = "/api/broadcast", API_RESOURCE, API_DURATION(broadcast), .handle = api_broadcast},
-    {.path = "/api/channels", API_RESOURCE, API_DURATION(channels), .handle = api_channels},
-    {.path = "/api/info", API_RESOURCE, API_DURATION(info), .handle = api_info},
+    {.path = "/api/publish",
+     API_RESOURCE,
+     API_DURATION(api_publish_duration),
+     .handle = api_publish},
+    {.path = "/api/broadcast",
+     API_RESOURCE,
+     API_DURATION(api_broadcast_duration),
+     .handle = api_broadcast},
+    {.path = "/api/channels",
+     API_RESOURCE,
+     API_DURATION(api_channels_duration),
+     .handle = api_channels},
+    {.path = "/api/info", API_RESOURCE, API_DURATION(api_info_duration), .handle = api_info},
 };
 
 void api_init(void (*info)(struct api_node *out))

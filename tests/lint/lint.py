@@ -6,6 +6,7 @@ A file may break a size rule by saying so in its first 30 lines: "lint: long, be
 """
 
 import argparse
+import collections
 import glob
 import os
 import re
@@ -137,6 +138,53 @@ def check_order():
             fail(path, text.count('\n', 0, m.start()) + 1, 'the operands of | have no order: write statements, or ||')
 
 
+# Public functions that the programs do not call, and why they are there all the same.
+UNCALLED = {
+    'broker_free': 'a worker ends without',
+    'reactor_fini': 'a worker ends without',
+    'shm_destroy': 'the master ends without',
+    'clock_advance': 'tests move the clock',
+    'hash_seed': 'tests repeat what they did',
+    'log_set_sink': 'tests read the log',
+    'conn_send_blob': 'the transport is being rewritten',
+    'broker_position': 'sessions that recover will ask',
+    'batch_fields': 'sessions that show fields will read them',
+    'record_add_field': 'sessions that take fields will write them',
+}
+
+
+def code_of(path):
+    """Without comments and the text of strings; lines keep their numbers."""
+    text = re.sub(r'/\*.*?\*/', lambda m: '\n' * m.group().count('\n'), read(path), flags=re.S)
+    return re.sub(r'"(\\.|[^"\\\n])*"', '""', text)
+
+
+def check_uncalled():
+    """Whatever a header offers has a caller in the programs, not only a declaration and a definition."""
+    code = {p: code_of(p) for p in c_files('src', 'include', 'cmd')}
+    tables = ' '.join(read(p) for p in glob.glob('include/tbl/*.def') + glob.glob('cmd/*/*.def'))
+    words = collections.Counter(re.findall(r'\w+', ' '.join(code.values()) + tables))
+    for path in [p for p in code if p.endswith('.h')]:
+        for m in re.finditer(r'^(static inline )?(?:const |struct |enum |unsigned |_Atomic )*\w+[ *]+(\w+)\(', code[path], re.M):
+            name, uses = m.group(2), words[m.group(2)] - (1 if m.group(1) else 2)
+            if (uses > 0) == (name in UNCALLED):
+                line = code[path].count('\n', 0, m.start(2)) + 1
+                fail(path, line, '%s() %s' % (name, 'is called; take it off the list' if uses > 0 else 'is not called by any program'))
+
+
+def check_metrics_are_written():
+    """Each row of the table of counters is written somewhere."""
+    code = ' '.join(code_of(p) for p in c_files('src') if p != 'src/base/metrics.c')
+    written = set(re.findall(r'\bMETRIC_(?:INC|ADD)\((\w+)', code))
+    written |= set(re.findall(r'\bmetrics->(\w+)(?:\[[^]]*\])?\s*(?:[-+]?=[^=]|\+\+|--)', code))
+    written |= set(re.findall(r'&metrics->(\w+)', code))
+    written |= set(re.findall(r'\bAPI_DURATION\((\w+)\)', code))
+    for n, line in enumerate(read('include/tbl/metrics.def').splitlines(), 1):
+        m = re.match(r'(?:COUNTER|GAUGE|HISTOGRAM)\w*\((\w+),', line)
+        if m and m.group(1) not in written:
+            fail('include/tbl/metrics.def', n, 'nothing writes %s' % m.group(1))
+
+
 def check_python():
     """pyflakes finds no name that is unknown or of no use."""
     files = ['tests/run'] + sorted(glob.glob('tests/*/*.py'))
@@ -211,8 +259,8 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_order, check_python, check_words, check_setting_names, check_top_level,
-              check_links, check_lock]
+              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_metrics_are_written,
+              check_python, check_words, check_setting_names, check_top_level, check_links, check_lock]
     good = bad = 0
     for check in checks + [lambda: check_reference(build)]:
         before = len(failures)
