@@ -19,6 +19,11 @@ extern struct ctl ctl;
 /* "http://127.0.0.1:8001", "[::1]:8001" into ctl. -1: said why. */
 int ctl_set_admin(const char *url) MUST_CHECK;
 
+/* node.c: the same from the daemon's own settings (ROOST_...), with its key if none was given. An
+ * admin_listen that is off leaves the client listener, where that will do. Exit status: 0, or 1
+ * (said why). */
+int ctl_find_node(bool client_will_do) MUST_CHECK;
+
 /* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
  * owned by the caller; request NULL: GET. */
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;

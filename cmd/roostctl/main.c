@@ -101,10 +101,14 @@ static int act(const struct ctl_line *line)
     if (ctl.key == NULL && key_from_environment() == -1)
         return 2;
     if (admin == NULL)
-        admin = first_env("ROOSTCTL_ADMIN", NULL, "http://127.0.0.1:8001");
-    if (line->command != COMMAND_help && line->command != COMMAND_version &&
-        ctl_set_admin(admin) == -1)
+        admin = getenv("ROOSTCTL_ADMIN");
+    if (line->command == COMMAND_help || line->command == COMMAND_version)
+        return run[line->command](line);
+    if (admin != NULL && ctl_set_admin(admin) == -1)
         return 2;
+    if (admin == NULL &&
+        ctl_find_node(line->command == COMMAND_health || line->command == COMMAND_ready) != 0)
+        return 1;
     return run[line->command](line);
 }
 

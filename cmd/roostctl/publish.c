@@ -257,16 +257,6 @@ out:
     return rc;
 }
 
-int cmd_health(const struct ctl_line *cmdline)
-{
-    struct buf body = {0};
-    int status = ctl_http("/healthz", NULL, &body, false);
-
-    (void)cmdline;
-    buf_fini(&body);
-    return status == 200 ? 0 : 1;
-}
-
 int cmd_get(const struct ctl_line *cmdline)
 {
     const char *path = cmdline->operands[0];

@@ -71,6 +71,12 @@ static int put_absent(struct buf *out)
     return rc;
 }
 
+/* Then the client listener is the only one that can be asked. */
+static bool admin_off(void)
+{
+    return str_equal(str_from(config.admin_listen), STR_LIT("off"));
+}
+
 static void handle_readyz(struct http_exchange *x)
 {
     struct buf out = {0};
@@ -178,6 +184,11 @@ void admin_init(unsigned worker)
          .methods = GET,
          .handle = handle_healthz},
         {.path = "/readyz", .where = HTTP_ON_ADMIN, .methods = GET, .handle = handle_readyz},
+        {.path = "/readyz",
+         .where = HTTP_ON_CLIENT,
+         .methods = GET,
+         .handle = handle_readyz,
+         .enabled = admin_off},
         {.path = "/metrics",
          .where = HTTP_ON_ADMIN,
          .methods = GET,

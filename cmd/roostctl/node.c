@@ -1,0 +1,91 @@
+/* cmd/roostctl/node.c - where the daemon listens, from its own settings, and whether it is well.
+ *
+ * In a container and under systemd roostctl sees the environment of the daemon: ROOST_ADMIN_LISTEN,
+ * ROOST_CONFIG and the rest say where to ask. */
+#include <unistd.h>
+
+#include "ctl.h"
+#include "net/listener.h"
+#include "proc/config_load.h"
+
+static struct config node; /* ctl.key may point into it */
+
+/* Settings that do not load now may have been good when the daemon started: it is looked for where
+ * it is without any. */
+static void read_settings(void)
+{
+    struct config_source source = {.path = getenv("ROOST_CONFIG"), .environ_vars = environ};
+    struct buf errors = {0};
+
+    if (config_load(&node, &source, &errors) == -1) {
+        fprintf(stderr, "%.*sroostctl: these are no good settings of roostd; its defaults count\n",
+                STR_ARG(buf_view(&errors)));
+        config_defaults(&node);
+    }
+    buf_fini(&errors);
+}
+
+/* A daemon that listens on every address can be asked on loopback; [::] takes IPv4 too. */
+static int set_address(const char *name, const char *value)
+{
+    struct address a;
+    char text[80], url[96], err[200];
+    struct str port;
+
+    if (address_parse(str_from(value), &a, err, sizeof(err)) == -1) {
+        fprintf(stderr, "roostctl: %s: %s\n", name, err);
+        return 1;
+    }
+    address_format(&a, text, sizeof(text));
+    port = str_from(strrchr(text, ':'));
+    if (str_equal(port, STR_LIT(":0"))) {
+        fprintf(stderr,
+                "roostctl: %s is \"%s\", and port 0 is chosen at the daemon's start: name "
+                "it with --admin http://HOST:PORT\n",
+                name, value);
+        return 1;
+    }
+    if (str_starts_with(str_from(text), STR_LIT("0.0.0.0:")) ||
+        str_starts_with(str_from(text), STR_LIT("[::]:")))
+        snprintf(url, sizeof(url), "http://127.0.0.1%.*s", STR_ARG(port));
+    else
+        snprintf(url, sizeof(url), "http://%s", text);
+    return ctl_set_admin(url) == -1;
+}
+
+int ctl_find_node(bool client_will_do)
+{
+    read_settings();
+    if (ctl.key[0] == '\0')
+        ctl.key = node.api_key;
+    if (!str_equal(str_from(node.admin_listen), STR_LIT("off")))
+        return set_address("admin_listen", node.admin_listen);
+    if (client_will_do)
+        return set_address("listen", node.listen);
+    fprintf(stderr, "roostctl: the daemon's settings say admin_listen: off, and this command asks "
+                    "the admin listener; --admin URL names another\n");
+    return 1;
+}
+
+int cmd_health(const struct ctl_line *cmdline)
+{
+    struct buf body = {0};
+    int status = ctl_http("/healthz", NULL, &body, false);
+
+    (void)cmdline;
+    buf_fini(&body);
+    return status == 200 ? 0 : 1;
+}
+
+int cmd_ready(const struct ctl_line *cmdline)
+{
+    struct buf body = {0};
+    int status = ctl_http("/readyz", NULL, &body, false);
+
+    (void)cmdline;
+    if (status != 200 && status != -1)
+        fprintf(stderr, "roostctl: %.*s (status %d from http://%s/readyz)\n",
+                STR_ARG(ctl_line_of(buf_view(&body))), status, ctl.authority);
+    buf_fini(&body);
+    return status == 200 ? 0 : 1;
+}
