@@ -1,4 +1,5 @@
-# Two stages: the compiler stays behind. Build with any OCI builder: docker build -t roost .
+# The compiler stays behind. Build with any OCI builder: docker build -t roost .
+# Debug symbols of the same build: docker build --target debug -o debug . (for /usr/lib/debug/.build-id)
 FROM docker.io/library/debian:bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev make libev-dev libwslay-dev libssl-dev libyaml-dev zlib1g-dev \
@@ -11,12 +12,16 @@ COPY cmd cmd
 COPY deploy deploy
 # What `roostd --version` shows; a build context has no git history.
 ARG REVISION=image
-RUN make install PREFIX=/usr/local DESTDIR=/out REVISION="$REVISION"
+RUN make install-strip PREFIX=/usr/local DESTDIR=/out REVISION="$REVISION"
+
+FROM scratch AS debug
+COPY --from=build /out/usr/lib/debug/.build-id/ /
 
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libev4 libwslay1 libssl3 libyaml-0-2 zlib1g \
- && rm -rf /var/lib/apt/lists/* \
+ && apt-get clean \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin roost
 COPY --from=build /out/usr/local/bin/ /usr/local/bin/
 COPY --from=build /out/usr/local/share/doc/roost/ /usr/local/share/doc/roost/

@@ -251,6 +251,19 @@ install: ## install the programs and the systemd unit under PREFIX (default /usr
 	done <deploy/roost.service >$(call installed,lib/systemd/system/roost.service)
 	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md $(call installed,share/doc/roost)
 
+# gdb looks there by the build id that both halves have.
+DEBUGDIR ?= /usr/lib/debug/.build-id
+.PHONY: install-strip
+install-strip: install ## the same with stripped programs; their debug symbols go to DEBUGDIR (default /usr/lib/debug/.build-id)
+	@set -e; for name in $(PROGRAMS); do \
+	    id=$$(readelf -n "$(BUILD)/$$name" | sed -n 's/.*Build ID: //p'); \
+	    to="$(DESTDIR)$(DEBUGDIR)/$${id:0:2}"; \
+	    install -d "$$to"; \
+	    objcopy --only-keep-debug "$(BUILD)/$$name" "$$to/$${id:2}.debug"; \
+	    chmod 644 "$$to/$${id:2}.debug"; \
+	    strip "$(DESTDIR)$(PREFIX)/bin/$$name"; \
+	done
+
 .PHONY: docs
 docs: ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
 	@$(MAKE) $(BUILD)/roostd

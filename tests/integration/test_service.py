@@ -19,7 +19,7 @@ import sys
 import tempfile
 import unittest
 
-from daemon import SAN, DaemonTest, before_exec, run_roostctl, wait_for
+from daemon import BUILD, SAN, DaemonTest, before_exec, run_roostctl, wait_for
 from wsraw import TEXT
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -248,6 +248,30 @@ for what in (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), lambda: 
                 p.kill()
                 p.stdout.close()
                 p.wait()
+
+
+class Install(unittest.TestCase):
+    def test_stripped_programs_with_their_symbols_apart(self):
+        """As the image is made; the build is the one that is tested, so nothing is compiled anew."""
+        top, build = os.path.join(HERE, '../..'), os.path.abspath(BUILD)
+        with open(os.path.join(build, '.flags')) as f:
+            compiler = f.read().split(' -Iinclude')[0]
+        with tempfile.TemporaryDirectory(prefix='roost-test-') as out:
+            subprocess.run(['make', 'install-strip', 'BUILD=' + build, 'CC=' + compiler, 'SAN=' + SAN, 'DESTDIR=' + out],
+                           cwd=top, check=True, capture_output=True)
+            for name in ('roostd', 'roostctl', 'roostload'):
+                path = os.path.join(out, 'usr/local/bin', name)
+                build_id = re.search(r'Build ID: (\w+)', self.readelf('-n', path)).group(1)
+                symbols = os.path.join(out, 'usr/lib/debug/.build-id', build_id[:2], build_id[2:] + '.debug')
+                self.assertNotIn('.debug_info', self.readelf('-S', path))
+                self.assertNotIn('.symtab', self.readelf('-S', path))
+                self.assertIn('.debug_info', self.readelf('-S', symbols))
+                self.assertIn(build_id, self.readelf('-n', symbols))
+                self.assertEqual(subprocess.run([path, '--version'], capture_output=True).returncode, 0)
+
+    @staticmethod
+    def readelf(option, path):
+        return subprocess.run(['readelf', '-W', option, path], capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == '__main__':
