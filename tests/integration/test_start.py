@@ -218,6 +218,17 @@ class Tools(DaemonTest):
             self.assertEqual(p.returncode, 0, p.stderr)
             self.assertEqual(json.load(f)['ready_max'], 3)
 
+    def test_roostload_as_process_1(self):
+        """As in a container: its processes must not take a parent 1 for the sign that it is gone."""
+        d = self.start()
+        user = [] if os.getuid() == 0 else ['--user', '--map-root-user']
+        with tempfile.NamedTemporaryFile(suffix='.json') as f:
+            p = subprocess.run(['unshare', *user, '--pid', '--fork', '--kill-child', ROOSTLOAD, 'hold', '--connections', '3',
+                                '--duration', '200ms', '--json', f.name, '--url', 'ws://%s/ws/c' % d.client],
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * SLOW)
+            self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
+            self.assertEqual(json.load(f)['ready_max'], 3)
+
     def test_roostctl_ends_when_it_is_told(self):
         d = self.start()
         for before in (block, ignore, both):
