@@ -25,6 +25,7 @@ KERNEL_BYTES = 10400     # of both ends, measured
 USER_BYTES = 250 + 260   # gateway and load generator
 FLOOR_BYTES = 1536 << 20
 WORKER_CONNECTIONS = 15500  # below 16,384 descriptors libev's table wastes least
+WORKER_RESERVE = 192  # descriptors a worker keeps (net/reactor.c)
 RUN_SECONDS, STORM_AT, PERIOD = 75, 53, 38
 PHASES = f"after the ramp: publications at 0 and {PERIOD} s, a storm at {STORM_AT} s, {RUN_SECONDS} s in all"
 
@@ -48,9 +49,9 @@ def check(n):
     if need > have:
         sys.exit(f"million: that does not fit; --connections {max((have - FLOOR_BYTES) // each, 0) // 1000 * 1000} does")
     limit = descriptor_limit()
-    workers = min(128, max(-(-n // min(WORKER_CONNECTIONS, int((limit - 100) * 0.93))), os.cpu_count() or 1))
-    room = int(workers * (limit - 100) * 0.95)
-    print(f"descriptors: {workers} workers x ({limit} - 100), less 5 % for uneven spread = {room}")
+    workers = min(128, max(-(-n // min(WORKER_CONNECTIONS, int((limit - WORKER_RESERVE) * 0.93))), os.cpu_count() or 1))
+    room = int(workers * (limit - WORKER_RESERVE) * 0.95)
+    print(f"descriptors: {workers} workers x ({limit} - {WORKER_RESERVE}), less 5 % for uneven spread = {room}")
     if room < n:
         sys.exit(f"million: RLIMIT_NOFILE is too low for {n} connections on at most 128 workers; raise it (ulimit -Hn) or take "
                  f"--connections {room}")
