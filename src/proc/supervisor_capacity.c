@@ -17,10 +17,16 @@
 
 #define RAISE_NOFILE "raise the limit (LimitNOFILE=, --ulimit nofile=, ulimit -Hn)"
 
-/* Clients all workers together can hold at nofile descriptors each. */
+/* Clients one of so many workers can hold: it has the listeners of the others too. */
+static uint64_t worker_capacity(unsigned workers, uint64_t nofile)
+{
+    return reactor_connection_limit(nofile - MIN(nofile, 2 * (uint64_t)(workers - 1)));
+}
+
+/* Clients they can hold together. */
 static uint64_t node_capacity(unsigned workers, uint64_t nofile)
 {
-    uint64_t each = reactor_connection_limit(nofile);
+    uint64_t each = worker_capacity(workers, nofile);
 
     return workers == 1 ? each : workers * each * (100 - SPREAD_PERCENT) / 100;
 }
@@ -38,7 +44,8 @@ unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_
     unsigned most = MAX(workers_max(nofile), 1u), n = MIN(MAX(cores, 1u), most);
 
     while (c->set.max_connections && n < most &&
-           node_capacity(n, nofile) < (uint64_t)c->max_connections)
+           node_capacity(n, nofile) < (uint64_t)c->max_connections &&
+           node_capacity(n + 1, nofile) > node_capacity(n, nofile))
         n++;
     return n;
 }
@@ -83,7 +90,7 @@ void supervisor_check_capacity(unsigned workers)
             "spread; raise workers; " RAISE_NOFILE,
             KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
             KV_U("workers", workers), KV_U("nofile", nofile),
-            KV_U("each", reactor_connection_limit(nofile)));
+            KV_U("each", worker_capacity(workers, nofile)));
 }
 
 static int refuse(const char *what, unsigned long long n, uint64_t nofile)

@@ -53,7 +53,7 @@ static void never_more_than_the_master_has_descriptors_for(void **state)
     assert_int_equal(for_cores(64, 96), 24);
     assert_int_equal(for_cores(64, 27), 1);
     assert_int_equal(for_cores(64, 3), 1);
-    assert_int_equal(for_connections(16000000, 2, 300), 92);
+    assert_int_equal(for_connections(16000000, 2, 300), 75);
     assert_int_equal(for_connections(16000000, 2, 1024), HUB_WORKERS_MAX);
 }
 
@@ -65,15 +65,17 @@ static void more_only_for_connections_that_were_asked_for(void **state)
     assert_int_equal(for_connections(1000000, 2, 20000), 54);
     assert_true(node_capacity(54, 20000) >= 1000000);
     assert_true(node_capacity(53, 20000) < 1000000);
-    assert_int_equal(for_connections(30000, 2, 1024), 38);
-    assert_int_equal(for_connections(100, 1, 50), 5); /* 25 each, and head room */
+    assert_int_equal(for_connections(30000, 2, 1024), 43);
+    assert_int_equal(for_connections(100, 1, 50), 6); /* 20 each, and head room */
 }
 
 static void the_capacity_is_what_workers_hold(void **state)
 {
     (void)state;
     assert_int_equal(node_capacity(1, 20000), reactor_connection_limit(20000));
-    assert_int_equal(node_capacity(10, 20000), reactor_connection_limit(20000) * 10 * 95 / 100);
+    assert_int_equal(node_capacity(10, 20000),
+                     reactor_connection_limit(20000 - 18) * 10 * 95 / 100);
+    assert_int_equal(node_capacity(100, 150), 0); /* all descriptors are listeners */
 }
 
 static void the_default_is_lowered_and_said_once(void **state)
