@@ -11,12 +11,15 @@
 static struct config node; /* ctl.key may point into it */
 
 /* Settings that do not load now may have been good when the daemon started: it is looked for where
- * it is without any. */
+ * it is without any. What only a start needs (folders, free addresses) is not asked for. */
 static void read_settings(void)
 {
-    struct config_source source = {.path = getenv("ROOST_CONFIG"), .environ_vars = environ};
+    static struct config defaults;
+    struct config_source source = {
+        .path = getenv("ROOST_CONFIG"), .environ_vars = environ, .running = &defaults};
     struct buf errors = {0};
 
+    config_defaults(&defaults);
     if (config_load(&node, &source, &errors) == -1) {
         fprintf(stderr, "%.*sroostctl: these are no good settings of roostd; its defaults count\n",
                 STR_ARG(buf_view(&errors)));
