@@ -111,6 +111,14 @@ static bool own_folder(const char *root, bool v2, char *out, size_t cap)
     return false;
 }
 
+static bool octal_digits(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] < '0' || p[i] > '7')
+            return false;
+    return true;
+}
+
 /* Blanks in mountinfo are written as \040. */
 static int unescape(struct str s, char *out, size_t cap)
 {
@@ -119,7 +127,7 @@ static int unescape(struct str s, char *out, size_t cap)
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
 
-        if (c == '\\' && i + 3 < s.n) {
+        if (c == '\\' && i + 3 < s.n && octal_digits(s.p + i + 1, 3)) {
             c = (char)((s.p[i + 1] - '0') << 6 | (s.p[i + 2] - '0') << 3 | (s.p[i + 3] - '0'));
             i += 3;
         }

@@ -1,14 +1,32 @@
 /* tests/fuzz/fuzz_config.c - the settings file: any bytes are accepted or refused with a reason;
- * what is accepted reads back from its own print-out. */
-#include "base/common.h"
+ * what is accepted reads back from its own print-out. The same bytes as lines of mountinfo and
+ * cgroup, which say how many workers there are. */
+#include "base/cpus.c"
 #include "proc/config_load.h"
 #include "tests/fuzz/fuzz.h"
+
+static void fuzz_mounts(struct str rest)
+{
+    static struct cgroup_mount m;
+    struct str line;
+
+    while (rest.n > 0 && str_cut(&rest, '\n', &line)) {
+        const char *below;
+
+        if (!parse_mount(line, &m))
+            continue;
+        below = below_mount(m.point, m.root);
+        REQUIRE(strlen(m.root) <= line.n && strlen(m.point) <= line.n);
+        REQUIRE(strstr(below, "/..") == NULL && (*below == '\0' || *below == '/'));
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct config a, b;
     struct buf errors = {0}, text = {0}, x = {0}, y = {0};
 
+    fuzz_mounts((struct str){(const char *)data, size});
     config_defaults(&a);
     if (config_load_text(&a, "fuzz", (struct str){(const char *)data, size}, NULL, &errors) == -1) {
         if (errors.len == 0)

@@ -92,6 +92,20 @@ static void check_extensions(struct str rest)
     REQUIRE(n > 0);
 }
 
+/* What the guard and the handshake take for a page of this host has a scheme and that host. */
+static void check_origins(void)
+{
+    for (size_t i = 0; i < req.nfields; i++) {
+        struct str origin = req.fields[i].value;
+
+        if (!str_equal_nocase(req.fields[i].name, STR_LIT("Origin")) ||
+            !upgrade_origin_same(origin, req.host))
+            continue;
+        REQUIRE(upgrade_origin_allowed(origin, req.host));
+        REQUIRE(req.host.n > 0 && str_find(origin, ':') < origin.n);
+    }
+}
+
 /* What is accepted has been looked at whole. */
 static void check_upgrade(void)
 {
@@ -149,6 +163,7 @@ static void check_request(struct str head)
     if (http_field_has_token(&req, STR_LIT("connection"), STR_LIT("close")))
         REQUIRE(!req.keep_alive);
     check_accept();
+    check_origins();
     check_upgrade();
     check_channels();
 }
