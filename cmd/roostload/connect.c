@@ -18,8 +18,8 @@
 #define STORM_RETRY_NS (50 * NS_PER_MS) /* the same after a storm, and up to three times that */
 #define LASTING_MS     1000             /* a connection that lasts so long is no failed attempt */
 
-/* Binds the local address, leaving the port to connect(2), so that one address serves many targets.
- */
+/* Binds the local address, leaving the port to connect(2), so that one address serves
+ * many targets. */
 static int bind_source(int fd, uint32_t id, const struct load_target *t)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};

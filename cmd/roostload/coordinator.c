@@ -2,8 +2,7 @@
  *
  * Phases: RAMP until every user is ready or given up · RUN for --duration · GRACE until messages
  * stop arriving (at most GRACE_MAX_S; none were sent: at once) · STOP. Ctrl-C goes to GRACE at
- * once; a second one to STOP.
- */
+ * once; a second one to STOP. */
 #include "coordinator.h"
 
 #include <errno.h>

@@ -91,8 +91,8 @@ int report_html(const char *path, const struct results *r) MUST_CHECK;
 int report_document(const struct results *r, struct buf *out) MUST_CHECK;
 /* Evaluates every --fail-if; number that are true. Appends a line each to f. */
 int report_thresholds(FILE *f, const struct results *r);
-/* "not run", "failed" (a threshold was crossed), "passed", or "not judged": there was no threshold.
- */
+/* "not run", "failed" (a threshold was crossed), "passed", or "not judged": there was
+ * no threshold. */
 const char *report_verdict(const struct results *r);
 /* No connection was ready, or there was no run. */
 bool report_not_run(const struct results *r);

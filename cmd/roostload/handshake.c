@@ -146,8 +146,8 @@ static bool list_has(struct str list, struct str token)
     return false;
 }
 
-/* What RFC 6455 §4.1 has a client check in a 101: NULL, or what is wrong. No extension was offered.
- */
+/* What RFC 6455 §4.1 has a client check in a 101: NULL, or what is wrong. No extension
+ * was offered. */
 static const char *wrong_answer(const struct user *u, const struct http_response *r)
 {
     struct str sub = http_response_field(r, STR_LIT("Sec-WebSocket-Protocol"));

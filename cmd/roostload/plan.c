@@ -13,10 +13,9 @@
 #include "target.h"
 
 #define NOFILE_RESERVE 64
-#define KERNEL_MEMORY                                                                              \
-    UINT64_C(3072) /* of an idle TCP socket: itself, its file, inode and dentry                    \
-                    */
-#define USER_MEMORY (sizeof(struct conn) + CONN_SESSION_SIZE + 32) /* 32: engine.h's arrays */
+/* Of an idle TCP socket: itself, its file, inode and dentry. */
+#define KERNEL_MEMORY UINT64_C(3072)
+#define USER_MEMORY   (sizeof(struct conn) + CONN_SESSION_SIZE + 32) /* 32: engine.h's arrays */
 #define SENT_MAX                                                                                   \
     (UINT64_C(64) * 1024 * 1024) /* (publisher, channel) pairs checked to the last message */
 
@@ -69,8 +68,8 @@ unsigned plan_processes(const struct options *o, uint64_t users, const struct pl
     uint64_t need = (users + usable - 1) / usable, processes;
     char text[512];
 
-    /* One process more than descriptors need, up to one per core, only when there is work for it.
-     */
+    /* One process more than descriptors need, up to one per core, only when there is work
+     * for it. */
     processes = o->processes > 0 ? (uint64_t)o->processes
                                  : MAX(need, users >= 2000 ? (uint64_t)MIN(l->cores, 2u) : 1);
     if (o->processes == 0 && processes > LOAD_PROCESSES_MAX) {

@@ -5,9 +5,8 @@
 #include "engine.h"
 #include "net/reactor.h"
 
-#define SEND_QUEUE_MAX                                                                             \
-    ((size_t)1024 * 1024) /* a publisher waits while more than this is unsent                      \
-                           */
+/* A publisher waits while more than this is unsent. */
+#define SEND_QUEUE_MAX ((size_t)1024 * 1024)
 
 #define ECHO_RETRY_NS (2 * NS_PER_MS)
 

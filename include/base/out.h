@@ -15,8 +15,8 @@ bool out_flush(void);
 /* Can standard output take no more? Also true when the reader of a pipe has gone and nothing was
  * written since. */
 bool out_is_gone(void);
-/* The exit status: `status`, or 1, with a sentence on stderr, when something could not be written.
- */
+/* The exit status: `status`, or 1, with a sentence on stderr, when something could not
+ * be written. */
 int out_finish(const char *program, int status) MUST_CHECK;
 
 #endif

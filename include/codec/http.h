@@ -38,9 +38,10 @@ struct http_request { /* views borrowed from the input of http_request_parse(), 
 };
 
 /* Parses one head of at most max bytes and max_fields fields from *in. One empty line before the
- * request line is skipped (RFC 9112 §2.2). >0  *out is valid, *in starts behind the head 0  the
- * head is incomplete (and shorter than max); *in untouched <0  refused; *why says which of 400,
- * 414, 417, 431, 501, 505 */
+ * request line is skipped (RFC 9112 §2.2).
+ *   >0  *out is valid, *in starts behind the head
+ *    0  the head is incomplete (and shorter than max); *in untouched
+ *   <0  refused; *why says which of 400, 414, 417, 431, 501, 505 */
 int http_request_parse(struct str *in, size_t max, size_t max_fields, struct http_request *out,
                        enum close_reason *why) MUST_CHECK;
 
@@ -54,7 +55,9 @@ bool http_field_has_token(const struct http_request *r, struct str name, struct 
 bool http_list_next(struct str *rest, struct str *element);
 /* Next parameter of a list element, behind its first part: ";" [ name [ "=" ( token / quoted ) ] ]
  * (RFC 9110 §5.6.6). value is what stands between the quotes, escapes and all; p == NULL: none.
- *   >0  *name (which may be empty) and *value are set    0  the end    <0  malformed */
+ *   >0  *name (which may be empty) and *value are set
+ *    0  the end
+ *   <0  malformed */
 int http_param_next(struct str *rest, struct str *name, struct str *value) MUST_CHECK;
 /* How much all Accept fields together want a media type of that version (its parameter `version`):
  * 0, not at all, to 1000, which it is when nothing is said (RFC 9110 §12.5.1). The most precise
@@ -77,8 +80,10 @@ struct http_body {
 };
 void http_body_init(struct http_body *b, const struct http_request *r);
 /* Hands out the next piece of payload in *data (a view into *in; may be empty).
- *   >0 a piece, call again    0 *in is used up, or the body was done    <0 *why (BAD_CHUNK,
- * BODY_TOO_BIG) After the last piece http_body_done() is true and *in starts behind the body. */
+ *   >0  a piece, call again
+ *    0  *in is used up, or the body was done
+ *   <0  *why (BAD_CHUNK, BODY_TOO_BIG)
+ * After the last piece http_body_done() is true and *in starts behind the body. */
 int http_body_next(struct http_body *b, uint64_t max, struct str *in, struct str *data,
                    enum close_reason *why) MUST_CHECK;
 bool http_body_done(const struct http_body *b);

@@ -36,8 +36,8 @@ const char *json_refusal(struct str in);
  * is a JSON string. For arrays json_element(). */
 bool json_member(struct str *rest, struct json_value *key, struct json_value *value);
 bool json_element(struct str *rest, struct json_value *value);
-/* Value of the last member with this (unescaped) name, as most parsers have it; false when absent.
- */
+/* Value of the last member with this (unescaped) name, as most parsers have it; false
+ * when absent. */
 bool json_get(const struct json_value *object, struct str name, struct json_value *out);
 
 /* Unescapes a JSON_STRING to UTF-8, appended to out. -1: lone surrogate or no memory. */

@@ -130,8 +130,8 @@ static inline void batch_range(const struct batch *b, unsigned variant, uint32_t
 }
 
 /* The first item that came from this session of a worker, and the next one behind such an item;
- * nitems: there is none. Takes as long as there are such items, not as long as the sealed batch is.
- */
+ * nitems: there is none. Takes as long as there are such items, not as long as the sealed
+ * batch is. */
 uint32_t batch_own_first(struct batch *b, uint16_t source, uint8_t asker, uint64_t token);
 uint32_t batch_own_next(const struct batch *b, uint32_t i);
 

@@ -36,8 +36,8 @@ struct hub_ops {
     /* A word that outlives the hub's process (ring_shared.behind of the worker's inbound ring), or
      * NULL. While the hub holds publications for the worker in its own memory, the worker's
      * generation stands there; the next incarnation of the hub finds it and reports to that worker
-     * that publications were lost. May be NULL: then a hub that dies with a queue loses it unsaid.
-     */
+     * that publications were lost. May be NULL: then a hub that dies with a queue loses
+     * it unsaid. */
     _Atomic uint32_t *(*behind)(void *arg, unsigned worker);
 };
 

@@ -28,8 +28,8 @@ struct config_source {
 /* Reads all sources and api_key_file, derives, then checks what spans settings (config_check). -1:
  * one or more lines, '\n'-separated, in *errors. */
 int config_load(struct config *out, const struct config_source *src, struct buf *errors) MUST_CHECK;
-/* Parses YAML text only, on top of what *out holds, and derives. seen: what was in it; may be NULL.
- */
+/* Parses YAML text only, on top of what *out holds, and derives. seen: what was in it; may
+ * be NULL. */
 struct table_yaml_seen;
 int config_load_text(struct config *out, const char *path, struct str text,
                      struct table_yaml_seen *seen, struct buf *errors) MUST_CHECK;
@@ -52,8 +52,8 @@ int config_removed(const struct config *before, const struct config *after,
 int config_print(const struct config *c, struct buf *out) MUST_CHECK;
 /* Markdown reference of all settings (for deploy/CONFIGURATION.md; `make lint` compares). */
 int config_reference(struct buf *out) MUST_CHECK;
-/* Names of settings whose values differ, comma-separated, split by whether a reload may apply them.
- */
+/* Names of settings whose values differ, comma-separated, split by whether a reload may
+ * apply them. */
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,
                 struct buf *restart) MUST_CHECK;
 

@@ -21,8 +21,8 @@ static struct str take_token(struct str *rest)
     return token;
 }
 
-/* quoted-string at the start of *rest, RFC 9110 §5.6.4; *value is what stands between the quotes.
- */
+/* quoted-string at the start of *rest, RFC 9110 §5.6.4; *value is what stands between
+ * the quotes. */
 static int take_quoted(struct str *rest, struct str *value)
 {
     size_t i = 1;

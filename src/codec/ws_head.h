@@ -48,8 +48,8 @@ static inline bool ws_head_control(const struct ws_head *h)
     return (h->op & 0x8) != 0;
 }
 
-/* May this code stand in a close frame (RFC 6455 §7.4, registry: 1000-1003, 1007-1014, 3000-4999)?
- */
+/* May this code stand in a close frame (RFC 6455 §7.4, registry: 1000-1003,
+ * 1007-1014, 3000-4999)? */
 bool ws_close_code_valid(uint16_t code);
 
 #endif

@@ -1,9 +1,10 @@
 /* core/batch_encode.c - the variants of a batch other than the raw one, each made once.
  *
- * Happy path: 1. the walk meets a subscriber that wants the variant and calls batch_encode() in its
- * steps 2. items are encoded one after the other, long ones in pieces, into a buffer 3. behind the
- * last one the buffer becomes the blob. Can fail: no memory; what has been encoded stays, and the
- * next call goes on from there. */
+ * Happy path:
+ *   1. the walk meets a subscriber that wants the variant and calls batch_encode() in its steps
+ *   2. items are encoded one after the other, long ones in pieces, into a buffer
+ *   3. behind the last one the buffer becomes the blob.
+ * Can fail: no memory; what has been encoded stays, and the next call goes on from there. */
 #include "core/batch.h"
 
 #include <assert.h>

@@ -160,8 +160,8 @@ static int reserve(struct chan *c)
     return 0;
 }
 
-/* Gives memory back when three quarters are unused, so that joining again at once does not grow it.
- */
+/* Gives memory back when three quarters are unused, so that joining again at once does not
+ * grow it. */
 static void shrink(struct chan *c)
 {
     struct sub **less;

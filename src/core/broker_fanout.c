@@ -1,12 +1,15 @@
 /* core/broker_fanout.c - delivering to a channel's subscribers, a slice at a time.
  *
- * Happy path: 1. a publication is appended to walk->next, the task becomes runnable 2. its first
- * step seals the batch and sets the zones 3. each step visits FANOUT_SLICE subscribers; one that
- * wants a variant which is not there yet is not passed before it is, so a step may end in front of
- * it when its share of encoding is done 4. the last step frees the batch and goes on with what has
- * been collected meanwhile, or frees the walk. Can fail: no memory for a batch (its publications
- * are reported as lost), no memory for a walk (everybody is told in one go), no memory for a
- * variant (the session finds none). */
+ * Happy path:
+ *   1. a publication is appended to walk->next, the task becomes runnable
+ *   2. its first step seals the batch and sets the zones
+ *   3. each step visits FANOUT_SLICE subscribers; one that wants a variant which is not there yet
+ *      is not passed before it is, so a step may end in front of it when its share of encoding is
+ *      done
+ *   4. the last step frees the batch and goes on with what has been collected meanwhile, or frees
+ *      the walk.
+ * Can fail: no memory for a batch (its publications are reported as lost), no memory for a walk
+ * (everybody is told in one go), no memory for a variant (the session finds none). */
 #include "broker_internal.h"
 
 #include "base/clock.h"
@@ -182,8 +185,8 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r)
         b->backlog += batch_bytes(batch) - before;
 }
 
-/* Where the channel stands for somebody who is given the batch, if there is one, and what follows.
- */
+/* Where the channel stands for somebody who is given the batch, if there is one, and
+ * what follows. */
 static struct position stands_before(const struct chan *c, const struct batch *batch)
 {
     if (batch == NULL || batch->nitems == 0)

@@ -93,8 +93,8 @@ void broker_link_init(struct broker *b);
 void fanout_append(struct broker *b, struct chan *c, const struct record *r);
 /* The channel has become live: everybody is to be told. */
 void fanout_subscribed(struct broker *b, struct chan *c);
-/* Publications were lost: everybody is to be told, between what came before and what comes after.
- */
+/* Publications were lost: everybody is to be told, between what came before and what
+ * comes after. */
 void fanout_lost(struct broker *b, struct chan *c);
 /* Takes the subscriber at index out of the array, keeping the zones of a walk. */
 void fanout_leave(struct chan *c, uint32_t index);

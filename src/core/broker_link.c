@@ -32,8 +32,8 @@ static int put(struct broker *b, struct record *r)
     return 0;
 }
 
-/* HELLO comes before everything else of this incarnation, also when the old one left a full ring.
- */
+/* HELLO comes before everything else of this incarnation, also when the old one left a
+ * full ring. */
 static int put_behind_hello(struct broker *b, struct record *r)
 {
     struct record hello = {.kind = RECORD_HELLO};

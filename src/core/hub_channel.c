@@ -61,8 +61,8 @@ void hub_channel_free(struct hub *h, struct hub_channel *c)
     free(c);
 }
 
-/* Keeps the channel, with its place in the engine's order. -1: it is not to be kept, or no memory.
- */
+/* Keeps the channel, with its place in the engine's order. -1: it is not to be kept, or
+ * no memory. */
 static int linger(struct hub *h, struct hub_channel *c)
 {
     if (h->limits.linger_ns == 0 || c->subscribed != HUB_SUBSCRIBED)

@@ -1,11 +1,13 @@
 /* core/hub_engine.c - publications to the engine, and what it says to the workers.
  *
- * Happy path: 1. a PUBLISH becomes a struct pending at the end of its worker's list and a call 2.
- * the engine gives the publication back with its position, and it goes to every interested
- * worker 3. the call is complete: answers are written from the front of the list as far as all
- * before them is complete. Can fail: the engine does not take it (the publisher is told, if it
- * asked), no memory for a pending (the channel's subscribers are told that they have lost a
- * publication). */
+ * Happy path:
+ *   1. a PUBLISH becomes a struct pending at the end of its worker's list, and a call
+ *   2. the engine gives the publication back with its position, and it goes to every interested
+ *      worker
+ *   3. the call is complete: answers are written from the front of the list as far as all before
+ *      them is complete.
+ * Can fail: the engine does not take it (the publisher is told, if it asked), no memory for a
+ * pending (the channel's subscribers are told that they have lost a publication). */
 #include "hub_internal.h"
 
 #include "base/log.h"

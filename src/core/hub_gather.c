@@ -1,11 +1,14 @@
 /* core/hub_gather.c - how a new incarnation of the hub learns who is interested before it
  * publishes.
  *
- * Happy path: 1. GATHERING: every worker's ring is read; publications, fences and listings are set
- * aside, records about interest take effect 2. each worker says ANNOUNCED, its ring rests 3. all
- * have: REPLAYING, a bounded number of records per step 4. LIVE. Can fail: a worker does not
- * announce in time (it is told later that it has missed publications), a worker ends, no memory to
- * set a publication aside (reported as lost). */
+ * Happy path:
+ *   1. GATHERING: every worker's ring is read; publications, fences and listings are set aside,
+ *      records about interest take effect
+ *   2. each worker says ANNOUNCED, its ring rests
+ *   3. all have: REPLAYING, a bounded number of records per step
+ *   4. LIVE.
+ * Can fail: a worker does not announce in time (it is told later that it has missed publications),
+ * a worker ends, no memory to set a publication aside (reported as lost). */
 #include "hub_internal.h"
 
 #include "base/log.h"

@@ -8,8 +8,8 @@
 #include "core/channel_name.h"
 #include "core/hub.h"
 
-/* Answers may go this far beyond queue_max; then the worker's ring is not read until it takes some.
- */
+/* Answers may go this far beyond queue_max; then the worker's ring is not read until it
+ * takes some. */
 #define HUB_QUEUE_RESERVE ((uint64_t)256 * 1024)
 /* Beyond this part of queue_max for one worker no ring is read, so that publishers are held, not
  * publications lost: as long as that worker takes something, or a hung one would hold the node. */
@@ -167,8 +167,8 @@ uint64_t queue_cost(const struct record *r);
 void queue_fini(struct queue *q);
 /* Sends or queues an answer. -1: no memory, it is gone. */
 int hub_answer(struct hub *h, unsigned worker, struct record *r) MUST_CHECK;
-/* Sends or queues a publication to one interested worker, or marks the interest as having lost it.
- */
+/* Sends or queues a publication to one interested worker, or marks the interest as having
+ * lost it. */
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication);
 void hub_mark_lost(struct hub *h, struct interest *i);
 /* Writes the LOST that is owed, of what was published up to there. -1: no room yet. */

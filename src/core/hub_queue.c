@@ -90,8 +90,8 @@ static void note_congestion(struct hub *h, unsigned worker)
     }
 }
 
-/* Sends, or queues as far as limit allows (one record always fits an empty queue). -1: it does not.
- */
+/* Sends, or queues as far as limit allows (one record always fits an empty queue). -1: it
+ * does not. */
 static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint64_t limit)
 {
     struct hub_worker *w = &h->worker[worker];

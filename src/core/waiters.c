@@ -59,8 +59,8 @@ static bool list_turn(struct list *list, bool (*over)(void))
             gone == GONE_PER_TURN || asked == ASKED_PER_TURN || (answer != WAITER_GONE && over());
     }
     more |= refusals == REFUSALS && refusals < asked;
-    /* Those that were not asked stand in front of who has come meanwhile, who was refused behind.
-     */
+    /* Those that were not asked stand in front of who has come meanwhile, who was
+     * refused behind. */
     list_prepend_all(list, &waiting);
     while (!list_empty(&refused))
         list_append(list, list_pop(&refused));

@@ -1,10 +1,13 @@
-/* A drain closes all connections spread over a time, so that a fleet does not reconnect all at
- * once: SPREAD: as many have been asked to finish as the elapsed share of the time says, in slices
- *   WAIT:   all have been asked; they have config.close_timeout
- *   KILL:   what is left is killed, in slices
+/* net/reactor_drain.c - closing all connections, spread over a time, so that a fleet does not
+ * reconnect all at once.
+ *
+ *   SPREAD  as many have been asked to finish as the elapsed share of the time says, in slices
+ *   WAIT    all have been asked; they have config.close_timeout
+ *   KILL    what is left is killed, in slices
+ *
  * done() when the last is gone. Admin connections are asked and waited for as the others, but only
- * until KILL: they may be new, as their listener answers during a drain, and more may come always.
- */
+ * until KILL: they may be new, as their listener answers during a drain, and there may always be
+ * more. */
 #include "base/clock.h"
 #include "base/config.h"
 #include "net_internal.h"

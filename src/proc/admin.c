@@ -30,8 +30,8 @@ static void handle_demo(struct http_exchange *x)
                  demo_page());
 }
 
-/* Whether a handshake from that page would be refused, and why, which a browser does not tell it.
- */
+/* Whether a handshake from that page would be refused, and why, which a browser does not
+ * tell it. */
 static void handle_demo_check(struct http_exchange *x)
 {
     struct str origin = http_field_get(x->request, STR_LIT("Origin"), NULL);

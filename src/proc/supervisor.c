@@ -27,8 +27,8 @@ static void finish(void)
     ev_break(supervisor.loop, EVBREAK_ALL);
 }
 
-/* During a drain: when the last worker has gone the hub is told, when it has gone too all is done.
- */
+/* During a drain: when the last worker has gone the hub is told, when it has gone too all
+ * is done. */
 void supervisor_child_gone(unsigned slot)
 {
     if (supervisor.running == 0) {

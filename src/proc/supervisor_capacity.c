@@ -1,8 +1,8 @@
 /* proc/supervisor_capacity.c - how many workers, and how many clients they can hold.
  *
  * Descriptors bind both: a worker needs one per client, the master some per worker. Cores decide
- * on the number of workers; more are made only for a max_connections that somebody has asked for.
- */
+ * on the number of workers; more are made only for a max_connections that somebody has
+ * asked for. */
 #include <sys/resource.h>
 
 #include "base/cpus.h"

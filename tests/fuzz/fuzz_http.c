@@ -168,8 +168,8 @@ static void check_request(struct str head)
     check_channels();
 }
 
-/* Parses every prefix; a decision must be the same for all longer ones. Leaves the whole's in req.
- */
+/* Parses every prefix; a decision must be the same for all longer ones. Leaves the whole's
+ * in req. */
 static int parse_request(struct str *in)
 {
     enum close_reason why = CLOSE_NONE, decided_why = CLOSE_NONE;

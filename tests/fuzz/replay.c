@@ -20,8 +20,8 @@ static void die(const char *path)
     exit(EXIT_FAILURE);
 }
 
-/* The copy has exactly the size of the file, so that AddressSanitizer sees the first byte beyond.
- */
+/* The copy has exactly the size of the file, so that AddressSanitizer sees the first
+ * byte beyond. */
 static void replay_file(const char *path, size_t size)
 {
     uint8_t *data = malloc(size);

@@ -166,8 +166,8 @@ static void one_order_per_channel(void **state)
     }
 }
 
-/* A channel that was given up and comes back is in another life, unless the engine keeps history.
- */
+/* A channel that was given up and comes back is in another life, unless the engine
+ * keeps history. */
 static void a_new_life_has_a_new_epoch(void **state)
 {
     struct engine_channel a;

@@ -1,5 +1,5 @@
-/* A hub between fake workers: what it sends is kept in arrays, rings are as large as the test says.
- */
+/* A hub between fake workers: what it sends is kept in arrays, rings are as large as the
+ * test says. */
 #ifndef ROOST_TEST_HUB_HARNESS_H
 #define ROOST_TEST_HUB_HARNESS_H
 

@@ -38,8 +38,8 @@ static void answers_reach_their_askers_once(void **state)
     assert_int_equal(nlisted, 2);
 }
 
-/* An answer goes to the kind of session that asked; one for a kind that does not exist to nobody.
- */
+/* An answer goes to the kind of session that asked; one for a kind that does not exist
+ * to nobody. */
 static void answers_for_nobody(void **state)
 {
     static const uint8_t none[] = {KINDS, 127, 128, 255};

@@ -144,8 +144,8 @@ static void fields_are_bounded(void **state)
     free(big);
 }
 
-/* Every header byte of the fields, and every cut, changed: refused, or a value within the record.
- */
+/* Every header byte of the fields, and every cut, changed: refused, or a value within
+ * the record. */
 static void hostile_fields(void **state)
 {
     char raw[200];

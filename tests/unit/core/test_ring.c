@@ -304,8 +304,8 @@ static void a_length_that_cannot_be(void **state)
     }
 }
 
-/* A record may not reach beyond the end of the area even if the producer has announced that much.
- */
+/* A record may not reach beyond the end of the area even if the producer has announced
+ * that much. */
 static void a_record_across_the_end(void **state)
 {
     uint64_t len = 500;

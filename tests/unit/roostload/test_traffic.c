@@ -1,5 +1,5 @@
-/* tests/unit/roostload/test_traffic.c - users on socket pairs, the far end of which is the server.
- */
+/* tests/unit/roostload/test_traffic.c - users on socket pairs, the far end of which is
+ * the server. */
 #include "cmd/roostload/adapter_centrifuge.c"
 #include "cmd/roostload/adapter_mqtt.c"
 #include "cmd/roostload/adapter_nats.c"
