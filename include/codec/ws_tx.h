@@ -11,6 +11,8 @@
 /* Header of a final, unmasked (server) frame of len payload bytes. Returns its length, 2..10; 0 for
  * what cannot be sent: a control frame over WS_CONTROL_MAX, a length of 2^63 or more. */
 size_t ws_tx_header(enum ws_opcode op, uint64_t len, uint8_t out[WS_HEADER_MAX]);
+/* Size of the unmasked frame of our own that stands at the beginning of s; at most s.n. */
+size_t ws_tx_frame_size(struct str s);
 /* Whole masked (client) frame appended to out; key is 4 random bytes from the caller. -1: no
  * memory, or what ws_tx_header() refuses; out is then unchanged. */
 int ws_tx_masked(enum ws_opcode op, struct str payload, const uint8_t key[4],

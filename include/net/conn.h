@@ -90,6 +90,9 @@ struct conn_ops {     /* static tables; one per protocol */
     size_t (*may_read)(struct conn *c, size_t want);
     /* The server drains: finish politely, soon. Default when NULL: conn_finish(c, CLOSE_DRAIN). */
     void (*drain)(struct conn *c);
+    /* It does not read fast enough (net/slow.c), and takes replies still: end politely; may kill.
+     * Is to call conn_drop_publications(). Default when NULL: conn_kill(c, CLOSE_SLOW). */
+    void (*slow)(struct conn *c);
     /* TLS only: the handshake is through. May kill. May be NULL. */
     void (*secured)(struct conn *c);
     /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
@@ -166,6 +169,9 @@ struct conn *conn_find(uint64_t id);
 /* Schedules the end: nothing more is sent, the socket is closed in the reaping step. Records the
  * first reason; repeating is harmless. */
 void conn_kill(struct conn *c, enum close_reason why);
+/* The same for one that has had its time to read: what it has not taken is thrown away, with a
+ * reset, or the kernel would keep it for minutes. */
+void conn_abandon(struct conn *c, enum close_reason why);
 /* Ends after everything queued has been sent (state FLUSHING): shutdown(SHUT_WR), then discards
  * input until the peer's end of file or config.close_timeout (LINGERING, so that no reset destroys
  * the last bytes, RFC 9112 §9.6). From now on nothing more can be sent and ops is called for
@@ -184,11 +190,11 @@ void conn_release_hold(struct conn *c, unsigned reasons);
 int conn_send(struct conn *c, struct str s) MUST_CHECK;
 /* Sends a reference to b's bytes [offset, end). Same rules. */
 int conn_send_blob(struct conn *c, struct blob *b, uint32_t offset, uint32_t end) MUST_CHECK;
-/* Sends publications: b's bytes [offset, end), in which the last frame starts at last; items
- * publications. No effect unless the state is OPEN or SETTLING. When something is queued and these
- * would carry the queue over config.output_limit, config.slow_consumer decides: DISCONNECT kills
- * with CLOSE_SLOW; DROP loses these; LATEST replaces everything queued but not started with the
- * last frame. Counts deliveries and drops. */
+/* Sends publications: b's bytes [offset, end), which are items frames, the last one starting at
+ * last. No effect unless conn_delivers(). When its queue makes it slow (net/slow.c),
+ * config.slow_consumer decides: DISCONNECT ends it with CLOSE_SLOW; DROP loses these; LATEST
+ * replaces every queued publication that has not begun with the last one. Counts deliveries and
+ * drops. */
 void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
                   uint32_t items);
 /* Bytes queued and not sent. */

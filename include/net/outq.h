@@ -11,8 +11,10 @@
 #include "base/list.h"
 
 struct outq_chunk;
-struct outq {                       /* link and owner are the owner's, the rest is private */
+struct outq {                       /* link, over and owner are the owner's, the rest is private */
     struct list link;               /* unlinked at first */
+    struct list over;               /* in a list while over_since is not 0 */
+    uint64_t over_since;            /* the owner's, too */
     void *owner;                    /* borrowed */
     struct outq_chunk *head, *tail; /* owned; NULL while empty */
     size_t bytes, entries;
@@ -21,31 +23,33 @@ struct outq {                       /* link and owner are the owner's, the rest 
 };
 
 struct outq *outq_new(void *owner, uint64_t now_ns) MUST_CHECK;
-/* Takes it out of the list it is linked in. */
+/* Takes it out of the lists it is linked in. */
 void outq_free(struct outq **q);
-/* Takes its own reference. publication: may be dropped by
- * outq_drop_publications(). -1: no memory (the queue is unchanged). */
-int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, bool publication,
+/* Takes its own reference. items: publications, each a frame, that are all there is in it; 0: it is
+ * something else. -1: no memory (the queue is unchanged). */
+int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end,
                 uint32_t items) MUST_CHECK;
+/* The first entry, just appended, is the rest of one that began at `begin`: what is before its
+ * offset was sent. */
+void outq_begun(struct outq *q, uint32_t begin);
 /* Up to max entries from the front; returns how many. */
 int outq_iovec(const struct outq *q, struct iovec *iov, int max);
 /* n bytes were sent; frees what is done. now_ns restarts the age. */
 void outq_sent(struct outq *q, size_t n, uint64_t now_ns);
-/* The first entry is to be kept by outq_drop_publications() from now on: a part of it may be on its
- * way although nothing counts as sent. */
-void outq_keep_head(struct outq *q);
-/* Removes every publication entry of which no byte was sent yet (a started entry is kept: its
- * frames must stay whole; control frames are kept). Returns the number of publications removed. */
-uint32_t outq_drop_publications(struct outq *q);
+/* Removes every publication of which no byte was sent yet; a frame that has begun stays whole, and
+ * what is no publication stays. ahead: so many bytes of the first entry count as begun, too.
+ * Returns how many were removed. */
+uint32_t outq_drop_publications(struct outq *q, uint32_t ahead);
 size_t outq_bytes(const struct outq *q);
 /* What the queue costs: its bytes and OUTQ_ENTRY_COST for each entry, so that a limit bounds many
  * tiny entries too. */
 #define OUTQ_ENTRY_COST 32
 size_t outq_cost(const struct outq *q);
 bool outq_empty(const struct outq *q);
-/* clock_ns() of the last progress (or of the creation). */
+/* clock_ns() of the last progress (or of the creation, or of outq_touch()). */
 uint64_t outq_since(const struct outq *q);
-/* Publications in unsent entries. */
+void outq_touch(struct outq *q, uint64_t now_ns);
+/* Publications in entries that are not done. */
 uint32_t outq_items(const struct outq *q);
 /* Over all queues of this process (gauges). */
 void outq_totals(size_t *queues, size_t *bytes);

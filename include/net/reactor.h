@@ -66,6 +66,7 @@ struct reactor { /* fields are for net and for /debug */
     size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
     struct list dirty;         /* output to flush at the end of the turn */
     struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
+    struct list over;          /* outq.over: longer than config.output_limit; the oldest first */
     struct waiters waiters;    /* for room in the ring to the hub */
     struct pool held;          /* those of connections with CONN_HOLD_RING */
     struct input input;

@@ -1,8 +1,8 @@
 /* net/ws.h - the WebSocket protocol on a connection: frames in, control frames, close handshake,
  * pings.
  *
- * A session's struct conn_ops uses ws_input, ws_eof, ws_deadline, ws_may_read, ws_drain, ws_release
- * and points `upper` at its struct ws_ops.
+ * A session's struct conn_ops uses ws_input, ws_eof, ws_deadline, ws_may_read, ws_slow, ws_drain,
+ * ws_release and points `upper` at its struct ws_ops.
  *
  * States. OPEN: messages go to ops->message. An end that the peer's input caused (its close frame,
  * or a violation) first goes to SETTLING: reading stops, ops->settle() is asked whether everything
@@ -49,6 +49,7 @@ void ws_input(struct conn *c, struct str in);
 void ws_eof(struct conn *c);
 void ws_deadline(struct conn *c);
 size_t ws_may_read(struct conn *c, size_t want);
+void ws_slow(struct conn *c);
 void ws_drain(struct conn *c);
 void ws_release(struct conn *c);
 

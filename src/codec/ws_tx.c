@@ -53,6 +53,21 @@ size_t ws_tx_header(enum ws_opcode op, uint64_t len, uint8_t out[WS_HEADER_MAX])
     return tx.len;
 }
 
+size_t ws_tx_frame_size(struct str s)
+{
+    const uint8_t *p = (const uint8_t *)s.p;
+    size_t head = s.n < 2 || p[1] < 126 ? 2 : p[1] == 126 ? 4 : 10;
+    uint64_t len = 0;
+
+    if (s.n < head)
+        return s.n;
+    if (head == 2)
+        len = p[1];
+    for (size_t i = 2; i < head; i++)
+        len = len << 8 | p[i];
+    return len < s.n - head ? head + (size_t)len : s.n;
+}
+
 int ws_tx_masked(enum ws_opcode op, struct str payload, const uint8_t key[4], struct buf *out)
 {
     uint8_t header[WS_HEADER_MAX];

@@ -10,6 +10,9 @@
  * end of the turn. */
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -86,9 +89,32 @@ void conn_kill(struct conn *c, enum close_reason why)
     conn_set_state(c, CONN_DEAD);
     ev_io_stop(reactor->loop, &c->io);
     wheel_disarm(&reactor->wheel, &c->deadline);
-    if (c->out)
+    if (c->out) {
         list_remove(&c->out->link);
+        slow_forget(c->out);
+    }
     list_append(&reactor->condemned, &c->deadline.link);
+}
+
+bool conn_unread(const struct conn *c)
+{
+    int bytes = 0;
+
+    return c->out || (ioctl(c->io.fd, SIOCOUTQ, &bytes) == 0 && bytes > 0);
+}
+
+void conn_reset_at_close(const struct conn *c)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
+void conn_abandon(struct conn *c, enum close_reason why)
+{
+    if (conn_unread(c))
+        conn_reset_at_close(c);
+    conn_kill(c, why);
 }
 
 void conn_finish(struct conn *c, enum close_reason why)
@@ -105,11 +131,26 @@ void conn_finish(struct conn *c, enum close_reason why)
         conn_shut(c);
 }
 
+/* Its end has come already and nothing more is awaited from it: the kernel delivers the rest, for
+ * as long as anybody else has to take it. */
+static void conn_leave_rest(struct conn *c)
+{
+    const unsigned timeout = (unsigned)((uint64_t)config.close_timeout / NS_PER_MS);
+
+    if (conn_unread(c))
+        setsockopt(c->io.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+    conn_kill(c, c->reason);
+}
+
 void conn_shut(struct conn *c)
 {
     if (c->flags & CONN_TLS)
         tls_close_notify(c);
-    if ((c->flags & CONN_EOF) || shutdown(c->io.fd, SHUT_WR) == -1) {
+    if (c->flags & CONN_EOF) {
+        conn_leave_rest(c);
+        return;
+    }
+    if (shutdown(c->io.fd, SHUT_WR) == -1) {
         conn_kill(c, c->reason);
         return;
     }
@@ -136,7 +177,7 @@ void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)
         conn_ops(c)->deadline(c);
         break;
     case DEADLINE_END:
-        conn_kill(c, c->reason);
+        conn_abandon(c, c->reason);
         break;
     case DEADLINE_NONE:
         break;

@@ -3,11 +3,11 @@
  * turn) · refused by the socket (stalled list and EV_WRITE). The stalled list is in order of last
  * progress, so that the sweep looks at its head only. */
 #include <errno.h>
+#include <openssl/ssl3.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/config.h"
-#include "base/log.h"
 #include "base/metrics.h"
 #include "net/outq.h"
 #include "net_internal.h"
@@ -49,20 +49,27 @@ static inline ssize_t conn_send_now(struct conn *c, const char *p, size_t n)
     return sent;
 }
 
-static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
-                      bool publication, uint32_t items)
+static void conn_queue_long(struct conn *c)
+{
+    slow_note(c);
+    /* In CLOSING nothing is answered any more, and the peer's end is what we wait for. */
+    if (c->state != CONN_CLOSING)
+        conn_hold(c, CONN_HOLD_OUTPUT);
+}
+
+/* items: publications; 0: something else. */
+static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
 {
     if (!c->out)
         c->out = outq_new(c, clock_ns());
-    if (!c->out || outq_append(c->out, b, offset, end, publication, items) == -1) {
+    if (!c->out || outq_append(c->out, b, offset, end, items) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;
     }
     if (!list_linked(&c->out->link))
         list_append(&reactor->dirty, &c->out->link);
-    /* In CLOSING nothing is answered any more, and the peer's end is what we wait for. */
-    if (outq_cost(c->out) >= (size_t)config.output_limit && c->state != CONN_CLOSING)
-        conn_hold(c, CONN_HOLD_OUTPUT);
+    if (outq_cost(c->out) >= (size_t)config.output_limit)
+        conn_queue_long(c);
     return 0;
 }
 
@@ -77,13 +84,13 @@ static void conn_stall(struct conn *c, bool progress)
     conn_update_events(c);
 }
 
-/* What a direct send left over. A started entry is no publication any more: its frames must stay
- * whole. */
-static int conn_queue_rest(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
-                           bool publication, uint32_t items)
+/* What a direct send of what stands at `begin` left over. */
+static int conn_queue_rest(struct conn *c, struct blob *b, uint32_t begin, uint32_t offset,
+                           uint32_t end, uint32_t items)
 {
-    if (conn_queue(c, b, offset, end, publication, items) == -1)
+    if (conn_queue(c, b, offset, end, items) == -1)
         return -1;
+    outq_begun(c->out, begin);
     conn_stall(c, true);
     return 0;
 }
@@ -110,9 +117,9 @@ int conn_send(struct conn *c, struct str s)
         return -1;
     }
     if (direct)
-        rc = conn_queue_rest(c, b, 0, b->len, false, 0);
+        rc = conn_queue_rest(c, b, 0, 0, b->len, 0);
     else
-        rc = conn_queue(c, b, 0, b->len, false, 0);
+        rc = conn_queue(c, b, 0, b->len, 0);
     blob_put(&b);
     return rc;
 }
@@ -124,12 +131,13 @@ int conn_send_blob(struct conn *c, struct blob *b, uint32_t offset, uint32_t end
     if (conn_finished(c))
         return -1;
     if (!conn_may_send_now(c))
-        return conn_queue(c, b, offset, end, false, 0);
+        return conn_queue(c, b, offset, end, 0);
     sent = conn_send_now(c, b->data + offset, end - offset);
     if (sent == -1)
         return -1;
-    offset += (uint32_t)sent;
-    return offset == end ? 0 : conn_queue_rest(c, b, offset, end, false, 0);
+    if ((uint32_t)sent == end - offset)
+        return 0;
+    return conn_queue_rest(c, b, offset, offset + (uint32_t)sent, end, 0);
 }
 
 static inline void conn_count_delivery(struct conn *c, uint32_t items, uint32_t bytes)
@@ -140,51 +148,17 @@ static inline void conn_count_delivery(struct conn *c, uint32_t items, uint32_t 
     METRIC_ADD(delivery_bytes, bytes);
 }
 
-static void conn_kill_slow(struct conn *c, uint32_t more_items)
+void conn_deliver_later(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                        uint32_t items)
 {
-    METRIC_ADD(drops_disconnect, outq_items(c->out) + more_items);
-    conn_kill(c, CLOSE_SLOW);
+    if (conn_queue(c, b, offset, end, items) == 0)
+        conn_count_delivery(c, items, end - offset);
 }
 
-/* Not a line per publication: one says that it happens, the metric how much. */
-static void conn_say_dropped(const struct conn *c, const char *what)
+/* Is it too slow for so many bytes more? Mostly nothing is queued, or little. */
+static inline bool conn_slow_with(const struct conn *c, size_t bytes)
 {
-    static struct log_site site = {.window_ns = 10 * NS_PER_SEC, .burst = 1};
-    char address[CONN_ADDRESS_MAX];
-
-    if (!reactor->cfg.tell_refusals || log_suppressed(&site, LOG_WARN, what))
-        return;
-    conn_format_address(c, address, sizeof(address));
-    LOG_AT(&site, LOG_WARN, what, KV_S("peer", address), KV_U("conn", c->id),
-           KV_I("output_limit", config.output_limit), KV_U("queued", conn_queued(c)),
-           KV_S("fix", "the client takes less than its channels bring; raise output_limit for "
-                       "bursts"));
-}
-
-/* The queue is not empty and [offset, end) would carry it over the limit. */
-static void conn_deliver_over_limit(struct conn *c, struct blob *b, uint32_t last, uint32_t end,
-                                    uint32_t items)
-{
-    switch ((enum slow_consumer)config.slow_consumer) {
-    case SLOW_DISCONNECT:
-        conn_kill_slow(c, items);
-        break;
-    case SLOW_DROP:
-        METRIC_ADD(drops_drop, items);
-        conn_say_dropped(c, "publications dropped: a client does not read fast enough");
-        break;
-    case SLOW_LATEST:
-        conn_say_dropped(c, "publications replaced: a client does not read fast enough");
-        METRIC_ADD(drops_latest, outq_drop_publications(c->out) + items - 1);
-        if (conn_queue(c, b, last, end, true, 1) == 0)
-            conn_count_delivery(c, 1, end - last);
-        break;
-    }
-}
-
-static bool conn_over_limit(const struct conn *c, uint32_t bytes)
-{
-    return c->out && outq_cost(c->out) + bytes > (size_t)config.output_limit;
+    return c->out && outq_cost(c->out) + bytes > (size_t)config.output_limit && slow_with(c, bytes);
 }
 
 /* The queue or the turn does not allow a direct send. */
@@ -193,15 +167,15 @@ static void conn_deliver_queued(struct conn *c, struct blob *b, uint32_t offset,
 {
     /* What was queued only because this turn has sent already says nothing about the peer: ask the
      * socket before calling it slow (a second system call in this turn, but a rare one). */
-    if (conn_over_limit(c, end - offset) && !(c->flags & CONN_OUT_STALLED)) {
+    if (conn_slow_with(c, end - offset) && !(c->flags & CONN_OUT_STALLED)) {
         conn_flush(c);
         if (conn_dead(c))
             return;
     }
-    if (conn_over_limit(c, end - offset))
-        conn_deliver_over_limit(c, b, last, end, items);
-    else if (conn_queue(c, b, offset, end, true, items) == 0)
-        conn_count_delivery(c, items, end - offset);
+    if (conn_slow_with(c, end - offset))
+        slow_deliver(c, b, last, end, items);
+    else
+        conn_deliver_later(c, b, offset, end, items);
 }
 
 void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
@@ -219,9 +193,8 @@ void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
     if (UNLIKELY(sent == -1))
         return;
     conn_count_delivery(c, items, end - offset);
-    offset += (uint32_t)sent;
-    if (UNLIKELY(offset != end))
-        conn_queue_rest(c, b, offset, end, sent == 0 && !(c->flags & CONN_TLS), items);
+    if (UNLIKELY((uint32_t)sent != end - offset))
+        conn_queue_rest(c, b, offset, offset + (uint32_t)sent, end, items);
 }
 
 size_t conn_queued(const struct conn *c)
@@ -236,6 +209,36 @@ static void conn_flushed(struct conn *c)
     conn_release_hold(c, CONN_HOLD_OUTPUT);
     if (c->state == CONN_FLUSHING)
         conn_shut(c);
+}
+
+static void conn_queue_shorter(struct conn *c)
+{
+    slow_note(c);
+    if (outq_cost(c->out) < (size_t)config.output_limit / 2)
+        conn_release_hold(c, CONN_HOLD_OUTPUT);
+}
+
+void conn_restart_age(struct conn *c)
+{
+    outq_touch(c->out, clock_ns());
+    if (c->flags & CONN_OUT_STALLED) {
+        list_remove(&c->out->link);
+        list_append(&reactor->stalled, &c->out->link);
+    }
+}
+
+uint32_t conn_drop_publications(struct conn *c)
+{
+    /* OpenSSL wants to be given again what it was given before: a record. */
+    uint32_t ahead = c->flags & CONN_TLS ? SSL3_RT_MAX_PLAIN_LENGTH : 0, dropped;
+
+    if (!c->out || (dropped = outq_drop_publications(c->out, ahead)) == 0)
+        return 0;
+    if (outq_empty(c->out))
+        conn_flushed(c);
+    else
+        conn_queue_shorter(c);
+    return dropped;
 }
 
 void conn_flush(struct conn *c)
@@ -257,14 +260,10 @@ void conn_flush(struct conn *c)
     if (sent == -1) {
         if (conn_send_failed(c) == 0)
             conn_stall(c, false);
-        if (c->flags & CONN_TLS) /* what OpenSSL was given it wants to be given again */
-            outq_keep_head(c->out);
         return;
     }
     METRIC_ADD(written_bytes, (uint64_t)sent);
     outq_sent(c->out, (size_t)sent, clock_ns());
-    if (c->flags & CONN_TLS)
-        outq_keep_head(c->out);
     if (outq_empty(c->out)) {
         conn_flushed(c);
         return;
@@ -273,8 +272,7 @@ void conn_flush(struct conn *c)
      * next turn. */
     if ((size_t)sent < offered || (c->flags & CONN_OUT_STALLED))
         conn_stall(c, true);
-    if (outq_cost(c->out) < (size_t)config.output_limit / 2)
-        conn_release_hold(c, CONN_HOLD_OUTPUT);
+    conn_queue_shorter(c);
 }
 
 /* Moves everything from src to the front of dst. */
@@ -308,18 +306,4 @@ bool conn_flush_dirty(uint64_t budget_ns)
     }
     list_splice(&reactor->dirty, &todo);
     return !list_empty(&reactor->dirty);
-}
-
-bool conn_sweep_stalled(size_t max)
-{
-    for (; !list_empty(&reactor->stalled); max--) {
-        const struct outq *q = LIST_ENTRY(reactor->stalled.next, struct outq, link);
-
-        if (clock_ns() < outq_since(q) + (uint64_t)config.output_timeout)
-            return false;
-        if (max == 0)
-            return true;
-        conn_kill_slow(q->owner, 0);
-    }
-    return false;
 }

@@ -42,9 +42,13 @@ void conn_read_again(struct conn *c);
 void conn_read(struct conn *c, size_t max);
 /* The same, if and as far as may_read() allows; else it is held. */
 void conn_readable(struct conn *c);
-/* The queue of a finishing connection is empty: shut down, linger. May kill. */
+/* The queue of a flushing connection is empty: shut down, linger. May kill. */
 void conn_shut(struct conn *c);
 void conn_deadline_fired(struct wheel_entry *e, void *arg);
+/* The peer has not taken, or not acknowledged, all that was sent. */
+bool conn_unread(const struct conn *c);
+/* Whatever the socket has not sent when it is closed is thrown away, and the peer told so. */
+void conn_reset_at_close(const struct conn *c);
 void conn_set_peer(struct conn *c, const struct sockaddr *sa);
 
 /* conn_output.c */
@@ -52,8 +56,26 @@ void conn_set_peer(struct conn *c, const struct sockaddr *sa);
 void conn_flush(struct conn *c);
 /* Flushes the dirty list within budget_ns. True when some remain. */
 bool conn_flush_dirty(uint64_t budget_ns);
-/* Kills what has made no progress for config.output_timeout; at most max. */
-bool conn_sweep_stalled(size_t max);
+/* Queues publications, whatever is queued already. */
+void conn_deliver_later(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                        uint32_t items);
+/* Drops the queued publications, but for a frame that has begun. Returns how many. */
+uint32_t conn_drop_publications(struct conn *c);
+/* The queue is given config.output_timeout anew. There is one. */
+void conn_restart_age(struct conn *c);
+
+/* slow.c */
+/* Is c, to whose queue so many bytes come, too slow for them? There is one. */
+bool slow_with(const struct conn *c, size_t bytes);
+/* It is, and publications come; the last one begins at last: what the policy says. May kill or
+ * close. */
+void slow_deliver(struct conn *c, struct blob *b, uint32_t last, uint32_t end, uint32_t items);
+/* The length of c's queue has changed. There is one. */
+void slow_note(struct conn *c);
+/* q is no longer in the list of those over the limit. */
+void slow_forget(struct outq *q);
+/* Step 4: ends those that are too slow, at most max. True when there may be more. */
+bool slow_sweep(size_t max);
 
 /* reactor.c */
 /* Step 6: frees at most max of the condemned. Returns how many. */

@@ -1,15 +1,15 @@
 #include "net/outq.h"
 
 #include "base/pool.h"
+#include "codec/ws_tx.h"
 
 #define CHUNK_ENTRIES 10
 
 struct entry {
     struct blob *blob;    /* shared (refs) */
+    uint32_t begin;       /* where its first frame begins, if it is publications; <= offset */
     uint32_t offset, end; /* bytes still to send; offset < end */
-    uint32_t items;       /* publications */
-    bool publication;     /* outq_drop_publications() may remove it */
-    bool started;         /* some of its bytes are sent */
+    uint32_t items;       /* publications in [begin, end); 0: something else */
 };
 
 /* Every chunk but the tail is filled to the end; every chunk but the head starts at 0. */
@@ -84,6 +84,8 @@ void outq_free(struct outq **qp)
         outq_drop_head(q);
     }
     list_remove(&q->link);
+    if (q->over_since != 0)
+        list_remove(&q->over);
     pool_put(&queue_pool, q);
     *qp = NULL;
 }
@@ -106,8 +108,7 @@ static struct outq_chunk *outq_room(struct outq *q)
     return k;
 }
 
-int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, bool publication,
-                uint32_t items)
+int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
 {
     struct outq_chunk *k;
 
@@ -116,16 +117,18 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, b
     k = outq_room(q);
     if (!k)
         return -1;
-    k->entries[k->last++] = (struct entry){.blob = blob_get(b),
-                                           .offset = offset,
-                                           .end = end,
-                                           .items = items,
-                                           .publication = publication};
+    k->entries[k->last++] = (struct entry){
+        .blob = blob_get(b), .begin = offset, .offset = offset, .end = end, .items = items};
     q->bytes += end - offset;
     total_bytes += end - offset;
     q->items += items;
     q->entries++;
     return 0;
+}
+
+void outq_begun(struct outq *q, uint32_t begin)
+{
+    q->head->entries[q->head->first].begin = begin;
 }
 
 int outq_iovec(const struct outq *q, struct iovec *iov, int max)
@@ -158,7 +161,6 @@ void outq_sent(struct outq *q, size_t n, uint64_t now_ns)
 
         if (n < left) {
             e->offset += (uint32_t)n;
-            e->started = true;
             q->bytes -= n;
             total_bytes -= n;
             return;
@@ -168,12 +170,6 @@ void outq_sent(struct outq *q, size_t n, uint64_t now_ns)
         if (++q->head->first == q->head->last)
             outq_drop_head(q);
     }
-}
-
-void outq_keep_head(struct outq *q)
-{
-    if (q->head)
-        q->head->entries[q->head->first].started = true;
 }
 
 /* Frees the chunks behind k. */
@@ -189,25 +185,61 @@ static void outq_cut(struct outq *q, struct outq_chunk *k)
     q->tail = k;
 }
 
+/* Cuts the first entry behind the frames that have begun. Returns the number of publications
+ * removed; *begun: there is such a frame, else it is dropped as the others are. */
+static uint32_t outq_cut_first(struct outq *q, uint32_t ahead, bool *begun)
+{
+    struct entry *e = &q->head->entries[q->head->first];
+    uint32_t must = e->offset + MIN(e->end - e->offset, ahead);
+    uint32_t at = e->begin, kept = 0, cut;
+
+    *begun = e->items == 0;
+    if (e->items == 0)
+        return 0;
+    while (at < must) {
+        at += (uint32_t)ws_tx_frame_size((struct str){e->blob->data + at, e->end - at});
+        if (at > e->offset) {
+            kept++;
+        } else { /* it is sent */
+            e->begin = at;
+            e->items--;
+            q->items--;
+        }
+    }
+    if (kept == 0)
+        return 0;
+    *begun = true;
+    cut = e->items - kept;
+    q->bytes -= e->end - at;
+    total_bytes -= e->end - at;
+    q->items -= cut;
+    e->items = kept;
+    e->end = at;
+    return cut;
+}
+
 /* Kept entries move down in place: the writing end (to, at) never overtakes the reading end. */
-uint32_t outq_drop_publications(struct outq *q)
+uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
 {
     struct outq_chunk *k, *to = q->head;
-    uint32_t i, at, last, dropped = 0;
+    uint32_t i, at, last, dropped;
+    bool keep; /* the first one */
 
     if (!to)
         return 0;
+    dropped = outq_cut_first(q, ahead, &keep);
     at = to->first;
     for (k = q->head; k; k = k->next) {
         last = k->last;
         for (i = k->first; i < last; i++) {
             struct entry *e = &k->entries[i];
 
-            if (e->publication && !e->started) {
+            if (e->items > 0 && !keep) {
                 dropped += e->items;
                 entry_fini(q, e);
                 continue;
             }
+            keep = false;
             if (at == CHUNK_ENTRIES) {
                 to->last = at;
                 to = to->next;
@@ -241,6 +273,11 @@ bool outq_empty(const struct outq *q)
 uint64_t outq_since(const struct outq *q)
 {
     return q->since;
+}
+
+void outq_touch(struct outq *q, uint64_t now_ns)
+{
+    q->since = now_ns;
 }
 
 uint32_t outq_items(const struct outq *q)

@@ -50,6 +50,7 @@ void reactor_init(const struct reactor_config *cfg)
     pool_init(&reactor->conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
     list_init(&reactor->dirty);
     list_init(&reactor->stalled);
+    list_init(&reactor->over);
     list_init(&reactor->condemned);
     list_init(&reactor->paused);
     held_init();
@@ -180,10 +181,8 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
  * back at once instead of after minutes of retransmission to somebody who does not read. */
 static void conn_close_socket(struct conn *c)
 {
-    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
     if (c->out)
-        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        conn_reset_at_close(c);
     close(c->io.fd);
 }
 

@@ -11,7 +11,7 @@
 #define RECORDS_PER_TURN   1024
 #define DEADLINES_PER_TURN 512
 #define REAP_PER_TURN      512
-#define STALLED_PER_TURN   64
+#define SLOW_PER_TURN      64
 
 static ev_check check;    /* runs first after each poll */
 static ev_timer sleeping; /* bounds the sleep: the only timer of the process */
@@ -79,7 +79,7 @@ static bool turn_work(void)
 
     more =
         wheel_advance(&reactor->wheel, clock_ns(), DEADLINES_PER_TURN, conn_deadline_fired, NULL);
-    more |= conn_sweep_stalled(STALLED_PER_TURN);
+    more |= slow_sweep(SLOW_PER_TURN);
     drain_step();
     more |= task_run(&reactor->tasks, budget);
     return more;

@@ -1,7 +1,9 @@
 /* Happy path of a message: ws_input() · ws_rx_next() finds it · ops->message().
  * Happy path of an end by the peer: its close frame · SETTLING, until its own publications have
  * come back · our close frame with the same code · conn_finish(). can fail: no settling in time
- * (the close frame goes without waiting), the peer does not read (slow). */
+ * (the close frame goes without waiting).
+ * Happy path of an end by us: our close frame, state CLOSING · the peer's · conn_finish(). can
+ * fail: the peer does not answer (finished all the same) or does not read (killed). */
 #include "net/ws.h"
 
 #include "base/config.h"
@@ -291,12 +293,22 @@ static void ws_deadline_open(struct conn *c)
 /* The peer has not answered our close frame. */
 static void ws_deadline_closing(struct conn *c)
 {
+    uint32_t dropped = 0;
+
+    /* It does not read; but what stands before the close frame may have been too much. */
+    if (c->out)
+        dropped = conn_drop_publications(c);
+    METRIC_ADD(drops_disconnect, dropped);
+    if (dropped > 0) {
+        conn_arm(c, (uint64_t)config.close_timeout);
+        return;
+    }
     /* The first reason stands, unless it was an ordinary end of ours, which this is not any more.
      */
     if (c->reason == CLOSE_DRAIN || c->reason == CLOSE_NORMAL)
         c->reason = CLOSE_CLOSE_TIMEOUT;
-    if (c->out) /* it does not even read */
-        conn_kill(c, c->reason);
+    if (conn_unread(c))
+        conn_abandon(c, c->reason);
     else
         conn_finish(c, c->reason);
 }
@@ -345,6 +357,19 @@ size_t ws_may_read(struct conn *c, size_t want)
         if (chunks[i] < want && ws_may_read_chunk(c, chunks[i]))
             return chunks[i];
     return 0;
+}
+
+void ws_slow(struct conn *c)
+{
+    if (c->state == CONN_CLOSING) /* bounded by its deadline */
+        return;
+    METRIC_ADD(drops_disconnect, conn_drop_publications(c));
+    if (c->out)
+        conn_restart_age(c);
+    if (c->state == CONN_SETTLING)
+        ws_settled(c);
+    else
+        ws_close(c, CLOSE_SLOW);
 }
 
 void ws_drain(struct conn *c)

@@ -354,7 +354,7 @@ static void http_deadline(struct conn *c)
     struct http_session *s = http_session(c);
 
     if (s->job == NULL) { /* nothing was asked: nothing is answered */
-        conn_kill(c, s->served ? CLOSE_IDLE_TIMEOUT : CLOSE_HEADER_TIMEOUT);
+        conn_abandon(c, s->served ? CLOSE_IDLE_TIMEOUT : CLOSE_HEADER_TIMEOUT);
         return;
     }
     switch ((enum http_phase)s->phase) {

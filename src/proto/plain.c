@@ -275,6 +275,7 @@ const struct conn_ops plain_open_ops = {
     .eof = ws_eof,
     .deadline = ws_deadline,
     .may_read = ws_may_read,
+    .slow = ws_slow,
     .drain = ws_drain,
     .release = ws_release,
     .gauge = plain_gauge,

@@ -55,6 +55,25 @@ static void s5_5_header_of_control_frames(void **state UNUSED)
     expect_header(WS_OP_PONG, 5, "\x8a\x05", 2);
 }
 
+static void s5_2_size_of_our_own_frames(void **state UNUSED)
+{
+    static const uint64_t lengths[] = {0, 1, 125, 126, 256, 65535, 65536, 100000};
+    static uint8_t frame[100010 + 2];
+
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+        size_t n = ws_tx_header(WS_OP_TEXT, lengths[i], frame), size = n + (size_t)lengths[i];
+
+        for (size_t have = 0; have < n; have++)
+            assert_int_equal(ws_tx_frame_size((struct str){(char *)frame, have}), have);
+        assert_int_equal(ws_tx_frame_size((struct str){(char *)frame, size + 2}), size);
+        assert_int_equal(ws_tx_frame_size((struct str){(char *)frame, size}), size);
+        if (size > n)
+            assert_int_equal(ws_tx_frame_size((struct str){(char *)frame, size - 1}), size - 1);
+    }
+    memset(frame + 1, 0xff, 9);
+    assert_int_equal(ws_tx_frame_size((struct str){(char *)frame, 20}), 20);
+}
+
 static void header_that_cannot_be_is_refused(void **state UNUSED)
 {
     uint8_t out[WS_HEADER_MAX];
@@ -276,6 +295,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(s5_2_header_of_every_length),
         cmocka_unit_test(s5_5_header_of_control_frames),
+        cmocka_unit_test(s5_2_size_of_our_own_frames),
         cmocka_unit_test(header_that_cannot_be_is_refused),
         cmocka_unit_test(s5_7_masked_hello),
         cmocka_unit_test(masked_frame_of_every_length_form),

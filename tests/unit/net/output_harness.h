@@ -3,6 +3,7 @@
 #ifndef TESTS_NET_OUTPUT_HARNESS_H
 #define TESTS_NET_OUTPUT_HARNESS_H
 
+#include "codec/ws_tx.h"
 #include "net_harness.h"
 
 #define SMALL_BUFFER 4608 /* the least a UNIX socket has */
@@ -34,11 +35,29 @@ static UNUSED void deliver_text(struct conn *c, const char *text)
     blob_put(&b);
 }
 
+/* n bytes that are so many frames. */
+static UNUSED struct blob *frames(size_t n, uint32_t items)
+{
+    struct blob *b = pattern(n, 'A');
+    uint8_t head[WS_HEADER_MAX];
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < items; i++) {
+        size_t size = i + 1 < items ? n / items : n - at;
+        size_t len = size - (size < 128 ? 2 : size <= 65539 ? 4 : 10);
+
+        assert_int_equal(ws_tx_header(WS_OP_TEXT, len, head) + len, size);
+        memcpy(b->data + at, head, size - len);
+        at += size;
+    }
+    return b;
+}
+
 /* Delivers more than the socket takes, so that something stays queued and the connection is
  * stalled. */
 static UNUSED void stall(struct conn *c, size_t n, uint32_t items)
 {
-    struct blob *b = pattern(n, 'A');
+    struct blob *b = frames(n, items);
 
     conn_deliver(c, b, 0, b->len, 0, items);
     assert_int_equal(b->refs, 2);

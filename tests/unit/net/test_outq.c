@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "fault.h"
 
 static int setup(void **state)
@@ -30,13 +31,25 @@ static int teardown(void **state)
     return 0;
 }
 
-static void append(struct outq *q, const char *text, bool publication, uint32_t items)
+/* items 0: no publications. */
+static void append(struct outq *q, const char *text, uint32_t items)
 {
     struct blob *b = blob_from(str_from(text));
 
     assert_non_null(b);
-    assert_int_equal(outq_append(q, b, 0, b->len, publication, items), 0);
+    assert_int_equal(outq_append(q, b, 0, b->len, items), 0);
     blob_put(&b);
+}
+
+/* A text frame. */
+static void put_frame(struct buf *out, size_t payload, char fill)
+{
+    uint8_t head[WS_HEADER_MAX];
+    size_t n = ws_tx_header(WS_OP_TEXT, payload, head);
+
+    assert_int_equal(buf_append(out, (struct str){(const char *)head, n}), 0);
+    while (payload-- > 0)
+        assert_int_equal(buf_append_char(out, fill), 0);
 }
 
 /* What the queue would send now, as text. */
@@ -67,7 +80,7 @@ static void test_empty(void **state)
     assert_int_equal(outq_cost(q), 0);
     assert_int_equal(outq_since(q), 7);
     assert_int_equal(outq_iovec(q, iov, 4), 0);
-    assert_int_equal(outq_drop_publications(q), 0);
+    assert_int_equal(outq_drop_publications(q, 0), 0);
     outq_sent(q, 0, 9);
     assert_int_equal(outq_since(q), 7);
     outq_free(&q);
@@ -81,9 +94,9 @@ static void test_order_and_ranges(void **state)
     struct blob *b = blob_from(STR_LIT("0123456789"));
 
     (void)state;
-    assert_int_equal(outq_append(q, b, 2, 5, true, 1), 0);
-    assert_int_equal(outq_append(q, b, 5, 5, true, 1), 0); /* nothing to send */
-    assert_int_equal(outq_append(q, b, 0, 10, true, 4), 0);
+    assert_int_equal(outq_append(q, b, 2, 5, 1), 0);
+    assert_int_equal(outq_append(q, b, 5, 5, 1), 0); /* nothing to send */
+    assert_int_equal(outq_append(q, b, 0, 10, 4), 0);
     assert_int_equal(b->refs, 3);
     assert_string_equal(text_of(q), "2340123456789");
     assert_int_equal(outq_items(q), 5);
@@ -100,7 +113,7 @@ static void test_iovec_limit(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++)
-        append(q, "x", true, 1);
+        append(q, "x", 1);
     assert_int_equal(outq_iovec(q, iov, 64), 64);
     assert_int_equal(outq_iovec(q, iov, 1), 1);
     assert_int_equal(outq_iovec(q, iov, 0), 0);
@@ -125,7 +138,7 @@ static void test_sent_in_every_step(void **state)
 
             memcpy(all + len, piece, (size_t)n + 1);
             len += (size_t)n;
-            append(q, piece, true, 1);
+            append(q, piece, 1);
         }
         while (!outq_empty(q)) {
             size_t n = MIN(step, outq_bytes(q));
@@ -142,25 +155,101 @@ static void test_sent_in_every_step(void **state)
     }
 }
 
-static void test_drop_keeps_started_and_control(void **state)
+static void test_drop_keeps_begun_and_control(void **state)
 {
     struct outq *q = outq_new(NULL, 0);
 
     (void)state;
-    append(q, "first", true, 2);
-    append(q, "[ping]", false, 0);
-    append(q, "second", true, 3);
-    append(q, "third", true, 1);
-    append(q, "[pong]", false, 0);
-    outq_sent(q, 2, 1);
-    assert_int_equal(outq_drop_publications(q), 4);
+    append(q,
+           "\x81\x05"
+           "first\x81\x04"
+           "more",
+           2);
+    append(q, "[ping]", 0);
+    append(q, "\x81\x06second", 3);
+    append(q, "\x81\x05third", 1);
+    append(q, "[pong]", 0);
+    outq_sent(q, 4, 1);
+    assert_int_equal(outq_drop_publications(q, 0),
+                     5); /* the begun frame's neighbour is one of them */
     assert_string_equal(text_of(q), "rst[ping][pong]");
-    assert_int_equal(outq_items(q), 2);
-    append(q, "new", true, 1);
-    assert_string_equal(text_of(q), "rst[ping][pong]new");
-    assert_int_equal(outq_drop_publications(q), 1);
+    assert_int_equal(outq_items(q), 1);
+    append(q, "\x81\x03new", 1);
+    assert_string_equal(text_of(q), "rst[ping][pong]\x81\x03new");
+    assert_int_equal(outq_drop_publications(q, 0), 1);
+    assert_int_equal(outq_drop_publications(q, 0), 0);
     assert_string_equal(text_of(q), "rst[ping][pong]");
+    outq_sent(q, 3, 1);
+    assert_int_equal(outq_items(q), 0);
     outq_free(&q);
+}
+
+/* Frames of every form of length, cut at every byte: what is left are whole frames, and the counts
+ * are right. */
+static void test_drop_at_every_byte(void **state)
+{
+    static const size_t payloads[] = {0, 1, 125, 126, 200, 65535, 65536, 0, 3};
+    const uint32_t n = ARRAY_LEN(payloads);
+    size_t ends[ARRAY_LEN(payloads)];
+    struct buf all = {0};
+    struct blob *b;
+
+    (void)state;
+    for (uint32_t i = 0; i < n; i++) {
+        put_frame(&all, payloads[i], (char)('a' + i));
+        ends[i] = all.len;
+    }
+    b = blob_from(buf_view(&all));
+    for (uint32_t sent = 0; sent<b->len; sent += sent> 700 && sent < 130000 ? 997 : 1) {
+        struct outq *q = outq_new(NULL, 0);
+        uint32_t done = 0, keep = sent;
+
+        while (ends[done] <= sent)
+            done++;
+        if (sent > (done > 0 ? ends[done - 1] : 0))
+            keep = (uint32_t)ends[done];
+        if (sent % 2) { /* the two ways to come there */
+            assert_int_equal(outq_append(q, b, sent, b->len, n), 0);
+            outq_begun(q, 0);
+        } else {
+            assert_int_equal(outq_append(q, b, 0, b->len, n), 0);
+            outq_sent(q, sent, 1);
+        }
+        assert_int_equal(outq_drop_publications(q, 0), n - done - (keep > sent ? 1 : 0));
+        assert_int_equal(outq_bytes(q), keep - sent);
+        assert_int_equal(outq_items(q), keep > sent ? 1 : 0);
+        assert_int_equal(outq_drop_publications(q, 0), 0);
+        outq_sent(q, keep - sent, 2);
+        assert_true(outq_empty(q));
+        outq_free(&q);
+    }
+    blob_put(&b);
+    buf_fini(&all);
+}
+
+/* So much of the first entry counts as begun. */
+static void test_drop_keeps_what_is_ahead(void **state)
+{
+    struct buf all = {0};
+    struct blob *b;
+    struct outq *q = outq_new(NULL, 0);
+
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        put_frame(&all, 998, 'x');
+    b = blob_from(buf_view(&all));
+    assert_int_equal(outq_append(q, b, 0, b->len, 40), 0);
+    assert_int_equal(outq_append(q, b, 0, b->len, 40), 0);
+    outq_sent(q, 2004, 1);                                            /* two frames */
+    assert_int_equal(outq_drop_publications(q, 16384), 40 + 38 - 17); /* 17 · 1,002 >= 16,384 */
+    assert_int_equal(outq_bytes(q), 17 * 1002);
+    assert_int_equal(outq_drop_publications(q, 16384), 0);
+    assert_int_equal(outq_drop_publications(q, 16 * 1002), 1);
+    assert_int_equal(outq_drop_publications(q, 0), 16);
+    assert_true(outq_empty(q));
+    outq_free(&q);
+    blob_put(&b);
+    buf_fini(&all);
 }
 
 /* Every pattern of 12 kept and dropped entries behind every number of entries already sent: the
@@ -175,18 +264,18 @@ static void test_drop_every_pattern(void **state)
             size_t n = 0;
 
             for (unsigned i = 0; i < ahead; i++)
-                append(q, "-", true, 1);
+                append(q, "-", 1);
             for (unsigned i = 0; i < 12; i++) {
                 char piece[2] = {(char)('a' + i), '\0'};
 
-                append(q, piece, pattern >> i & 1, 1);
+                append(q, piece, pattern >> i & 1);
                 if (!(pattern >> i & 1))
                     want[n++] = piece[0];
             }
             outq_sent(q, ahead, 1);
-            assert_int_equal(outq_drop_publications(q), 12 - n);
+            assert_int_equal(outq_drop_publications(q, 0), 12 - n);
             memcpy(want + n, "+", 2);
-            append(q, "+", true, 1);
+            append(q, "+", 1);
             assert_string_equal(text_of(q), want);
             outq_sent(q, n + 1, 1);
             assert_true(outq_empty(q));
@@ -200,11 +289,11 @@ static void test_drop_everything(void **state)
 
     (void)state;
     for (int i = 0; i < 35; i++)
-        append(q, "x", true, 2);
-    assert_int_equal(outq_drop_publications(q), 70);
+        append(q, "x", 2);
+    assert_int_equal(outq_drop_publications(q, 0), 70);
     assert_true(outq_empty(q));
     assert_int_equal(chunk_pool.in_use, 0);
-    append(q, "y", true, 1);
+    append(q, "y", 1);
     assert_string_equal(text_of(q), "y");
     outq_free(&q);
 }
@@ -215,8 +304,8 @@ static void test_totals(void **state)
     size_t queues, bytes;
 
     (void)state;
-    append(a, "aaaa", true, 1);
-    append(b, "bbbbb", true, 1);
+    append(a, "aaaa", 1);
+    append(b, "bbbbb", 1);
     outq_sent(b, 1, 1);
     outq_totals(&queues, &bytes);
     assert_int_equal(queues, 2);
@@ -240,12 +329,12 @@ static void test_no_memory_for_chunk(void **state)
 
     (void)state;
     fault_fail_at(1);
-    assert_int_equal(outq_append(q, b, 0, 4, true, 1), -1);
+    assert_int_equal(outq_append(q, b, 0, 4, 1), -1);
     fault_reset();
     assert_true(outq_empty(q));
     assert_int_equal(b->refs, 1);
     assert_int_equal(outq_items(q), 0);
-    assert_int_equal(outq_append(q, b, 0, 4, true, 1), 0);
+    assert_int_equal(outq_append(q, b, 0, 4, 1), 0);
     assert_string_equal(text_of(q), "data");
     outq_free(&q);
     blob_put(&b);
@@ -258,7 +347,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_order_and_ranges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_iovec_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sent_in_every_step, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_drop_keeps_started_and_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_keeps_begun_and_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_at_every_byte, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_keeps_what_is_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_every_pattern, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_everything, setup, teardown),
         cmocka_unit_test_setup_teardown(test_totals, setup, teardown),

@@ -154,27 +154,6 @@ static void test_may_read_in_chunks(void **state)
     close(peer);
 }
 
-static void test_slow_consumer(void **state)
-{
-    static char big[50000];
-    struct blob *b = blob_from((struct str){big, sizeof(big)});
-    int peer;
-    struct conn *c = ws_pair(&peer, 4608);
-
-    (void)state;
-    config.output_limit = 120000;
-    for (int i = 0; i < 10 && reactor->connections > 0; i++) {
-        conn_deliver(c, b, 0, b->len, 0, 1);
-        net_steps(1);
-    }
-    assert_int_equal(reactor->connections, 0);
-    assert_int_equal(metrics->closes[CLOSE_SLOW], 1);
-    assert_int_equal(session.releases, 1);
-    assert_int_equal(b->refs, 1);
-    blob_put(&b);
-    close(peer);
-}
-
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -214,7 +193,6 @@ int main(void)
         WS_TEST(test_pings_are_answered),
         WS_TEST(test_ping_flood_costs_little),
         WS_TEST(test_may_read_in_chunks),
-        WS_TEST(test_slow_consumer),
         WS_TEST(test_no_memory),
     };
 

@@ -188,7 +188,7 @@ static void test_our_close_unanswered(void **state)
 
 static void test_our_close_peer_does_not_read(void **state)
 {
-    static char big[100000];
+    static char big[100000] = "\x81\x7f\0\0\0\0\0\1\x86\x96"; /* one frame */
     struct blob *b = blob_from((struct str){big, sizeof(big)});
     int peer;
     struct conn *c = ws_pair(&peer, 4608);

@@ -68,6 +68,7 @@ static UNUSED const struct conn_ops echo_ops = {
     .eof = ws_eof,
     .deadline = ws_deadline,
     .may_read = ws_may_read,
+    .slow = ws_slow,
     .drain = ws_drain,
     .release = ws_release,
     .upper = &echo_ws_ops,

@@ -1,12 +1,6 @@
-#include "net/conn_output.c"
+#include "net/slow.c"
 
 #include "output_harness.h"
-
-/* Room for `room` more than is queued now. */
-static void limit_output(const struct conn *c, size_t room)
-{
-    config.output_limit = (int64_t)(outq_cost(c->out) + room);
-}
 
 static void test_large_first_publication_passes(void **state)
 {
@@ -21,24 +15,154 @@ static void test_large_first_publication_passes(void **state)
     close(peer);
 }
 
+/* Over the limit is allowed for a while, over four times the limit is not. */
 static void test_policy_disconnect(void **state)
 {
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
     (void)state;
-    config.output_limit = 200000;
-    stall(c, 100000, 3);
+    config.output_limit = 50000;
+    stall(c, 100000, 4);
     deliver_text(c, "fits");
-    assert_false(conn_dead(c));
     stall(c, 50000, 1);
     assert_false(conn_dead(c));
     conn_deliver(c, NULL, 0, 60000, 0, 2); /* never looked at */
     assert_true(conn_dead(c));
     assert_int_equal(c->reason, CLOSE_SLOW);
-    assert_int_equal(metrics->drops_disconnect, 3 + 1 + 1 + 2);
+    assert_int_equal(metrics->drops_disconnect, 4 + 1 + 1 + 2);
     net_steps(1);
     assert_int_equal(metrics->closes[CLOSE_SLOW], 1);
+    close(peer);
+}
+
+static void test_over_the_limit_for_too_long(void **state)
+{
+    int peers[3];
+    struct conn *c[3];
+
+    (void)state;
+    config.output_limit = 50000;
+    for (int i = 0; i < 3; i++) {
+        c[i] = open_pair(&peers[i], SMALL_BUFFER);
+        stall(c[i], 100000, 4);
+        clock_advance(NS_PER_SEC / 4);
+    }
+    deliver_text(c[0], "still in time");
+    reactor->nap_ns = NAP_MAX_NS;
+    assert_false(slow_sweep(10));
+    assert_int_equal(reactor->nap_ns, NS_PER_SEC / 4);
+    clock_advance(NS_PER_SEC / 4);
+    assert_true(slow_with(c[0], 1));
+    assert_false(slow_with(c[1], 1));
+    assert_false(slow_sweep(10));
+    assert_true(conn_dead(c[0]));
+    assert_false(conn_dead(c[1]));
+    clock_advance(NS_PER_SEC / 4);
+    deliver_text(c[1], "too late"); /* what is delivered looks as well */
+    assert_true(conn_dead(c[1]));
+    clock_advance(NS_PER_SEC);
+    assert_true(slow_sweep(0));
+    assert_false(slow_sweep(1));
+    assert_true(conn_dead(c[2]));
+    assert_int_equal(metrics->drops_disconnect, 5 + 5 + 4);
+    for (int i = 0; i < 3; i++)
+        close(peers[i]);
+}
+
+/* Who has come below the limit has its whole time again. */
+static void test_below_the_limit_in_time(void **state)
+{
+    char got[4000];
+    int peer;
+    struct conn *c = open_pair(&peer, SMALL_BUFFER);
+
+    (void)state;
+    config.output_limit = 50000;
+    for (int i = 0; i < 5; i++) {
+        stall(c, 60000, 20);
+        net_after(NS_PER_SEC / 2);
+        while (c->out) {
+            assert_true(net_read(peer, got, sizeof(got), NULL) > 0);
+            net_steps(1);
+        }
+        assert_true(list_empty(&reactor->over));
+        net_after(NS_PER_SEC / 4);
+    }
+    assert_false(conn_dead(c));
+    assert_int_equal(metrics->drops_disconnect, 0);
+    close(peer);
+}
+
+/* 400 KB messages at 5 MB/s, read in bursts: with the default limits they pass. */
+static void test_keeps_up_on_average(void **state)
+{
+    static char got[64 * 1024];
+    int peer;
+    struct conn *c = open_pair(&peer, 0);
+    struct blob *b = frames(400000, 1);
+    size_t n, total = 0;
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        conn_deliver(c, b, 0, b->len, 0, 1);
+        net_after(NS_PER_SEC * 4 / 50);
+        while (i % 8 == 7 && (n = net_read(peer, got, sizeof(got), NULL)) > 0) {
+            total += n;
+            net_steps(1);
+        }
+    }
+    while ((n = net_read(peer, got, sizeof(got), NULL)) > 0) {
+        total += n;
+        net_steps(1);
+    }
+    assert_int_equal(total, 100 * 400000);
+    /* As many at once are too many. */
+    for (int i = 0; i < 16; i++)
+        conn_deliver(c, b, 0, b->len, 0, 1);
+    assert_true(conn_dead(c));
+    assert_int_equal(c->reason, CLOSE_SLOW);
+    net_steps(1);
+    blob_put(&b);
+    close(peer);
+}
+
+/* A single publication may take as long as it does, whatever else is said meanwhile. */
+static void test_a_single_one_has_its_time(void **state)
+{
+    int peer;
+    struct conn *c = open_pair(&peer, SMALL_BUFFER);
+
+    (void)state;
+    config.output_limit = 10000;
+    stall(c, 50000, 1);
+    assert_int_equal(conn_send(c, STR_LIT("[ping]")), 0);
+    net_after(5 * NS_PER_SEC);
+    assert_false(conn_dead(c));
+    deliver_text(c, "the next one");
+    assert_true(conn_dead(c));
+    assert_int_equal(metrics->drops_disconnect, 2);
+    close(peer);
+}
+
+/* What we have not tried to send says nothing about the peer. */
+static void test_not_stalled_is_not_slow(void **state)
+{
+    int peer;
+    struct conn *c = open_pair(&peer, 0);
+    struct blob *b = frames(3000, 1);
+
+    (void)state;
+    config.output_limit = 4096;
+    config.output_grace = 0;
+    for (int i = 0; i < 3; i++)
+        conn_deliver(c, b, 0, b->len, 0, 1);
+    assert_false(list_empty(&reactor->over));
+    assert_false(slow_sweep(10));
+    assert_false(conn_dead(c));
+    net_steps(1);
+    assert_null(c->out);
+    blob_put(&b);
     close(peer);
 }
 
@@ -50,50 +174,58 @@ static void test_policy_drop(void **state)
 
     (void)state;
     config.slow_consumer = SLOW_DROP;
-    config.output_limit = 60000;
-    stall(c, 50000, 1);
+    config.output_limit = 20000;
+    stall(c, 50000, 4);
     conn_deliver(c, NULL, 0, 60000, 0, 7);
     deliver_text(c, "small");
     assert_int_equal(metrics->drops_drop, 7);
-    assert_int_equal(metrics->deliveries, 2);
+    assert_int_equal(metrics->deliveries, 5);
+    net_after(2 * NS_PER_SEC); /* too long for a burst */
+    deliver_text(c, "lost");
+    assert_int_equal(metrics->drops_drop, 8);
     assert_int_equal(drain_peer(peer, got, sizeof(got)), 50005);
     assert_memory_equal(got + 50000, "small", 5);
+    deliver_text(c, "direct");
+    net_expect(peer, "direct");
     assert_false(conn_dead(c));
     close(peer);
 }
 
+/* The begun frame, what is no publication, and the newest are left. */
 static void test_policy_latest(void **state)
 {
     static char got[300000];
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
-    struct blob *batch = blob_from(STR_LIT("olderNEWEST"));
+    struct blob *batch = blob_from(STR_LIT("\x81\x03oldNEWEST"));
     size_t n;
 
     (void)state;
     config.slow_consumer = SLOW_LATEST;
-    stall(c, 50000, 1);
+    config.output_limit = 20000;
+    stall(c, 50000, 50);
     assert_int_equal(conn_send(c, STR_LIT("[ping]")), 0);
-    limit_output(c, 2 * (OUTQ_ENTRY_COST + 6));
-    deliver_text(c, "first ");
-    deliver_text(c, "second");
+    deliver_text(c, "\x81\x05"
+                    "first");
     assert_int_equal(metrics->drops_latest, 0);
-    conn_deliver(c, batch, 0, 11, 5, 4); /* two are replaced, and three older ones of its own */
-    assert_int_equal(metrics->drops_latest, 5);
-    deliver_text(c, "third ");
-    assert_int_equal(metrics->drops_latest, 5);
-    deliver_text(c, "fourth");
-    assert_int_equal(metrics->drops_latest, 7);
-    assert_int_equal(metrics->deliveries, 6);
+    clock_advance(NS_PER_SEC);
+    conn_deliver(c, batch, 0, batch->len, 5, 4);
+    n = metrics->drops_latest;
+    assert_in_range(n, 1 + 3 + 30, 1 + 3 + 50);
+    assert_true(list_empty(&reactor->over));
+    deliver_text(c, "\x81\x05third");
+    assert_int_equal(metrics->drops_latest, n); /* there is room again */
     n = drain_peer(peer, got, sizeof(got));
-    assert_int_equal(n, 50012);
-    assert_memory_equal(got + 50000, "[ping]fourth", 12);
+    assert_int_equal((n - 19) % 1000, 0);
+    assert_memory_equal(got + n - 19, "[ping]NEWEST\x81\x05third", 19);
+    assert_int_equal(metrics->deliveries, 53);
+    assert_int_equal(n / 1000 + metrics->drops_latest, 50 + 1 + 3);
     assert_false(conn_dead(c));
     blob_put(&batch);
     close(peer);
 }
 
-/* A batch of which a part has gone stays whole, whatever comes behind it. */
+/* A frame of which a part has gone stays whole, whatever comes behind it. */
 static void test_latest_is_bounded_behind_a_large_one(void **state)
 {
     int peer;
@@ -121,7 +253,7 @@ static void test_a_busy_turn_is_not_slow(void **state)
     struct blob *b = pattern(6000, 'a');
 
     (void)state;
-    config.output_limit = 8000;
+    config.output_limit = 4096;
     for (int i = 0; i < 20; i++)
         conn_deliver(c, b, 0, b->len, 0, 1);
     assert_false(conn_dead(c));
@@ -140,10 +272,10 @@ static void test_tiny_publications_are_bounded(void **state)
 
     (void)state;
     stall(c, 50000, 1);
-    limit_output(c, 3300);
+    config.output_limit = (int64_t)(outq_cost(c->out) / 4 + 825);
     for (i = 0; i < 5000 && !conn_dead(c); i++)
         deliver_text(c, "x");
-    assert_int_equal(i, 101); /* by bytes alone it would have been 3300 */
+    assert_in_range(i, 100, 102); /* by bytes alone it would have been 3300 */
     close(peer);
 }
 
@@ -216,14 +348,14 @@ static void test_stalled_in_order_of_progress(void **state)
     assert_ptr_equal(LIST_ENTRY(reactor->stalled.prev, struct outq, link), c[0]->out);
     assert_ptr_equal(LIST_ENTRY(reactor->stalled.next, struct outq, link), c[1]->out);
     clock_advance((uint64_t)config.output_timeout - 2 * NS_PER_SEC);
-    assert_false(conn_sweep_stalled(10));
+    assert_false(slow_sweep(10));
     assert_true(conn_dead(c[1]));
     assert_false(conn_dead(c[2]));
     clock_advance(2 * NS_PER_SEC);
-    assert_true(conn_sweep_stalled(1));
+    assert_true(slow_sweep(1));
     assert_true(conn_dead(c[2]));
     assert_false(conn_dead(c[0]));
-    assert_false(conn_sweep_stalled(1));
+    assert_false(slow_sweep(1));
     assert_true(conn_dead(c[0]));
     for (int i = 0; i < 3; i++)
         close(peers[i]);
@@ -234,6 +366,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         NET_TEST(test_large_first_publication_passes),
         NET_TEST(test_policy_disconnect),
+        NET_TEST(test_over_the_limit_for_too_long),
+        NET_TEST(test_below_the_limit_in_time),
+        NET_TEST(test_keeps_up_on_average),
+        NET_TEST(test_a_single_one_has_its_time),
+        NET_TEST(test_not_stalled_is_not_slow),
         NET_TEST(test_policy_drop),
         NET_TEST(test_policy_latest),
         NET_TEST(test_latest_is_bounded_behind_a_large_one),
@@ -244,5 +381,5 @@ int main(void)
         NET_TEST(test_stalled_in_order_of_progress),
     };
 
-    return cmocka_run_group_tests_name("net/conn_policy", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("net/slow", tests, NULL, NULL);
 }
