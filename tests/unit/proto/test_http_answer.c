@@ -37,7 +37,7 @@ static const struct refusal refusals[] = {
     {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 405, false, "Allow: "},
     {"HEAD /hand HTTP/1.1\r\nHost: a\r\n\r\n", 405, false, "Allow: GET\r\n"},
     {"GET /refuse HTTP/1.1\r\nHost: a\r\n\r\n", 400, false,
-     "\r\n\r\nunknown or malformed query parameter\n"},
+     "\r\n\r\nmissing, malformed or repeated query parameter\n"},
     {"GET /under/%2 HTTP/1.1\r\nHost: a\r\n\r\n", 400, false, NULL},
     {"GET /hello HTTP/1.1\r\n\r\n", 400, true, NULL},
     {"GET /hello HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, true, NULL},

@@ -1,0 +1,234 @@
+#!/usr/bin/python3
+"""Every reason of include/tbl/close.def that has a close code or a status is met on the wire, with its text."""
+
+import os
+import re
+import signal
+import unittest
+
+from daemon import DaemonTest, wait_for
+from wsraw import BINARY, CLOSE, CONT, TEXT, Raw, WebSocket, close_payload, frame
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+ROW = re.compile(r'^X\((\w+), (\d+), (\d+), "(\w+)", \w+,\s*"((?:[^"\\]|\\.)*)"', re.M)
+UPGRADE = {'Upgrade': 'websocket', 'Connection': 'Upgrade', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+           'Sec-WebSocket-Version': '13'}
+
+# Who expects one of these on the wire looks in vain.
+NEVER = {
+    'normal': "the load generator's own end; the daemon's ends have other reasons",
+    'frame_masked': 'a violation by a server, which the load generator sees',
+    'internal': 'a fault of the daemon: no input leads to it',
+}
+
+# Bytes behind the handshake of /ws/x.
+FRAMES = {
+    'frame_rsv': frame(TEXT, 'x', rsv=4),
+    'frame_opcode': frame(3),
+    'frame_unmasked': frame(TEXT, 'x', mask=False),
+    'frame_length': frame(TEXT, 'x', form=16),
+    'frame_control': frame(9, 'x' * 126),
+    'frame_continuation': frame(CONT, 'x'),
+    'close_payload': frame(CLOSE, b'\x03'),
+    'bad_utf8': frame(TEXT, b'\xff'),
+    'frame_too_big': frame(BINARY, b'x', length=1 << 40),
+    'message_too_big': frame(BINARY, b'x' * 60000, fin=False) + frame(CONT, b'x' * 60000),
+    'peer_closed': frame(CLOSE, close_payload(1000)),
+}
+
+# A head, by listener.
+HEADS = {
+    'bad_request_line': ('client', 'GET / HTTP/1.1 \r\n\r\n'),
+    'bad_target': ('client', 'GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n'),
+    'bad_header': ('client', 'GET / HTTP/1.1\r\nHost: x\r\nA b\r\n\r\n'),
+    'bad_host': ('client', 'GET / HTTP/1.1\r\n\r\n'),
+    'bad_length': ('client', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n'),
+    'bad_chunk': ('admin', 'POST /api/publish HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n'),
+    'bad_expect': ('client', 'GET / HTTP/1.1\r\nHost: x\r\nExpect: a-miracle\r\n\r\n'),
+    'bad_transfer': ('client', 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n'),
+    'bad_version': ('client', 'GET / HTTP/2.0\r\nHost: x\r\n\r\n'),
+    'uri_too_long': ('client', 'GET /%s HTTP/1.1\r\nHost: x\r\n\r\n' % ('a' * 70000)),
+    'header_too_big': ('client', 'GET / HTTP/1.1\r\nHost: x\r\nA: %s\r\n\r\n' % ('a' * 70000)),
+    'body_too_big': ('admin', 'POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n'),
+    'bad_method': ('client', 'POST /healthz HTTP/1.1\r\nHost: x\r\n\r\n'),
+    'not_found': ('client', 'GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n'),
+    'admin_host': ('admin', 'GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n'),
+    'admin_origin': ('admin', 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n'),
+}
+
+
+def upgrade(path='/ws/x', host='x', **fields):
+    """A handshake, with some fields changed; None: left out."""
+    merged = {**UPGRADE, **{k.replace('_', '-'): v for k, v in fields.items()}}
+    return 'GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n' % (
+        path, host, ''.join('%s: %s\r\n' % f for f in merged.items() if f[1] is not None))
+
+
+HANDSHAKES = {
+    'upgrade_required': upgrade(Upgrade=None, Connection=None),
+    'upgrade_version': upgrade(Sec_WebSocket_Version='12'),
+    'upgrade_key': upgrade(Sec_WebSocket_Key='short'),
+    'upgrade_header': upgrade(Connection='keep-alive'),
+    'bad_origin': upgrade(Origin='http://evil.example'),
+    'bad_channel': upgrade('/ws/a*b'),
+    'bad_query': upgrade('/ws/x?mode=loud'),
+    'too_many_channels': upgrade('/ws?' + '&'.join('channel=%d' % i for i in range(129))),
+}
+
+
+class Endings(DaemonTest):
+    @classmethod
+    def setUpClass(cls):
+        with open(os.path.join(TOP, 'include/tbl/close.def')) as f:
+            text = f.read()
+        cls.rows = {label: (int(code), int(status), text) for _, code, status, label, text in ROW.findall(text)}
+        assert len(cls.rows) == len(re.findall(r'^X\(', text, re.M)), 'a row is not understood'
+
+    def setUp(self):
+        self.met = set()
+
+    # what has come
+
+    def answered(self, c, label):
+        r = c.read_response()
+        self.assertEqual((r.status, r.body.decode()), (self.rows[label][1], self.rows[label][2] + '\n'), label)
+        self.met.add((label, 'status'))
+
+    def closed(self, c, label):
+        f = c.recv()
+        while f.opcode != CLOSE:
+            f = c.recv()
+        text = '' if label == 'peer_closed' else self.rows[label][2]
+        self.assertEqual((f.code, f.payload[2:].decode()), (self.rows[label][0], text), label)
+        self.met.add((label, 'code'))
+        c.close()
+
+    def ask(self, address, text, label):
+        with Raw(address) as c:
+            c.send(text)
+            self.answered(c, label)
+
+    # how it comes about
+
+    def frames(self):
+        d = self.start(workers=1, max_frame_size='64KiB', max_message_size='100KiB', max_header_size='8KiB')
+        for label, data in FRAMES.items():
+            with d.ws('/ws/x') as c:
+                c.send(data)
+                self.closed(c, label)
+        with d.ws('/ws/x?mode=sub') as c:
+            c.text('x')
+            self.closed(c, 'not_permitted')
+        self.heads(d)
+
+    def heads(self, d):
+        for label, (where, text) in HEADS.items():
+            self.ask(d.client if where == 'client' else d.admin, text, label)
+        for label, text in HANDSHAKES.items():
+            self.ask(d.client, text, label)
+
+    def limits(self):
+        d = self.start(workers=1, api_key='a-key-that-is-long-enough', max_channels=1)
+        self.ask(d.admin, 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n', 'unauthorized')
+        with d.ws('/ws/x'):
+            self.ask(d.client, upgrade('/ws/y'), 'channel_limit')
+        d = self.start(workers=1, max_connections=1)
+        with d.ws('/ws/x'):
+            self.ask(d.client, upgrade(), 'full')
+        d = self.start(workers=1, max_connections_per_address=1)
+        with d.ws('/ws/x'):
+            self.ask(d.client, upgrade(), 'address_limit')
+        d = self.start(workers=1, max_partial_bytes='64KiB')
+        with d.ws('/ws/x') as c:
+            c.send_frame(BINARY, b'x' * 100000, fin=False)
+            self.closed(c, 'no_memory')
+        self.ask(d.admin, 'POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n' + ' ' * 199999,
+                 'no_memory')
+
+    def deadlines(self):
+        d = self.start(workers=1, header_timeout='300ms', body_timeout='300ms', message_timeout='300ms')
+        self.ask(d.client, 'GET / HTTP/1.1\r\n', 'header_timeout')
+        self.ask(d.admin, 'POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{', 'body_timeout')
+        with d.ws('/ws/x') as c:
+            c.send_frame(TEXT, 'begun', fin=False)
+            self.closed(c, 'message_timeout')
+        d = self.start(workers=1, ping_interval='100ms', pong_timeout='100ms')
+        with d.ws('/ws/x') as c:
+            self.closed(c, 'no_pong')
+
+    def slow(self):
+        d = self.start(workers=1, output_limit='16KiB', send_buffer_size='4KiB', close_timeout='60s')
+        with WebSocket(d.client, '/ws/x?mode=sub', rcvbuf=4096) as c:
+            while d.metric('roost_connections_closing') == 0:
+                d.publish('x', 'x' * 10000)
+            self.closed(c, 'slow')
+
+    def hub(self):
+        d = self.start(workers=1, hub_timeout='300ms')
+        hub = d.pid_of('hub')
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            self.ask(d.client, upgrade('/ws/new'), 'hub_timeout')
+        finally:
+            os.kill(hub, signal.SIGCONT)
+
+    def drain(self):
+        d = self.start(workers=1, drain_time='0s', hub_timeout='60s')
+        open_one, waiting = d.ws('/ws/x'), Raw(d.client)
+        hub = d.pid_of('hub')
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            waiting.send(upgrade('/ws/new'))
+            wait_for(lambda: any(c['state'] == 'subscribing' for c in d.get_json('/debug/connections')['connections']),
+                     what='the handshake to wait')
+            d.process.send_signal(signal.SIGTERM)
+            self.answered(waiting, 'drain')
+            self.closed(open_one, 'drain')
+            waiting.close()
+        finally:
+            os.kill(hub, signal.SIGCONT)
+
+    def lost(self):
+        """Nothing is taken by one of two workers while much is published: what it misses is said."""
+        d = self.start(workers=2, ring_size='64KiB', hub_queue='64KiB', max_message_size='4KiB', max_frame_size='4KiB',
+                       output_limit='64MiB')
+        there = d.spread('/ws/x')
+        stopped = d.pid_of('worker1')
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            running = self.echoing(there)
+            for _ in range(500):
+                for c in running:
+                    c.send_frame(BINARY, b'x' * 4000)
+                for c in running:
+                    for _ in running:
+                        c.expect(BINARY)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        self.closed(next(c for c in there if c not in running), 'lost_position')
+
+    def echoing(self, clients):
+        """Those whose worker runs: they hear what the others and they say."""
+        running = []
+        for c in clients:
+            c.text('who?')
+        for c in clients:
+            if not c.silent(1):
+                running.append(c)
+        for c in running:
+            for _ in running:
+                c.expect(TEXT, 'who?')
+        return running
+
+    def test_every_reason(self):
+        want = {(label, kind) for label, (code, status, _) in self.rows.items() if label not in NEVER
+                for kind, value in (('code', code), ('status', status)) if value}
+        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.hub, self.drain, self.lost):
+            with self.subTest(scenario.__name__):
+                scenario()
+        self.assertEqual(self.met, want, 'a row without a scenario here, or the other way round')
+        self.assertLessEqual(set(NEVER), set(self.rows))
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
