@@ -20,11 +20,10 @@
 #ifndef ROOST_CORE_HUB_H
 #define ROOST_CORE_HUB_H
 
-#include <stdatomic.h>
-
 #include "base/common.h"
 #include "core/engine.h"
 #include "core/record.h"
+#include "core/ring.h"
 
 #define HUB_WORKERS_MAX 128
 
@@ -33,12 +32,12 @@ struct hub_ops {
     int (*send)(void *arg, unsigned worker, const struct record *r);
     /* Is there an incarnation of this worker to talk to? Its generation, or 0. */
     uint32_t (*generation)(void *arg, unsigned worker);
-    /* A word that outlives the hub's process (ring_shared.behind of the worker's inbound ring), or
+    /* Words that outlive the hub's process (ring_shared.debt of the worker's inbound ring), or
      * NULL. While the hub holds publications for the worker in its own memory, the worker's
-     * generation stands there; the next incarnation of the hub finds it and reports to that worker
-     * that publications were lost. May be NULL: then a hub that dies with a queue loses
-     * it unsaid. */
-    _Atomic uint32_t *(*behind)(void *arg, unsigned worker);
+     * generation and their number stand there; the next incarnation of the hub finds them, reports
+     * to that worker that publications were lost, counts and logs them. May be NULL: then a hub
+     * that dies with a queue loses it unsaid. */
+    struct ring_debt *(*debt)(void *arg, unsigned worker);
 };
 
 enum hub_state { HUB_GATHERING = 0, HUB_REPLAYING /* handles what was set aside */, HUB_LIVE };

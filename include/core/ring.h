@@ -15,6 +15,14 @@
 #include "base/common.h"
 #include "base/str.h"
 
+/* What the hub holds in its own memory of one worker, so that the next hub knows what was lost with
+ * it (hub_ops.debt). Not used by the ring itself. */
+struct ring_debt {
+    _Atomic uint32_t behind; /* generation of the worker that would miss something; 0: none */
+    _Atomic uint32_t queued; /* publications queued for this worker */
+    _Atomic uint32_t aside;  /* publications of this worker that are set aside */
+};
+
 /* The head has a page of its own, so that a process may see how full a ring is and not what is in
  * it. */
 #define RING_HEAD_BYTES 4096
@@ -26,8 +34,7 @@ struct ring_shared { /* lives in shared memory, one per direction */
             _Alignas(CACHE_LINE) _Atomic uint64_t head;     /* bytes ever consumed */
             _Alignas(CACHE_LINE) _Atomic uint32_t sleeping; /* set by the consumer */
             uint64_t capacity;                              /* bytes of data, a power of two */
-            /* hub_ops.behind of a worker's inbound ring; not used by the ring itself */
-            _Atomic uint32_t behind;
+            struct ring_debt debt; /* of the worker whose inbound ring this is */
         };
         char page[RING_HEAD_BYTES];
     };
@@ -85,5 +92,7 @@ void ring_awake(struct ring *r);
 uint64_t ring_used(const struct ring *r);
 /* The same for whoever looks on: a snapshot of what both ends move. */
 uint64_t ring_shared_used(const struct ring_shared *s);
+/* Position behind everything that the consumer has given back (either end). */
+uint64_t ring_taken(const struct ring *r);
 
 #endif

@@ -33,10 +33,11 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
         struct hub_worker *w = &h->worker[i];
 
         list_init(&w->pending);
-        w->behind = ops->behind != NULL ? ops->behind(arg, i) : NULL;
-        if (w->behind != NULL)
-            w->missed_generation = atomic_load(w->behind);
+        w->debt = ops->debt != NULL ? ops->debt(arg, i) : NULL;
+        if (w->debt != NULL)
+            w->missed_generation = atomic_load(&w->debt->behind);
     }
+    hub_write_off(h);
     return h;
 }
 

@@ -61,8 +61,12 @@ void hub_set_aside(struct hub *h, const struct record *r)
         return;
     }
     h->worker[r->source].aside_bytes += queue_cost(r);
+    if (r->kind != RECORD_PUBLISH)
+        return;
     /* If this incarnation dies too, these are gone, whoever they were for. */
-    if (r->kind == RECORD_PUBLISH && h->aside_publications++ == 0)
+    if (h->worker[r->source].debt != NULL)
+        hub_debt_add(&h->worker[r->source].debt->aside, 1);
+    if (h->aside_publications++ == 0)
         mark_all_behind(h);
 }
 
@@ -100,7 +104,10 @@ void hub_gather_timeout(struct hub *h)
         return;
     for (unsigned i = 0; i < h->workers; i++) {
         if (unannounced(h, i) != 0)
-            LOG(LOG_WARN, "worker has not announced its channels in time", KV_U("worker", i));
+            LOG(LOG_WARN,
+                "worker has not announced its channels in time, it misses publications until it "
+                "has",
+                KV_U("worker", i));
     }
     mark_missed(h);
     start_replay(h);
@@ -115,8 +122,12 @@ void hub_replay(struct hub *h, size_t *budget)
 
         w->aside_bytes -= queue_cost(&e->rec);
         hub_handle(h, &e->rec, w->generation != 0 && e->rec.generation == w->generation);
-        if (e->rec.kind == RECORD_PUBLISH && --h->aside_publications == 0)
-            mark_all_behind(h);
+        if (e->rec.kind == RECORD_PUBLISH) {
+            if (w->debt != NULL)
+                hub_debt_add(&w->debt->aside, -1);
+            if (--h->aside_publications == 0)
+                mark_all_behind(h);
+        }
         free(queue_pop(&h->aside));
         (*budget)--;
     }

@@ -97,7 +97,7 @@ struct hub_worker {
     uint64_t aside_bytes;
     uint64_t took_ns; /* when its ring last took something queued, or the queue began */
     struct queue out;
-    _Atomic uint32_t *behind; /* borrowed; see hub_ops, may be NULL */
+    struct ring_debt *debt; /* borrowed; see hub_ops, may be NULL */
 };
 
 struct hub {
@@ -177,8 +177,16 @@ int hub_report_lost(struct hub *h, struct interest *i, struct position to) MUST_
 void hub_queue_drop(struct hub *h, unsigned worker);
 /* Sends what fits. True when the budget ended it. */
 bool hub_queue_flush(struct hub *h, size_t *budget);
-/* Keeps the worker's behind word true; after every change of what it depends on. */
+/* Counts and logs what the last incarnation held when it died. */
+void hub_write_off(struct hub *h);
+/* Keeps debt.behind of the worker true; after every change of what it depends on. */
 void hub_mark_behind(struct hub *h, unsigned worker);
+/* Keeps a count of its debt true, where there is one. */
+static inline void hub_debt_add(_Atomic uint32_t *count, int n)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + (uint32_t)n,
+                          memory_order_relaxed);
+}
 
 /* hub_gather.c: a new incarnation's start */
 /* A publication cannot be handled: its subscribers have lost it. */

@@ -3,6 +3,7 @@
 #include "hub_internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 uint64_t queue_cost(const struct record *r)
@@ -60,7 +61,7 @@ void hub_mark_behind(struct hub *h, unsigned worker)
     struct hub_worker *w = &h->worker[worker];
     uint32_t want = 0;
 
-    if (w->behind == NULL)
+    if (w->debt == NULL)
         return;
     if (w->missed_generation != 0)
         want = w->missed_generation;
@@ -68,8 +69,36 @@ void hub_mark_behind(struct hub *h, unsigned worker)
         want = w->generation;
     else if (h->aside_publications > 0)
         want = h->ops->generation(h->arg, worker);
-    if (atomic_load_explicit(w->behind, memory_order_relaxed) != want)
-        atomic_store(w->behind, want);
+    if (atomic_load_explicit(&w->debt->behind, memory_order_relaxed) != want)
+        atomic_store(&w->debt->behind, want);
+}
+
+/* A queued record comes (1) or goes (-1). A hub that is killed inside a record has that one handled
+ * again, so its last publication may be counted although it is not lost: never too few. */
+static void note_queued(struct hub_worker *w, const struct record *r, int n)
+{
+    METRIC_ADD(hub_queue_bytes, n * (int64_t)queue_cost(r));
+    if (w->debt != NULL && r->kind == RECORD_PUBLICATION)
+        hub_debt_add(&w->debt->queued, n);
+}
+
+void hub_write_off(struct hub *h)
+{
+    uint64_t queued = 0, aside = 0;
+
+    for (unsigned i = 0; i < h->workers; i++) {
+        struct ring_debt *debt = h->worker[i].debt;
+
+        if (debt == NULL)
+            continue;
+        queued += atomic_exchange(&debt->queued, 0);
+        aside += atomic_exchange(&debt->aside, 0);
+    }
+    if (queued + aside == 0)
+        return;
+    METRIC_ADD(lost_publications, queued + aside);
+    LOG(LOG_WARN, "publications are lost that the last hub held when it ended",
+        KV_U("queued_for_workers", queued), KV_U("set_aside", aside));
 }
 
 /* After every change of the queue's length, and as time passes. */
@@ -107,7 +136,7 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
     }
     if (queue_push(&w->out, r) == -1)
         return -1;
-    METRIC_ADD(hub_queue_bytes, (int64_t)queue_cost(r));
+    note_queued(w, r, 1);
     hub_mark_behind(h, worker);
     note_congestion(h, worker);
     return 0;
@@ -150,14 +179,22 @@ void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
     if ((i->lost && hub_report_lost(h, i, before) == -1) ||
         send_or_queue(h, i->worker, publication, h->limits.queue_max) == -1) {
         METRIC_INC(lost_publications);
+        if (h->worker[i->worker].owed == 0)
+            LOG(LOG_WARN,
+                "publications for a worker are lost: its queue in the hub is full, or memory is",
+                KV_U("worker", i->worker), KV_U("queued_bytes", h->worker[i->worker].out.bytes));
         hub_mark_lost(h, i);
     }
 }
 
 void hub_queue_drop(struct hub *h, unsigned worker)
 {
-    METRIC_ADD(hub_queue_bytes, -(int64_t)h->worker[worker].out.bytes);
-    queue_fini(&h->worker[worker].out);
+    struct hub_worker *w = &h->worker[worker];
+
+    METRIC_ADD(hub_queue_bytes, -(int64_t)w->out.bytes);
+    queue_fini(&w->out);
+    if (w->debt != NULL)
+        atomic_store(&w->debt->queued, 0);
     note_congestion(h, worker);
 }
 
@@ -169,7 +206,7 @@ static void flush_worker(struct hub *h, unsigned worker, size_t *budget)
 
     while (*budget > 0 && (e = w->out.first) != NULL &&
            h->ops->send(h->arg, worker, &e->rec) == 0) {
-        METRIC_ADD(hub_queue_bytes, -(int64_t)queue_cost(&e->rec));
+        note_queued(w, &e->rec, -1);
         free(queue_pop(&w->out));
         w->took_ns = clock_ns();
         (*budget)--;

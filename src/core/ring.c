@@ -39,7 +39,9 @@ void ring_format(struct ring_shared *s, uint64_t capacity)
     atomic_store(&s->tail, 0);
     atomic_store(&s->head, 0);
     atomic_store(&s->sleeping, 0);
-    atomic_store(&s->behind, 0);
+    atomic_store(&s->debt.behind, 0);
+    atomic_store(&s->debt.queued, 0);
+    atomic_store(&s->debt.aside, 0);
 }
 
 void ring_attach_producer(struct ring *r, struct ring_shared *s)
@@ -209,6 +211,11 @@ bool ring_sleep(struct ring *r)
 void ring_awake(struct ring *r)
 {
     atomic_store_explicit(&r->shared->sleeping, 0, memory_order_relaxed);
+}
+
+uint64_t ring_taken(const struct ring *r)
+{
+    return atomic_load_explicit(&r->shared->head, memory_order_acquire);
 }
 
 uint64_t ring_shared_used(const struct ring_shared *s)

@@ -71,10 +71,10 @@ static uint32_t hub_generation_of(void *arg, unsigned worker)
     return atomic_load(&s->pid) == 0 ? 0 : atomic_load(&s->generation);
 }
 
-static _Atomic uint32_t *hub_behind(void *arg, unsigned worker)
+static struct ring_debt *hub_debt(void *arg, unsigned worker)
 {
     (void)arg;
-    return &shm->to_worker[worker]->behind;
+    return &shm->to_worker[worker]->debt;
 }
 
 /* What is complete. Most of the time that is all that was read. */
@@ -251,7 +251,7 @@ static void catch_signals(void)
 }
 
 static const struct hub_ops ops = {
-    .send = hub_send, .generation = hub_generation_of, .behind = hub_behind};
+    .send = hub_send, .generation = hub_generation_of, .debt = hub_debt};
 
 /* On a core of its own, or one that is idle, it makes no difference. Where cores are short, a hub
  * that is woken does not push the worker that woke it off its core in the middle of a turn: it runs

@@ -31,7 +31,7 @@ static struct state {
     uint64_t position;
     unsigned room[WORKERS];
     uint32_t generation[WORKERS];
-    _Atomic uint32_t behind[WORKERS];
+    struct ring_debt debt[WORKERS];
     struct ring_shared *ring;
 } s;
 
@@ -88,14 +88,13 @@ static uint32_t on_generation(void *arg, unsigned worker)
     return s.generation[worker];
 }
 
-static _Atomic uint32_t *on_behind(void *arg, unsigned worker)
+static struct ring_debt *on_debt(void *arg, unsigned worker)
 {
     (void)arg;
-    return &s.behind[worker];
+    return &s.debt[worker];
 }
 
-static const struct hub_ops ops = {
-    .send = on_send, .generation = on_generation, .behind = on_behind};
+static const struct hub_ops ops = {.send = on_send, .generation = on_generation, .debt = on_debt};
 
 static void receive(unsigned worker, const struct record *r)
 {

@@ -4,6 +4,7 @@
 #define ROOST_TEST_HUB_HARNESS_H
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 #define FAKES    4
@@ -19,10 +20,11 @@ static struct fake {
     unsigned n, seen; /* seen: what the test has looked at */
     unsigned room;    /* records that still fit */
     uint32_t generation;
-    _Atomic uint32_t behind;
+    struct ring_debt debt;
 } fakes[FAKES];
 
 static struct hub *hub;
+static char last_line[512]; /* of the log */
 static uint64_t next_position;
 
 static int fake_send(void *arg, unsigned worker, const struct record *r)
@@ -49,14 +51,21 @@ static uint32_t fake_generation(void *arg, unsigned worker)
     return fakes[worker].generation;
 }
 
-static _Atomic uint32_t *fake_behind(void *arg, unsigned worker)
+static struct ring_debt *fake_debt(void *arg, unsigned worker)
 {
     (void)arg;
-    return &fakes[worker].behind;
+    return &fakes[worker].debt;
 }
 
 static const struct hub_ops fake_ops = {
-    .send = fake_send, .generation = fake_generation, .behind = fake_behind};
+    .send = fake_send, .generation = fake_generation, .debt = fake_debt};
+
+static void keep_line(struct str line, void *arg)
+{
+    (void)arg;
+    if (str_copy(line, last_line, sizeof(last_line)) == -1)
+        fail();
+}
 
 #define QUEUE_MAX 4096
 
@@ -77,6 +86,8 @@ static int hub_setup(void **state)
     (void)state;
     memset(fakes, 0, sizeof(fakes));
     memset(metrics, 0, sizeof(*metrics));
+    last_line[0] = '\0';
+    log_set_sink(keep_line, NULL);
     for (unsigned i = 0; i < FAKES; i++) {
         fakes[i].generation = 1;
         fakes[i].room = UINT32_MAX;

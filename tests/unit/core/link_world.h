@@ -295,14 +295,14 @@ static uint32_t hub_generation_of(void *arg, unsigned w)
     return world->broker[w] != NULL ? world->generation[w] : 0;
 }
 
-static _Atomic uint32_t *hub_behind(void *arg, unsigned w)
+static struct ring_debt *hub_debt(void *arg, unsigned w)
 {
     (void)arg;
-    return &world->to_worker[w]->behind;
+    return &world->to_worker[w]->debt;
 }
 
 static const struct hub_ops hub_ops = {
-    .send = hub_send, .generation = hub_generation_of, .behind = hub_behind};
+    .send = hub_send, .generation = hub_generation_of, .debt = hub_debt};
 
 /* The order is the one in which hubs take publications; one that is taken again keeps its place. */
 static void note_order(const struct record *r)
@@ -346,7 +346,7 @@ static void hub_take(unsigned w)
 static void hub_die(void)
 {
     for (unsigned w = 0; w < WORKERS; w++) {
-        if (atomic_load(&world->to_worker[w]->behind) != 0)
+        if (atomic_load(&world->to_worker[w]->debt.behind) != 0)
             world->may_lose = true;
     }
     hub_free(world->hub);

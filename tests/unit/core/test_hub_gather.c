@@ -151,12 +151,12 @@ static void who_is_too_late_is_told_what_it_missed(void **state)
     run_all();
     next_sent(1, RECORD_SUBSCRIBED);
     next_data(1, "1");
-    assert_int_equal(fakes[0].behind, 1);
+    assert_int_equal(fakes[0].debt.behind, 1);
     subscribe(0, 1, "a", 1);
     next_sent(0, RECORD_SUBSCRIBED);
     next_sent(0, RECORD_LOST);
     announced(0, GENERATION);
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
     subscribe(0, 2, "b", 1);
     next_sent(0, RECORD_SUBSCRIBED);
     nothing_sent(0);
@@ -170,19 +170,27 @@ static void dying_while_gathering(void **state)
     (void)state;
     subscribe(1, 1, "a", 1);
     from(2, (struct record){.kind = RECORD_FENCE, .token = 5});
-    assert_int_equal(fakes[1].behind, 0);
+    assert_int_equal(fakes[1].debt.behind, 0);
     publish(0, "a", "1");
     next_sent(1, RECORD_SUBSCRIBED);
     for (unsigned i = 0; i < FAKES; i++)
-        assert_int_equal(fakes[i].behind, 1);
+        assert_int_equal(fakes[i].debt.behind, 1);
+    publish(2, "a", "2");
+    from(2, (struct record){.kind = RECORD_FENCE, .token = 6});
     hub_free(hub);
     hub_start(GENERATION);
+    assert_int_equal(metrics->lost_publications, 2); /* counted, not only told */
+    assert_non_null(strstr(last_line, "publications are lost that the last hub held"));
+    assert_non_null(strstr(last_line, "queued_for_workers=0 set_aside=2"));
+    hub_free(hub);
+    hub_start(GENERATION);
+    assert_int_equal(metrics->lost_publications, 2); /* once */
     subscribe(1, 1, "a", 1);
     next_sent(1, RECORD_SUBSCRIBED);
     next_sent(1, RECORD_LOST);
     announce_all();
     for (unsigned i = 0; i < FAKES; i++)
-        assert_int_equal(fakes[i].behind, 0);
+        assert_int_equal(fakes[i].debt.behind, 0);
 }
 
 static void the_word_goes_down_after_the_replay(void **state)
@@ -190,10 +198,12 @@ static void the_word_goes_down_after_the_replay(void **state)
     (void)state;
     publish(0, "a", "1");
     announce_all();
-    assert_int_equal(fakes[1].behind, 1);
+    assert_int_equal(fakes[1].debt.behind, 1);
+    assert_int_equal(fakes[0].debt.aside, 1);
     run_all();
+    assert_int_equal(fakes[0].debt.aside, 0);
     for (unsigned i = 0; i < FAKES; i++)
-        assert_int_equal(fakes[i].behind, 0);
+        assert_int_equal(fakes[i].debt.behind, 0);
 }
 
 /* Answers for an incarnation that has ended meanwhile are not sent to the next. */

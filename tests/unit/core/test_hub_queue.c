@@ -258,9 +258,11 @@ static void a_dead_workers_queue_is_dropped(void **state)
     (void)state;
     overflow(100);
     fakes[0].generation = 0;
+    assert_true(fakes[0].debt.queued > 0);
     hub_worker_gone(hub, 0);
     assert_int_equal(metrics->hub_queue_bytes, 0);
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.queued, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
     assert_false(hub_backlogged(hub));
     fakes[0].generation = 2;
     fakes[0].room = 100;
@@ -284,7 +286,7 @@ static void leaving_settles_what_was_lost(void **state)
     assert_int_equal(next_sent(0, RECORD_SUBSCRIBED)->chan, 2);
     assert_int_equal(next_sent(0, RECORD_LOST)->chan, 2);
     nothing_sent(0);
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
 }
 
 /* --- what outlives the hub --- */
@@ -292,29 +294,39 @@ static void leaving_settles_what_was_lost(void **state)
 static void the_word_stands_while_something_is_queued(void **state)
 {
     (void)state;
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
     publish(2, "a", "1");
-    assert_int_equal(fakes[0].behind, 1);
-    assert_int_equal(fakes[1].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 1);
+    assert_int_equal(fakes[1].debt.behind, 0);
+    assert_int_equal(fakes[0].debt.queued, 1);
     fakes[0].room = 10;
     run_all();
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
+    assert_int_equal(fakes[0].debt.queued, 0);
     fakes[0].room = 0;
     overflow(100);
+    assert_non_null(strstr(last_line, "publications for a worker are lost"));
+    assert_non_null(strstr(last_line, "worker=0"));
     fakes[0].room = 5;
     run_all();
-    assert_int_equal(fakes[0].behind, 1);
+    assert_int_equal(fakes[0].debt.behind, 1);
     fakes[0].room = 1000;
     run_all();
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
 }
 
 static void a_queue_that_died_is_reported_by_the_next_hub(void **state)
 {
     (void)state;
     publish(2, "a", "1");
+    assert_int_equal(fakes[0].debt.queued, 1);
+    assert_int_equal(fakes[1].debt.queued, 0);
+    from(0, (struct record){.kind = RECORD_FENCE, .token = 1}); /* queued, and no publication */
     hub_free(hub);
     hub_start(2);
+    assert_int_equal(metrics->lost_publications, 1);
+    assert_non_null(strstr(last_line, "queued_for_workers=1 set_aside=0"));
+    assert_int_equal(fakes[0].debt.queued, 0);
     fakes[0].room = 100;
     for (unsigned i = 0; i < 2; i++) {
         subscribe(i, 1, "a", 1);
@@ -329,9 +341,9 @@ static void a_queue_that_died_is_reported_by_the_next_hub(void **state)
     next_sent(1, RECORD_SUBSCRIBED);
     next_sent(1, RECORD_SUBSCRIBED);
     nothing_sent(1);
-    assert_int_equal(fakes[0].behind, 1);
+    assert_int_equal(fakes[0].debt.behind, 1);
     announced(0, 2);
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
     subscribe(0, 3, "c", 1); /* this one is new */
     next_sent(0, RECORD_SUBSCRIBED);
     nothing_sent(0);
@@ -348,7 +360,7 @@ static void a_new_incarnation_missed_nothing(void **state)
     subscribe(0, 1, "a", 1);
     next_sent(0, RECORD_SUBSCRIBED);
     nothing_sent(0);
-    assert_int_equal(fakes[0].behind, 0);
+    assert_int_equal(fakes[0].debt.behind, 0);
 }
 
 static void no_memory_to_queue(void **state)
@@ -358,7 +370,7 @@ static void no_memory_to_queue(void **state)
     publish(2, "a", "1");
     fault_reset();
     assert_int_equal(metrics->lost_publications, 1);
-    assert_int_equal(fakes[0].behind, 1);
+    assert_int_equal(fakes[0].debt.behind, 1);
     fakes[0].room = 10;
     publish(2, "a", "2");
     next_sent(0, RECORD_LOST);

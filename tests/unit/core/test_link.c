@@ -76,7 +76,7 @@ static void check_end(void)
             assert_true(c->sub.live && broker_sub_settled(&c->sub));
             assert_int_equal(c->last, world->norder[c->channel] - 1);
         }
-        assert_int_equal(atomic_load(&world->to_worker[w]->behind), 0);
+        assert_int_equal(atomic_load(&world->to_worker[w]->debt.behind), 0);
     }
 }
 
