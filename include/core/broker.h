@@ -86,6 +86,10 @@ bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size
 /* -1: no room (ask broker_can_publish() first; fields count as payload). */
 int broker_publish(struct broker *b, const struct broker_publication *p) MUST_CHECK;
 int broker_fence(struct broker *b, struct asker asker) MUST_CHECK;
+/* Positions in the ring to the hub: behind everything written, behind everything the hub has taken.
+ * What has been written will be handled, even if this process ends. */
+uint64_t broker_written(const struct broker *b);
+uint64_t broker_taken(const struct broker *b);
 int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max) MUST_CHECK;
 
 /* Where does the channel of s stand? Answered by POSITIONED on the ring of its publications: what

@@ -27,9 +27,13 @@ struct http_exchange { /* pooled; valid until answered */
     void *state;     /* the handler's own, for an answer later */
     void (*abandoned)(struct http_exchange *x); /* optional: the connection died or the answer timed
                                                    out: free state */
-    void (*again)(
-        struct http_exchange *x); /* optional: called about every 100 ms while the answer waits */
-    bool head;                    /* HEAD: no body in the answer */
+    /* Optional: called about every 100 ms while the answer waits, and once more when its time is
+     * over; does not answer, may call http_defer_longer(). */
+    void (*again)(struct http_exchange *x);
+    /* Optional: the time is over. Answers, and frees state. Without it: abandoned(), HUB_TIMEOUT.
+     */
+    void (*overdue)(struct http_exchange *x);
+    bool head; /* HEAD: no body in the answer */
     bool keep_alive;
     bool error_object; /* of the server API: 200 does not mean that it was done */
     uint64_t began_ns; /* the handler was called; 0: not measured */
@@ -45,6 +49,8 @@ struct http_resource { /* static tables; registered at start */
     bool handshake;  /* its refusals count as handshake failures */
     size_t duration; /* of the server API: where in struct metrics its histogram is; 0: another's */
     bool client_open; /* on the client listener no key is asked even if needs_key */
+    /* A refusal of the 500s is said as the server API says errors: code 100, "not done, retry". */
+    bool json_refusals;
     void (*handle)(struct http_exchange *x);
     bool (*enabled)(void); /* optional: 404 when false */
 };
@@ -64,6 +70,8 @@ void http_refuse(struct http_exchange *x, enum close_reason why);
 /* The answer comes later: holds reading, arms config.hub_timeout (then HUB_TIMEOUT). Returns
  * x->token. */
 uint64_t http_defer(struct http_exchange *x);
+/* There is progress: config.hub_timeout counts from now. */
+void http_defer_longer(struct http_exchange *x);
 /* The waiting exchange with that token, or NULL. */
 struct http_exchange *http_exchange_find(uint64_t token);
 

@@ -104,6 +104,16 @@ int broker_fence(struct broker *b, struct asker asker)
     return put_behind_hello(b, &r);
 }
 
+uint64_t broker_written(const struct broker *b)
+{
+    return b->out.position;
+}
+
+uint64_t broker_taken(const struct broker *b)
+{
+    return ring_taken(&b->out);
+}
+
 int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max)
 {
     struct record r = {

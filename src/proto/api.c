@@ -2,9 +2,13 @@
  *
  * Happy path: 1 the body is parsed · 2 the exchange is deferred · 3 api_go() hands to the ring what
  * fits · 4 the hub answers: PUBLISHED (publish), FENCED behind the last of a broadcast, LISTED
- * (channels) · 5 the response. can fail: the body (400, or HTTP 200 with an error object), a full
- * ring (looked at again until config.hub_timeout, then 503), the connection's end
- * (api_abandoned()). */
+ * (channels) · 5 the response. can fail: the body (400, or HTTP 200 with an error object), the
+ * connection's end (api_abandoned()), the time (api_overdue()).
+ *
+ * What is in the ring will be delivered, whatever the caller is told. So 503 with Retry-After ("not
+ * done, retry") is said only while nothing is, and 504 ("outcome unknown") otherwise. The time is
+ * config.hub_timeout without progress: nothing new fits the ring, and the hub takes nothing of what
+ * is in it up to this call's last record. */
 #include "proto/api.h"
 
 #include "api_internal.h"
@@ -25,12 +29,15 @@ struct api_call {            /* pooled; what an exchange waits for */
     struct task task;       /* broadcast: runnable while channels are left and the ring has room */
     struct str rest;        /* broadcast: channels not yet published */
     size_t answered;        /* entries in out */
+    size_t handed;          /* records in the ring: what cannot be taken back */
+    uint64_t end;           /* ring position behind the last of them */
+    uint64_t taken;         /* how far the hub had come when last looked at, end at most */
     bool sent;              /* everything has been handed to the ring */
+    bool moved;             /* something has been handed, or answered, since the last look */
     struct buf out;         /* owned; the response so far */
 };
 
 static struct pool api_calls = {.name = NULL};
-static void (*api_node_info)(struct api_node *out);
 
 static void api_call_free(struct api_call *call)
 {
@@ -45,40 +52,106 @@ static void api_abandoned(struct http_exchange *x)
     api_call_free(x->state);
 }
 
-static void api_respond(struct http_exchange *x, struct str body)
+void api_respond(struct http_exchange *x, struct str body)
 {
     http_respond(x, 200, API_JSON, STR_LIT(""), body);
 }
 
 /* The answer of a call that waits; the call ends. */
-static void api_finish(struct api_call *call)
+static void api_finish(struct api_call *call, struct str body)
 {
     struct http_exchange *x = call->x;
 
     x->abandoned = NULL;
-    api_respond(x, buf_view(&call->out));
+    api_respond(x, body);
     api_call_free(call);
 }
 
-static void api_finish_refused(struct api_call *call, enum close_reason why)
+static int api_append_error(struct buf *out, int code, struct str message)
+{
+    if (buf_printf(out, "{\"error\":{\"code\":%d,\"message\":", code) == -1 ||
+        json_append_string(out, message) == -1)
+        return -1;
+    return buf_append_lit(out, "}}");
+}
+
+/* Which channels of a broadcast are in doubt: they are handed over in the request's order. */
+static int api_append_doubt(const struct api_call *call, struct buf *text)
+{
+    size_t all = call->req.channel_count;
+    struct str rest = call->rest;
+    struct json_value next;
+
+    if (!json_element(&rest, &next))
+        return buf_printf(text, "; it concerns all %zu channels", all);
+    if (buf_printf(text, "; it concerns the first %zu of %zu channels, for the others",
+                   call->answered, all) == -1)
+        return -1;
+    if (next.raw.n <= CHANNEL_NAME_MAX &&
+        buf_printf(text, ", from %.*s on,", STR_ARG(next.raw)) == -1)
+        return -1;
+    return buf_append_lit(text, " it is not done");
+}
+
+/* The ring has it, and nobody has said what became of it. */
+static void api_finish_unknown(struct api_call *call, enum close_reason why)
+{
+    struct http_exchange *x = call->x;
+    struct buf text = {0}, body = {0};
+
+    x->abandoned = NULL;
+    x->keep_alive = false;
+    if (buf_printf(&text, "outcome unknown: %s", close_row(why)->text) == -1 ||
+        (call->method == API_BROADCAST && api_append_doubt(call, &text) == -1) ||
+        api_append_error(&body, API_INTERNAL, buf_view(&text)) == -1)
+        conn_kill(x->conn, CLOSE_NO_MEMORY); /* no answer says as much */
+    else
+        http_respond(x, 504, API_JSON, STR_LIT(""), buf_view(&body));
+    buf_fini(&text);
+    buf_fini(&body);
+    api_call_free(call);
+}
+
+/* The call ends without a result. A listing changes nothing, so it is never in doubt. */
+static void api_finish_failed(struct api_call *call, enum close_reason why)
 {
     struct http_exchange *x = call->x;
 
+    if (call->handed > 0 && call->method != API_CHANNELS) {
+        api_finish_unknown(call, why);
+        return;
+    }
     x->abandoned = NULL;
     http_refuse(x, why);
     api_call_free(call);
 }
 
-static int api_append_error(struct buf *out, int code, const char *message)
+static void api_overdue(struct http_exchange *x)
 {
-    if (buf_printf(out, "{\"error\":{\"code\":%d,\"message\":", code) == -1 ||
-        json_append_string(out, str_from(message)) == -1)
-        return -1;
-    return buf_append_lit(out, "}}");
+    api_finish_failed(x->state, CLOSE_HUB_TIMEOUT);
 }
 
-/* The answer to a body that was refused. */
-static void api_answer_fault(struct http_exchange *x, const struct api_fault *f)
+/* One more record of the call is in the ring. */
+static void api_handed(struct api_call *call)
+{
+    if (call->handed++ == 0)
+        call->taken = broker_taken(reactor->broker);
+    call->end = broker_written(reactor->broker);
+    call->moved = true;
+}
+
+/* Has the call come nearer to its answer since the last look? */
+static bool api_progressed(struct api_call *call)
+{
+    uint64_t taken = MIN(broker_taken(reactor->broker), call->end);
+    bool moved = call->moved || taken > call->taken;
+
+    call->moved = false;
+    call->taken = MAX(taken, call->taken);
+    return moved;
+}
+
+void api_answer_fault(struct http_exchange *x, const struct api_fault *f)
 {
     struct buf out = {0};
     char text[96];
@@ -95,7 +168,7 @@ static void api_answer_fault(struct http_exchange *x, const struct api_fault *f)
                      (struct str){.p = text, .n = (size_t)n});
         return;
     }
-    if (api_append_error(&out, f->code, f->message) == -1)
+    if (api_append_error(&out, f->code, str_from(f->message)) == -1)
         http_refuse(x, CLOSE_NO_MEMORY);
     else
         api_respond(x, buf_view(&out));
@@ -108,7 +181,7 @@ static int api_append_response(struct api_call *call, const char *message)
     if (call->answered++ > 0 && buf_append_char(&call->out, ',') == -1)
         return -1;
     return message == NULL ? buf_append_lit(&call->out, "{\"result\":{}}")
-                           : api_append_error(&call->out, API_BAD_REQUEST, message);
+                           : api_append_error(&call->out, API_BAD_REQUEST, str_from(message));
 }
 
 static struct asker api_asker(const struct api_call *call)
@@ -135,11 +208,14 @@ static int api_broadcast_one(struct api_call *call, const struct json_value *nam
     struct buf channel = {0};
     int rc = -1;
 
-    if (json_string(name, &channel) == -1 || !channel_name_valid(buf_view(&channel))) {
+    if (buf_reserve(&channel, name->raw.n) == -1) { /* enough: then a failure is the name's */
+        rc = -1;
+    } else if (json_string(name, &channel) == -1 || !channel_name_valid(buf_view(&channel))) {
         rc = api_append_response(call, api_bad_channel) == -1 ? -1 : 1;
     } else if (api_publish_to(call, buf_view(&channel), 0) == -1) {
         rc = 0;
     } else {
+        api_handed(call);
         rc = api_append_response(call, NULL) == -1 ? -1 : 1;
     }
     buf_fini(&channel);
@@ -161,27 +237,25 @@ static int api_broadcast_slice(struct api_call *call, bool *full)
             return 1;
         *full = !broker_can_publish(reactor->broker, call->req.data.n, 1);
         rc = *full ? 0 : api_broadcast_one(call, &name);
-        if (rc < 0)
-            return -1;
         if (rc == 0) {
             *full = true;
             return 0;
         }
         call->rest = next;
+        if (rc < 0)
+            return -1;
     }
     return 0;
 }
 
-/* Closes the response and asks to be told when the last publication has been ordered. False: not
- * yet possible. */
-static bool api_broadcast_end(struct api_call *call)
+/* Asks to be told when the last publication has been ordered; without room for it: tried again like
+ * the rest. */
+static void api_broadcast_end(struct api_call *call)
 {
     if (broker_fence(reactor->broker, api_asker(call)) == -1)
-        return false;
-    call->sent = true;
-    if (buf_append_lit(&call->out, "]}}") == -1)
-        api_finish_refused(call, CLOSE_NO_MEMORY);
-    return true;
+        return;
+    call->end = broker_written(reactor->broker);
+    call->moved = call->sent = true;
 }
 
 static enum task_result api_broadcast_step(struct task *t)
@@ -191,13 +265,13 @@ static enum task_result api_broadcast_step(struct task *t)
     int rc = api_broadcast_slice(call, &full);
 
     if (rc < 0) {
-        api_finish_refused(call, CLOSE_NO_MEMORY);
+        api_finish_failed(call, CLOSE_NO_MEMORY);
         return TASK_DONE;
     }
     if (rc == 0 && !full)
         return TASK_MORE;
     if (rc > 0)
-        (void)api_broadcast_end(call); /* without room: tried again like the rest */
+        api_broadcast_end(call);
     return TASK_DONE;
 }
 
@@ -217,6 +291,8 @@ static void api_go(struct api_call *call)
     switch (call->method) {
     case API_PUBLISH:
         call->sent = api_publish_now(call);
+        if (call->sent)
+            api_handed(call);
         break;
     case API_BROADCAST:
         task_add(&reactor->tasks, &call->task);
@@ -224,6 +300,8 @@ static void api_go(struct api_call *call)
     case API_CHANNELS:
         call->sent =
             broker_list(reactor->broker, api_asker(call), call->req.pattern, API_MAX_LISTED) == 0;
+        if (call->sent)
+            api_handed(call);
         break;
     case API_INFO:
         break;
@@ -233,6 +311,8 @@ static void api_go(struct api_call *call)
 static void api_again(struct http_exchange *x)
 {
     api_go(x->state);
+    if (api_progressed(x->state))
+        http_defer_longer(x);
 }
 
 /* The call of a token, if it still waits for such an answer. */
@@ -251,20 +331,20 @@ static void api_published(uint64_t token)
     struct api_call *call = api_call_find(token, API_PUBLISH);
 
     /* Without history a position says nothing to the caller. */
-    if (call == NULL)
-        return;
-    if (buf_append_lit(&call->out, "{\"result\":{}}") == -1)
-        api_finish_refused(call, CLOSE_NO_MEMORY);
-    else
-        api_finish(call);
+    if (call != NULL)
+        api_finish(call, STR_LIT("{\"result\":{}}"));
 }
 
 static void api_fenced(uint64_t token)
 {
     struct api_call *call = api_call_find(token, API_BROADCAST);
 
-    if (call != NULL)
-        api_finish(call);
+    if (call == NULL)
+        return;
+    if (buf_append_lit(&call->out, "]}}") == -1)
+        api_finish_failed(call, CLOSE_NO_MEMORY);
+    else
+        api_finish(call, buf_view(&call->out));
 }
 
 static int api_close_listing(struct buf *out, uint32_t matches)
@@ -284,14 +364,15 @@ static void api_listed(uint64_t token, const struct record *part)
 
     if (call == NULL)
         return;
+    call->moved = true;
     if (part->data.n > 0 && buf_append(&call->out, part->data) == -1)
-        api_finish_refused(call, CLOSE_NO_MEMORY);
+        api_finish_failed(call, CLOSE_NO_MEMORY);
     else if (!(part->flags & RECORD_LAST))
         return;
     else if (api_close_listing(&call->out, part->count) == -1)
-        api_finish_refused(call, CLOSE_NO_MEMORY);
+        api_finish_failed(call, CLOSE_NO_MEMORY);
     else
-        api_finish(call);
+        api_finish(call, buf_view(&call->out));
 }
 
 static void api_answered(const struct record *r)
@@ -334,6 +415,7 @@ static struct api_call *api_begin(struct http_exchange *x, enum api_method metho
     x->state = call;
     x->abandoned = api_abandoned;
     x->again = api_again;
+    x->overdue = api_overdue;
     http_defer(x);
     return call;
 }
@@ -362,45 +444,8 @@ static void api_channels(struct http_exchange *x)
         api_go(call);
 }
 
-static int api_append_node(struct buf *out, const struct api_node *n)
-{
-    if (buf_append_lit(out, "{\"result\":{\"nodes\":[{\"uid\":") == -1 ||
-        json_append_string(out, str_from(n->uid)) == -1 ||
-        buf_append_lit(out, ",\"name\":") == -1 ||
-        json_append_string(out, str_from(n->name)) == -1 ||
-        buf_append_lit(out, ",\"version\":") == -1 ||
-        json_append_string(out, str_from(n->version)) == -1)
-        return -1;
-    return buf_printf(out,
-                      ",\"num_clients\":%llu,\"num_users\":0,\"num_channels\":%llu,"
-                      "\"num_subs\":%llu,\"uptime\":%llu,"
-                      "\"process\":{\"cpu\":%.2f,\"rss\":%llu}}]}}",
-                      (unsigned long long)n->num_clients, (unsigned long long)n->num_channels,
-                      (unsigned long long)n->num_subs, (unsigned long long)n->uptime_s, n->cpu,
-                      (unsigned long long)n->rss_bytes);
-}
-
-static void api_info(struct http_exchange *x)
-{
-    struct api_request req = {0};
-    struct api_node node = {0};
-    struct api_fault fault;
-    struct buf out = {0};
-
-    if (api_parse(API_INFO, buf_view(&x->body), &req, &fault) == -1) {
-        api_answer_fault(x, &fault);
-        return;
-    }
-    api_node_info(&node);
-    if (api_append_node(&out, &node) == -1) {
-        http_refuse(x, CLOSE_NO_MEMORY);
-    } else {
-        api_respond(x, buf_view(&out));
-    }
-    buf_fini(&out);
-}
-
-#define API_RESOURCE         .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true
+#define API_RESOURCE                                                                               \
+    .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true, .json_refusals = true
 #define API_DURATION(member) .duration = offsetof(struct metrics, member)
 
 static const struct http_resource api_resources[] = {
@@ -421,7 +466,7 @@ static const struct http_resource api_resources[] = {
 
 void api_init(void (*info)(struct api_node *out))
 {
-    api_node_info = info;
+    api_info_init(info);
     pool_init(&api_calls, "api_call", sizeof(struct api_call), 0);
     http_register(api_resources, ARRAY_LEN(api_resources));
 }

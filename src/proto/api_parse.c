@@ -164,17 +164,22 @@ static int api_read_binary(const struct json_value *v, struct api_request *r, st
     /* PHP writes "/" as "\/". */
     if (memchr(raw.p, '\\', raw.n) != NULL) {
         struct buf plain = {0};
-        int rc = json_string(v, &plain);
+        int rc = buf_reserve(&plain, raw.n);
 
+        why = rc == -1 ? CLOSE_NO_MEMORY : CLOSE_NONE;
+        if (rc == 0)
+            rc = json_string(v, &plain);
         if (rc == 0)
             rc = api_base64_decode(buf_view(&plain), &r->text, &why);
         buf_fini(&plain);
-        return rc == -1 ? api_fail(f, API_BAD_REQUEST, message) : 0;
+        if (rc == 0)
+            return 0;
+    } else {
+        raw = (struct str){.p = raw.p + 1, .n = raw.n - 2};
+        if (api_base64_decode(raw, &r->text, &why) == 0)
+            return 0;
     }
-    raw = (struct str){.p = raw.p + 1, .n = raw.n - 2};
-    if (api_base64_decode(raw, &r->text, &why) == -1)
-        return why == CLOSE_NO_MEMORY ? api_no_memory(f) : api_fail(f, API_BAD_REQUEST, message);
-    return 0;
+    return why == CLOSE_NO_MEMORY ? api_no_memory(f) : api_fail(f, API_BAD_REQUEST, message);
 }
 
 static int api_read_data(const struct api_members *m, struct api_request *r, struct api_fault *f)
@@ -246,6 +251,7 @@ static int api_read_channels(const struct api_members *m, struct api_request *r,
     if (n > API_MAX_BROADCAST)
         return api_fail(f, API_BAD_REQUEST, "bad request: more than 10000 channels");
     r->channels = v->raw;
+    r->channel_count = n;
     return 0;
 }
 

@@ -192,9 +192,16 @@ void http_refuse(struct http_exchange *x, enum close_reason why)
     int status = row->status == 0 ? 500 : row->status;
     unsigned methods = 1u << HTTP_GET | 1u << HTTP_HEAD | 1u << HTTP_POST;
     struct http_status_line h = {.status = status, .type = "text/plain; charset=utf-8"};
-    char fields[128], text[160];
-    int n = snprintf(text, sizeof(text), "%s\n", row->text);
+    char fields[128], text[256];
+    int n;
 
+    if (status >= 500 && x->resource != NULL && x->resource->json_refusals) {
+        h.type = "application/json";
+        n = snprintf(text, sizeof(text),
+                     "{\"error\":{\"code\":100,\"message\":\"not done, retry: %s\"}}", row->text);
+    } else {
+        n = snprintf(text, sizeof(text), "%s\n", row->text);
+    }
     if (x->resource != NULL)
         methods = http_route_methods(x->resource);
     if (http_is_handshake(x))

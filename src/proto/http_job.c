@@ -123,6 +123,11 @@ uint64_t http_defer(struct http_exchange *x)
     return x->token;
 }
 
+void http_defer_longer(struct http_exchange *x)
+{
+    http_job_of(x)->until_ns = clock_ns() + (uint64_t)config.hub_timeout;
+}
+
 struct http_exchange *http_exchange_find(uint64_t token)
 {
     size_t fd = token & TOKEN_FD_MASK;

@@ -1,54 +1,7 @@
 /* The server API end to end: a request in, the hub's answer, a response out. */
 #include "proto/api.c"
 
-#include "fault.h"
-#include "harness.h"
-
-static int setup(void **state UNUSED)
-{
-    return h_start(true);
-}
-
-static struct peer *h_admin(void)
-{
-    return h_connect(CONN_ADMIN);
-}
-
-/* As curl -d sends it. */
-static void post(struct peer *p, const char *path, const char *body)
-{
-    static char text[300000];
-    int n = snprintf(text, sizeof(text),
-                     "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: "
-                     "application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n\r\n%s",
-                     path, strlen(body), body);
-
-    assert_true(n > 0 && (size_t)n < sizeof(text));
-    h_forget(p);
-    for (size_t at = 0; at < (size_t)n;) { /* a socket takes only so much at a time */
-        ssize_t sent = send(p->fd, text + at, (size_t)n - at, MSG_NOSIGNAL);
-
-        if (sent > 0)
-            at += (size_t)sent;
-        h_turns(1);
-    }
-    h_turns(5);
-    h_read(p);
-}
-
-static const char *body_of(const struct peer *p)
-{
-    const char *at = strstr(p->got, "\r\n\r\n");
-
-    return at == NULL ? "" : at + 4;
-}
-
-#define assert_answer(p, want)                                                                     \
-    do {                                                                                           \
-        assert_int_equal(h_status(p), 200);                                                        \
-        assert_has(p, "Content-Type: application/json\r\n");                                       \
-        assert_string_equal(body_of(p), want);                                                     \
-    } while (0)
+#include "api_fixture.h"
 
 static void publish_is_answered_when_it_is_ordered(void **state UNUSED)
 {
@@ -212,110 +165,6 @@ static void a_large_broadcast_goes_in_steps(void **state UNUSED)
     h_close(a);
 }
 
-/* A hub that is silent, a ring that is full */
-
-static void a_silent_hub_is_answered_503(void **state UNUSED)
-{
-    static const char *const asks[][2] = {
-        {"/api/publish", "{\"channel\":\"a\",\"data\":1}"},
-        {"/api/broadcast", "{\"channels\":[\"a\"],\"data\":1}"},
-        {"/api/channels", "{}"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-        struct peer *p = h_admin();
-
-        h_hub.frozen = true;
-        post(p, asks[i][0], asks[i][1]);
-        h_wait(4 * NS_PER_SEC);
-        h_read(p);
-        assert_int_equal(p->len, 0);
-        for (int k = 0; k < 3; k++)
-            h_wait(NS_PER_SEC);
-        h_read(p);
-        assert_int_equal(h_status(p), 503);
-        assert_has(p, "the hub did not answer in time");
-        h_hub.frozen = false;
-        h_turns(4); /* the answer finds nobody */
-        h_close(p);
-        assert_int_equal(api_calls.in_use, 0);
-    }
-    assert_int_equal(metrics->api_failed, 3);
-    assert_int_equal(metrics->api_abandoned, 0);
-}
-
-static void fill_ring(void)
-{
-    static char text[4000];
-
-    h_hub.frozen = true;
-    memset(text, 'x', sizeof(text));
-    for (size_t n = sizeof(text); n > 0; n /= 2)
-        while (h_fill_ring((struct str){text, n}) == 0)
-            continue;
-}
-
-static void a_full_ring_is_waited_for(void **state UNUSED)
-{
-    static const char *const asks[][3] = {
-        {"/api/publish", "{\"channel\":\"a\",\"data\":1}", "{\"result\":{}}"},
-        {"/api/broadcast", "{\"channels\":[\"a\",\"b\"],\"data\":1}",
-         "{\"result\":{\"responses\":[{\"result\":{}},{\"result\":{}}]}}"},
-        {"/api/channels", "", "{\"result\":{\"channels\":{}}}"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-        struct peer *p = h_admin();
-
-        fill_ring();
-        post(p, asks[i][0], asks[i][1]);
-        h_wait(300 * NS_PER_MS);
-        h_read(p);
-        assert_int_equal(p->len, 0);
-        h_hub.frozen = false;
-        h_wait(200 * NS_PER_MS);
-        h_wait(200 * NS_PER_MS);
-        h_turns(5);
-        h_read(p);
-        assert_answer(p, asks[i][2]);
-        h_close(p);
-        assert_int_equal(api_calls.in_use, 0);
-        p = h_admin(); /* and in vain */
-        fill_ring();
-        post(p, asks[i][0], asks[i][1]);
-        for (int k = 0; k < 60; k++)
-            h_wait(100 * NS_PER_MS);
-        h_read(p);
-        assert_int_equal(h_status(p), 503);
-        h_hub.frozen = false;
-        h_turns(8);
-        h_close(p);
-        assert_int_equal(api_calls.in_use, 0);
-    }
-}
-
-static void a_caller_that_leaves(void **state UNUSED)
-{
-    static const char *const asks[][2] = {
-        {"/api/publish", "{\"channel\":\"a\",\"data\":1}"},
-        {"/api/broadcast", "{\"channels\":[\"a\"],\"data\":1}"},
-        {"/api/channels", "{}"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-        struct peer *p = h_admin();
-
-        h_hub.frozen = true;
-        post(p, asks[i][0], asks[i][1]);
-        conn_kill(p->conn, CLOSE_PEER_GONE);
-        h_turns(2);
-        assert_int_equal(api_calls.in_use, 0);
-        h_hub.frozen = false;
-        h_turns(4);
-        h_close(p);
-    }
-}
-
 /* Channels and info */
 
 static void channels_are_listed(void **state UNUSED)
@@ -383,44 +232,7 @@ static void info_says_what_proc_knows(void **state UNUSED)
     h_close(p);
 }
 
-static void every_failed_allocation_ends_in_order(void **state UNUSED)
-{
-    static const char *const asks[][2] = {
-        {"/api/publish", "{\"channel\":\"a\",\"b64data\":\"AAAA\"}"},
-        {"/api/broadcast", "{\"channels\":[\"a\",\"\",\"b\"],\"data\":1}"},
-        {"/api/channels", "{\"pattern\":\"z*\"}"},
-        {"/api/info", "{}"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
-        for (unsigned k = 1; k < 25; k++) {
-            struct peer *p = h_admin();
-
-            fault_fail_at(k);
-            post(p, asks[i][0], asks[i][1]);
-            fault_reset();
-            h_wait(6 * NS_PER_SEC);
-            h_close(p);
-            assert_int_equal(api_calls.in_use, 0);
-            assert_int_equal(http_partial_bytes(), 0);
-        }
-    }
-}
-
-static void tell_node(struct api_node *out)
-{
-    *out = (struct api_node){.name = "n \"1\"",
-                             .version = "0.1",
-                             .uid = "u-1",
-                             .num_clients = 3,
-                             .num_channels = 2,
-                             .num_subs = 4,
-                             .uptime_s = 5,
-                             .rss_bytes = 6,
-                             .cpu = 1.5};
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, h_stop)
+#define T(name) cmocka_unit_test_setup_teardown(name, h_api_setup, h_stop)
 
 int main(void)
 {
@@ -432,14 +244,10 @@ int main(void)
         T(where_and_how_it_may_be_asked),
         T(broadcast_answers_in_order),
         T(a_large_broadcast_goes_in_steps),
-        T(a_silent_hub_is_answered_503),
-        T(a_full_ring_is_waited_for),
-        T(a_caller_that_leaves),
         T(channels_are_listed),
         T(many_channels_are_listed),
         T(a_listing_that_was_cut_says_so),
         T(info_says_what_proc_knows),
-        T(every_failed_allocation_ends_in_order),
     };
 
     plain_init();

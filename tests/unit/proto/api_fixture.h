@@ -1,0 +1,73 @@
+/* tests/unit/proto/api_fixture.h - asking the server API. Include behind proto/api.c. */
+#ifndef TESTS_PROTO_API_FIXTURE_H
+#define TESTS_PROTO_API_FIXTURE_H
+
+#include "harness.h"
+
+static UNUSED int h_api_setup(void **state UNUSED)
+{
+    return h_start(true);
+}
+
+static UNUSED struct peer *h_admin(void)
+{
+    return h_connect(CONN_ADMIN);
+}
+
+/* As curl -d sends it. */
+static UNUSED void post(struct peer *p, const char *path, const char *body)
+{
+    static char text[300000];
+    int n = snprintf(text, sizeof(text),
+                     "POST %s HTTP/1.1\r\nHost: a\r\nContent-Type: "
+                     "application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n\r\n%s",
+                     path, strlen(body), body);
+
+    assert_true(n > 0 && (size_t)n < sizeof(text));
+    h_forget(p);
+    for (size_t at = 0; at < (size_t)n;) { /* a socket takes only so much at a time */
+        ssize_t sent = send(p->fd, text + at, (size_t)n - at, MSG_NOSIGNAL);
+
+        if (sent > 0)
+            at += (size_t)sent;
+        h_turns(1);
+    }
+    h_turns(5);
+    h_read(p);
+}
+
+static UNUSED const char *body_of(const struct peer *p)
+{
+    const char *at = strstr(p->got, "\r\n\r\n");
+
+    return at == NULL ? "" : at + 4;
+}
+
+#define assert_answer(p, want)                                                                     \
+    do {                                                                                           \
+        assert_int_equal(h_status(p), 200);                                                        \
+        assert_has(p, "Content-Type: application/json\r\n");                                       \
+        assert_string_equal(body_of(p), want);                                                     \
+    } while (0)
+
+/* As long as that, looked at as often as in life. */
+static UNUSED void wait_long(uint64_t ns)
+{
+    for (; ns > 0; ns -= 100 * NS_PER_MS)
+        h_wait(100 * NS_PER_MS);
+}
+
+static UNUSED void tell_node(struct api_node *out)
+{
+    *out = (struct api_node){.name = "n \"1\"",
+                             .version = "0.1",
+                             .uid = "u-1",
+                             .num_clients = 3,
+                             .num_channels = 2,
+                             .num_subs = 4,
+                             .uptime_s = 5,
+                             .rss_bytes = 6,
+                             .cpu = 1.5};
+}
+
+#endif
