@@ -1,13 +1,14 @@
 /* codec/ws_rx.h - WebSocket receive side (RFC 6455 §5), wslay's frame layer underneath.
  *
- * Turns bytes into items. Keeps nothing for a connection that is between messages: a slot (wslay
- * frame context, fragment buffer, UTF-8 state) is borrowed from the pool while a frame or a
+ * Turns bytes into items. Keeps nothing for a connection that is between messages: a slot (state of
+ * the frame, fragment buffer, UTF-8 state) is borrowed from the pool while a frame or a
  * fragmented message is incomplete and handed back after. A complete, unfragmented frame in the
  * input is unmasked in place by wide words without touching wslay (both paths agree: differential
  * test). Knows nothing of sockets, time, or what a message means. */
 #ifndef ROOST_CODEC_WS_RX_H
 #define ROOST_CODEC_WS_RX_H
 
+#include "base/budget.h"
 #include "base/buf.h"
 #include "base/close.h"
 #include "base/str.h"
@@ -44,14 +45,13 @@ struct ws_rx_limits {
     uint64_t message; /* bytes of one message */
 };
 
-/* partial_max: bytes that all attached slots may cost together, each with its wslay context and
- * buffer (CLOSE_NO_MEMORY beyond). Exits when out of memory (start-up). */
+/* partial_max: bytes that all attached slots may cost together, each with its buffer
+ * (CLOSE_NO_MEMORY beyond); UINT64_MAX where ws_rx_holder() serves. Exits when out of memory
+ * (start-up). */
 struct ws_rx_pool *ws_rx_pool_new(enum ws_role role, uint64_t partial_max);
 void ws_rx_pool_free(struct ws_rx_pool *p);
-void ws_rx_pool_set_partial_max(struct ws_rx_pool *p, uint64_t partial_max);
 size_t ws_rx_pool_slots_in_use(const struct ws_rx_pool *p);
 size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p);
-uint64_t ws_rx_pool_partial_bytes(const struct ws_rx_pool *p);
 /* Frames completed so far by all connections, each fragment one. */
 uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p);
 
@@ -71,6 +71,10 @@ int ws_rx_next(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_lim
 bool ws_rx_partial(const struct ws_rx *rx);
 /* Payload bytes held for the incomplete message. */
 size_t ws_rx_held(const struct ws_rx *rx);
+/* Memory held for the incomplete message, and the place for its account: whoever bounds it keeps it
+ * there. It leaves its budget with the slot. NULL: nothing is held. */
+uint64_t ws_rx_cost(const struct ws_rx *rx);
+struct holder *ws_rx_holder(struct ws_rx *rx);
 /* Returns the slot. Safe on a zeroed struct and to repeat. */
 void ws_rx_fini(struct ws_rx *rx, struct ws_rx_pool *pool);
 

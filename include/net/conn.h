@@ -70,7 +70,8 @@ enum conn_flag {
     CONN_COUNTED = 32,    /* counted against config.max_connections_per_address */
     CONN_TLS = 64,        /* net/tls */
     CONN_LATE = 128,      /* readable, and waits for its turn (net/input.c) */
-    CONN_BULK = 256       /* its last read brought much */
+    CONN_BULK = 256,      /* its last read brought much */
+    CONN_WELCOME = 512    /* has had an answer that was no refusal */
 };
 
 struct conn;
@@ -88,6 +89,9 @@ struct conn_ops {     /* static tables; one per protocol */
     /* Asked before each read: how many bytes, of at most want, may be read now? 0: the conn is held
      * (CONN_HOLD_RING) and asked again in later turns. NULL = want. */
     size_t (*may_read)(struct conn *c, size_t want);
+    /* Its incomplete input takes too much memory, and the account of it has been closed
+     * (net/partial.h): free it and end. */
+    void (*partial_over)(struct conn *c, enum close_reason why);
     /* The server drains: finish politely, soon. Default when NULL: conn_finish(c, CLOSE_DRAIN). */
     void (*drain)(struct conn *c);
     /* It does not read fast enough (net/slow.c), and takes replies still: end politely; may kill.

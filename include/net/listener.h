@@ -28,7 +28,8 @@ struct listener { /* one per worker and address; embedded by proc */
 /* Starts accepting on fd (borrowed) in the reactor: at most config.accept_budget a turn. Over a
  * limit (config.max_connections for the node, RLIMIT_NOFILE, config.max_connections_per_address) a
  * connection is accepted with CONN_REFUSED and its reason while a small reserve lasts, closed at
- * once beyond it. */
+ * once beyond it. Each listener has places of its own (config.max_admin_connections): on the
+ * admin listener who waits longest makes room. */
 void listener_start(struct listener *l, int fd, bool admin, const struct conn_ops *ops);
 /* Stops accepting; the fd stays open. Safe on a zeroed struct and to repeat. */
 void listener_stop(struct listener *l);

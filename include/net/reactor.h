@@ -10,6 +10,7 @@
 
 #include <ev.h>
 
+#include "base/budget.h"
 #include "base/pool.h"
 #include "base/task.h"
 #include "base/wheel.h"
@@ -59,18 +60,22 @@ struct reactor { /* fields are for net and for /debug */
     size_t conns_cap;
     struct tls **tls; /* owned; by fd; of length tls_cap, which is 0 without TLS */
     size_t tls_cap;
-    size_t conns_end;          /* no fd from here on has ever been a connection */
-    size_t connections;        /* live conns, both listeners, refused ones too */
-    size_t client_connections; /* by the client listener, refused ones not counted */
-    size_t refused;            /* with CONN_REFUSED */
-    size_t connection_max;     /* for client_connections; from RLIMIT_NOFILE less a reserve */
-    struct list dirty;         /* output to flush at the end of the turn */
-    struct list stalled;       /* output that waits for EV_WRITE; longest without progress first */
-    struct list over;          /* outq.over: longer than config.output_limit; the oldest first */
-    struct waiters waiters;    /* for room in the ring to the hub */
-    struct pool held;          /* those of connections with CONN_HOLD_RING */
+    size_t conns_end;              /* no fd from here on has ever been a connection */
+    size_t connections;            /* live conns, both listeners, refused ones too */
+    size_t client_connections;     /* by the client listener, refused ones not counted */
+    size_t refused;                /* with CONN_REFUSED */
+    size_t admin_connections;      /* by the admin listener, refused ones not counted */
+    size_t connection_max;         /* for client_connections; from RLIMIT_NOFILE less a reserve */
+    size_t admin_max, refused_max; /* for the others; of that reserve */
+    struct list dirty;             /* output to flush at the end of the turn */
+    struct list stalled;    /* output that waits for EV_WRITE; longest without progress first */
+    struct list over;       /* outq.over: longer than config.output_limit; the oldest first */
+    struct waiters waiters; /* for room in the ring to the hub */
+    struct pool held;       /* those of connections with CONN_HOLD_RING */
     struct input input;
+    struct ids admin;         /* connections by the admin listener, oldest first; some are gone */
     struct ids unread;        /* with decrypted bytes that no event will announce */
+    struct budget partial[2]; /* incomplete input of clients, and by the admin listener */
     struct list condemned;    /* dead, to be freed at the end of the turn */
     struct list paused;       /* listeners out of fds */
     uint64_t turn;            /* counts */

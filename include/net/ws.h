@@ -50,6 +50,7 @@ void ws_eof(struct conn *c);
 void ws_deadline(struct conn *c);
 size_t ws_may_read(struct conn *c, size_t want);
 void ws_slow(struct conn *c);
+void ws_partial_over(struct conn *c, enum close_reason why);
 void ws_drain(struct conn *c);
 void ws_release(struct conn *c);
 

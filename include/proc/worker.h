@@ -10,7 +10,4 @@ void worker_main(unsigned index, int master_fd) NORETURN;
 /* For /readyz: accepting, hub linked, not draining. *why names what is missing. */
 bool worker_ready(const char **why);
 
-/* Before this worker's slot is read: gauges that are computed rather than kept. */
-void worker_update_gauges(void);
-
 #endif

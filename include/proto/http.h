@@ -81,10 +81,6 @@ int http_take_over(struct http_exchange *x, struct buf *rest) MUST_CHECK;
 /* Sends a whole refusal on a connection taken over (state SUBSCRIBING) and finishes it. */
 void http_refuse_conn(struct conn *c, enum close_reason why);
 
-/* Bytes held for incomplete heads and bodies and for pipelined requests (gauge; beside the
- * WebSocket side's). */
-size_t http_partial_bytes(void);
-
 /* "Date: ...\r\n" of now (RFC 9110 §6.6.1); valid until the next call. */
 struct str http_date_line(void);
 

@@ -5,8 +5,9 @@
  * validated where it lies. Everything else goes through a slot: wslay's frame layer follows the
  * frame, this file unmasks and keeps the message.
  *
- * A slot's wslay context is fed the open frame's header and payload and never a byte beyond, so
- * whenever a frame has ended the context is as new and may serve another connection. */
+ * wslay's context is fed the open frame and never a byte beyond, so whenever a frame has ended the
+ * context is as new and serves the next one; only when frames of several connections are
+ * interleaved is it made again (ws_slot_follow()). */
 #include "codec/ws_rx.h"
 #include "codec/utf8.h"
 #include "codec/ws_tx.h"
@@ -89,17 +90,16 @@ static struct ws_rules rules_of(const struct call *c)
     };
 }
 
-/* One step of wslay over s->feed. What it refuses here is a length: it also knows rules on control
- * frames, but ws_head_decode() has been through them. */
+/* One step of wslay over the pool's feed. ws_head_decode() has been through its rules before. */
 static int slot_step(struct call *c, struct wslay_frame_iocb *iocb)
 {
-    ssize_t n = wslay_frame_recv(c->rx->slot->wslay, iocb);
+    ssize_t n = wslay_frame_recv(c->pool->wslay, iocb);
 
     if (n == WSLAY_ERR_WANT_READ) {
         *iocb = (struct wslay_frame_iocb){0};
         return 0;
     }
-    return n < 0 ? refuse(c, CLOSE_FRAME_LENGTH) : 0;
+    return n < 0 ? refuse(c, CLOSE_FRAME_LENGTH) : 0; /* UNTESTED: it contradicts ws_head.c */
 }
 
 static void slot_open_frame(struct ws_slot *s)
@@ -111,26 +111,6 @@ static void slot_open_frame(struct ws_slot *s)
         s->op = s->head.op;
         s->utf8 = UTF8_START;
     }
-}
-
-/* Gives wslay the header's bytes from `from` on as those of an unmasked frame, because it unmasks a
- * byte at a time: 11 instructions each, against half of one here. */
-static int slot_feed_head(struct call *c, size_t from)
-{
-    struct ws_slot *s = c->rx->slot;
-    size_t end =
-        s->raw_len < 2 || !s->head.masked ? s->raw_len : s->head.size - sizeof(s->head.key);
-    uint8_t unmasked[WS_HEADER_MAX + sizeof(s->head.key)];
-    struct wslay_frame_iocb iocb;
-
-    end = MIN(end, (size_t)s->raw_len);
-    if (from >= end) /* bytes of the key */
-        return 0;
-    memcpy(unmasked, s->raw, end);
-    if (end > 1)
-        unmasked[1] &= 0x7f;
-    s->feed = (struct str){(const char *)unmasked + from, end - from};
-    return slot_step(c, &iocb);
 }
 
 /* Takes header bytes. >0 complete, 0 bytes are missing, <0 violation. */
@@ -149,8 +129,10 @@ static int slot_head(struct call *c)
         s->raw_len = (uint8_t)(from + n);
         *c->in = str_skip(*c->in, n);
         progress = ws_head_decode(&s->head, s->raw, s->raw_len, &rules, c->why);
-        if (progress == WS_HEAD_BAD || slot_feed_head(c, from) == -1)
+        if (progress == WS_HEAD_BAD)
             return -1;
+        if (progress >= WS_HEAD_LENGTH && !ws_head_minimal(&s->head))
+            return refuse(c, CLOSE_FRAME_LENGTH);
         if (progress >= WS_HEAD_LENGTH && ws_head_check_limits(&s->head, &rules, c->why) == -1)
             return -1;
     }
@@ -227,19 +209,28 @@ static int slot_payload(struct call *c)
 {
     struct ws_slot *s = c->rx->slot;
     uint64_t missing = s->head.len - s->got;
+    struct str in = {c->in->p, (size_t)MIN((uint64_t)c->in->n, missing)};
     struct wslay_frame_iocb iocb;
 
-    s->feed = (struct str){c->in->p, (size_t)MIN((uint64_t)c->in->n, missing)};
-    *c->in = str_skip(*c->in, s->feed.n);
+    *c->in = str_skip(*c->in, in.n);
     if (s->head.masked)
-        ws_mask((char *)s->feed.p, s->feed.n, s->head.key, (size_t)(s->got & 3));
-    while (s->feed.n > 0) {
+        ws_mask((char *)in.p, in.n, s->head.key, (size_t)(s->got & 3));
+    if (in.n > 0 && ws_slot_follow(c->pool, s, missing) == -1)
+        return refuse(c, CLOSE_NO_MEMORY);
+    c->pool->feed = in;
+    while (c->pool->feed.n > 0) {
         if (slot_step(c, &iocb) == -1)
             return -1;
         if (slot_take(c, (struct str){(const char *)iocb.data, iocb.data_length}) == -1)
             return -1;
     }
-    return s->got == s->head.len ? slot_end_frame(c) : 0;
+    if (s->got < s->head.len)
+        return 0;
+    if (s->head.len > 0) { /* wslay has been through it and is as new */
+        c->pool->following = NULL;
+        c->pool->inside = false;
+    }
+    return slot_end_frame(c);
 }
 
 static int slot_run(struct call *c)
@@ -324,6 +315,16 @@ bool ws_rx_partial(const struct ws_rx *rx)
 size_t ws_rx_held(const struct ws_rx *rx)
 {
     return rx->slot == NULL ? 0 : rx->slot->payload.len;
+}
+
+uint64_t ws_rx_cost(const struct ws_rx *rx)
+{
+    return rx->slot == NULL ? 0 : rx->slot->charged;
+}
+
+struct holder *ws_rx_holder(struct ws_rx *rx)
+{
+    return rx->slot == NULL ? NULL : &rx->slot->holder;
 }
 
 void ws_rx_fini(struct ws_rx *rx, struct ws_rx_pool *pool)

@@ -5,14 +5,14 @@
 
 #include <wslay/wslay.h>
 
+#include "base/budget.h"
 #include "base/list.h"
 #include "codec/ws_tx.h"
 #include "ws_head.h"
 
-/* What an attached slot costs before it holds payload: itself and wslay's context (4256 bytes),
- * with the allocator's share. Counted, so that many frames of which one byte has come are bounded
- * too. */
-#define SLOT_BYTES 4608
+/* What an attached slot costs before it holds payload: itself, with the allocator's share. Counted,
+ * so that many frames of which one byte has come are bounded too. */
+#define SLOT_BYTES (sizeof(struct ws_slot) + 16)
 /* Slots kept for reuse; what a burst needed beyond is freed. */
 #define SLOTS_SPARE 128
 
@@ -22,11 +22,10 @@ enum slot_phase {
 };
 
 struct ws_slot {
-    struct list link;              /* in ws_rx_pool.spare while not attached */
-    wslay_frame_context_ptr wslay; /* owned; its user_data is this slot */
-    struct str feed;               /* what wslay may take; borrowed until the call ends */
-    struct ws_head head;           /* of the open frame */
-    uint8_t phase;                 /* enum slot_phase */
+    struct list link;     /* in ws_rx_pool.spare while not attached */
+    struct holder holder; /* the account of whoever bounds it (net) */
+    struct ws_head head;  /* of the open frame */
+    uint8_t phase;        /* enum slot_phase */
     uint8_t raw_len;
     uint8_t raw[WS_HEADER_MAX]; /* the open frame's header so far */
     uint8_t op;                 /* of the open message, WS_OP_CONTINUATION if none */
@@ -46,7 +45,13 @@ struct ws_rx_pool {
     size_t in_use;
     size_t allocated;
     size_t spare_count;
-    struct list spare;            /* owned; clean slots */
+    struct list spare; /* owned; slots that hold nothing */
+    /* wslay's frame context; a frame's 4 KB are not for each connection that has begun one, so it
+     * follows one frame at a time. user_data is this pool. */
+    wslay_frame_context_ptr wslay;   /* owned; NULL: none yet, or out of memory */
+    const struct ws_slot *following; /* whose open frame that is; NULL: nobody's */
+    bool inside;                     /* it is in the middle of a frame */
+    struct str feed;                 /* what wslay may take; borrowed until the call ends */
     struct buf done;              /* owned; the item last handed out, if it came through a slot */
     char control[WS_CONTROL_MAX]; /* the same for a control frame */
 };
@@ -57,6 +62,9 @@ bool ws_slot_is_clean(const struct ws_slot *s);
 int ws_slot_attach(struct ws_rx_pool *p, struct ws_slot **slot) MUST_CHECK;
 /* Nulls *slot. */
 void ws_slot_detach(struct ws_rx_pool *p, struct ws_slot **slot);
+/* Makes the context follow the open frame of s, of which `missing` payload bytes are to come. -1:
+ * no memory. */
+int ws_slot_follow(struct ws_rx_pool *p, const struct ws_slot *s, uint64_t missing) MUST_CHECK;
 /* The slot costs so many bytes now. */
 void ws_slot_charge(struct ws_rx_pool *p, struct ws_slot *s, uint64_t bytes);
 

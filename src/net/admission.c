@@ -21,7 +21,7 @@ static struct pool count_pool;
 
 /* The bytes that are counted together: an IPv4 address, or an IPv6 /64, which one subscriber
  * usually has whole. */
-static void address_key(const uint8_t address[16], uint8_t key[16])
+void address_key(const uint8_t address[16], uint8_t key[16])
 {
     static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -160,6 +160,63 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
     why = address_enter(peer);
     *counted = why == CLOSE_NONE;
     return why;
+}
+
+/* May its place be given to another? It waits for a request, or for its peer's end. */
+static bool admin_waits(const struct conn *c)
+{
+    return (c->state == CONN_HTTP && c->hold == 0 && !c->out) || c->state == CONN_LINGERING;
+}
+
+/* Those that never had an answer go before those that wait for their next request. */
+static bool admin_waits_longer(const struct conn *a, const struct conn *b)
+{
+    if ((a->flags ^ b->flags) & CONN_WELCOME)
+        return !(a->flags & CONN_WELCOME);
+    return (int32_t)(b->heard - a->heard) > 0;
+}
+
+/* Who waits longest, or NULL. Those that are gone leave the queue. */
+static struct conn *admin_longest(void)
+{
+    struct conn *found = NULL;
+
+    for (size_t n = reactor->admin.n; n > 0; n--) {
+        struct conn *c = conn_find(ids_pop(&reactor->admin));
+
+        if (!c)
+            continue;
+        (void)!ids_push(&reactor->admin, c->id); /* there is room: it has just been popped */
+        if (admin_waits(c) && (!found || admin_waits_longer(c, found)))
+            found = c;
+    }
+    return found;
+}
+
+enum close_reason admission_check_admin(void)
+{
+    struct conn *c;
+    char address[CONN_ADDRESS_MAX];
+
+    if (reactor->admin_connections < reactor->admin_max)
+        return CLOSE_NONE;
+    c = admin_longest();
+    LOG(LOG_WARN, "all places of the admin listener are taken",
+        KV_U("max_admin_connections", reactor->admin_max), KV_B("one_made_room", c != NULL));
+    if (!c)
+        return CLOSE_FULL;
+    conn_format_address(c, address, sizeof(address));
+    LOG(LOG_DEBUG, "crowded out", KV_S("peer", address));
+    conn_kill(c, CLOSE_CROWDED_OUT);
+    return CLOSE_NONE;
+}
+
+void admission_admin_added(struct conn *c)
+{
+    if (reactor->admin.n > 2 * reactor->admin_max)
+        (void)admin_longest();
+    if (ids_push(&reactor->admin, c->id) == -1)
+        conn_kill(c, CLOSE_NO_MEMORY);
 }
 
 void admission_leave(const uint8_t address[16])

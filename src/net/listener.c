@@ -11,9 +11,7 @@
 #include "net/refusal.h"
 #include "net_internal.h"
 
-/* Connections over a limit that may be answered at the same time. */
-#define REFUSED_MAX 64
-#define PAUSE_NS    NS_PER_SEC
+#define PAUSE_NS NS_PER_SEC
 /* A client that says nothing is shown to us after this many seconds only. */
 #define DEFER_ACCEPT_S 1
 
@@ -74,7 +72,7 @@ int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err
 /* Over a limit: kept for a short answer while the reserve lasts. True: kept. */
 static bool listener_keep_refused(int fd, enum close_reason why)
 {
-    if (reactor->refused < REFUSED_MAX)
+    if (reactor->refused < reactor->refused_max)
         return true;
     METRIC_INC(closes[why]);
     close(fd);
@@ -83,13 +81,12 @@ static bool listener_keep_refused(int fd, enum close_reason why)
 
 static void listener_add(struct listener *l, int fd, const struct sockaddr *peer, uint64_t total)
 {
-    enum close_reason why = CLOSE_NONE;
+    enum close_reason why;
     unsigned flags = l->admin ? CONN_ADMIN : 0;
     bool counted = false;
     struct conn *c;
 
-    if (!l->admin)
-        why = admission_check(peer, total, &counted);
+    why = l->admin ? admission_check_admin() : admission_check(peer, total, &counted);
     if (why != CLOSE_NONE) {
         refusal_say_peer(peer, why);
         if (!listener_keep_refused(fd, why))
@@ -100,6 +97,8 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
     if (c) {
         c->refusal = (uint8_t)why;
         c->flags |= counted ? CONN_COUNTED : 0;
+        if (flags == CONN_ADMIN)
+            admission_admin_added(c);
         return;
     }
     METRIC_INC(closes[CLOSE_NO_MEMORY]);

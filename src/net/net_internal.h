@@ -139,8 +139,15 @@ void drain_reset(void);
  * CLOSE_NONE, or why not. node_total: client connections of the node. On CLOSE_NONE *counted says
  * whether admission_leave() must be called when the connection ends. */
 enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted);
+/* A place on the admin listener, if need be of who waits longest. CLOSE_FULL: nobody waits. */
+enum close_reason admission_check_admin(void);
+/* c has such a place. May kill. */
+void admission_admin_added(struct conn *c);
 void admission_leave(const uint8_t address[16]);
 void admission_fini(void);
+
+/* admission.c: the bytes of an address that are counted together, its host's or its /64. */
+void address_key(const uint8_t address[16], uint8_t key[16]);
 
 /* address.c: IPv6 or IPv4-mapped bytes and the port; zeros for other families. */
 void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port);

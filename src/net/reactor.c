@@ -9,33 +9,49 @@
 #include "base/config.h"
 #include "base/metrics.h"
 #include "net/outq.h"
+#include "net/partial.h"
 #include "net/refusal.h"
 #include "net_internal.h"
 
-/* fds that are not client connections: listeners, eventfds, admin connections, refused ones being
- * answered. */
-#define FD_RESERVE      192
+/* Descriptors that are no connections: listeners, eventfds. */
+#define FD_OWN          64
+#define REFUSED_MAX     64 /* refused connections being answered */
 #define CONNS_MIN       1024
 #define CONNS_FIRST_MAX (1024 * 1024)
 
 static struct reactor own; /* of a process that has one */
 struct reactor *reactor = &own;
 
+/* What is kept for everything else. */
+static uint64_t fd_reserve(void)
+{
+    return FD_OWN + REFUSED_MAX + (uint64_t)config.max_admin_connections;
+}
+
 uint64_t reactor_connection_limit(uint64_t nofile)
 {
     uint64_t n = MIN(nofile, UINT64_C(1) << CONN_ID_FD_BITS);
 
-    return n > 2 * FD_RESERVE ? n - FD_RESERVE : n / 2;
+    return n > 2 * fd_reserve() ? n - fd_reserve() : n / 2;
 }
 
-static size_t connection_limit(void)
+/* Each kind of connection has its own places, so that none takes another's. */
+static void set_connection_limits(void)
 {
+    size_t third;
     struct rlimit r;
 
     if (getrlimit(RLIMIT_NOFILE, &r) == -1)
         r.rlim_cur = RLIM_INFINITY;
-    return (size_t)reactor_connection_limit(r.rlim_cur -
-                                            MIN(r.rlim_cur, reactor->cfg.inherited_fds));
+    r.rlim_cur -= MIN(r.rlim_cur, reactor->cfg.inherited_fds);
+    reactor->connection_max = (size_t)reactor_connection_limit(r.rlim_cur);
+    reactor->admin_max = (size_t)config.max_admin_connections;
+    reactor->refused_max = REFUSED_MAX;
+    if (r.rlim_cur > 2 * fd_reserve())
+        return;
+    third = MAX((size_t)r.rlim_cur / 6, 1u); /* few: half for clients, the rest in three */
+    reactor->admin_max = MIN(reactor->admin_max, third);
+    reactor->refused_max = MIN(reactor->refused_max, third);
 }
 
 void reactor_init(const struct reactor_config *cfg)
@@ -55,8 +71,9 @@ void reactor_init(const struct reactor_config *cfg)
     list_init(&reactor->paused);
     held_init();
     input_init();
-    reactor->connection_max = connection_limit();
-    reactor->rx_pool = ws_rx_pool_new(WS_SERVER, (uint64_t)config.max_partial_bytes);
+    set_connection_limits();
+    reactor->rx_pool = ws_rx_pool_new(WS_SERVER, UINT64_MAX); /* net/partial.h bounds it */
+    partial_init();
     reactor->scratch = malloc(SCRATCH_SIZE);
     reactor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!reactor->scratch || !reactor->loop) {
@@ -77,9 +94,11 @@ void reactor_fini(void)
     ev_loop_destroy(reactor->loop);
     ws_rx_pool_free(reactor->rx_pool);
     held_fini();
+    free(reactor->admin.ids);
     input_fini();
     tls_fini();
     admission_fini();
+    partial_fini();
     outq_pools_fini();
     pool_fini(&reactor->conn_pool);
     free(reactor->conns);
@@ -94,8 +113,8 @@ void reactor_set_broker(struct broker *b)
 
 void reactor_config_changed(void)
 {
-    reactor->connection_max = connection_limit();
-    ws_rx_pool_set_partial_max(reactor->rx_pool, (uint64_t)config.max_partial_bytes);
+    set_connection_limits();
+    partial_config_changed();
 }
 
 /* The first array is as long as RLIMIT_NOFILE allows, within reason: calloc maps so much memory
@@ -133,21 +152,18 @@ static int conns_reserve(size_t fd)
     return 0;
 }
 
-/* Which counter a connection belongs to, next to `connections`; NULL: none. */
+/* Which counter a connection belongs to, next to `connections`. */
 static size_t *conn_counter(const struct conn *c)
 {
     if (c->flags & CONN_REFUSED)
         return &reactor->refused;
-    return c->flags & CONN_ADMIN ? NULL : &reactor->client_connections;
+    return c->flags & CONN_ADMIN ? &reactor->admin_connections : &reactor->client_connections;
 }
 
 static void conn_count(const struct conn *c, size_t delta)
 {
-    size_t *counter = conn_counter(c);
-
     reactor->connections += delta;
-    if (counter)
-        *counter += delta;
+    *conn_counter(c) += delta;
 }
 
 struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
@@ -227,9 +243,6 @@ bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void
 
 void reactor_update_gauges(void)
 {
-    static uint64_t
-        partial_before; /* the gauge holds request bodies too, which are kept by proto */
-    uint64_t partial = ws_rx_pool_partial_bytes(reactor->rx_pool);
     struct list *pools = pool_list(), *n;
     size_t queues, bytes;
 
@@ -239,8 +252,7 @@ void reactor_update_gauges(void)
     metrics->blob_bytes = (int64_t)blob_bytes();
     metrics->ws_slots = (int64_t)ws_rx_pool_slots_in_use(reactor->rx_pool);
     metrics->ws_slots_allocated = (int64_t)ws_rx_pool_slots_allocated(reactor->rx_pool);
-    metrics->partial_bytes += (int64_t)(partial - partial_before);
-    partial_before = partial;
+    metrics->partial_bytes = (int64_t)(partial_bytes(false) + partial_bytes(true));
     metrics->pool_bytes = 0;
     metrics->pool_objects = 0;
     for (n = pools->next; n != pools; n = n->next) {

@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "base/metrics.h"
+#include "net/partial.h"
 #include "net_internal.h"
 
 /* Pongs of one input are sent together: a flood of empty pings must not become a flood of tiny
@@ -196,6 +197,16 @@ static bool ws_listens(const struct conn *c)
     return c->state == CONN_OPEN || c->state == CONN_CLOSING;
 }
 
+void ws_partial_over(struct conn *c, enum close_reason why)
+{
+    struct pongs none;
+
+    none.n = 0;
+    ws_rx_fini(&c->rx, reactor->rx_pool);
+    if (ws_listens(c)) /* and where the next frame begins cannot be found any more */
+        ws_violated(c, why, &none);
+}
+
 /* A message is incomplete that was not before: its deadline counts from here. */
 static void ws_message_begun(struct conn *c)
 {
@@ -227,6 +238,10 @@ void ws_input(struct conn *c, struct str in)
     count_frames_in(c, ws_rx_pool_frames(reactor->rx_pool) - frames);
     if (!ws_listens(c))
         return;
+    if (rc == 0 && ws_rx_partial(&c->rx)) {
+        why = partial_hold(c, ws_rx_holder(&c->rx), ws_rx_cost(&c->rx));
+        rc = why == CLOSE_NONE ? 0 : -1;
+    }
     if (rc < 0) {
         ws_violated(c, why, &pongs);
         return;

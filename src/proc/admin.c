@@ -1,5 +1,6 @@
 /* proc/admin.c - the daemon's own resources but for /debug. */
 #include "proc/admin.h"
+#include "net/reactor.h"
 
 #include <unistd.h>
 
@@ -117,7 +118,7 @@ static void handle_metrics(struct http_exchange *x)
     struct metrics *sum = calloc(1, sizeof(*sum));
     struct buf out = {0};
 
-    worker_update_gauges();
+    reactor_update_gauges();
     if (sum != NULL)
         shm_sum_metrics(sum);
     if (sum == NULL || exposition_write_metrics(sum, f, &out) == -1 ||

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "net/outq.h"
+#include "net/partial.h"
 #include "net/reactor.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
@@ -199,10 +200,10 @@ static void handle_pools(struct http_exchange *x)
     }
     rc |= buf_printf(
         &out,
-        "],\"wslay_contexts\":{\"in_use\":%zu,\"allocated\":%zu,\"partial_bytes\":%llu},"
+        "],\"frame_slots\":{\"in_use\":%zu,\"allocated\":%zu,\"partial_bytes\":%llu},"
         "\"blob_bytes\":%zu}\n",
         ws_rx_pool_slots_in_use(reactor->rx_pool), ws_rx_pool_slots_allocated(reactor->rx_pool),
-        (unsigned long long)ws_rx_pool_partial_bytes(reactor->rx_pool), blob_bytes());
+        (unsigned long long)(partial_bytes(false) + partial_bytes(true)), blob_bytes());
     answer(x, &out, rc);
 }
 

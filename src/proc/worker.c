@@ -109,17 +109,6 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
     reactor_drain(0, reactor_stop);
 }
 
-void worker_update_gauges(void)
-{
-    static int64_t
-        http_counted; /* what of the gauge is HTTP's; net keeps its own part by differences */
-    int64_t http = (int64_t)http_partial_bytes();
-
-    reactor_update_gauges();
-    metrics->partial_bytes += http - http_counted;
-    http_counted = http;
-}
-
 static void each_turn(void)
 {
     static uint64_t looked_ns;
@@ -138,7 +127,7 @@ static void each_turn(void)
         return;
     looked_ns = now;
     accepting_look();
-    worker_update_gauges();
+    reactor_update_gauges();
     admission_tick();
     log_say_suppressed(false);
 }

@@ -28,7 +28,7 @@ static void http_refuse_last(struct http_job *job, enum close_reason why)
 /* Input cannot be kept. */
 static void http_no_room(struct http_job *job)
 {
-    http_refuse_last(job, CLOSE_NO_MEMORY);
+    http_refuse_last(job, (enum close_reason)job->no_room);
 }
 
 static void http_handle(struct http_job *job, const struct http_request *r)
@@ -217,7 +217,7 @@ static bool http_run_one(struct http_job *job)
     s->inside = false;
     if (s->phase == HTTP_PHASE_WAITING) {
         if (http_job_keep(job, job->cur) == -1)
-            conn_kill(c, CLOSE_NO_MEMORY);
+            conn_kill(c, (enum close_reason)job->no_room);
         return false;
     }
     if (rc == 0) {
@@ -392,6 +392,19 @@ static void http_drain(struct conn *c)
     }
 }
 
+/* What waits for its answer is complete, and never asked to go (http_defer()). */
+static void http_partial_over(struct conn *c, enum close_reason why)
+{
+    struct http_session *s = http_session(c);
+
+    if (conn_finished(c))
+        http_job_free(c);
+    else if (s->phase == HTTP_PHASE_HEAD || s->phase == HTTP_PHASE_BODY)
+        http_refuse_last(s->job, why);
+    else
+        conn_kill(c, why);
+}
+
 static void http_release(struct conn *c)
 {
     http_job_free(c);
@@ -402,6 +415,7 @@ const struct conn_ops http_conn_ops = {
     .input = http_input,
     .eof = http_eof,
     .deadline = http_deadline,
+    .partial_over = http_partial_over,
     .drain = http_drain,
     .release = http_release,
 };

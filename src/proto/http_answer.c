@@ -78,6 +78,8 @@ static void http_answered(struct http_exchange *x, enum close_reason why)
     if (conn_dead(c))           /* the send failed; the job goes with the connection */
         return;
     s->served = true;
+    if (why == CLOSE_HTTP_DONE)
+        c->flags |= CONN_WELCOME;
     if (!x->keep_alive) {
         http_job_free(c);
         conn_finish(c, why);

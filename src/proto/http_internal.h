@@ -6,6 +6,7 @@
 #ifndef ROOST_PROTO_HTTP_INTERNAL_H
 #define ROOST_PROTO_HTTP_INTERNAL_H
 
+#include "net/partial.h"
 #include "net/reactor.h"
 #include "proto/http.h"
 
@@ -24,11 +25,12 @@ struct http_job { /* pooled; the exchange and what the server itself keeps of it
         cur; /* input not looked at yet: in the scratch or in `in`; valid inside http_run() only */
     struct buf
         in; /* owned; an incomplete head; the head of an incomplete body; or pipelined bytes */
-    struct http_body rx; /* body receiver */
-    size_t looked_at;    /* bytes of an incomplete head that have been parsed in vain */
-    uint64_t until_ns;   /* of a waiting answer */
-    size_t accounted;    /* bytes of in and body counted in http_partial_bytes() */
-    uint8_t minor;       /* HTTP/1.<minor> of the request */
+    struct http_body rx;  /* body receiver */
+    size_t looked_at;     /* bytes of an incomplete head that have been parsed in vain */
+    uint64_t until_ns;    /* of a waiting answer */
+    struct holder holder; /* the account of in and body */
+    uint8_t no_room;      /* enum close_reason: why input could not be kept */
+    uint8_t minor;        /* HTTP/1.<minor> of the request */
 };
 
 struct http_session {     /* in the connection's session area */
@@ -60,8 +62,7 @@ int http_job_new(struct conn *c) MUST_CHECK;
 void http_job_free(struct conn *c);
 /* Forgets the request, keeps unread input. */
 void http_job_reset(struct http_job *job);
-/* Makes job->in hold exactly bytes (which may lie in job->in). -1: no memory, or
- * config.max_partial_bytes is spent. */
+/* Makes job->in hold exactly bytes (which may lie in job->in). -1: job->no_room says why. */
 int http_job_keep(struct http_job *job, struct str bytes) MUST_CHECK;
 /* Appends to job->in, or to the body. Same failures. */
 int http_job_keep_more(struct http_job *job, struct str bytes) MUST_CHECK;

@@ -5,15 +5,9 @@
 #include "http_internal.h"
 
 static struct pool http_jobs = {.name = NULL};
-static size_t http_partial;  /* bytes of all jobs' buffers */
 static uint64_t http_serial; /* of the last exchange */
 
 #define TOKEN_FD_MASK ((UINT64_C(1) << CONN_ID_FD_BITS) - 1)
-
-size_t http_partial_bytes(void)
-{
-    return http_partial;
-}
 
 /* The connection's fd stands in the token, so finding an exchange needs no table of its own. */
 static void http_job_number(struct http_job *job)
@@ -39,18 +33,24 @@ int http_job_new(struct conn *c)
     return 0;
 }
 
-/* Counts what the job's buffers hold now. -1: more than the worker may hold for incomplete input.
- */
+/* Counts what the job's buffers hold now. -1: more than it may. */
 static int http_job_account(struct http_job *job)
 {
-    size_t now = job->in.cap + job->x.body.cap;
-    uint64_t all;
+    enum close_reason why = partial_hold(job->x.conn, &job->holder, job->in.cap + job->x.body.cap);
 
-    http_partial = http_partial - job->accounted + now;
-    job->accounted = now;
-    all =
-        http_partial + (reactor->rx_pool == NULL ? 0 : ws_rx_pool_partial_bytes(reactor->rx_pool));
-    return now > 0 && all > (uint64_t)config.max_partial_bytes ? -1 : 0;
+    if (why == CLOSE_NONE)
+        return 0;
+    job->no_room = (uint8_t)why;
+    return -1;
+}
+
+/* input has just been appended, or there was no memory for it. */
+static int http_job_appended(struct http_job *job, int rc)
+{
+    if (rc == 0)
+        return http_job_account(job);
+    job->no_room = CLOSE_NO_MEMORY;
+    return -1;
 }
 
 void http_job_free(struct conn *c)
@@ -69,7 +69,7 @@ void http_job_free(struct conn *c)
     list_remove(&job->link);
     buf_fini(&job->in);
     buf_fini(&job->x.body);
-    (void)http_job_account(job); /* nothing is held any more: cannot be too much */
+    budget_leave(&job->holder);
     pool_put(&http_jobs, job);
 }
 
@@ -81,14 +81,12 @@ void http_job_reset(struct http_job *job)
     memset(&job->x, 0, sizeof(job->x));
     job->x.conn = c;
     http_job_number(job);
-    (void)http_job_account(job); /* has become less */
+    budget_renew(&job->holder, job->in.cap);
 }
 
 int http_job_keep_more(struct http_job *job, struct str bytes)
 {
-    if (buf_append(&job->in, bytes) == -1)
-        return -1;
-    return http_job_account(job);
+    return http_job_appended(job, buf_append(&job->in, bytes));
 }
 
 int http_job_keep(struct http_job *job, struct str bytes)
@@ -106,9 +104,7 @@ int http_job_keep(struct http_job *job, struct str bytes)
 
 int http_job_add_body(struct http_job *job, struct str bytes)
 {
-    if (buf_append(&job->x.body, bytes) == -1)
-        return -1;
-    return http_job_account(job);
+    return http_job_appended(job, buf_append(&job->x.body, bytes));
 }
 
 uint64_t http_defer(struct http_exchange *x)
@@ -118,6 +114,7 @@ uint64_t http_defer(struct http_exchange *x)
 
     http_session(x->conn)->phase = HTTP_PHASE_WAITING;
     job->until_ns = clock_ns() + wait;
+    budget_pin(&job->holder); /* it is complete, and may be in the hub's hands already */
     conn_hold(x->conn, CONN_HOLD_ANSWER);
     conn_arm(x->conn, x->again == NULL ? wait : MIN(wait, HTTP_RETRY_NS));
     return x->token;

@@ -276,6 +276,7 @@ const struct conn_ops plain_open_ops = {
     .deadline = ws_deadline,
     .may_read = ws_may_read,
     .slow = ws_slow,
+    .partial_over = ws_partial_over,
     .drain = ws_drain,
     .release = ws_release,
     .gauge = plain_gauge,

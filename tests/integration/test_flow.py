@@ -272,7 +272,7 @@ class BackPressure(DaemonTest):
         for c in clients:
             c.close()
         wait_for(lambda: d.metric('roost_partial_bytes') < 1000, what='the memory to come back')
-        self.assertEqual(d.metric('roost_wslay_contexts_in_use'), 0)
+        self.assertEqual(d.metric('roost_frame_slots_in_use'), 0)
         with d.ws('/ws/partial') as c:
             c.text('works')
             c.expect(TEXT, 'works')

@@ -19,7 +19,7 @@ PROMTOOL = shutil.which('promtool') or os.path.join(TOP, 'build/tools/promtool')
 OPENMETRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 ISSUE = """connections accepts handshake_failures closes frames_in frames_out read_bytes written_bytes publications_in deliveries
 drops fanout_subscribers publish_to_write_seconds ring_to_hub_bytes ring_stalls turn_duration_seconds pool_bytes
-wslay_contexts_in_use process_cpu_seconds process_resident_memory_bytes process_open_fds process_max_fds limit_
+frame_slots_in_use process_cpu_seconds process_resident_memory_bytes process_open_fds process_max_fds limit_
 process_start_time_seconds process_restarts""".split()
 
 

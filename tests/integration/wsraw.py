@@ -77,13 +77,15 @@ class Response:
 class Raw:
     """A TCP connection with a receive buffer."""
 
-    def __init__(self, address, timeout=TIMEOUT, rcvbuf=None):
+    def __init__(self, address, timeout=TIMEOUT, rcvbuf=None, source=None):
         host, port = address.rsplit(':', 1)
         self.sock = socket.socket(socket.AF_INET6 if host[0] == '[' else socket.AF_INET, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout)
+        if source:
+            self.sock.bind((source, 0))
         try:
             self.sock.connect((host.strip('[]'), int(port)))
         except OSError:
@@ -182,8 +184,8 @@ class Raw:
 class WebSocket(Raw):
     """Opened by the constructor unless the answer is not 101: then self.response says."""
 
-    def __init__(self, address, path, fields=(), timeout=TIMEOUT, rcvbuf=None, early=b''):
-        super().__init__(address, timeout, rcvbuf)
+    def __init__(self, address, path, fields=(), timeout=TIMEOUT, rcvbuf=None, early=b'', source=None):
+        super().__init__(address, timeout, rcvbuf, source)
         self.key = base64.b64encode(os.urandom(16)).decode()
         self.send(('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                    'Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n'

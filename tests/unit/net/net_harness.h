@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "fault.h"
+#include "net/partial.h"
 #include "net/reactor.h"
 
 #define NET_START (1000 * NS_PER_SEC)

@@ -228,14 +228,70 @@ static void test_full_worker(void **state)
     log_set_sink(NULL, NULL);
 }
 
+/* A connection of the admin listener that was heard at that tick. */
+static struct conn *admin(uint32_t heard)
+{
+    int peer;
+    struct conn *c = net_pair(&peer, &seen_ops, 0);
+
+    c->flags |= CONN_ADMIN;
+    reactor->client_connections--;
+    reactor->admin_connections++;
+    c->heard = heard;
+    admission_admin_added(c);
+    return c;
+}
+
+static void test_admin_makes_room(void **state)
+{
+    struct conn *c[4];
+
+    (void)state;
+    reactor->admin_max = 4;
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(admission_check_admin(), CLOSE_NONE);
+        c[i] = admin(100 - i);
+    }
+    c[3]->flags |= CONN_WELCOME; /* longest silent, but it has had an answer */
+    c[2]->hold = CONN_HOLD_ANSWER;
+    assert_int_equal(admission_check_admin(), CLOSE_NONE);
+    assert_int_equal(c[1]->reason, CLOSE_CROWDED_OUT);
+    assert_int_equal(admission_check_admin(), CLOSE_NONE);
+    assert_int_equal(c[0]->reason, CLOSE_CROWDED_OUT);
+    assert_int_equal(admission_check_admin(), CLOSE_NONE);
+    assert_int_equal(c[3]->reason, CLOSE_CROWDED_OUT);
+    assert_int_equal(admission_check_admin(), CLOSE_FULL); /* who waits for an answer stays */
+    assert_false(conn_dead(c[2]));
+    reactor_reap(SIZE_MAX);
+    assert_int_equal(reactor->admin_connections, 1);
+    assert_int_equal(admission_check_admin(), CLOSE_NONE);
+}
+
+static void test_admin_queue_stays_short(void **state)
+{
+    (void)state;
+    reactor->admin_max = 4;
+    for (int i = 0; i < 100; i++) {
+        conn_kill(admin(1), CLOSE_PEER_GONE);
+        reactor_reap(SIZE_MAX);
+        assert_true(reactor->admin.n <= 9);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        NET_TEST(test_full_and_room), NET_TEST(test_node_refusals_are_noted),
-        NET_TEST(test_full_worker),   NET_TEST(test_no_limit_keeps_nothing),
-        NET_TEST(test_node_limit),    NET_TEST(test_ipv4_exact),
-        NET_TEST(test_ipv6_prefix),   NET_TEST(test_many_addresses),
+        NET_TEST(test_full_and_room),
+        NET_TEST(test_node_refusals_are_noted),
+        NET_TEST(test_full_worker),
+        NET_TEST(test_no_limit_keeps_nothing),
+        NET_TEST(test_node_limit),
+        NET_TEST(test_ipv4_exact),
+        NET_TEST(test_ipv6_prefix),
+        NET_TEST(test_many_addresses),
         NET_TEST(test_no_memory),
+        NET_TEST(test_admin_makes_room),
+        NET_TEST(test_admin_queue_stays_short),
     };
 
     return cmocka_run_group_tests_name("net/admission", tests, NULL, NULL);

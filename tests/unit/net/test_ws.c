@@ -184,6 +184,35 @@ static void test_no_memory(void **state)
     fail();
 }
 
+/* Its incomplete input has to go, whatever has become of the connection meanwhile. */
+static void test_incomplete_input_is_over(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 4; kind++) {
+        int peer;
+        struct conn *c = ws_pair(&peer, 0);
+
+        net_write(peer, "\x81\xfe", 2);
+        net_steps(1);
+        assert_true(ws_rx_partial(&c->rx));
+        assert_true(partial_bytes(false) > 0);
+        if (kind == 1)
+            ws_close(c, CLOSE_NORMAL);
+        else if (kind == 2)
+            conn_finish(c, CLOSE_NORMAL);
+        else if (kind == 3)
+            conn_kill(c, CLOSE_NORMAL);
+        ws_partial_over(c, CLOSE_PARTIAL);
+        assert_false(ws_rx_partial(&c->rx));
+        assert_int_equal(partial_bytes(false), 0);
+        assert_int_equal(c->reason, kind == 0 ? CLOSE_PARTIAL : CLOSE_NORMAL);
+        assert_true(conn_finished(c));
+        close(peer);
+        net_steps(2);
+    }
+    assert_int_equal(reactor->connections, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +223,7 @@ int main(void)
         WS_TEST(test_ping_flood_costs_little),
         WS_TEST(test_may_read_in_chunks),
         WS_TEST(test_no_memory),
+        WS_TEST(test_incomplete_input_is_over),
     };
 
     return cmocka_run_group_tests_name("net/ws", tests, NULL, NULL);

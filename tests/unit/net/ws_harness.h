@@ -69,6 +69,7 @@ static UNUSED const struct conn_ops echo_ops = {
     .deadline = ws_deadline,
     .may_read = ws_may_read,
     .slow = ws_slow,
+    .partial_over = ws_partial_over,
     .drain = ws_drain,
     .release = ws_release,
     .upper = &echo_ws_ops,

@@ -131,5 +131,6 @@ int main(void)
         cmocka_unit_test(what_was_set_is_not_lowered_but_warned_about)};
 
     log_set_sink(keep, NULL);
+    config_defaults(&config); /* descriptors are kept for max_admin_connections */
     return cmocka_run_group_tests_name("proc/supervisor_capacity", tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@
 #include "core/broker.h"
 #include "core/hub.h"
 #include "core/ring.h"
+#include "net/partial.h"
 #include "net/reactor.h"
 #include "proto/api.h"
 #include "proto/http.h"
@@ -161,7 +162,7 @@ static UNUSED int h_stop(void **state UNUSED)
         free(h_hub.from_hub);
         memset(&h_hub, 0, sizeof(h_hub));
     }
-    assert_int_equal(http_partial_bytes(), 0);
+    assert_int_equal((partial_bytes(false) + partial_bytes(true)), 0);
     clock_set_virtual(0);
     return 0;
 }
