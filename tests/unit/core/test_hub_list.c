@@ -107,7 +107,8 @@ static int keep_send(void *arg, unsigned worker, const struct record *r)
 
     if (rc == 0 && r->kind == RECORD_LISTED) {
         assert_true(nparts < ARRAY_LEN(parts) && r->data.n < sizeof(parts[0].bytes));
-        memcpy(parts[nparts].bytes, r->data.p, r->data.n);
+        if (r->data.n > 0)
+            memcpy(parts[nparts].bytes, r->data.p, r->data.n);
         fakes[worker].sent[fakes[worker].n - 1].r.data.p = parts[nparts++].bytes;
     }
     return rc;
