@@ -5,111 +5,68 @@
  * untrusted certificate, timed out, another status, the adapter's refusal. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "engine.h"
+#include "net/connect.h"
 #include "net/reactor.h"
+#include "net/tls.h"
 #include "target.h"
 
 #define RETRY_NS       NS_PER_SEC       /* between attempts of one user */
 #define STORM_RETRY_NS (50 * NS_PER_MS) /* the same after a storm, and up to three times that */
 #define LASTING_MS     1000             /* a connection that lasts so long is no failed attempt */
 
-/* Binds the local address, leaving the port to connect(2), so that one address serves
- * many targets. */
-static int bind_source(int fd, uint32_t id, const struct load_target *t)
+/* The address that user id comes from, *any when that is the kernel's choice. -1: no address. */
+static int pick_source(uint32_t id, const struct load_target *t, struct sockaddr_in *a, bool *any)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET};
     struct str sources = str_from(engine.o->source), source;
     size_t n = 0, pick;
     /* The target is id modulo their number: each of them is reached from every address. */
     uint32_t turn = id / load_shared->ntargets;
     char text[64];
-    int one = 1;
 
+    *a = (struct sockaddr_in){.sin_family = AF_INET};
     for (struct str rest = sources; rest.n > 0 && str_cut(&rest, '\n', &source);)
         n++;
+    *any = n == 0 && !target_is_loopback4(t);
     if (n == 0) {
-        if (!target_is_loopback4(t))
-            return 0;
         /* Addresses of 127.0.0.0/8 for each process: with few of its ports taken, connect(2) finds
          * a free one at once. */
-        a.sin_addr.s_addr =
+        a->sin_addr.s_addr =
             htonl(0x7f010001u + engine.process * LOAD_SOURCES + turn % LOAD_SOURCES);
-    } else {
-        pick = turn % n;
-        while (str_cut(&sources, '\n', &source) && pick-- > 0)
-            ;
-        if (str_copy(source, text, sizeof(text)) == -1 ||
-            inet_pton(AF_INET, text, &a.sin_addr) != 1)
-            return -1;
+        return 0;
     }
-    if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) == -1)
-        return -1;
-    return bind(fd, (struct sockaddr *)&a, sizeof(a));
+    pick = turn % n;
+    while (str_cut(&sources, '\n', &source) && pick-- > 0)
+        ;
+    return str_copy(source, text, sizeof(text)) == 0 && inet_pton(AF_INET, text, &a->sin_addr) == 1
+               ? 0
+               : -1;
 }
 
-static int open_socket(uint32_t id, const struct load_target *t)
+/* NULL with errno. */
+static struct conn *open_connection(uint32_t id, const struct load_target *t)
 {
-    int fd = socket(t->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    struct sockaddr_in source;
+    struct outgoing to = {.peer = (const struct sockaddr *)&t->address,
+                          .tls = t->tls ? engine.tls : NULL,
+                          .host = t->name};
+    bool any;
 
-    if (fd == -1)
-        return -1;
-    if (bind_source(fd, id, t) == -1 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1 ||
-        (connect(fd, (const struct sockaddr *)&t->address, t->address_len) == -1 &&
-         errno != EINPROGRESS)) {
-        close(fd);
-        return -1;
+    if (pick_source(id, t, &source, &any) == -1) {
+        errno = EINVAL;
+        return NULL;
     }
-    return fd;
+    to.source = any ? NULL : (const struct sockaddr *)&source;
+    return reactor_connect(&to, &user_conn_ops);
 }
 
-static void (*net_event)(struct ev_loop *loop, ev_io *io, int revents); /* of every connection */
-
-static bool socket_connected(int fd)
+static void user_connected(struct conn *c)
 {
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof(peer);
-
-    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
-}
-
-/* Net has found the socket writable: the request is gone, or the TLS handshake has begun. */
-static bool conn_connected(const struct conn *c)
-{
-    return c->flags & CONN_TLS ? conn_tls_began_ns(c) != 0 : c->out == NULL;
-}
-
-static void record_connected(struct conn *c, uint64_t now)
-{
-    ev_set_cb(&c->io, net_event);
-    hdr_record(&engine.slot->m.tcp_connect, now - user_of(c)->since);
-}
-
-/* In the place of net's own callback until the connection is there, or has failed: the daemon,
- * which accepts, has no use for such an event, and net does not look for it. */
-static void on_connected(struct ev_loop *loop, ev_io *io, int revents)
-{
-    struct conn *c = CONTAINER_OF(io, struct conn, io);
-    uint64_t now = clock_precise_ns();
-
-    net_event(loop, io, revents);
-    if (!conn_dead(c) && conn_connected(c))
-        record_connected(c, now);
-}
-
-/* On loopback it is there at once; else what net watches for, so as to send the request, tells. */
-static void watch_connecting(struct conn *c)
-{
-    net_event = ev_cb(&c->io);
-    if (socket_connected(c->io.fd))
-        record_connected(c, clock_precise_ns());
-    else
-        ev_set_cb(&c->io, on_connected);
+    user_of(c)->flags |= USER_CONNECTED;
+    hdr_record(&engine.slot->m.tcp_connect, clock_precise_ns() - user_of(c)->since);
 }
 
 /* Without it a subscriber's losses would go unseen: -1, the connection has ended. */
@@ -191,37 +148,29 @@ int user_connect(uint32_t id)
     struct conn *c;
     struct user *u;
     uint64_t began_ns = clock_precise_ns();
-    int fd = open_socket(id, t);
 
-    if (fd == -1 && out_of_something(errno))
+    c = open_connection(id, t);
+    if (c == NULL && out_of_something(errno))
         return -1;
-    if (fd == -1) { /* no route, no such protocol: as an attempt that failed later */
+    if (c == NULL) { /* no route, no such protocol: as an attempt that failed later */
         engine.slot->m.connects_started++;
         engine.slot->m.connect_failed++;
         requeue(id, false);
         return 0;
     }
-    c = reactor_add(fd, &user_conn_ops, (const struct sockaddr *)&t->address, 0);
-    if (c == NULL)
-        return -1;
     u = user_of(c);
     u->id = id;
     u->channel = user_channel(id);
     u->flags = USER_HANDSHAKE;
     u->since = began_ns;
-    watch_connecting(c);
     engine.conns[id - engine.first] = c;
     engine.slot->m.connects_started++;
     engine.slot->connecting++;
     conn_arm(c, (uint64_t)engine.o->connect_timeout);
-    if (t->tls && conn_start_tls(c, engine.tls, t->name) == -1)
-        return 0; /* counted when it is released */
+    conn_establish(c); /* on loopback the peer is there at once */
     handshake_request(u, t, &engine.text);
     if (conn_send(c, buf_view(&engine.text)) == -1)
         return 0; /* counted when it is released */
-    /* It came meanwhile: then net awaits the answer and nothing before it. */
-    if (ev_cb(&c->io) == on_connected && conn_connected(c))
-        record_connected(c, clock_precise_ns());
     return 0;
 }
 
@@ -273,7 +222,8 @@ static void user_deadline(struct conn *c)
 
 static void user_secured(struct conn *c)
 {
-    hdr_record(&engine.slot->m.tls, clock_precise_ns() - conn_tls_began_ns(c));
+    user_of(c)->flags |= USER_SECURED;
+    hdr_record(&engine.slot->m.tls, clock_precise_ns() - tls_began_ns(c));
 }
 
 void user_broke(struct conn *c, enum close_reason why, const char *what)
@@ -287,23 +237,15 @@ void user_broke(struct conn *c, enum close_reason why, const char *what)
     conn_kill(c, why);
 }
 
-/* Has anybody taken the connection? Then its handshake was timed. */
-static bool was_connected(const struct conn *c)
-{
-    struct tcp_info info;
-    socklen_t len = sizeof(info);
-
-    return getsockopt(c->io.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_rtt > 0;
-}
-
 /* An attempt has come to its end before any answer. */
-static void count_no_answer(const struct conn *c)
+static void count_no_answer(const struct user *u)
 {
     char *first = engine.slot->tls_failure;
 
-    if (!was_connected(c)) {
+    if ((u->flags & USER_CONNECTED) == 0) {
         engine.slot->m.connect_failed++;
-    } else if ((c->flags & CONN_TLS) == 0 || conn_tls_established(c) || conn_tls_began_ns(c) == 0) {
+    } else if ((u->flags & USER_SECURED) ||
+               !load_shared->targets[u->id % load_shared->ntargets].tls) {
         engine.slot->m.not_answered++;
     } else {
         engine.slot->m.tls_failed++;
@@ -320,7 +262,7 @@ static void count_ended(const struct conn *c, const struct user *u)
         return; /* counted; it is the test that ends */
     if ((u->flags & USER_READY) == 0) {
         if (c->reason == CLOSE_PEER_GONE && (u->flags & USER_HANDSHAKE))
-            count_no_answer(c);
+            count_no_answer(u);
         else if (c->reason == CLOSE_PEER_GONE || c->reason == CLOSE_PEER_CLOSED)
             m->turned_away++;
     } else if (u->flags & USER_CLOSING) {
@@ -371,6 +313,7 @@ const struct conn_ops user_conn_ops = {
     .name = "user",
     .input = user_input,
     .deadline = user_deadline,
+    .connected = user_connected,
     .secured = user_secured,
     .drain = user_drain,
     .release = user_release,

@@ -15,19 +15,21 @@
 #include "shared.h"
 
 enum user_flag {
-    USER_HANDSHAKE = 1, /* the request is out, no 101 yet */
-    USER_READY = 2,     /* upgraded and subscribed */
-    USER_STALLED = 4,   /* slow: reads nothing any more */
-    USER_CLOSING = 8,   /* the scenario closes it */
-    USER_HEARD = 16,    /* has received a message */
-    USER_PINGED = 32,   /* a ping is out; engine.pinged_ns = when */
-    USER_BROKE = 64     /* the server broke the protocol: counted */
+    USER_HANDSHAKE = 1,   /* the request is out, no 101 yet */
+    USER_READY = 2,       /* upgraded and subscribed */
+    USER_STALLED = 4,     /* slow: reads nothing any more */
+    USER_CLOSING = 8,     /* the scenario closes it */
+    USER_HEARD = 16,      /* has received a message */
+    USER_PINGED = 32,     /* a ping is out; engine.pinged_ns = when */
+    USER_BROKE = 64,      /* the server broke the protocol: counted */
+    USER_CONNECTED = 128, /* somebody has taken the connection */
+    USER_SECURED = 256    /* TLS: and shaken hands */
 };
 
 struct user {    /* in the connection's session area */
     uint32_t id; /* number among all users */
     uint32_t channel;
-    uint8_t flags;     /* enum user_flag */
+    uint16_t flags;    /* enum user_flag */
     uint16_t inflight; /* echo */
     uint32_t base;     /* echo: last sequence before this connection */
     uint64_t since;    /* attempt's start; then, when it became ready */

@@ -117,7 +117,7 @@ static void upgraded(struct conn *c, struct str rest)
 {
     struct user *u = user_of(c);
 
-    u->flags &= (uint8_t)~USER_HANDSHAKE;
+    u->flags &= (uint16_t)~USER_HANDSHAKE;
     conn_set_state(c, CONN_OPEN);
     hdr_record(&engine.slot->m.upgrade, clock_precise_ns() - u->since);
     if (engine.adapter->hello != NULL) {

@@ -266,7 +266,7 @@ static uint64_t run_stalled(uint64_t now)
         if (c == NULL || conn_dead(c) || (user_of(c)->flags & USER_STALLED) == 0)
             continue;
         of[n] = c;
-        asked[n++] = (struct pollfd){.fd = c->io.fd, .events = POLLRDHUP};
+        asked[n++] = (struct pollfd){.fd = conn_fd(c), .events = POLLRDHUP};
     }
     if (poll(asked, n, 0) > 0)
         for (nfds_t i = 0; i < n; i++)

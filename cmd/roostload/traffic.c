@@ -342,7 +342,7 @@ static void on_pong(struct conn *c)
     if (u->flags & USER_PINGED)
         hdr_record(&engine.slot->m.pong,
                    clock_precise_ns() - engine.pinged_ns[u->id - engine.first]);
-    u->flags &= (uint8_t)~USER_PINGED;
+    u->flags &= (uint16_t)~USER_PINGED;
 }
 
 static void on_item(struct conn *c, const struct ws_item *item)

@@ -1,8 +1,8 @@
 /* net/conn.h - one client connection: socket, state, deadline, output, and room for a session.
  *
  * A conn is one pool object of the reactor: struct conn, then CONN_SESSION_SIZE bytes that belong
- * to whatever speaks on it (HTTP first, then a WebSocket session). An idle connection owns nothing
- * else.
+ * to whatever speaks on it (HTTP first, then a WebSocket session), then its transport's state if
+ * that is not plain TCP (net/transport.h). An idle connection owns nothing else.
  *
  * Rules. State changes only through conn_set_state(). conn_kill() records the first reason and
  * lists the connection as condemned; reactor_turn() frees it in its last step, so a killed conn
@@ -68,10 +68,11 @@ enum conn_flag {
     CONN_OUT_STALLED = 8, /* the socket said EAGAIN: wait for EV_WRITE */
     CONN_EOF = 16,        /* the peer's end of file has been read */
     CONN_COUNTED = 32,    /* counted against config.max_connections_per_address */
-    CONN_TLS = 64,        /* net/tls */
+    CONN_NOT_TCP = 64,    /* its transport's state stands behind the session: net/transport.h */
     CONN_LATE = 128,      /* readable, and waits for its turn (net/input.c) */
     CONN_BULK = 256,      /* its last read brought much */
-    CONN_WELCOME = 512    /* has had an answer that was no refusal */
+    CONN_WELCOME = 512,   /* has had an answer that was no refusal */
+    CONN_READY = 1024     /* in reactor->ready: conn_ready() */
 };
 
 struct conn;
@@ -97,7 +98,9 @@ struct conn_ops {     /* static tables; one per protocol */
     /* It does not read fast enough (net/slow.c), and takes replies still: end politely; may kill.
      * Is to call conn_drop_publications(). Default when NULL: conn_kill(c, CLOSE_SLOW). */
     void (*slow)(struct conn *c);
-    /* TLS only: the handshake is through. May kill. May be NULL. */
+    /* An outgoing connection: the peer is there, and has agreed with us on keys if the transport
+     * has any. May kill. May be NULL. */
+    void (*connected)(struct conn *c);
     void (*secured)(struct conn *c);
     /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
     void (*release)(struct conn *c);
@@ -106,8 +109,11 @@ struct conn_ops {     /* static tables; one per protocol */
     const void *upper; /* the next layer's own table, e.g. struct ws_ops */
 };
 
-struct conn {                    /* what each delivery touches comes last, beside the session */
-    ev_io io;                    /* events = what is wanted now; io.fd; io.data: the conn_ops */
+/* What each delivery touches comes last, beside the session. io is the transport's (net/tcp.c)
+ * and stands here because its data is the place for ops: apart, a connection would cost eight
+ * bytes more. */
+struct conn {
+    ev_io io;                    /* events = what is wanted now; io.data: the conn_ops */
     struct wheel_entry deadline; /* of the current phase; dead: its link is in the condemned list */
     struct ws_rx rx;             /* of net/ws */
     uint8_t address[16];         /* IPv6, or IPv4-mapped */
@@ -130,7 +136,12 @@ struct conn {                    /* what each delivery touches comes last, besid
     uint32_t frames_out; /* wraps */
 };
 
-#define CONN_ID_FD_BITS   24
+#define CONN_ID_FD_BITS 24
+/* Its place in reactor->conns: the descriptor, if its transport has one. */
+static inline int conn_fd(const struct conn *c)
+{
+    return (int)(c->id & ((1u << CONN_ID_FD_BITS) - 1));
+}
 #define CONN_SESSION_SIZE 32 /* sessions assert that they fit */
 /* Static tables; who speaks on the connection changes them. */
 static inline const struct conn_ops *conn_ops(const struct conn *c)
@@ -156,6 +167,11 @@ static inline bool conn_dead(const struct conn *c)
 {
     return c->state == CONN_DEAD;
 }
+/* It is connecting or securing: nothing has passed either way yet. */
+static inline bool conn_opening(const struct conn *c)
+{
+    return c->state == CONN_CONNECTING || c->state == CONN_SECURING;
+}
 /* Nothing can be sent on it any more, and what it says is discarded: it is flushing, lingering or
  * dead. */
 static inline bool conn_finished(const struct conn *c)
@@ -179,7 +195,8 @@ void conn_abandon(struct conn *c, enum close_reason why);
 /* Ends after everything queued has been sent (state FLUSHING): shutdown(SHUT_WR), then discards
  * input until the peer's end of file or config.close_timeout (LINGERING, so that no reset destroys
  * the last bytes, RFC 9112 §9.6). From now on nothing more can be sent and ops is called for
- * release() alone. Harmless when that is so already. May kill. */
+ * release() alone. Harmless when that is so already; one that is opening still is killed. May kill.
+ */
 void conn_finish(struct conn *c, enum close_reason why);
 
 /* (Re)arms the deadline; 0 disarms. Relative to clock_ns(). */

@@ -39,7 +39,6 @@ struct ids {             /* a queue of connections' ids, of which some may be go
     uint64_t *ids;       /* owned */
     size_t head, n, cap; /* cap: a power of two, or 0 */
 };
-struct tls;
 
 struct input {              /* net/input.c */
     struct ids light, bulk; /* connections that are readable: of those with little, and with much */
@@ -55,11 +54,10 @@ struct reactor { /* fields are for net and for /debug */
     struct task_queue tasks;
     struct broker *broker;      /* borrowed; NULL in some tests */
     struct ws_rx_pool *rx_pool; /* owned; server role */
-    struct pool conn_pool;
-    struct conn **conns; /* owned; by fd */
+    struct pool conn_pool;      /* on plain TCP */
+    struct pool other_pool;     /* on other transports */
+    struct conn **conns;        /* owned; by conn_fd() */
     size_t conns_cap;
-    struct tls **tls; /* owned; by fd; of length tls_cap, which is 0 without TLS */
-    size_t tls_cap;
     size_t conns_end;              /* no fd from here on has ever been a connection */
     size_t connections;            /* live conns, both listeners, refused ones too */
     size_t client_connections;     /* by the client listener, refused ones not counted */
@@ -74,7 +72,7 @@ struct reactor { /* fields are for net and for /debug */
     struct pool held;       /* those of connections with CONN_HOLD_RING */
     struct input input;
     struct ids admin;         /* connections by the admin listener, oldest first; some are gone */
-    struct ids unread;        /* with decrypted bytes that no event will announce */
+    struct ids ready;         /* conn_ready(): what no poll tells */
     struct budget partial[2]; /* incomplete input of clients, and by the admin listener */
     struct list condemned;    /* dead, to be freed at the end of the turn */
     struct list paused;       /* listeners out of fds */

@@ -1,6 +1,6 @@
 /* Happy path of a read event:
  *   1. input.c says whose turn it is                2. ops->may_read() says how much may come now
- *   3. one recv() into the worker's scratch         4. ops->input() takes all of it
+ *   3. one read into the worker's scratch           4. ops->input() takes all of it
  *   5. leave; what was answered is flushed later
  * can fail: no room in the ring (held, asked again each turn), end of file (ops->eof), reset
  * (CLOSE_PEER_GONE).
@@ -9,18 +9,13 @@
  * state LINGERING · input is discarded until the peer's end of file · conn_kill() · reaped at the
  * end of the turn. */
 #include <assert.h>
-#include <errno.h>
-#include <linux/sockios.h>
-#include <netinet/tcp.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/metrics.h"
 #include "net/outq.h"
-#include "net/tls.h"
 #include "net_internal.h"
+#include "tcp.h"
 
 enum gauge { GAUGE_NONE = 0, GAUGE_HTTP, GAUGE_PROTOCOL, GAUGE_CLOSING };
 enum deadline { DEADLINE_NONE = 0, DEADLINE_OPS, DEADLINE_END };
@@ -87,7 +82,7 @@ void conn_kill(struct conn *c, enum close_reason why)
     if (c->reason == CLOSE_NONE)
         c->reason = (uint8_t)why;
     conn_set_state(c, CONN_DEAD);
-    ev_io_stop(reactor->loop, &c->io);
+    transport_want(c, 0);
     wheel_disarm(&reactor->wheel, &c->deadline);
     if (c->out) {
         list_remove(&c->out->link);
@@ -96,24 +91,20 @@ void conn_kill(struct conn *c, enum close_reason why)
     list_append(&reactor->condemned, &c->deadline.link);
 }
 
-bool conn_unread(const struct conn *c)
+void conn_broken(struct conn *c, ssize_t answer)
 {
-    int bytes = 0;
-
-    return c->out || (ioctl(c->io.fd, SIOCOUTQ, &bytes) == 0 && bytes > 0);
+    conn_kill(c, answer == TRANSPORT_NO_MEMORY ? CLOSE_NO_MEMORY : CLOSE_PEER_GONE);
 }
 
-void conn_reset_at_close(const struct conn *c)
+bool conn_unread(const struct conn *c)
 {
-    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
-    setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    return c->out || transport_of(c)->unread(c);
 }
 
 void conn_abandon(struct conn *c, enum close_reason why)
 {
     if (conn_unread(c))
-        conn_reset_at_close(c);
+        transport_of(c)->linger(c, 0);
     conn_kill(c, why);
 }
 
@@ -123,6 +114,10 @@ void conn_finish(struct conn *c, enum close_reason why)
         return;
     if (c->reason == CLOSE_NONE)
         c->reason = (uint8_t)why;
+    if (conn_opening(c)) {
+        conn_kill(c, why);
+        return;
+    }
     conn_set_state(c, CONN_FLUSHING);
     conn_arm(c, 0);
     conn_release_hold(c, CONN_HOLD_RING | CONN_HOLD_ANSWER | CONN_HOLD_OUTPUT | CONN_HOLD_ENDED);
@@ -135,22 +130,21 @@ void conn_finish(struct conn *c, enum close_reason why)
  * as long as anybody else has to take it. */
 static void conn_leave_rest(struct conn *c)
 {
-    const unsigned timeout = (unsigned)((uint64_t)config.close_timeout / NS_PER_MS);
-
     if (conn_unread(c))
-        setsockopt(c->io.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+        transport_of(c)->linger(c, (uint64_t)config.close_timeout);
     conn_kill(c, c->reason);
 }
 
 void conn_shut(struct conn *c)
 {
-    if (c->flags & CONN_TLS)
-        tls_close_notify(c);
-    if (c->flags & CONN_EOF) {
+    bool last = (c->flags & CONN_EOF) != 0;
+    int rc = transport_of(c)->shut(c, last);
+
+    if (last) {
         conn_leave_rest(c);
         return;
     }
-    if (shutdown(c->io.fd, SHUT_WR) == -1) {
+    if (rc == -1) {
         conn_kill(c, c->reason);
         return;
     }
@@ -190,23 +184,15 @@ void conn_update_events(struct conn *c)
 
     if (conn_dead(c))
         return;
-    if (c->hold == 0 && !(c->flags & CONN_EOF))
-        want |= EV_READ;
-    if (c->flags & CONN_OUT_STALLED)
-        want |= EV_WRITE;
-    if (c->flags & CONN_TLS) {
-        if (want & EV_READ)
-            tls_note_unread(c);
-        if (conn_dead(c))
-            return;
-        want = tls_events(c, want);
+    if (UNLIKELY(conn_opening(c))) {
+        want = c->state == CONN_CONNECTING ? TRANSPORT_WRITE : TRANSPORT_READ;
+    } else {
+        if (conn_wants_input(c))
+            want |= TRANSPORT_READ;
+        if (c->flags & CONN_OUT_STALLED)
+            want |= TRANSPORT_WRITE;
     }
-    if ((c->io.events & (EV_READ | EV_WRITE)) == want && ev_is_active(&c->io) == (want != 0))
-        return;
-    ev_io_stop(reactor->loop, &c->io);
-    ev_io_modify(&c->io, want);
-    if (want)
-        ev_io_start(reactor->loop, &c->io);
+    transport_want(c, want);
 }
 
 void conn_hold(struct conn *c, unsigned reasons)
@@ -231,10 +217,8 @@ void conn_release_hold(struct conn *c, unsigned reasons)
 
 /* A finished one is read only to find its end, or a reset would destroy the last bytes we
  * sent (RFC 9112 §9.6). */
-static void conn_read_discard(struct conn *c, ssize_t n)
+static void conn_read_last(struct conn *c)
 {
-    if (n > 0)
-        return;
     c->flags |= CONN_EOF;
     if (c->state == CONN_LINGERING)
         conn_kill(c, c->reason);
@@ -267,25 +251,33 @@ static void conn_input(struct conn *c, size_t n)
     input_took(before);
 }
 
+/* A read brought no bytes. */
+static void conn_read_nothing(struct conn *c, ssize_t answer)
+{
+    if (answer == TRANSPORT_LATER)
+        return;
+    if (answer != TRANSPORT_EOF)
+        conn_broken(c, answer);
+    else if (conn_finished(c))
+        conn_read_last(c);
+    else
+        conn_read_eof(c);
+}
+
 void conn_read(struct conn *c, size_t max)
 {
-    ssize_t n = c->flags & CONN_TLS ? tls_recv(c, reactor->scratch, max)
-                                    : recv(c->io.fd, reactor->scratch, max, MSG_DONTWAIT);
+    ssize_t n = transport_recv(c, reactor->scratch, max);
 
     METRIC_INC(reads);
-    if (n == -1) {
-        if (errno != EAGAIN && errno != EINTR)
-            conn_kill(c, CLOSE_PEER_GONE);
-        return;
-    }
-    METRIC_ADD(read_bytes, (uint64_t)n);
-    if (conn_finished(c)) {
-        conn_read_discard(c, n);
-    } else if (n == 0) {
-        conn_read_eof(c);
+    if (UNLIKELY(n <= 0)) {
+        conn_read_nothing(c, n);
     } else {
-        conn_input(c, (size_t)n);
+        METRIC_ADD(read_bytes, (uint64_t)n);
+        if (!conn_finished(c))
+            conn_input(c, (size_t)n);
     }
+    if (UNLIKELY(c->flags & CONN_NOT_TCP)) /* what it waits for may be another now */
+        conn_update_events(c);
 }
 
 size_t conn_may_read(struct conn *c)
@@ -312,54 +304,23 @@ void conn_readable(struct conn *c)
     }
 }
 
-void conn_read_again(struct conn *c)
+void conn_event(struct conn *c, int events)
 {
-    if (c->hold == 0 && !(c->flags & CONN_EOF))
-        conn_readable(c);
-    if (!conn_dead(c))
-        conn_update_events(c);
-}
+    bool other = (c->flags & CONN_NOT_TCP) != 0;
 
-/* Whatever the socket has become, either direction may go on now. */
-static void conn_on_tls_event(struct conn *c)
-{
-    bool before = conn_tls_established(c);
-
-    if (tls_handshake(c) == 1) {
-        if (!before && conn_ops(c)->secured)
-            conn_ops(c)->secured(c);
-        if (!conn_dead(c))
-            conn_flush(c);
-        if (!conn_dead(c))
-            conn_read_again(c);
-    } else if (!conn_dead(c)) {
-        conn_update_events(c);
-    }
-}
-
-static void conn_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents)
-{
-    struct conn *c = CONTAINER_OF(io, struct conn, io);
-
-    if (revents & EV_ERROR) {
-        conn_kill(c, CLOSE_INTERNAL); /* UNTESTED: libev found the fd invalid */
+    if (UNLIKELY(conn_opening(c))) {
+        conn_establish(c);
         return;
     }
-    if (c->flags & CONN_TLS) {
-        conn_on_tls_event(c);
-        return;
-    }
-    if (revents & EV_WRITE)
+    if (UNLIKELY(other)) /* either direction may have waited for what the other usually does */
+        events = TRANSPORT_READ | TRANSPORT_WRITE;
+    if ((events & TRANSPORT_WRITE) && (c->flags & CONN_OUT_STALLED))
         conn_flush(c);
     /* The flush may have killed it, or stopped reading. */
-    if ((revents & EV_READ) && (c->io.events & EV_READ) && !conn_dead(c))
+    if ((events & TRANSPORT_READ) && !conn_dead(c) && conn_wants_input(c))
         input_readable(c);
-}
-
-void conn_watch(struct conn *c, int fd)
-{
-    ev_io_init(&c->io, conn_on_event, fd, EV_READ);
-    ev_io_start(reactor->loop, &c->io);
+    if (UNLIKELY(other))
+        conn_update_events(c);
 }
 
 void conn_set_peer(struct conn *c, const struct sockaddr *sa)

@@ -2,17 +2,13 @@
  * turn (dirty list, flushed in step 5) · more queued than one sendmsg() takes (dirty list, next
  * turn) · refused by the socket (stalled list and EV_WRITE). The stalled list is in order of last
  * progress, so that the sweep looks at its head only. */
-#include <errno.h>
-#include <openssl/ssl3.h>
-#include <sys/socket.h>
-
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/metrics.h"
 #include "net/outq.h"
 #include "net_internal.h"
+#include "tcp.h"
 
-#define SEND_FLAGS  (MSG_NOSIGNAL | MSG_DONTWAIT)
 #define FLUSH_IOVEC 64
 /* Flushes between two looks at the clock. */
 #define FLUSH_SLICE 32
@@ -22,29 +18,17 @@ static bool conn_may_send_now(const struct conn *c)
     return !c->out && c->sent_turn != (uint32_t)reactor->turn;
 }
 
-/* After a send that failed: 0 when the socket is merely full, -1: killed. */
-static int conn_send_failed(struct conn *c)
-{
-    if (errno == EAGAIN || errno == EINTR)
-        return 0;
-    conn_kill(c, errno == ENOBUFS || errno == ENOMEM ? CLOSE_NO_MEMORY : CLOSE_PEER_GONE);
-    return -1;
-}
-
-/* Bytes the socket took, 0 when it is full, -1: killed. */
+/* Bytes the transport took, 0 when it takes none now, -1: killed. */
 static inline ssize_t conn_send_now(struct conn *c, const char *p, size_t n)
 {
-    ssize_t sent;
-
-    if (LIKELY(!(c->flags & CONN_TLS)))
-        sent = send((int)(c->id & ((1u << CONN_ID_FD_BITS) - 1)), p, n, SEND_FLAGS);
-    else
-        sent = tls_sendv(c, &(struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = n}, 1);
+    ssize_t sent = transport_send(c, p, n);
 
     c->sent_turn = (uint32_t)reactor->turn;
     METRIC_INC(writes);
-    if (UNLIKELY(sent == -1))
-        return conn_send_failed(c);
+    if (UNLIKELY(sent < 0)) {
+        conn_broken(c, sent);
+        return -1;
+    }
     METRIC_ADD(written_bytes, (uint64_t)sent);
     return sent;
 }
@@ -229,10 +213,9 @@ void conn_restart_age(struct conn *c)
 
 uint32_t conn_drop_publications(struct conn *c)
 {
-    /* OpenSSL wants to be given again what it was given before: a record. */
-    uint32_t ahead = c->flags & CONN_TLS ? SSL3_RT_MAX_PLAIN_LENGTH : 0, dropped;
+    uint32_t dropped;
 
-    if (!c->out || (dropped = outq_drop_publications(c->out, ahead)) == 0)
+    if (!c->out || (dropped = outq_drop_publications(c->out, transport_of(c)->ahead)) == 0)
         return 0;
     if (outq_empty(c->out))
         conn_flushed(c);
@@ -244,22 +227,22 @@ uint32_t conn_drop_publications(struct conn *c)
 void conn_flush(struct conn *c)
 {
     struct iovec iov[FLUSH_IOVEC];
-    struct msghdr msg = {.msg_iov = iov};
-    size_t offered = 0;
+    size_t offered = 0, n;
     ssize_t sent;
 
     if (!c->out)
         return;
-    msg.msg_iovlen = (size_t)outq_iovec(c->out, iov, FLUSH_IOVEC);
-    for (size_t i = 0; i < msg.msg_iovlen; i++)
+    n = (size_t)outq_iovec(c->out, iov, FLUSH_IOVEC);
+    for (size_t i = 0; i < n; i++)
         offered += iov[i].iov_len;
-    sent = c->flags & CONN_TLS ? tls_sendv(c, iov, msg.msg_iovlen)
-                               : sendmsg(c->io.fd, &msg, SEND_FLAGS);
+    sent = transport_sendv(c, iov, n);
     c->sent_turn = (uint32_t)reactor->turn;
     METRIC_INC(writes);
-    if (sent == -1) {
-        if (conn_send_failed(c) == 0)
+    if (sent <= 0) {
+        if (sent == TRANSPORT_LATER)
             conn_stall(c, false);
+        else
+            conn_broken(c, sent);
         return;
     }
     METRIC_ADD(written_bytes, (uint64_t)sent);

@@ -88,7 +88,7 @@ static struct conn *take(struct ids *queue)
     if (c == NULL)
         return NULL;
     c->flags &= (uint16_t)~CONN_LATE;
-    return c->io.events & EV_READ && ev_is_active(&c->io) ? c : NULL;
+    return conn_wants_input(c) ? c : NULL;
 }
 
 /* Reads those of a queue that are in it now: one, and more while there is time. */

@@ -2,11 +2,11 @@
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
-#include <sys/uio.h>
-
 #include "base/clock.h"
+#include "net/connect.h"
 #include "net/listener.h"
 #include "net/reactor.h"
+#include "net/transport.h"
 
 /* How long a held connection, or a record that waits for ring room, may wait to be asked again. */
 #define NAP_RETRY_NS (UINT64_C(1000) * 1000)
@@ -30,15 +30,18 @@ static inline uint32_t reactor_tick_now(void)
     return (uint32_t)(clock_ns() / WHEEL_TICK_NS);
 }
 
+/* May it be read? Else what comes stays where it is. */
+static inline bool conn_wants_input(const struct conn *c)
+{
+    return c->hold == 0 && !(c->flags & CONN_EOF);
+}
+
 /* conn.c */
-void conn_watch(struct conn *c, int fd);
-/* Brings the watched events in line with hold, flags and state. */
-void conn_update_events(struct conn *c);
+/* The transport has answered so (< 0): killed. */
+void conn_broken(struct conn *c, ssize_t answer);
 /* How many bytes may be read now; 0: none. */
 size_t conn_may_read(struct conn *c);
-/* Reads, if nothing forbids it, what no event will announce. */
-void conn_read_again(struct conn *c);
-/* One recv() of at most max bytes, handed to ops. */
+/* One read of at most max bytes, handed to ops. */
 void conn_read(struct conn *c, size_t max);
 /* The same, if and as far as may_read() allows; else it is held. */
 void conn_readable(struct conn *c);
@@ -47,8 +50,6 @@ void conn_shut(struct conn *c);
 void conn_deadline_fired(struct wheel_entry *e, void *arg);
 /* The peer has not taken, or not acknowledged, all that was sent. */
 bool conn_unread(const struct conn *c);
-/* Whatever the socket has not sent when it is closed is thrown away, and the peer told so. */
-void conn_reset_at_close(const struct conn *c);
 void conn_set_peer(struct conn *c, const struct sockaddr *sa);
 
 /* conn_output.c */
@@ -77,7 +78,15 @@ void slow_forget(struct outq *q);
 /* Step 4: ends those that are too slow, at most max. True when there may be more. */
 bool slow_sweep(size_t max);
 
+/* transport.c */
+/* Step 3: those of conn_ready(). True when some are left. */
+bool ready_turn(void);
+
 /* reactor.c */
+/* A connection in the table, unknown to its transport yet; it has its state's room with
+ * CONN_NOT_TCP. NULL: no memory. */
+struct conn *conn_new(int place, const struct conn_ops *ops, const struct sockaddr *peer,
+                      unsigned flags, enum conn_state first) MUST_CHECK;
 /* Step 6: frees at most max of the condemned. Returns how many. */
 size_t reactor_reap(size_t max);
 
@@ -110,22 +119,10 @@ void input_took(uint64_t began_ns);
 /* Step 3: reads from those that wait. True when some are left. */
 bool input_turn(void);
 
-/* tls.c; all but the last three for connections with CONN_TLS */
-/* As recv(2) and sendmsg(2) on a non-blocking socket, errno included. */
-ssize_t tls_recv(struct conn *c, char *p, size_t max);
-ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n);
-/* 1: established, 0: goes on later, -1: killed. */
-int tls_handshake(struct conn *c);
-/* What must be watched when `want` is wanted. */
-int tls_events(const struct conn *c, int want);
-void tls_close_notify(struct conn *c);
-/* Makes the next turn read what is decrypted and was not fetched, or the end behind it. May
- * kill. */
-void tls_note_unread(struct conn *c);
-void tls_free(struct conn *c);
-/* Step 3: reads those. True when some are left. */
-bool tls_turn(void);
-void tls_fini(void);
+/* tls.c: a client's connection on the descriptor, CONNECTING; for reactor_connect(). NULL: no
+ * memory (nothing was closed). */
+struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
+                         const struct conn_ops *ops, const struct sockaddr *peer) MUST_CHECK;
 
 /* reactor_turn.c */
 void turn_init(void);

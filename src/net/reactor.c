@@ -1,8 +1,8 @@
 #include "net/reactor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,6 +12,7 @@
 #include "net/partial.h"
 #include "net/refusal.h"
 #include "net_internal.h"
+#include "tcp.h"
 
 /* Descriptors that are no connections: listeners, eventfds. */
 #define FD_OWN          64
@@ -64,6 +65,8 @@ void reactor_init(const struct reactor_config *cfg)
     wheel_init(&reactor->wheel, clock_ns());
     task_queue_init(&reactor->tasks);
     pool_init(&reactor->conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
+    pool_init(&reactor->other_pool, "conn_other",
+              sizeof(struct conn) + CONN_SESSION_SIZE + TRANSPORT_STATE_SIZE, 0);
     list_init(&reactor->dirty);
     list_init(&reactor->stalled);
     list_init(&reactor->over);
@@ -96,11 +99,12 @@ void reactor_fini(void)
     held_fini();
     free(reactor->admin.ids);
     input_fini();
-    tls_fini();
+    free(reactor->ready.ids);
     admission_fini();
     partial_fini();
     outq_pools_fini();
     pool_fini(&reactor->conn_pool);
+    pool_fini(&reactor->other_pool);
     free(reactor->conns);
     free(reactor->scratch);
     memset(reactor, 0, sizeof(*reactor));
@@ -166,40 +170,48 @@ static void conn_count(const struct conn *c, size_t delta)
     *conn_counter(c) += delta;
 }
 
-struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
-                         unsigned flags)
+static struct pool *conn_pool(unsigned flags)
+{
+    return flags & CONN_NOT_TCP ? &reactor->other_pool : &reactor->conn_pool;
+}
+
+struct conn *conn_new(int place, const struct conn_ops *ops, const struct sockaddr *peer,
+                      unsigned flags, enum conn_state first)
 {
     struct conn *c = NULL;
 
-    if (conns_reserve((size_t)fd) == 0)
-        c = pool_get(&reactor->conn_pool);
-    if (!c) {
-        close(fd);
+    if (conns_reserve((size_t)place) == 0)
+        c = pool_get(conn_pool(flags));
+    if (!c)
         return NULL;
-    }
-    c->id = ++reactor->next_serial << CONN_ID_FD_BITS | (uint64_t)fd;
+    assert(!reactor->conns[place]);
+    c->id = ++reactor->next_serial << CONN_ID_FD_BITS | (uint64_t)place;
     conn_set_ops(c, ops);
     c->flags = (uint16_t)flags;
     c->since = c->heard = reactor->tick;
     c->sent_turn = (uint32_t)reactor->turn - 1;
     wheel_entry_init(&c->deadline);
     conn_set_peer(c, peer);
-    conn_set_state(c, CONN_HTTP);
-    reactor->conns[fd] = c;
-    reactor->conns_end = MAX(reactor->conns_end, (size_t)fd + 1);
+    conn_set_state(c, first);
+    reactor->conns[place] = c;
+    reactor->conns_end = MAX(reactor->conns_end, (size_t)place + 1);
     conn_count(c, 1);
-    conn_watch(c, fd);
     conn_arm(c, (uint64_t)config.header_timeout);
     return c;
 }
 
-/* Output that was not sent is lost: a reset tells the peer so, and gives the kernel's copy of it
- * back at once instead of after minutes of retransmission to somebody who does not read. */
-static void conn_close_socket(struct conn *c)
+struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
+                         unsigned flags)
 {
-    if (c->out)
-        conn_reset_at_close(c);
-    close(c->io.fd);
+    struct conn *c = conn_new(fd, ops, peer, flags, CONN_HTTP);
+
+    if (!c) {
+        close(fd);
+        return NULL;
+    }
+    tcp_watch(c);
+    conn_update_events(c);
+    return c;
 }
 
 static void conn_free(struct conn *c)
@@ -211,13 +223,13 @@ static void conn_free(struct conn *c)
     conn_count(c, (size_t)-1);
     if (c->flags & CONN_COUNTED)
         admission_leave(c->address);
-    reactor->conns[c->io.fd] = NULL;
-    if (c->flags & CONN_TLS)
-        tls_free(c);
-    conn_close_socket(c);
+    reactor->conns[conn_fd(c)] = NULL;
+    if (c->out) /* it is lost: a reset tells the peer so */
+        transport_of(c)->linger(c, 0);
+    transport_of(c)->close(c);
     outq_free(&c->out);
     conn_set_state(c, CONN_FREE);
-    pool_put(&reactor->conn_pool, c);
+    pool_put(conn_pool(c->flags), c);
 }
 
 size_t reactor_reap(size_t max)

@@ -124,7 +124,7 @@ void reactor_turn(void)
     clock_refresh(); /* 1 */
     reactor->nap_ns = NAP_MAX_NS;
     more = turn_receive(); /* 2 */
-    more |= tls_turn();    /* 3 */
+    more |= ready_turn();  /* 3 */
     more |= held_turn();
     more |= input_turn();
     more |= turn_work();                                    /* 4 */
@@ -165,7 +165,7 @@ static void turn_sleep(void)
 
 void reactor_step(bool block)
 {
-    if (block && !reactor->busy && turn_announce_sleep())
+    if (block && !reactor->busy && reactor->ready.n == 0 && turn_announce_sleep())
         turn_sleep();
     else
         ev_run(reactor->loop, EVRUN_NOWAIT);

@@ -1,19 +1,18 @@
 /* net/tls.c - OpenSSL between a connection and its socket.
  *
  * OpenSSL may have to write in order to read and the other way round (a key update), so while an
- * operation waits, what it waits for is kept and tls_events() turns it into what the socket is
+ * operation waits, what it waits for is kept and tls_want() turns it into what the socket is
  * watched for; any event then tries both directions. Bytes that are decrypted and not fetched make
- * no socket readable, nor does an end that came with the last of them: such a connection stands in
- * reactor->unread and is read in the next turn. */
+ * no socket readable, nor does an end that came with the last of them: tls_pending() tells. */
 #include "net/tls.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "net_internal.h"
+#include "tcp.h"
 
 struct tls_context {
     SSL_CTX *ctx; /* owned */
@@ -27,19 +26,21 @@ enum tls_end {
 };
 
 struct tls {
+    struct transport transport;
     SSL *ssl; /* owned */
     uint64_t began_ns;
     enum tls_end end; /* of what is to be read; broken: of both directions */
-    bool established;
     bool read_wants_write, write_wants_read;
-    bool unread; /* in reactor->unread */
 };
+_Static_assert(sizeof(struct tls) <= TRANSPORT_STATE_SIZE, "TRANSPORT_STATE_SIZE");
+
+static const struct transport_ops tls_transport;
 
 static char failure[256];
 
 static struct tls *tls_of(const struct conn *c)
 {
-    return reactor->tls[c->io.fd];
+    return transport_state(c);
 }
 
 /* The oldest error that OpenSSL has queued, as a sentence; the others are forgotten. */
@@ -84,24 +85,6 @@ void tls_context_free(struct tls_context *t)
     free(t);
 }
 
-/* The table has a place for every descriptor that may be a connection. */
-static int tls_table(size_t fd)
-{
-    struct tls **grown;
-
-    if (fd < reactor->tls_cap)
-        return 0;
-    grown = calloc(reactor->conns_cap, sizeof(struct tls *));
-    if (grown == NULL)
-        return -1;
-    for (size_t i = 0; i < reactor->tls_cap; i++)
-        grown[i] = reactor->tls[i];
-    free(reactor->tls);
-    reactor->tls = grown;
-    reactor->tls_cap = reactor->conns_cap;
-    return 0;
-}
-
 /* What the certificate must say. */
 static int expect_host(SSL *ssl, const struct tls_context *t, const char *host)
 {
@@ -116,50 +99,38 @@ static int expect_host(SSL *ssl, const struct tls_context *t, const char *host)
     return !t->verify || SSL_set1_host(ssl, host) == 1 ? 0 : -1;
 }
 
-static struct tls *tls_new(int fd, const struct tls_context *t, const char *host)
+/* A client's side of the handshake. NULL: no memory. */
+static SSL *ssl_new(int fd, const struct tls_context *t, const char *host)
 {
     static const unsigned char alpn[] = "\x08http/1.1";
-    struct tls *tls = calloc(1, sizeof(*tls));
+    SSL *ssl = SSL_new(t->ctx);
 
-    if (tls == NULL)
+    if (ssl == NULL)
         return NULL;
-    tls->ssl = SSL_new(t->ctx);
-    if (tls->ssl == NULL)
-        goto err;
-    SSL_set_connect_state(tls->ssl);
-    if (SSL_set_fd(tls->ssl, fd) != 1 || expect_host(tls->ssl, t, host) == -1 ||
-        SSL_set_alpn_protos(tls->ssl, alpn, sizeof(alpn) - 1) != 0)
-        goto err;
-    return tls;
-
-err:
-    SSL_free(tls->ssl);
-    free(tls);
+    SSL_set_connect_state(ssl);
+    if (SSL_set_fd(ssl, fd) == 1 && expect_host(ssl, t, host) == 0 &&
+        SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) == 0)
+        return ssl;
+    SSL_free(ssl);
     ERR_clear_error();
     return NULL;
 }
 
-int conn_start_tls(struct conn *c, struct tls_context *t, const char *host)
+struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
+                         const struct conn_ops *ops, const struct sockaddr *peer)
 {
-    struct tls *tls = tls_table((size_t)c->io.fd) == 0 ? tls_new(c->io.fd, t, host) : NULL;
+    struct tls state = {.transport = {&tls_transport}, .ssl = ssl_new(fd, t, host)};
+    struct conn *c;
 
-    if (tls == NULL) {
-        conn_kill(c, CLOSE_NO_MEMORY);
-        return -1;
-    }
-    tls->read_wants_write = true; /* connected, the socket is writable */
-    reactor->tls[c->io.fd] = tls;
-    c->flags |= CONN_TLS;
-    conn_update_events(c);
-    return 0;
+    if (state.ssl == NULL)
+        return NULL;
+    c = transport_add(&state.transport, sizeof(state), fd, ops, peer, 0, CONN_CONNECTING);
+    if (c == NULL)
+        SSL_free(state.ssl);
+    return c;
 }
 
-bool conn_tls_established(const struct conn *c)
-{
-    return tls_of(c)->established;
-}
-
-uint64_t conn_tls_began_ns(const struct conn *c)
+uint64_t tls_began_ns(const struct conn *c)
 {
     return tls_of(c)->began_ns;
 }
@@ -169,36 +140,25 @@ const char *tls_failure(void)
     return failure;
 }
 
-void tls_free(struct conn *c)
+static void tls_close(struct conn *c)
 {
-    struct tls *tls = tls_of(c);
-
-    reactor->tls[c->io.fd] = NULL;
-    SSL_free(tls->ssl);
-    free(tls);
+    SSL_free(tls_of(c)->ssl);
     ERR_clear_error();
+    tcp_close(c);
 }
 
-void tls_fini(void)
-{
-    free(reactor->tls);
-    free(reactor->unread.ids);
-}
-
-int tls_events(const struct conn *c, int want)
+static void tls_want(struct conn *c, int events)
 {
     const struct tls *tls = tls_of(c);
 
-    if (!tls->established)
-        return EV_READ | (tls->read_wants_write ? EV_WRITE : 0);
-    if (tls->write_wants_read && (want & EV_WRITE))
-        want = (want & ~EV_WRITE) | EV_READ;
-    if (tls->read_wants_write && (want & EV_READ))
-        want |= EV_WRITE;
-    return want;
+    if (tls->write_wants_read && (events & TRANSPORT_WRITE))
+        events = (events & ~TRANSPORT_WRITE) | TRANSPORT_READ;
+    if (tls->read_wants_write && (events & TRANSPORT_READ))
+        events |= TRANSPORT_WRITE;
+    tcp_want(c, events);
 }
 
-static void handshake_failed(struct conn *c)
+static void handshake_failed(const struct conn *c)
 {
     long verdict = SSL_get_verify_result(tls_of(c)->ssl);
 
@@ -209,39 +169,18 @@ static void handshake_failed(struct conn *c)
     } else {
         take_error(failure, sizeof(failure));
     }
-    conn_kill(c, CLOSE_PEER_GONE);
 }
 
-static bool socket_connected(int fd)
-{
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof(peer);
-
-    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
-}
-
-/* 1: established, 0: goes on later, -1: killed. */
-int tls_handshake(struct conn *c)
+static int tls_secure(struct conn *c)
 {
     struct tls *tls = tls_of(c);
     int rc;
 
-    if (tls->established)
-        return 1;
-    if (tls->began_ns == 0 && !socket_connected(c->io.fd)) { /* refused, or not yet */
-        int why = 0;
-        socklen_t len = sizeof(why);
-
-        if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &why, &len) == -1 || why != 0)
-            conn_kill(c, CLOSE_PEER_GONE);
-        return conn_dead(c) ? -1 : 0;
-    }
     if (tls->began_ns == 0)
         tls->began_ns = clock_precise_ns();
     ERR_clear_error();
     rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
-        tls->established = true;
         tls->read_wants_write = false;
         return 1;
     }
@@ -276,24 +215,18 @@ static void note_stop(struct tls *tls, bool reading)
     }
 }
 
-/* As recv(2) and send(2) would say it. */
 static ssize_t wait_or_end(const struct tls *tls, bool reading)
 {
     if (reading && tls->end == TLS_END_NOTIFIED)
-        return 0;
-    errno = tls->end == TLS_END_BROKEN ? ECONNRESET : EAGAIN;
-    return -1;
+        return TRANSPORT_EOF;
+    return tls->end == TLS_END_BROKEN ? TRANSPORT_BROKEN : TRANSPORT_LATER;
 }
 
-ssize_t tls_recv(struct conn *c, char *p, size_t max)
+static ssize_t tls_recv(struct conn *c, char *p, size_t max)
 {
     struct tls *tls = tls_of(c);
     size_t total = 0, got;
 
-    if (!tls->established) {
-        errno = EAGAIN;
-        return -1;
-    }
     tls->read_wants_write = false;
     while (total < max && tls->end == TLS_END_NONE) {
         ERR_clear_error();
@@ -308,17 +241,15 @@ ssize_t tls_recv(struct conn *c, char *p, size_t max)
     return total > 0 ? (ssize_t)total : wait_or_end(tls, true);
 }
 
-ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
+static ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
 {
     struct tls *tls = tls_of(c);
     size_t total = 0, sent;
 
-    if (!tls->established) {
-        errno = EAGAIN;
-        return -1;
-    }
+    if (conn_opening(c))
+        return TRANSPORT_LATER;
     if (tls->end == TLS_END_BROKEN)
-        return wait_or_end(tls, false);
+        return TRANSPORT_BROKEN;
     tls->write_wants_read = false;
     for (size_t i = 0; i < n; i++)
         for (size_t at = 0; at < iov[i].iov_len; at += sent, total += sent) {
@@ -332,40 +263,51 @@ ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
     return (ssize_t)total;
 }
 
-void tls_close_notify(struct conn *c)
+static ssize_t tls_send(struct conn *c, const char *p, size_t n)
+{
+    const struct iovec iov = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+
+    return tls_sendv(c, &iov, 1);
+}
+
+static int tls_shut(struct conn *c, bool last)
 {
     struct tls *tls = tls_of(c);
 
     ERR_clear_error();
-    if (!tls->established || tls->end == TLS_END_BROKEN)
-        return;
-    if (SSL_shutdown(tls->ssl) < 0) /* the socket is full: then without it */
+    if (tls->end != TLS_END_BROKEN &&
+        SSL_shutdown(tls->ssl) < 0) /* the socket is full: then without it */
         ERR_clear_error();
+    return tcp_shut(c, last);
 }
 
-void tls_note_unread(struct conn *c)
+static bool tls_pending(const struct conn *c)
 {
-    struct tls *tls = tls_of(c);
+    const struct tls *tls = tls_of(c);
 
-    if (tls->unread || !tls->established)
-        return;
-    if (SSL_pending(tls->ssl) == 0 && tls->end == TLS_END_NONE)
-        return;
-    tls->unread = true;
-    if (ids_push(&reactor->unread, c->id) == -1)
-        conn_kill(c, CLOSE_NO_MEMORY);
+    return SSL_pending(tls->ssl) > 0 || tls->end != TLS_END_NONE;
 }
 
-bool tls_turn(void)
+static void tls_describe(const struct conn *c, char *out, size_t cap)
 {
-    /* Who is queued again meanwhile waits for the next turn. */
-    for (size_t n = reactor->unread.n; n > 0; n--) {
-        struct conn *c = conn_find(ids_pop(&reactor->unread));
+    SSL *ssl = tls_of(c)->ssl;
 
-        if (!c)
-            continue;
-        tls_of(c)->unread = false;
-        conn_read_again(c);
-    }
-    return reactor->unread.n > 0;
+    snprintf(out, cap, "tls %s", SSL_in_init(ssl) ? "handshake" : SSL_get_version(ssl));
 }
+
+static const struct transport_ops tls_transport = {
+    .ahead =
+        SSL3_RT_MAX_PLAIN_LENGTH, /* OpenSSL wants to be given again what it was given: a record */
+    .recv = tls_recv,
+    .send = tls_send,
+    .sendv = tls_sendv,
+    .connected = tcp_connected,
+    .secure = tls_secure,
+    .shut = tls_shut,
+    .close = tls_close,
+    .linger = tcp_linger,
+    .want = tls_want,
+    .pending = tls_pending,
+    .unread = tcp_unread,
+    .describe = tls_describe,
+};

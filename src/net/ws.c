@@ -341,6 +341,8 @@ void ws_deadline(struct conn *c)
         ws_deadline_closing(c);
         break;
     case CONN_FREE:
+    case CONN_CONNECTING:
+    case CONN_SECURING:
     case CONN_HTTP:
     case CONN_SUBSCRIBING:
     case CONN_FLUSHING:

@@ -6,6 +6,7 @@
 #include "net/outq.h"
 #include "net/partial.h"
 #include "net/reactor.h"
+#include "net/transport.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
 #include "proc/shm.h"
@@ -69,7 +70,7 @@ static int put_conn(struct conn *c, struct buf *out)
         "{\"id\":\"%llu\",\"fd\":%d,\"address\":\"%s\",\"listener\":\"%s\",\"protocol\":"
         "\"%s\",\"state\":\"%s\",\"age\":%.1f,\"idle\":%.1f,\"frames_in\":%u,"
         "\"frames_out\":%u,\"queued\":%zu",
-        (unsigned long long)c->id, c->io.fd, address, c->flags & CONN_ADMIN ? "admin" : "client",
+        (unsigned long long)c->id, conn_fd(c), address, c->flags & CONN_ADMIN ? "admin" : "client",
         conn_ops(c)->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
         c->frames_in, c->frames_out, conn_queued(c));
     if (rc == 0 && plain_is(c))
@@ -154,6 +155,7 @@ static int put_flags(const struct conn *c, struct buf *out)
 
 static void handle_connection(struct http_exchange *x)
 {
+    char transport[64];
     struct buf out = {0};
     uint64_t id = 0;
     struct conn *c;
@@ -173,13 +175,15 @@ static void handle_connection(struct http_exchange *x)
     rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", worker_index);
     rc |= put_conn(c, &out);
     rc |= put_flags(c, &out);
-    rc |= buf_printf(
-        &out,
-        ",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_bytes\":%zu,\"last_sent_turn\":%u,"
-        "\"queue_age\":%.3f}}\n",
-        close_row((enum close_reason)c->reason)->label,
-        wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx), c->sent_turn,
-        c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
+    transport_of(c)->describe(c, transport, sizeof(transport));
+    rc |= buf_printf(&out,
+                     ",\"transport\":\"%s\",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_"
+                     "bytes\":%zu,\"last_sent_turn\":%u,"
+                     "\"queue_age\":%.3f}}\n",
+                     transport, close_row((enum close_reason)c->reason)->label,
+                     wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx),
+                     c->sent_turn,
+                     c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
     answer(x, &out, rc);
 }
 

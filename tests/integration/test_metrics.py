@@ -260,6 +260,7 @@ class Metrics(SharedDaemonTest):
             full = wait_for(lambda: [r for r in [self.d.http('GET', '/debug/connection?id=' + entry['id'])] if r.status == 200],
                             what='the connection in full')[0]
             self.assertEqual(json.loads(full.body)['connection']['id'], entry['id'])
+            self.assertEqual(json.loads(full.body)['connection']['transport'], 'tcp')
             self.assertEqual(self.d.http('GET', '/debug/connection?id=1').status, 404)
             self.assertEqual(self.d.http('GET', '/debug/connection').status, 400)
             self.assertEqual(self.d.http('GET', '/debug/connection?id=x').status, 400)

@@ -2,10 +2,10 @@
  * through the socket in pieces of a chosen size. */
 #include "net/tls.c"
 
-#include <openssl/pem.h>
 #include <signal.h>
 
 #include "net_harness.h"
+#include "tls_harness.h"
 
 static struct far { /* the server */
     SSL *ssl;
@@ -16,47 +16,7 @@ static struct far { /* the server */
     size_t len;
 } far;
 
-static SSL_CTX *server_ctx;
-static char ca_path[] = "/tmp/roost-test-tls-XXXXXX";
 static unsigned secured;
-
-/* A self-signed certificate for 127.0.0.1, which also is its own authority. */
-static int make_server(void **state)
-{
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x = X509_new();
-    X509_EXTENSION *san =
-        X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost");
-    FILE *f = fdopen(mkstemp(ca_path), "w");
-
-    (void)state;
-    ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-    X509_set_version(x, 2);
-    X509_gmtime_adj(X509_getm_notBefore(x), -60);
-    X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-    X509_set_pubkey(x, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"test", -1, -1, 0);
-    X509_set_issuer_name(x, X509_get_subject_name(x));
-    X509_add_ext(x, san, -1);
-    X509_EXTENSION_free(san);
-    if (X509_sign(x, key, EVP_sha256()) == 0 || f == NULL || PEM_write_X509(f, x) != 1)
-        return -1;
-    fclose(f);
-    server_ctx = SSL_CTX_new(TLS_server_method());
-    SSL_CTX_use_certificate(server_ctx, x);
-    SSL_CTX_use_PrivateKey(server_ctx, key);
-    X509_free(x);
-    EVP_PKEY_free(key);
-    return 0;
-}
-
-static int drop_server(void **state)
-{
-    (void)state;
-    SSL_CTX_free(server_ctx);
-    return unlink(ca_path);
-}
 
 static void far_fini(void)
 {
@@ -87,8 +47,8 @@ static void pump(void)
 
 static void on_secured(struct conn *c)
 {
-    assert_true(conn_tls_established(c));
-    assert_true(conn_tls_began_ns(c) > 0);
+    assert_int_equal(c->state, CONN_HTTP);
+    assert_true(tls_began_ns(c) > 0);
     secured++;
 }
 
@@ -113,8 +73,18 @@ static struct tls_context *trusting(void)
 
 static struct conn *open_pair(struct tls_context *t, const char *host, size_t piece)
 {
-    struct conn *c = net_pair(&far.fd, &tls_ops, 0);
+    struct conn *c;
+    int fds[2];
 
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    far.fd = fds[1];
+    c = tls_connect(fds[0], t, host, &tls_ops, NULL);
+    if (c == NULL) {
+        close(fds[0]);
+        return NULL;
+    }
+    tcp_watch(c);
+    conn_update_events(c);
     far.piece = piece;
     far.ssl = SSL_new(server_ctx);
     far.in = BIO_new(BIO_s_mem());
@@ -122,8 +92,6 @@ static struct conn *open_pair(struct tls_context *t, const char *host, size_t pi
     SSL_set_bio(far.ssl, far.in, far.out);
     SSL_set_accept_state(far.ssl);
     secured = 0;
-    if (conn_start_tls(c, t, host) == -1)
-        return NULL;
     return c;
 }
 
@@ -315,7 +283,7 @@ static void a_read_that_waits_to_write(void **state)
 
     (void)state;
     assert_int_equal(c->io.events & EV_WRITE, 0);
-    while (send(c->io.fd, noise, sizeof(noise), MSG_DONTWAIT) > 0) {
+    while (send(conn_fd(c), noise, sizeof(noise), MSG_DONTWAIT) > 0) {
     }
     far_says("hello");
     ask_for_handshake();
@@ -445,16 +413,10 @@ static void start_without_memory(void **state)
     struct tls_context *t = trusting();
 
     (void)state;
-    for (unsigned long k = 1; k <= 2;
-         k++) { /* the table, the state; OpenSSL allocates for itself */
-        struct conn *c = net_pair(&far.fd, &tls_ops, 0);
-
+    for (unsigned long k = 1; k <= 2; k++) { /* table, pool; OpenSSL allocates for itself */
         fault_fail_at(k);
-        assert_int_equal(conn_start_tls(c, t, "127.0.0.1"), -1);
+        assert_null(open_pair(t, "127.0.0.1", 100));
         fault_reset();
-        assert_true(conn_dead(c));
-        net_steps(1);
-        assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], k);
         close(far.fd);
     }
     tls_context_free(t);
