@@ -311,6 +311,12 @@ bench-ingest: build-packages ## instructions per byte of a text frame on its way
 	@$(MAKE) $(BINS) $(BENCHES)
 	@$(PYTHON) tests/bench/ingest.py --build $(BUILD) $(ARGS)
 
+.PHONY: bench-cost
+bench-cost: build-packages ## instructions of a delivery, an echo, a connection (ARGS="--against other/build/release")
+	@$(call install_missing,valgrind,)
+	@$(MAKE) $(BINS)
+	@$(PYTHON) tests/bench/cost.py --build $(BUILD) $(ARGS)
+
 # ARGS="--rounds 5 --json out.json" is handed on.
 .PHONY: bench-million
 bench-million: build-packages ## a million connections on this machine: memory, broadcast, storm (ARGS="--connections 2000000")

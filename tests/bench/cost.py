@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""What a delivery, an echo and a connection cost a worker, in instructions of user space: make bench-cost.
+
+usage: cost.py [--build DIR] [--against DIR] [--rounds N] [--json FILE]
+
+By callgrind, with one worker, everything in lockstep: the next publication, echo or connection begins when the last one has
+arrived. What is left to the machine's load is how many turns the worker needs, so the least of some rounds counts. --against
+measures another build as well, in alternating rounds, and fails when any figure of ours is more than 1.02 of theirs.
+
+  delivery  a publication of 72 B to 200 subscribers, by a publisher of another channel's
+  echo      125 B to its sender, alone in its channel
+  connect   accept, upgrade, subscribe, close by the client, the end
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(HERE, '../integration'), HERE]
+
+from bench import free_port, write_json  # noqa: E402
+from ingest import ENVIRONMENT, await_ready, instructions  # noqa: E402
+from wsraw import WebSocket  # noqa: E402
+
+SUBSCRIBERS = 200
+LIMIT = 1.02
+
+
+class Gateway:
+    """roostd under callgrind."""
+
+    def __init__(self, build, tmp):
+        port, admin = free_port(), free_port()
+        self.client, self.tmp = f'127.0.0.1:{port}', tmp
+        self.process = subprocess.Popen(
+            ['setpriv', '--pdeathsig', 'TERM', 'valgrind', '-q', '--tool=callgrind', '--callgrind-out-file=' + os.path.join(tmp, 'out.%p'),
+             os.path.join(build, 'roostd'), '--set', 'listen=' + self.client, '--set', f'admin_listen=127.0.0.1:{admin}',
+             '--set', 'workers=1', '--set', 'drain_time=0s', '--set', 'turn_budget=100ms'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        await_ready(admin, self.process)
+        with urllib.request.urlopen(f'http://127.0.0.1:{admin}/debug/processes', timeout=20) as answer:
+            self.worker = next(p['pid'] for p in json.load(answer)['processes'] if p['name'] == 'worker0')
+
+    def stop(self):
+        """The worker's instructions, from its start to its end."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            sys.exit('cost: roostd under callgrind did not end')
+        return instructions(os.path.join(self.tmp, f'out.{self.worker}'))
+
+
+def deliveries(address, count):
+    subscribers = [WebSocket(address, '/ws/wide') for _ in range(SUBSCRIBERS)]
+    with WebSocket(address, '/ws/wide?echo=0') as publisher:
+        for _ in range(count):
+            publisher.text('x' * 72)
+            for s in subscribers:
+                s.recv()
+    for s in subscribers:
+        s.close()
+
+
+def echoes(address, count):
+    with WebSocket(address, '/ws/alone') as client:
+        for _ in range(count):
+            client.text('x' * 125)
+            client.recv()
+
+
+def connects(address, count):
+    for _ in range(count):
+        WebSocket(address, '/ws/often').goodbye()
+
+
+def run(build, work, count):
+    with tempfile.TemporaryDirectory() as tmp:
+        g = Gateway(build, tmp)
+        try:
+            work(g.client, count)
+        finally:
+            total = g.stop()
+        return total
+
+
+def cost(build, work, count, each=1):
+    """What does not depend on the count (start and end, the first use of each path) falls out of the difference."""
+    return (run(build, work, 3 * count) - run(build, work, count)) / (2 * count * each)
+
+
+WORK = {'delivery': (deliveries, 30, SUBSCRIBERS), 'echo': (echoes, 1000, 1), 'connect': (connects, 150, 1)}
+
+
+def measure(builds, rounds):
+    """The least of the rounds, by build and work."""
+    found = {b: {} for b in builds}
+    for _ in range(rounds):
+        for build in builds:
+            for what, (work, count, each) in WORK.items():
+                n = cost(build, work, count, each)
+                found[build][what] = min(n, found[build].get(what, n))
+    return found
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('--build', default=os.environ.get('BUILD', os.path.join(TOP, 'build', 'release')))
+    ap.add_argument('--against', help='the build folder of another state of the sources')
+    ap.add_argument('--rounds', type=int, default=3)
+    ap.add_argument('--json', help='default: build/bench/cost.json')
+    args = ap.parse_args()
+    if not shutil.which('valgrind'):
+        sys.exit('cost: valgrind is not installed; make bench-cost installs it')
+    found = measure([b for b in (args.build, args.against) if b], args.rounds)
+    ours, theirs = found[args.build], found.get(args.against, {})
+    rows = [{'what': what, 'instructions': n, 'against': theirs.get(what)} for what, n in ours.items()]
+    print('instructions of a worker, user space')
+    for r in rows:
+        print(f'  {r["what"]:<10}{r["instructions"]:>10.0f}' +
+              (f'{r["against"]:>10.0f} against   {r["instructions"] / r["against"]:.3f}' if r['against'] else ''))
+    write_json(args.json, 'cost', rows)
+    return any(r['against'] and r['instructions'] > LIMIT * r['against'] for r in rows)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
