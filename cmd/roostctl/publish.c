@@ -216,7 +216,7 @@ int cmd_tail(const struct ctl_line *cmdline)
     sigaction(SIGTERM, &sa, NULL);
     if (tail_path(cmdline, raw, &path) == -1 || !tail_once(cmdline, path.p, false)) {
         buf_fini(&path);
-        return 1;
+        return stop ? 0 : 1; /* told to stop while it connected */
     }
     while (!over()) {
         poll(NULL, 0, wait_ms);
