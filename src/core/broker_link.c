@@ -159,7 +159,7 @@ void broker_owe(struct broker *b, struct chan *c)
 }
 
 /* Writes what the channel owes; may free it. -1: no room. */
-static int pay(struct broker *b, struct chan *c)
+static int write_owed(struct broker *b, struct chan *c)
 {
     struct record r = {.chan = c->id, .count = c->count, .name = chan_name(c)};
 
@@ -185,10 +185,10 @@ static int pay(struct broker *b, struct chan *c)
     return 0;
 }
 
-static void pay_list(struct broker *b, struct list *list, unsigned *budget)
+static void write_owed_list(struct broker *b, struct list *list, unsigned *budget)
 {
     while (!list_empty(list) && *budget > 0) {
-        if (pay(b, LIST_ENTRY(list->next, struct chan, owed)) == -1)
+        if (write_owed(b, LIST_ENTRY(list->next, struct chan, owed)) == -1)
             return;
         (*budget)--;
     }
@@ -206,9 +206,9 @@ bool broker_flush(struct broker *b, bool *more)
 {
     unsigned budget = FLUSH_MAX;
 
-    pay_list(b, &b->asks, &budget);
+    write_owed_list(b, &b->asks, &budget);
     finish_announcing(b);
-    pay_list(b, &b->owed, &budget);
+    write_owed_list(b, &b->owed, &budget);
     b->starved = !list_empty(&b->asks) || !list_empty(&b->owed);
     *more = b->starved || (b->announcing && !b->scanning);
     if (b->out.position == b->committed && !b->urgent)

@@ -31,7 +31,7 @@ static void answer(struct hub *h, const struct pending *p)
 }
 
 /* Takes what is complete off the front of the worker's list. */
-static void settle(struct hub *h, unsigned worker)
+static void give_answers(struct hub *h, unsigned worker)
 {
     struct hub_worker *w = &h->worker[worker];
 
@@ -128,7 +128,7 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
     p->complete = true;
     p->status = (uint8_t)status;
     p->at = at;
-    settle(hub, p->worker);
+    give_answers(hub, p->worker);
 }
 
 static void on_subscribed(void *hub, struct engine_channel *ec, enum engine_status status)

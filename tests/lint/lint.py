@@ -245,6 +245,15 @@ def check_links():
                     fail(path, n, 'broken link %s' % target)
 
 
+def check_named_functions():
+    """The functions that the tour of the sources names are there."""
+    code = ' '.join(read(p) for p in c_files('src', 'include'))
+    for n, line in enumerate(read('src/README.md').splitlines(), 1):
+        for name in re.findall(r'`([a-z]\w+)\(\)`', line):
+            if not re.search(r'\b%s\(' % name, code):
+                fail('src/README.md', n, 'there is no %s()' % name)
+
+
 def check_lock():
     """The lock file of the node packages records no addresses."""
     for path in glob.glob('tests/**/package-lock.json', recursive=True):
@@ -260,7 +269,8 @@ def main():
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
               check_function_length, check_spaces, check_format, check_order, check_uncalled, check_metrics_are_written,
-              check_python, check_words, check_setting_names, check_top_level, check_links, check_lock]
+              check_python, check_words, check_setting_names, check_top_level, check_links, check_named_functions,
+              check_lock]
     good = bad = 0
     for check in checks + [lambda: check_reference(build)]:
         before = len(failures)
