@@ -201,7 +201,7 @@ class Hub(DaemonTest):
                 c.text('kept')
                 wait_for(lambda: d.http('GET', '/readyz').status == 503, what='not ready')
                 self.assertEqual(d.http('GET', '/healthz').status, 200)
-                self.assertEqual(d.http('POST', '/api/publish', '{"channel":"hang","data":1}').status, 503)
+                self.assertEqual(d.http('POST', '/api/publish', '{"channel":"hang","data":1}').status, 504)
             finally:
                 os.kill(hub, signal.SIGCONT)
             wait_for(lambda: d.http('GET', '/readyz').status == 200, what='ready again')

@@ -266,7 +266,7 @@ class BackPressure(DaemonTest):
         before = d.private_bytes()
         for c in clients:
             c.send_frame(BINARY, b'h' * 100000, fin=False)
-        wait_for(lambda: d.metric('roost_closes_total{reason="no_memory"}') > 0, what='the first refusal')
+        wait_for(lambda: d.metric('roost_closes_total{reason="partial"}') > 0, what='the first refusal')
         self.assertLessEqual(d.metric('roost_partial_bytes'), 1100000)
         self.assertLess(d.private_bytes() - before, (100 if SAN else 6) * 1024 * 1024)
         for c in clients:
