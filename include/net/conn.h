@@ -77,9 +77,17 @@ enum conn_flag {
 
 struct conn;
 struct outq;
+struct session_ops;
 
-struct conn_ops {     /* static tables; one per protocol */
+struct conn_ops {     /* static tables */
     const char *name; /* "http", "plain": label in /debug */
+    /* What is spoken on it (enum session_kind), SESSION_NONE: no session. Says which gauge counts
+     * its connections in state OPEN. */
+    unsigned kind;
+    const struct session_ops *session; /* NULL: none */
+    /* What a session asks of its connection (net/session.h). NULL: it is not open yet. */
+    int (*send)(struct conn *c, struct str data, bool binary);
+    void (*end)(struct conn *c, enum close_reason why);
     /* Bytes arrived in the writable scratch; takes all of them. May kill or change the ops. */
     void (*input)(struct conn *c, struct str in);
     /* The peer shut down its sending side. Default when NULL: conn_kill(c, CLOSE_PEER_GONE). */
@@ -104,9 +112,6 @@ struct conn_ops {     /* static tables; one per protocol */
     void (*secured)(struct conn *c);
     /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
     void (*release)(struct conn *c);
-    /* The metric that counts its connections in state OPEN. NULL: none does. */
-    int64_t *(*gauge)(void);
-    const void *upper; /* the next layer's own table, e.g. struct ws_ops */
 };
 
 /* What each delivery touches comes last, beside the session. io is the transport's (net/tcp.c)

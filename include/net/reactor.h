@@ -71,8 +71,10 @@ struct reactor { /* fields are for net and for /debug */
     struct waiters waiters; /* for room in the ring to the hub */
     struct pool held;       /* those of connections with CONN_HOLD_RING */
     struct input input;
-    struct ids admin;         /* connections by the admin listener, oldest first; some are gone */
-    struct ids ready;         /* conn_ready(): what no poll tells */
+    struct ids admin;    /* connections by the admin listener, oldest first; some are gone */
+    struct ids ready;    /* conn_ready(): what no poll tells */
+    struct ids settling; /* net/ws_settle.c: told by the hub, a walk may be under way */
+    struct task settle;
     struct budget partial[2]; /* incomplete input of clients, and by the admin listener */
     struct list condemned;    /* dead, to be freed at the end of the turn */
     struct list paused;       /* listeners out of fds */

@@ -1,35 +1,27 @@
-/* proto/session.h - kinds of sessions, and how the broker reaches each.
+/* proto/session.h - the kinds of sessions, and how broker and connections reach each.
  *
- * A session is what a connection or an exchange means to publish/subscribe: it subscribes, is
- * handed publications, and is told what the hub has answered. Each kind is a row of
- * tbl/protocols.def and a table of its own. */
+ * A new WebSocket protocol is a row of tbl/protocols.def and a folder of src/proto with its
+ * <name>_session_ops and <name>_init(), which registers the paths it is asked for on; their handler
+ * opens sessions by proto/ws_upgrade.h. src/proto/echo is the smallest one. */
 #ifndef ROOST_PROTO_SESSION_H
 #define ROOST_PROTO_SESSION_H
 
-#include "core/broker.h"
-#include "net/conn.h"
+#include "net/session.h"
 
-enum session_kind {
-    SESSION_NONE = 0,
-#define X(NAME, name, label) SESSION_##NAME,
+#define SESSION(NAME, name, label) extern const struct session_ops name##_session_ops;
 #include "tbl/protocols.def"
-#undef X
-    SESSION_KIND_NR
-};
-_Static_assert(SESSION_KIND_NR <= 128, "struct sub has seven bits for it");
 
-struct session_ops {      /* static tables; one per kind */
-    struct sink_ops sink; /* the broker's upcalls */
-    /* Appends JSON members (",\"mode\":...") for one line of /debug/connections. -1: no memory.
-     * NULL: it has no connection of its own. */
-    int (*describe)(struct conn *c, struct buf *out);
-};
-
-#define X(NAME, name, label) extern const struct session_ops name##_session_ops;
+/* At start, after reactor_init() and before listening: paths, encoders, pools. */
+#define WS_SESSION(NAME, name, label) void name##_init(void);
 #include "tbl/protocols.def"
-#undef X
+/* All of them. */
+void sessions_init(void);
 
 /* For broker_config.sinks: SESSION_KIND_NR of them. */
 extern const struct sink_ops *const session_sinks[SESSION_KIND_NR];
+
+/* Of connections of a kind, before the 101 and after it. */
+extern const struct conn_ops session_waiting_ops[SESSION_KIND_NR];
+extern const struct conn_ops session_open_ops[SESSION_KIND_NR];
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/config.h"
 #include "base/metrics.h"
 #include "net/outq.h"
+#include "net/session.h"
 #include "net_internal.h"
 #include "tcp.h"
 
@@ -37,6 +38,18 @@ const char *conn_state_name(enum conn_state s)
     return states[s].label;
 }
 
+/* The gauge that counts open connections of a kind, or NULL. */
+static int64_t *kind_gauge(unsigned kind)
+{
+    switch (kind) {
+#define WS_SESSION(NAME, name, label)                                                              \
+    case SESSION_##NAME:                                                                           \
+        return &metrics->connections_##name;
+#include "tbl/protocols.def"
+    }
+    return NULL;
+}
+
 /* The gauge that counts connections in the state that c is in, or NULL. */
 static int64_t *state_gauge(const struct conn *c)
 {
@@ -44,7 +57,7 @@ static int64_t *state_gauge(const struct conn *c)
     case GAUGE_HTTP:
         return &metrics->connections_http;
     case GAUGE_PROTOCOL:
-        return conn_ops(c)->gauge ? conn_ops(c)->gauge() : NULL;
+        return kind_gauge(conn_ops(c)->kind);
     case GAUGE_CLOSING:
         return &metrics->connections_closing;
     case GAUGE_NONE:

@@ -104,6 +104,17 @@ int held_add(struct conn *c) MUST_CHECK;
 /* Step 3: asks those that wait for ring room. True when more could go on at once. */
 bool held_turn(void);
 
+/* ws.c */
+/* What settle_begin() waited for has happened: the close frame, and the end. */
+void ws_settled(struct conn *c);
+
+/* ws_settle.c */
+void settle_init(void);
+void settle_fini(void);
+/* c is SETTLING, and what it published is on its way back to it: ws_settled() when that has come.
+ * -1: that cannot be known. */
+int settle_begin(struct conn *c) MUST_CHECK;
+
 /* input.c */
 void input_init(void);
 void input_fini(void);

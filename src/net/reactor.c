@@ -73,6 +73,7 @@ void reactor_init(const struct reactor_config *cfg)
     list_init(&reactor->condemned);
     list_init(&reactor->paused);
     held_init();
+    settle_init();
     input_init();
     set_connection_limits();
     reactor->rx_pool = ws_rx_pool_new(WS_SERVER, UINT64_MAX); /* net/partial.h bounds it */
@@ -98,6 +99,7 @@ void reactor_fini(void)
     ws_rx_pool_free(reactor->rx_pool);
     held_fini();
     free(reactor->admin.ids);
+    settle_fini();
     input_fini();
     free(reactor->ready.ids);
     admission_fini();

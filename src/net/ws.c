@@ -1,4 +1,4 @@
-/* Happy path of a message: ws_input() · ws_rx_next() finds it · ops->message().
+/* Happy path of a message: ws_input() · ws_rx_next() finds it · session_ops.message().
  * Happy path of an end by the peer: its close frame · SETTLING, until its own publications have
  * come back · our close frame with the same code · conn_finish(). can fail: no settling in time
  * (the close frame goes without waiting).
@@ -11,16 +11,17 @@
 #include "net/partial.h"
 #include "net_internal.h"
 
-/* Pongs of one input are sent together: a flood of empty pings must not become a flood of tiny
- * queue entries. */
-struct pongs {
+/* What one input is answered with, pongs and the session's messages, is sent together: a flood of
+ * empty pings must not become a flood of tiny queue entries. */
+static struct {
+    struct conn *conn; /* borrowed; whose input is being taken, NULL: nobody's */
     size_t n;
-    char p[16 * (2 + WS_CONTROL_MAX)];
-};
+    char p[32 * (2 + WS_CONTROL_MAX)];
+} answers;
 
-static const struct ws_ops *ws_ops_of(const struct conn *c)
+static const struct session_ops *ws_session(const struct conn *c)
 {
-    return conn_ops(c)->upper;
+    return conn_ops(c)->session;
 }
 
 static uint64_t ticks_ns(uint32_t ticks)
@@ -67,20 +68,73 @@ static int send_close(struct conn *c, uint16_t code, struct str text)
     return send_control(c, WS_OP_CLOSE, payload, ws_tx_close_payload(code, text, payload));
 }
 
-static void pongs_send(struct conn *c, struct pongs *pongs)
+static void answers_send(struct conn *c)
 {
+    size_t n = answers.n;
+
+    if (answers.conn != c)
+        return;
+    answers.n = 0;
     /* Behind our close frame nothing may follow (RFC 6455 §5.5.1). */
-    if (pongs->n > 0 && c->state == CONN_OPEN)
-        (void)!conn_send(c, (struct str){pongs->p, pongs->n}); /* killed: the caller looks */
-    pongs->n = 0;
+    if (n > 0 && c->state == CONN_OPEN)
+        (void)!conn_send(c, (struct str){answers.p, n}); /* killed: the caller looks */
 }
 
-static void pongs_add(struct conn *c, struct pongs *pongs, struct str payload)
+/* Room for a frame of so many bytes, which is no longer than all there is. */
+static char *answers_reserve(struct conn *c, size_t n)
 {
-    if (sizeof(pongs->p) - pongs->n < 2 + payload.n)
-        pongs_send(c, pongs);
+    char *at;
+
+    if (sizeof(answers.p) - answers.n < n)
+        answers_send(c);
+    at = answers.p + answers.n;
+    answers.n += n;
+    return at;
+}
+
+static void ws_pong(struct conn *c, struct str payload)
+{
     count_frame_out(c);
-    pongs->n += control_frame(WS_OP_PONG, payload.p, payload.n, pongs->p + pongs->n);
+    control_frame(WS_OP_PONG, payload.p, payload.n, answers_reserve(c, 2 + payload.n));
+}
+
+/* A message that is not gathered: it is long, or nobody's input asked for it. */
+static int send_now(struct conn *c, const uint8_t *header, size_t len, struct str data)
+{
+    struct blob *b = blob_new(len + data.n);
+    int rc;
+
+    if (!b) {
+        conn_kill(c, CLOSE_NO_MEMORY);
+        return -1;
+    }
+    memcpy(b->data, header, len);
+    if (data.n > 0)
+        memcpy(b->data + len, data.p, data.n);
+    rc = conn_send_blob(c, b, 0, b->len);
+    blob_put(&b);
+    return rc;
+}
+
+int ws_send(struct conn *c, struct str data, bool binary)
+{
+    uint8_t header[WS_HEADER_MAX];
+    size_t len = ws_tx_header(binary ? WS_OP_BINARY : WS_OP_TEXT, data.n, header);
+    bool gathered = answers.conn == c && len + data.n <= sizeof(answers.p);
+    char *at;
+
+    if (!gathered)
+        answers_send(c);
+    if (c->state != CONN_OPEN)
+        return -1;
+    count_frame_out(c);
+    if (!gathered)
+        return send_now(c, header, len, data);
+    at = answers_reserve(c, len + data.n);
+    memcpy(at, header, len);
+    if (data.n > 0)
+        memcpy(at + len, data.p, data.n);
+    return c->state == CONN_OPEN ? 0 : -1;
 }
 
 void ws_open(struct conn *c)
@@ -94,6 +148,7 @@ void ws_close(struct conn *c, enum close_reason why)
 {
     const struct close_row *row = close_row(why);
 
+    answers_send(c);
     if (c->state != CONN_OPEN)
         return;
     if (row->code == 0) {
@@ -113,14 +168,14 @@ void ws_close(struct conn *c, enum close_reason why)
  * parsed (RFC 6455 §7.1.7). */
 static void ws_settle(struct conn *c, enum close_reason why)
 {
-    const struct ws_ops *ops = ws_ops_of(c);
+    const struct session_ops *session = ws_session(c);
 
     c->reason = (uint8_t)why;
     conn_set_state(c, CONN_SETTLING);
     conn_hold(c, CONN_HOLD_ENDED);
     ws_rx_fini(&c->rx, reactor->rx_pool);
     conn_arm(c, SETTLE_MAX_NS);
-    if (!ops->settle || ops->settle(c))
+    if (!session->closing || session->closing(c, false) || settle_begin(c) == -1)
         ws_settled(c);
 }
 
@@ -145,23 +200,23 @@ static void ws_take_message(struct conn *c, const struct ws_item *item)
     METRIC_INC(messages_in);
     METRIC_ADD(message_bytes_in, item->data.n);
     if (c->state == CONN_OPEN) /* what follows our close frame is ignored */
-        ws_ops_of(c)->message(c, item->kind, item->data);
+        ws_session(c)->message(c, item->data, item->kind == WS_ITEM_BINARY);
 }
 
-static void ws_take_close(struct conn *c, const struct ws_item *item, struct pongs *pongs)
+static void ws_take_close(struct conn *c, const struct ws_item *item)
 {
     if (c->state == CONN_CLOSING) { /* the answer to ours */
         conn_finish(c, c->reason);
         return;
     }
-    pongs_send(c, pongs);
+    answers_send(c);
     if (conn_dead(c))
         return;
     c->close_code = item->close_code;
     ws_settle(c, CLOSE_PEER_CLOSED);
 }
 
-static void ws_take(struct conn *c, const struct ws_item *item, struct pongs *pongs)
+static void ws_take(struct conn *c, const struct ws_item *item)
 {
     switch (item->kind) {
     case WS_ITEM_TEXT:
@@ -170,23 +225,23 @@ static void ws_take(struct conn *c, const struct ws_item *item, struct pongs *po
         break;
     case WS_ITEM_PING:
         if (c->state == CONN_OPEN)
-            pongs_add(c, pongs, item->data);
+            ws_pong(c, item->data);
         break;
     case WS_ITEM_PONG: /* a sign of life, as everything is */
         break;
     case WS_ITEM_CLOSE:
-        ws_take_close(c, item, pongs);
+        ws_take_close(c, item);
         break;
     }
 }
 
-static void ws_violated(struct conn *c, enum close_reason why, struct pongs *pongs)
+static void ws_violated(struct conn *c, enum close_reason why)
 {
     if (c->state == CONN_CLOSING) { /* no close frame can be found any more */
         conn_finish(c, c->reason);
         return;
     }
-    pongs_send(c, pongs);
+    answers_send(c);
     if (!conn_dead(c))
         ws_settle(c, why);
 }
@@ -199,12 +254,9 @@ static bool ws_listens(const struct conn *c)
 
 void ws_partial_over(struct conn *c, enum close_reason why)
 {
-    struct pongs none;
-
-    none.n = 0;
     ws_rx_fini(&c->rx, reactor->rx_pool);
     if (ws_listens(c)) /* and where the next frame begins cannot be found any more */
-        ws_violated(c, why, &none);
+        ws_violated(c, why);
 }
 
 /* A message is incomplete that was not before: its deadline counts from here. */
@@ -217,7 +269,7 @@ static void ws_message_begun(struct conn *c)
         conn_arm(c, (uint64_t)config.message_timeout);
 }
 
-void ws_input(struct conn *c, struct str in)
+static void ws_take_input(struct conn *c, struct str in)
 {
     const struct ws_rx_limits limits = {.frame = (uint64_t)config.max_frame_size,
                                         .message = (uint64_t)config.max_message_size};
@@ -225,15 +277,13 @@ void ws_input(struct conn *c, struct str in)
     uint64_t frames = ws_rx_pool_frames(reactor->rx_pool);
     enum close_reason why = CLOSE_NONE;
     struct ws_item item;
-    struct pongs pongs;
     int rc = 0;
 
-    pongs.n = 0;
     c->flags &= (uint16_t)~CONN_PINGED;
     while (ws_listens(c) &&
            (rc = ws_rx_next(&c->rx, reactor->rx_pool, &limits, &in, &item, &why)) > 0) {
         same = same && ws_rx_partial(&c->rx); /* true only behind a control frame in its middle */
-        ws_take(c, &item, &pongs);
+        ws_take(c, &item);
     }
     count_frames_in(c, ws_rx_pool_frames(reactor->rx_pool) - frames);
     if (!ws_listens(c))
@@ -243,12 +293,20 @@ void ws_input(struct conn *c, struct str in)
         rc = why == CLOSE_NONE ? 0 : -1;
     }
     if (rc < 0) {
-        ws_violated(c, why, &pongs);
+        ws_violated(c, why);
         return;
     }
-    pongs_send(c, &pongs);
+    answers_send(c);
     if (c->state == CONN_OPEN && !same && ws_rx_partial(&c->rx))
         ws_message_begun(c);
+}
+
+void ws_input(struct conn *c, struct str in)
+{
+    answers.conn = c;
+    answers.n = 0;
+    ws_take_input(c, in);
+    answers.conn = NULL;
 }
 
 void ws_eof(struct conn *c)
@@ -359,7 +417,7 @@ static bool ws_may_read_chunk(struct conn *c, size_t chunk)
 {
     const size_t smallest_frame = 6;
 
-    return ws_ops_of(c)->may_read(c, chunk + ws_rx_held(&c->rx), chunk / smallest_frame + 1);
+    return ws_session(c)->may_publish(c, chunk + ws_rx_held(&c->rx), chunk / smallest_frame + 1);
 }
 
 size_t ws_may_read(struct conn *c, size_t want)
@@ -368,7 +426,7 @@ size_t ws_may_read(struct conn *c, size_t want)
      * small one. */
     static const size_t chunks[] = {16384, 4096, 512};
 
-    if (c->state != CONN_OPEN || !ws_ops_of(c)->may_read || ws_may_read_chunk(c, want))
+    if (c->state != CONN_OPEN || !ws_session(c)->may_publish || ws_may_read_chunk(c, want))
         return want;
     for (size_t i = 0; i < ARRAY_LEN(chunks); i++)
         if (chunks[i] < want && ws_may_read_chunk(c, chunks[i]))
@@ -396,9 +454,9 @@ void ws_drain(struct conn *c)
 
 void ws_release(struct conn *c)
 {
-    const struct ws_ops *ops = ws_ops_of(c);
+    const struct session_ops *session = ws_session(c);
 
     ws_rx_fini(&c->rx, reactor->rx_pool);
-    if (ops->release)
-        ops->release(c);
+    if (session->release)
+        session->release(c);
 }

@@ -153,7 +153,10 @@ static void node_info(struct api_node *out)
     shm_sum_metrics(&sum);
     *out = (struct api_node){.name = node_name(), .version = version_string()};
     snprintf(out->uid, sizeof(out->uid), "%s", node_uid());
-    out->num_clients = (uint64_t)MAX(sum.connections_plain, (int64_t)0);
+    out->num_clients = 0;
+#define WS_SESSION(NAME, name, label)                                                              \
+    out->num_clients += (uint64_t)MAX(sum.connections_##name, (int64_t)0);
+#include "tbl/protocols.def"
     out->num_channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
     out->num_subs = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
     out->uptime_s = shm_uptime_ns(SHM_MASTER) / NS_PER_SEC;

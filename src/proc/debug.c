@@ -6,14 +6,13 @@
 #include "net/outq.h"
 #include "net/partial.h"
 #include "net/reactor.h"
+#include "net/session.h"
 #include "net/transport.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
 #include "proc/shm.h"
 #include "proc/version.h"
 #include "proto/http.h"
-#include "proto/plain.h"
-#include "proto/session.h"
 
 #define JSON         "application/json"
 #define PAGE_DEFAULT 100
@@ -61,6 +60,7 @@ static double age(uint32_t tick)
 
 static int put_conn(struct conn *c, struct buf *out)
 {
+    const struct session_ops *session = conn_ops(c)->session;
     char address[CONN_ADDRESS_MAX];
     int rc;
 
@@ -73,8 +73,8 @@ static int put_conn(struct conn *c, struct buf *out)
         (unsigned long long)c->id, conn_fd(c), address, c->flags & CONN_ADMIN ? "admin" : "client",
         conn_ops(c)->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
         c->frames_in, c->frames_out, conn_queued(c));
-    if (rc == 0 && plain_is(c))
-        rc = plain_session_ops.describe(c, out);
+    if (rc == 0 && session != NULL && session->describe != NULL)
+        rc = session->describe(c, out);
     return rc;
 }
 

@@ -18,7 +18,6 @@
 #include "proc/shm.h"
 #include "proc/supervisor.h"
 #include "proto/http.h"
-#include "proto/plain.h"
 #include "proto/session.h"
 
 #define MMAP_THRESHOLD   (32 * 1024)
@@ -232,7 +231,7 @@ void worker_main(unsigned index, int master_fd)
     hash_seed_random();
     reactor_init(&cfg);
     start_broker();
-    plain_init();
+    sessions_init();
     admin_init(index);
     watch_orders(master_fd);
     accepting_start(index);

@@ -148,8 +148,7 @@ static int plain_read_text(struct str in, struct buf *text, struct plain_message
     return 0;
 }
 
-int plain_envelope_read(enum ws_item_kind kind, struct str in, struct buf *text,
-                        struct plain_message *out)
+int plain_envelope_read(bool binary, struct str in, struct buf *text, struct plain_message *out)
 {
-    return kind == WS_ITEM_BINARY ? plain_read_binary(in, out) : plain_read_text(in, text, out);
+    return binary ? plain_read_binary(in, out) : plain_read_text(in, text, out);
 }

@@ -1,18 +1,30 @@
-/* proto/plain_internal.h - what the files of the plain protocol share.
+/* proto/plain_internal.h - the plain protocol: the path names the channel, a frame is a publication.
  *
- * plain_query.c reads what the request asks for · plain_open.c subscribes and answers 101 · plain.c
- * is the open session: publishing, delivering, settling · plain_envelope.c encodes and reads the
- * query form's messages. */
+ *   /ws/<channel>              one channel: every publication is one frame, unchanged
+ *   /ws?channel=a&channel=b    the query form, one or more channels (repeated names count once)
+ *
+ * In the query form text is delivered as {"channel":"a","data":...}: data is the publication itself
+ * when it is a JSON object or array or came by the server API, else its text as a JSON string.
+ * Binary is delivered as one byte with the length of the name, the name, the payload. The client
+ * publishes in the same two forms, to a channel it named; anything else closes with NOT_PERMITTED.
+ *
+ *   echo=0      not my own publications
+ *   mode=sub    may not publish (1008)
+ *   mode=pub    is not subscribed
+ *
+ * Unknown query parameters are ignored (proxies and libraries add their own), api_key among them; a
+ * known one with a bad value is BAD_QUERY.
+ *
+ * plain_query.c reads what the request asks for, plain_open.c subscribes, plain.c is the session
+ * (publishing, delivering, ending), plain_envelope.c encodes and reads the query form's messages.
+ */
 #ifndef ROOST_PROTO_PLAIN_INTERNAL_H
 #define ROOST_PROTO_PLAIN_INTERNAL_H
 
 #include "core/channel_name.h"
 #include "net/reactor.h"
-#include "net/ws.h"
-#include "proto/http.h"
-#include "proto/plain.h"
 #include "proto/session.h"
-#include "proto/upgrade.h"
+#include "proto/ws_upgrade.h"
 
 enum plain_mode { PLAIN_BOTH = 0, PLAIN_SUB, PLAIN_PUB };
 
@@ -57,23 +69,14 @@ struct plain_names { /* malloc'ed; of a session that publishes without being sub
     char packed[];
 };
 
-struct plain_wait {   /* pooled; while an upgrade waits, early input is left, or a close settles */
-    struct list link; /* in the list of those to be opened, or of those that settle */
-    struct waiter waiter; /* for room for early input */
-    struct conn *conn;    /* borrowed; owns this */
-    unsigned want, live;  /* subscriptions asked for and confirmed */
-    struct upgrade upgrade;
-    struct buf early; /* owned; what came behind the request head */
-};
-
 struct plain_session { /* in the connection's session area */
+    struct ws_session ws;
     union {
         struct sub one;            /* neither of the others */
         struct plain_set *set;     /* owned; has_set */
         struct plain_names *names; /* owned; mode PLAIN_PUB */
     };
-    struct plain_wait *wait; /* owned, or NULL */
-    uint8_t mode;            /* enum plain_mode */
+    uint8_t mode; /* enum plain_mode */
     bool has_set;
     bool quiet, envelope;
     bool published; /* has sent a publication, which may still be on its way back */
@@ -94,20 +97,6 @@ static inline struct conn *plain_conn(struct sub *s)
 /* All subscriptions of a session (mode PLAIN_PUB has none): *n of them. */
 struct sub *plain_subs(struct plain_session *ps, size_t *n);
 
-/* plain_open.c */
-void plain_open_init(void);
-/* The hub has confirmed one more. */
-void plain_open_subscribed(struct conn *c);
-/* NULL: no memory. */
-struct plain_wait *plain_wait_new(struct conn *c) MUST_CHECK;
-void plain_wait_free(struct plain_session *ps);
-extern const struct conn_ops plain_waiting_ops; /* until the 101 */
-
-/* plain.c */
-extern const struct conn_ops plain_open_ops; /* after it */
-/* Gives everything back: subscriptions, set, wait. Not from within a broker upcall. */
-void plain_release(struct conn *c);
-
 /* plain_envelope.c */
 /* A batch_encoder. */
 int plain_envelope_encode(const struct batch *b, uint32_t item, struct batch_part *part, size_t max,
@@ -118,7 +107,7 @@ struct plain_message {
 };
 /* Reads a message of the query form. text: room for what must be unescaped (zeroed; the caller's
  * buf_fini()). -1: it is none (or no memory). */
-int plain_envelope_read(enum ws_item_kind kind, struct str in, struct buf *text,
+int plain_envelope_read(bool binary, struct str in, struct buf *text,
                         struct plain_message *out) MUST_CHECK;
 
 #endif

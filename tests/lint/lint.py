@@ -146,7 +146,6 @@ UNCALLED = {
     'clock_advance': 'tests move the clock',
     'hash_seed': 'tests repeat what they did',
     'log_set_sink': 'tests read the log',
-    'conn_send_blob': 'the transport is being rewritten',
     'broker_position': 'sessions that recover will ask',
     'batch_fields': 'sessions that show fields will read them',
     'record_add_field': 'sessions that take fields will write them',

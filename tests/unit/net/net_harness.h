@@ -24,6 +24,7 @@
 #include "fault.h"
 #include "net/partial.h"
 #include "net/reactor.h"
+#include "net/session.h"
 
 #define NET_START (1000 * NS_PER_SEC)
 
@@ -33,7 +34,6 @@ static struct {
     size_t len;
     unsigned inputs, eofs, deadlines, drains, releases, asked;
     size_t allow; /* what may_read() answers at most */
-    int64_t open; /* the gauge of the state OPEN */
     struct conn *last;
 } seen UNUSED;
 
@@ -76,22 +76,17 @@ static UNUSED size_t seen_may_read(struct conn *c UNUSED, size_t want)
     return MIN(want, seen.allow);
 }
 
-static UNUSED int64_t *seen_gauge(void)
-{
-    return &seen.open;
-}
-
 static UNUSED const struct conn_ops seen_ops = {
     .name = "seen",
+    .kind = SESSION_PLAIN, /* as far as the gauges go */
     .input = seen_input,
     .eof = seen_eof,
     .deadline = seen_deadline,
     .drain = seen_drain,
     .release = seen_release,
-    .gauge = seen_gauge,
 };
 
-/* No eof, drain, release, gauge; reading is asked for. */
+/* No kind, eof, drain, release; reading is asked for. */
 static UNUSED const struct conn_ops bare_ops = {
     .name = "bare",
     .input = seen_input,

@@ -135,7 +135,8 @@ static void test_slow_while_settling(void **state)
     size_t n;
 
     (void)state;
-    session.wait = true;
+    ws_start_broker();
+    session.waits = 1;
     frame(peer, 0x88, "\x03\xe8", 2);
     conn_release_hold(c, CONN_HOLD_OUTPUT);
     net_steps(1);

@@ -3,23 +3,24 @@
 #ifndef TESTS_NET_WS_HARNESS_H
 #define TESTS_NET_WS_HARNESS_H
 
+#include "core/broker.h"
 #include "net/outq.h"
 #include "net_harness.h"
 
-/* A session that echoes at once, and can be told to wait before it is settled. */
+/* A session that echoes at once, and can be told that something is on its way back to it. */
 static struct {
     unsigned messages, settles, releases;
-    bool wait;           /* settle() answers false */
+    unsigned waits;      /* closing() answers false so often */
     unsigned close_with; /* enum close_reason for the next message */
     bool kill;
-    size_t allow_bytes, allow_messages; /* may_read() */
+    size_t allow_bytes, allow_messages; /* may_publish() */
     unsigned asked;
 } session;
 
-static UNUSED void echo_message(struct conn *c, enum ws_item_kind kind, struct str data)
+static UNUSED void echo_message(struct conn *c, struct str data, bool binary)
 {
     uint8_t header[WS_HEADER_MAX];
-    size_t n = ws_tx_header(kind == WS_ITEM_TEXT ? WS_OP_TEXT : WS_OP_BINARY, data.n, header);
+    size_t n = ws_tx_header(binary ? WS_OP_BINARY : WS_OP_TEXT, data.n, header);
     struct blob *b = blob_new(n + data.n);
 
     assert_int_equal(c->state, CONN_OPEN);
@@ -38,16 +39,19 @@ static UNUSED void echo_message(struct conn *c, enum ws_item_kind kind, struct s
         conn_kill(c, CLOSE_INTERNAL);
 }
 
-static UNUSED bool echo_may_read(struct conn *c UNUSED, size_t bytes, size_t messages)
+static UNUSED bool echo_may_publish(struct conn *c UNUSED, size_t bytes, size_t messages)
 {
     session.asked++;
     return bytes <= session.allow_bytes && messages <= session.allow_messages;
 }
 
-static UNUSED bool echo_settle(struct conn *c UNUSED)
+static UNUSED bool echo_closing(struct conn *c UNUSED, bool fenced UNUSED)
 {
     session.settles++;
-    return !session.wait;
+    if (session.waits == 0)
+        return true;
+    session.waits--;
+    return false;
 }
 
 static UNUSED void echo_release(struct conn *c UNUSED)
@@ -55,25 +59,37 @@ static UNUSED void echo_release(struct conn *c UNUSED)
     session.releases++;
 }
 
-static const struct ws_ops echo_ws_ops = {
+static UNUSED const struct session_ops echo_session_ops = {
     .message = echo_message,
-    .may_read = echo_may_read,
-    .settle = echo_settle,
+    .may_publish = echo_may_publish,
+    .closing = echo_closing,
     .release = echo_release,
 };
 
 static UNUSED const struct conn_ops echo_ops = {
-    .name = "echo",
-    .input = ws_input,
-    .eof = ws_eof,
-    .deadline = ws_deadline,
-    .may_read = ws_may_read,
-    .slow = ws_slow,
-    .partial_over = ws_partial_over,
-    .drain = ws_drain,
-    .release = ws_release,
-    .upper = &echo_ws_ops,
-};
+    .name = "echo", .session = &echo_session_ops, .release = ws_release, WS_CONN_OPS};
+
+/* A hub's end of the link, where fences arrive. */
+static struct ring_shared *to_hub, *from_hub;
+
+static UNUSED struct ring_shared *ws_ring(void)
+{
+    struct ring_shared *r = aligned_alloc(CACHE_LINE, (ring_bytes(4096) + 63) / 64 * 64);
+
+    assert_non_null(r);
+    ring_format(r, 4096);
+    return r;
+}
+
+static UNUSED void ws_start_broker(void)
+{
+    struct broker_config cfg = {.generation = 1, .tasks = &reactor->tasks};
+
+    cfg.to_hub = to_hub = ws_ring();
+    cfg.from_hub = from_hub = ws_ring();
+    reactor_set_broker(broker_new(&cfg));
+    assert_non_null(reactor->broker);
+}
 
 static UNUSED int ws_setup(void **state)
 {
@@ -84,7 +100,14 @@ static UNUSED int ws_setup(void **state)
 
 static UNUSED int ws_teardown(void **state)
 {
-    return net_teardown(state);
+    struct broker *broker = reactor->broker;
+    int rc = net_teardown(state);
+
+    broker_free(broker);
+    free(to_hub);
+    free(from_hub);
+    to_hub = from_hub = NULL;
+    return rc;
 }
 
 static UNUSED struct conn *ws_pair(int *peer, int send_buffer)

@@ -28,9 +28,9 @@
 #include "core/ring.h"
 #include "net/partial.h"
 #include "net/reactor.h"
+#include "net/ws.h"
 #include "proto/api.h"
 #include "proto/http.h"
-#include "proto/plain.h"
 #include "proto/session.h"
 
 #define H_RING           (256 * 1024)

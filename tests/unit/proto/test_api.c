@@ -250,7 +250,7 @@ int main(void)
         T(info_says_what_proc_knows),
     };
 
-    plain_init();
+    sessions_init();
     api_init(tell_node);
     return cmocka_run_group_tests_name("proto/api", tests, NULL, NULL);
 }

@@ -314,7 +314,7 @@ int main(void)
         T(every_failed_allocation_ends_in_order),
     };
 
-    plain_init();
+    sessions_init();
     api_init(tell_node);
     return cmocka_run_group_tests_name("proto/api_ends", tests, NULL, NULL);
 }

@@ -124,6 +124,6 @@ int main(void)
                                         setup, h_stop),
     };
 
-    plain_init();
+    sessions_init();
     return cmocka_run_group_tests_name("proto/plain, bystander", tests, NULL, NULL);
 }

@@ -150,7 +150,7 @@ static void pieces_make_the_same(void **state UNUSED)
 static int read_text(const char *text, struct plain_message *m, struct buf *room)
 {
     buf_clear(room);
-    return plain_envelope_read(WS_ITEM_TEXT, str_from(text), room, m);
+    return plain_envelope_read(false, str_from(text), room, m);
 }
 
 static void text_is_read_back(void **state UNUSED)
@@ -214,7 +214,7 @@ static void binary_is_read_back(void **state UNUSED)
     struct plain_message m;
     struct buf room = {0};
 
-    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY,
+    assert_int_equal(plain_envelope_read(true,
                                          (struct str){"\x01"
                                                       "a\0b",
                                                       4},
@@ -223,11 +223,11 @@ static void binary_is_read_back(void **state UNUSED)
     assert_true(str_equal(m.channel, STR_LIT("a")));
     assert_true(str_equal(m.data, (struct str){"\0b", 2}));
     assert_int_equal(m.flags, RECORD_BINARY);
-    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, (struct str){"\x01z", 2}, &room, &m), 0);
+    assert_int_equal(plain_envelope_read(true, (struct str){"\x01z", 2}, &room, &m), 0);
     assert_int_equal(m.data.n, 0);
-    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, STR_LIT(""), &room, &m), -1);
-    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, STR_LIT("\x02z"), &room, &m), -1);
-    assert_int_equal(plain_envelope_read(WS_ITEM_BINARY, STR_LIT("\xff"), &room, &m), -1);
+    assert_int_equal(plain_envelope_read(true, STR_LIT(""), &room, &m), -1);
+    assert_int_equal(plain_envelope_read(true, STR_LIT("\x02z"), &room, &m), -1);
+    assert_int_equal(plain_envelope_read(true, STR_LIT("\xff"), &room, &m), -1);
 }
 
 int main(void)
