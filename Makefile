@@ -48,14 +48,14 @@ say   = @:
 endif
 
 LAYERS   := base codec core net proto proc
-SRCS     := $(wildcard $(LAYERS:%=src/%/*.c))
+SRCS     := $(wildcard $(LAYERS:%=src/%/*.c) $(LAYERS:%=src/%/*/*.c))
 OBJS     := $(SRCS:src/%.c=$(BUILD)/src/%.o)
 LIB      := $(BUILD)/libroost.a
 PROGRAMS := $(sort $(patsubst cmd/%/,%,$(dir $(wildcard cmd/*/*.c))))
 BINS     := $(PROGRAMS:%=$(BUILD)/%)
 CMDOBJS  := $(patsubst cmd/%.c,$(BUILD)/cmd/%.o,$(wildcard cmd/*/*.c))
 
-UNITS    := $(wildcard tests/unit/*/test_*.c)
+UNITS    := $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
 UNITBINS := $(UNITS:tests/%.c=$(BUILD)/tests/%)
 TESTLIB  := $(patsubst tests/lib/%.c,$(BUILD)/tests/lib/%.o,$(wildcard tests/lib/*.c))
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

@@ -93,7 +93,7 @@ def load(server, scenario, **options):
     out = tempfile.NamedTemporaryFile(suffix=".json", delete=False)
     out.close()
     args = [program("roostload"), scenario, "--plain", "--json", out.name, "--pid", str(server.pid), "--url",
-            f"ws://127.0.0.1:{server.port}/ws/" + options.pop("path", "{channel}"), "--header", KEY]
+            f"ws://127.0.0.1:{server.port}" + options.pop("url", "/ws/") + options.pop("path", "{channel}"), "--header", KEY]
     for name, value in options.items():
         args += ["--" + name.replace("_", "-"), str(value)]
     done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
@@ -173,6 +173,11 @@ def bench_echo(args):
         options = dict(connections=args.connections or 100, ramp=2000, size=size, duration=f"{args.seconds or 4}s", depth=1, channel="e{n}")
         rows.append(compare(f"echo of {size} B, CPU per message (worker and hub)",
                             lambda: with_server(lambda: Gateway(1), lambda s: load(s, "echo", **options)),
+                            lambda: with_server(lambda: Floor("echo"), lambda s: load(s, "echo", **options)),
+                            cpu_per_message, args.rounds))
+        alone = dict(options, url="/echo", path="")
+        rows.append(compare(f"echo of {size} B on /echo, without the hub",
+                            lambda: with_server(lambda: Gateway(1, echo="true"), lambda s: load(s, "echo", **alone)),
                             lambda: with_server(lambda: Floor("echo"), lambda s: load(s, "echo", **options)),
                             cpu_per_message, args.rounds))
     return rows

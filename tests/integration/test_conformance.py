@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """RFC 6455 clause by clause: every case is sent whole and byte by byte, with the same outcome.
 
-The daemon is an echo server here: a channel with one subscriber, who publishes.
+The daemon is an echo server here, in two ways: a channel with one subscriber, who publishes; and /echo, without the hub.
 """
 
 import itertools
@@ -165,8 +165,11 @@ CHOP = {name: 1 if len(case[0]) <= 4096 else 997 if len(case[0]) < 200000 else 8
 class Conformance(SharedDaemonTest):
     settings = {'workers': 2}
 
+    def path(self):
+        return '/ws/conformance-%d' % next(number)
+
     def open(self):
-        c = WebSocket(self.d.client, '/ws/conformance-%d' % next(number))
+        c = WebSocket(self.d.client, self.path())
         self.addCleanup(c.close)
         self.assertEqual(c.response.status, 101)
         return c
@@ -178,6 +181,13 @@ class Conformance(SharedDaemonTest):
                 return
             c.expect(op, payload)
         c.goodbye()
+
+
+class EchoConformance(Conformance):
+    settings = {'workers': 2, 'echo': 'true'}
+
+    def path(self):
+        return '/echo'
 
 
 def make(name, case):

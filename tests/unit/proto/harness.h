@@ -51,6 +51,9 @@ static struct h_hub {
     bool frozen; /* the hub does nothing */
 } h_hub UNUSED;
 
+/* Who takes what the broker has for each kind of session. */
+static const struct sink_ops *const *h_sinks UNUSED = session_sinks;
+
 static UNUSED int h_hub_send(void *arg UNUSED, unsigned worker UNUSED, const struct record *r)
 {
     size_t n = record_bytes(r);
@@ -113,7 +116,7 @@ static UNUSED void h_start_hub(void)
     struct broker_config cfg = {.worker = 0,
                                 .generation = 1,
                                 .tasks = &reactor->tasks,
-                                .sinks = session_sinks,
+                                .sinks = h_sinks,
                                 .nsinks = SESSION_KIND_NR};
 
     memset(&h_hub, 0, sizeof(h_hub));
