@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #define LINE_MAX_BYTES 2048
 #define MARK_BYTES     16 /* kept for the mark and the end */
@@ -142,35 +143,15 @@ static void put_cstr(struct line *l, const char *s)
     put(l, s, strlen(s));
 }
 
-/* Length of the valid UTF-8 character at s.p[i] that is above U+009F, or 0. (codec/utf8 lies above
- * base.) */
-static size_t printable_multibyte(struct str s, size_t i)
+/* Length of the character at the start of s if it may be shown as it is, or 0. */
+static size_t printable(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.p + i;
-    size_t left = s.n - i, n;
-    uint32_t cp;
+    uint32_t code;
+    size_t n = utf8_decode(s, &code);
 
-    if (p[0] >= 0xc2 && p[0] <= 0xdf)
-        n = 2;
-    else if ((p[0] & 0xf0) == 0xe0)
-        n = 3;
-    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-        n = 4;
-    else
-        return 0;
-    if (left < n)
-        return 0;
-    cp = p[0] & (0xffu >> (n + 1));
-    for (size_t k = 1; k < n; k++) {
-        if ((p[k] & 0xc0) != 0x80)
-            return 0;
-        cp = cp << 6 | (p[k] & 0x3fu);
-    }
-    if ((n == 3 && cp < 0x800) || (n == 4 && (cp < 0x10000 || cp > 0x10ffff)) ||
-        (cp >= 0xd800 && cp <= 0xdfff))
-        return 0;
-    /* C1 controls, line separators and direction overrides can forge what a terminal shows. */
-    if (cp < 0xa0 || (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069))
+    /* Control characters, line separators and direction overrides can forge what a terminal shows. */
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x2028 && code <= 0x202e) ||
+        (code >= 0x2066 && code <= 0x2069))
         return 0;
     return n;
 }
@@ -183,7 +164,7 @@ static void put_quoted(struct line *l, struct str s)
     put(l, "\"", 1);
     for (size_t i = 0; i < s.n && !l->cut;) {
         unsigned char c = (unsigned char)s.p[i];
-        size_t n = c < 0x80 ? (c >= 0x20 && c != 0x7f) : printable_multibyte(s, i);
+        size_t n = printable(str_skip(s, i));
 
         if (n == 0) {
             put(l, esc, (size_t)snprintf(esc, sizeof(esc), "\\u%04x", (unsigned)c));

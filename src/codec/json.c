@@ -1,7 +1,7 @@
 /* codec/json.c - scanner and access to members and elements. */
 #include "codec/json.h"
 
-#include "codec/utf8.h"
+#include "base/utf8.h"
 
 #define STR(x)  #x
 #define XSTR(x) STR(x)

@@ -1,6 +1,6 @@
 /* codec/json_string.c - JSON strings: unescaping, comparison, writing. */
+#include "base/utf8.h"
 #include "codec/json.h"
-#include "codec/utf8.h"
 
 /* Text between the quotes; n == 0 also for what is not a string. */
 static struct str inside(const struct json_value *v)

@@ -9,7 +9,7 @@
  * context is as new and serves the next one; only when frames of several connections are
  * interleaved is it made again (ws_slot_follow()). */
 #include "codec/ws_rx.h"
-#include "codec/utf8.h"
+#include "base/utf8.h"
 #include "codec/ws_tx.h"
 #include "ws_slot.h"
 

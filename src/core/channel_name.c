@@ -1,7 +1,7 @@
 /* core/channel_name.c - the alphabet of channel names. */
 #include "core/channel_name.h"
 
-#include "codec/utf8.h"
+#include "base/utf8.h"
 
 static bool ascii_allowed(unsigned char c)
 {
@@ -16,33 +16,17 @@ static bool code_point_allowed(uint32_t c)
     return !(c >= 0xfdd0 && c <= 0xfdef) && (c & 0xfffe) != 0xfffe;
 }
 
-/* The character of two or more bytes at *p, which is valid UTF-8; moves *p behind it. */
-static uint32_t decode(const unsigned char **p)
-{
-    const unsigned char *s = *p;
-    unsigned more = s[0] >= 0xf0 ? 3 : s[0] >= 0xe0 ? 2 : 1;
-    uint32_t c = s[0] & (0x3fu >> more);
-
-    for (unsigned i = 1; i <= more; i++)
-        c = c << 6 | (s[i] & 0x3fu);
-    *p = s + more + 1;
-    return c;
-}
-
 bool channel_name_valid(struct str name)
 {
-    const unsigned char *p = (const unsigned char *)name.p;
-    const unsigned char *end;
-
-    if (name.n == 0 || name.n > CHANNEL_NAME_MAX || !utf8_valid(name))
+    if (name.n == 0 || name.n > CHANNEL_NAME_MAX)
         return false;
-    for (end = p + name.n; p < end;) {
-        if (*p < 0x80) {
-            if (!ascii_allowed(*p++))
-                return false;
-        } else if (!code_point_allowed(decode(&p))) {
+    while (name.n > 0) {
+        uint32_t c;
+        size_t n = utf8_decode(name, &c);
+
+        if (n == 0 || !(c < 0x80 ? ascii_allowed((unsigned char)c) : code_point_allowed(c)))
             return false;
-        }
+        name = str_skip(name, n);
     }
     return true;
 }

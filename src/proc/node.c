@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "base/config.h"
-#include "codec/utf8.h"
+#include "base/utf8.h"
 #include "proc/shm.h"
 
 static char name[CONFIG_STRING_MAX], uid[40];

@@ -1,6 +1,6 @@
 /* proto/plain_envelope.c - the query form: which channel a message is of stands in the message. */
+#include "base/utf8.h"
 #include "codec/json.h"
-#include "codec/utf8.h"
 #include "plain_internal.h"
 
 /* Is the text itself fit to stand as "data"? */

@@ -3,8 +3,8 @@
  * Properties: what is accepted is taken apart into values that are accepted, too, and lie within
  * it; a prefix is refused at its end or where the whole is; strings survive writing and reading;
  * UTF-8 does not depend on splits. */
+#include "base/utf8.h"
 #include "codec/json.h"
-#include "codec/utf8.h"
 #include "tests/fuzz/fuzz.h"
 
 static bool within(struct str part, struct str whole)

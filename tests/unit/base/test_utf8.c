@@ -1,4 +1,4 @@
-/* codec/utf8: against the set of all prefixes of all characters, exhaustively up to three bytes. */
+/* base/utf8: against the set of all prefixes of all characters, exhaustively up to three bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "codec/utf8.c"
+#include "base/utf8.c"
 
 /* Bit per sequence of three bytes: is it, is its start the start of a character? Filled from the
  * definition of UTF-8 (RFC 3629 §3), not from the automaton. */
@@ -237,6 +237,42 @@ static void cuts_what_is_no_text(void **state)
     assert_int_equal(utf8_cut(STR_NULL, 4).n, 0);
 }
 
+/* Every one, also with something behind it; no part of one. */
+static void decodes_every_character(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c <= 0x10ffff; c++) {
+        uint8_t b[5] = {0};
+        uint32_t code;
+        size_t n = encode(c, b);
+
+        assert_int_equal(utf8_decode(view(b, n + 1), &code), is_character(c) ? n : 0);
+        assert_true(!is_character(c) || code == c);
+        if (n > 1)
+            assert_int_equal(utf8_decode(view(b, n - 1), &code), 0);
+    }
+}
+
+static void decodes_nothing_else(void **state)
+{
+    static const char *const texts[] = {"\x80",
+                                        "\xbf\x80",
+                                        "\xc0\x80",
+                                        "\xc1\xbf",
+                                        "\xc3"
+                                        "a",
+                                        "\xe0\x9f\xbf",
+                                        "\xf0\x8f\xbf\xbf",
+                                        "\xf4\x90\x80\x80",
+                                        "\xf5\x80\x80\x80",
+                                        "\xff"};
+    uint32_t code;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        assert_int_equal(utf8_decode(str_from(texts[i]), &code), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,7 +284,9 @@ int main(void)
         cmocka_unit_test(rejection_is_sticky_and_nothing_is_nothing),
         cmocka_unit_test(cuts_between_characters),
         cmocka_unit_test(cuts_what_is_no_text),
+        cmocka_unit_test(decodes_every_character),
+        cmocka_unit_test(decodes_nothing_else),
     };
 
-    return cmocka_run_group_tests_name("codec/utf8", tests, fill_prefixes, NULL);
+    return cmocka_run_group_tests_name("base/utf8", tests, fill_prefixes, NULL);
 }

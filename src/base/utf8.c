@@ -1,9 +1,9 @@
-/* codec/utf8.c - an automaton whose whole step is one shift, with a fast path over ASCII.
+/* base/utf8.c - an automaton whose whole step is one shift, with a fast path over ASCII.
  *
  * A state is a shift of 0 to 48 bits. The row of a byte holds, at each state's shift, the six bits
  * of the state that follows: next = row >> state. There is no branch in it, so text of any language
  * takes the same few instructions per byte. */
-#include "codec/utf8.h"
+#include "base/utf8.h"
 
 enum utf8_state { /* multiples of six */
                   S_OK = UTF8_START,
@@ -89,6 +89,24 @@ uint32_t utf8_check(uint32_t state, struct str s)
 bool utf8_valid(struct str s)
 {
     return utf8_check(UTF8_START, s) == UTF8_START;
+}
+
+size_t utf8_decode(struct str s, uint32_t *code)
+{
+    uint64_t state = UTF8_START;
+    size_t n = 0;
+
+    *code = 0;
+    do {
+        uint8_t c = (uint8_t)s.p[n++];
+
+        state = utf8_rows[c] >> (state & STATE_MASK) & STATE_MASK;
+        if (n > 1)
+            *code = *code << 6 | (c & 0x3fu);
+        else /* as many leading ones as there are bytes, but none for one byte */
+            *code = c < 0x80 ? c : c & (c >= 0xf0 ? 0x07u : c >= 0xe0 ? 0x0fu : 0x1fu);
+    } while (state != S_OK && state != S_NO && n < s.n);
+    return state == S_OK ? n : 0;
 }
 
 struct str utf8_cut(struct str s, size_t max)
