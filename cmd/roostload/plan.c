@@ -1,12 +1,12 @@
 /* plan.c - see plan.h. */
 #include "plan.h"
 
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "adapter.h"
 #include "base/cpus.h"
+#include "base/nofile.h"
 #include "loopback.h"
 #include "net/conn.h"
 #include "payload.h"
@@ -37,7 +37,6 @@ static uint64_t memory_available(void)
 
 void plan_limits_read(struct plan_limits *l)
 {
-    struct rlimit r;
     unsigned lo = 32768, hi = 60999;
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
 
@@ -48,14 +47,7 @@ void plan_limits_read(struct plan_limits *l)
         }
         fclose(f);
     }
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-        r.rlim_cur = r.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &r) == -1 || getrlimit(RLIMIT_NOFILE, &r) == -1)
-            r.rlim_cur = 1024;
-    } else {
-        r.rlim_cur = 1024;
-    }
-    l->nofile = r.rlim_cur;
+    l->nofile = nofile_raise();
     l->ports = hi - lo + 1;
     l->cores = cpus_usable("");
     l->memory = memory_available();

@@ -25,6 +25,12 @@ static inline bool list_empty(const struct list *l)
     return l->next == l;
 }
 
+/* Is the node in a list? */
+static inline bool list_linked(const struct list *n)
+{
+    return n->next != n;
+}
+
 static inline void list_remove(struct list *n)
 {
     n->prev->next = n->next;

@@ -37,6 +37,12 @@ struct http_request { /* views borrowed from the input of http_request_parse(), 
     struct http_field fields[HTTP_MAX_FIELDS];
 };
 
+/* Will a body follow the head? */
+static inline bool http_request_has_body(const struct http_request *r)
+{
+    return r->body == HTTP_BODY_CHUNKED || (r->body == HTTP_BODY_LENGTH && r->content_length > 0);
+}
+
 /* Parses one head of at most max bytes and max_fields fields from *in. One empty line before the
  * request line is skipped (RFC 9112 §2.2).
  *   >0  *out is valid, *in starts behind the head

@@ -34,7 +34,7 @@ void waiters_add(struct waiters *ws, struct waiter *w, bool bulk);
 void waiter_remove(struct waiter *w);
 static inline bool waiter_waits(const struct waiter *w)
 {
-    return !list_empty(&w->link);
+    return list_linked(&w->link);
 }
 /* Asks a bounded number of them, each once; over() is asked after each that was served and ends the
  * turn. True when more could go on at once. */

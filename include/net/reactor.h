@@ -128,8 +128,7 @@ void reactor_drain(uint64_t time_ns, void (*done)(void));
 void reactor_config_changed(void);
 /* Gauges that are cheaper to compute than to keep; called before a slot is read. */
 void reactor_update_gauges(void);
-/* From cfg.each_turn: the next turn shall come within ns (rounded up to milliseconds by the poll).
- */
+/* Within a turn: the next one shall come within ns (rounded up to milliseconds by the poll). */
 static inline void reactor_wake_within(uint64_t ns)
 {
     if (ns < reactor->nap_ns)

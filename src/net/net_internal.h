@@ -13,18 +13,6 @@
 /* The longest sleep: the heartbeat and the age of stalled output are looked at once a turn. */
 #define NAP_MAX_NS (UINT64_C(500) * 1000 * 1000)
 
-static inline bool list_linked(const struct list *n)
-{
-    return n->next != n;
-}
-
-/* Something waits until ns from now at the latest. */
-static inline void reactor_nap(uint64_t ns)
-{
-    if (ns < reactor->nap_ns)
-        reactor->nap_ns = ns;
-}
-
 static inline uint32_t reactor_tick_now(void)
 {
     return (uint32_t)(clock_ns() / WHEEL_TICK_NS);

@@ -67,13 +67,13 @@ static void drain_spread(void)
             drain.grace_end_ns = clock_ns() + (uint64_t)config.close_timeout;
             return;
         }
-    reactor_nap(drain.visited < due ? 0 : DRAIN_NAP_NS);
+    reactor_wake_within(drain.visited < due ? 0 : DRAIN_NAP_NS);
 }
 
 static void drain_wait(void)
 {
     if (clock_ns() < drain.grace_end_ns) {
-        reactor_nap(DRAIN_NAP_NS);
+        reactor_wake_within(DRAIN_NAP_NS);
         return;
     }
     drain.phase = DRAIN_KILL;
@@ -108,7 +108,7 @@ void drain_step(void)
         /* Anew while somebody is left: no connection is safe because the cursor has passed it. */
         if (!reactor_scan(&drain.cursor, DRAIN_PLACES, drain_kill, NULL))
             drain.cursor = 0;
-        reactor_nap(0);
+        reactor_wake_within(0);
         break;
     }
 }
@@ -127,5 +127,5 @@ void reactor_drain(uint64_t time_ns, void (*done)(void))
     drain.time_ns = time_ns;
     drain.done = done;
     reactor->draining = true;
-    reactor_nap(0);
+    reactor_wake_within(0);
 }

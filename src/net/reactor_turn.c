@@ -114,7 +114,7 @@ static void turn_send(void)
     if (broker_flush(reactor->broker, &more))
         hub_wake();
     if (more)
-        reactor_nap(NAP_RETRY_NS);
+        reactor_wake_within(NAP_RETRY_NS);
 }
 
 void reactor_turn(void)
@@ -134,7 +134,7 @@ void reactor_turn(void)
         reactor->cfg.each_turn();
     turn_send(); /* 7 */
     if (!waiters_empty(&reactor->waiters))
-        reactor_nap(NAP_RETRY_NS);
+        reactor_wake_within(NAP_RETRY_NS);
     reactor->busy = more || !list_empty(&reactor->dirty) || !list_empty(&reactor->condemned) ||
                     !list_empty(&reactor->tasks.runnable);
     METRIC_INC(turns);
@@ -154,7 +154,7 @@ static void turn_sleep(void)
 {
     uint64_t next = wheel_next_ns(&reactor->wheel, clock_ns());
 
-    reactor_nap(next);
+    reactor_wake_within(next);
     ev_timer_stop(reactor->loop, &sleeping);
     ev_timer_set(&sleeping, (double)reactor->nap_ns * 1e-9, 0.);
     ev_timer_start(reactor->loop, &sleeping);

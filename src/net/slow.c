@@ -121,7 +121,7 @@ static bool sweep_over(size_t *max)
         struct conn *c = q->owner;
 
         if (!over_long(q)) {
-            reactor_nap(q->over_since + (uint64_t)config.output_grace - clock_ns());
+            reactor_wake_within(q->over_since + (uint64_t)config.output_grace - clock_ns());
             return false;
         }
         if ((*max)-- == 0)

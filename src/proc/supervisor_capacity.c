@@ -3,10 +3,9 @@
  * Descriptors bind both: a worker needs one per client, the master some per worker. Cores decide
  * on the number of workers; more are made only for a max_connections that somebody has
  * asked for. */
-#include <sys/resource.h>
-
 #include "base/cpus.h"
 #include "base/log.h"
+#include "base/nofile.h"
 #include "net/reactor.h"
 #include "supervisor_internal.h"
 
@@ -50,24 +49,9 @@ unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_
     return n;
 }
 
-/* Returns what there is after that. */
-static uint64_t raise_nofile(void)
-{
-    struct rlimit r;
-
-    if (getrlimit(RLIMIT_NOFILE, &r) == -1)
-        return 1024;
-    if (r.rlim_cur < r.rlim_max) {
-        r.rlim_cur = r.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &r) == -1 && getrlimit(RLIMIT_NOFILE, &r) == -1)
-            return 1024;
-    }
-    return r.rlim_cur;
-}
-
 void supervisor_fit_capacity(struct config *c, unsigned workers)
 {
-    uint64_t nofile = raise_nofile(), capacity = node_capacity(workers, nofile);
+    uint64_t nofile = nofile_raise(), capacity = node_capacity(workers, nofile);
 
     if (c->set.max_connections || capacity >= (uint64_t)c->max_connections)
         return;
@@ -82,7 +66,7 @@ void supervisor_fit_capacity(struct config *c, unsigned workers)
 
 void supervisor_check_capacity(unsigned workers)
 {
-    uint64_t nofile = raise_nofile(), capacity = node_capacity(workers, nofile);
+    uint64_t nofile = nofile_raise(), capacity = node_capacity(workers, nofile);
 
     if (capacity < (uint64_t)config.max_connections)
         LOG(LOG_WARN,
@@ -102,7 +86,7 @@ static int refuse(const char *what, unsigned long long n, uint64_t nofile)
 
 int supervisor_decide_workers(void)
 {
-    uint64_t nofile = raise_nofile();
+    uint64_t nofile = nofile_raise();
     unsigned cores = cpus_usable(""), n = (unsigned)config.workers;
 
     if (nofile < NOFILE_MIN)

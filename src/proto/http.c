@@ -107,11 +107,6 @@ static int http_begin_body(struct http_job *job, const struct http_request *r, s
     return 0;
 }
 
-static bool http_has_body(const struct http_request *r)
-{
-    return r->body == HTTP_BODY_CHUNKED || (r->body == HTTP_BODY_LENGTH && r->content_length > 0);
-}
-
 /* A whole head: refuses it, awaits its body, or has it handled. 0: the body is incomplete. */
 static int http_begin(struct http_job *job, const struct http_request *r, struct str head)
 {
@@ -124,7 +119,7 @@ static int http_begin(struct http_job *job, const struct http_request *r, struct
     job->x.request = r;
     if (http_route(&job->x, r, &why) == -1) {
         /* A body that nobody asked for is not waited for. */
-        job->x.keep_alive = job->x.keep_alive && !http_has_body(r);
+        job->x.keep_alive = job->x.keep_alive && !http_request_has_body(r);
         if (c->flags & CONN_REFUSED)
             why = (enum close_reason)c->refusal;
         http_refuse(&job->x, why);
@@ -134,7 +129,7 @@ static int http_begin(struct http_job *job, const struct http_request *r, struct
         http_refuse_last(job, (enum close_reason)c->refusal);
         return 1;
     }
-    if (http_has_body(r)) {
+    if (http_request_has_body(r)) {
         int rc = http_begin_body(job, r, head);
 
         if (rc == 0)

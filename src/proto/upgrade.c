@@ -55,11 +55,6 @@ bool upgrade_origin_allowed(struct str origin, struct str host)
     return upgrade_origin_same(origin, host);
 }
 
-static bool upgrade_has_body(const struct http_request *r)
-{
-    return r->body == HTTP_BODY_CHUNKED || (r->body == HTTP_BODY_LENGTH && r->content_length > 0);
-}
-
 struct upgrade_offer { /* subprotocols offered so far */
     struct str names[UPGRADE_OFFERS_MAX];
     size_t n;
@@ -194,7 +189,7 @@ int upgrade_check(const struct http_request *r, struct upgrade *out, enum close_
     else if (upgrade_check_key(r, out) == -1)
         *why = CLOSE_UPGRADE_KEY;
     else if (!http_field_has_token(r, STR_LIT("Connection"), STR_LIT("upgrade")) ||
-             upgrade_has_body(r) || upgrade_read_offers(r, out) == -1)
+             http_request_has_body(r) || upgrade_read_offers(r, out) == -1)
         *why = CLOSE_UPGRADE_HEADER;
     else if (!upgrade_origin_good(r))
         *why = CLOSE_BAD_ORIGIN;

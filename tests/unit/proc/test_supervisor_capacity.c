@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <sys/resource.h>
+
 #include "proc/supervisor_capacity.c"
 
 static struct str last_line;
