@@ -54,26 +54,26 @@ enum {
 #undef X
 };
 
+/* tbl/conn_flags.def: numbers, then bits. */
+enum {
+#define HOLD(name, label) CONN_HOLD_NUMBER_##name,
+#include "tbl/conn_flags.def"
+    CONN_HOLD_NR
+};
 enum conn_hold { /* reasons for not reading */
-                 /* the ring to the hub has no room for what this connection may publish */
-                 CONN_HOLD_RING = 1,
-                 CONN_HOLD_ANSWER = 2, /* an exchange or a subscription waits for an answer */
-                 CONN_HOLD_OUTPUT = 4, /* its own output queue is at the limit */
-                 CONN_HOLD_ENDED = 8   /* its input is over (settling, or end of file) */
+#define HOLD(name, label) CONN_HOLD_##name = 1 << CONN_HOLD_NUMBER_##name,
+#include "tbl/conn_flags.def"
+};
+enum {
+#define FLAG(name, label) CONN_FLAG_NUMBER_##name,
+#include "tbl/conn_flags.def"
+    CONN_FLAG_NR
 };
 enum conn_flag {
-    CONN_ADMIN = 1,       /* came by the admin listener */
-    CONN_REFUSED = 2,     /* over a limit: answer `refusal` and close */
-    CONN_PINGED = 4,      /* a ping is out (net/ws) */
-    CONN_OUT_STALLED = 8, /* the socket said EAGAIN: wait for EV_WRITE */
-    CONN_EOF = 16,        /* the peer's end of file has been read */
-    CONN_COUNTED = 32,    /* counted against config.max_connections_per_address */
-    CONN_NOT_TCP = 64,    /* its transport's state stands behind the session: net/transport.h */
-    CONN_LATE = 128,      /* readable, and waits for its turn (net/input.c) */
-    CONN_BULK = 256,      /* its last read brought much */
-    CONN_WELCOME = 512,   /* has had an answer that was no refusal */
-    CONN_READY = 1024     /* in reactor->ready: conn_ready() */
+#define FLAG(name, label) CONN_##name = 1 << CONN_FLAG_NUMBER_##name,
+#include "tbl/conn_flags.def"
 };
+_Static_assert(CONN_HOLD_NR <= 8 && CONN_FLAG_NR <= 16, "struct conn has a byte and two for them");
 
 struct conn;
 struct outq;

@@ -123,34 +123,36 @@ static void handle_connections(struct http_exchange *x)
     answer(x, &l.out, l.rc);
 }
 
-static int put_flags(const struct conn *c, struct buf *out)
+/* The names of the bits that are set. */
+static int put_bits(const char *name, unsigned bits, const char *const *labels, size_t n,
+                    struct buf *out)
 {
-    static const struct {
-        unsigned bit;
-        const char *name;
-    } holds[] = {{CONN_HOLD_RING, "ring"},
-                 {CONN_HOLD_ANSWER, "answer"},
-                 {CONN_HOLD_OUTPUT, "output"},
-                 {CONN_HOLD_ENDED, "ended"}},
-      flags[] = {{CONN_REFUSED, "refused"}, {CONN_PINGED, "pinged"}, {CONN_OUT_STALLED, "stalled"}};
     const char *sep = "";
-    int rc = buf_append_lit(out, ",\"held_for\":[");
+    int rc = buf_printf(out, ",\"%s\":[", name);
 
-    for (size_t i = 0; i < ARRAY_LEN(holds); i++) {
-        if ((c->hold & holds[i].bit) == 0)
+    for (size_t i = 0; i < n; i++) {
+        if ((bits >> i & 1) == 0)
             continue;
-        rc |= buf_printf(out, "%s\"%s\"", sep, holds[i].name);
-        sep = ",";
-    }
-    sep = "";
-    rc |= buf_append_lit(out, "],\"flags\":[");
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
-        if ((c->flags & flags[i].bit) == 0)
-            continue;
-        rc |= buf_printf(out, "%s\"%s\"", sep, flags[i].name);
+        rc |= buf_printf(out, "%s\"%s\"", sep, labels[i]);
         sep = ",";
     }
     return rc | buf_append_char(out, ']');
+}
+
+static int put_flags(const struct conn *c, struct buf *out)
+{
+    static const char *const holds[] = {
+#define HOLD(name, label) label,
+#include "tbl/conn_flags.def"
+    };
+    static const char *const flags[] = {
+#define FLAG(name, label) label,
+#include "tbl/conn_flags.def"
+    };
+
+    if (put_bits("held_for", c->hold, holds, ARRAY_LEN(holds), out) == -1)
+        return -1;
+    return put_bits("flags", c->flags, flags, ARRAY_LEN(flags), out);
 }
 
 static void handle_connection(struct http_exchange *x)

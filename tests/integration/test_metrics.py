@@ -24,7 +24,7 @@ process_start_time_seconds process_restarts""".split()
 
 
 class Metrics(SharedDaemonTest):
-    settings = {'workers': 2}
+    settings = {'workers': 2, 'max_connections_per_address': 1000}
 
     @classmethod
     def setUpClass(cls):
@@ -261,6 +261,7 @@ class Metrics(SharedDaemonTest):
                             what='the connection in full')[0]
             self.assertEqual(json.loads(full.body)['connection']['id'], entry['id'])
             self.assertEqual(json.loads(full.body)['connection']['transport'], 'tcp')
+            self.assertIn('counted', json.loads(full.body)['connection']['flags'])
             self.assertEqual(self.d.http('GET', '/debug/connection?id=1').status, 404)
             self.assertEqual(self.d.http('GET', '/debug/connection').status, 400)
             self.assertEqual(self.d.http('GET', '/debug/connection?id=x').status, 400)
