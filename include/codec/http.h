@@ -12,8 +12,10 @@
 #include "base/close.h"
 #include "base/str.h"
 
-#define HTTP_MAX_FIELDS 512           /* most that a caller may allow */
-#define HTTP_MAX_HEAD   (1024 * 1024) /* bytes; most that a caller may allow */
+enum {
+#define LIMIT(name, value, sentence) name = value,
+#include "tbl/http_limits.def"
+};
 
 enum http_method { HTTP_GET = 0, HTTP_HEAD, HTTP_POST, HTTP_OPTIONS, HTTP_OTHER, HTTP_METHOD_NR };
 enum http_body_kind { HTTP_BODY_NONE = 0, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED };
@@ -96,7 +98,6 @@ bool http_body_done(const struct http_body *b);
 
 /* Response side, for roostctl and roostload: parses a status line and fields.
  * Returns as http_request_parse(); the head is kept simple (views into *in). */
-#define HTTP_RESPONSE_FIELDS 1000
 struct http_response {
     int status;
     struct str reason;

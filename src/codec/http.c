@@ -1,9 +1,6 @@
 /* codec/http.c - request heads. */
 #include "http_internal.h"
 
-/* Longest method name looked at; the longest one registered with IANA has 17 letters. */
-#define METHOD_MAX 32
-
 /* RFC 9112 §2.2: a server should ignore at least one empty line before the request line. */
 static int read_empty_line(struct http_cursor *cur, enum close_reason *why)
 {
@@ -32,7 +29,7 @@ static int read_method(struct http_cursor *cur, struct str *name, enum close_rea
     const char *start = cur->p;
 
     while (cur->p < cur->end && http_is(*cur->p, HTTP_C_TOKEN)) {
-        if (cur->p - start == METHOD_MAX)
+        if (cur->p - start == HTTP_METHOD_MAX)
             return http_fail(why, CLOSE_BAD_REQUEST_LINE);
         cur->p++;
     }

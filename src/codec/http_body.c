@@ -1,12 +1,6 @@
 /* codec/http_body.c - bodies: counted, chunked, until the connection closes. */
 #include "http_internal.h"
 
-/* Chunk extensions and trailers of one body together (RFC 9112 §7.1.1 asks for a limit on the
- * total, because they cost work and bring nothing). */
-#define EXTRA_MAX 4096
-/* Digits of a chunk size: as many as fit a uint64_t, so it cannot overflow (RFC 9112 §7.1). */
-#define DIGITS_MAX 16
-
 enum body_state {
     BODY_DONE = 0,
     BODY_COUNTED,     /* `left` bytes of a body with Content-Length */
@@ -89,7 +83,7 @@ static int take_until_close(struct http_body *b, uint64_t max, struct str *in, s
 static int step_size(struct http_body *b, char c)
 {
     if (http_is(c, HTTP_C_HEX)) {
-        if (b->digits == DIGITS_MAX)
+        if (b->digits == HTTP_CHUNK_DIGITS_MAX)
             return -1;
         b->digits++;
         b->left = b->left << 4 | http_hex_value(c);
@@ -153,7 +147,7 @@ static int step(struct http_body *b, char c)
         return step_size(b, c);
     case BODY_EXT_SPACE:
     case BODY_EXT:
-        return b->extra++ < EXTRA_MAX ? step_ext(state, c) : -1;
+        return b->extra++ < HTTP_CHUNK_EXTRA_MAX ? step_ext(state, c) : -1;
     case BODY_SIZE_LF:
         return c == '\n' ? (int)size_known(b) : -1;
     case BODY_DATA_CR:
@@ -163,7 +157,7 @@ static int step(struct http_body *b, char c)
     case BODY_TRAILER_START:
     case BODY_TRAILER_NAME:
     case BODY_TRAILER_VALUE:
-        return b->extra++ < EXTRA_MAX ? step_trailer(state, c) : -1;
+        return b->extra++ < HTTP_CHUNK_EXTRA_MAX ? step_trailer(state, c) : -1;
     case BODY_TRAILER_LF:
         return c == '\n' ? BODY_TRAILER_START : -1;
     case BODY_END_LF:

@@ -1,6 +1,8 @@
 /* proc/config_print.c - the configuration as annotated YAML and as a reference page. */
 #include "proc/config_load.h"
 
+#include "codec/http.h"
+
 /* Comment lines of at most 96 columns. */
 static int put_comment(const char *text, struct buf *out)
 {
@@ -70,6 +72,17 @@ int config_print(const struct config *c, struct buf *out)
     return rc == 0 ? 0 : -1;
 }
 
+/* What no setting changes. */
+static int put_http_limits(struct buf *out)
+{
+    int rc = buf_append_lit(
+        out, "\n# Limits of HTTP that are no settings\n\n| at most | |\n|---|---|\n");
+
+#define LIMIT(name, value, sentence) rc |= buf_printf(out, "| %d | %s |\n", name, sentence);
+#include "tbl/http_limits.def"
+    return rc == 0 ? 0 : -1;
+}
+
 int config_reference(struct buf *out)
 {
     int rc = buf_append_lit(
@@ -91,7 +104,7 @@ int config_reference(struct buf *out)
         rc |= buf_printf(out, "; default `%.*s`; %s\n", STR_ARG(default_text(row)),
                          row->change != TABLE_RESTART ? "reload applies it" : "needs a restart");
     }
-    return rc == 0 ? 0 : -1;
+    return rc == 0 ? put_http_limits(out) : -1;
 }
 
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,

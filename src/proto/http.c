@@ -10,8 +10,6 @@
 #include "base/config.h"
 #include "http_internal.h"
 
-#define HTTP_PIPELINED_MAX 16 /* requests handled in a row */
-
 static enum task_result http_resume_step(struct task *t);
 
 static struct list http_resumed = LIST_INIT(http_resumed);

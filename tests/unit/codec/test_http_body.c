@@ -293,10 +293,11 @@ static struct events run_padded(const char *before, const char *pad, size_t n, c
 static void extensions_and_trailers_are_bounded(void **state)
 {
     (void)state;
-    assert_true(run_padded("0;", "x", EXTRA_MAX - 2, "\r\n\r\n").done); /* and the two CR */
-    assert_true(run_padded("0;", "x", EXTRA_MAX - 1, "\r\n\r\n").dead);
-    assert_true(run_padded("0\r\nA:", "x", EXTRA_MAX - 4, "\r\n\r\n").done);
-    assert_true(run_padded("0\r\nA:", "x", EXTRA_MAX - 3, "\r\n\r\n").dead);
+    assert_true(
+        run_padded("0;", "x", HTTP_CHUNK_EXTRA_MAX - 2, "\r\n\r\n").done); /* and the two CR */
+    assert_true(run_padded("0;", "x", HTTP_CHUNK_EXTRA_MAX - 1, "\r\n\r\n").dead);
+    assert_true(run_padded("0\r\nA:", "x", HTTP_CHUNK_EXTRA_MAX - 4, "\r\n\r\n").done);
+    assert_true(run_padded("0\r\nA:", "x", HTTP_CHUNK_EXTRA_MAX - 3, "\r\n\r\n").dead);
     /* the total counts, not the line */
     assert_true(run_padded("", "1;xxxxxxx\r\ny\r\n", 8, "0\r\n\r\n").done);
     assert_true(run_padded("",

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "codec/http.h"
 #include "proc/config_check.c"
 
 static struct config c;
@@ -148,9 +149,20 @@ static void protections_that_go(void **state)
         str_equal(buf_view(&lines), STR_LIT("allowed_origins: every web page may connect now\n")));
 }
 
+/* What a setting allows, the code bears. */
+static void settings_stay_below_the_limits_of_http(void **state)
+{
+    (void)state;
+    assert_int_equal(config_row((size_t)config_row_find(STR_LIT("max_header_size")))->max,
+                     HTTP_MAX_HEAD);
+    assert_int_equal(config_row((size_t)config_row_find(STR_LIT("max_header_fields")))->max,
+                     HTTP_MAX_FIELDS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_stay_below_the_limits_of_http),
         cmocka_unit_test_setup_teardown(limits_follow_each_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits_that_others_make_unreachable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(short_keys_off_loopback, set_up, tear_down),
