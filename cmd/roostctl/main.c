@@ -46,12 +46,11 @@ static int key_from_environment(void)
     return 0;
 }
 
-int cmd_version(const struct ctl_line *line)
+int cmd_version(const struct ctl_line *line UNUSED)
 {
     struct buf out = {0};
     int rc = version_describe("roostctl", &out);
 
-    (void)line;
     out_write(buf_view(&out));
     buf_fini(&out);
     return rc == 0 ? 0 : 1;
@@ -112,12 +111,11 @@ static int act(const struct ctl_line *line)
     return run[line->command](line);
 }
 
-int main(int argc, char **argv)
+int main(int argc UNUSED, char **argv)
 {
     static struct ctl_line line;
     struct buf error = {0};
 
-    (void)argc;
     boot_process(SIGHUP); /* who says nohup means it */
     boot_release();
     signal(SIGPIPE, SIG_IGN);

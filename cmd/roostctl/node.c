@@ -70,22 +70,20 @@ int ctl_find_node(bool client_will_do)
     return 1;
 }
 
-int cmd_health(const struct ctl_line *cmdline)
+int cmd_health(const struct ctl_line *cmdline UNUSED)
 {
     struct buf body = {0};
     int status = ctl_http("/healthz", NULL, &body, false);
 
-    (void)cmdline;
     buf_fini(&body);
     return status == 200 ? 0 : 1;
 }
 
-int cmd_ready(const struct ctl_line *cmdline)
+int cmd_ready(const struct ctl_line *cmdline UNUSED)
 {
     struct buf body = {0};
     int status = ctl_http("/readyz", NULL, &body, false);
 
-    (void)cmdline;
     if (status != 200 && status != -1)
         fprintf(stderr, "roostctl: %.*s (status %d from http://%s/readyz)\n",
                 STR_ARG(ctl_line_of(buf_view(&body))), status, ctl.authority);

@@ -15,9 +15,8 @@
 
 static volatile sig_atomic_t stop;
 
-static void on_stop(int sig)
+static void on_stop(int sig UNUSED)
 {
-    (void)sig;
     stop = 1;
 }
 

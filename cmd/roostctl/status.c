@@ -223,13 +223,12 @@ int view_draw(const struct ctl_view *now, const struct ctl_view *then, struct bu
     return put_processes(&now->processes, out);
 }
 
-int cmd_status(const struct ctl_line *cmdline)
+int cmd_status(const struct ctl_line *cmdline UNUSED)
 {
     struct ctl_view view = {0};
     struct buf out = {0};
     int rc = 1;
 
-    (void)cmdline;
     if (view_read(&view, false) == 0 && view_draw(&view, NULL, &out) == 0) {
         out_write(buf_view(&out));
         rc = 0;

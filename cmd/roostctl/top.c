@@ -13,15 +13,13 @@
 static volatile sig_atomic_t stop, resized;
 static struct termios saved;
 
-static void on_stop(int sig)
+static void on_stop(int sig UNUSED)
 {
-    (void)sig;
     stop = 1;
 }
 
-static void on_resize(int sig)
+static void on_resize(int sig UNUSED)
 {
-    (void)sig;
     resized = 1;
 }
 

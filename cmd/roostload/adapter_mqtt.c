@@ -98,13 +98,13 @@ static enum adapter_event mqtt_message(uint8_t first, struct str body, struct st
     return ADAPTER_MESSAGE;
 }
 
-static enum adapter_event mqtt_receive(struct str *rest, struct str *payload, struct buf *reply)
+static enum adapter_event mqtt_receive(struct str *rest, struct str *payload,
+                                       struct buf *reply UNUSED)
 {
     struct str body;
     uint8_t first;
     int rc;
 
-    (void)reply;
     if (rest->n == 0) {
         *rest = STR_NULL;
         return ADAPTER_NOTHING;

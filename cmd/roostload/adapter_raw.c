@@ -1,9 +1,9 @@
 /* adapter_raw.c - the path names the channel, each frame is a message. */
 #include "adapter.h"
 
-static enum adapter_event raw_receive(struct str *rest, struct str *payload, struct buf *reply)
+static enum adapter_event raw_receive(struct str *rest, struct str *payload,
+                                      struct buf *reply UNUSED)
 {
-    (void)reply;
     *payload = *rest;
     *rest = STR_NULL;
     return ADAPTER_MESSAGE;

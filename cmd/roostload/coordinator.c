@@ -44,9 +44,8 @@ static struct {
     sig_atomic_t interrupts_before;      /* the grace */
 } co;
 
-static void on_interrupt(int sig)
+static void on_interrupt(int sig UNUSED)
 {
-    (void)sig;
     interrupts = interrupts + 1;
 }
 

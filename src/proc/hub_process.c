@@ -48,11 +48,10 @@ static void on_signal(int sig)
         stop_asked = 1;
 }
 
-static int hub_send(void *arg, unsigned worker, const struct record *r)
+static int hub_send(void *arg UNUSED, unsigned worker, const struct record *r)
 {
     void *p = ring_reserve(&h.out[worker], record_bytes(r));
 
-    (void)arg;
     if (p == NULL)
         return -1;
     record_encode(r, p);
@@ -63,17 +62,15 @@ static int hub_send(void *arg, unsigned worker, const struct record *r)
     return 0;
 }
 
-static uint32_t hub_generation_of(void *arg, unsigned worker)
+static uint32_t hub_generation_of(void *arg UNUSED, unsigned worker)
 {
     struct shm_slot *s = &shm->slots[SHM_WORKER + worker];
 
-    (void)arg;
     return atomic_load(&s->pid) == 0 ? 0 : atomic_load(&s->generation);
 }
 
-static struct ring_debt *hub_debt(void *arg, unsigned worker)
+static struct ring_debt *hub_debt(void *arg UNUSED, unsigned worker)
 {
-    (void)arg;
     return &shm->to_worker[worker]->debt;
 }
 

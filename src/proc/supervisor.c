@@ -39,11 +39,8 @@ void supervisor_child_gone(unsigned slot)
         kill(supervisor.child[SHM_HUB].pid, SIGTERM);
 }
 
-static void on_deadline(struct ev_loop *loop, ev_timer *t, int revents)
+static void on_deadline(struct ev_loop *loop UNUSED, ev_timer *t UNUSED, int revents UNUSED)
 {
-    (void)loop;
-    (void)t;
-    (void)revents;
     LOG(LOG_ERROR, "processes did not stop in time and are killed",
         KV_U("running", supervisor.running));
     children_signal(SIGKILL, true);
@@ -72,10 +69,8 @@ static void start_drain(void)
         kill(supervisor.child[SHM_HUB].pid, SIGTERM);
 }
 
-static void on_stop(struct ev_loop *loop, ev_signal *s, int revents)
+static void on_stop(struct ev_loop *loop UNUSED, ev_signal *s, int revents UNUSED)
 {
-    (void)loop;
-    (void)revents;
     clock_refresh();
     if (!supervisor.draining) {
         start_drain();
@@ -86,20 +81,14 @@ static void on_stop(struct ev_loop *loop, ev_signal *s, int revents)
     ev_break(supervisor.loop, EVBREAK_ALL);
 }
 
-static void on_hup(struct ev_loop *loop, ev_signal *s, int revents)
+static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
-    (void)loop;
-    (void)s;
-    (void)revents;
     clock_refresh();
     supervisor_reload();
 }
 
-static void on_usr1(struct ev_loop *loop, ev_signal *s, int revents)
+static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
-    (void)loop;
-    (void)s;
-    (void)revents;
     clock_refresh();
     if (log_reopen() == -1)
         LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
@@ -124,9 +113,8 @@ static void watch_capacity(void)
     admission_look(&watch, &limit, refused, last_ns);
 }
 
-static void on_tick(struct ev_loop *loop, ev_timer *t, int revents)
+static void on_tick(struct ev_loop *loop, ev_timer *t, int revents UNUSED)
 {
-    (void)revents;
     clock_refresh();
     shm_heartbeat(SHM_MASTER);
     log_say_suppressed(false);

@@ -117,12 +117,11 @@ static void say_death(const struct child *c, int status)
             KV_U("status", WEXITSTATUS(status)));
 }
 
-static void on_child(struct ev_loop *loop, ev_child *watcher, int revents)
+static void on_child(struct ev_loop *loop, ev_child *watcher, int revents UNUSED)
 {
     struct child *c = CONTAINER_OF(watcher, struct child, watcher);
     struct shm_slot *s = &shm->slots[c->slot];
 
-    (void)revents;
     ev_child_stop(loop, watcher);
     clock_refresh();
     say_death(c, watcher->rstatus);
@@ -145,12 +144,10 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int revents)
     arm_restart(c);
 }
 
-static void on_restart(struct ev_loop *loop, ev_timer *timer, int revents)
+static void on_restart(struct ev_loop *loop UNUSED, ev_timer *timer, int revents UNUSED)
 {
     struct child *c = CONTAINER_OF(timer, struct child, restart);
 
-    (void)loop;
-    (void)revents;
     if (supervisor.draining)
         return;
     atomic_fetch_add(&shm->slots[c->slot].restarts, 1);

@@ -63,11 +63,8 @@ static void start_drain(void)
     reactor_drain((uint64_t)config.drain_time, drained);
 }
 
-static void on_term(struct ev_loop *loop, ev_signal *s, int revents)
+static void on_term(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
-    (void)loop;
-    (void)s;
-    (void)revents;
     start_drain();
 }
 
@@ -80,28 +77,21 @@ static void take_config(void)
     reactor_config_changed();
 }
 
-static void on_hup(struct ev_loop *loop, ev_signal *s, int revents)
+static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
-    (void)loop;
-    (void)s;
-    (void)revents;
     take_config();
 }
 
-static void on_usr1(struct ev_loop *loop, ev_signal *s, int revents)
+static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
-    (void)loop;
-    (void)s;
-    (void)revents;
     if (log_reopen() == -1)
         LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
 }
 
 /* End of file: there is no daemon any more that this worker could belong to. Its clients are told
  * at once, and its ports are free for the next daemon. */
-static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents)
+static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents UNUSED)
 {
-    (void)revents;
     LOG(LOG_WARN, "the master is gone, stopping");
     ev_io_stop(loop, io);
     accepting_end();
