@@ -71,7 +71,8 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
     bool bracketed;
 
     memset(out, 0, sizeof(*out));
-    if (memchr(s.p ? s.p : "", '\0', s.n) || address_split(s, &host, &port_text, &bracketed) == -1)
+    if (memchr(s.p ? s.p : "", '\0', s.n) != NULL ||
+        address_split(s, &host, &port_text, &bracketed) == -1)
         return address_error(err, errcap, s, "expected host:port, [v6]:port or :port");
     if (str_to_u64(port_text, &port) == -1 || port > UINT16_MAX)
         return address_error(err, errcap, s, "the port must be a number from 0 to 65535");
@@ -105,7 +106,7 @@ void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port)
 
     memset(out, 0, 16);
     *port = 0;
-    if (!sa)
+    if (sa == NULL)
         return;
     if (sa->sa_family == AF_INET) {
         memcpy(out, mapped_prefix, sizeof(mapped_prefix));

@@ -49,7 +49,7 @@ static struct address_count *count_new(const uint8_t key[16], uint64_t hash)
     if (count_pool.size == 0)
         pool_init(&count_pool, "address_count", sizeof(struct address_count), 0);
     a = pool_get(&count_pool);
-    if (!a)
+    if (a == NULL)
         return NULL;
     memcpy(a->key, key, sizeof(a->key));
     a->node.hash = hash;
@@ -71,9 +71,9 @@ static enum close_reason address_enter(const struct sockaddr *peer)
     address_key(address, key);
     hash = hash_str((struct str){(const char *)key, sizeof(key)});
     a = count_find(key, hash);
-    if (!a)
+    if (a == NULL)
         a = count_new(key, hash);
-    if (!a)
+    if (a == NULL)
         return CLOSE_NO_MEMORY;
     if (a->count >= (uint64_t)config.max_connections_per_address)
         return CLOSE_ADDRESS_LIMIT;
@@ -147,7 +147,7 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
 
     *counted = false;
     if (node_total >= (uint64_t)config.max_connections) {
-        if (reactor->cfg.node_full)
+        if (reactor->cfg.node_full != NULL)
             note_refused(reactor->cfg.node_full);
         return CLOSE_FULL;
     }
@@ -226,7 +226,7 @@ void admission_leave(const uint8_t address[16])
 
     address_key(address, key);
     a = count_find(key, hash_str((struct str){(const char *)key, sizeof(key)}));
-    if (!a || --a->count > 0)
+    if (a == NULL || --a->count > 0)
         return;
     htab_remove(&table, &a->node);
     pool_put(&count_pool, a);

@@ -10,7 +10,7 @@ static int ids_grow(struct ids *h)
     size_t cap = MAX(h->cap * 2, (size_t)IDS_MIN);
     uint64_t *ids = malloc(cap * sizeof(*ids));
 
-    if (!ids)
+    if (ids == NULL)
         return -1;
     for (size_t i = 0; i < h->n; i++)
         ids[i] = h->ids[(h->head + i) & (h->cap - 1)];

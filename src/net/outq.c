@@ -44,7 +44,7 @@ struct outq *outq_new(void *owner, uint64_t now_ns)
     if (queue_pool.size == 0)
         outq_pools_init();
     q = pool_get(&queue_pool);
-    if (!q)
+    if (q == NULL)
         return NULL;
     list_init(&q->link);
     q->owner = owner;
@@ -67,7 +67,7 @@ static void outq_drop_head(struct outq *q)
     struct outq_chunk *k = q->head;
 
     q->head = k->next;
-    if (!q->head)
+    if (q->head == NULL)
         q->tail = NULL;
     pool_put(&chunk_pool, k);
 }
@@ -76,9 +76,9 @@ void outq_free(struct outq **qp)
 {
     struct outq *q = *qp;
 
-    if (!q)
+    if (q == NULL)
         return;
-    while (q->head) {
+    while (q->head != NULL) {
         while (q->head->first < q->head->last)
             entry_fini(q, &q->head->entries[q->head->first++]);
         outq_drop_head(q);
@@ -95,12 +95,12 @@ static struct outq_chunk *outq_room(struct outq *q)
 {
     struct outq_chunk *k = q->tail;
 
-    if (k && k->last < CHUNK_ENTRIES)
+    if (k != NULL && k->last < CHUNK_ENTRIES)
         return k;
     k = pool_get(&chunk_pool);
-    if (!k)
+    if (k == NULL)
         return NULL;
-    if (q->tail)
+    if (q->tail != NULL)
         q->tail->next = k;
     else
         q->head = k;
@@ -115,7 +115,7 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, u
     if (offset == end)
         return 0;
     k = outq_room(q);
-    if (!k)
+    if (k == NULL)
         return -1;
     k->entries[k->last++] = (struct entry){
         .blob = blob_get(b), .begin = offset, .offset = offset, .end = end, .items = items};
@@ -225,7 +225,7 @@ uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
     uint32_t i, at, last, dropped;
     bool keep; /* the first one */
 
-    if (!to)
+    if (to == NULL)
         return 0;
     dropped = outq_cut_first(q, ahead, &keep);
     at = to->first;

@@ -145,7 +145,8 @@ static double tcp_ext_value(const char *name)
     double found = 0;
     FILE *f = fopen("/proc/self/net/netstat", "re");
 
-    while (f != NULL && fgets(names, sizeof(names), f) && fgets(values, sizeof(values), f)) {
+    while (f != NULL && fgets(names, sizeof(names), f) != NULL &&
+           fgets(values, sizeof(values), f) != NULL) {
         struct str n = str_from(names), v = str_from(values), word, value;
 
         if (!str_starts_with(n, STR_LIT("TcpExt: ")))

@@ -184,6 +184,24 @@ def check_metrics_are_written():
             fail('include/tbl/metrics.def', n, 'nothing writes %s' % m.group(1))
 
 
+# net and proto still have some of the other dialect.
+ONE_DIALECT = re.compile(r'^(src/(base|codec|core|proc)|cmd)/')
+
+
+def check_dialect():
+    """UNUSED for a parameter, == NULL for a pointer (as far as its declaration is in the same function)."""
+    for path in filter(ONE_DIALECT.match, c_files('src', 'cmd')):
+        text = code_of(path)
+        for m in re.finditer(r'^    \(void\)\w+;$', text, re.M):
+            if '/*' not in read(path).splitlines()[text.count('\n', 0, m.start())]:
+                fail(path, text.count('\n', 0, m.start()) + 1, 'UNUSED says it, where the parameter is')
+        for f in re.finditer(r'^\w[^;{}]*\)\n\{\n.*?^\}$', text, re.M | re.S):
+            for name in set(re.findall(r'(?<=[*])(\w+)(?=[,;)]| =)', f.group(0))):
+                m = re.search(r'!%s\b(?!->|[.\[(])|\b(?:if|while) \(%s\)' % (name, name), f.group(0))
+                if m and not re.search(r'\bbool [^;*]*\b%s\b' % name, f.group(0)):
+                    fail(path, text.count('\n', 0, f.start() + m.start()) + 1, '%s is a pointer: compare it with NULL' % name)
+
+
 def check_python():
     """pyflakes finds no name that is unknown or of no use."""
     files = ['tests/run'] + sorted(glob.glob('tests/*/*.py'))
@@ -267,7 +285,7 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_metrics_are_written,
+              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_metrics_are_written, check_dialect,
               check_python, check_words, check_setting_names, check_top_level, check_links, check_named_functions,
               check_lock]
     good = bad = 0
