@@ -195,10 +195,11 @@ class ThrownOut(DaemonTest):
             good.expect(TEXT)
             if i % 50 == 0 and condition():
                 return slow
-        self.fail(d.text())
+        wait_for(condition, what='the end of the flood')
+        return slow
 
     def test_slow_consumers(self):
-        d = self.start(workers=1, send_buffer_size='16KiB', output_limit='128KiB')
+        d = self.start(workers=1, send_buffer_size='16KiB', output_limit='128KiB', close_timeout='500ms')
         slow = self.flood(d, lambda: d.metric('roost_closes_total{reason="slow"}') == 1)
         with self.assertRaises(Closed):
             while True:
