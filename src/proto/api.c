@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "codec/json.h"
 #include "core/channel_name.h"
+#include "core/engine.h"
 #include "http_internal.h"
 #include "proto/session.h"
 
@@ -326,13 +327,37 @@ static struct api_call *api_call_find(uint64_t token, enum api_method method)
                : NULL;
 }
 
-static void api_published(uint64_t token)
+/* The engine will not take it: trying again does not help. */
+static void api_finish_refused(struct api_call *call, enum engine_status status)
 {
-    struct api_call *call = api_call_find(token, API_PUBLISH);
+    struct buf text = {0}, body = {0};
 
-    /* Without history a position says nothing to the caller. */
-    if (call != NULL)
+    if (buf_printf(&text, "not available: the engine says %s", engine_status_name(status)) == -1 ||
+        api_append_error(&body, API_NOT_AVAILABLE, buf_view(&text)) == -1)
+        api_finish_failed(call, CLOSE_NO_MEMORY);
+    else
+        api_finish(call, buf_view(&body));
+    buf_fini(&text);
+    buf_fini(&body);
+}
+
+static void api_published(const struct record *r)
+{
+    struct api_call *call = api_call_find(r->token, API_PUBLISH);
+
+    if (call == NULL)
+        return;
+    if (r->status == ENGINE_UNKNOWN) {
+        api_finish_unknown(call, CLOSE_HUB_TIMEOUT);
+    } else if (r->status == ENGINE_UNAVAILABLE) {
+        call->handed = 0; /* the engine is sure that it has not happened */
+        api_finish_failed(call, CLOSE_HUB_TIMEOUT);
+    } else if (r->status == ENGINE_TOO_BIG || r->status == ENGINE_REFUSED) {
+        api_finish_refused(call, r->status);
+    } else {
+        /* Without history a position says nothing to the caller. */
         api_finish(call, STR_LIT("{\"result\":{}}"));
+    }
 }
 
 static void api_fenced(uint64_t token)
@@ -369,6 +394,8 @@ static void api_listed(uint64_t token, const struct record *part)
         api_finish_failed(call, CLOSE_NO_MEMORY);
     else if (!(part->flags & RECORD_LAST))
         return;
+    else if (part->status != ENGINE_OK) /* too many at once, or its asker was too slow */
+        api_finish_failed(call, CLOSE_HUB_TIMEOUT);
     else if (api_close_listing(&call->out, part->count) == -1)
         api_finish_failed(call, CLOSE_NO_MEMORY);
     else
@@ -378,7 +405,7 @@ static void api_listed(uint64_t token, const struct record *part)
 static void api_answered(const struct record *r)
 {
     if (r->kind == RECORD_PUBLISHED)
-        api_published(r->token);
+        api_published(r);
     else if (r->kind == RECORD_FENCED)
         api_fenced(r->token);
     else if (r->kind == RECORD_LISTED)

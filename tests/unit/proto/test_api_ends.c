@@ -61,6 +61,70 @@ static void a_silent_hub_leaves_the_outcome_unknown(void **state UNUSED)
     assert_int_equal(metrics->api_abandoned, 0);
 }
 
+/* The one call there is: what the hub answers about it. */
+static void hub_says(struct peer *p, uint8_t kind, uint16_t status)
+{
+    const struct record r = {.kind = kind,
+                             .flags = RECORD_LAST,
+                             .asker = SESSION_API,
+                             .status = status,
+                             .token = http_session(p->conn)->job->x.token};
+
+    api_session_ops.sink.answered(&r);
+    h_turns(2);
+    h_read(p);
+}
+
+/* What the engine says becomes one of the answers. */
+static void the_engines_word(void **state UNUSED)
+{
+    static const struct {
+        enum engine_status status;
+        int http;
+        const char *answer;
+    } words[] = {
+        {ENGINE_UNAVAILABLE, 503, NOT_DONE(SILENT)},
+        {ENGINE_UNKNOWN, 504, UNKNOWN(SILENT)},
+        {ENGINE_TOO_BIG, 200,
+         "{\"error\":{\"code\":108,\"message\":\"not available: the engine says too_big\"}}"},
+        {ENGINE_REFUSED, 200,
+         "{\"error\":{\"code\":108,\"message\":\"not available: the engine says refused\"}}"},
+        {ENGINE_DUPLICATE, 200, "{\"result\":{}}"},
+        {ENGINE_OK, 200, "{\"result\":{}}"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        struct peer *p = h_admin();
+
+        h_hub.frozen = true;
+        post(p, "/api/publish", "{\"channel\":\"a\",\"data\":1}");
+        hub_says(p, RECORD_PUBLISHED, words[i].status);
+        if (words[i].http == 200)
+            assert_answer(p, words[i].answer);
+        else
+            assert_failed(p, words[i].http, words[i].answer);
+        h_hub.frozen = false;
+        h_turns(4);
+        h_close(p);
+    }
+    assert_int_equal(api_calls.in_use, 0);
+}
+
+/* A listing that the hub refuses is no empty one. */
+static void a_refused_listing(void **state UNUSED)
+{
+    struct peer *p = h_admin();
+
+    h_hub.frozen = true;
+    post(p, "/api/channels", "{}");
+    hub_says(p, RECORD_LISTED, ENGINE_UNAVAILABLE);
+    assert_failed(p, 503, NOT_DONE(SILENT));
+    h_hub.frozen = false;
+    h_turns(4);
+    h_close(p);
+    assert_int_equal(api_calls.in_use, 0);
+}
+
 static void fill_ring(void)
 {
     static char text[4000];
@@ -304,6 +368,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_silent_hub_leaves_the_outcome_unknown),
+        T(the_engines_word),
+        T(a_refused_listing),
         T(a_full_ring_is_waited_for),
         T(a_slow_hub_is_waited_for),
         T(others_progress_is_not_waited_for),
