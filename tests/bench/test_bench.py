@@ -20,7 +20,7 @@ class Bench(unittest.TestCase):
         return rows
 
     def test_ratios(self):
-        for name, n in (('fanout', 2 + 4), ('echo', 3), ('connect', 1), ('idle', 1)):
+        for name, n in (('fanout', 2 + 4), ('echo', 3 + 3), ('connect', 1), ('idle', 1)):
             for row in self.rows(name, n):
                 with self.subTest(what=row['what']):
                     self.assertGreater(row['ratio'] if 'ratio' in row else row['deliveries_per_cpu_second'], 0)
