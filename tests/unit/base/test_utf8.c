@@ -255,17 +255,9 @@ static void decodes_every_character(void **state)
 
 static void decodes_nothing_else(void **state)
 {
-    static const char *const texts[] = {"\x80",
-                                        "\xbf\x80",
-                                        "\xc0\x80",
-                                        "\xc1\xbf",
-                                        "\xc3"
-                                        "a",
-                                        "\xe0\x9f\xbf",
-                                        "\xf0\x8f\xbf\xbf",
-                                        "\xf4\x90\x80\x80",
-                                        "\xf5\x80\x80\x80",
-                                        "\xff"};
+    static const char *const texts[] = {
+        "\x80",         "\xbf\x80",         "\xc0\x80",         "\xc1\xbf",         "\xc3 a",
+        "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"};
     uint32_t code;
 
     (void)state;
