@@ -98,7 +98,7 @@ static void the_engines_word(void **state UNUSED)
 
         h_hub.frozen = true;
         post(p, "/api/publish", "{\"channel\":\"a\",\"data\":1}");
-        hub_says(p, RECORD_PUBLISHED, words[i].status);
+        hub_says(p, RECORD_PUBLISHED, (uint16_t)words[i].status);
         if (words[i].http == 200)
             assert_answer(p, words[i].answer);
         else
