@@ -34,10 +34,10 @@ INCLUDES := -Iinclude
 # glibc's checked functions exist with optimization only, and sanitizers look at the plain ones.
 FORTIFY   = $(if $(strip $(SANFLAGS)),,$(if $(filter-out -O0,$(filter -O%,$(OPT))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
 HARDEN    = -fPIE -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
-COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
+COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
             $(HARDEN) $(SANFLAGS) $(CFLAGS) -MMD -MP
-LINKFLAGS = -pie $(SANFLAGS) -Wl,-z,relro,-z,now $(LDFLAGS)
-LIBS     := -lev -lwslay -lssl -lcrypto -lyaml -lz -lm
+LINKFLAGS = -pie $(SANFLAGS) -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
+LIBS     := -lev -lwslay -lcjose -ljansson -lssl -lcrypto -lcurl -lpcre2-8 -lyaml -lz -lm
 
 # V=1 shows the commands.
 ifeq ($(V),)
@@ -70,7 +70,8 @@ all: $(BINS) ## build the programs (the default)
 
 # Packages of Debian, or COMMAND:PACKAGE where another package may have the command, too. What is missing
 # deploy/packages.sh installs; a complete machine is not touched and needs no network.
-HEADERS        := stdio.h:libc6-dev ev.h:libev-dev wslay/wslay.h:libwslay-dev openssl/ssl.h:libssl-dev yaml.h:libyaml-dev zlib.h:zlib1g-dev
+HEADERS        := stdio.h:libc6-dev ev.h:libev-dev wslay/wslay.h:libwslay-dev openssl/ssl.h:libssl-dev yaml.h:libyaml-dev zlib.h:zlib1g-dev \
+                  cjose/cjose.h:libcjose-dev jansson.h:libjansson-dev pcre2.h:libpcre2-dev curl/curl.h:libcurl4-openssl-dev
 CLANG          := clang:clang libclang-rt-dev
 BUILD_PACKAGES := $(foreach h,$(HEADERS),$(lastword $(subst :, ,$(h)))) $(if $(findstring clang,$(CC)),$(CLANG),gcc:gcc)
 
@@ -143,7 +144,7 @@ $(BUILD)/.headers: $(BUILD)/.flags
 	@missing=(); \
 	command -v $(firstword $(CC)) >/dev/null || missing+=($(if $(findstring clang,$(CC)),clang,gcc)); \
 	for h in $(HEADERS); do \
-	    echo "#include <$${h%%:*}>" | $(CC) $(CPPFLAGS) $(CFLAGS) -E -x c - >/dev/null 2>&1 || missing+=("$${h##*:}"); \
+	    echo "#include <$${h%%:*}>" | $(CC) -DPCRE2_CODE_UNIT_WIDTH=8 $(CPPFLAGS) $(CFLAGS) -E -x c - >/dev/null 2>&1 || missing+=("$${h##*:}"); \
 	done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	    echo "missing: $${missing[*]} (make run installs that; on Debian as root: apt-get install $${missing[*]})" >&2; exit 1; \
@@ -294,7 +295,7 @@ fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECOND
 	@deploy/packages.sh $(CLANG)
 	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzz/libroost.a
 	@mkdir -p build/fuzz/found/$(TARGET)
-	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -Iinclude -Isrc -I. \
+	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 -Iinclude -Isrc -I. \
 	    -o build/fuzz/fuzz_$(TARGET) tests/fuzz/fuzz_$(TARGET).c build/fuzz/libroost.a $(LIBS)
 	build/fuzz/fuzz_$(TARGET) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
 	    build/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
@@ -313,7 +314,7 @@ bench-ingest: build-packages ## instructions per byte of a text frame on its way
 
 .PHONY: bench-cost
 bench-cost: build-packages ## instructions of a delivery, an echo, a connection (ARGS="--against other/build/release")
-	@$(call install_missing,valgrind,)
+	@deploy/packages.sh valgrind
 	@$(MAKE) $(BINS)
 	@$(PYTHON) tests/bench/cost.py --build $(BUILD) $(ARGS)
 
