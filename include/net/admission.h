@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 
 #include "base/common.h"
+#include "base/hash.h"
+#include "base/pool.h"
 
 struct admission_refused {    /* what one worker has refused for want of room */
     _Atomic uint64_t n;       /* ever */
@@ -20,6 +22,13 @@ struct admission_watch { /* zeroed: there is room */
     uint64_t said_ns;    /* the last line */
     uint64_t seen, seen_before,
         seen_said; /* refusals: at the last look, before since_ns, said_ns */
+};
+
+struct admission {                    /* a reactor's; zeroed at first */
+    struct htab by_address;           /* struct address_count, owned by the pool */
+    struct pool counts;               /* set up at first use */
+    struct admission_refused refused; /* at this worker's own limit */
+    struct admission_watch watch;     /* over it */
 };
 
 struct admission_limit { /* what is watched */

@@ -9,12 +9,18 @@
 
 #include "base/blob.h"
 #include "base/list.h"
+#include "base/pool.h"
 
 struct outq_chunk;
+struct outq_pools { /* the memory of a reactor's queues; zeroed: set up at first use */
+    struct pool queues, chunks;
+    size_t bytes; /* in all queues */
+};
 struct outq {                       /* link, over and owner are the owner's, the rest is private */
     struct list link;               /* unlinked at first */
     struct list over;               /* in a list while over_since is not 0 */
     uint64_t over_since;            /* the owner's, too */
+    struct outq_pools *pools;       /* borrowed */
     void *owner;                    /* borrowed */
     struct outq_chunk *head, *tail; /* owned; NULL while empty */
     size_t bytes, entries;
@@ -22,7 +28,7 @@ struct outq {                       /* link, over and owner are the owner's, the
     uint32_t items;
 };
 
-struct outq *outq_new(void *owner, uint64_t now_ns) MUST_CHECK;
+struct outq *outq_new(struct outq_pools *pools, void *owner, uint64_t now_ns) MUST_CHECK;
 /* Takes it out of the lists it is linked in. */
 void outq_free(struct outq **q);
 /* Takes its own reference. items: publications, each a frame, that are all there is in it; 0: it is
@@ -51,9 +57,7 @@ uint64_t outq_since(const struct outq *q);
 void outq_touch(struct outq *q, uint64_t now_ns);
 /* Publications in entries that are not done. */
 uint32_t outq_items(const struct outq *q);
-/* Over all queues of this process (gauges). */
-void outq_totals(size_t *queues, size_t *bytes);
 /* Returns the pools' memory; no queue may exist. */
-void outq_pools_fini(void);
+void outq_pools_fini(struct outq_pools *pools);
 
 #endif

@@ -16,9 +16,9 @@
 #include "base/wheel.h"
 #include "core/broker.h"
 #include "core/waiters.h"
+#include "net/admission.h"
 #include "net/conn.h"
-
-struct admission_refused;
+#include "net/outq.h"
 
 struct reactor_config {
     unsigned worker;                  /* index */
@@ -48,8 +48,37 @@ struct input {              /* net/input.c */
     bool over;              /* it is used up */
 };
 
+struct drain { /* net/reactor_drain.c */
+    enum drain_phase { DRAIN_OFF = 0, DRAIN_SPREAD, DRAIN_WAIT, DRAIN_KILL } phase;
+    size_t cursor, total, visited;
+    uint64_t started_ns, time_ns, grace_end_ns;
+    void (*done)(void);
+};
+
+/* What a module above net keeps per reactor: pools, lists, tasks. A static variable of the module,
+ * which says reactor_part(&it) for its memory; that is zeroed and init() called when the running
+ * reactor is first asked for it, and fini() when that ends, the youngest part first. */
+struct reactor_part {
+    size_t size;
+    void (*init)(void *part); /* must not fail; NULL: zeros will do */
+    void (*fini)(void *part); /* all connections are gone; NULL: nothing to give back */
+    const char *pool;         /* name of a pool, if that is all it is; else NULL */
+    size_t object;            /* of the pool */
+    unsigned nr;              /* private: 0 until first used */
+    size_t at;
+};
+#define REACTOR_PARTS 32   /* of all modules together */
+#define REACTOR_ROOM  4096 /* bytes */
+#define REACTOR_POOL(name, type)                                                                   \
+    {                                                                                              \
+        .size = sizeof(struct pool), .pool = name, .object = sizeof(type)                          \
+    }
+
 struct reactor { /* fields are for net and for /debug */
     struct ev_loop *loop;
+    ev_check check;    /* runs first after each poll */
+    ev_timer sleeping; /* bounds the sleep: the only timer */
+    ev_io wake;        /* the eventfd the hub writes */
     struct wheel wheel;
     struct task_queue tasks;
     struct broker *broker;      /* borrowed; NULL in some tests */
@@ -87,6 +116,11 @@ struct reactor { /* fields are for net and for /debug */
     bool busy;       /* some list still has work: do not sleep; set by reactor_turn() */
     bool stopping;
     bool draining;
+    struct drain drain;
+    struct admission admission;
+    struct outq_pools output;
+    uint32_t parts; /* bit nr - 1: that part is set up */
+    _Alignas(max_align_t) char room[REACTOR_ROOM];
     struct reactor_config cfg;
 };
 #define SCRATCH_SIZE (64 * 1024)
@@ -102,6 +136,19 @@ uint64_t reactor_connection_limit(uint64_t nofile);
 /* Frees everything, kills connections without ceremony (tests, end of process). The broker must
  * still exist. */
 void reactor_fini(void);
+/* For reactor_part(): the first use. */
+void reactor_part_init(struct reactor_part *part);
+static inline void *reactor_part(struct reactor_part *part)
+{
+    if (UNLIKELY(part->nr == 0 || (reactor->parts >> (part->nr - 1) & 1) == 0))
+        reactor_part_init(part);
+    return reactor->room + part->at;
+}
+/* Of a part that is REACTOR_POOL(). */
+static inline struct pool *reactor_pool(struct reactor_part *part)
+{
+    return reactor_part(part);
+}
 /* After broker_new() (which needs reactor->tasks). */
 void reactor_set_broker(struct broker *b);
 /* Until reactor_stop(). */

@@ -20,8 +20,6 @@ struct ws_session {
     struct ws_upgrade *upgrade; /* owned; NULL when there is nothing more to do */
 };
 
-void ws_upgrade_init(void);
-
 /* Inside handle(): takes the connection over for a session of that kind, whose area is zeroed. The
  * 101 is sent when `subscriptions` have been confirmed; at once (in a task) if that is 0. NULL: it
  * has been refused or killed. */

@@ -16,9 +16,6 @@ struct address_count {
     uint32_t count;
 };
 
-static struct htab table;
-static struct pool count_pool;
-
 /* The bytes that are counted together: an IPv4 address, or an IPv6 /64, which one subscriber
  * usually has whole. */
 void address_key(const uint8_t address[16], uint8_t key[16])
@@ -37,7 +34,7 @@ static bool count_equal(const struct htab_node *node, const void *key)
 
 static struct address_count *count_find(const uint8_t key[16], uint64_t hash)
 {
-    struct htab_node *node = htab_find(&table, hash, count_equal, key);
+    struct htab_node *node = htab_find(&reactor->admission.by_address, hash, count_equal, key);
 
     return node ? CONTAINER_OF(node, struct address_count, node) : NULL;
 }
@@ -46,15 +43,15 @@ static struct address_count *count_new(const uint8_t key[16], uint64_t hash)
 {
     struct address_count *a;
 
-    if (count_pool.size == 0)
-        pool_init(&count_pool, "address_count", sizeof(struct address_count), 0);
-    a = pool_get(&count_pool);
+    if (reactor->admission.counts.size == 0)
+        pool_init(&reactor->admission.counts, "address_count", sizeof(struct address_count), 0);
+    a = pool_get(&reactor->admission.counts);
     if (a == NULL)
         return NULL;
     memcpy(a->key, key, sizeof(a->key));
     a->node.hash = hash;
-    if (htab_insert(&table, &a->node) == -1) {
-        pool_put(&count_pool, a);
+    if (htab_insert(&reactor->admission.by_address, &a->node) == -1) {
+        pool_put(&reactor->admission.counts, a);
         return NULL;
     }
     return a;
@@ -80,9 +77,6 @@ static enum close_reason address_enter(const struct sockaddr *peer)
     a->count++;
     return CLOSE_NONE;
 }
-
-static struct admission_refused own; /* refusals at this worker's limit */
-static struct admission_watch own_watch;
 
 static void note_refused(struct admission_refused *r)
 {
@@ -138,7 +132,8 @@ void admission_tick(void)
         .connections = reactor->client_connections,
         .max = reactor->connection_max};
 
-    admission_look(&own_watch, &limit, atomic_load(&own.n), atomic_load(&own.last_ns));
+    admission_look(&reactor->admission.watch, &limit, atomic_load(&reactor->admission.refused.n),
+                   atomic_load(&reactor->admission.refused.last_ns));
 }
 
 enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted)
@@ -152,7 +147,7 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
         return CLOSE_FULL;
     }
     if (reactor->client_connections >= reactor->connection_max) {
-        note_refused(&own);
+        note_refused(&reactor->admission.refused);
         return CLOSE_FULL;
     }
     if (config.max_connections_per_address == 0)
@@ -228,16 +223,16 @@ void admission_leave(const uint8_t address[16])
     a = count_find(key, hash_str((struct str){(const char *)key, sizeof(key)}));
     if (a == NULL || --a->count > 0)
         return;
-    htab_remove(&table, &a->node);
-    pool_put(&count_pool, a);
+    htab_remove(&reactor->admission.by_address, &a->node);
+    pool_put(&reactor->admission.counts, a);
 }
 
 void admission_fini(void)
 {
-    memset(&own, 0, sizeof(own));
-    memset(&own_watch, 0, sizeof(own_watch));
-    htab_fini(&table);
-    if (count_pool.size != 0)
-        pool_fini(&count_pool);
-    count_pool.size = 0;
+    memset(&reactor->admission.refused, 0, sizeof(reactor->admission.refused));
+    memset(&reactor->admission.watch, 0, sizeof(reactor->admission.watch));
+    htab_fini(&reactor->admission.by_address);
+    if (reactor->admission.counts.size != 0)
+        pool_fini(&reactor->admission.counts);
+    reactor->admission.counts.size = 0;
 }

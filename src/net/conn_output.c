@@ -45,7 +45,7 @@ static void conn_queue_long(struct conn *c)
 static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
 {
     if (!c->out)
-        c->out = outq_new(c, clock_ns());
+        c->out = outq_new(&reactor->output, c, clock_ns());
     if (!c->out || outq_append(c->out, b, offset, end, items) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;

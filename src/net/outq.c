@@ -1,6 +1,5 @@
 #include "net/outq.h"
 
-#include "base/pool.h"
 #include "codec/ws_tx.h"
 
 #define CHUNK_ENTRIES 10
@@ -19,34 +18,32 @@ struct outq_chunk {
     struct entry entries[CHUNK_ENTRIES];
 };
 
-static struct pool queue_pool, chunk_pool; /* set up at first use */
-static size_t total_bytes;
-
-static void outq_pools_init(void)
+static void outq_pools_init(struct outq_pools *pools)
 {
-    pool_init(&queue_pool, "outq", sizeof(struct outq), 0);
-    pool_init(&chunk_pool, "outq_chunk", sizeof(struct outq_chunk), 0);
+    pool_init(&pools->queues, "outq", sizeof(struct outq), 0);
+    pool_init(&pools->chunks, "outq_chunk", sizeof(struct outq_chunk), 0);
 }
 
-void outq_pools_fini(void)
+void outq_pools_fini(struct outq_pools *pools)
 {
-    if (queue_pool.size == 0)
+    if (pools->queues.size == 0)
         return;
-    pool_fini(&queue_pool);
-    pool_fini(&chunk_pool);
-    queue_pool.size = 0;
+    pool_fini(&pools->queues);
+    pool_fini(&pools->chunks);
+    pools->queues.size = 0;
 }
 
-struct outq *outq_new(void *owner, uint64_t now_ns)
+struct outq *outq_new(struct outq_pools *pools, void *owner, uint64_t now_ns)
 {
     struct outq *q;
 
-    if (queue_pool.size == 0)
-        outq_pools_init();
-    q = pool_get(&queue_pool);
+    if (pools->queues.size == 0)
+        outq_pools_init(pools);
+    q = pool_get(&pools->queues);
     if (q == NULL)
         return NULL;
     list_init(&q->link);
+    q->pools = pools;
     q->owner = owner;
     q->since = now_ns;
     return q;
@@ -55,7 +52,7 @@ struct outq *outq_new(void *owner, uint64_t now_ns)
 static void entry_fini(struct outq *q, struct entry *e)
 {
     q->bytes -= e->end - e->offset;
-    total_bytes -= e->end - e->offset;
+    q->pools->bytes -= e->end - e->offset;
     q->items -= e->items;
     q->entries--;
     blob_put(&e->blob);
@@ -69,7 +66,7 @@ static void outq_drop_head(struct outq *q)
     q->head = k->next;
     if (q->head == NULL)
         q->tail = NULL;
-    pool_put(&chunk_pool, k);
+    pool_put(&q->pools->chunks, k);
 }
 
 void outq_free(struct outq **qp)
@@ -86,7 +83,7 @@ void outq_free(struct outq **qp)
     list_remove(&q->link);
     if (q->over_since != 0)
         list_remove(&q->over);
-    pool_put(&queue_pool, q);
+    pool_put(&q->pools->queues, q);
     *qp = NULL;
 }
 
@@ -97,7 +94,7 @@ static struct outq_chunk *outq_room(struct outq *q)
 
     if (k != NULL && k->last < CHUNK_ENTRIES)
         return k;
-    k = pool_get(&chunk_pool);
+    k = pool_get(&q->pools->chunks);
     if (k == NULL)
         return NULL;
     if (q->tail != NULL)
@@ -120,7 +117,7 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, u
     k->entries[k->last++] = (struct entry){
         .blob = blob_get(b), .begin = offset, .offset = offset, .end = end, .items = items};
     q->bytes += end - offset;
-    total_bytes += end - offset;
+    q->pools->bytes += end - offset;
     q->items += items;
     q->entries++;
     return 0;
@@ -162,7 +159,7 @@ void outq_sent(struct outq *q, size_t n, uint64_t now_ns)
         if (n < left) {
             e->offset += (uint32_t)n;
             q->bytes -= n;
-            total_bytes -= n;
+            q->pools->bytes -= n;
             return;
         }
         n -= left;
@@ -179,7 +176,7 @@ static void outq_cut(struct outq *q, struct outq_chunk *k)
 
     for (c = k->next; c; c = next) {
         next = c->next;
-        pool_put(&chunk_pool, c);
+        pool_put(&q->pools->chunks, c);
     }
     k->next = NULL;
     q->tail = k;
@@ -211,7 +208,7 @@ static uint32_t outq_cut_first(struct outq *q, uint32_t ahead, bool *begun)
     *begun = true;
     cut = e->items - kept;
     q->bytes -= e->end - at;
-    total_bytes -= e->end - at;
+    q->pools->bytes -= e->end - at;
     q->items -= cut;
     e->items = kept;
     e->end = at;
@@ -283,10 +280,4 @@ void outq_touch(struct outq *q, uint64_t now_ns)
 uint32_t outq_items(const struct outq *q)
 {
     return q->items;
-}
-
-void outq_totals(size_t *queues, size_t *bytes)
-{
-    *queues = queue_pool.in_use;
-    *bytes = total_bytes;
 }

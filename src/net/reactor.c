@@ -87,12 +87,52 @@ void reactor_init(const struct reactor_config *cfg)
     turn_init();
 }
 
+/* Each has its place for good, the same in every reactor of the process. */
+static struct reactor_part *parts[REACTOR_PARTS];
+static unsigned parts_count;
+static size_t parts_end;
+_Static_assert(REACTOR_PARTS <= 32, "reactor.parts has a bit for each");
+
+void reactor_part_init(struct reactor_part *part)
+{
+    size_t size = (part->size + sizeof(max_align_t) - 1) & ~(sizeof(max_align_t) - 1);
+
+    if (part->nr == 0) {
+        assert(parts_count < REACTOR_PARTS && size <= REACTOR_ROOM - parts_end);
+        part->at = parts_end;
+        parts_end += size;
+        parts[parts_count++] = part;
+        part->nr = parts_count;
+    }
+    reactor->parts |= UINT32_C(1) << (part->nr - 1);
+    if (part->pool != NULL)
+        pool_init((void *)(reactor->room + part->at), part->pool, part->object, 0);
+    else if (part->init != NULL)
+        part->init(reactor->room + part->at);
+}
+
+static void part_fini(struct reactor_part *part)
+{
+    if (part->pool != NULL)
+        pool_fini((void *)(reactor->room + part->at));
+    else if (part->fini != NULL)
+        part->fini(reactor->room + part->at);
+}
+
+static void parts_fini(void)
+{
+    for (unsigned nr = parts_count; nr > 0; nr--)
+        if (reactor->parts >> (nr - 1) & 1)
+            part_fini(parts[nr - 1]);
+}
+
 void reactor_fini(void)
 {
     for (size_t i = 0; i < reactor->conns_end; i++)
         if (reactor->conns[i])
             conn_kill(reactor->conns[i], CLOSE_DRAIN);
     reactor_reap(SIZE_MAX);
+    parts_fini();
     drain_reset();
     turn_fini();
     ev_loop_destroy(reactor->loop);
@@ -104,7 +144,7 @@ void reactor_fini(void)
     free(reactor->ready.ids);
     admission_fini();
     partial_fini();
-    outq_pools_fini();
+    outq_pools_fini(&reactor->output);
     pool_fini(&reactor->conn_pool);
     pool_fini(&reactor->other_pool);
     free(reactor->conns);
@@ -258,11 +298,9 @@ bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void
 void reactor_update_gauges(void)
 {
     struct list *pools = pool_list(), *n;
-    size_t queues, bytes;
 
-    outq_totals(&queues, &bytes);
-    metrics->output_queues = (int64_t)queues;
-    metrics->output_bytes = (int64_t)bytes;
+    metrics->output_queues = (int64_t)reactor->output.queues.in_use;
+    metrics->output_bytes = (int64_t)reactor->output.bytes;
     metrics->blob_bytes = (int64_t)blob_bytes();
     metrics->ws_slots = (int64_t)ws_rx_pool_slots_in_use(reactor->rx_pool);
     metrics->ws_slots_allocated = (int64_t)ws_rx_pool_slots_allocated(reactor->rx_pool);

@@ -16,18 +16,9 @@
 #define DRAIN_PLACES 4096 /* places of the array looked at per turn */
 #define DRAIN_NAP_NS (UINT64_C(10) * 1000 * 1000)
 
-enum drain_phase { DRAIN_OFF = 0, DRAIN_SPREAD, DRAIN_WAIT, DRAIN_KILL };
-
-static struct {
-    enum drain_phase phase;
-    size_t cursor, total, visited;
-    uint64_t started_ns, time_ns, grace_end_ns;
-    void (*done)(void);
-} drain;
-
 static void drain_ask(struct conn *c, void *arg UNUSED)
 {
-    drain.visited++;
+    reactor->drain.visited++;
     if (conn_ops(c)->drain && !conn_finished(c))
         conn_ops(c)->drain(c);
     else
@@ -42,7 +33,7 @@ static void drain_kill(struct conn *c, void *arg UNUSED)
 
 static bool drain_over(void)
 {
-    if (drain.phase == DRAIN_KILL)
+    if (reactor->drain.phase == DRAIN_KILL)
         return reactor->client_connections + reactor->refused == 0;
     return reactor->connections == 0;
 }
@@ -50,39 +41,41 @@ static bool drain_over(void)
 /* How many should have been asked by now. */
 static size_t drain_due(void)
 {
-    uint64_t elapsed = clock_ns() - drain.started_ns;
+    uint64_t elapsed = clock_ns() - reactor->drain.started_ns;
 
-    if (elapsed >= drain.time_ns)
+    if (elapsed >= reactor->drain.time_ns)
         return SIZE_MAX;
-    return (size_t)((double)drain.total * ((double)elapsed / (double)drain.time_ns));
+    return (size_t)((double)reactor->drain.total *
+                    ((double)elapsed / (double)reactor->drain.time_ns));
 }
 
 static void drain_spread(void)
 {
-    size_t due = drain_due(), start = drain.visited, places = DRAIN_PLACES;
+    size_t due = drain_due(), start = reactor->drain.visited, places = DRAIN_PLACES;
 
-    while (drain.visited < due && drain.visited - start < DRAIN_SLICE && places-- > 0)
-        if (!reactor_scan(&drain.cursor, 1, drain_ask, NULL)) {
-            drain.phase = DRAIN_WAIT;
-            drain.grace_end_ns = clock_ns() + (uint64_t)config.close_timeout;
+    while (reactor->drain.visited < due && reactor->drain.visited - start < DRAIN_SLICE &&
+           places-- > 0)
+        if (!reactor_scan(&reactor->drain.cursor, 1, drain_ask, NULL)) {
+            reactor->drain.phase = DRAIN_WAIT;
+            reactor->drain.grace_end_ns = clock_ns() + (uint64_t)config.close_timeout;
             return;
         }
-    reactor_wake_within(drain.visited < due ? 0 : DRAIN_NAP_NS);
+    reactor_wake_within(reactor->drain.visited < due ? 0 : DRAIN_NAP_NS);
 }
 
 static void drain_wait(void)
 {
-    if (clock_ns() < drain.grace_end_ns) {
+    if (clock_ns() < reactor->drain.grace_end_ns) {
         reactor_wake_within(DRAIN_NAP_NS);
         return;
     }
-    drain.phase = DRAIN_KILL;
-    drain.cursor = 0;
+    reactor->drain.phase = DRAIN_KILL;
+    reactor->drain.cursor = 0;
 }
 
 static void drain_finish(void)
 {
-    void (*done)(void) = drain.done;
+    void (*done)(void) = reactor->drain.done;
 
     drain_reset();
     if (done)
@@ -91,11 +84,11 @@ static void drain_finish(void)
 
 void drain_step(void)
 {
-    if (drain.phase != DRAIN_OFF && drain_over()) {
+    if (reactor->drain.phase != DRAIN_OFF && drain_over()) {
         drain_finish();
         return;
     }
-    switch (drain.phase) {
+    switch (reactor->drain.phase) {
     case DRAIN_OFF:
         break;
     case DRAIN_SPREAD:
@@ -106,8 +99,8 @@ void drain_step(void)
         break;
     case DRAIN_KILL:
         /* Anew while somebody is left: no connection is safe because the cursor has passed it. */
-        if (!reactor_scan(&drain.cursor, DRAIN_PLACES, drain_kill, NULL))
-            drain.cursor = 0;
+        if (!reactor_scan(&reactor->drain.cursor, DRAIN_PLACES, drain_kill, NULL))
+            reactor->drain.cursor = 0;
         reactor_wake_within(0);
         break;
     }
@@ -115,17 +108,17 @@ void drain_step(void)
 
 void drain_reset(void)
 {
-    drain.phase = DRAIN_OFF;
+    reactor->drain.phase = DRAIN_OFF;
 }
 
 void reactor_drain(uint64_t time_ns, void (*done)(void))
 {
-    drain.phase = DRAIN_SPREAD;
-    drain.cursor = drain.visited = 0;
-    drain.total = reactor->connections;
-    drain.started_ns = clock_ns();
-    drain.time_ns = time_ns;
-    drain.done = done;
+    reactor->drain.phase = DRAIN_SPREAD;
+    reactor->drain.cursor = reactor->drain.visited = 0;
+    reactor->drain.total = reactor->connections;
+    reactor->drain.started_ns = clock_ns();
+    reactor->drain.time_ns = time_ns;
+    reactor->drain.done = done;
     reactor->draining = true;
     reactor_wake_within(0);
 }

@@ -13,10 +13,6 @@
 #define REAP_PER_TURN      512
 #define SLOW_PER_TURN      64
 
-static ev_check check;    /* runs first after each poll */
-static ev_timer sleeping; /* bounds the sleep: the only timer of the process */
-static ev_io wake;        /* the eventfd the hub writes */
-
 /* The clock first: a callback that arms a deadline must not count from before the sleep. */
 static void turn_on_check(struct ev_loop *loop UNUSED, ev_check *w UNUSED, int revents UNUSED)
 {
@@ -43,22 +39,22 @@ static void turn_on_wake(struct ev_loop *loop UNUSED, ev_io *io, int revents UNU
 
 void turn_init(void)
 {
-    ev_check_init(&check, turn_on_check);
-    ev_set_priority(&check, EV_MAXPRI);
-    ev_check_start(reactor->loop, &check);
-    ev_timer_init(&sleeping, turn_on_timer, 0., 0.);
+    ev_check_init(&reactor->check, turn_on_check);
+    ev_set_priority(&reactor->check, EV_MAXPRI);
+    ev_check_start(reactor->loop, &reactor->check);
+    ev_timer_init(&reactor->sleeping, turn_on_timer, 0., 0.);
     if (reactor->cfg.wake_fd != -1) {
-        ev_io_init(&wake, turn_on_wake, reactor->cfg.wake_fd, EV_READ);
-        ev_io_start(reactor->loop, &wake);
+        ev_io_init(&reactor->wake, turn_on_wake, reactor->cfg.wake_fd, EV_READ);
+        ev_io_start(reactor->loop, &reactor->wake);
     }
 }
 
 void turn_fini(void)
 {
-    ev_check_stop(reactor->loop, &check);
-    ev_timer_stop(reactor->loop, &sleeping);
+    ev_check_stop(reactor->loop, &reactor->check);
+    ev_timer_stop(reactor->loop, &reactor->sleeping);
     if (reactor->cfg.wake_fd != -1)
-        ev_io_stop(reactor->loop, &wake);
+        ev_io_stop(reactor->loop, &reactor->wake);
 }
 
 /* Step 2. */
@@ -155,9 +151,9 @@ static void turn_sleep(void)
     uint64_t next = wheel_next_ns(&reactor->wheel, clock_ns());
 
     reactor_wake_within(next);
-    ev_timer_stop(reactor->loop, &sleeping);
-    ev_timer_set(&sleeping, (double)reactor->nap_ns * 1e-9, 0.);
-    ev_timer_start(reactor->loop, &sleeping);
+    ev_timer_stop(reactor->loop, &reactor->sleeping);
+    ev_timer_set(&reactor->sleeping, (double)reactor->nap_ns * 1e-9, 0.);
+    ev_timer_start(reactor->loop, &reactor->sleeping);
     ev_run(reactor->loop, EVRUN_ONCE);
     if (reactor->broker)
         broker_awake(reactor->broker);

@@ -38,14 +38,14 @@ struct api_call {            /* pooled; what an exchange waits for */
     struct buf out;         /* owned; the response so far */
 };
 
-static struct pool api_calls = {.name = NULL};
+static struct reactor_part api_calls = REACTOR_POOL("api_call", struct api_call);
 
 static void api_call_free(struct api_call *call)
 {
     task_remove(&call->task);
     api_request_fini(&call->req);
     buf_fini(&call->out);
-    pool_put(&api_calls, call);
+    pool_put(reactor_pool(&api_calls), call);
 }
 
 static void api_abandoned(struct http_exchange *x)
@@ -427,10 +427,10 @@ static struct api_call *api_begin(struct http_exchange *x, enum api_method metho
         api_answer_fault(x, &fault);
         return NULL;
     }
-    call = pool_get(&api_calls);
+    call = pool_get(reactor_pool(&api_calls));
     if (call == NULL || buf_append_lit(&call->out, response) == -1) {
         api_request_fini(&req);
-        pool_put(&api_calls, call);
+        pool_put(reactor_pool(&api_calls), call);
         http_refuse(x, CLOSE_NO_MEMORY);
         return NULL;
     }
@@ -494,6 +494,5 @@ static const struct http_resource api_resources[] = {
 void api_init(void (*info)(struct api_node *out))
 {
     api_info_init(info);
-    pool_init(&api_calls, "api_call", sizeof(struct api_call), 0);
     http_register(api_resources, ARRAY_LEN(api_resources));
 }

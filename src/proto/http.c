@@ -12,9 +12,26 @@
 
 static enum task_result http_resume_step(struct task *t);
 
-static struct list http_resumed = LIST_INIT(http_resumed);
-static struct task http_resume_task = {
-    .link = LIST_INIT(http_resume_task.link), .step = http_resume_step, .name = "http_resume"};
+struct http_resumed {
+    struct list jobs;
+    struct task task;
+};
+
+static void http_resumed_init(void *part)
+{
+    struct http_resumed *r = part;
+
+    list_init(&r->jobs);
+    task_init(&r->task, "http_resume", http_resume_step);
+}
+
+static struct reactor_part http_resumed_part = {.size = sizeof(struct http_resumed),
+                                                .init = http_resumed_init};
+
+static struct http_resumed *http_resumed(void)
+{
+    return reactor_part(&http_resumed_part);
+}
 
 /* Refuses what is in doubt: where the next request begins is not known any more. */
 static void http_refuse_last(struct http_job *job, enum close_reason why)
@@ -282,15 +299,15 @@ void http_resume_later(struct http_job *job)
     http_session(c)->phase = HTTP_PHASE_STALLED;
     conn_arm(c, 0);
     list_remove(&job->link);
-    list_append(&http_resumed, &job->link);
-    task_add(&reactor->tasks, &http_resume_task);
+    list_append(&http_resumed()->jobs, &job->link);
+    task_add(&reactor->tasks, &http_resumed()->task);
 }
 
 /* Goes on with one connection's pipelined bytes, unless its peer does not read the answers: then
  * the deadline looks again (net ends it after config.output_timeout). */
 static enum task_result http_resume_step(struct task *t)
 {
-    struct list *n = list_pop(&http_resumed);
+    struct list *n = list_pop(&http_resumed()->jobs);
     struct http_job *job;
     struct conn *c;
 
@@ -310,7 +327,7 @@ static enum task_result http_resume_step(struct task *t)
             http_run(job);
         }
     }
-    return list_empty(&http_resumed) ? TASK_DONE : TASK_MORE;
+    return list_empty(&http_resumed()->jobs) ? TASK_DONE : TASK_MORE;
 }
 
 static void http_eof(struct conn *c)

@@ -4,16 +4,35 @@
 #include "base/metrics.h"
 #include "http_internal.h"
 
-static struct pool http_jobs = {.name = NULL};
-static uint64_t http_serial; /* of the last exchange */
+struct http_jobs {
+    struct pool pool;
+    uint64_t serial; /* of the last exchange */
+};
+
+static void http_jobs_init(void *part)
+{
+    pool_init(&((struct http_jobs *)part)->pool, "http_exchange", sizeof(struct http_job), 0);
+}
+
+static void http_jobs_fini(void *part)
+{
+    pool_fini(&((struct http_jobs *)part)->pool);
+}
+
+static struct reactor_part http_jobs_part = {
+    .size = sizeof(struct http_jobs), .init = http_jobs_init, .fini = http_jobs_fini};
+
+static struct http_jobs *http_jobs(void)
+{
+    return reactor_part(&http_jobs_part);
+}
 
 #define TOKEN_FD_MASK ((UINT64_C(1) << CONN_ID_FD_BITS) - 1)
 
 /* The connection's fd stands in the token, so finding an exchange needs no table of its own. */
 static void http_job_number(struct http_job *job)
 {
-    http_serial++;
-    job->x.token = http_serial << CONN_ID_FD_BITS;
+    job->x.token = ++http_jobs()->serial << CONN_ID_FD_BITS;
     job->x.token |= job->x.conn->id & TOKEN_FD_MASK;
 }
 
@@ -21,9 +40,7 @@ int http_job_new(struct conn *c)
 {
     struct http_job *job;
 
-    if (http_jobs.name == NULL)
-        pool_init(&http_jobs, "http_exchange", sizeof(struct http_job), 0);
-    job = pool_get(&http_jobs);
+    job = pool_get(&http_jobs()->pool);
     if (job == NULL)
         return -1;
     list_init(&job->link);
@@ -70,7 +87,7 @@ void http_job_free(struct conn *c)
     buf_fini(&job->in);
     buf_fini(&job->x.body);
     budget_leave(&job->holder);
-    pool_put(&http_jobs, job);
+    pool_put(&http_jobs()->pool, job);
 }
 
 void http_job_reset(struct http_job *job)

@@ -27,7 +27,6 @@ const struct conn_ops session_open_ops[SESSION_KIND_NR] = {
 
 void sessions_init(void)
 {
-    ws_upgrade_init();
 #define WS_SESSION(NAME, name, label) name##_init();
 #include "tbl/protocols.def"
 }

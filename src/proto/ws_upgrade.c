@@ -20,14 +20,32 @@ struct ws_upgrade {       /* while an upgrade waits, and while early input is le
 static enum task_result open_step(struct task *t);
 static enum waiter_answer feed_asked(struct waiter *waiter);
 
-static struct pool upgrades = {.name = NULL};
-static struct list opening = LIST_INIT(opening);
-static struct task open_task = {
-    .link = LIST_INIT(open_task.link), .step = open_step, .name = "ws_open"};
+struct upgrades {
+    struct pool pool;
+    struct list opening; /* struct ws_upgrade, for: */
+    struct task open;
+};
 
-void ws_upgrade_init(void)
+static void upgrades_init(void *part)
 {
-    pool_init(&upgrades, "ws_upgrade", sizeof(struct ws_upgrade), 0);
+    struct upgrades *u = part;
+
+    pool_init(&u->pool, "ws_upgrade", sizeof(struct ws_upgrade), 0);
+    list_init(&u->opening);
+    task_init(&u->open, "ws_open", open_step);
+}
+
+static void upgrades_fini(void *part)
+{
+    pool_fini(&((struct upgrades *)part)->pool);
+}
+
+static struct reactor_part upgrades_part = {
+    .size = sizeof(struct upgrades), .init = upgrades_init, .fini = upgrades_fini};
+
+static struct upgrades *upgrades(void)
+{
+    return reactor_part(&upgrades_part);
 }
 
 static struct ws_upgrade **upgrade_of(struct conn *c)
@@ -37,7 +55,7 @@ static struct ws_upgrade **upgrade_of(struct conn *c)
 
 static struct ws_upgrade *upgrade_new(struct conn *c, const struct upgrade *checked)
 {
-    struct ws_upgrade *u = pool_get(&upgrades);
+    struct ws_upgrade *u = pool_get(&upgrades()->pool);
 
     if (u == NULL)
         return NULL;
@@ -55,15 +73,15 @@ static void upgrade_free(struct ws_upgrade **u)
     list_remove(&(*u)->link);
     waiter_remove(&(*u)->waiter);
     buf_fini(&(*u)->early);
-    pool_put(&upgrades, *u);
+    pool_put(&upgrades()->pool, *u);
     *u = NULL;
 }
 
 static void open_later(struct ws_upgrade *u)
 {
     list_remove(&u->link);
-    list_append(&opening, &u->link);
-    task_add(&reactor->tasks, &open_task);
+    list_append(&upgrades()->opening, &u->link);
+    task_add(&reactor->tasks, &upgrades()->open);
 }
 
 struct conn *ws_upgrade_take(struct http_exchange *x, const struct upgrade *checked,
@@ -166,7 +184,7 @@ static void open_now(struct conn *c)
 static enum task_result open_step(struct task *t UNUSED)
 {
     for (int i = 0; i < OPEN_SLICE; i++) {
-        struct list *n = list_pop(&opening);
+        struct list *n = list_pop(&upgrades()->opening);
         struct conn *c;
 
         if (n == NULL)

@@ -38,7 +38,7 @@ static void test_no_limit_keeps_nothing(void **state)
 {
     (void)state;
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
-    assert_int_equal(table.count, 0);
+    assert_int_equal(reactor->admission.by_address.count, 0);
     leave("192.0.2.1:1"); /* unknown: no effect */
 }
 
@@ -66,12 +66,12 @@ static void test_ipv4_exact(void **state)
     assert_int_equal(enter("192.0.2.2:1"), CLOSE_NONE);
     leave("192.0.2.1:1");
     assert_int_equal(enter("192.0.2.1:4"), CLOSE_NONE);
-    assert_int_equal(table.count, 2);
+    assert_int_equal(reactor->admission.by_address.count, 2);
     leave("192.0.2.1:4");
     leave("192.0.2.1:2");
     leave("192.0.2.2:1");
-    assert_int_equal(table.count, 0);
-    assert_int_equal(count_pool.in_use, 0);
+    assert_int_equal(reactor->admission.by_address.count, 0);
+    assert_int_equal(reactor->admission.counts.in_use, 0);
 }
 
 static void test_ipv6_prefix(void **state)
@@ -100,7 +100,7 @@ static void test_many_addresses(void **state)
         snprintf(text, sizeof(text), "10.1.%d.%d:9", i / 250, i % 250);
         leave(text);
     }
-    assert_int_equal(table.count, 0);
+    assert_int_equal(reactor->admission.by_address.count, 0);
 }
 
 static void test_no_memory(void **state)
@@ -111,7 +111,7 @@ static void test_no_memory(void **state)
         fault_fail_at(k);
         assert_int_equal(enter("192.0.2.1:1"), CLOSE_NO_MEMORY);
         fault_reset();
-        assert_int_equal(table.count, 0);
+        assert_int_equal(reactor->admission.by_address.count, 0);
         admission_fini();
     }
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);

@@ -242,7 +242,7 @@ static void test_no_memory(void **state)
         assert_int_equal(b->refs, 1);
         blob_put(&b);
         close(peer);
-        outq_pools_fini();
+        outq_pools_fini(&reactor->output);
         if (!failed) {
             assert_int_equal(k, 4); /* the queue's pool, the chunks' pool, the copy */
             break;

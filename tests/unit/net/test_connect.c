@@ -88,7 +88,7 @@ static void the_poll_tells(void **state UNUSED)
     int listening = listen_on(8), fd;
     struct conn *c = open_to(NULL, NULL);
 
-    c->out = outq_new(c, clock_ns()); /* as if the socket had not taken it */
+    c->out = outq_new(&reactor->output, c, clock_ns()); /* as if the socket had not taken it */
     {
         struct blob *b = blob_from(STR_LIT("queued"));
 

@@ -10,6 +10,8 @@
 #include "base/buf.h"
 #include "fault.h"
 
+static struct outq_pools pools;
+
 static int setup(void **state)
 {
     (void)state;
@@ -19,15 +21,12 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    size_t queues, bytes;
-
     (void)state;
     fault_reset();
-    outq_totals(&queues, &bytes);
-    assert_int_equal(queues, 0);
-    assert_int_equal(bytes, 0);
+    assert_int_equal(pools.queues.in_use, 0);
+    assert_int_equal(pools.bytes, 0);
     assert_int_equal(blob_bytes(), 0);
-    outq_pools_fini();
+    outq_pools_fini(&pools);
     return 0;
 }
 
@@ -71,7 +70,7 @@ static const char *text_of(const struct outq *q)
 
 static void test_empty(void **state)
 {
-    struct outq *q = outq_new(NULL, 7);
+    struct outq *q = outq_new(&pools, NULL, 7);
     struct iovec iov[4];
 
     (void)state;
@@ -90,7 +89,7 @@ static void test_empty(void **state)
 
 static void test_order_and_ranges(void **state)
 {
-    struct outq *q = outq_new(NULL, 0);
+    struct outq *q = outq_new(&pools, NULL, 0);
     struct blob *b = blob_from(STR_LIT("0123456789"));
 
     (void)state;
@@ -108,7 +107,7 @@ static void test_order_and_ranges(void **state)
 
 static void test_iovec_limit(void **state)
 {
-    struct outq *q = outq_new(NULL, 0);
+    struct outq *q = outq_new(&pools, NULL, 0);
     struct iovec iov[64];
 
     (void)state;
@@ -128,7 +127,7 @@ static void test_sent_in_every_step(void **state)
 
     (void)state;
     for (size_t step = 1; step < 40; step++) {
-        struct outq *q = outq_new(NULL, 0);
+        struct outq *q = outq_new(&pools, NULL, 0);
         size_t sent = 0;
 
         len = 0;
@@ -157,7 +156,7 @@ static void test_sent_in_every_step(void **state)
 
 static void test_drop_keeps_begun_and_control(void **state)
 {
-    struct outq *q = outq_new(NULL, 0);
+    struct outq *q = outq_new(&pools, NULL, 0);
 
     (void)state;
     append(q,
@@ -201,7 +200,7 @@ static void test_drop_at_every_byte(void **state)
     }
     b = blob_from(buf_view(&all));
     for (uint32_t sent = 0; sent<b->len; sent += sent> 700 && sent < 130000 ? 997 : 1) {
-        struct outq *q = outq_new(NULL, 0);
+        struct outq *q = outq_new(&pools, NULL, 0);
         uint32_t done = 0, keep = sent;
 
         while (ends[done] <= sent)
@@ -232,7 +231,7 @@ static void test_drop_keeps_what_is_ahead(void **state)
 {
     struct buf all = {0};
     struct blob *b;
-    struct outq *q = outq_new(NULL, 0);
+    struct outq *q = outq_new(&pools, NULL, 0);
 
     (void)state;
     for (int i = 0; i < 40; i++)
@@ -259,7 +258,7 @@ static void test_drop_every_pattern(void **state)
     (void)state;
     for (unsigned ahead = 0; ahead < CHUNK_ENTRIES; ahead++)
         for (unsigned pattern = 0; pattern < 1u << 12; pattern++) {
-            struct outq *q = outq_new(NULL, 0);
+            struct outq *q = outq_new(&pools, NULL, 0);
             char want[64];
             size_t n = 0;
 
@@ -285,14 +284,14 @@ static void test_drop_every_pattern(void **state)
 
 static void test_drop_everything(void **state)
 {
-    struct outq *q = outq_new(NULL, 0);
+    struct outq *q = outq_new(&pools, NULL, 0);
 
     (void)state;
     for (int i = 0; i < 35; i++)
         append(q, "x", 2);
     assert_int_equal(outq_drop_publications(q, 0), 70);
     assert_true(outq_empty(q));
-    assert_int_equal(chunk_pool.in_use, 0);
+    assert_int_equal(pools.chunks.in_use, 0);
     append(q, "y", 1);
     assert_string_equal(text_of(q), "y");
     outq_free(&q);
@@ -300,16 +299,14 @@ static void test_drop_everything(void **state)
 
 static void test_totals(void **state)
 {
-    struct outq *a = outq_new(NULL, 0), *b = outq_new(NULL, 0);
-    size_t queues, bytes;
+    struct outq *a = outq_new(&pools, NULL, 0), *b = outq_new(&pools, NULL, 0);
 
     (void)state;
     append(a, "aaaa", 1);
     append(b, "bbbbb", 1);
     outq_sent(b, 1, 1);
-    outq_totals(&queues, &bytes);
-    assert_int_equal(queues, 2);
-    assert_int_equal(bytes, 8);
+    assert_int_equal(pools.queues.in_use, 2);
+    assert_int_equal(pools.bytes, 8);
     outq_free(&a);
     outq_free(&b);
 }
@@ -318,14 +315,14 @@ static void test_no_memory_for_queue(void **state)
 {
     (void)state;
     fault_fail_at(1);
-    assert_null(outq_new(NULL, 0));
+    assert_null(outq_new(&pools, NULL, 0));
     fault_reset();
 }
 
 static void test_no_memory_for_chunk(void **state)
 {
     struct blob *b = blob_from(STR_LIT("data"));
-    struct outq *q = outq_new(NULL, 0);
+    struct outq *q = outq_new(&pools, NULL, 0);
 
     (void)state;
     fault_fail_at(1);

@@ -235,6 +235,90 @@ static void test_config_changed(void **state)
     assert_true(before > 0);
 }
 
+/* Nothing of one is seen in the other: connections, output, drain, deadlines, loop. */
+static void test_two_in_one_process(void **state UNUSED)
+{
+    const struct reactor_config cfg = {.wake_fd = -1, .hub_wake_fd = -1};
+    struct reactor *first = reactor, *second = calloc(1, sizeof(*second));
+    int peer, other;
+    struct conn *c = net_pair(&peer, &seen_ops, 0);
+
+    assert_non_null(second);
+    reactor = second;
+    reactor_init(&cfg);
+    assert_int_equal(reactor->connections, 0);
+    net_pair(&other, &seen_ops, 0)->sent_turn = (uint32_t)reactor->turn;
+    assert_int_equal(
+        conn_send(seen.last = reactor->conns[reactor->conns_end - 1], STR_LIT("of the second")), 0);
+    assert_int_equal(second->output.queues.in_use, 1);
+    assert_int_equal(first->output.queues.in_use, 0);
+    net_write(peer, "of the first", 12);
+    reactor_drain(0, NULL);
+    net_steps(3);
+    net_expect(other, "of the second");
+    assert_int_equal(seen.drains, 1);
+    assert_int_equal(seen.inputs, 0);
+
+    reactor = first;
+    assert_false(reactor->draining);
+    net_steps(2);
+    assert_int_equal(seen.inputs, 1);
+    assert_int_equal(c->state, CONN_HTTP);
+
+    reactor = second;
+    reactor_fini();
+    assert_true(net_at_eof(other));
+    reactor = first;
+    assert_int_equal(reactor->connections, 1);
+    free(second);
+    close(peer);
+    close(other);
+}
+
+static unsigned inits, finis;
+
+static void seen_part_init(void *part)
+{
+    assert_int_equal(*(uint64_t *)part, 0);
+    *(uint64_t *)part = ++inits;
+}
+
+static void seen_part_fini(void *part)
+{
+    assert_int_equal(*(uint64_t *)part, inits - finis++); /* the youngest first */
+}
+
+/* Set up when first asked for, in each reactor anew, and gone with it. */
+static void test_parts(void **state UNUSED)
+{
+    static struct reactor_part a = {.size = 8, .init = seen_part_init, .fini = seen_part_fini},
+                               b = {.size = 8, .init = seen_part_init, .fini = seen_part_fini},
+                               zeroed = {.size = 100},
+                               pool = REACTOR_POOL("of_a_test", struct list);
+    const struct reactor_config cfg = {.wake_fd = -1, .hub_wake_fd = -1};
+
+    for (int round = 0; round < 2; round++) {
+        uint64_t *pa = reactor_part(&a), *pb;
+        char *z = reactor_part(&zeroed);
+
+        for (size_t i = 0; i < 100; i++)
+            assert_int_equal(z[i], 0);
+        memset(z, 1, 100);
+        assert_non_null(pool_get(reactor_pool(&pool)));
+        assert_int_equal(reactor_pool(&pool)->in_use, 1);
+        assert_int_equal(*pa, 1);
+        pb = reactor_part(&b);
+        assert_int_equal(*pb, 2);
+        assert_int_equal(*pa, 1);
+        assert_ptr_equal(pa, reactor_part(&a));
+        assert_int_equal(finis, 0);
+        reactor_fini();
+        assert_int_equal(finis, 2);
+        inits = finis = 0;
+        reactor_init(&cfg);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +332,8 @@ int main(void)
         NET_TEST(test_partial_gauge),
         NET_TEST(test_fini_releases_everything),
         NET_TEST(test_config_changed),
+        NET_TEST(test_two_in_one_process),
+        NET_TEST(test_parts),
     };
 
     return cmocka_run_group_tests_name("net/reactor", tests, NULL, NULL);

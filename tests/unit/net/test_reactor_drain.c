@@ -138,7 +138,7 @@ static void drain_past_all(void)
     net_steps(3);
     net_after((uint64_t)config.close_timeout);
     net_steps(1);
-    assert_int_equal(drain.phase, DRAIN_KILL);
+    assert_int_equal(reactor->drain.phase, DRAIN_KILL);
     assert_int_equal(metrics->closes[CLOSE_DRAIN], 1);
     assert_int_equal(dones, 0);
     close(peer);

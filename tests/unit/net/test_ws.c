@@ -179,7 +179,7 @@ static void test_no_memory(void **state)
         net_steps(2);
         assert_int_equal(reactor->connections, 0);
         assert_int_equal(metrics->closes[CLOSE_NO_MEMORY], k);
-        outq_pools_fini();
+        outq_pools_fini(&reactor->output);
     }
     fail();
 }

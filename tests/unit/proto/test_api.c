@@ -29,7 +29,7 @@ static void publish_is_answered_when_it_is_ordered(void **state UNUSED)
     assert_int_equal(metrics->api_refused + metrics->api_failed + metrics->api_abandoned, 0);
     assert_int_equal(metrics->api_publish_duration.count, 4);
     assert_int_equal(metrics->api_info_duration.count, 0);
-    assert_int_equal(api_calls.in_use, 0);
+    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
     h_close(p);
     h_close(a);
     h_close(q);
@@ -129,7 +129,7 @@ static void broadcast_answers_in_order(void **state UNUSED)
     post(p, "/api/broadcast", "{\"channels\":[\"\"],\"data\":7}");
     assert_int_equal(h_status(p), 200);
     assert_has(p, "{\"result\":{\"responses\":[{\"error\":");
-    assert_int_equal(api_calls.in_use, 0);
+    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
     h_close(p);
     h_close(a);
     h_close(b);
@@ -160,7 +160,7 @@ static void a_large_broadcast_goes_in_steps(void **state UNUSED)
     h_turns(4);
     h_read(a);
     assert_int_equal(a->len, 202 + 4);
-    assert_int_equal(api_calls.in_use, 0);
+    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
     h_close(p);
     h_close(a);
 }

@@ -54,7 +54,7 @@ static void a_silent_hub_leaves_the_outcome_unknown(void **state UNUSED)
             assert_nothing(a);
         h_close(p);
         h_close(a);
-        assert_int_equal(api_calls.in_use, 0);
+        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
     }
     assert_int_equal(metrics->api_unknown, 2);
     assert_int_equal(metrics->api_failed, 1);
@@ -107,7 +107,7 @@ static void the_engines_word(void **state UNUSED)
         h_turns(4);
         h_close(p);
     }
-    assert_int_equal(api_calls.in_use, 0);
+    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
 }
 
 /* A listing that the hub refuses is no empty one. */
@@ -122,7 +122,7 @@ static void a_refused_listing(void **state UNUSED)
     h_hub.frozen = false;
     h_turns(4);
     h_close(p);
-    assert_int_equal(api_calls.in_use, 0);
+    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
 }
 
 static void fill_ring(void)
@@ -161,7 +161,7 @@ static void a_full_ring_is_waited_for(void **state UNUSED)
         h_read(p);
         assert_answer(p, asks[i][2]);
         h_close(p);
-        assert_int_equal(api_calls.in_use, 0);
+        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
         p = h_admin(); /* and in vain */
         fill_ring();
         post(p, asks[i][0], asks[i][1]);
@@ -173,7 +173,7 @@ static void a_full_ring_is_waited_for(void **state UNUSED)
         wait_long(2 * NS_PER_SEC);
         assert_int_equal(metrics->publications_in, n); /* nor later */
         h_close(p);
-        assert_int_equal(api_calls.in_use, 0);
+        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
     }
 }
 
@@ -331,7 +331,7 @@ static void a_caller_that_leaves(void **state UNUSED)
         post(p, asks[i][0], asks[i][1]);
         conn_kill(p->conn, CLOSE_PEER_GONE);
         h_turns(2);
-        assert_int_equal(api_calls.in_use, 0);
+        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
         h_hub.frozen = false;
         h_turns(4);
         h_close(p);
@@ -356,7 +356,7 @@ static void every_failed_allocation_ends_in_order(void **state UNUSED)
             fault_reset();
             wait_long(6 * NS_PER_SEC);
             h_close(p);
-            assert_int_equal(api_calls.in_use, 0);
+            assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
             assert_int_equal((partial_bytes(false) + partial_bytes(true)), 0);
         }
     }

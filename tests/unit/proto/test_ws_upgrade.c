@@ -29,7 +29,7 @@ static void the_101_waits_for_the_hub(void **state UNUSED)
     assert_null(*upgrade_of(p->conn));
     assert_int_equal(metrics->upgrades, 1);
     assert_int_equal(metrics->http_requests, 1);
-    assert_int_equal(upgrades.in_use, 0);
+    assert_int_equal(upgrades()->pool.in_use, 0);
     h_close(p);
 }
 
@@ -73,7 +73,7 @@ static void a_silent_hub_is_answered_503(void **state UNUSED)
     h_close(p);
     h_close(q);
     assert_int_equal(metrics->subscriptions, 0);
-    assert_int_equal(upgrades.in_use, 0);
+    assert_int_equal(upgrades()->pool.in_use, 0);
 }
 
 static void a_peer_that_leaves_while_it_waits(void **state UNUSED)
@@ -87,7 +87,7 @@ static void a_peer_that_leaves_while_it_waits(void **state UNUSED)
     h_hub.frozen = false;
     h_turns(4);
     h_close(p);
-    assert_int_equal(upgrades.in_use, 0);
+    assert_int_equal(upgrades()->pool.in_use, 0);
     assert_int_equal(metrics->subscriptions, 0);
 }
 
@@ -143,7 +143,7 @@ static void frames_behind_the_head_are_heard(void **state UNUSED)
         h_close(p);
     }
     buf_fini(&all);
-    assert_int_equal(upgrades.in_use, 0);
+    assert_int_equal(upgrades()->pool.in_use, 0);
 }
 
 static void early_frames_wait_for_room_in_the_ring(void **state UNUSED)
@@ -199,7 +199,7 @@ static void a_close_in_the_early_frames(void **state UNUSED)
     assert_true(p->eof);
     buf_fini(&all);
     h_close(p);
-    assert_int_equal(upgrades.in_use, 0);
+    assert_int_equal(upgrades()->pool.in_use, 0);
 }
 
 static void every_failed_allocation_ends_in_order(void **state UNUSED)
@@ -220,7 +220,7 @@ static void every_failed_allocation_ends_in_order(void **state UNUSED)
             fault_reset();
             h_wait(6 * NS_PER_SEC);
             h_close(p);
-            assert_int_equal(upgrades.in_use, 0);
+            assert_int_equal(upgrades()->pool.in_use, 0);
             assert_int_equal(metrics->subscriptions, 0);
         }
     }
