@@ -151,6 +151,11 @@ UNCALLED = {
     'record_add_field': 'sessions that take fields will write them',
 }
 
+# Declared for the Centrifuge session, which will ask them.
+UNCALLED.update((name, 'the session will ask') for name in '''
+    token_option token_next_sub tokens_configured token_verify_connection token_verify_subscription token_reason
+    token_submit token_cancel tokens_init tokens_reload tokens_fini'''.split())
+
 
 def code_of(path):
     """Without comments and the text of strings; lines keep their numbers."""
