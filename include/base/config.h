@@ -5,6 +5,7 @@
 #ifndef ROOST_BASE_CONFIG_H
 #define ROOST_BASE_CONFIG_H
 
+#include "base/channel_table.h"
 #include "base/common.h"
 #include "base/log.h"
 #include "base/table.h"
@@ -27,6 +28,11 @@ _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy"
 #define CONFIG_MEMBER_ORIGINS(name)   char name[CONFIG_LIST_MAX];
 #define CONFIG_MEMBER_ADDRESS(name)   char name[CONFIG_STRING_MAX];
 #define CONFIG_MEMBER_CHOICE(name)    int name;
+/* Each has a struct and a table of its own. */
+#define CONFIG_MEMBER_MAPS(name) struct config_##name name;
+#define CONFIG_MEMBER_MAP(name)  struct channel_options name;
+
+struct config_namespaces TABLE_MAPS_BODY(struct channel_options, CHANNEL_NAMESPACES_MAX);
 
 struct config_set { /* one bool per row, in the table's order */
 #define X(name, type, def, min, max, reload, sentence, paragraph) bool name;

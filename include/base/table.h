@@ -17,7 +17,8 @@
  * each text is one entry more; wants marks of what is set ADDRESS char[n] host:port, [v6]:port,
  * :port, or "off" where min is 0 CHOICE int, index into the words     one of the words of `def`,
  * separated by '|', the first is the default; "warn=warning" has a second spelling MAPS
- * TABLE_MAPS(struct x, n)       a sequence of mappings, each read by the table `of`
+ * TABLE_MAPS_OF(struct x, n)    a sequence of mappings, each read by the table `of`
+ * MAP        struct x                      one such mapping
  *
  * Texts are views; nothing is kept. Errors are sentences "expected ..., got ..." without the row's
  * name. */
@@ -43,7 +44,8 @@ enum table_type {
     TABLE_LINES,
     TABLE_ADDRESS,
     TABLE_CHOICE,
-    TABLE_MAPS
+    TABLE_MAPS,
+    TABLE_MAP
 };
 
 /* May a reload change it? GUARD: it may, and taking the setting away is worth a warning. */
@@ -57,26 +59,30 @@ struct table_row {
     enum table_change change;
     const char *sentence, *paragraph;
     size_t offset, size;    /* of the member */
-    const struct table *of; /* MAPS */
+    const struct table *of; /* MAPS, MAP */
 };
 
-#define TABLE_ROWS_MAX 128
+#define TABLE_ROWS_MAX 256
 #define TABLE_LIST_MAX 4096 /* bytes of a list's member, at most */
 struct table {
     const struct table_row *rows;
     size_t n;    /* at most TABLE_ROWS_MAX */
     size_t size; /* of the struct */
     size_t set;  /* offset in the struct of n bools: which rows somebody has set; or TABLE_NO_SET */
+    bool key;    /* items of MAPS: the first row, a text, is another in each */
+    /* Items of MAPS, MAP: what spans rows; NULL: nothing does. -1: a sentence in err. */
+    int (*check)(const void *item, char *err, size_t errcap);
     const char *help; /* where all names are listed, for whoever wrote an unknown one */
 };
 #define TABLE_NO_SET SIZE_MAX
 
 /* A member of type MAPS: n items in use. */
-#define TABLE_MAPS_OF(item_type, max)                                                              \
-    struct {                                                                                       \
+#define TABLE_MAPS_BODY(item_type, max)                                                            \
+    {                                                                                              \
         size_t n;                                                                                  \
         item_type items[max];                                                                      \
     }
+#define TABLE_MAPS_OF(item_type, max) struct TABLE_MAPS_BODY(item_type, max)
 size_t *table_maps_count(const struct table_row *row, void *obj);
 /* Room for one more item, set to its defaults and counted; NULL: the row's max are there. */
 void *table_maps_add(const struct table_row *row, void *obj);
@@ -85,6 +91,8 @@ void *table_maps_item(const struct table_row *row, void *obj, size_t i);
 #define TABLE_HIDDEN "(hidden)" /* stands for a secret in everything that is shown */
 
 bool table_is_list(enum table_type type);
+/* MAPS or MAP: read by codec/table_yaml.h alone. */
+bool table_is_map(enum table_type type);
 /* Index of the row, or -1. */
 int table_find(const struct table *t, struct str name);
 /* Sets every member to its row's default; none counts as set. A wrong default aborts. */
@@ -102,7 +110,7 @@ int table_list_add(const struct table *t, void *obj, size_t i, struct str entry,
 bool table_was_set(const struct table *t, const void *obj, size_t i);
 void table_mark(const struct table *t, void *obj, size_t i, bool set);
 
-/* A scalar or list as table_set() reads it; not for MAPS. A secret is TABLE_HIDDEN or empty. */
+/* A scalar or list as table_set() reads it; not for MAPS and MAP. A secret is TABLE_HIDDEN or empty. */
 struct str table_format(const struct table *t, const void *obj, size_t i, char *out, size_t cap);
 /* The value as YAML on one line, which codec/table_yaml.h reads back; secrets are hidden. */
 int table_write(const struct table *t, const void *obj, size_t i, struct buf *out) MUST_CHECK;

@@ -18,7 +18,7 @@ struct table_yaml_seen {
 int table_yaml(const struct table *t, void *obj, const char *where, struct str text,
                struct table_yaml_seen *seen, struct buf *errors) MUST_CHECK;
 /* One row's value from the environment or a command line: text as for table_set(), null and ~ as
- * above; lists and MAPS may be JSON (or YAML's [...]). */
+ * above; lists, MAPS and MAP may be JSON (or YAML's [...], {...}). */
 int table_yaml_value(const struct table *t, void *obj, size_t i, const char *where, struct str text,
                      struct buf *errors) MUST_CHECK;
 /* "unknown key "x"; did you mean "y"?": shows no more of the name than could be one. */

@@ -7,6 +7,27 @@ struct config config;
 /* Room for the names of the members and of a few hundred channels. */
 #define BODY_FRAME 65536
 
+/* Which table reads a setting's mappings. */
+#define OF_BOOL(name)      NULL
+#define OF_INT(name)       NULL
+#define OF_SIZE(name)      NULL
+#define OF_DURATION(name)  NULL
+#define OF_AUTO_INT(name)  NULL
+#define OF_AUTO_SIZE(name) NULL
+#define OF_STRING(name)    NULL
+#define OF_PATH(name)      NULL
+#define OF_SECRET(name)    NULL
+#define OF_LIST(name)      NULL
+#define OF_TOKENS(name)    NULL
+#define OF_ORIGINS(name)   NULL
+#define OF_ADDRESS(name)   NULL
+#define OF_CHOICE(name)    NULL
+#define OF_MAPS(name)      &CONFIG_TABLE_##name
+#define OF_MAP(name)       &CONFIG_TABLE_##name
+
+#define CONFIG_TABLE_namespaces                namespace_table
+#define CONFIG_TABLE_channel_without_namespace channel_table
+
 static const struct table_row rows[] = {
 #define X(name, type, def, min, max, reload, sentence, paragraph)                                  \
     {#name,                                                                                        \
@@ -19,7 +40,7 @@ static const struct table_row rows[] = {
      paragraph,                                                                                    \
      offsetof(struct config, name),                                                                \
      sizeof(((struct config *)0)->name),                                                           \
-     NULL},
+     OF_##type(name)},
 #include "tbl/config.def"
 #undef X
 };

@@ -62,6 +62,7 @@ static const char *number_kind(enum table_type type)
     case TABLE_ADDRESS:
     case TABLE_CHOICE:
     case TABLE_MAPS:
+    case TABLE_MAP:
         break;
     }
     return "a whole number";
@@ -216,6 +217,11 @@ bool table_is_list(enum table_type type)
            type == TABLE_LINES;
 }
 
+bool table_is_map(enum table_type type)
+{
+    return type == TABLE_MAPS || type == TABLE_MAP;
+}
+
 int table_find(const struct table *t, struct str name)
 {
     for (size_t i = 0; i < t->n; i++)
@@ -262,9 +268,11 @@ static int set_member(const struct table_row *row, char *member, bool replace, s
     case TABLE_CHOICE:
         return set_choice(row, (int *)(void *)member, value, err, errcap);
     case TABLE_MAPS:
+        return table_expected("a list of mappings", value, err, errcap);
+    case TABLE_MAP:
         break;
     }
-    return table_expected("a list of mappings", value, err, errcap);
+    return table_expected("a mapping", value, err, errcap);
 }
 
 int table_set(const struct table *t, void *obj, size_t i, struct str value, char *err,
@@ -336,7 +344,9 @@ void table_default(const struct table *t, void *obj, size_t i)
     char err[256];
 
     memset((char *)obj + row->offset, 0, row->size);
-    if (row->type != TABLE_MAPS && row->def != NULL && (def.n > 0 || !table_is_list(row->type)) &&
+    if (row->type == TABLE_MAP)
+        table_defaults(row->of, (char *)obj + row->offset);
+    if (!table_is_map(row->type) && row->def != NULL && (def.n > 0 || !table_is_list(row->type)) &&
         table_set(t, obj, i, def, err, sizeof(err)) == -1) {
         fprintf(stderr, "default of %s: %s\n", row->name, err);
         abort(); /* a wrong row of the table: the first test finds it */

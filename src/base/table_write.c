@@ -73,6 +73,7 @@ struct str table_format(const struct table *t, const void *obj, size_t i, char *
         format_choice(row, member, out, cap);
         break;
     case TABLE_MAPS:
+    case TABLE_MAP:
         break;
     }
     return str_from(out);
@@ -117,13 +118,24 @@ static int write_list(struct str entries, struct buf *out)
     return buf_append_lit(out, "]");
 }
 
+/* What is as by default is left out, or namespaces would be unreadable. */
 static int write_map(const struct table *t, const void *item, struct buf *out)
 {
-    for (size_t i = 0; i < t->n; i++)
-        if (buf_printf(out, "%s%s: ", i == 0 ? "{" : ", ", t->rows[i].name) == -1 ||
-            table_write(t, item, i, out) == -1)
-            return -1;
-    return buf_append_lit(out, "}");
+    void *plain = calloc(1, t->size);
+    const char *sep = "";
+    int rc = plain != NULL ? buf_append_lit(out, "{") : -1;
+
+    if (rc == 0)
+        table_defaults(t, plain);
+    for (size_t i = 0; i < t->n && rc == 0; i++) {
+        if (t->rows[i].def != NULL && table_equal(t, plain, item, i))
+            continue;
+        rc = buf_printf(out, "%s%s: ", sep, t->rows[i].name) == -1 ? -1
+                                                                   : table_write(t, item, i, out);
+        sep = ", ";
+    }
+    free(plain);
+    return rc == 0 ? buf_append_lit(out, "}") : -1;
 }
 
 static int write_maps(const struct table_row *row, void *obj, struct buf *out)
@@ -157,6 +169,8 @@ int table_write(const struct table *t, const void *obj, size_t i, struct buf *ou
         return write_list(str_from((const char *)obj + row->offset), out);
     case TABLE_MAPS:
         return write_maps(row, (void *)(uintptr_t)obj, out);
+    case TABLE_MAP:
+        return write_map(row->of, (const char *)obj + row->offset, out);
     case TABLE_BOOL:
     case TABLE_INT:
     case TABLE_SIZE:
@@ -204,6 +218,7 @@ int table_write_type(const struct table_row *row, struct buf *out)
         [TABLE_ADDRESS] = "address",
         [TABLE_CHOICE] = "one of",
         [TABLE_MAPS] = "list of mappings",
+        [TABLE_MAP] = "mapping",
     };
     char lo[64], hi[64];
 
@@ -233,6 +248,7 @@ int table_write_type(const struct table_row *row, struct buf *out)
     case TABLE_ORIGINS:
     case TABLE_LINES:
     case TABLE_MAPS:
+    case TABLE_MAP:
         break;
     }
     return buf_append_lit(out, names[row->type]);

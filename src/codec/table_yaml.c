@@ -118,10 +118,53 @@ static void add_entry(struct reader *r, const struct place *p, int row, const ya
     report_row(r, e->start_mark, p, row, err);
 }
 
+/* What spans the rows of a mapping that is complete, and those of the items before it. */
+static void check_item(struct reader *r, const struct place *p, int row, size_t i, const void *item,
+                       yaml_mark_t at)
+{
+    const struct table_row *desc = &p->t->rows[row];
+    const char *key = (const char *)item + desc->of->rows[0].offset;
+    char err[384], text[400];
+
+    if (desc->of->check != NULL && desc->of->check(item, err, sizeof(err)) == -1)
+        report_row(r, at, p, row, err);
+    for (size_t k = 0; desc->of->key && k < i; k++) {
+        const char *other = table_maps_item(desc, p->obj, k);
+
+        if (strcmp(other + desc->of->rows[0].offset, key) != 0)
+            continue;
+        snprintf(text, sizeof(text), "there are two with the %s %s", desc->of->rows[0].name, key);
+        report_row(r, at, p, row, text);
+        return;
+    }
+}
+
+/* After the start of the one mapping, at `at`. What was there is replaced. */
+static int read_map(struct reader *r, const struct place *p, int row, yaml_mark_t at)
+{
+    const struct table_row *desc = &p->t->rows[row];
+    struct place item = {.t = desc->of, .obj = (char *)p->obj + desc->offset};
+    int bad = r->bad;
+
+    snprintf(item.prefix, sizeof(item.prefix), "%.48s%.24s.", p->prefix, desc->name);
+    table_default(p->t, p->obj, (size_t)row);
+    table_mark(p->t, p->obj, (size_t)row, true);
+    r->seen.keys++;
+    r->bad = 0;
+    if (read_mapping(r, &item, at) == -1)
+        return -1;
+    if (r->bad == 0)
+        check_item(r, p, row, 0, item.obj, at);
+    r->bad |= bad;
+    return 0;
+}
+
 static int add_item(struct reader *r, const struct place *p, int row, yaml_mark_t at)
 {
     const struct table_row *desc = &p->t->rows[row];
     struct place item = {.t = desc->of, .obj = table_maps_add(desc, p->obj)};
+    size_t i = *table_maps_count(desc, p->obj) - 1;
+    int bad = r->bad;
     char text[64];
 
     if (item.obj == NULL) {
@@ -129,9 +172,14 @@ static int add_item(struct reader *r, const struct place *p, int row, yaml_mark_
         report_row(r, at, p, row, text);
         return -1;
     }
-    snprintf(item.prefix, sizeof(item.prefix), "%.48s%.24s[%zu].", p->prefix, desc->name,
-             *table_maps_count(desc, p->obj) - 1);
-    return read_mapping(r, &item, at);
+    snprintf(item.prefix, sizeof(item.prefix), "%.48s%.24s[%zu].", p->prefix, desc->name, i);
+    r->bad = 0;
+    if (read_mapping(r, &item, at) == -1)
+        return -1;
+    if (r->bad == 0)
+        check_item(r, p, row, i, item.obj, at);
+    r->bad |= bad;
+    return 0;
 }
 
 /* One event within a sequence. 1: its end. */
@@ -193,6 +241,10 @@ static int read_value(struct reader *r, const struct place *p, int row)
         yaml_event_delete(&e);
         return read_sequence(r, p, row, at);
     case YAML_MAPPING_START_EVENT:
+        if (row >= 0 && p->t->rows[row].type == TABLE_MAP) {
+            rc = read_map(r, p, row, at);
+            break;
+        }
         report_at(r, at, "expected a value, not a mapping");
         rc = -1;
         break;
@@ -260,12 +312,14 @@ static int read_top(struct reader *r, const struct place *p, int row, const yaml
 {
     switch (e->type) {
     case YAML_MAPPING_START_EVENT:
+        if (row >= 0 && p->t->rows[row].type == TABLE_MAP)
+            return read_map(r, p, row, e->start_mark);
         if (row >= 0 || r->seen.mapping)
             break;
         r->seen.mapping = true;
         return read_mapping(r, p, e->start_mark);
     case YAML_SEQUENCE_START_EVENT:
-        if (row < 0)
+        if (row < 0 || p->t->rows[row].type == TABLE_MAP)
             break;
         return read_sequence(r, p, row, e->start_mark);
     case YAML_SCALAR_EVENT:
@@ -281,8 +335,9 @@ static int read_top(struct reader *r, const struct place *p, int row, const yaml
         break;
     }
     report_at(r, e->start_mark,
-              row >= 0          ? "expected one list"
-              : r->seen.mapping ? "expected one document"
+              row >= 0 && p->t->rows[row].type == TABLE_MAP ? "expected one mapping"
+              : row >= 0                                    ? "expected one list"
+              : r->seen.mapping                             ? "expected one document"
                                 : "expected settings as \"name: value\" lines");
     return -1;
 }
@@ -329,7 +384,7 @@ int table_yaml_value(const struct table *t, void *obj, size_t i, const char *whe
 
     if (text.n > 0 && is_null_word(text))
         return 0;
-    if (t->rows[i].type == TABLE_MAPS ||
+    if (table_is_map(t->rows[i].type) ||
         (table_is_list(t->rows[i].type) && text.n > 0 && text.p[0] == '['))
         return read_all(&r, &p, (int)i, text);
     if (table_set(t, obj, i, text, err, sizeof(err)) == 0)

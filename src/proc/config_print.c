@@ -83,6 +83,35 @@ static int put_http_limits(struct buf *out)
     return rc == 0 ? 0 : -1;
 }
 
+/* The type in a cell, where '|' would end it. */
+static int put_cell_type(const struct table_row *row, struct buf *out)
+{
+    struct buf text = {0};
+    int rc = table_write_type(row, &text);
+
+    for (size_t i = 0; i < text.len && rc == 0; i++)
+        rc = text.p[i] == '|' ? buf_append_lit(out, "\\|") : buf_append_char(out, text.p[i]);
+    buf_fini(&text);
+    return rc;
+}
+
+static int put_channel_options(struct buf *out)
+{
+    int rc = buf_append_lit(
+        out, "\n# Options of channels\n\nOf each entry of `namespaces`, beside its `name`, and of "
+             "`channel_without_namespace`; written from\n`include/tbl/channel_options.def`. A "
+             "reload applies them.\n\n| option | | default | |\n|---|---|---|---|\n");
+
+    for (size_t i = 0; i < channel_table.n && rc == 0; i++) {
+        const struct table_row *row = &channel_table.rows[i];
+
+        rc |= buf_printf(out, "| `%s` | ", row->name);
+        rc |= put_cell_type(row, out);
+        rc |= buf_printf(out, " | `%.*s` | %s |\n", STR_ARG(default_text(row)), row->sentence);
+    }
+    return rc == 0 ? 0 : -1;
+}
+
 int config_reference(struct buf *out)
 {
     int rc = buf_append_lit(
@@ -104,7 +133,7 @@ int config_reference(struct buf *out)
         rc |= buf_printf(out, "; default `%.*s`; %s\n", STR_ARG(default_text(row)),
                          row->change != TABLE_RESTART ? "reload applies it" : "needs a restart");
     }
-    return rc == 0 ? put_http_limits(out) : -1;
+    return rc == 0 && put_channel_options(out) == 0 ? put_http_limits(out) : -1;
 }
 
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,

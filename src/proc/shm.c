@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "core/channel_name.h"
+#include "core/channel_options.h"
 #include "proc/sealed.h"
 
 struct shm *shm;
@@ -133,6 +134,7 @@ static void copy_config(void)
         config = shm->configs[config_taken & 1];
         atomic_thread_fence(memory_order_acquire);
     } while (atomic_load(&shm->config_version) != config_taken);
+    channel_options_changed();
 }
 
 void shm_enter(unsigned slot)

@@ -121,13 +121,15 @@ static void values_read_back_as_they_are_written(void **state)
 
         if (config_row(i)->type == TABLE_AUTO_SIZE && str_equal(v, STR_LIT("auto")))
             continue; /* derived */
+        if (table_is_map(config_row(i)->type))
+            continue; /* not one text */
         if (table_set(&config_table, &other, i, v, err, sizeof(err)) == -1)
             fail_msg("%s: %s", config_row(i)->name, err);
     }
     for (size_t i = 0; i < config_row_count(); i++) {
         const struct table_row *r = config_row(i);
 
-        if (r->type != TABLE_AUTO_SIZE)
+        if (r->type != TABLE_AUTO_SIZE && !table_is_map(r->type))
             assert_memory_equal((char *)&c + r->offset, (char *)&other + r->offset, r->size);
     }
 }

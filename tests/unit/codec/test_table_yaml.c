@@ -167,7 +167,7 @@ static void no_secret_in_messages(void **state)
     bad("secret: 'hunter 2'\n",
         "f:1:9: secret: expected 0 to 20 characters of printable ASCII without spaces or line ends "
         "(what was given is not shown)\n");
-    bad("secret=hunter2: 1\n", "f:1:1: unknown key \"secret...\"; there are seventeen\n");
+    bad("secret=hunter2: 1\n", "f:1:1: unknown key \"secret...\"; there are eighteen\n");
     table_unknown(&sample_table, STR_LIT("secret hunter2"), text, sizeof(text));
     assert_null(strstr(text, "hunter2"));
 }
@@ -183,7 +183,7 @@ static void round_trip(void **state)
          "text: \"it's: #{[\"\nfile: ~\nwords: ['a, b', \"c'd\"]\ntokens: [x]\n"
          "origins: ['*']\nlines: ['1, 2', '1, 2']\nwhere: :80\nchoice: mid\n"
          "items: [{name: \"a'b\", words: [x, 'y, z']}, {name: '[]', port: 1, tls: yes, words: "
-         "[]}]\n");
+         "[]}]\none: {port: 9, words: [x]}\n");
     for (size_t i = 0; i < sample_table.n; i++) {
         assert_int_equal(buf_printf(&text, "%s: ", sample_rows[i].name), 0);
         assert_int_equal(table_write(&sample_table, &s, i, &text), 0);
@@ -196,6 +196,41 @@ static void round_trip(void **state)
         if (!table_equal(&sample_table, &s, &again, i))
             fail_msg("%s", sample_rows[i].name);
     buf_fini(&text);
+}
+
+static void one_mapping(void **state UNUSED)
+{
+    good("one:\n  port: 81\n  words: [b, c]\n");
+    assert_int_equal(s.one.port, 81);
+    assert_string_equal(s.one.words, "b\nc");
+    assert_true(table_was_set(&sample_table, &s, sample_row("one")));
+    value("one", "{tls: on}", ""); /* replaces the whole */
+    assert_int_equal(s.one.port, 80);
+    assert_true(s.one.tls);
+    value("one", "{\"port\": 82}", "");
+    assert_int_equal(s.one.port, 82);
+    value("one", "~", "");
+    assert_int_equal(s.one.port, 82);
+    value("one", "[a]", "--set x:1:1: expected one mapping\n");
+    value("one", "a", "--set x:1:1: expected one mapping\n");
+    value("one", "{port: x}",
+          "--set x:1:8: one.port: expected a whole number from 1 to 65535, got \"x\"\n");
+    bad("one: {prt: 1}\n", "f:1:7: unknown key \"prt\"; did you mean \"port\"?\n");
+    bad("one: [a]\n", "f:1:6: expected one value, not a list\n");
+    bad("one: 1\n", "f:1:6: one: expected a mapping, got \"1\"\n");
+    bad("one: {port: 1}\none: {port: 2}\n", "f:2:1: one is set twice\n");
+}
+
+static void what_spans_rows(void **state UNUSED)
+{
+    bad("one: {port: 13}\n", "f:1:6: one: port: 13 is none\n");
+    bad("items:\n- {name: a}\n- {name: b, port: 13}\n", "f:3:3: items: port: 13 is none\n");
+    bad("items:\n- {name: a}\n- {name: a, port: 81}\n",
+        "f:3:3: items: there are two with the name a\n");
+    /* What is wrong in itself is not said twice, and hides nothing behind it. */
+    bad("items:\n- {name: a, port: 0}\n- {name: a, port: 13}\n",
+        "f:2:19: items[0].port: expected a whole number from 1 to 65535, got \"0\"\n"
+        "f:3:3: items: port: 13 is none\nf:3:3: items: there are two with the name a\n");
 }
 
 static void one_document(void **state)
@@ -217,6 +252,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(null_from_the_environment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_secret_in_messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(round_trip, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_mapping, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_spans_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_document, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("codec/table_yaml", tests, NULL, NULL);
