@@ -36,6 +36,12 @@ enum batch_variant {
 };
 _Static_assert(BATCH_VARIANT_NR <= UINT8_MAX, "struct sub has a byte for it");
 
+/* What a batch tells of. Each has one class, and what is of another begins the next batch, so that a
+ * session that has not asked for it (sub.joins) skips it whole: such a batch does not come to its
+ * deliver(). JOINS and LEAVES have items without payload and without a place in the channel's order,
+ * and the client is in FIELD_INFO (core/client_info.h). */
+enum batch_class { BATCH_PUBLICATIONS = 0, BATCH_JOINS, BATCH_LEAVES };
+
 /* What a batch takes, unless one publication is more. So much is worth a send of its own, and what
  * has to be done for a whole batch at once stays short. */
 #define BATCH_BYTES_MAX (1024 * 1024)
@@ -61,6 +67,7 @@ struct batch {
     struct batch *next; /* private to the broker: the one to be delivered after this */
     bool lost;          /* private to the broker: publications were lost before this one */
     bool sealed;
+    uint8_t class; /* enum batch_class */
     uint32_t nitems, cap;
     struct batch_item *items; /* owned, or &first */
     struct batch_item first;  /* most batches have one */

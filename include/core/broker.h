@@ -32,7 +32,8 @@ struct sub {           /* embedded in a session, or from the session's pool; own
     uint32_t index;    /* place in the channel's array; private to the broker */
     uint16_t flags;    /* the session's own */
     uint8_t live : 1;  /* sink_ops.subscribed() has been called */
-    uint8_t kind : 7;  /* of the session: its sink; set by it before subscribing */
+    uint8_t joins : 1; /* wants to be told who comes and goes; set by it before subscribing */
+    uint8_t kind : 6;  /* of the session: its sink; set by it before subscribing */
     uint8_t variant;   /* of a batch, that the session wants; set by it before subscribing */
 };
 
@@ -47,9 +48,17 @@ struct sink_ops {
     void (*deliver)(struct sub *s, struct batch *b);
     /* Publications were lost on the way to this worker. Same rules. */
     void (*lost)(struct sub *s);
-    /* The hub's answer (PUBLISHED, FENCED, LISTED, POSITIONED) to what was asked with r->token. The
-     * asker may be gone. */
+    /* The hub's answer (PUBLISHED, FENCED, LISTED, POSITIONED, MEMBERS, MEMBER_COUNT, CONTROLLED,
+     * USER_CONNECTED) to what was asked with r->token. The asker may be gone. */
     void (*answered)(const struct record *r);
+    /* Appends who s is (core/client_info.h) to out, for a hub that has to learn it again; nothing
+     * when broker_presence_add() has not been called for it. *tell: as there. -1: no memory. NULL:
+     * this kind has no presence. */
+    int (*presence)(struct sub *s, struct buf *out, bool *tell);
+    /* What some worker has said with broker_control(); from: its index. Each incarnation of a
+     * worker gets it once, but one that was started meanwhile may get what was meant for the one
+     * before. NULL: this kind is not interested. */
+    void (*control)(unsigned from, struct str data);
 };
 
 struct asker {      /* whom an answer is for */
@@ -96,7 +105,39 @@ int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32
  * the ring brought before is covered by the answer, what it brings behind comes after. */
 int broker_position(struct broker *b, struct asker asker, const struct sub *s) MUST_CHECK;
 
-/* s is zeroed but for flags, kind and variant. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY.
+/* s, which is live, belongs to the channel's presence from now on, as info (client_info_write()).
+ * tell: its coming and going is told to the channel's subscribers who want that; it gets its own
+ * JOIN too. Waits in the worker's memory when the ring is full. Again with another info: the new one
+ * is kept. -1: no memory. */
+int broker_presence_add(struct broker *b, const struct sub *s, struct str info,
+                        bool tell) MUST_CHECK;
+/* It has gone, with the same info; before broker_unsubscribe(). */
+void broker_presence_remove(struct broker *b, const struct sub *s, struct str info, bool tell);
+/* Who is there? Answered by MEMBERS: as many as it takes, in no order, each with a part of the client
+ * infos (client_info_next()) in data, the last one with flags & RECORD_LAST, the status and the
+ * count of all. Nobody waits longer than hub_limits.answer_ns: UNAVAILABLE then. -1: no room. */
+int broker_presence(struct broker *b, struct asker asker, struct str channel) MUST_CHECK;
+/* How many? Answered by MEMBER_COUNT: count clients, offset users. -1: no room. */
+int broker_presence_stats(struct broker *b, struct asker asker, struct str channel) MUST_CHECK;
+
+#define BROKER_ALL_WORKERS UINT32_MAX
+/* data to sink_ops.control() of the worker of that index, or of all, this one included. Answered by
+ * CONTROLLED when it is in the rings of all that live (count: of how many; one that takes nothing
+ * for a second is not waited for), so that what is asked behind it finds them having been told.
+ * -1: no room. */
+int broker_control(struct broker *b, struct asker asker, uint32_t worker,
+                   struct str data) MUST_CHECK;
+
+#define BROKER_USER_MAX 1024 /* bytes of a user's name */
+/* A connection of that user begins; limit: of the user's connections in the node, 0: none. 0:
+ * USER_CONNECTED will answer, with OK or REFUSED. 1: there is nothing to ask (no limit, or the user
+ * is "", who is not counted). -1: no memory or no room. Whatever the answer is, each connect that
+ * returned 0 or 1 is ended by one disconnect. */
+int broker_user_connect(struct broker *b, struct asker asker, struct str user,
+                        uint32_t limit) MUST_CHECK;
+void broker_user_disconnect(struct broker *b, struct str user);
+
+/* s is zeroed but for flags, joins, kind and variant. -1 with CLOSE_CHANNEL_LIMIT or CLOSE_NO_MEMORY.
  * ops->subscribed() may be called before this returns (channel already live). The SUBSCRIBE record
  * is queued and sent when the ring has room. */
 int broker_subscribe(struct broker *b, struct sub *s, struct str channel,

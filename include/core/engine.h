@@ -11,6 +11,8 @@
 #ifndef ROOST_CORE_ENGINE_H
 #define ROOST_CORE_ENGINE_H
 
+#include "base/list.h"
+#include "core/client_info.h"
 #include "core/record.h"
 
 enum engine_status {
@@ -41,11 +43,39 @@ struct engine_channel { /* embedded in a channel of the hub; owned by the hub */
     struct position at; /* of the last message, or of subscribed(); written by the engine */
 };
 
-enum engine_presence_op { PRESENCE_SET = 0, PRESENCE_CLEAR, PRESENCE_LIST, PRESENCE_STATS };
+/* SET     r: as in publish(), its field INFO says who, its flags are enum presence_flags. One member
+ *         for each client id: again with the same one replaces what is known of it. Unless it is
+ *         AGAIN, member() tells of a JOIN that is to be told.
+ * CLEAR   the same, the other way: LEAVE, also when the member is not known.
+ * LIST    listed() for each of at most `limit` members behind the cursor.
+ * STATS   counted(), once.
+ * FORGET  removes at most `limit` of the owner's members whose mark is another; LEAVE as with CLEAR. */
+enum engine_presence_op {
+    PRESENCE_SET = 0,
+    PRESENCE_CLEAR,
+    PRESENCE_LIST,
+    PRESENCE_STATS,
+    PRESENCE_FORGET
+};
+#define ENGINE_OWNERS_MAX 128
+struct
+    engine_cursor { /* of who goes through the members of a channel; zeroed before the first LIST */
+    struct list link; /* the engine's */
+    void *at;
+    bool begun;
+    bool ended; /* LIST, FORGET: there is nothing more; written by the engine before done() */
+};
 struct engine_presence {
     enum engine_presence_op op;
-    struct str channel, client; /* client: SET, CLEAR */
-    struct str fields;          /* SET: what is known of the client */
+    const struct record *r; /* SET, CLEAR */
+    struct client_info who; /* SET, CLEAR: of r; views into it */
+    struct str channel;     /* LIST, STATS */
+    uint32_t owner;         /* SET, CLEAR, FORGET: a worker of this node */
+    uint32_t mark;          /* SET, FORGET */
+    uint32_t limit;         /* LIST, FORGET */
+    /* LIST, FORGET. Borrowed; stays where it is until ended, or until a LIST with limit 0, which
+     * gives the cursor up. */
+    struct engine_cursor *cursor;
 };
 
 struct engine_events { /* the hub's */
@@ -57,6 +87,15 @@ struct engine_events { /* the hub's */
     /* The next publication of a subscribed channel; c->at is its position. r: as in publish(),
      * borrowed. The hub neither subscribes nor unsubscribes meanwhile. */
     void (*message)(void *hub, struct engine_channel *c, const struct record *r);
+    /* Somebody has come to a channel or has gone: r->kind is JOIN or LEAVE, name and fields as they
+     * were set, position and source those of the record that caused it, else zero. Borrowed. */
+    void (*member)(void *hub, const struct record *r);
+    /* Before the done() of LIST and STATS. fields: as they were set. */
+    void (*listed)(void *hub, uint64_t token, struct str fields);
+    void (*counted)(void *hub, uint64_t token, uint32_t clients, uint32_t users);
+    /* For every worker of this node: r as it was given to engine_ops.control(), here or elsewhere;
+     * on this node before its done(). */
+    void (*control)(void *hub, const struct record *r);
 };
 
 struct engine; /* each engine's own struct begins with it */
@@ -76,8 +115,8 @@ struct engine_ops {
                     bool reverse, uint64_t token);
     void (*remove_history)(struct engine *e, struct str name, uint64_t token);
     void (*presence)(struct engine *e, const struct engine_presence *p, uint64_t token);
-    /* To every node, or to the one of that id. */
-    void (*control)(struct engine *e, struct str node, struct str data, bool must_arrive,
+    /* r->data to every node, or to the one of that id. r: borrowed. */
+    void (*control)(struct engine *e, struct str node, const struct record *r, bool must_arrive,
                     uint64_t token);
     /* May more be handed to it now? NULL: always. */
     bool (*wants)(const struct engine *e);

@@ -39,6 +39,13 @@ enum record_field { /* tbl/fields.def */
                     FIELD_NR
 };
 
+enum presence_flags { /* of PRESENCE_ADD and PRESENCE_REMOVE */
+                      /* The channel's subscribers are told: JOIN, LEAVE, also when its worker dies */
+                      PRESENCE_TELL = 1,
+                      /* It has been told before: this is for a hub that does not know it yet */
+                      PRESENCE_AGAIN = 2
+};
+
 /* Decoded form; name, data and fields borrowed from the ring until it is released. */
 struct record {
     uint8_t kind;
@@ -46,17 +53,16 @@ struct record {
     uint8_t asker; /* kind of session that token belongs to: who is told of an answer */
     union {
         uint16_t source; /* PUBLICATION: worker that published */
-        uint16_t status; /* PUBLISHED, LISTED: enum engine_status */
+        uint16_t status; /* of an answer: enum engine_status */
     };
     uint32_t generation; /* incarnation of the worker at that end of the link */
     uint32_t chan;       /* the worker's channel id */
     uint32_t count;
     uint64_t token;         /* the origin connection, or the asker's request */
     uint64_t epoch, offset; /* position in the channel */
-    uint64_t position; /* PUBLICATION, PUBLISHED, FENCED: ring position of what the worker sent;
-                          tells repetitions */
-    uint64_t time_ns;  /* clock_ns() when the publication was taken from its client */
-    struct str name;   /* at most CHANNEL_NAME_MAX bytes */
+    uint64_t position;      /* of what the worker sent, in its ring; tells repetitions */
+    uint64_t time_ns;       /* clock_ns() when the publication was taken from its client */
+    struct str name;        /* at most CHANNEL_NAME_MAX bytes */
     struct str data;
     struct str fields; /* at most RECORD_FIELDS_MAX bytes, see record_field() */
 };
@@ -64,6 +70,8 @@ struct record {
 /* Fixed overhead of a record. */
 #define RECORD_OVERHEAD   64
 #define RECORD_FIELDS_MAX UINT16_MAX
+/* What precedes the value of a field. */
+#define RECORD_FIELD_OVERHEAD 4
 
 /* Bytes of a record with a name and a payload of these lengths and no fields, header included. */
 size_t record_size(size_t name_len, size_t data_len);

@@ -80,7 +80,7 @@ static void presence(struct engine *e, const struct engine_presence *p UNUSED, u
     refuse(e, token);
 }
 
-static void control(struct engine *e, struct str node UNUSED, struct str data UNUSED,
+static void control(struct engine *e, struct str node UNUSED, const struct record *r UNUSED,
                     bool must_arrive UNUSED, uint64_t token)
 {
     refuse(e, token);

@@ -19,6 +19,8 @@ struct field { /* in front of each value; values have no alignment */
     uint16_t len;
 };
 
+_Static_assert(sizeof(struct field) == RECORD_FIELD_OVERHEAD, "as record.h says");
+
 static const char *const labels[RECORD_KIND_NR] = {
 #define TO_HUB(name, label)    [RECORD_##name] = label,
 #define TO_WORKER(name, label) [RECORD_##name] = label,

@@ -166,6 +166,12 @@ UNCALLED.update((name, 'the session will ask') for name in '''
 ARRIVING = ('cf_', 'fossil_', 'tags_')
 
 
+# Declared for the sessions with presence and for the API.
+UNCALLED.update((name, 'sessions with presence and the API will ask') for name in '''
+    broker_presence_add broker_presence_remove broker_presence broker_presence_stats broker_control broker_user_connect
+    broker_user_disconnect client_info_write client_info_read'''.split())
+
+
 def code_of(path):
     """Without comments and the text of strings; lines keep their numbers."""
     text = re.sub(r'/\*.*?\*/', lambda m: '\n' * m.group().count('\n'), read(path), flags=re.S)

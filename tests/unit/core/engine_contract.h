@@ -186,8 +186,7 @@ static void a_new_life_has_a_new_epoch(void **state)
 /* What is not among the capabilities is refused, and nothing else happens. */
 static void the_rest_is_refused(void **state)
 {
-    const struct engine_presence who = {
-        .op = PRESENCE_SET, .channel = STR_LIT("a"), .client = STR_LIT("c")};
+    const struct engine_presence who = {.op = PRESENCE_STATS, .channel = STR_LIT("a")};
     const struct record keyed = {.name = STR_LIT("a"), .data = STR_LIT("x")};
     unsigned can = engine->ops->capabilities;
     struct engine_channel a;
@@ -209,7 +208,7 @@ static void the_rest_is_refused(void **state)
         completed(3, ENGINE_REFUSED);
     }
     if (!(can & ENGINE_CAN_CONTROL_LOG)) {
-        engine->ops->control(engine, STR_LIT(""), STR_LIT("x"), true, 4);
+        engine->ops->control(engine, STR_LIT(""), &keyed, true, 4);
         completed(4, ENGINE_REFUSED);
     }
     assert_int_equal(nmessages, 0);

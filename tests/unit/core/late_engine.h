@@ -102,8 +102,8 @@ static void late_presence(struct engine *e UNUSED, const struct engine_presence 
     late_other(token);
 }
 
-static void late_control(struct engine *e UNUSED, struct str node UNUSED, struct str data UNUSED,
-                         bool must_arrive UNUSED, uint64_t token)
+static void late_control(struct engine *e UNUSED, struct str node UNUSED,
+                         const struct record *r UNUSED, bool must_arrive UNUSED, uint64_t token)
 {
     late_other(token);
 }
