@@ -197,16 +197,20 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	$(call say,CC,$<)
 	$(Q)$(COMPILE) -Itests/lib -Isrc -I. -c -o $@ $<
 
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(TESTLIB) $(LIB)
-	$(Q)$(CC) $(LINKFLAGS) $(WRAP) -o $@ $< $(TESTLIB) $(LIB) -lcmocka $(LIBS)
+# An archive: a test is linked with what it uses of it.
+$(BUILD)/tests/libtest.a: $(TESTLIB)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/libtest.a $(LIB)
+	$(Q)$(CC) $(LINKFLAGS) $(WRAP) -o $@ $< -Wl,--start-group $(BUILD)/tests/libtest.a $(LIB) -Wl,--end-group -lcmocka $(LIBS)
 
 $(BUILD)/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(COMPILE) -Isrc -I. -c -o $@ $<
+	$(Q)$(COMPILE) -Itests/lib -Isrc -I. -c -o $@ $<
 
-$(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(LIB)
-	$(Q)$(CC) $(LINKFLAGS) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(LIB) $(LIBS)
+$(BUILD)/tests/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/libtest.a $(LIB)
+	$(Q)$(CC) $(LINKFLAGS) -o $@ $< $(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/libtest.a $(LIB) $(LIBS)
 
 $(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/.flags | $(BUILD)/.headers
 	@mkdir -p $(@D)
@@ -293,10 +297,10 @@ SECONDS ?= 60
 .PHONY: fuzz
 fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECONDS=60
 	@deploy/packages.sh $(CLANG)
-	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzz/libroost.a
+	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzz/libroost.a build/fuzz/tests/libtest.a
 	@mkdir -p build/fuzz/found/$(TARGET)
-	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 -Iinclude -Isrc -I. \
-	    -o build/fuzz/fuzz_$(TARGET) tests/fuzz/fuzz_$(TARGET).c build/fuzz/libroost.a $(LIBS)
+	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 -Iinclude -Itests/lib -Isrc -I. \
+	    -o build/fuzz/fuzz_$(TARGET) tests/fuzz/fuzz_$(TARGET).c build/fuzz/tests/libtest.a build/fuzz/libroost.a $(LIBS)
 	build/fuzz/fuzz_$(TARGET) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
 	    build/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
 

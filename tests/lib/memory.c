@@ -177,10 +177,10 @@ static size_t some_of(struct memory_end *e, size_t n)
 
 static ssize_t take_bytes(struct memory_end *e, char *p, size_t max)
 {
-    size_t n = some_of(e, MIN(e->len, max));
+    size_t n = some_of(e, MIN(e->len, max)), first = MIN(n, e->plan.capacity - e->head);
 
-    for (size_t i = 0; i < n; i++)
-        p[i] = e->in[(e->head + i) % e->plan.capacity];
+    memcpy(p, e->in + e->head, first);
+    memcpy(p + first, e->in, n - first);
     e->head = (e->head + n) % e->plan.capacity;
     e->len -= n;
     return (ssize_t)n;
@@ -188,8 +188,11 @@ static ssize_t take_bytes(struct memory_end *e, char *p, size_t max)
 
 static size_t put_bytes(struct memory_end *to, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        to->in[(to->head + to->len + i) % to->plan.capacity] = p[i];
+    size_t at = (to->head + to->len) % to->plan.capacity;
+    size_t first = MIN(n, to->plan.capacity - at);
+
+    memcpy(to->in + at, p, first);
+    memcpy(to->in, p + first, n - first);
     to->len += n;
     return n;
 }
