@@ -48,7 +48,7 @@ enum batch_class { BATCH_PUBLICATIONS = 0, BATCH_JOINS, BATCH_LEAVES };
 #define BATCH_ITEMS_MAX 16384
 
 struct batch_item {
-    uint64_t offset;     /* of the publication in its channel */
+    uint64_t offset;     /* of the publication in its channel; see RECORD_SKIP_HISTORY */
     uint64_t token;      /* what the session of origin is known by */
     uint32_t start;      /* of the frame in the raw variant */
     uint32_t size;       /* bytes of the frame, header included */
@@ -78,6 +78,9 @@ struct batch {
      * stand further on: what is between has been told as lost, or was delivered under another epoch
      * by a hub that died. Set by the broker. */
     struct position before;
+    /* The payload that stood before the first item, for differences; NULL: it is not known, or not
+     * wanted (broker_want_previous()). That of another item is the item before it. */
+    struct blob *previous;                         /* shared (refs) */
     struct buf fields;                             /* owned; of all items, behind each other */
     struct blob *variant[BATCH_VARIANT_NR];        /* shared (refs) */
     struct batch_coding *coding[BATCH_VARIANT_NR]; /* owned; NULL until asked for (RAW: always) */

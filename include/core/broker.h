@@ -31,10 +31,23 @@ struct sub {           /* embedded in a session, or from the session's pool; own
     struct chan *chan; /* shared; NULL when not subscribed */
     uint32_t index;    /* place in the channel's array; private to the broker */
     uint16_t flags;    /* the session's own */
-    uint8_t live : 1;  /* sink_ops.subscribed() has been called */
-    uint8_t joins : 1; /* wants to be told who comes and goes; set by it before subscribing */
-    uint8_t kind : 6;  /* of the session: its sink; set by it before subscribing */
-    uint8_t variant;   /* of a batch, that the session wants; set by it before subscribing */
+    uint8_t live : 1;  /* it is delivered to; private to the broker */
+    uint8_t recovering : 1; /* its missed publications are being fetched; private to the broker */
+    uint8_t joins : 1;      /* wants to be told who comes and goes; set by it before subscribing */
+    uint8_t kind : 5;       /* of the session: its sink; set by it before subscribing */
+    uint8_t variant;        /* of a batch, that the session wants; set by it before subscribing */
+};
+
+/* What broker_recover() has come to. */
+struct recovery {
+    bool recovered; /* nothing is missing between what it asked for and `at` */
+    /* Everything published after this will be delivered. What is delivered first may stand before
+     * it, or at it, and is to be skipped. */
+    struct position at;
+    /* What it had missed: items [first, nitems) of a sealed batch that others are given too. NULL:
+     * nothing, or not recovered. Borrowed until the call returns. */
+    struct batch *batch;
+    uint32_t first;
 };
 
 /* Upcalls into one kind of sessions; all run inside broker_receive() or a task step. */
@@ -46,10 +59,17 @@ struct sink_ops {
     /* Deliver a sealed batch, in which the variant that s wants has been encoded; there is none
      * when memory has run out. May kill its connection (reaped later); may not (un)subscribe. */
     void (*deliver)(struct sub *s, struct batch *b);
-    /* Publications were lost on the way to this worker. Same rules. */
-    void (*lost)(struct sub *s);
-    /* The hub's answer (PUBLISHED, FENCED, LISTED, POSITIONED, MEMBERS, MEMBER_COUNT, CONTROLLED,
-     * USER_CONNECTED) to what was asked with r->token. The asker may be gone. */
+    /* Publications were lost on the way to this worker; `to` is the last of them. Same rules. */
+    void (*lost)(struct sub *s, struct position to);
+    /* The history of the channel has begun anew, at this position: the hub was started again, or
+     * what it knew of the channel was given up. What was published meanwhile may be missing. Same
+     * rules. NULL: it does not matter. */
+    void (*restarted)(struct sub *s, struct position at);
+    /* The answer to broker_recover(). Same rules. NULL: it never asks. */
+    void (*recovered)(struct sub *s, const struct recovery *r);
+    /* The hub's answer (PUBLISHED, FENCED, LISTED, POSITIONED, HISTORY_PART, HISTORY_REMOVED,
+     * MEMBERS, MEMBER_COUNT, CONTROLLED, USER_CONNECTED) to what was asked with r->token. The asker
+     * may be gone. */
     void (*answered)(const struct record *r);
     /* Appends who s is (core/client_info.h) to out, for a hub that has to learn it again; nothing
      * when broker_presence_add() has not been called for it. *tell: as there. -1: no memory. NULL:
@@ -69,7 +89,8 @@ struct asker {      /* whom an answer is for */
 struct broker_publication {
     struct str channel, data; /* borrowed */
     struct str fields;        /* borrowed; see record_add_field() */
-    uint8_t flags;            /* enum record_flags */
+    uint8_t flags;            /* enum record_flags: BINARY, JSON, WANT_ACK, SKIP_HISTORY, DELTA,
+                                 EXCLUDE_ORIGIN */
     struct asker origin;      /* the connection, or the exchange, that it comes from */
 };
 
@@ -104,6 +125,31 @@ int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32
 /* Where does the channel of s stand? Answered by POSITIONED on the ring of its publications: what
  * the ring brought before is covered by the answer, what it brings behind comes after. */
 int broker_position(struct broker *b, struct asker asker, const struct sub *s) MUST_CHECK;
+
+/* What is kept of a channel: publications after `since`, oldest first, or those before it, newest
+ * first (reverse; offset 0: from the newest one). epoch 0: whichever it is. limit 0: its position
+ * alone. Answered by a HISTORY_PART for each, then one with RECORD_LAST that has the status, the
+ * epoch and the newest offset: the asker compares epochs. */
+int broker_history(struct broker *b, struct asker asker, struct str channel, struct position since,
+                   uint32_t limit, bool reverse) MUST_CHECK;
+/* Answered by HISTORY_REMOVED. The position outlives it. */
+int broker_history_remove(struct broker *b, struct asker asker, struct str channel) MUST_CHECK;
+
+struct recover {           /* what a subscriber has missed */
+    struct position since; /* of the last publication that it knows; epoch 0: whichever it is */
+    uint32_t limit;        /* if more are missing, it is not recovered */
+    bool latest;           /* cache mode: only the newest one is wanted */
+    /* Variants of the batch that will have been made when sink_ops.recovered() is called;
+     * BATCH_RAW: none. */
+    uint8_t variant[2];
+};
+/* To be called from within sink_ops.subscribed() of s, or before anything was delivered to it.
+ * Nothing is, until sink_ops.recovered() has been called; never from within this call. Whoever
+ * unsubscribes is not told. -1: no memory. */
+int broker_recover(struct broker *b, struct sub *s, const struct recover *r) MUST_CHECK;
+/* From now on batches of the channel of s have what stood before them (batch.previous), as long as
+ * it has subscribers. -1: no memory. */
+int broker_want_previous(struct broker *b, const struct sub *s) MUST_CHECK;
 
 /* s, which is live, belongs to the channel's presence from now on, as info (client_info_write()).
  * tell: its coming and going is told to the channel's subscribers who want that; it gets its own

@@ -28,8 +28,15 @@ enum record_flags {
     RECORD_BINARY = 1, /* publication is a binary message */
     RECORD_JSON = 2,   /* publication is known to be a JSON text (came by the API) */
     RECORD_WANT_ACK = 4,
-    RECORD_LAST = 8
+    RECORD_LAST = 8,
+    RECORD_SKIP_HISTORY = 16, /* publication is not kept; its offset is that of the one before */
+    RECORD_DELTA = 32,        /* it may be sent as a difference to the one before */
+    RECORD_IN_STREAM = 64,    /* it stands in the channel's history: its position means something to
+                                   clients. SUBSCRIBED: the channel has a history */
+    RECORD_EXCLUDE_ORIGIN = 128 /* its publisher does not get it */
 };
+/* Of a HISTORY, which is no publication: newest first. */
+#define RECORD_REVERSE RECORD_SKIP_HISTORY
 
 enum record_field { /* tbl/fields.def */
                     FIELD_NONE = 0,

@@ -24,6 +24,7 @@ void batch_free(struct batch *b)
         blob_put(&b->variant[v]);
         batch_coding_free(b->coding[v]);
     }
+    blob_put(&b->previous);
     batch_index_free(b->index);
     buf_fini(&b->fields);
     if (b->items != &b->first)

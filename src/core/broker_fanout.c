@@ -88,7 +88,7 @@ static void visit(struct broker *b, struct sub *s, struct batch *batch, bool los
         s->live = true;
         broker_sink(b, s)->subscribed(s, before);
     } else if (lost) {
-        broker_sink(b, s)->lost(s);
+        broker_sink(b, s)->lost(s, before);
     }
     if (batch != NULL)
         broker_sink(b, s)->deliver(s, batch);

@@ -140,6 +140,31 @@ int broker_position(struct broker *b, struct asker asker, const struct sub *s)
     return put_behind_hello(b, &r);
 }
 
+int broker_history(struct broker *b, struct asker asker, struct str channel, struct position since,
+                   uint32_t limit, bool reverse)
+{
+    struct record r = {
+        .kind = RECORD_HISTORY,
+        .flags = reverse ? RECORD_REVERSE : 0,
+        .asker = asker.kind,
+        .token = asker.token,
+        .count = limit,
+        .epoch = since.epoch,
+        .offset = since.offset,
+        .name = channel,
+    };
+
+    return put_behind_hello(b, &r);
+}
+
+int broker_history_remove(struct broker *b, struct asker asker, struct str channel)
+{
+    struct record r = {
+        .kind = RECORD_HISTORY_REMOVE, .asker = asker.kind, .token = asker.token, .name = channel};
+
+    return put_behind_hello(b, &r);
+}
+
 /* --- what is owed --- */
 
 void broker_owe(struct broker *b, struct chan *c)
@@ -343,7 +368,11 @@ static void receive(struct broker *b, const struct record *r)
         break;
     case RECORD_LISTED:
     case RECORD_POSITIONED:
+    case RECORD_HISTORY_PART:
+    case RECORD_HISTORY_REMOVED:
         receive_answer(b, r);
+        break;
+    case RECORD_TRIMMED: /* there is no copy of it here */
         break;
     case RECORD_LOST:
         receive_lost(b, r);

@@ -236,6 +236,8 @@ void hub_handle(struct hub *h, const struct record *r, bool fresh)
         hub_fence(h, r);
     else if (r->kind == RECORD_POSITION)
         hub_position(h, r);
+    else if (r->kind == RECORD_HISTORY || r->kind == RECORD_HISTORY_REMOVE)
+        hub_history(h, r);
     else
         hub_list_start(h, r->source, r);
 }
@@ -290,6 +292,8 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     case RECORD_FENCE:
     case RECORD_LIST:
     case RECORD_POSITION:
+    case RECORD_HISTORY:
+    case RECORD_HISTORY_REMOVE:
         if (h->state == HUB_LIVE)
             hub_handle(h, &own, fresh);
         else

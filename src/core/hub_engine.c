@@ -158,7 +158,7 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
     struct record out = *r;
 
     out.kind = RECORD_PUBLICATION;
-    out.flags &= RECORD_BINARY | RECORD_JSON;
+    out.flags &= RECORD_BINARY | RECORD_JSON | RECORD_DELTA | RECORD_EXCLUDE_ORIGIN;
     out.count = 0;
     out.epoch = c->engine.at.epoch;
     out.offset = c->engine.at.offset;

@@ -198,6 +198,9 @@ void hub_gather_check(struct hub *h);
 /* Handles records set aside; goes live behind the last one. */
 void hub_replay(struct hub *h, size_t *budget);
 
+/* hub_history.c */
+void hub_history(struct hub *h, const struct record *r);
+
 /* hub_list.c */
 void hub_list_start(struct hub *h, unsigned worker, const struct record *r);
 /* True when the listing could go on now. */

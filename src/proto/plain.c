@@ -143,7 +143,7 @@ static void plain_deliver(struct sub *s, struct batch *b)
     plain_deliver_form(s, b);
 }
 
-static void plain_lost(struct sub *s)
+static void plain_lost(struct sub *s, struct position to UNUSED)
 {
     /* The other policies allow gaps. */
     if (config.slow_consumer == SLOW_DISCONNECT)

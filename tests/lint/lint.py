@@ -171,6 +171,10 @@ UNCALLED.update((name, 'sessions with presence and the API will ask') for name i
     broker_presence_add broker_presence_remove broker_presence broker_presence_stats broker_control broker_user_connect
     broker_user_disconnect client_info_write client_info_read'''.split())
 
+# Declared for the sessions with history and for the API.
+UNCALLED.update((name, 'sessions that recover and the API will ask') for name in '''
+    broker_history broker_history_remove broker_recover broker_want_previous epoch_new epoch_write epoch_read'''.split())
+
 
 def code_of(path):
     """Without comments and the text of strings; lines keep their numbers."""

@@ -62,7 +62,7 @@ static void on_deliver(struct sub *s, struct batch *b)
     }
 }
 
-static void on_lost(struct sub *s)
+static void on_lost(struct sub *s, struct position to UNUSED)
 {
     assert_true(s->live);
     client_log(s, "L", 1);

@@ -132,7 +132,7 @@ static void on_deliver(struct sub *s, struct batch *b)
     }
 }
 
-static void on_lost(struct sub *s)
+static void on_lost(struct sub *s, struct position to UNUSED)
 {
     struct client *c = CONTAINER_OF(s, struct client, sub);
 

@@ -24,7 +24,7 @@ static void subscribed_then_publications(void **state)
     assert_int_not_equal(r->epoch, 0);
     epoch = r->epoch;
     position = from(1, (struct record){.kind = RECORD_PUBLISH,
-                                       .flags = RECORD_BINARY | RECORD_WANT_ACK | 128,
+                                       .flags = RECORD_BINARY | RECORD_WANT_ACK | RECORD_IN_STREAM,
                                        .token = 77,
                                        .source = 9, /* a lie */
                                        .time_ns = 1234,

@@ -33,7 +33,7 @@ static struct ring_shared *ring_new(uint64_t capacity)
     return s;
 }
 
-static void sub_event(struct sub *s UNUSED)
+static void sub_lost(struct sub *s UNUSED, struct position to UNUSED)
 {
 }
 
@@ -46,7 +46,7 @@ static void sub_deliver(struct sub *s UNUSED, struct batch *b UNUSED)
 }
 
 static const struct sink_ops sink = {
-    .subscribed = sub_subscribed, .deliver = sub_deliver, .lost = sub_event};
+    .subscribed = sub_subscribed, .deliver = sub_deliver, .lost = sub_lost};
 static const struct sink_ops *const sinks[2] = {[1] = &sink};
 
 static int setup(void **state)

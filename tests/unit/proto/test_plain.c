@@ -323,10 +323,10 @@ static void lost_publications_end_by_policy(void **state UNUSED)
     struct peer *a = h_open("/ws/lobby"), *b = h_open("/ws/other");
 
     config.slow_consumer = SLOW_DROP;
-    plain_session_ops.sink.lost(&plain_session(a->conn)->one);
+    plain_session_ops.sink.lost(&plain_session(a->conn)->one, (struct position){0});
     assert_nothing(a);
     config.slow_consumer = SLOW_DISCONNECT;
-    plain_session_ops.sink.lost(&plain_session(a->conn)->one);
+    plain_session_ops.sink.lost(&plain_session(a->conn)->one, (struct position){0});
     assert_closed(a, 1013);
     assert_nothing(b);
     h_close(a);

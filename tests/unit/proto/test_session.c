@@ -29,7 +29,7 @@ static void second_deliver(struct sub *s, struct batch *b)
     }
 }
 
-static void second_lost(struct sub *s UNUSED)
+static void second_lost(struct sub *s UNUSED, struct position to UNUSED)
 {
     second.lost++;
 }
