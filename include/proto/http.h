@@ -27,11 +27,8 @@ struct http_exchange { /* pooled; valid until answered */
     void *state;     /* the handler's own, for an answer later */
     void (*abandoned)(struct http_exchange *x); /* optional: the connection died or the answer timed
                                                    out: free state */
-    /* Optional: called about every 100 ms while the answer waits, and once more when its time is
-     * over; does not answer, may call http_defer_longer(). */
-    void (*again)(struct http_exchange *x);
-    /* Optional: the time is over. Answers, and frees state. Without it: abandoned(), HUB_TIMEOUT.
-     */
+    /* Optional: the time is over. Answers, and frees state, or calls http_defer_longer(). Without
+     * it: abandoned(), HUB_TIMEOUT. */
     void (*overdue)(struct http_exchange *x);
     bool head; /* HEAD: no body in the answer */
     bool keep_alive;
@@ -70,8 +67,8 @@ void http_refuse(struct http_exchange *x, enum close_reason why);
 /* The answer comes later: holds reading, arms config.hub_timeout (then HUB_TIMEOUT). Returns
  * x->token. */
 uint64_t http_defer(struct http_exchange *x);
-/* There is progress: config.hub_timeout counts from now. */
-void http_defer_longer(struct http_exchange *x);
+/* Of one that waits: its time is over in ns, not 0. */
+void http_defer_longer(struct http_exchange *x, uint64_t ns);
 /* The waiting exchange with that token, or NULL. */
 struct http_exchange *http_exchange_find(uint64_t token);
 

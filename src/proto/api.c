@@ -1,7 +1,7 @@
 /* proto/api.c - the methods.
  *
- * Happy path: 1 the body is parsed · 2 the exchange is deferred · 3 api_go() hands to the ring what
- * fits · 4 the hub answers: PUBLISHED (publish), FENCED behind the last of a broadcast, LISTED
+ * Happy path: 1 the body is parsed · 2 the exchange is deferred · 3 api_hand() hands to the ring what
+ * fits, a waiter (core/waiters.h) the rest · 4 the hub answers: PUBLISHED (publish), FENCED behind the last of a broadcast, LISTED
  * (channels) · 5 the response. can fail: the body (400, or HTTP 200 with an error object), the
  * connection's end (api_abandoned()), the time (api_overdue()).
  *
@@ -12,6 +12,7 @@
 #include "proto/api.h"
 
 #include "api_internal.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/metrics.h"
 #include "codec/json.h"
@@ -21,6 +22,7 @@
 #include "proto/session.h"
 
 #define API_SLICE 64 /* channels of a broadcast published in one step */
+#define API_LOOKS 16 /* per config.hub_timeout */
 #define API_JSON  "application/json"
 
 struct api_call {            /* pooled; what an exchange waits for */
@@ -30,11 +32,12 @@ struct api_call {            /* pooled; what an exchange waits for */
     struct task task;       /* broadcast: runnable while channels are left and the ring has room */
     struct str rest;        /* broadcast: channels not yet published */
     size_t answered;        /* entries in out */
+    struct waiter waiter;   /* for room in the ring */
     size_t handed;          /* records in the ring: what cannot be taken back */
     uint64_t end;           /* ring position behind the last of them */
     uint64_t taken;         /* how far the hub had come when last looked at, end at most */
     bool sent;              /* everything has been handed to the ring */
-    bool moved;             /* something has been handed, or answered, since the last look */
+    uint64_t moved_ns;      /* when it came nearer to its answer, as far as was seen */
     struct buf out;         /* owned; the response so far */
 };
 
@@ -43,6 +46,7 @@ static struct reactor_part api_calls = REACTOR_POOL("api_call", struct api_call)
 static void api_call_free(struct api_call *call)
 {
     task_remove(&call->task);
+    waiter_remove(&call->waiter);
     api_request_fini(&call->req);
     buf_fini(&call->out);
     pool_put(reactor_pool(&api_calls), call);
@@ -127,29 +131,30 @@ static void api_finish_failed(struct api_call *call, enum close_reason why)
     api_call_free(call);
 }
 
-static void api_overdue(struct http_exchange *x)
-{
-    api_finish_failed(x->state, CLOSE_HUB_TIMEOUT);
-}
-
 /* One more record of the call is in the ring. */
 static void api_handed(struct api_call *call)
 {
     if (call->handed++ == 0)
         call->taken = broker_taken(reactor->broker);
     call->end = broker_written(reactor->broker);
-    call->moved = true;
+    call->moved_ns = clock_ns();
 }
 
-/* Has the call come nearer to its answer since the last look? */
-static bool api_progressed(struct api_call *call)
+/* Looks a few times within config.hub_timeout whether the hub has come nearer to the call's end. */
+static void api_overdue(struct http_exchange *x)
 {
-    uint64_t taken = MIN(broker_taken(reactor->broker), call->end);
-    bool moved = call->moved || taken > call->taken;
+    struct api_call *call = x->state;
+    uint64_t taken = MIN(broker_taken(reactor->broker), call->end), most, quiet;
 
-    call->moved = false;
+    if (taken > call->taken)
+        call->moved_ns = clock_ns();
     call->taken = MAX(taken, call->taken);
-    return moved;
+    most = (uint64_t)config.hub_timeout;
+    quiet = clock_ns() - call->moved_ns;
+    if (quiet < most)
+        http_defer_longer(x, MIN(most - quiet, most / API_LOOKS));
+    else
+        api_finish_failed(call, CLOSE_HUB_TIMEOUT);
 }
 
 void api_answer_fault(struct http_exchange *x, const struct api_fault *f)
@@ -249,14 +254,15 @@ static int api_broadcast_slice(struct api_call *call, bool *full)
     return 0;
 }
 
-/* Asks to be told when the last publication has been ordered; without room for it: tried again like
- * the rest. */
-static void api_broadcast_end(struct api_call *call)
+/* Asks to be told when the last publication has been ordered. */
+static bool api_broadcast_end(struct api_call *call)
 {
     if (broker_fence(reactor->broker, api_asker(call)) == -1)
-        return;
+        return false;
     call->end = broker_written(reactor->broker);
-    call->moved = call->sent = true;
+    call->moved_ns = clock_ns();
+    call->sent = true;
+    return true;
 }
 
 static enum task_result api_broadcast_step(struct task *t)
@@ -271,8 +277,8 @@ static enum task_result api_broadcast_step(struct task *t)
     }
     if (rc == 0 && !full)
         return TASK_MORE;
-    if (rc > 0)
-        api_broadcast_end(call);
+    if (full || !api_broadcast_end(call))
+        waiters_add(&reactor->waiters, &call->waiter, false);
     return TASK_DONE;
 }
 
@@ -284,36 +290,33 @@ static bool api_publish_now(struct api_call *call)
            api_publish_to(call, r->channel, RECORD_WANT_ACK) == 0;
 }
 
-/* Hands to the ring what it takes. */
-static void api_go(struct api_call *call)
+/* Hands to the ring what it takes; false: no room. */
+static bool api_hand(struct api_call *call)
 {
-    if (call->sent)
-        return;
     switch (call->method) {
     case API_PUBLISH:
         call->sent = api_publish_now(call);
-        if (call->sent)
-            api_handed(call);
         break;
     case API_BROADCAST:
+        if (!broker_can_publish(reactor->broker, call->req.data.n, 1))
+            return false;
         task_add(&reactor->tasks, &call->task);
-        break;
+        return true;
     case API_CHANNELS:
         call->sent =
             broker_list(reactor->broker, api_asker(call), call->req.pattern, API_MAX_LISTED) == 0;
-        if (call->sent)
-            api_handed(call);
         break;
     case API_INFO:
         break;
     }
+    if (call->sent)
+        api_handed(call);
+    return call->sent;
 }
 
-static void api_again(struct http_exchange *x)
+static enum waiter_answer api_ask(struct waiter *w)
 {
-    api_go(x->state);
-    if (api_progressed(x->state))
-        http_defer_longer(x);
+    return api_hand(CONTAINER_OF(w, struct api_call, waiter)) ? WAITER_SERVED : WAITER_NO_ROOM;
 }
 
 /* The call of a token, if it still waits for such an answer. */
@@ -389,7 +392,7 @@ static void api_listed(uint64_t token, const struct record *part)
 
     if (call == NULL)
         return;
-    call->moved = true;
+    call->moved_ns = clock_ns();
     if (part->data.n > 0 && buf_append(&call->out, part->data) == -1)
         api_finish_failed(call, CLOSE_NO_MEMORY);
     else if (!(part->flags & RECORD_LAST))
@@ -441,54 +444,49 @@ static struct api_call *api_begin(struct http_exchange *x, enum api_method metho
     task_init(&call->task, "api_broadcast", api_broadcast_step);
     x->state = call;
     x->abandoned = api_abandoned;
-    x->again = api_again;
     x->overdue = api_overdue;
+    call->moved_ns = clock_ns();
+    waiter_init(&call->waiter, api_ask);
     http_defer(x);
+    http_defer_longer(x, (uint64_t)config.hub_timeout / API_LOOKS);
     return call;
+}
+
+static void api_start(struct http_exchange *x, enum api_method method, const char *response)
+{
+    struct api_call *call = api_begin(x, method, response);
+
+    if (call != NULL && !api_hand(call))
+        waiters_add(&reactor->waiters, &call->waiter, false);
 }
 
 static void api_publish(struct http_exchange *x)
 {
-    struct api_call *call = api_begin(x, API_PUBLISH, "");
-
-    if (call != NULL)
-        api_go(call);
+    api_start(x, API_PUBLISH, "");
 }
 
 static void api_broadcast(struct http_exchange *x)
 {
-    struct api_call *call = api_begin(x, API_BROADCAST, "{\"result\":{\"responses\":[");
-
-    if (call != NULL)
-        api_go(call);
+    api_start(x, API_BROADCAST, "{\"result\":{\"responses\":[");
 }
 
 static void api_channels(struct http_exchange *x)
 {
-    struct api_call *call = api_begin(x, API_CHANNELS, "{\"result\":{\"channels\":{");
-
-    if (call != NULL)
-        api_go(call);
+    api_start(x, API_CHANNELS, "{\"result\":{\"channels\":{");
 }
 
-#define API_RESOURCE                                                                               \
-    .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true, .json_refusals = true
-#define API_DURATION(member) .duration = offsetof(struct metrics, member)
+#define API_DURATION(member) offsetof(struct metrics, member)
+#define API(path_, method, histogram)                                                              \
+    {                                                                                              \
+        .path = path_, .where = HTTP_ON_ADMIN, .methods = 1u << HTTP_POST, .needs_key = true,      \
+        .json_refusals = true, .duration = histogram, .handle = method                             \
+    }
 
 static const struct http_resource api_resources[] = {
-    {.path = "/api/publish",
-     API_RESOURCE,
-     API_DURATION(api_publish_duration),
-     .handle = api_publish},
-    {.path = "/api/broadcast",
-     API_RESOURCE,
-     API_DURATION(api_broadcast_duration),
-     .handle = api_broadcast},
-    {.path = "/api/channels",
-     API_RESOURCE,
-     API_DURATION(api_channels_duration),
-     .handle = api_channels},
-    {.path = "/api/info", API_RESOURCE, API_DURATION(api_info_duration), .handle = api_info},
+    API("/api/publish", api_publish, API_DURATION(api_publish_duration)),
+    API("/api/broadcast", api_broadcast, API_DURATION(api_broadcast_duration)),
+    API("/api/channels", api_channels, API_DURATION(api_channels_duration)),
+    API("/api/info", api_info, API_DURATION(api_info_duration)),
 };
 
 void api_init(void (*info)(struct api_node *out))

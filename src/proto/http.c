@@ -345,15 +345,7 @@ static void http_eof(struct conn *c)
 static void http_wait_over(struct http_job *job)
 {
     struct http_exchange *x = &job->x;
-    uint64_t now = clock_ns(); /* then what is left */
 
-    if (x->again != NULL)
-        x->again(x);
-    if (now < job->until_ns) {
-        now = job->until_ns - now;
-        conn_arm(x->conn, x->again == NULL ? now : MIN(now, HTTP_RETRY_NS));
-        return;
-    }
     if (x->overdue != NULL) {
         x->overdue(x);
         return;

@@ -27,7 +27,6 @@ struct http_job { /* pooled; the exchange and what the server itself keeps of it
         in; /* owned; an incomplete head; the head of an incomplete body; or pipelined bytes */
     struct http_body rx;  /* body receiver */
     size_t looked_at;     /* bytes of an incomplete head that have been parsed in vain */
-    uint64_t until_ns;    /* of a waiting answer */
     struct holder holder; /* the account of in and body */
     uint8_t no_room;      /* enum close_reason: why input could not be kept */
     uint8_t minor;        /* HTTP/1.<minor> of the request */

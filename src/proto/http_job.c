@@ -127,19 +127,17 @@ int http_job_add_body(struct http_job *job, struct str bytes)
 uint64_t http_defer(struct http_exchange *x)
 {
     struct http_job *job = http_job_of(x);
-    uint64_t wait = (uint64_t)config.hub_timeout;
 
     http_session(x->conn)->phase = HTTP_PHASE_WAITING;
-    job->until_ns = clock_ns() + wait;
     budget_pin(&job->holder); /* it is complete, and may be in the hub's hands already */
     conn_hold(x->conn, CONN_HOLD_ANSWER);
-    conn_arm(x->conn, x->again == NULL ? wait : MIN(wait, HTTP_RETRY_NS));
+    conn_arm(x->conn, (uint64_t)config.hub_timeout);
     return x->token;
 }
 
-void http_defer_longer(struct http_exchange *x)
+void http_defer_longer(struct http_exchange *x, uint64_t ns)
 {
-    http_job_of(x)->until_ns = clock_ns() + (uint64_t)config.hub_timeout;
+    conn_arm(x->conn, ns);
 }
 
 struct http_exchange *http_exchange_find(uint64_t token)

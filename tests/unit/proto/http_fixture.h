@@ -5,7 +5,7 @@
 #include "harness.h"
 
 static uint64_t deferred; /* token of the last one */
-static unsigned abandoned, again;
+static unsigned abandoned, overdue;
 static void *const deferred_state = &deferred;
 
 static void on_hello(struct http_exchange *x)
@@ -40,17 +40,27 @@ static void count_abandoned(struct http_exchange *x)
     abandoned++;
 }
 
-static void count_again(struct http_exchange *x)
+/* Asks for another second, twice. */
+static void not_yet(struct http_exchange *x)
 {
     assert_ptr_equal(x->state, deferred_state);
-    again++;
+    if (++overdue < 3)
+        http_defer_longer(x, NS_PER_SEC);
+    else
+        http_respond(x, 200, NULL, STR_LIT(""), STR_LIT("at last"));
 }
 
 static void on_later(struct http_exchange *x)
 {
     x->state = deferred_state;
     x->abandoned = count_abandoned;
-    x->again = count_again;
+    deferred = http_defer(x);
+}
+
+static void on_longer(struct http_exchange *x)
+{
+    x->state = deferred_state;
+    x->overdue = not_yet;
     deferred = http_defer(x);
 }
 
@@ -84,6 +94,7 @@ static const struct http_resource h_resources[] = {
     {.path = "/under/", .prefix = true, .where = BOTH, .methods = GET, .handle = on_prefix},
     {.path = "/large", .where = BOTH, .methods = GET, .handle = on_large},
     {.path = "/later", .where = BOTH, .methods = GET | POST, .handle = on_later},
+    {.path = "/longer", .where = BOTH, .methods = GET, .handle = on_longer},
     {.path = "/soon", .where = BOTH, .methods = GET, .handle = on_soon},
     {.path = "/refuse", .where = BOTH, .methods = GET, .handle = on_refuse},
     {.path = "/admin", .where = HTTP_ON_ADMIN, .methods = GET, .handle = on_hello},
@@ -101,7 +112,7 @@ static const struct http_resource h_resources[] = {
 static UNUSED int h_http_setup(void **state UNUSED)
 {
     deferred = 0;
-    abandoned = again = 0;
+    abandoned = overdue = 0;
     return h_start(false);
 }
 
