@@ -96,7 +96,7 @@ static struct str hear_http(struct str in, struct heard *h, bool *upgraded)
         length = memmem(in.p, head, "\r\nContent-Length: ", 18);
         if (length != NULL)
             body = strtoul(length + 18, NULL, 10);
-        if (body > 0 && (in.n == head || (in.n > head + 4 && !memcmp(in.p + head, "HTTP", 4))))
+        if (body > 0 && (in.n == head || (in.n > head + 9 && !memcmp(in.p + head, "HTTP/1.1 ", 9))))
             body = 0;
         REQUIRE(in.n >= head + body);
         *upgraded = memcmp(in.p + 9, "101", 3) == 0;
