@@ -14,7 +14,9 @@
  * What is written as JSON has no line ends outside of strings (of RAW values they are left out), and
  * bytes of text that are not UTF-8 become U+FFFD.
  *
- * centrifuge.c the table, commands, frames · centrifuge_json_*.c · centrifuge_protobuf_*.c */
+ * centrifuge/: table.c the messages · json_read.c, json_write.c, protobuf_read.c, protobuf_write.c ·
+ * input.c frames and what is in them · output.c whole messages, publications around their payload ·
+ * items.c lists and maps */
 #ifndef ROOST_CODEC_CENTRIFUGE_H
 #define ROOST_CODEC_CENTRIFUGE_H
 
@@ -25,27 +27,26 @@ enum cf_encoding { CF_JSON = 0, CF_PROTOBUF, CF_ENCODING_NR };
 
 /* ---- the messages: struct cf_command, cf_reply, cf_push, ... ---- */
 
-#define CF_MEMBER_BOOL(name, of)     bool name;
-#define CF_MEMBER_U32(name, of)      uint32_t name;
-#define CF_MEMBER_U64(name, of)      uint64_t name;
-#define CF_MEMBER_I32(name, of)      int32_t name;
-#define CF_MEMBER_I64(name, of)      int64_t name;
-#define CF_MEMBER_TEXT(name, of)     struct str name;
-#define CF_MEMBER_RAW(name, of)      struct str name;
-#define CF_MEMBER_SPAN(name, of)     struct str name;
-#define CF_MEMBER_LIST(name, of)     struct str name;
-#define CF_MEMBER_TEXTS(name, of)    struct str name;
-#define CF_MEMBER_MAP(name, of)      struct str name;
-#define CF_MEMBER_TEXT_MAP(name, of) struct str name;
-#define CF_MEMBER_MESSAGE(name, of)                                                                \
-    bool has_##name;                                                                               \
-    struct cf_##of name;
+#define CF_C_BOOL bool
+#define CF_C_U32  uint32_t
+#define CF_C_U64  uint64_t
+#define CF_C_I32  int32_t
+#define CF_C_I64  int64_t
+#define CF_C_TEXT struct str
+#define CF_C_RAW  struct str
+#define CF_C_SPAN struct str
 
 #define BEGIN(message) struct cf_##message {
 #define END(message)                                                                               \
     }                                                                                              \
     ;
-#define FIELD(message, name, number, kind, of, omit) CF_MEMBER_##kind(name, of)
+#define FIELD(message, name, number, kind, omit) CF_C_##kind name;
+#define MESSAGE(message, name, number, of)                                                         \
+    bool has_##name;                                                                               \
+    struct cf_##of name;
+#define LIST(message, name, number, of, omit) struct str name;
+#define MAP(message, name, number, of, omit)  struct str name;
+#define TEXT_MAP(message, name, number, omit) struct str name;
 #include "tbl/centrifuge.def"
 
 /* What a command asks for: the first of these that it has. NONE: it has none (a pong, when id is 0,
@@ -109,28 +110,15 @@ int cf_decode_emulation(enum cf_encoding e, struct str in, struct buf *text,
  *                                    struct str *key, struct cf_subscribe_request *item);
  *   int cf_each_connect_request_headers(e, rest, text, struct str *key, struct str *item);
  *   int cf_each_subscribe_result_publications(e, rest, text, struct cf_publication *item); */
-#define CF_EACH_BOOL(message, name, of)
-#define CF_EACH_U32(message, name, of)
-#define CF_EACH_U64(message, name, of)
-#define CF_EACH_I32(message, name, of)
-#define CF_EACH_I64(message, name, of)
-#define CF_EACH_TEXT(message, name, of)
-#define CF_EACH_RAW(message, name, of)
-#define CF_EACH_SPAN(message, name, of)
-#define CF_EACH_MESSAGE(message, name, of)
-#define CF_EACH_LIST(message, name, of)                                                            \
+#define LIST(message, name, number, of, omit)                                                      \
     int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
                                    struct cf_##of *item) MUST_CHECK;
-#define CF_EACH_TEXTS(message, name, of)                                                           \
-    int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
-                                   struct str *item) MUST_CHECK;
-#define CF_EACH_MAP(message, name, of)                                                             \
+#define MAP(message, name, number, of, omit)                                                       \
     int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
                                    struct str *key, struct cf_##of *item) MUST_CHECK;
-#define CF_EACH_TEXT_MAP(message, name, of)                                                        \
+#define TEXT_MAP(message, name, number, omit)                                                      \
     int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
                                    struct str *key, struct str *item) MUST_CHECK;
-#define FIELD(message, name, number, kind, of, omit) CF_EACH_##kind(message, name, of)
 #include "tbl/centrifuge.def"
 
 /* ---- writing: appended to out; -1: no memory, and out is as it was ---- */
@@ -188,9 +176,11 @@ int cf_append_raw(enum cf_encoding e, struct str piece, struct buf *out) MUST_CH
 #define CF_ROOM 32
 struct cf_items {
     enum cf_encoding encoding;
-    struct buf *out;     /* borrowed until the end */
-    size_t begin, first; /* of the reply, of the items in out */
-    char closing;        /* JSON: bracket to come; 0: there is no item yet */
+    struct buf *out; /* borrowed until the end */
+    size_t begin;    /* of the reply in out */
+    bool named;      /* JSON: the member's name stands before the first item */
+    bool comma;      /* JSON: and a comma before that */
+    char closing;    /* JSON: bracket to come; 0: there is no item yet */
 };
 void cf_items_begin(struct cf_items *items, enum cf_encoding e, struct buf *out);
 int cf_items_end(struct cf_items *items) MUST_CHECK;
@@ -198,26 +188,14 @@ int cf_reply_open(struct cf_items *items, enum cf_encoding e, const struct cf_re
                   struct buf *out) MUST_CHECK;
 int cf_reply_close(struct cf_items *items, const struct cf_reply *r, size_t *start) MUST_CHECK;
 
-#define CF_ADD_BOOL(message, name, of)
-#define CF_ADD_U32(message, name, of)
-#define CF_ADD_U64(message, name, of)
-#define CF_ADD_I32(message, name, of)
-#define CF_ADD_I64(message, name, of)
-#define CF_ADD_TEXT(message, name, of)
-#define CF_ADD_RAW(message, name, of)
-#define CF_ADD_SPAN(message, name, of)
-#define CF_ADD_MESSAGE(message, name, of)
-#define CF_ADD_LIST(message, name, of)                                                             \
+#define LIST(message, name, number, of, omit)                                                      \
     int cf_add_##message##_##name(struct cf_items *items, const struct cf_##of *item) MUST_CHECK;
-#define CF_ADD_TEXTS(message, name, of)                                                            \
-    int cf_add_##message##_##name(struct cf_items *items, struct str item) MUST_CHECK;
-#define CF_ADD_MAP(message, name, of)                                                              \
+#define MAP(message, name, number, of, omit)                                                       \
     int cf_add_##message##_##name(struct cf_items *items, struct str key,                          \
                                   const struct cf_##of *item) MUST_CHECK;
-#define CF_ADD_TEXT_MAP(message, name, of)                                                         \
+#define TEXT_MAP(message, name, number, omit)                                                      \
     int cf_add_##message##_##name(struct cf_items *items, struct str key, struct str item)         \
         MUST_CHECK;
-#define FIELD(message, name, number, kind, of, omit) CF_ADD_##kind(message, name, of)
 #include "tbl/centrifuge.def"
 
 #endif

@@ -32,6 +32,10 @@ int json_parse(struct str in, struct json_value *out, size_t *error_at) MUST_CHE
 /* Why json_parse() has refused it, static: behind "is ", e.g. "not JSON". */
 const char *json_refusal(struct str in);
 
+/* Takes one value, with white space before it, off the front of *rest; what follows is not looked at.
+ * -1: there is none, or it is malformed. */
+int json_take(struct str *rest, struct json_value *out) MUST_CHECK;
+
 /* Members of a value that json_parse() accepted. *rest starts as v->raw; false at the end. key.raw
  * is a JSON string. For arrays json_element(). */
 bool json_member(struct str *rest, struct json_value *key, struct json_value *value);

@@ -303,6 +303,17 @@ int json_parse(struct str in, struct json_value *out, size_t *error_at)
     return rc;
 }
 
+int json_take(struct str *rest, struct json_value *out)
+{
+    struct json_scan s = scan_start(*rest);
+
+    skip_space(&s);
+    if (take_value(&s, out) == -1)
+        return -1;
+    *rest = (struct str){.p = s.p, .n = (size_t)(s.end - s.p)};
+    return 0;
+}
+
 const char *json_refusal(struct str in)
 {
     struct json_scan s = scan_start(in);
