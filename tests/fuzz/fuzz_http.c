@@ -5,7 +5,7 @@
  * on how the input was split; what is accepted holds what the header promises. */
 #include "base/config.h"
 #include "codec/http.h"
-#include "proto/plain_internal.h"
+#include "proto/plain/plain_internal.h"
 #include "proto/upgrade.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,7 +1,7 @@
 /* From the request to the subscriptions: what is refused. */
-#include "proto/plain_open.c"
+#include "proto/plain/plain_open.c"
 
-#include "harness.h"
+#include "../harness.h"
 
 static int setup(void **state UNUSED)
 {
@@ -118,5 +118,5 @@ int main(void)
     };
 
     sessions_init();
-    return cmocka_run_group_tests_name("proto/plain_open", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/plain/plain_open", tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 /* A broadcast does not hold up a bystander. The virtual clock stands still and the turn's budget is
  * nothing, so a turn does exactly one slice of the fan-out: what is counted is slices, not time. */
-#include "proto/plain.c"
+#include "proto/plain/plain.c"
 
-#include "harness.h"
+#include "../harness.h"
 
 #define SUBSCRIBERS 3000
 #define SLICES_MAX  3
@@ -125,5 +125,5 @@ int main(void)
     };
 
     sessions_init();
-    return cmocka_run_group_tests_name("proto/plain, bystander", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/plain/plain, bystander", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* proto/plain_envelope.c - the query form: which channel a message is of stands in the message. */
+/* proto/plain/plain_envelope.c - the query form: which channel a message is of stands in the message. */
 #include "base/utf8.h"
 #include "codec/json.h"
 #include "plain_internal.h"

@@ -1,5 +1,5 @@
 /* The query form's messages: written for subscribers, read from publishers. */
-#include "proto/plain_envelope.c"
+#include "proto/plain/plain_envelope.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -242,5 +242,5 @@ int main(void)
         cmocka_unit_test(pieces_make_the_same),
     };
 
-    return cmocka_run_group_tests_name("proto/plain_envelope", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/plain/plain_envelope", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* proto/plain_open.c - from the request to a subscribed session (proto/ws_upgrade.h does the rest).
+/* proto/plain/plain_open.c - from the request to a subscribed session (proto/ws_upgrade.h does the rest).
  *
  * Happy path: 1 the request is in order · 2 the connection is taken over · 3 each channel is
  * subscribed to. can fail: the checks (http_refuse(), the connection may be kept), a channel limit

@@ -1,4 +1,4 @@
-/* proto/plain.c - the session.
+/* proto/plain/plain.c - the session.
  *
  * Publish: message() -> broker_publish(); the connection asked may_publish() before it read, so the
  * ring has room. Deliver: the batch in the form the subscription wants, by reference. The form of

@@ -1,8 +1,8 @@
 /* Open sessions of the plain protocol, with a broker and a hub in memory. */
-#include "proto/plain.c"
+#include "proto/plain/plain.c"
 
+#include "../harness.h"
 #include "fault.h"
-#include "harness.h"
 
 static int setup(void **state UNUSED)
 {
@@ -495,5 +495,5 @@ int main(void)
     };
 
     sessions_init();
-    return cmocka_run_group_tests_name("proto/plain", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/plain/plain", tests, NULL, NULL);
 }

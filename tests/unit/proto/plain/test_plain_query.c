@@ -1,5 +1,5 @@
 /* What the path and the query of an upgrade ask for. */
-#include "proto/plain_query.c"
+#include "proto/plain/plain_query.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -173,5 +173,5 @@ int main(void)
         cmocka_unit_test_setup(the_longest_names, setup),
     };
 
-    return cmocka_run_group_tests_name("proto/plain_query", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/plain/plain_query", tests, NULL, NULL);
 }

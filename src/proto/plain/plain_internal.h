@@ -1,4 +1,4 @@
-/* proto/plain_internal.h - the plain protocol: the path names the channel, a frame is a publication.
+/* proto/plain/plain_internal.h - the plain protocol: the path names the channel, a frame is a publication.
  *
  *   /ws/<channel>              one channel: every publication is one frame, unchanged
  *   /ws?channel=a&channel=b    the query form, one or more channels (repeated names count once)
