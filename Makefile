@@ -270,10 +270,9 @@ install-strip: install ## the same with stripped programs; their debug symbols g
 	done
 
 .PHONY: docs
-docs: ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
-	@$(MAKE) $(BUILD)/roostd
-	$(BUILD)/roostd --reference >deploy/CONFIGURATION.md
-	$(BUILD)/roostd --reference=metrics >deploy/METRICS.md
+docs: $(BUILD)/roostd ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
+	$(BUILD)/roostd --reference >$(BUILD)/reference && mv $(BUILD)/reference deploy/CONFIGURATION.md
+	$(BUILD)/roostd --reference=metrics >$(BUILD)/reference && mv $(BUILD)/reference deploy/METRICS.md
 
 # ---- testing --------------------------------------------------------------------------------------
 
