@@ -18,6 +18,7 @@ _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy"
 #define CONFIG_MEMBER_INT(name)       int64_t name;
 #define CONFIG_MEMBER_SIZE(name)      int64_t name;
 #define CONFIG_MEMBER_DURATION(name)  int64_t name;
+#define CONFIG_MEMBER_RATE(name)      double name;
 #define CONFIG_MEMBER_AUTO_INT(name)  int64_t name;
 #define CONFIG_MEMBER_AUTO_SIZE(name) int64_t name;
 #define CONFIG_MEMBER_STRING(name)    char name[CONFIG_STRING_MAX];
@@ -47,6 +48,9 @@ struct config {
     /* What the file was when this was read; a reload compares. */
     size_t file_settings; /* rows it set */
     bool file_was_pipe;
+    /* Derived: a token key, namespaces or channel_without_namespace is set, so whoever has no token
+     * is anonymous, plain clients too, and permissions are looked at. */
+    bool permissions;
     /* Said by a file, the environment or --set; else it is the default. */
     struct config_set set;
 };

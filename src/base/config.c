@@ -12,6 +12,7 @@ struct config config;
 #define OF_INT(name)       NULL
 #define OF_SIZE(name)      NULL
 #define OF_DURATION(name)  NULL
+#define OF_RATE(name)      NULL
 #define OF_AUTO_INT(name)  NULL
 #define OF_AUTO_SIZE(name) NULL
 #define OF_STRING(name)    NULL
@@ -75,8 +76,40 @@ int64_t config_body_needed(int64_t max_message_size)
     return base64 + base64 / 32 + BODY_FRAME;
 }
 
+/* token_hmac_secret_key, token_jwks_file, ...: what tokens are verified with. */
+static bool is_token_key(struct str name)
+{
+    struct str rest = name, word = STR_NULL;
+    bool token = str_starts_with(name, STR_LIT("token_")) ||
+                 str_starts_with(name, STR_LIT("subscription_token_"));
+
+    while (token && str_cut(&rest, '_', &word))
+        if (str_equal(word, STR_LIT("key")) || str_equal(word, STR_LIT("jwks")))
+            return true;
+    return false;
+}
+
+static bool has_permissions(const struct config *c)
+{
+    struct channel_options none;
+
+    table_defaults(&channel_table, &none);
+    if (c->namespaces.n > 0 || memcmp(&none, &c->channel_without_namespace, sizeof(none)) != 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if ((rows[i].type == TABLE_SECRET || rows[i].type == TABLE_STRING ||
+             rows[i].type == TABLE_PATH) &&
+            is_token_key(str_from(rows[i].name)) && ((const char *)c + rows[i].offset)[0] != '\0')
+            return true;
+    return false;
+}
+
 void config_derive(struct config *c)
 {
+    c->permissions = has_permissions(c);
+    if (!c->set.plain)
+        c->plain = !c->permissions;
+
     if (!c->set.max_frame_size)
         c->max_frame_size = c->max_message_size;
     if (!c->set.max_body_size)

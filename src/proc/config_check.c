@@ -94,6 +94,7 @@ int config_check(const struct config *c, bool first, struct buf *errors)
         bad++;
     }
     bad += check_distinct(c, errors);
+    bad += config_check_clients(c, errors);
     if (first) {
         bad += check_folder("pid_file", c->pid_file, errors);
         bad += check_folder("log_file", c->log_file, errors);
@@ -159,7 +160,7 @@ static int warn_limits(const struct config *c, struct buf *lines)
 
 int config_warnings(const struct config *c, struct buf *lines)
 {
-    if (warn_limits(c, lines) == -1)
+    if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1)
         return -1;
     if (admin_off_loopback(c) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
         return buf_printf(lines,

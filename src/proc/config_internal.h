@@ -1,4 +1,5 @@
-/* proc/config_internal.h - what the files that load settings share. */
+/* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
+ * config_check_clients.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 
@@ -6,5 +7,9 @@
 
 /* Appends "where: text". A line that cannot be stored for lack of memory is lost. */
 void config_report(struct buf *errors, const char *where, const char *text);
+
+/* config_check_clients.c: what concerns Centrifuge clients and the server API beside them. */
+int config_check_clients(const struct config *c, struct buf *errors);
+int config_warn_clients(const struct config *c, struct buf *lines) MUST_CHECK;
 
 #endif

@@ -133,6 +133,9 @@ class Endings(DaemonTest):
         self.ask(d.admin, 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n', 'unauthorized')
         with d.ws('/ws/x'):
             self.ask(d.client, upgrade('/ws/y'), 'channel_limit')
+        d = self.start(workers=1, plain='true', namespaces='[{name: closed}]')
+        self.ask(d.client, upgrade('/ws/nowhere:x'), 'channel_unknown')
+        self.ask(d.client, upgrade('/ws/closed:x'), 'channel_denied')
         d = self.start(workers=1, max_connections=1)
         with d.ws('/ws/x'):
             self.ask(d.client, upgrade(), 'full')

@@ -149,10 +149,6 @@ UNCALLED = {
     'broker_position': 'sessions that recover will ask',
     'batch_fields': 'sessions that show fields will read them',
     'record_add_field': 'sessions that take fields will write them',
-    'channel_options_of': 'permissions, streams and sessions will ask',
-    'channel_name_permitted': 'permissions will ask',
-    'channel_names_user': 'permissions will ask',
-    'channel_has_history': 'permissions and streams will ask',
     'channel_allows_fossil': 'sessions will ask',
     'channel_meta_ttl': 'streams will ask',
 }

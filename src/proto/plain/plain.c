@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "codec/json.h"
 #include "plain_internal.h"
+#include "proto/permission.h"
 
 struct sub *plain_subs(struct plain_session *ps, size_t *n)
 {
@@ -36,6 +37,16 @@ static bool plain_named(struct plain_session *ps, struct str channel)
     return false;
 }
 
+/* As an anonymous client, which is a member of the channel unless it only publishes. */
+static bool plain_permitted(const struct plain_session *ps, struct str channel, struct str data)
+{
+    const struct permission_ask ask = {
+        .op = PERMISSION_PUBLISH, .channel = channel, .subscribed = ps->mode != PLAIN_PUB};
+    const struct channel_options *options;
+
+    return permission_check(&ask, &options) == PERMISSION_GIVEN && permission_data(options, data);
+}
+
 static void plain_publish(struct conn *c, struct str channel, struct str data, uint8_t flags)
 {
     const struct broker_publication p = {
@@ -45,8 +56,10 @@ static void plain_publish(struct conn *c, struct str channel, struct str data, u
         .origin = {.kind = SESSION_PLAIN, .token = c->id},
     };
 
+    if (UNLIKELY(config.permissions) && !plain_permitted(plain_session(c), channel, data))
+        session_end(c, CLOSE_NOT_PERMITTED);
     /* Cannot fail after may_publish() unless its arithmetic is wrong. */
-    if (broker_publish(reactor->broker, &p) == -1)
+    else if (broker_publish(reactor->broker, &p) == -1)
         session_end(c, CLOSE_INTERNAL);
     else
         plain_session(c)->published = true;

@@ -4,6 +4,7 @@
  * subscribed to. can fail: the checks (http_refuse(), the connection may be kept), a channel limit
  * or no memory; then the answer is a refusal and the end. */
 #include "plain_internal.h"
+#include "proto/permission.h"
 
 /* What the session needs beside its area: *memory is a set, names, or NULL when one subscription
  * does. */
@@ -73,6 +74,32 @@ static int plain_subscribe(struct plain_session *ps, const struct plain_query *q
     return 0;
 }
 
+/* May an anonymous client do this in all channels of the request? */
+static bool plain_permitted(const struct plain_query *q, enum close_reason *why)
+{
+    struct permission_ask ask = {.op = q->mode == PLAIN_PUB ? PERMISSION_PUBLISH
+                                                            : PERMISSION_SUBSCRIBE};
+    struct str rest = {.p = q->names, .n = q->bytes};
+
+    while (config.permissions && plain_name_next(&rest, &ask.channel)) {
+        switch (permission_check(&ask, NULL)) {
+        case PERMISSION_GIVEN:
+            continue;
+        case PERMISSION_UNKNOWN:
+            *why = CLOSE_CHANNEL_UNKNOWN;
+            return false;
+        case PERMISSION_BAD_NAME:
+            *why = CLOSE_BAD_CHANNEL;
+            return false;
+        case PERMISSION_DENIED:
+        case PERMISSION_NOT_AVAILABLE:
+            *why = CLOSE_CHANNEL_DENIED;
+            return false;
+        }
+    }
+    return true;
+}
+
 static void plain_handle(struct http_exchange *x)
 {
     static struct plain_query q; /* large; valid in here only */
@@ -82,8 +109,13 @@ static void plain_handle(struct http_exchange *x)
     void *memory = NULL;
     enum close_reason why;
 
+    if (!config.plain) {
+        http_refuse(x, CLOSE_NOT_FOUND);
+        return;
+    }
     if (upgrade_check(x->request, &checked, &why) == -1 ||
-        plain_query_parse(channel, x->request->query, &q, &why) == -1) {
+        plain_query_parse(channel, x->request->query, &q, &why) == -1 ||
+        !plain_permitted(&q, &why)) {
         http_refuse(x, why);
         return;
     }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "codec/http.h"
+#include "codec/table_yaml.h"
 #include "proc/config_check.c"
 
 static struct config c;
@@ -159,6 +160,99 @@ static void settings_stay_below_the_limits_of_http(void **state)
                      HTTP_MAX_FIELDS);
 }
 
+static void set_maps(const char *name, const char *yaml)
+{
+    struct buf errors = {0};
+
+    if (table_yaml_value(&config_table, &c, (size_t)config_row_find(str_from(name)), "x",
+                         str_from(yaml), &errors) == -1)
+        fail_msg("%.*s", (int)errors.len, errors.p);
+    config_derive(&c);
+}
+
+static void refuses(const char *text)
+{
+    buf_clear(&lines);
+    config_check(&c, false, &lines);
+    if (text == NULL ? lines.len > 0 : memmem(lines.p, lines.len, text, strlen(text)) == NULL)
+        fail_msg("got: %.*s", (int)lines.len, lines.len > 0 ? lines.p : "");
+}
+
+/* Whatever names permissions ends the openness of plain, unless somebody has said so. */
+static void plain_by_default(void **state UNUSED)
+{
+    assert_true(c.plain);
+    assert_false(c.permissions);
+    set("allow_anonymous_connect_without_token", "true");
+    set("insecure", "true");
+    assert_true(c.plain);
+    assert_false(c.permissions);
+    set_maps("channel_without_namespace", "{}"); /* as it was */
+    assert_true(c.plain);
+    set_maps("channel_without_namespace", "{presence: true}");
+    assert_false(c.plain);
+    assert_true(c.permissions);
+    set("plain", "true");
+    assert_true(c.plain);
+    assert_true(c.permissions);
+    config_defaults(&c);
+    set_maps("namespaces", "[{name: ns}]");
+    assert_false(c.plain);
+    assert_true(c.permissions);
+}
+
+static void what_clients_settings_need(void **state UNUSED)
+{
+    set("listen", "0.0.0.0:8000");
+    refuses(NULL);
+    set("personal_channel_namespace", "own");
+    refuses("personal_channel_namespace: there is no such namespace\n");
+    set_maps("namespaces", "[{name: own}]");
+    refuses(NULL);
+    set("personal_channel_single_connection", "true");
+    refuses("personal_channel_single_connection: it does nothing without");
+    set("subscribe_to_user_personal_channel", "true");
+    refuses(NULL);
+    set_maps("namespaces", "[{name: own, history_size: 1, history_ttl: 10s}]");
+    set("history_meta_ttl", "9s");
+    refuses("history_meta_ttl: it is less than the history_ttl of own\n");
+    set_maps("namespaces",
+             "[{name: own, history_size: 1, history_ttl: 10s, history_meta_ttl: 10s}]");
+    refuses(NULL);
+}
+
+static void api_for_clients(void **state UNUSED)
+{
+    set("listen", "0.0.0.0:8000");
+    set("api_on_client_listener", "true");
+    refuses("api_on_client_listener: listen is not on loopback");
+    set("api_key", "0123456789abcdef");
+    refuses(NULL);
+    set("api_insecure", "true");
+    refuses("api_insecure: listen is not on loopback");
+    set("listen", "127.0.0.1:8000");
+    refuses(NULL);
+}
+
+static void open_doors(void **state UNUSED)
+{
+    static const char *const rows[][2] = {
+        {"insecure", "true"},
+        {"allow_anonymous_connect_without_token", "true"},
+        {"user_id_http_header", "X-User"},
+        {"api_insecure", "true"},
+    };
+    char text[100];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        config_defaults(&c);
+        warns(NULL);
+        set(rows[i][0], rows[i][1]);
+        snprintf(text, sizeof(text), "%s: ", rows[i][0]);
+        warns(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +262,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(short_keys_off_loopback, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be, set_up, tear_down),
         cmocka_unit_test_setup_teardown(protections_that_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(plain_by_default, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_clients_settings_need, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(api_for_clients, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(open_doors, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("proc/config_check", tests, NULL, NULL);
 }
