@@ -209,6 +209,16 @@ static void converse(struct str in, bool admin, uint32_t cuts, struct heard *h)
     sim_free(s);
 }
 
+/* An incomplete head is not looked at with every byte (proto/http.c), so its refusal may be missing
+ * when the peer ends. */
+static bool same_answers(struct str a, struct str b)
+{
+    struct str less = a.n < b.n ? a : b, more = a.n < b.n ? b : a, rest = str_skip(more, less.n);
+
+    return (less.n == 0 || memcmp(less.p, more.p, less.n) == 0) &&
+           (rest.n == 0 || (rest.n > 10 && memcmp(rest.p, "HTTP/1.1 4", 10) == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct heard whole = {0}, cut = {0};
@@ -219,7 +229,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in = (struct str){(const char *)data + 2, size - 2};
     converse(in, data[0] & 1, 0, &whole);
     converse(in, data[0] & 1, (uint32_t)data[1] * 2654435761u | 1, &cut);
-    REQUIRE(str_equal(buf_view(&whole.http), buf_view(&cut.http)));
+    REQUIRE(same_answers(buf_view(&whole.http), buf_view(&cut.http)));
     REQUIRE(str_equal(buf_view(&whole.data), buf_view(&cut.data)));
     REQUIRE(str_equal(buf_view(&whole.pongs), buf_view(&cut.pongs)));
     REQUIRE(whole.closes == cut.closes && str_equal(buf_view(&whole.close), buf_view(&cut.close)));
