@@ -316,7 +316,7 @@ bench-ingest: build-packages ## instructions per byte of a text frame on its way
 	@$(PYTHON) tests/bench/ingest.py --build $(BUILD) $(ARGS)
 
 .PHONY: bench-cost
-bench-cost: build-packages ## instructions of a delivery, an echo, a connection (ARGS="--against other/build/release")
+bench-cost: build-packages ## instructions of a delivery, an echo, a connection, of the hub (ARGS="--against other/build/release")
 	@deploy/packages.sh valgrind
 	@$(MAKE) $(BINS)
 	@$(PYTHON) tests/bench/cost.py --build $(BUILD) $(ARGS)

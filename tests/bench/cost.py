@@ -1,15 +1,17 @@
 #!/usr/bin/python3
-"""What a delivery, an echo and a connection cost a worker, in instructions of user space: make bench-cost.
+"""What a delivery, an echo and a connection cost a worker, and a publication the hub, in instructions of user space: make bench-cost.
 
 usage: cost.py [--build DIR] [--against DIR] [--rounds N] [--json FILE]
 
-By callgrind, with one worker, everything in lockstep: the next publication, echo or connection begins when the last one has
+By callgrind, everything in lockstep: the next publication, echo or connection begins when the last one has
 arrived. What is left to the machine's load is how many turns the worker needs, so the least of some rounds counts. --against
 measures another build as well, in alternating rounds, and fails when any figure of ours is more than 1.02 of theirs.
 
   delivery  a publication of 72 B to 200 subscribers, by a publisher of another channel's
   echo      125 B to its sender, alone in its channel
   connect   accept, upgrade, subscribe, close by the client, the end
+  hub       the hub's share of a publication of 72 B to subscribers of two workers, alone in its round
+  hub_many  the same, of 50 that come at once
 """
 
 import argparse
@@ -28,7 +30,7 @@ sys.path[:0] = [os.path.join(HERE, '../integration'), HERE]
 
 from bench import free_port, write_json  # noqa: E402
 from ingest import ENVIRONMENT, await_ready, instructions  # noqa: E402
-from wsraw import WebSocket  # noqa: E402
+from wsraw import TEXT, WebSocket, frame  # noqa: E402
 
 SUBSCRIBERS = 200
 LIMIT = 1.02
@@ -37,26 +39,26 @@ LIMIT = 1.02
 class Gateway:
     """roostd under callgrind."""
 
-    def __init__(self, build, tmp):
+    def __init__(self, build, tmp, workers):
         port, admin = free_port(), free_port()
         self.client, self.tmp = f'127.0.0.1:{port}', tmp
         self.process = subprocess.Popen(
             ['setpriv', '--pdeathsig', 'TERM', 'valgrind', '-q', '--tool=callgrind', '--callgrind-out-file=' + os.path.join(tmp, 'out.%p'),
              os.path.join(build, 'roostd'), '--set', 'listen=' + self.client, '--set', f'admin_listen=127.0.0.1:{admin}',
-             '--set', 'workers=1', '--set', 'drain_time=0s', '--set', 'turn_budget=100ms'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+             '--set', f'workers={workers}', '--set', 'drain_time=0s', '--set', 'turn_budget=100ms'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
         await_ready(admin, self.process)
         with urllib.request.urlopen(f'http://127.0.0.1:{admin}/debug/processes', timeout=20) as answer:
-            self.worker = next(p['pid'] for p in json.load(answer)['processes'] if p['name'] == 'worker0')
+            self.pids = {p['name']: p['pid'] for p in json.load(answer)['processes']}
 
-    def stop(self):
-        """The worker's instructions, from its start to its end."""
+    def stop(self, process):
+        """The instructions of a process, from its start to its end."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             sys.exit('cost: roostd under callgrind did not end')
-        return instructions(os.path.join(self.tmp, f'out.{self.worker}'))
+        return instructions(os.path.join(self.tmp, f'out.{self.pids[process]}'))
 
 
 def deliveries(address, count):
@@ -82,22 +84,45 @@ def connects(address, count):
         WebSocket(address, '/ws/often').goodbye()
 
 
-def run(build, work, count):
+def publications(address, count, at_once=1):
+    # The kernel spreads them: all at one worker once in half a million runs.
+    subscribers = [WebSocket(address, '/ws/both') for _ in range(20)]
+    with WebSocket(address, '/ws/both?echo=0') as publisher:
+        for _ in range(count):
+            publisher.send(frame(TEXT, b'x' * 72) * at_once)
+            for s in subscribers:
+                for _ in range(at_once):
+                    s.recv()
+    for s in subscribers:
+        s.close()
+
+
+def many_publications(address, count):
+    publications(address, count, 50)
+
+
+def run(build, work, count, process):
     with tempfile.TemporaryDirectory() as tmp:
-        g = Gateway(build, tmp)
+        g = Gateway(build, tmp, 2 if process == 'hub' else 1)
         try:
             work(g.client, count)
         finally:
-            total = g.stop()
+            total = g.stop(process)
         return total
 
 
-def cost(build, work, count, each=1):
+def cost(build, work, count, each, process):
     """What does not depend on the count (start and end, the first use of each path) falls out of the difference."""
-    return (run(build, work, 3 * count) - run(build, work, count)) / (2 * count * each)
+    return (run(build, work, 3 * count, process) - run(build, work, count, process)) / (2 * count * each)
 
 
-WORK = {'delivery': (deliveries, 30, SUBSCRIBERS), 'echo': (echoes, 1000, 1), 'connect': (connects, 150, 1)}
+WORK = {
+    'delivery': (deliveries, 30, SUBSCRIBERS, 'worker0'),
+    'echo': (echoes, 1000, 1, 'worker0'),
+    'connect': (connects, 150, 1, 'worker0'),
+    'hub': (publications, 200, 1, 'hub'),
+    'hub_many': (many_publications, 20, 50, 'hub'),
+}
 
 
 def measure(builds, rounds):
@@ -105,8 +130,8 @@ def measure(builds, rounds):
     found = {b: {} for b in builds}
     for _ in range(rounds):
         for build in builds:
-            for what, (work, count, each) in WORK.items():
-                n = cost(build, work, count, each)
+            for what, row in WORK.items():
+                n = cost(build, *row)
                 found[build][what] = min(n, found[build].get(what, n))
     return found
 
@@ -123,7 +148,7 @@ def main():
     found = measure([b for b in (args.build, args.against) if b], args.rounds)
     ours, theirs = found[args.build], found.get(args.against, {})
     rows = [{'what': what, 'instructions': n, 'against': theirs.get(what)} for what, n in ours.items()]
-    print('instructions of a worker, user space')
+    print('instructions, user space')
     for r in rows:
         print(f'  {r["what"]:<10}{r["instructions"]:>10.0f}' +
               (f'{r["against"]:>10.0f} against   {r["instructions"] / r["against"]:.3f}' if r['against'] else ''))
