@@ -12,8 +12,6 @@ void hash_seed(const uint8_t key[16]);
 void hash_seed_random(void);
 /* SipHash-1-3 of s under the process key (the variant Rust and Ruby use for tables). */
 uint64_t hash_str(struct str s);
-/* SipHash-c-d as published; for tests against the reference vectors. */
-uint64_t siphash(const uint8_t key[16], struct str s, int c, int d);
 
 struct htab_node {
     struct htab_node *next;

@@ -31,7 +31,7 @@ bool wheel_armed(const struct wheel_entry *e);
  * max entries are fired; returns true when due entries remain (call again next turn). */
 bool wheel_advance(struct wheel *w, uint64_t now_ns, size_t max,
                    void (*fire)(struct wheel_entry *e, void *arg), void *arg);
-/* Nanoseconds until the next armed slot must be looked at; UINT64_MAX when nothing is armed. */
-uint64_t wheel_next_ns(const struct wheel *w, uint64_t now_ns);
+/* Nanoseconds until the next armed slot must be looked at, at most most_ns: looks no further. */
+uint64_t wheel_next_ns(const struct wheel *w, uint64_t now_ns, uint64_t most_ns);
 
 #endif

@@ -23,23 +23,29 @@ void hash_seed_random(void)
     }
 }
 
-static uint64_t rotl(uint64_t x, int b)
+static inline uint64_t rotl(uint64_t x, int b)
 {
     return (x << b) | (x >> (64 - b));
 }
 
-static void sip_round(uint64_t v[4])
+struct sip { /* its state, small enough for registers */
+    uint64_t a, b, c, d;
+};
+
+static inline void sip_rounds(struct sip *v, int n)
 {
-    v[0] += v[1];
-    v[1] = rotl(v[1], 13) ^ v[0];
-    v[0] = rotl(v[0], 32);
-    v[2] += v[3];
-    v[3] = rotl(v[3], 16) ^ v[2];
-    v[0] += v[3];
-    v[3] = rotl(v[3], 21) ^ v[0];
-    v[2] += v[1];
-    v[1] = rotl(v[1], 17) ^ v[2];
-    v[2] = rotl(v[2], 32);
+    while (n-- > 0) {
+        v->a += v->b;
+        v->b = rotl(v->b, 13) ^ v->a;
+        v->a = rotl(v->a, 32);
+        v->c += v->d;
+        v->d = rotl(v->d, 16) ^ v->c;
+        v->a += v->d;
+        v->d = rotl(v->d, 21) ^ v->a;
+        v->c += v->b;
+        v->b = rotl(v->b, 17) ^ v->c;
+        v->c = rotl(v->c, 32);
+    }
 }
 
 static uint64_t load64(const void *p)
@@ -50,31 +56,37 @@ static uint64_t load64(const void *p)
     return v;
 }
 
-uint64_t siphash(const uint8_t key[16], struct str s, int c, int d)
+/* The bytes of a rest of less than eight, as the low ones of a word. */
+static inline uint64_t load_rest(const char *p, size_t n)
+{
+    uint64_t m = 0;
+
+    for (size_t i = 0; i < n; i++)
+        m |= (uint64_t)(unsigned char)p[i] << (8 * i);
+    return m;
+}
+
+/* SipHash-c-d. */
+static inline uint64_t siphash(const uint8_t key[16], struct str s, int c, int d)
 {
     uint64_t k0 = load64(key), k1 = load64(key + 8), m;
-    uint64_t v[4] = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
-                     k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
+    struct sip v = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
+                    k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
     size_t whole = s.n & ~(size_t)7;
 
     for (size_t i = 0; i < whole; i += 8) {
         m = load64(s.p + i);
-        v[3] ^= m;
-        for (int r = 0; r < c; r++)
-            sip_round(v);
-        v[0] ^= m;
+        v.d ^= m;
+        sip_rounds(&v, c);
+        v.a ^= m;
     }
-    m = (uint64_t)s.n << 56;
-    for (size_t i = whole; i < s.n; i++)
-        m |= (uint64_t)(unsigned char)s.p[i] << (8 * (i - whole));
-    v[3] ^= m;
-    for (int r = 0; r < c; r++)
-        sip_round(v);
-    v[0] ^= m;
-    v[2] ^= 0xff;
-    for (int r = 0; r < d; r++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    m = (uint64_t)s.n << 56 | load_rest(s.p + whole, s.n - whole);
+    v.d ^= m;
+    sip_rounds(&v, c);
+    v.a ^= m;
+    v.c ^= 0xff;
+    sip_rounds(&v, d);
+    return v.a ^ v.b ^ v.c ^ v.d;
 }
 
 uint64_t hash_str(struct str s)

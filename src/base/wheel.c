@@ -100,17 +100,14 @@ bool wheel_advance(struct wheel *w, uint64_t now_ns, size_t max,
     return false;
 }
 
-uint64_t wheel_next_ns(const struct wheel *w, uint64_t now_ns)
+uint64_t wheel_next_ns(const struct wheel *w, uint64_t now_ns, uint64_t most_ns)
 {
-    uint64_t due;
+    uint64_t due = ((uint64_t)w->now + 1) * WHEEL_TICK_NS, end = now_ns + most_ns;
 
     if (w->armed == 0)
-        return UINT64_MAX;
-    for (uint32_t i = 1; i <= WHEEL_SLOTS; i++) {
-        if (list_empty(&w->slots[(w->now + i) % WHEEL_SLOTS]))
-            continue;
-        due = ((uint64_t)w->now + i) * WHEEL_TICK_NS;
-        return due > now_ns ? due - now_ns : 0;
-    }
-    return 0;
+        return most_ns;
+    for (uint32_t i = 1; i <= WHEEL_SLOTS && due < end; i++, due += WHEEL_TICK_NS)
+        if (!list_empty(&w->slots[(w->now + i) % WHEEL_SLOTS]))
+            return due > now_ns ? due - now_ns : 0;
+    return most_ns;
 }

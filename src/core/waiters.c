@@ -69,9 +69,9 @@ static bool list_turn(struct list *list, bool (*over)(void))
 
 bool waiters_turn(struct waiters *ws, bool (*over)(void))
 {
-    bool more = list_turn(&ws->light, over);
+    bool more = !list_empty(&ws->light) && list_turn(&ws->light, over);
 
-    if (list_empty(&ws->light))
+    if (list_empty(&ws->light) && !list_empty(&ws->bulk))
         more |= list_turn(&ws->bulk, over);
     return more;
 }

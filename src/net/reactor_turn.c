@@ -148,9 +148,7 @@ static bool turn_announce_sleep(void)
 
 static void turn_sleep(void)
 {
-    uint64_t next = wheel_next_ns(&reactor->wheel, clock_ns());
-
-    reactor_wake_within(next);
+    reactor->nap_ns = wheel_next_ns(&reactor->wheel, clock_ns(), reactor->nap_ns);
     ev_timer_stop(reactor->loop, &reactor->sleeping);
     ev_timer_set(&reactor->sleeping, (double)reactor->nap_ns * 1e-9, 0.);
     ev_timer_start(reactor->loop, &reactor->sleeping);

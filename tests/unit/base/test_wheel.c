@@ -106,12 +106,16 @@ static void next_is_when_there_is_something_to_look_at(void **state)
 
     (void)state;
     start(0);
-    assert_true(wheel_next_ns(&w, now) == UINT64_MAX);
+    assert_int_equal(wheel_next_ns(&w, now, 5000 * MS), 5000 * MS);
     wheel_entry_init(&t.e);
     wheel_arm(&w, &t.e, now, 1000 * MS);
-    assert_int_equal(wheel_next_ns(&w, now), 1000 * MS);
+    assert_int_equal(wheel_next_ns(&w, now, 5000 * MS), 1000 * MS);
+    assert_int_equal(wheel_next_ns(&w, now, 1001 * MS), 1000 * MS);
+    assert_int_equal(wheel_next_ns(&w, now, 999 * MS), 999 * MS);
+    assert_int_equal(wheel_next_ns(&w, now, 0), 0);
+    assert_int_equal(wheel_next_ns(&w, now, 1000 * 1000 * MS), 1000 * MS); /* beyond a rotation */
     now = 1500 * MS;
-    assert_int_equal(wheel_next_ns(&w, now), 0);
+    assert_int_equal(wheel_next_ns(&w, now, 5000 * MS), 0);
     wheel_arm(&w, &t.e, now, UINT64_MAX); /* for ever: far, but legal */
     assert_true(wheel_armed(&t.e));
 }
