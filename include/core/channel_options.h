@@ -31,6 +31,8 @@ static inline bool channel_allows_fossil(const struct channel_options *o)
 {
     return o->allowed_delta_types[0] != '\0'; /* it is the only kind */
 }
+/* False: no channel has one. Known to channel_options_changed(). */
+extern bool channel_some_history;
 /* Nanoseconds. */
 static inline int64_t channel_meta_ttl(const struct channel_options *o)
 {

@@ -39,8 +39,17 @@ enum engine_capability {
 #undef CAPABILITY
 };
 
-struct engine_channel { /* embedded in a channel of the hub; owned by the hub */
-    struct position at; /* of the last message, or of subscribed(); written by the engine */
+struct stream;             /* the engine's own */
+struct engine_channel {    /* embedded in a channel of the hub; owned by the hub */
+    struct position at;    /* of the last message, or of subscribed(); written by the engine */
+    struct stream *stream; /* NULL: no history is kept. Written by the engine */
+};
+
+/* What a publication is made under; see FIELD_IDEMPOTENCY_KEY and FIELD_VERSION. */
+struct engine_condition {
+    struct str idempotency_key; /* n == 0: none. One seen before: DUPLICATE */
+    uint64_t version;           /* 0: none. One that is not newer than the last: SUPPRESSED */
+    struct str version_epoch;   /* "": whichever it is */
 };
 
 /* SET     r: as in publish(), its field INFO says who, its flags are enum presence_flags. One member
@@ -79,14 +88,20 @@ struct engine_presence {
 };
 
 struct engine_events { /* the hub's */
-    /* A call with this token is complete. at: of the publication (OK, DUPLICATE), else zero. */
+    /* A call with this token is complete. at: of the publication (OK, DUPLICATE) when it is in a
+     * history or this node subscribes to its channel; of the newest one (SUPPRESSED; history() and
+     * remove_history() when OK); else zero. */
     void (*done)(void *hub, uint64_t token, enum engine_status status, struct position at);
     /* engine_ops.subscribe() of c is complete: from now on its messages come, and those before
      * c->at have come or never will. */
     void (*subscribed)(void *hub, struct engine_channel *c, enum engine_status status);
-    /* The next publication of a subscribed channel; c->at is its position. r: as in publish(),
-     * borrowed. The hub neither subscribes nor unsubscribes meanwhile. */
+    /* The next publication of a subscribed channel; c->at is its position. r: as in publish(), with
+     * RECORD_IN_STREAM when it is kept, or RECORD_SKIP_HISTORY when those of this channel are and it
+     * is not; borrowed. The hub neither subscribes nor unsubscribes meanwhile. */
     void (*message)(void *hub, struct engine_channel *c, const struct record *r);
+    /* Before the done() of history(): a publication. r: epoch, offset, flags, time_ns, data, fields;
+     * borrowed. */
+    void (*kept)(void *hub, uint64_t token, const struct record *r);
     /* Somebody has come to a channel or has gone: r->kind is JOIN or LEAVE, name and fields as they
      * were set, position and source those of the record that caused it, else zero. Borrowed. */
     void (*member)(void *hub, const struct record *r);
@@ -104,13 +119,15 @@ struct engine_ops {
     unsigned capabilities; /* enum engine_capability bits */
     /* r: name, data, fields, flags, and the origin: asker, source, token, position, time_ns;
      * borrowed until this returns. c: the channel's, when this node is subscribed to it; else NULL.
-     * idempotency_key: n == 0: none. token comes back in done(). */
+     * condition: NULL: none. token comes back in done(). */
     void (*publish)(struct engine *e, struct engine_channel *c, const struct record *r,
-                    struct str idempotency_key, uint64_t token);
+                    const struct engine_condition *condition, uint64_t token);
     /* c must stay where it is until unsubscribe(), which completes a subscribe() silently. */
     void (*subscribe)(struct engine *e, struct engine_channel *c, struct str name);
     void (*unsubscribe)(struct engine *e, struct engine_channel *c, struct str name);
-    /* Publications after `since`, at most limit, newest first when reverse. */
+    /* Publications after `since`, at most limit; when reverse those before it, newest first (offset
+     * 0: from the newest one). since.epoch has no part in it. limit 0: only the position. REFUSED:
+     * none is kept of this channel. */
     void (*history)(struct engine *e, struct str name, struct position since, uint32_t limit,
                     bool reverse, uint64_t token);
     void (*remove_history)(struct engine *e, struct str name, uint64_t token);
@@ -120,8 +137,8 @@ struct engine_ops {
                     uint64_t token);
     /* May more be handed to it now? NULL: always. */
     bool (*wants)(const struct engine *e);
-    /* Deadlines: once a round at least. Returns when it wants to be called again, by clock_ns(); 0:
-     * whenever. NULL: it has none. */
+    /* Deadlines: once a round at least. Returns when it wants to be called again, by clock_ns() (not
+     * after now: at once); 0: whenever. NULL: it has none. */
     uint64_t (*tick)(struct engine *e, uint64_t now_ns);
     void (*free)(struct engine *e);
 };

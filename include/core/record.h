@@ -74,6 +74,13 @@ struct record {
     struct str fields; /* at most RECORD_FIELDS_MAX bytes, see record_field() */
 };
 
+/* Where its channel stood before a publication. */
+static inline struct position record_before(const struct record *r)
+{
+    return (struct position){.epoch = r->epoch,
+                             .offset = r->offset - !(r->flags & RECORD_SKIP_HISTORY)};
+}
+
 /* Fixed overhead of a record. */
 #define RECORD_OVERHEAD   64
 #define RECORD_FIELDS_MAX UINT16_MAX
@@ -90,9 +97,11 @@ void record_encode(const struct record *r, void *dst);
 int record_decode(struct str raw, struct record *out) MUST_CHECK;
 const char *record_kind_name(uint8_t kind);
 
-/* Appends a field to what becomes record.fields. -1: no memory, or RECORD_FIELDS_MAX would be
+/* Appends a field (enum record_field) to what becomes record.fields. -1: no memory, or RECORD_FIELDS_MAX would be
  * exceeded (out is unchanged). */
-int record_add_field(struct buf *out, enum record_field type, struct str value) MUST_CHECK;
+int record_add_field(struct buf *out, uint8_t type, struct str value) MUST_CHECK;
+/* Takes the next one off *rest, also one of an unknown type. False: there is none. */
+bool record_next_field(struct str *rest, uint8_t *type, struct str *value);
 /* The first field of that type; false when there is none. The view lies within fields, whatever a
  * hostile writer does to them meanwhile. */
 bool record_field(struct str fields, enum record_field type, struct str *value);

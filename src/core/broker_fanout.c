@@ -191,7 +191,9 @@ static struct position stands_before(const struct chan *c, const struct batch *b
 {
     if (batch == NULL || batch->nitems == 0)
         return c->position;
-    return (struct position){.epoch = batch->epoch, .offset = batch->items[0].offset - 1};
+    return (struct position){.epoch = batch->epoch,
+                             .offset = batch->items[0].offset -
+                                       !(batch->items[0].flags & RECORD_SKIP_HISTORY)};
 }
 
 static void walk_begin(struct broker *b, struct walk *w)

@@ -14,6 +14,8 @@ static struct {
 } names;
 _Static_assert(CHANNEL_NAMESPACES_MAX < 255, "an index and one more fit a byte");
 
+bool channel_some_history;
+
 /* Nobody outside chooses the names that are in the index. */
 static size_t slot_of(struct str name)
 {
@@ -31,8 +33,11 @@ void channel_options_changed(void)
         regex_free(names.regex[i]);
         names.regex[i] = NULL;
     }
+    channel_some_history = channel_has_history(&config.channel_without_namespace);
     for (size_t i = 0; i < config.namespaces.n; i++) {
         size_t at = slot_of(str_from(config.namespaces.items[i].name));
+
+        channel_some_history |= channel_has_history(&config.namespaces.items[i]);
 
         while (names.at[at] != 0)
             at = (at + 1) & (SLOTS - 1);

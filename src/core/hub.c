@@ -27,6 +27,7 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
     h->generation = hub_generation;
     h->state = HUB_GATHERING;
     list_init(&h->listings);
+    list_init(&h->histories);
     list_init(&h->lingering);
     pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
     for (unsigned i = 0; i < workers; i++) {
@@ -61,6 +62,7 @@ void hub_free(struct hub *h)
     }
     queue_fini(&h->aside);
     hub_list_fini(h);
+    hub_history_fini(h);
     hub_pending_fini(h);
     engine_free(h->engine);
     free(h);
@@ -158,6 +160,7 @@ void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest
     struct hub_worker *w = &h->worker[i->worker];
     struct record answer = {
         .kind = RECORD_SUBSCRIBED,
+        .flags = c->engine.stream != NULL ? RECORD_IN_STREAM : 0,
         .chan = i->chan,
         .epoch = c->engine.at.epoch,
         .offset = c->engine.at.offset,
@@ -236,8 +239,10 @@ void hub_handle(struct hub *h, const struct record *r, bool fresh)
         hub_fence(h, r);
     else if (r->kind == RECORD_POSITION)
         hub_position(h, r);
-    else if (r->kind == RECORD_HISTORY || r->kind == RECORD_HISTORY_REMOVE)
-        hub_history(h, r);
+    else if (r->kind == RECORD_HISTORY)
+        hub_history_start(h, r);
+    else if (r->kind == RECORD_HISTORY_REMOVE)
+        hub_remove(h, r);
     else
         hub_list_start(h, r->source, r);
 }

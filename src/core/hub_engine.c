@@ -13,19 +13,31 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+/* Flags of a publication that go to subscribers. */
+#define OF_ANY      (RECORD_BINARY | RECORD_JSON | RECORD_DELTA | RECORD_EXCLUDE_ORIGIN)
+#define OF_A_STREAM (OF_ANY | RECORD_IN_STREAM | RECORD_SKIP_HISTORY)
+
 /* Writes the answer to whoever still waits for it. */
 static void answer(struct hub *h, const struct pending *p)
 {
     struct record r = {
-        .kind = p->kind == RECORD_FENCE ? RECORD_FENCED : RECORD_PUBLISHED,
-        .asker = p->asker,
-        .status = p->status,
-        .token = p->token,
-        .epoch = p->at.epoch,
-        .offset = p->at.offset,
-        .position = p->position,
-    };
+        .asker = p->asker, .status = p->status, .token = p->token, .position = p->position};
 
+    switch ((enum record_kind)p->kind) {
+    case RECORD_PUBLISH:
+        r.kind = RECORD_PUBLISHED;
+        r.epoch = p->at.epoch;
+        r.offset = p->at.offset;
+        break;
+    case RECORD_FENCE:
+        r.kind = RECORD_FENCED;
+        break;
+    case RECORD_HISTORY_REMOVE:
+        r.kind = RECORD_HISTORY_REMOVED;
+        break;
+    default: /* nobody waits for the others */
+        return;
+    }
     if (hub_answer(h, p->worker, &r) == -1)
         return; /* the asker's time runs out */
 }
@@ -60,6 +72,60 @@ static void fill(struct pending *p, struct hub *h, const struct record *r)
     list_append(&h->worker[r->source].pending, &p->link);
 }
 
+static bool has_condition(struct str fields)
+{
+    struct str value;
+
+    return record_field(fields, FIELD_IDEMPOTENCY_KEY, &value) ||
+           record_field(fields, FIELD_VERSION, &value);
+}
+
+/* The publication without the fields that are for the hub alone, which become its condition. -1: no
+ * memory. */
+static int take_condition(const struct record *r, struct buf *fields,
+                          struct engine_condition *condition)
+{
+    struct str rest = r->fields, value;
+    uint8_t type;
+
+    while (record_next_field(&rest, &type, &value)) {
+        if (type == FIELD_IDEMPOTENCY_KEY) {
+            condition->idempotency_key = value;
+        } else if (type == FIELD_VERSION && value.n >= sizeof(condition->version)) {
+            memcpy(&condition->version, value.p, sizeof(condition->version));
+            condition->version_epoch = str_skip(value, sizeof(condition->version));
+        } else if (type != FIELD_VERSION && record_add_field(fields, type, value) == -1) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static struct engine_channel *engine_channel_of(struct hub_channel *c)
+{
+    return c != NULL && c->subscribed == HUB_SUBSCRIBED ? &c->engine : NULL;
+}
+
+/* What has no memory for them is lost. */
+static void publish_if(struct hub *h, struct hub_channel *c, const struct record *r,
+                       struct pending *p)
+{
+    struct engine_condition condition = {0};
+    struct record own = *r;
+    struct buf fields = {0};
+
+    if (take_condition(r, &fields, &condition) == -1) {
+        hub_lose(h, r->name);
+        p->answer = false; /* the asker's time runs out */
+        hub_pending_done(h, p, ENGINE_UNAVAILABLE);
+    } else {
+        own.fields = buf_view(&fields);
+        h->engine->ops->publish(h->engine, engine_channel_of(c), &own, &condition,
+                                (uint64_t)(uintptr_t)p);
+    }
+    buf_fini(&fields);
+}
+
 void hub_publish(struct hub *h, const struct record *r, bool fresh)
 {
     struct hub_channel *c = hub_find(h, r->name);
@@ -72,9 +138,28 @@ void hub_publish(struct hub *h, const struct record *r, bool fresh)
     }
     fill(p, h, r);
     p->answer = fresh && (r->flags & RECORD_WANT_ACK);
-    h->engine->ops->publish(h->engine,
-                            c != NULL && c->subscribed == HUB_SUBSCRIBED ? &c->engine : NULL, r,
-                            STR_NULL, (uint64_t)(uintptr_t)p);
+    if (UNLIKELY(r->fields.n > 0) && has_condition(r->fields))
+        publish_if(h, c, r, p);
+    else
+        h->engine->ops->publish(h->engine, engine_channel_of(c), r, NULL, (uint64_t)(uintptr_t)p);
+}
+
+struct pending *hub_pending_new(struct hub *h, const struct record *r)
+{
+    struct pending *p = pool_get(&h->pendings);
+
+    if (p == NULL)
+        return NULL;
+    fill(p, h, r);
+    p->answer = true;
+    return p;
+}
+
+void hub_pending_done(struct hub *h, struct pending *p, enum engine_status status)
+{
+    p->complete = true;
+    p->status = (uint8_t)status;
+    give_answers(h, p->worker);
 }
 
 void hub_fence(struct hub *h, const struct record *r)
@@ -116,6 +201,12 @@ uint64_t hub_complete_to(const struct hub *h, unsigned worker, uint64_t read_to)
 
 void hub_pending_fini(struct hub *h)
 {
+    for (unsigned i = 0; i < h->workers; i++) {
+        const struct list *pending = &h->worker[i].pending;
+
+        for (struct list *l = pending->next; l != pending; l = l->next)
+            free(LIST_ENTRY(l, struct pending, link)->name);
+    }
     pool_fini(&h->pendings);
 }
 
@@ -125,10 +216,17 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
 {
     struct pending *p = (struct pending *)(uintptr_t)token;
 
-    p->complete = true;
-    p->status = (uint8_t)status;
-    p->at = at;
-    give_answers(hub, p->worker);
+    switch ((enum record_kind)p->kind) {
+    case RECORD_HISTORY:
+        hub_history_done(hub, p, status, at);
+        break;
+    case RECORD_HISTORY_REMOVE:
+        hub_removed(hub, p, status, at);
+        break;
+    default:
+        p->at = at;
+        hub_pending_done(hub, p, status);
+    }
 }
 
 static void on_subscribed(void *hub, struct engine_channel *ec, enum engine_status status)
@@ -158,7 +256,7 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
     struct record out = *r;
 
     out.kind = RECORD_PUBLICATION;
-    out.flags &= RECORD_BINARY | RECORD_JSON | RECORD_DELTA | RECORD_EXCLUDE_ORIGIN;
+    out.flags &= ec->stream != NULL ? OF_A_STREAM : OF_ANY;
     out.count = 0;
     out.epoch = c->engine.at.epoch;
     out.offset = c->engine.at.offset;
@@ -171,4 +269,4 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
 }
 
 const struct engine_events hub_engine_events = {
-    .done = on_done, .subscribed = on_subscribed, .message = on_message};
+    .done = on_done, .subscribed = on_subscribed, .message = on_message, .kept = hub_history_kept};

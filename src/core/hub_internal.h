@@ -18,6 +18,8 @@
 /* Bytes set aside per worker. An honest one brings no more than its ring held when the old hub
  * died. */
 #define HUB_ASIDE_MAX ((uint64_t)256 * 1024 * 1024)
+/* Requests for histories a worker may have under way. */
+#define HUB_HISTORIES_MAX 1024
 /* Listings a worker may have under way. */
 #define HUB_LISTINGS_MAX 16
 
@@ -45,6 +47,8 @@ struct pending { /* what a worker has asked for and the engine has not completed
     uint8_t status; /* enum engine_status */
     bool complete;
     bool answer; /* somebody waits for it */
+    char *name;  /* owned; HISTORY_REMOVE: of the channel */
+    uint8_t name_len;
 };
 
 struct interest {  /* a worker's subscription to a channel; dense, so that publishing is one walk */
@@ -91,7 +95,7 @@ struct hub_worker {
     uint32_t
         missed_generation; /* incarnation that missed publications of channels not announced yet */
     uint32_t owed;         /* interests of this life with lost set */
-    unsigned listings;
+    unsigned listings, histories;
     bool congested;
     struct list pending; /* of struct pending */
     uint64_t aside_bytes;
@@ -116,7 +120,8 @@ struct hub {
     struct list listings;    /* of struct listing, that wait */
     struct listing *listing; /* owned; the one that has begun */
     uint32_t listing_serial;
-    bool sweeping, stale; /* a sweep is under way; forgotten interest has not been swept */
+    struct list histories; /* of struct asking */
+    bool sweeping, stale;  /* a sweep is under way; forgotten interest has not been swept */
     size_t sweep_cursor;
     unsigned next_worker; /* whose queue is flushed first */
     unsigned congested;   /* workers */
@@ -151,6 +156,10 @@ extern const struct engine_events hub_engine_events;
 void hub_publish(struct hub *h, const struct record *r, bool fresh);
 void hub_fence(struct hub *h, const struct record *r);
 void hub_position(struct hub *h, const struct record *r);
+/* For a call whose answer has a place among the others'; answer is set. NULL: no memory. */
+struct pending *hub_pending_new(struct hub *h, const struct record *r) MUST_CHECK;
+/* Its call is complete. */
+void hub_pending_done(struct hub *h, struct pending *p, enum engine_status status);
 void hub_pending_fini(struct hub *h);
 
 /* hub.c */
@@ -199,7 +208,15 @@ void hub_gather_check(struct hub *h);
 void hub_replay(struct hub *h, size_t *budget);
 
 /* hub_history.c */
-void hub_history(struct hub *h, const struct record *r);
+void hub_history_start(struct hub *h, const struct record *r);
+void hub_history_kept(void *hub, uint64_t token, const struct record *r);
+void hub_history_done(struct hub *h, struct pending *p, enum engine_status status,
+                      struct position at);
+/* True when a request could go on now. */
+bool hub_history_run(struct hub *h, size_t *budget);
+void hub_history_fini(struct hub *h);
+void hub_remove(struct hub *h, const struct record *r);
+void hub_removed(struct hub *h, struct pending *p, enum engine_status status, struct position at);
 
 /* hub_list.c */
 void hub_list_start(struct hub *h, unsigned worker, const struct record *r);

@@ -173,7 +173,7 @@ int hub_report_lost(struct hub *h, struct interest *i, struct position to)
 /* A gap is reported in its place: nothing more of the channel goes out before its LOST has. */
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
 {
-    struct position before = {.epoch = publication->epoch, .offset = publication->offset - 1};
+    struct position before = record_before(publication);
 
     publication->chan = i->chan;
     if ((i->lost && hub_report_lost(h, i, before) == -1) ||

@@ -47,6 +47,17 @@ static void sweep(struct hub *h, size_t *budget)
         h->sweeping = htab_scan(&h->channels, &h->sweep_cursor, 1, sweep_visit, h);
 }
 
+/* True when the engine wants to go on at once. */
+static bool tick(struct hub *h)
+{
+    uint64_t again;
+
+    if (h->engine->ops->tick == NULL)
+        return false;
+    again = h->engine->ops->tick(h->engine, clock_ns());
+    return again != 0 && again <= clock_ns();
+}
+
 bool hub_run(struct hub *h, size_t max_records)
 {
     size_t budget = max_records;
@@ -59,8 +70,8 @@ bool hub_run(struct hub *h, size_t max_records)
     sweep(h, &budget);
     more |= hub_linger_run(h, &budget);
     more |= hub_list_run(h, &budget);
-    if (h->engine->ops->tick != NULL)
-        (void)h->engine->ops->tick(h->engine, clock_ns());
+    more |= hub_history_run(h, &budget);
+    more |= tick(h);
     return more || h->state == HUB_REPLAYING || h->sweeping || sweep_useful(h);
 }
 

@@ -98,6 +98,11 @@ static int next_field(struct str *rest, uint8_t *type, struct str *value)
     return 1;
 }
 
+bool record_next_field(struct str *rest, uint8_t *type, struct str *value)
+{
+    return next_field(rest, type, value) > 0;
+}
+
 static bool fields_valid(struct str fields)
 {
     struct str value;
@@ -109,9 +114,9 @@ static bool fields_valid(struct str fields)
     return rc == 0;
 }
 
-int record_add_field(struct buf *out, enum record_field type, struct str value)
+int record_add_field(struct buf *out, uint8_t type, struct str value)
 {
-    struct field f = {.type = (uint8_t)type};
+    struct field f = {.type = type};
 
     if (out->len > RECORD_FIELDS_MAX - sizeof(f) ||
         value.n > RECORD_FIELDS_MAX - sizeof(f) - out->len ||

@@ -78,7 +78,8 @@ static int on_send(void *arg, unsigned worker, const struct record *r)
     if (r->kind == RECORD_LISTED)
         check_listing(r->data);
     if (r->kind == RECORD_PUBLICATION)
-        REQUIRE(r->source < WORKERS && r->offset > 0 && r->epoch > 0);
+        REQUIRE(r->source < WORKERS && r->epoch > 0 &&
+                (r->offset > 0 || r->flags & RECORD_SKIP_HISTORY));
     return 0;
 }
 

@@ -148,9 +148,7 @@ UNCALLED = {
     'log_set_sink': 'tests read the log',
     'broker_position': 'sessions that recover will ask',
     'batch_fields': 'sessions that show fields will read them',
-    'record_add_field': 'sessions that take fields will write them',
     'channel_allows_fossil': 'sessions will ask',
-    'channel_meta_ttl': 'streams will ask',
 }
 
 # Declared for the Centrifuge session, which will ask them.
@@ -169,7 +167,7 @@ UNCALLED.update((name, 'sessions with presence and the API will ask') for name i
 
 # Declared for the sessions with history and for the API.
 UNCALLED.update((name, 'sessions that recover and the API will ask') for name in '''
-    broker_history broker_history_remove broker_recover broker_want_previous epoch_new epoch_write epoch_read'''.split())
+    broker_history broker_history_remove broker_recover broker_want_previous epoch_write epoch_read'''.split())
 
 
 def code_of(path):

@@ -11,6 +11,8 @@
 
 static struct {
     struct engine *(*make)(void);
+    int (*setup)(void **state), (*teardown)(void **state); /* may be NULL */
+    const char *kept; /* HISTORY: channels of which 3 publications are kept begin with this */
     void (*step)(struct engine *e); /* lets time pass and answers arrive; may be NULL */
 } contract;
 
@@ -27,6 +29,7 @@ static struct message {
     uint64_t origin;
 } messages[CONTRACT_MESSAGES];
 static unsigned nmessages, nsubscribed;
+static char kept_text[256]; /* "offset:text " for each that history() tells */
 static struct engine *engine;
 
 static void on_done(void *hub, uint64_t token, enum engine_status status, struct position at)
@@ -59,8 +62,19 @@ static void on_message(void *hub, struct engine_channel *c, const struct record 
     m->data[r->data.n] = '\0';
 }
 
+static void on_kept(void *hub, uint64_t token, const struct record *r)
+{
+    size_t n = strlen(kept_text);
+
+    assert_ptr_equal(hub, calls);
+    assert_int_equal(calls[token].completed, 0);
+    assert_true(r->epoch != 0 && r->flags & RECORD_IN_STREAM);
+    snprintf(kept_text + n, sizeof(kept_text) - n, "%u:%.*s ", (unsigned)r->offset,
+             STR_ARG(r->data));
+}
+
 static const struct engine_events contract_events = {
-    .done = on_done, .subscribed = on_subscribed, .message = on_message};
+    .done = on_done, .subscribed = on_subscribed, .message = on_message, .kept = on_kept};
 
 static void steps(void)
 {
@@ -70,7 +84,8 @@ static void steps(void)
 
 static int contract_setup(void **state)
 {
-    (void)state;
+    if (contract.setup != NULL)
+        contract.setup(state);
     memset(calls, 0, sizeof(calls));
     nmessages = nsubscribed = 0;
     engine = contract.make();
@@ -81,8 +96,9 @@ static int contract_setup(void **state)
 
 static int contract_teardown(void **state)
 {
-    (void)state;
     engine_free(engine);
+    if (contract.teardown != NULL)
+        contract.teardown(state);
     return 0;
 }
 
@@ -101,7 +117,7 @@ static void contract_publish(struct engine_channel *c, const char *name, const c
 {
     const struct record r = {.name = str_from(name), .data = str_from(data), .token = token + 1000};
 
-    engine->ops->publish(engine, c, &r, STR_NULL, token);
+    engine->ops->publish(engine, c, &r, NULL, token);
 }
 
 /* Token by token: exactly once, with that status. */
@@ -204,7 +220,8 @@ static void the_rest_is_refused(void **state)
         completed(2, ENGINE_REFUSED);
     }
     if (!(can & ENGINE_CAN_IDEMPOTENCY)) {
-        engine->ops->publish(engine, &a, &keyed, STR_LIT("k"), 3);
+        engine->ops->publish(engine, &a, &keyed,
+                             &(struct engine_condition){.idempotency_key = STR_LIT("k")}, 3);
         completed(3, ENGINE_REFUSED);
     }
     if (!(can & ENGINE_CAN_CONTROL_LOG)) {
@@ -215,10 +232,156 @@ static void the_rest_is_refused(void **state)
     assert_true(a.at.offset == 0 || can & ENGINE_CAN_HISTORY);
 }
 
+/* The name of a channel with history; valid until the next call. */
+static const char *contract_kept(const char *name)
+{
+    static char text[64];
+
+    snprintf(text, sizeof(text), "%s%s", contract.kept, name);
+    return text;
+}
+
+static const char *contract_history(const char *name, uint64_t since, uint32_t limit, bool reverse,
+                                    uint64_t token)
+{
+    kept_text[0] = '\0';
+    engine->ops->history(engine, str_from(name), (struct position){.offset = since}, limit, reverse,
+                         token);
+    completed(token, ENGINE_OK);
+    return kept_text;
+}
+
+/* HISTORY: what is kept can be asked for, subscribed or not, and from either end. */
+static void what_is_kept_is_told(void **state)
+{
+    struct engine_channel a;
+    const char *name;
+
+    (void)state;
+    if (!(engine->ops->capabilities & ENGINE_CAN_HISTORY))
+        return;
+    name = contract_kept("a");
+    for (uint64_t i = 1; i <= 5; i++) {
+        char data[16];
+
+        snprintf(data, sizeof(data), "p%u", (unsigned)i);
+        contract_publish(NULL, name, data, i);
+        completed(i, ENGINE_OK);
+        assert_true(calls[i].at.offset == i && calls[i].at.epoch == calls[1].at.epoch);
+    }
+    assert_string_equal(contract_history(name, 0, 100, false, 10), "3:p3 4:p4 5:p5 ");
+    assert_true(calls[10].at.offset == 5 && calls[10].at.epoch == calls[1].at.epoch);
+    assert_string_equal(contract_history(name, 3, 100, false, 11), "4:p4 5:p5 ");
+    assert_string_equal(contract_history(name, 3, 1, false, 12), "4:p4 ");
+    assert_string_equal(contract_history(name, 5, 100, false, 13), "");
+    assert_string_equal(contract_history(name, 9, 100, false, 14), "");
+    assert_string_equal(contract_history(name, 0, 0, false, 15), "");
+    assert_true(calls[15].at.offset == 5);
+    assert_string_equal(contract_history(name, 0, 2, true, 16), "5:p5 4:p4 ");
+    assert_string_equal(contract_history(name, 5, 100, true, 17), "4:p4 3:p3 ");
+    assert_string_equal(contract_history(name, 1, 100, true, 18), "");
+    assert_string_equal(contract_history(name, UINT64_MAX, 1, true, 19), "5:p5 ");
+    contract_subscribe(&a, name);
+    assert_true(a.stream != NULL);
+    assert_true(a.at.offset == 5 && a.at.epoch == calls[1].at.epoch);
+    contract_publish(&a, name, "p6", 6);
+    completed(6, ENGINE_OK);
+    assert_true(messages[0].at.offset == 6 && a.at.offset == 6);
+    engine->ops->unsubscribe(engine, &a, str_from(name));
+    assert_string_equal(contract_history(name, 0, 1, true, 20), "6:p6 ");
+}
+
+static void a_position_outlives_what_was_removed(void **state)
+{
+    struct engine_channel a;
+    const char *name;
+
+    (void)state;
+    if (!(engine->ops->capabilities & ENGINE_CAN_HISTORY))
+        return;
+    name = contract_kept("a");
+    contract_publish(NULL, name, "one", 0);
+    completed(0, ENGINE_OK);
+    engine->ops->remove_history(engine, str_from(name), 1);
+    completed(1, ENGINE_OK);
+    assert_true(calls[1].at.offset == 1 && calls[1].at.epoch == calls[0].at.epoch);
+    assert_string_equal(contract_history(name, 0, 100, false, 2), "");
+    contract_subscribe(&a, name);
+    assert_true(a.at.offset == 1 && a.at.epoch == calls[0].at.epoch);
+    contract_publish(&a, name, "two", 3);
+    completed(3, ENGINE_OK);
+    assert_string_equal(contract_history(name, 0, 100, false, 4), "2:two ");
+    engine->ops->unsubscribe(engine, &a, str_from(name));
+}
+
+static void contract_publish_if(const char *name, const char *data, uint64_t token, const char *key,
+                                uint64_t version, const char *epoch)
+{
+    const struct record r = {.name = str_from(name), .data = str_from(data)};
+    const struct engine_condition condition = {
+        .idempotency_key = str_from(key), .version = version, .version_epoch = str_from(epoch)};
+
+    engine->ops->publish(engine, NULL, &r, &condition, token);
+}
+
+/* IDEMPOTENCY: the same key in the same channel is the same publication. */
+static void a_key_makes_one_publication(void **state)
+{
+    (void)state;
+    if (!(engine->ops->capabilities & ENGINE_CAN_IDEMPOTENCY))
+        return;
+    contract_publish_if("a", "x", 0, "k", 0, "");
+    completed(0, ENGINE_OK);
+    contract_publish_if("a", "x", 1, "k", 0, "");
+    completed(1, ENGINE_DUPLICATE);
+    contract_publish_if("a", "x", 2, "other", 0, "");
+    completed(2, ENGINE_OK);
+    contract_publish_if("b", "x", 3, "k", 0, "");
+    completed(3, ENGINE_OK);
+    if (!(engine->ops->capabilities & ENGINE_CAN_HISTORY))
+        return;
+    contract_publish_if(contract_kept("a"), "x", 4, "k", 0, "");
+    completed(4, ENGINE_OK);
+    contract_publish_if(contract_kept("a"), "y", 5, "", 0, "");
+    contract_publish_if(contract_kept("a"), "x", 6, "k", 0, "");
+    completed(6, ENGINE_DUPLICATE);
+    assert_true(calls[6].at.offset == 1 && calls[6].at.epoch == calls[4].at.epoch);
+    assert_string_equal(contract_history(contract_kept("a"), 0, 100, false, 7), "1:x 2:y ");
+}
+
+/* HISTORY: a version that is not newer is not published. */
+static void versions_only_rise(void **state)
+{
+    const char *name;
+
+    (void)state;
+    if (!(engine->ops->capabilities & ENGINE_CAN_HISTORY))
+        return;
+    name = contract_kept("a");
+    contract_publish_if(name, "v5", 0, "", 5, "e");
+    completed(0, ENGINE_OK);
+    contract_publish_if(name, "v5", 1, "", 5, "e");
+    completed(1, ENGINE_SUPPRESSED);
+    assert_true(calls[1].at.offset == 1);
+    contract_publish_if(name, "v4", 2, "", 4, "");
+    completed(2, ENGINE_SUPPRESSED);
+    contract_publish_if(name, "v6", 3, "", 6, "e");
+    completed(3, ENGINE_OK);
+    contract_publish_if(name, "v1", 4, "", 1, "f"); /* another life of what is versioned */
+    completed(4, ENGINE_OK);
+    contract_publish_if(name, "none", 5, "", 0, "");
+    completed(5, ENGINE_OK);
+    contract_publish_if(name, "v1", 6, "", 1, "f");
+    completed(6, ENGINE_SUPPRESSED);
+    assert_string_equal(contract_history(name, 0, 100, false, 7), "2:v6 3:v1 4:none ");
+}
+
 #define CONTRACT_TEST(f) cmocka_unit_test_setup_teardown(f, contract_setup, contract_teardown)
 #define CONTRACT_TESTS                                                                             \
     CONTRACT_TEST(a_subscriber_is_given_what_is_published_after),                                  \
         CONTRACT_TEST(one_order_per_channel), CONTRACT_TEST(a_new_life_has_a_new_epoch),           \
-        CONTRACT_TEST(the_rest_is_refused)
+        CONTRACT_TEST(the_rest_is_refused), CONTRACT_TEST(what_is_kept_is_told),                   \
+        CONTRACT_TEST(a_position_outlives_what_was_removed),                                       \
+        CONTRACT_TEST(a_key_makes_one_publication), CONTRACT_TEST(versions_only_rise)
 
 #endif

@@ -40,7 +40,7 @@ static struct late_call *late_add(enum late_kind kind, struct engine_channel *c,
 }
 
 static void late_publish(struct engine *e UNUSED, struct engine_channel *c, const struct record *p,
-                         struct str key, uint64_t token)
+                         const struct engine_condition *condition, uint64_t token)
 {
     struct late_call *call = late_add(LATE_PUBLISH, c, p->name);
 
@@ -50,7 +50,7 @@ static void late_publish(struct engine *e UNUSED, struct engine_channel *c, cons
     memcpy(call->data, p->data.p, p->data.n);
     call->publication.data.p = call->data;
     call->publication.name.p = call->name;
-    if (key.n > 0)
+    if (condition != NULL && condition->idempotency_key.n > 0)
         call->kind = LATE_OTHER;
 }
 
