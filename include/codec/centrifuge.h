@@ -47,6 +47,8 @@ enum cf_encoding { CF_JSON = 0, CF_PROTOBUF, CF_ENCODING_NR };
 #define LIST(message, name, number, of, omit) struct str name;
 #define MAP(message, name, number, of, omit)  struct str name;
 #define TEXT_MAP(message, name, number, omit) struct str name;
+#define TEXTS(message, name, number, omit)    struct str name;
+#define SPANS(message, name, number, omit)    struct str name;
 #include "tbl/centrifuge.def"
 
 /* What a command asks for: the first of these that it has. NONE: it has none (a pong, when id is 0,
@@ -94,6 +96,9 @@ int cf_decode_connect_request(enum cf_encoding e, struct str in, struct buf *tex
                               struct cf_connect_request *out) MUST_CHECK;
 int cf_decode_client_info(enum cf_encoding e, struct str in, struct buf *text,
                           struct cf_client_info *out) MUST_CHECK;
+/* One level of a filter; what is below it stays as it is. */
+int cf_decode_filter_node(enum cf_encoding e, struct str in, struct buf *text,
+                          struct cf_filter_node *out) MUST_CHECK;
 /* The body of POST /emulation. data: the commands, a frame in that encoding. */
 struct cf_emulation {
     struct str node, session, data;
@@ -119,6 +124,10 @@ int cf_decode_emulation(enum cf_encoding e, struct str in, struct buf *text,
 #define TEXT_MAP(message, name, number, omit)                                                      \
     int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
                                    struct str *key, struct str *item) MUST_CHECK;
+#define TEXTS(message, name, number, omit)                                                         \
+    int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
+                                   struct str *item) MUST_CHECK;
+#define SPANS(message, name, number, omit) TEXTS(message, name, number, omit)
 #include "tbl/centrifuge.def"
 
 /* ---- writing: appended to out; -1: no memory, and out is as it was ---- */
@@ -136,6 +145,8 @@ int cf_encode_connect_request(enum cf_encoding e, const struct cf_connect_reques
                               struct buf *out) MUST_CHECK;
 /* As Protobuf it is a good form for storing: JSON is written from it without parsing any. */
 int cf_encode_client_info(enum cf_encoding e, const struct cf_client_info *i,
+                          struct buf *out) MUST_CHECK;
+int cf_encode_filter_node(enum cf_encoding e, const struct cf_filter_node *n,
                           struct buf *out) MUST_CHECK;
 
 /* The push of a result, for unidirectional transports. */
@@ -196,6 +207,9 @@ int cf_reply_close(struct cf_items *items, const struct cf_reply *r, size_t *sta
 #define TEXT_MAP(message, name, number, omit)                                                      \
     int cf_add_##message##_##name(struct cf_items *items, struct str key, struct str item)         \
         MUST_CHECK;
+#define TEXTS(message, name, number, omit)                                                         \
+    int cf_add_##message##_##name(struct cf_items *items, struct str item) MUST_CHECK;
+#define SPANS(message, name, number, omit) TEXTS(message, name, number, omit)
 #include "tbl/centrifuge.def"
 
 #endif

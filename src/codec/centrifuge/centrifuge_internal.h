@@ -16,12 +16,14 @@ enum cf_kind {
     CF_SPAN,
     CF_MESSAGE_OF,
     CF_LIST_OF,
+    CF_TEXTS_OF,
+    CF_SPANS_OF,
     CF_MAP_OF,
     CF_TEXT_MAP_OF
 };
 
 enum cf_message {
-    CF_MESSAGE_none = 0, /* the items of a TEXT_MAP */
+    CF_MESSAGE_none = 0, /* an item that is a string or a span */
 #define BEGIN(message) CF_MESSAGE_##message,
 #define END(message)
 #include "tbl/centrifuge.def"
@@ -37,6 +39,8 @@ enum cf_field_at {
 #define LIST(message, name, number, of, omit)    CF_FIELD_##message##_##name,
 #define MAP(message, name, number, of, omit)     CF_FIELD_##message##_##name,
 #define TEXT_MAP(message, name, number, omit)    CF_FIELD_##message##_##name,
+#define TEXTS(message, name, number, omit)       CF_FIELD_##message##_##name,
+#define SPANS(message, name, number, omit)       CF_FIELD_##message##_##name,
 #include "tbl/centrifuge.def"
     CF_FIELD_NR
 };
@@ -90,6 +94,19 @@ static inline bool cf_has_of(const struct cf_field *f, const void *message)
     return *(const bool *)((const char *)message + f->has);
 }
 
+static inline bool cf_is_map(const struct cf_field *f)
+{
+    return f->kind >= CF_MAP_OF;
+}
+
+/* What an item of a list or map is: a message, text or a span. */
+static inline enum cf_kind cf_item_kind(const struct cf_field *f)
+{
+    if (f->of != CF_MESSAGE_none)
+        return CF_MESSAGE_OF;
+    return f->kind == CF_SPANS_OF ? CF_SPAN : CF_TEXT;
+}
+
 void cf_clear(enum cf_message m, void *message);
 void cf_clear_member(const struct cf_field *f, void *message);
 
@@ -99,7 +116,9 @@ void cf_clear_member(const struct cf_field *f, void *message);
 int cf_json_room(struct str in, struct buf *text) MUST_CHECK;
 int cf_json_read(enum cf_message m, struct str in, struct buf *text, void *out) MUST_CHECK;
 int cf_protobuf_read(enum cf_message m, struct str in, void *out) MUST_CHECK;
-/* As cf_each_...(); key NULL: of a list. */
+/* As cf_each_...(); key is not looked at for a list. cf_json_next(): text has room. */
+int cf_json_next(const struct cf_field *f, struct str *rest, struct buf *text, struct str *key,
+                 void *item) MUST_CHECK;
 int cf_json_each(const struct cf_field *f, struct str *rest, struct buf *text, struct str *key,
                  void *item) MUST_CHECK;
 int cf_protobuf_each(const struct cf_field *f, struct str *rest, struct str *key,

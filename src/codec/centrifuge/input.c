@@ -86,6 +86,12 @@ int cf_decode_client_info(enum cf_encoding e, struct str in, struct buf *text,
     return read_one(e, CF_MESSAGE_client_info, in, text, out);
 }
 
+int cf_decode_filter_node(enum cf_encoding e, struct str in, struct buf *text,
+                          struct cf_filter_node *out)
+{
+    return read_one(e, CF_MESSAGE_filter_node, in, text, out);
+}
+
 int cf_decode_emulation(enum cf_encoding e, struct str in, struct buf *text,
                         struct cf_emulation *out)
 {

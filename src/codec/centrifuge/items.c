@@ -17,9 +17,7 @@ static int each(enum cf_field_at at, enum cf_encoding e, struct str *rest, struc
     int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
                                    struct cf_##of *item)                                           \
     {                                                                                              \
-        struct str key;                                                                            \
-                                                                                                   \
-        return each(CF_FIELD_##message##_##name, e, rest, text, &key, item);                       \
+        return each(CF_FIELD_##message##_##name, e, rest, text, NULL, item);                       \
     }
 #define MAP(message, name, number, of, omit)                                                       \
     int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
@@ -33,6 +31,13 @@ static int each(enum cf_field_at at, enum cf_encoding e, struct str *rest, struc
     {                                                                                              \
         return each(CF_FIELD_##message##_##name, e, rest, text, key, item);                        \
     }
+#define TEXTS(message, name, number, omit)                                                         \
+    int cf_each_##message##_##name(enum cf_encoding e, struct str *rest, struct buf *text,         \
+                                   struct str *item)                                               \
+    {                                                                                              \
+        return each(CF_FIELD_##message##_##name, e, rest, text, NULL, item);                       \
+    }
+#define SPANS(message, name, number, omit) TEXTS(message, name, number, omit)
 #include "tbl/centrifuge.def"
 
 /* ---- writing ---- */
@@ -54,21 +59,23 @@ static int open_json(struct cf_items *items, const struct cf_field *f)
         return buf_append_char(items->out, ',');
     if (items->named && cf_json_put_name(items->out, items->comma, f) == -1)
         return -1;
-    return buf_append_char(items->out, f->kind == CF_LIST_OF ? '[' : '{');
+    return buf_append_char(items->out, cf_is_map(f) ? '{' : '[');
 }
 
 static int add_json(struct cf_items *items, const struct cf_field *f, struct str key,
                     const void *item)
 {
     struct cf_writer w = {.out = items->out};
+    enum cf_kind kind = cf_item_kind(f);
 
     if (open_json(items, f) == -1)
         return -1;
-    if (f->kind != CF_LIST_OF &&
-        (json_append_string(w.out, key) == -1 || buf_append_char(w.out, ':') == -1))
+    if (cf_is_map(f) && (json_append_string(w.out, key) == -1 || buf_append_char(w.out, ':') == -1))
         return -1;
-    if (f->kind == CF_TEXT_MAP_OF)
+    if (kind == CF_TEXT)
         return json_append_string(w.out, *(const struct str *)item);
+    if (kind == CF_SPAN)
+        return cf_append_raw(CF_JSON, *(const struct str *)item, w.out);
     return cf_json_write(&w, (enum cf_message)f->of, item);
 }
 
@@ -81,19 +88,19 @@ static int add_protobuf(struct cf_items *items, const struct cf_field *f, struct
                         const void *item)
 {
     struct cf_writer w = {.out = items->out};
-    bool text = f->kind == CF_TEXT_MAP_OF;
-    size_t n =
-        text ? ((const struct str *)item)->n : cf_protobuf_size(&w, (enum cf_message)f->of, item);
+    bool message = cf_item_kind(f) == CF_MESSAGE_OF;
+    size_t n = message ? cf_protobuf_size(&w, (enum cf_message)f->of, item)
+                       : ((const struct str *)item)->n;
 
-    if (f->kind != CF_LIST_OF) { /* key = 1, value = 2 */
+    if (cf_is_map(f)) { /* key = 1, value = 2 */
         if (cf_protobuf_put_head(&w, f->number, bytes_size(key.n) + bytes_size(n)) == -1 ||
             cf_protobuf_put_head(&w, 1, key.n) == -1 || cf_protobuf_put(&w, key) == -1)
             return -1;
     }
-    if (cf_protobuf_put_head(&w, f->kind == CF_LIST_OF ? f->number : 2, n) == -1)
+    if (cf_protobuf_put_head(&w, cf_is_map(f) ? 2 : f->number, n) == -1)
         return -1;
-    return text ? cf_protobuf_put(&w, *(const struct str *)item)
-                : cf_protobuf_write(&w, (enum cf_message)f->of, item);
+    return message ? cf_protobuf_write(&w, (enum cf_message)f->of, item)
+                   : cf_protobuf_put(&w, *(const struct str *)item);
 }
 
 static int add(struct cf_items *items, enum cf_field_at at, struct str key, const void *item)
@@ -109,7 +116,7 @@ static int add(struct cf_items *items, enum cf_field_at at, struct str key, cons
     if (rc == -1)
         items->out->len = before;
     else if (items->encoding == CF_JSON)
-        items->closing = f->kind == CF_LIST_OF ? ']' : '}';
+        items->closing = cf_is_map(f) ? '}' : ']';
     return rc;
 }
 
@@ -129,6 +136,12 @@ static int add(struct cf_items *items, enum cf_field_at at, struct str key, cons
     {                                                                                              \
         return add(items, CF_FIELD_##message##_##name, key, &item);                                \
     }
+#define TEXTS(message, name, number, omit)                                                         \
+    int cf_add_##message##_##name(struct cf_items *items, struct str item)                         \
+    {                                                                                              \
+        return add(items, CF_FIELD_##message##_##name, STR_NULL, &item);                           \
+    }
+#define SPANS(message, name, number, omit) TEXTS(message, name, number, omit)
 #include "tbl/centrifuge.def"
 
 /* ---- items right in a reply ---- */

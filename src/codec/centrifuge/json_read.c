@@ -99,6 +99,8 @@ static int scalar_of(struct json_reader *r, const struct cf_field *f, const stru
         break;
     case CF_MESSAGE_OF:
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
         return CF_MALFORMED; /* they begin with a bracket, which read_member() has looked for */
@@ -118,10 +120,11 @@ static int read_name(struct json_reader *r, struct json_value *name)
 /* One item, with its key if it is a map's. */
 static int read_item(struct json_reader *r, const struct cf_field *f, struct str *key, void *item)
 {
+    enum cf_kind kind = cf_item_kind(f);
     struct json_value v;
     int rc;
 
-    if (f->kind != CF_LIST_OF) {
+    if (cf_is_map(f)) {
         rc = read_name(r, &v);
         if (rc == 0)
             rc = text_of(r, &v, key);
@@ -129,23 +132,26 @@ static int read_item(struct json_reader *r, const struct cf_field *f, struct str
             return rc;
     }
     cf_clear((enum cf_message)f->of, item);
-    if (f->kind != CF_TEXT_MAP_OF && next_is(r, '{'))
+    if (kind == CF_MESSAGE_OF && next_is(r, '{'))
         return read_message(r, (enum cf_message)f->of, item);
     if (json_take(&r->rest, &v) == -1)
         return CF_MALFORMED;
     if (v.type == JSON_NULL)
         return 0;
-    return f->kind == CF_TEXT_MAP_OF ? text_of(r, &v, item) : CF_MALFORMED;
+    if (kind == CF_TEXT)
+        return text_of(r, &v, item);
+    *(struct str *)item = v.raw;
+    return kind == CF_SPAN && v.type == JSON_OBJECT ? 0 : CF_MALFORMED;
 }
 
 static char bracket_of(const struct cf_field *f)
 {
-    return f->kind == CF_LIST_OF ? '[' : '{';
+    return cf_is_map(f) ? '{' : '[';
 }
 
 static char closing_of(const struct cf_field *f)
 {
-    return f->kind == CF_LIST_OF ? ']' : '}';
+    return cf_is_map(f) ? '}' : ']';
 }
 
 /* Looks at every item, keeps none. */
@@ -251,31 +257,43 @@ int cf_json_read(enum cf_message m, struct str in, struct buf *text, void *out)
     return rc;
 }
 
-/* *rest stands at the bracket, then at ',' or the closing bracket. */
-int cf_json_each(const struct cf_field *f, struct str *rest, struct buf *text, struct str *key,
+/* At the bracket before the first item, at ',' or the closing bracket behind each. >0: in front of the
+ * next one. */
+static int begin_item(struct json_reader *r, const struct cf_field *f)
+{
+    if (r->rest.n == 0)
+        return 0;
+    if (take(r, bracket_of(f)))
+        return !take(r, closing_of(f));
+    if (take(r, ','))
+        return 1;
+    return take(r, closing_of(f)) ? 0 : CF_MALFORMED;
+}
+
+int cf_json_next(const struct cf_field *f, struct str *rest, struct buf *text, struct str *key,
                  void *item)
 {
     struct json_reader r = {.rest = *rest, .text = text};
-    struct str start;
-    struct json_value v;
-    int rc;
+    int more = begin_item(&r, f), rc = 0;
 
-    if (rest->n == 0)
-        return 0;
-    if (take(&r, bracket_of(f)) ? take(&r, closing_of(f)) : !take(&r, ',')) {
-        *rest = STR_NULL;
-        return take(&r, closing_of(f)) || r.rest.n == 0 ? 0 : CF_MALFORMED;
-    }
+    if (more > 0)
+        rc = read_item(&r, f, key, item);
+    *rest = more > 0 && rc == 0 ? r.rest : STR_NULL;
+    return rc < 0 ? rc : more;
+}
+
+int cf_json_each(const struct cf_field *f, struct str *rest, struct buf *text, struct str *key,
+                 void *item)
+{
+    struct json_reader r = {.rest = *rest};
+    struct json_value v;
+    int more = begin_item(&r, f);
+
     /* How long is it? Only then it is known how much room it needs. */
-    start = r.rest;
-    if ((f->kind != CF_LIST_OF && read_name(&r, &v) < 0) || json_take(&r.rest, &v) == -1)
-        return CF_MALFORMED;
-    start.n = (size_t)(r.rest.p - start.p);
-    *rest = r.rest;
-    rc = cf_json_room(start, text);
-    if (rc < 0)
-        return rc;
-    r.rest = start;
-    rc = read_item(&r, f, key, item);
-    return rc < 0 ? rc : 1;
+    if (more > 0 && ((cf_is_map(f) && read_name(&r, &v) < 0) || json_take(&r.rest, &v) == -1))
+        more = CF_MALFORMED;
+    if (more > 0 &&
+        cf_json_room((struct str){.p = rest->p, .n = (size_t)(r.rest.p - rest->p)}, text) < 0)
+        return CF_NO_MEMORY;
+    return more > 0 ? cf_json_next(f, rest, text, key, item) : more;
 }

@@ -65,6 +65,8 @@ static bool is_empty(const struct cf_field *f, const void *message)
     case CF_RAW:
     case CF_SPAN:
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
         return ((const struct str *)member)->n == 0;
@@ -96,6 +98,8 @@ static int put_value(struct cf_writer *w, const struct cf_field *f, const void *
     case CF_SPAN:
         return put_raw(w, *s);
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
         return s->n > 0 ? put_raw(w, *s) : cf_json_put(w, STR_LIT("[]"));
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
@@ -128,7 +132,7 @@ static int put_hole(struct cf_writer *w, bool *some)
     if (empty && w->hole->always) {
         if (cf_json_put_name(w->out, *some, w->hole) == -1)
             return -1;
-        rc = buf_append_lit(w->out, w->hole->kind == CF_LIST_OF ? "[]" : "{}");
+        rc = buf_append_lit(w->out, cf_is_map(w->hole) ? "{}" : "[]");
     }
     if (!empty || w->hole->always)
         *some = true;

@@ -49,6 +49,11 @@ int cf_encode_client_info(enum cf_encoding e, const struct cf_client_info *i, st
     return encode(e, CF_MESSAGE_client_info, i, false, out);
 }
 
+int cf_encode_filter_node(enum cf_encoding e, const struct cf_filter_node *n, struct buf *out)
+{
+    return encode(e, CF_MESSAGE_filter_node, n, false, out);
+}
+
 int cf_join(enum cf_encoding e, struct buf *out)
 {
     return e == CF_JSON ? buf_append_char(out, '\n') : 0;

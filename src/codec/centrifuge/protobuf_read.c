@@ -88,6 +88,16 @@ static int text_of(const struct cf_value *v, struct str *out)
 
 static int read_message(enum cf_message m, struct str in, void *out);
 
+static int read_value(const struct cf_field *f, const struct cf_value *v, void *item)
+{
+    if (cf_item_kind(f) == CF_MESSAGE_OF)
+        return read_message((enum cf_message)f->of, v->bytes, item);
+    if (cf_item_kind(f) == CF_TEXT)
+        return text_of(v, item);
+    *(struct str *)item = v->bytes;
+    return 0;
+}
+
 /* key = 1, value = 2 of a map's entry. Either may be missing. */
 static int read_entry(const struct cf_field *f, struct str in, struct str *key, void *item)
 {
@@ -102,22 +112,16 @@ static int read_entry(const struct cf_field *f, struct str in, struct str *key, 
             continue;
         if (v.wire != CF_WIRE_BYTES)
             return CF_MALFORMED;
-        if (v.number == 1)
-            rc = text_of(&v, key);
-        else if (f->kind == CF_TEXT_MAP_OF)
-            rc = text_of(&v, item);
-        else
-            rc = read_message((enum cf_message)f->of, v.bytes, item);
+        rc = v.number == 1 ? text_of(&v, key) : read_value(f, &v, item);
     }
     return rc;
 }
 
-static int read_item(const struct cf_field *f, struct str in, struct str *key, void *item)
+static int read_item(const struct cf_field *f, const struct cf_value *v, struct str *key,
+                     void *item)
 {
     cf_clear((enum cf_message)f->of, item);
-    if (f->kind == CF_LIST_OF)
-        return read_message((enum cf_message)f->of, in, item);
-    return read_entry(f, in, key, item);
+    return cf_is_map(f) ? read_entry(f, v->bytes, key, item) : read_value(f, v, item);
 }
 
 /* in: the message that f is a member of. */
@@ -148,11 +152,13 @@ static int read_member(const struct cf_field *f, const struct cf_value *v, struc
         *cf_has(f, message) = true;
         return read_message((enum cf_message)f->of, v->bytes, member);
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
         /* Its items may stand anywhere between the others: all of it is what they are found in. */
         *(struct str *)member = in;
-        rc = read_item(f, v->bytes, &key, &item);
+        rc = read_item(f, v, &key, &item);
         break;
     }
     return rc;
@@ -195,7 +201,7 @@ int cf_protobuf_each(const struct cf_field *f, struct str *rest, struct str *key
             continue;
         if (v.wire != CF_WIRE_BYTES)
             return CF_MALFORMED;
-        rc = read_item(f, v.bytes, key, item);
+        rc = read_item(f, &v, key, item);
         return rc < 0 ? rc : 1;
     }
     return 0;

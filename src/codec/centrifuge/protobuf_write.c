@@ -96,6 +96,8 @@ static size_t member_size(const struct cf_writer *w, const struct cf_field *f, c
         n = cf_protobuf_size(w, (enum cf_message)f->of, member);
         return tag + cf_varint_size(n) + n;
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
         for (s = *(const struct str *)member; next_item(f, &s, &whole);)
@@ -160,6 +162,8 @@ static int put_member(struct cf_writer *w, const struct cf_field *f, const void 
             return -1;
         return cf_protobuf_write(w, (enum cf_message)f->of, member);
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
         for (s = *(const struct str *)member; next_item(f, &s, &whole);) {

@@ -22,6 +22,8 @@ const struct cf_field cf_fields[CF_FIELD_NR] = {
 #define MAP(message, name, number, of, omit)  ROW(message, name, number, CF_MAP_OF, of, omit, 0)
 #define TEXT_MAP(message, name, number, omit)                                                      \
     ROW(message, name, number, CF_TEXT_MAP_OF, none, omit, 0)
+#define TEXTS(message, name, number, omit) ROW(message, name, number, CF_TEXTS_OF, none, omit, 0)
+#define SPANS(message, name, number, omit) ROW(message, name, number, CF_SPANS_OF, none, omit, 0)
 #include "tbl/centrifuge.def"
 };
 
@@ -79,6 +81,8 @@ void cf_clear_member(const struct cf_field *f, void *message)
     case CF_RAW:
     case CF_SPAN:
     case CF_LIST_OF:
+    case CF_TEXTS_OF:
+    case CF_SPANS_OF:
     case CF_MAP_OF:
     case CF_TEXT_MAP_OF:
         *(struct str *)member = STR_NULL;
