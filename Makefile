@@ -199,6 +199,7 @@ $(BUILD)/tests/unit/%.o: tests/unit/%.c $(BUILD)/.flags | $(BUILD)/.headers
 
 # An archive: a test is linked with what it uses of it.
 $(BUILD)/tests/libtest.a: $(TESTLIB)
+	@mkdir -p $(@D)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/tests/libtest.a $(LIB)
@@ -239,9 +240,9 @@ tests: $(if $(filter tests,$(MAKECMDGOALS)),$(sort $(foreach s,$(SUITE),$(PARTS_
 # ---- using ----------------------------------------------------------------------------------------
 
 .PHONY: run
-run: build-packages ## install what is missing, build, start the daemon with its defaults (ARGS= adds options)
+run: build-packages ## install what is missing, build, start the daemon with deploy/demo.yaml or ROOST_CONFIG (ARGS= adds options)
 	@$(MAKE) all
-	@ROOST_HINTS=1 exec $(BUILD)/roostd $(ARGS)
+	@ROOST_HINTS=1 exec $(BUILD)/roostd $(if $(ROOST_CONFIG),,--config deploy/demo.yaml) $(ARGS)
 
 # A path below PREFIX, quoted: DESTDIR may have blanks.
 installed = $(call quote,$(DESTDIR)$(PREFIX)/$(1))
@@ -254,7 +255,7 @@ install: ## install the programs and the systemd unit under PREFIX (default /usr
 	@prefix=$(call quote,$(PREFIX)); while IFS= read -r line; do \
 	    printf '%s\n' "$${line//\/usr\/local/"$${prefix// /\\x20}"}"; \
 	done <deploy/roost.service >$(call installed,lib/systemd/system/roost.service)
-	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md $(call installed,share/doc/roost)
+	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md deploy/demo.yaml $(call installed,share/doc/roost)
 
 # gdb looks there by the build id that both halves have.
 DEBUGDIR ?= /usr/lib/debug/.build-id

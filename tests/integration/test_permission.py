@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """Permissions on the plain endpoint: what an anonymous client may, once anything about channels is set."""
 
+import os
 import signal
 import unittest
 
 from daemon import DaemonTest, wait_for
 from wsraw import CLOSE, TEXT, WebSocket
 
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
+DEMO = os.path.join(TOP, 'deploy/demo.yaml')
 CONFIG = """\
 plain: true
 channel_without_namespace:
@@ -116,6 +119,21 @@ class Plain(DaemonTest):
         self.assertEqual(self.status('/ws/open:room'), 101)
 
 
+class Demo(DaemonTest):
+    def test_make_run_starts_with_it(self):
+        """Nothing but one warning, and everybody chats from this machine's pages."""
+        d = self.start(config=DEMO)
+        self.assertEqual(len(d.lines('level=warn')), 1, d.text())
+        with d.ws('/ws/caf%C3%A9', fields=[('Origin', 'http://localhost:5173')]) as a, d.ws('/ws/caf%C3%A9') as b:
+            a.text('hello')
+            b.expect(TEXT, 'hello')
+        for origin in ('http://evil.example', 'http://localhost.evil.example:80'):
+            with WebSocket(d.client, '/ws/x', fields=[('Origin', origin)]) as c:
+                self.assertEqual(c.response.status, 403)
+        with open(os.path.join(TOP, 'Makefile')) as f:
+            self.assertIn('--config deploy/demo.yaml', f.read())
+
+
 class Default(DaemonTest):
     def status(self, d, path='/ws/room'):
         with WebSocket(d.client, path) as c:
@@ -133,6 +151,10 @@ class Default(DaemonTest):
             with self.subTest(setting):
                 d = self.start(**setting)
                 self.assertEqual(self.status(d), 404)
+                with WebSocket(d.admin, '/ws/any:thing') as c:  # who asks there may publish anyway
+                    self.assertEqual(c.response.status, 101)
+                    c.text('')
+                    c.expect(TEXT, '')
 
     def test_insecure_opens_all_but_private(self):
         d = self.start(plain='true', insecure='true', namespaces='[{name: chat}]')

@@ -14,6 +14,7 @@ import unittest
 from daemon import BUILD, SLOW, DaemonTest, before_exec, wait_for
 
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../README.md')
+DEMO = os.path.join(os.path.dirname(README), 'deploy/demo.yaml')  # what make run starts with
 END = '-- end of block --'
 WSCAT = 'npx wscat -c ws://localhost:8000/ws/lobby'
 
@@ -74,7 +75,7 @@ class Tour(DaemonTest):
         return block.replace('/tmp/', folder + '/').replace('$PWD/build/release', os.path.abspath(BUILD))
 
     def test_block_by_block(self):
-        self.d = self.start(workers=2)
+        self.d = self.start(workers=2, config=DEMO)
         with tempfile.TemporaryDirectory(prefix='roost-tour-') as folder:
             shell = Shell(folder)
             self.addCleanup(shell.close)

@@ -56,7 +56,7 @@ static void plain_publish(struct conn *c, struct str channel, struct str data, u
         .origin = {.kind = SESSION_PLAIN, .token = c->id},
     };
 
-    if (UNLIKELY(config.permissions) && !plain_permitted(plain_session(c), channel, data))
+    if (plain_is_judged(c) && !plain_permitted(plain_session(c), channel, data))
         session_end(c, CLOSE_NOT_PERMITTED);
     /* Cannot fail after may_publish() unless its arithmetic is wrong. */
     else if (broker_publish(reactor->broker, &p) == -1)

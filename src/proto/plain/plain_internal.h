@@ -21,6 +21,7 @@
 #ifndef ROOST_PROTO_PLAIN_INTERNAL_H
 #define ROOST_PROTO_PLAIN_INTERNAL_H
 
+#include "base/config.h"
 #include "core/channel_name.h"
 #include "net/reactor.h"
 #include "proto/session.h"
@@ -92,6 +93,13 @@ static inline struct conn *plain_conn(struct sub *s)
     if (s->flags & PLAIN_SUB_IN_SET)
         return CONTAINER_OF(s - (s->flags >> PLAIN_SUB_INDEX_SHIFT), struct plain_set, subs)->conn;
     return conn_of_session(CONTAINER_OF(s, struct plain_session, one));
+}
+
+/* Who asks on the admin listener may publish by the server API anyway; elsewhere, once permissions
+ * are set, a plain client is an anonymous one. */
+static inline bool plain_is_judged(const struct conn *c)
+{
+    return UNLIKELY(config.permissions) && (c->flags & CONN_ADMIN) == 0;
 }
 
 /* All subscriptions of a session (mode PLAIN_PUB has none): *n of them. */

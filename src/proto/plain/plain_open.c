@@ -81,7 +81,7 @@ static bool plain_permitted(const struct plain_query *q, enum close_reason *why)
                                                             : PERMISSION_SUBSCRIBE};
     struct str rest = {.p = q->names, .n = q->bytes};
 
-    while (config.permissions && plain_name_next(&rest, &ask.channel)) {
+    while (plain_name_next(&rest, &ask.channel)) {
         switch (permission_check(&ask, NULL)) {
         case PERMISSION_GIVEN:
             continue;
@@ -109,13 +109,13 @@ static void plain_handle(struct http_exchange *x)
     void *memory = NULL;
     enum close_reason why;
 
-    if (!config.plain) {
+    if (!config.plain && (x->conn->flags & CONN_ADMIN) == 0) {
         http_refuse(x, CLOSE_NOT_FOUND);
         return;
     }
     if (upgrade_check(x->request, &checked, &why) == -1 ||
         plain_query_parse(channel, x->request->query, &q, &why) == -1 ||
-        !plain_permitted(&q, &why)) {
+        (plain_is_judged(x->conn) && !plain_permitted(&q, &why))) {
         http_refuse(x, why);
         return;
     }
