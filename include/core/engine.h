@@ -83,7 +83,7 @@ struct engine_presence {
     uint32_t mark;          /* SET, FORGET */
     uint32_t limit;         /* LIST, FORGET */
     /* LIST, FORGET. Borrowed; stays where it is until ended, or until a LIST with limit 0, which
-     * gives the cursor up. */
+     * gives the cursor up, or until one that fails. */
     struct engine_cursor *cursor;
 };
 
@@ -103,13 +103,14 @@ struct engine_events { /* the hub's */
      * borrowed. */
     void (*kept)(void *hub, uint64_t token, const struct record *r);
     /* Somebody has come to a channel or has gone: r->kind is JOIN or LEAVE, name and fields as they
-     * were set, position and source those of the record that caused it, else zero. Borrowed. */
+     * were set, position and source those of the record that caused it; source is
+     * ENGINE_OWNERS_MAX or more when that was not a record of this node's. Borrowed. */
     void (*member)(void *hub, const struct record *r);
     /* Before the done() of LIST and STATS. fields: as they were set. */
     void (*listed)(void *hub, uint64_t token, struct str fields);
     void (*counted)(void *hub, uint64_t token, uint32_t clients, uint32_t users);
-    /* For every worker of this node: r as it was given to engine_ops.control(), here or elsewhere;
-     * on this node before its done(). */
+    /* For every worker of this node: r as it was given to engine_ops.control(), before its
+     * done(); source as in member(). */
     void (*control)(void *hub, const struct record *r);
 };
 

@@ -2,8 +2,9 @@
  *
  * A channel of a namespace without history has a counter that lives as long as its subscription: it
  * begins with a new epoch at offset 0 and is forgotten at the end. The position of one with history
- * is its stream's, which outlives subscribers. All of it ends with the process: the next hub begins
- * with new epochs. Every call completes inside the call. */
+ * is its stream's, which outlives subscribers. Who is present: engine_memory_presence.c. All of it
+ * ends with the process: the next hub begins with new epochs. Every call completes inside the
+ * call. */
 #include "engine_memory_internal.h"
 
 #include "base/clock.h"
@@ -269,15 +270,20 @@ static uint64_t tick(struct engine *e, uint64_t now_ns)
     return streams_tick(streams_of(e)) ? now_ns : 0;
 }
 
-static void presence(struct engine *e, const struct engine_presence *p UNUSED, uint64_t token)
+static void presence(struct engine *e, const struct engine_presence *p, uint64_t token)
 {
-    refuse(e, token);
+    presence_call(&CONTAINER_OF(e, struct memory, engine)->presence, e, p, token);
 }
 
-static void control(struct engine *e, struct str node UNUSED, const struct record *r UNUSED,
+static void control(struct engine *e, struct str node, const struct record *r,
                     bool must_arrive UNUSED, uint64_t token)
 {
-    refuse(e, token);
+    if (node.n > 0) { /* there is no other */
+        refuse(e, token);
+        return;
+    }
+    e->events->control(e->hub, r);
+    done(e, token, ENGINE_OK, (struct position){0});
 }
 
 static void memory_free(struct engine *e)
@@ -285,12 +291,14 @@ static void memory_free(struct engine *e)
     struct memory *m = CONTAINER_OF(e, struct memory, engine);
 
     streams_fini(&m->streams);
+    presence_fini(&m->presence);
     free(m);
 }
 
 static const struct engine_ops memory_ops = {
     .name = "memory",
-    .capabilities = ENGINE_CAN_ORDER | ENGINE_CAN_HISTORY | ENGINE_CAN_IDEMPOTENCY,
+    .capabilities = ENGINE_CAN_ORDER | ENGINE_CAN_HISTORY | ENGINE_CAN_IDEMPOTENCY |
+                    ENGINE_CAN_PRESENCE | ENGINE_CAN_CONTROL_LOG,
     .publish = publish,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
@@ -310,5 +318,6 @@ struct engine *engine_memory_new(void)
         return NULL;
     m->engine.ops = &memory_ops;
     streams_init(&m->streams);
+    presence_init(&m->presence);
     return &m->engine;
 }

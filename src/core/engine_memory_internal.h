@@ -1,6 +1,7 @@
 /* core/engine_memory_internal.h - what the memory engine's files share: engine_memory.c answers the
  * hub · engine_memory_stream.c keeps publications · engine_memory_bounds.c says what goes when time
- * or memory is up · engine_memory_keys.c knows idempotency keys again. */
+ * or memory is up · engine_memory_keys.c knows idempotency keys again ·
+ * engine_memory_presence.c knows who is there. */
 #ifndef ROOST_CORE_ENGINE_MEMORY_INTERNAL_H
 #define ROOST_CORE_ENGINE_MEMORY_INTERNAL_H
 
@@ -58,9 +59,18 @@ struct streams {
     size_t key_bytes;
 };
 
+struct presence {
+    struct htab channels;                 /* those with members, by name */
+    struct htab members;                  /* by channel and client */
+    struct htab users;                    /* by channel and user */
+    struct list owner[ENGINE_OWNERS_MAX]; /* its members; those with old marks in front */
+    struct list cursors;                  /* those that are not ended */
+};
+
 struct memory {
     struct engine engine; /* first */
     struct streams streams;
+    struct presence presence;
 };
 
 /* engine_memory_stream.c */
@@ -108,5 +118,12 @@ void key_undo(struct streams *s, struct key *k);
 /* Forgets the oldest ones that are too old or too many. True: the budget ended it. */
 bool keys_expire(struct streams *s, unsigned budget);
 void keys_fini(struct streams *s);
+
+/* engine_memory_presence.c */
+void presence_init(struct presence *p);
+void presence_fini(struct presence *p);
+/* engine_ops.presence(). */
+void presence_call(struct presence *p, struct engine *e, const struct engine_presence *ask,
+                   uint64_t token);
 
 #endif

@@ -163,7 +163,7 @@ ARRIVING = ('cf_', 'fossil_', 'tags_')
 # Declared for the sessions with presence and for the API.
 UNCALLED.update((name, 'sessions with presence and the API will ask') for name in '''
     broker_presence_add broker_presence_remove broker_presence broker_presence_stats broker_control broker_user_connect
-    broker_user_disconnect client_info_write client_info_read'''.split())
+    broker_user_disconnect client_info_write'''.split())
 
 # Declared for the sessions with history and for the API.
 UNCALLED.update((name, 'sessions that recover and the API will ask') for name in '''

@@ -1,5 +1,5 @@
 /* The engine contract: what every engine keeps to, by what it declares. A test of an engine
- * includes its .c, sets `contract` and runs CONTRACT_TESTS. An engine that completes later is
+ * includes its .c, sets `contract` and runs CONTRACT_TESTS and PRESENCE_TESTS. An engine that completes later is
  * driven by contract.step(). */
 #ifndef ROOST_TEST_ENGINE_CONTRACT_H
 #define ROOST_TEST_ENGINE_CONTRACT_H
@@ -29,6 +29,7 @@ static struct message {
     uint64_t origin;
 } messages[CONTRACT_MESSAGES];
 static unsigned nmessages, nsubscribed;
+static uint64_t next_call;  /* token of the next call about presence */
 static char kept_text[256]; /* "offset:text " for each that history() tells */
 static struct engine *engine;
 
@@ -73,8 +74,62 @@ static void on_kept(void *hub, uint64_t token, const struct record *r)
              STR_ARG(r->data));
 }
 
+/* What was told of members, in order: "+c1 -c2 ", and who was listed or counted. */
+static char told[1024], listed[1024];
+static uint32_t nclients, nusers;
+static unsigned ncontrols;
+
+static void note(char *log, char sign, struct str fields)
+{
+    struct client_info info;
+    struct str field;
+    size_t n = strlen(log);
+
+    assert_true(record_field(fields, FIELD_INFO, &field));
+    assert_int_equal(client_info_read(field, &info), 0);
+    snprintf(log + n, 1024 - n, "%c%.*s ", sign, STR_ARG(info.client));
+}
+
+static void on_member(void *hub, const struct record *r)
+{
+    assert_ptr_equal(hub, calls);
+    assert_true(r->kind == RECORD_JOIN || r->kind == RECORD_LEAVE);
+    assert_true(r->name.n > 0);
+    note(told, r->kind == RECORD_JOIN ? '+' : '-', r->fields);
+}
+
+static void on_listed(void *hub, uint64_t token, struct str fields)
+{
+    assert_ptr_equal(hub, calls);
+    assert_int_equal(calls[token].completed, 0);
+    note(listed, ' ', fields);
+}
+
+static void on_counted(void *hub, uint64_t token, uint32_t clients, uint32_t users)
+{
+    assert_ptr_equal(hub, calls);
+    assert_int_equal(calls[token].completed, 0);
+    nclients = clients;
+    nusers = users;
+}
+
+static void on_control(void *hub, const struct record *r)
+{
+    assert_ptr_equal(hub, calls);
+    assert_true(str_equal(r->data, STR_LIT("x")));
+    ncontrols++;
+}
+
 static const struct engine_events contract_events = {
-    .done = on_done, .subscribed = on_subscribed, .message = on_message, .kept = on_kept};
+    .done = on_done,
+    .subscribed = on_subscribed,
+    .message = on_message,
+    .kept = on_kept,
+    .member = on_member,
+    .listed = on_listed,
+    .counted = on_counted,
+    .control = on_control,
+};
 
 static void steps(void)
 {
@@ -88,6 +143,9 @@ static int contract_setup(void **state)
         contract.setup(state);
     memset(calls, 0, sizeof(calls));
     nmessages = nsubscribed = 0;
+    told[0] = listed[0] = '\0';
+    ncontrols = 0;
+    next_call = 0;
     engine = contract.make();
     assert_non_null(engine);
     engine_attach(engine, &contract_events, calls);

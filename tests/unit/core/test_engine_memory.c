@@ -10,6 +10,7 @@
 #include "fault.h"
 
 #include "engine_contract.h"
+#include "engine_contract_presence.h"
 
 static void completes_inside_the_call(void **state)
 {
@@ -330,10 +331,48 @@ static void no_memory(void **state)
     fault_reset();
 }
 
+static unsigned nrefused;
+
+static void count_refused(void *hub, uint64_t token, enum engine_status status, struct position at)
+{
+    on_done(hub, token, status, at);
+    nrefused += status == ENGINE_UNAVAILABLE;
+    calls[token].status = ENGINE_OK;
+}
+
+/* Whichever allocation fails, a member is there whole or not at all, and an older one stays. */
+static void no_memory_for_a_member(void **state)
+{
+    struct engine_events events = contract_events;
+    unsigned long k = 0;
+
+    (void)state;
+    events.done = count_refused;
+    engine_attach(engine, &events, calls);
+    do {
+        nrefused = 0;
+        fault_fail_at(++k);
+        /* The test's own allocations come first: two of them. */
+        if (k > 2)
+            come((struct somebody){WHO("a", "c1", "ann", "1")});
+        fault_reset();
+        if (nrefused > 0)
+            count_members("a", 0, 0);
+    } while (k <= 2 || nrefused > 0);
+    assert_true(k > 6); /* channel, member, user and the three tables */
+    count_members("a", 1, 1);
+    fault_fail_at(3);
+    come((struct somebody){WHO("a", "c1", "bob", "22")});
+    fault_reset();
+    assert_int_equal(nrefused, 1);
+    count_members("a", 1, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CONTRACT_TESTS,
+        PRESENCE_TESTS,
         CONTRACT_TEST(completes_inside_the_call),
         CONTRACT_TEST(publications_expire_together),
         CONTRACT_TEST(what_has_expired_is_not_told),
@@ -345,6 +384,7 @@ int main(void)
         CONTRACT_TEST(keys_are_forgotten),
         CONTRACT_TEST(publishing_at_every_failure),
         CONTRACT_TEST(many_channels_take_little),
+        CONTRACT_TEST(no_memory_for_a_member),
         cmocka_unit_test(no_memory),
     };
 
