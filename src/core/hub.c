@@ -30,10 +30,12 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
     list_init(&h->histories);
     list_init(&h->lingering);
     pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
+    hub_members_init(h);
     for (unsigned i = 0; i < workers; i++) {
         struct hub_worker *w = &h->worker[i];
 
         list_init(&w->pending);
+        list_init(&w->member_lists);
         w->debt = ops->debt != NULL ? ops->debt(arg, i) : NULL;
         if (w->debt != NULL)
             w->missed_generation = atomic_load(&w->debt->behind);
@@ -63,6 +65,8 @@ void hub_free(struct hub *h)
     queue_fini(&h->aside);
     hub_list_fini(h);
     hub_history_fini(h);
+    hub_members_fini(h);
+    hub_users_fini(h);
     hub_pending_fini(h);
     engine_free(h->engine);
     free(h);
@@ -120,13 +124,17 @@ static void forget(struct hub *h, unsigned worker)
     w->life++;
     w->announced = 0;
     w->owed = 0;
-    h->stale = true;
+    w->round = 0;
+    w->mark++;
+    h->stale = h->users_stale = true;
     hub_queue_drop(h, worker);
+    hub_members_drop(h, worker);
+    hub_presence_forget(h, worker);
     hub_mark_behind(h, worker);
 }
 
 /* The present incarnation speaks: if it is a new one, the old one's interest ends. */
-static void adopt(struct hub *h, unsigned worker, uint32_t generation, bool hello)
+void hub_adopt(struct hub *h, unsigned worker, uint32_t generation, bool hello)
 {
     struct hub_worker *w = &h->worker[worker];
 
@@ -145,7 +153,7 @@ void hub_worker_gone(struct hub *h, unsigned worker)
     struct hub_worker *w = &h->worker[worker];
 
     if (w->generation != 0 && w->generation == h->ops->generation(h->arg, worker))
-        return; /* the next incarnation has been heard already, adopt() has done it */
+        return; /* the next incarnation has been heard already, hub_adopt() has done it */
     forget(h, worker);
     w->generation = 0;
     w->missed_generation = 0;
@@ -239,6 +247,16 @@ void hub_handle(struct hub *h, const struct record *r, bool fresh)
         hub_fence(h, r);
     else if (r->kind == RECORD_POSITION)
         hub_position(h, r);
+    else if (r->kind == RECORD_PRESENCE_ADD || r->kind == RECORD_PRESENCE_REMOVE)
+        hub_presence_change(h, r);
+    else if (r->kind == RECORD_PRESENCE)
+        hub_members_start(h, r);
+    else if (r->kind == RECORD_PRESENCE_STATS)
+        hub_presence_stats(h, r);
+    else if (r->kind == RECORD_CONTROL)
+        hub_control(h, r);
+    else if (r->kind == RECORD_USER_CONNECT)
+        hub_user_connect(h, r);
     else if (r->kind == RECORD_HISTORY)
         hub_history_start(h, r);
     else if (r->kind == RECORD_HISTORY_REMOVE)
@@ -281,7 +299,7 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     own.source = (uint16_t)worker;
     own.position = position;
     if (fresh)
-        adopt(h, worker, generation, r->kind == RECORD_HELLO);
+        hub_adopt(h, worker, generation, r->kind == RECORD_HELLO);
     switch (r->kind) {
     case RECORD_HELLO:
         break;
@@ -293,6 +311,20 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
     case RECORD_ANNOUNCED:
         hub_announced(h, worker, &own);
         break;
+    case RECORD_USER:
+        hub_user_count(h, &own);
+        break;
+    case RECORD_PRESENCE_ADD:
+        if (own.flags & PRESENCE_AGAIN) { /* part of announcing */
+            hub_presence_change(h, &own);
+            break;
+        }
+        /* FALLTHROUGH */
+    case RECORD_PRESENCE_REMOVE:
+    case RECORD_PRESENCE:
+    case RECORD_PRESENCE_STATS:
+    case RECORD_CONTROL:
+    case RECORD_USER_CONNECT:
     case RECORD_PUBLISH:
     case RECORD_FENCE:
     case RECORD_LIST:

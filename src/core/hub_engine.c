@@ -35,6 +35,19 @@ static void answer(struct hub *h, const struct pending *p)
     case RECORD_HISTORY_REMOVE:
         r.kind = RECORD_HISTORY_REMOVED;
         break;
+    case RECORD_PRESENCE_STATS:
+        r.kind = RECORD_MEMBER_COUNT;
+        r.count = p->clients;
+        r.offset = p->users;
+        break;
+    case RECORD_CONTROL:
+        r.kind = RECORD_CONTROLLED;
+        r.count = p->told;
+        break;
+    case RECORD_USER_CONNECT:
+        r.kind = RECORD_USER_CONNECTED;
+        r.count = p->clients;
+        break;
     default: /* nobody waits for the others */
         return;
     }
@@ -223,6 +236,24 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
     case RECORD_HISTORY_REMOVE:
         hub_removed(hub, p, status, at);
         break;
+    case RECORD_PRESENCE:
+        hub_members_done(hub, p, status);
+        break;
+    case RECORD_HELLO:
+        hub_forget_done(hub, p, status);
+        break;
+    case RECORD_CONTROL:
+        hub_control_done(hub, p, status);
+        break;
+    case RECORD_PRESENCE_ADD:
+    case RECORD_PRESENCE_REMOVE:
+        if (status != ENGINE_OK)
+            METRIC_INC(presence_lost);
+        hub_pending_done(hub, p, status);
+        break;
+    case RECORD_PRESENCE_STATS:
+        hub_pending_done(hub, p, status);
+        break;
     default:
         p->at = at;
         hub_pending_done(hub, p, status);
@@ -269,4 +300,12 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
 }
 
 const struct engine_events hub_engine_events = {
-    .done = on_done, .subscribed = on_subscribed, .message = on_message, .kept = hub_history_kept};
+    .done = on_done,
+    .subscribed = on_subscribed,
+    .message = on_message,
+    .kept = hub_history_kept,
+    .member = hub_on_member,
+    .listed = hub_on_listed,
+    .counted = hub_on_counted,
+    .control = hub_on_control,
+};

@@ -55,7 +55,7 @@ void hub_lose(struct hub *h, struct str channel)
 
 void hub_set_aside(struct hub *h, const struct record *r)
 {
-    if (queue_push(&h->aside, r) == -1) {
+    if (queue_push(&h->aside, r) == NULL) {
         if (r->kind == RECORD_PUBLISH)
             hub_lose(h, r->name);
         return;
@@ -79,6 +79,8 @@ void hub_announced(struct hub *h, unsigned worker, const struct record *r)
     w->announced = w->generation;
     w->missed_generation = 0;
     hub_mark_behind(h, worker);
+    hub_presence_round(w, r->chan);
+    hub_presence_forget(h, worker);
     hub_gather_check(h);
 }
 

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "core/channel_name.h"
 #include "core/hub.h"
+#include "core/queue.h"
 
 /* Answers may go this far beyond queue_max; then the worker's ring is not read until it
  * takes some. */
@@ -23,26 +24,24 @@
 /* Listings a worker may have under way. */
 #define HUB_LISTINGS_MAX 16
 
-struct queued { /* a record in the hub's own memory */
-    struct queued *next;
-    struct record rec; /* name, data and fields point into bytes */
-    char bytes[];
-};
-
-struct queue {
-    struct queued *first, **last; /* owned; last is NULL in a queue never used */
-    uint64_t bytes;
-};
-
 struct pending { /* what a worker has asked for and the engine has not completed, or stands behind
                     it */
     struct list link;  /* in hub_worker.pending, in the ring's order */
     uint64_t position; /* in the worker's ring */
     uint64_t token;
-    struct position at; /* when complete */
-    uint32_t life;      /* of the asker */
+    union { /* the answer, when complete */
+        struct position at;
+        struct {
+            uint32_t clients, users; /* MEMBER_COUNT; clients: USER_CONNECTED too */
+        };
+        struct {
+            uint32_t told;  /* workers that have it in their rings */
+            uint32_t waits; /* copies in queues, and the engine's call */
+        };
+    };
+    uint32_t life; /* of the asker */
     uint16_t worker;
-    uint8_t kind; /* RECORD_PUBLISH, RECORD_FENCE */
+    uint8_t kind; /* of the record; HELLO: of no record, the hub forgets a worker's members */
     uint8_t asker;
     uint8_t status; /* enum engine_status */
     bool complete;
@@ -88,6 +87,13 @@ static inline struct interest *hub_interests(struct hub_channel *c)
     return c->cap == 1 ? &c->one : c->many;
 }
 
+struct hub_forgetting { /* of members that a worker's earlier lives have left behind */
+    struct pending call;
+    struct engine_cursor cursor;
+    bool due, calling;
+    bool failed; /* the last call was not taken */
+};
+
 struct hub_worker {
     uint32_t generation; /* incarnation last heard of, 0: none */
     uint32_t life;       /* moves on whenever its interest is forgotten */
@@ -95,6 +101,12 @@ struct hub_worker {
     uint32_t
         missed_generation; /* incarnation that missed publications of channels not announced yet */
     uint32_t owed;         /* interests of this life with lost set */
+    uint32_t round;        /* of its announcing, as its records about members say */
+    uint32_t mark;         /* of its members; another one for each life and round */
+    struct hub_forgetting forgetting;
+    struct list member_lists; /* of struct member_list */
+    unsigned nmember_lists;
+    unsigned awaited; /* queued records that a CONTROL waits for */
     unsigned listings, histories;
     bool congested;
     struct list pending; /* of struct pending */
@@ -114,7 +126,11 @@ struct hub {
     struct engine *engine; /* owned */
     struct htab channels;
     struct list lingering;
-    struct pool pendings;
+    struct pool pendings, member_lists;
+    struct list member_lists_ended; /* gone, but for a call to the engine */
+    struct htab users;
+    bool users_sweeping, users_stale;
+    size_t users_cursor;
     struct queue aside;
     size_t aside_publications;
     struct list listings;    /* of struct listing, that wait */
@@ -125,6 +141,9 @@ struct hub {
     size_t sweep_cursor;
     unsigned next_worker; /* whose queue is flushed first */
     unsigned congested;   /* workers */
+    unsigned next_lists;  /* worker whose listings of members are looked at first */
+    char fields
+        [RECORD_FIELDS_MAX]; /* of the change of presence in work: the worker cannot reach it */
     struct hub_worker worker[];
 };
 
@@ -148,6 +167,8 @@ static inline bool hub_interest_stale(const struct hub *h, const struct interest
     return i->life != h->worker[i->worker].life;
 }
 /* hub.c */
+/* The present incarnation of a worker is that one: if it is new, what is of the old one ends. */
+void hub_adopt(struct hub *h, unsigned worker, uint32_t generation, bool hello);
 /* Writes the answer to the worker's SUBSCRIBE. */
 void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest *i);
 
@@ -156,11 +177,11 @@ extern const struct engine_events hub_engine_events;
 void hub_publish(struct hub *h, const struct record *r, bool fresh);
 void hub_fence(struct hub *h, const struct record *r);
 void hub_position(struct hub *h, const struct record *r);
-/* For a call whose answer has a place among the others'; answer is set. NULL: no memory. */
-struct pending *hub_pending_new(struct hub *h, const struct record *r) MUST_CHECK;
-/* Its call is complete. */
-void hub_pending_done(struct hub *h, struct pending *p, enum engine_status status);
 void hub_pending_fini(struct hub *h);
+/* What r asks for, behind everything its worker asked before. NULL: no memory. */
+struct pending *hub_pending_new(struct hub *h, const struct record *r) MUST_CHECK;
+/* It is complete. Frees it, if not now, then when all before it are. */
+void hub_pending_done(struct hub *h, struct pending *p, enum engine_status status);
 
 /* hub.c */
 /* Handles a record (source: its worker; position: in that worker's ring) for good, whatever the
@@ -169,13 +190,15 @@ void hub_pending_fini(struct hub *h);
 void hub_handle(struct hub *h, const struct record *r, bool fresh);
 
 /* hub_queue.c: the way to the workers */
-int queue_push(struct queue *q, const struct record *r) MUST_CHECK;
-/* First record, owned by the caller (free()); NULL: empty. */
-struct queued *queue_pop(struct queue *q);
-uint64_t queue_cost(const struct record *r);
-void queue_fini(struct queue *q);
 /* Sends or queues an answer. -1: no memory, it is gone. */
 int hub_answer(struct hub *h, unsigned worker, struct record *r) MUST_CHECK;
+/* Sends or queues a JOIN or LEAVE to one interested worker. */
+void hub_deliver_member(struct hub *h, const struct interest *i, struct record *r);
+/* Sends or queues a control message; *copy: where it is queued, else NULL. -1: neither. */
+int hub_deliver_control(struct hub *h, unsigned worker, struct record *r,
+                        struct queued **copy) MUST_CHECK;
+/* Takes nothing of what is queued for it, and has not for a second. */
+bool hub_hangs(const struct hub *h, unsigned worker);
 /* Sends or queues a publication to one interested worker, or marks the interest as having
  * lost it. */
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication);
@@ -217,6 +240,47 @@ bool hub_history_run(struct hub *h, size_t *budget);
 void hub_history_fini(struct hub *h);
 void hub_remove(struct hub *h, const struct record *r);
 void hub_removed(struct hub *h, struct pending *p, enum engine_status status, struct position at);
+
+/* hub_presence.c: who comes and goes */
+void hub_presence_change(struct hub *h, const struct record *r);
+void hub_presence_stats(struct hub *h, const struct record *r);
+/* The worker says which round of announcing its records belong to. */
+void hub_presence_round(struct hub_worker *w, uint32_t round);
+/* Members of the worker whose mark is not its present one are to be forgotten. */
+void hub_presence_forget(struct hub *h, unsigned worker);
+/* True when the budget ended it. */
+bool hub_presence_run(struct hub *h, size_t *budget);
+void hub_forget_done(struct hub *h, struct pending *call, enum engine_status status);
+void hub_on_member(void *hub, const struct record *r);
+void hub_on_counted(void *hub, uint64_t token, uint32_t clients, uint32_t users);
+
+/* hub_members.c: listings of members */
+void hub_members_init(struct hub *h);
+void hub_members_start(struct hub *h, const struct record *r);
+/* The worker's listings are of no use any more. */
+void hub_members_drop(struct hub *h, unsigned worker);
+/* True when the budget ended it. */
+bool hub_members_run(struct hub *h, size_t *budget);
+void hub_members_done(struct hub *h, struct pending *call, enum engine_status status);
+void hub_on_listed(void *hub, uint64_t token, struct str fields);
+void hub_members_fini(struct hub *h);
+
+/* hub_control.c */
+void hub_control(struct hub *h, const struct record *r);
+void hub_control_done(struct hub *h, struct pending *p, enum engine_status status);
+/* A copy that was queued for a worker has gone into its ring (OK), or with its worker (REFUSED), or
+ * is not waited for any longer (UNKNOWN). */
+void hub_control_left(struct hub *h, unsigned worker, struct queued *copy, enum engine_status how);
+/* Waits no longer for workers that take nothing. */
+void hub_control_run(struct hub *h);
+void hub_on_control(void *hub, const struct record *r);
+
+/* hub_users.c */
+void hub_user_count(struct hub *h, const struct record *r);
+void hub_user_connect(struct hub *h, const struct record *r);
+/* Removes what workers that have gone have left. True when the budget ended it. */
+bool hub_users_run(struct hub *h, size_t *budget);
+void hub_users_fini(struct hub *h);
 
 /* hub_list.c */
 void hub_list_start(struct hub *h, unsigned worker, const struct record *r);

@@ -160,7 +160,7 @@ static bool reads(const struct listing *l)
 /* Its worker leaves what is queued for it. */
 static bool hangs(const struct listing *l)
 {
-    return !reads(l) && clock_ns() - l->hub->worker[l->worker].took_ns > HUB_PUSH_BACK_WAIT_NS;
+    return hub_hangs(l->hub, l->worker);
 }
 
 /* The listing that can go on now, or NULL. */

@@ -6,56 +6,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-uint64_t queue_cost(const struct record *r)
-{
-    return sizeof(struct queued) + r->name.n + r->data.n + r->fields.n;
-}
-
-int queue_push(struct queue *q, const struct record *r)
-{
-    struct queued *e = malloc(queue_cost(r));
-
-    if (e == NULL)
-        return -1;
-    e->next = NULL;
-    e->rec = *r;
-    e->rec.name.p = e->bytes;
-    e->rec.data.p = e->bytes + r->name.n;
-    e->rec.fields.p = e->rec.data.p + r->data.n;
-    if (r->name.n > 0)
-        memcpy(e->bytes, r->name.p, r->name.n);
-    if (r->data.n > 0)
-        memcpy(e->bytes + r->name.n, r->data.p, r->data.n);
-    if (r->fields.n > 0)
-        memcpy(e->bytes + r->name.n + r->data.n, r->fields.p, r->fields.n);
-    if (q->first == NULL)
-        q->first = e;
-    else
-        *q->last = e;
-    q->last = &e->next;
-    q->bytes += queue_cost(r);
-    return 0;
-}
-
-struct queued *queue_pop(struct queue *q)
-{
-    struct queued *e = q->first;
-
-    if (e == NULL)
-        return NULL;
-    q->first = e->next;
-    q->bytes -= queue_cost(&e->rec);
-    return e;
-}
-
-void queue_fini(struct queue *q)
-{
-    struct queued *e;
-
-    while ((e = queue_pop(q)) != NULL)
-        free(e);
-}
-
 void hub_mark_behind(struct hub *h, unsigned worker)
 {
     struct hub_worker *w = &h->worker[worker];
@@ -121,10 +71,12 @@ static void note_congestion(struct hub *h, unsigned worker)
 
 /* Sends, or queues as far as limit allows (one record always fits an empty queue). -1: it
  * does not. */
-static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint64_t limit)
+static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint64_t limit,
+                         struct queued **copy)
 {
     struct hub_worker *w = &h->worker[worker];
 
+    *copy = NULL;
     r->generation = w->generation;
     if (w->out.first == NULL) {
         if (h->ops->send(h->arg, worker, r) == 0)
@@ -134,7 +86,8 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
     } else if (w->out.bytes >= limit || queue_cost(r) > limit - w->out.bytes) {
         return -1;
     }
-    if (queue_push(&w->out, r) == -1)
+    *copy = queue_push(&w->out, r);
+    if (*copy == NULL)
         return -1;
     note_queued(w, r, 1);
     hub_mark_behind(h, worker);
@@ -144,8 +97,10 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
 
 int hub_answer(struct hub *h, unsigned worker, struct record *r)
 {
+    struct queued *copy;
+
     /* Bounded by hub_wants(): a worker that takes no answers is not read. */
-    return send_or_queue(h, worker, r, UINT64_MAX);
+    return send_or_queue(h, worker, r, UINT64_MAX, &copy);
 }
 
 void hub_mark_lost(struct hub *h, struct interest *i)
@@ -161,8 +116,9 @@ int hub_report_lost(struct hub *h, struct interest *i, struct position to)
 {
     struct record r = {
         .kind = RECORD_LOST, .chan = i->chan, .epoch = to.epoch, .offset = to.offset};
+    struct queued *copy;
 
-    if (send_or_queue(h, i->worker, &r, h->limits.queue_max) == -1)
+    if (send_or_queue(h, i->worker, &r, h->limits.queue_max, &copy) == -1)
         return -1;
     i->lost = false;
     h->worker[i->worker].owed--;
@@ -174,10 +130,11 @@ int hub_report_lost(struct hub *h, struct interest *i, struct position to)
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
 {
     struct position before = record_before(publication);
+    struct queued *copy;
 
     publication->chan = i->chan;
     if ((i->lost && hub_report_lost(h, i, before) == -1) ||
-        send_or_queue(h, i->worker, publication, h->limits.queue_max) == -1) {
+        send_or_queue(h, i->worker, publication, h->limits.queue_max, &copy) == -1) {
         METRIC_INC(lost_publications);
         if (h->worker[i->worker].owed == 0)
             LOG(LOG_WARN,
@@ -187,12 +144,46 @@ void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
     }
 }
 
+void hub_deliver_member(struct hub *h, const struct interest *i, struct record *r)
+{
+    struct queued *copy;
+
+    r->chan = i->chan;
+    if (send_or_queue(h, i->worker, r, h->limits.queue_max, &copy) == -1)
+        METRIC_INC(presence_lost);
+}
+
+int hub_deliver_control(struct hub *h, unsigned worker, struct record *r, struct queued **copy)
+{
+    /* As much as answers may take: whoever floods a worker with these is held by nobody else. */
+    return send_or_queue(h, worker, r, h->limits.queue_max + HUB_QUEUE_RESERVE, copy);
+}
+
+bool hub_hangs(const struct hub *h, unsigned worker)
+{
+    const struct hub_worker *w = &h->worker[worker];
+
+    return w->out.first != NULL && clock_ns() - w->took_ns > HUB_PUSH_BACK_WAIT_NS;
+}
+
+/* Takes the first record off the worker's queue, which has become of it: it was sent (OK), or goes
+ * with its worker (REFUSED). */
+static void drop_first(struct hub *h, unsigned worker, enum engine_status how)
+{
+    struct queued *e = queue_pop(&h->worker[worker].out);
+
+    note_queued(&h->worker[worker], &e->rec, -1);
+    if (UNLIKELY(e->awaited))
+        hub_control_left(h, worker, e, how);
+    free(e);
+}
+
 void hub_queue_drop(struct hub *h, unsigned worker)
 {
     struct hub_worker *w = &h->worker[worker];
 
-    METRIC_ADD(hub_queue_bytes, -(int64_t)w->out.bytes);
-    queue_fini(&w->out);
+    while (w->out.first != NULL)
+        drop_first(h, worker, ENGINE_REFUSED);
     if (w->debt != NULL)
         atomic_store(&w->debt->queued, 0);
     note_congestion(h, worker);
@@ -202,12 +193,10 @@ void hub_queue_drop(struct hub *h, unsigned worker)
 static void flush_worker(struct hub *h, unsigned worker, size_t *budget)
 {
     struct hub_worker *w = &h->worker[worker];
-    struct queued *e;
 
-    while (*budget > 0 && (e = w->out.first) != NULL &&
-           h->ops->send(h->arg, worker, &e->rec) == 0) {
-        note_queued(w, &e->rec, -1);
-        free(queue_pop(&w->out));
+    while (*budget > 0 && w->out.first != NULL &&
+           h->ops->send(h->arg, worker, &w->out.first->rec) == 0) {
+        drop_first(h, worker, ENGINE_OK);
         w->took_ns = clock_ns();
         (*budget)--;
     }

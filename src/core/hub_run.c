@@ -71,6 +71,10 @@ bool hub_run(struct hub *h, size_t max_records)
     more |= hub_linger_run(h, &budget);
     more |= hub_list_run(h, &budget);
     more |= hub_history_run(h, &budget);
+    more |= hub_presence_run(h, &budget);
+    more |= hub_members_run(h, &budget);
+    more |= hub_users_run(h, &budget);
+    hub_control_run(h);
     more |= tick(h);
     return more || h->state == HUB_REPLAYING || h->sweeping || sweep_useful(h);
 }

@@ -13,6 +13,7 @@
 struct sent {
     struct record r;
     char data[512];
+    char fields[128];
 };
 
 static struct fake {
@@ -26,6 +27,7 @@ static struct fake {
 static struct hub *hub;
 static char last_line[512]; /* of the log */
 static uint64_t next_position;
+static void (*on_sent)(unsigned worker, const struct record *r); /* may be NULL */
 
 static int fake_send(void *arg, unsigned worker, const struct record *r)
 {
@@ -41,7 +43,12 @@ static int fake_send(void *arg, unsigned worker, const struct record *r)
     s->r.data.p = s->data;
     if (r->data.n > 0)
         memcpy(s->data, r->data.p, MIN(r->data.n, sizeof(s->data)));
+    s->r.fields.p = s->fields;
+    if (r->fields.n > 0)
+        memcpy(s->fields, r->fields.p, MIN(r->fields.n, sizeof(s->fields)));
     f->n++;
+    if (on_sent != NULL)
+        on_sent(worker, r);
     return 0;
 }
 
@@ -93,6 +100,7 @@ static int hub_setup(void **state)
         fakes[i].room = UINT32_MAX;
     }
     next_position = 0;
+    on_sent = NULL;
     hub_start(1);
     return 0;
 }
@@ -104,6 +112,9 @@ static int hub_teardown(void **state)
     hub = NULL;
     assert_int_equal(metrics->hub_channels, 0);
     assert_int_equal(metrics->hub_queue_bytes, 0);
+    assert_int_equal(metrics->presence_members, 0);
+    assert_int_equal(metrics->presence_bytes, 0);
+    assert_int_equal(metrics->users, 0);
     return 0;
 }
 
