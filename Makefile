@@ -33,7 +33,8 @@ SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-fr
 INCLUDES := -Iinclude
 # glibc's checked functions exist with optimization only, and sanitizers look at the plain ones.
 FORTIFY   = $(if $(strip $(SANFLAGS)),,$(if $(filter-out -O0,$(filter -O%,$(OPT))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
-HARDEN    = -fPIE -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
+# Hidden: names of ours must not stand in for those of a library (jansson has a json_string, too).
+HARDEN    = -fPIE -fvisibility=hidden -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
 COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
             $(HARDEN) $(SANFLAGS) $(CFLAGS) -MMD -MP
 LINKFLAGS = -pie $(SANFLAGS) -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)

@@ -1,0 +1,12 @@
+/* codec/base64.h - both alphabets of RFC 4648, strictly: no white space, no bits left over. */
+#ifndef ROOST_CODEC_BASE64_H
+#define ROOST_CODEC_BASE64_H
+
+#include "base/buf.h"
+
+/* Appends the bytes. -1: not base64 (out as before), or no memory. Standard: '+', '/', padded.
+ * URL: '-', '_', without padding, as in tokens and keys (RFC 7515 §2). */
+int base64_decode(struct str in, struct buf *out) MUST_CHECK;
+int base64url_decode(struct str in, struct buf *out) MUST_CHECK;
+
+#endif
