@@ -12,6 +12,8 @@
 
 #define CONFIG_STRING_MAX 256
 #define CONFIG_LIST_MAX   2048
+#define CONFIG_KEY_MAX    2048
+#define CONFIG_KEYS_MAX   98304 /* of all keys together */
 _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy");
 
 #define CONFIG_MEMBER_BOOL(name)      bool name;
@@ -24,6 +26,7 @@ _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy"
 #define CONFIG_MEMBER_STRING(name)    char name[CONFIG_STRING_MAX];
 #define CONFIG_MEMBER_PATH(name)      char name[CONFIG_STRING_MAX];
 #define CONFIG_MEMBER_SECRET(name)    char name[CONFIG_STRING_MAX];
+#define CONFIG_MEMBER_KEY(name)       char name[CONFIG_KEY_MAX];
 #define CONFIG_MEMBER_LIST(name)      char name[CONFIG_LIST_MAX];
 #define CONFIG_MEMBER_TOKENS(name)    char name[CONFIG_LIST_MAX];
 #define CONFIG_MEMBER_ORIGINS(name)   char name[CONFIG_LIST_MAX];
@@ -34,6 +37,18 @@ _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy"
 #define CONFIG_MEMBER_MAP(name)  struct channel_options name;
 
 struct config_namespaces TABLE_MAPS_BODY(struct channel_options, CHANNEL_NAMESPACES_MAX);
+
+/* What tokens are verified with, as text: read from the settings and their files by whoever loads
+ * them, so that no other process reads files. By purpose and kind, one behind the other. */
+enum config_key {
+#define KEY_TEXT(id, text, file) CONFIG_KEY_##id,
+#include "tbl/key_texts.def"
+    CONFIG_KEY_NR
+};
+struct config_keys {
+    uint32_t len[2][CONFIG_KEY_NR]; /* of token_*, of subscription_token_* */
+    char text[CONFIG_KEYS_MAX];
+};
 
 struct config_set { /* one bool per row, in the table's order */
 #define X(name, type, def, min, max, reload, sentence, paragraph) bool name;
@@ -51,6 +66,7 @@ struct config {
     /* Derived: a token key, namespaces or channel_without_namespace is set, so whoever has no token
      * is anonymous, plain clients too, and permissions are looked at. */
     bool permissions;
+    struct config_keys keys;
     /* Said by a file, the environment or --set; else it is the default. */
     struct config_set set;
 };
@@ -71,6 +87,9 @@ int config_row_find(struct str name);
 /* The value as table_set() would read it (LIST entries separated by '\n'); a secret is not
  * shown. */
 struct str config_format_value(const struct config *c, size_t i, char *out, size_t cap);
+
+/* n 0: there is none. For connection tokens, or of subscription_token_*. */
+struct str config_key_text(const struct config *c, bool subscription, enum config_key which);
 
 /* Limits that nobody has set follow from those they are bound to. */
 void config_derive(struct config *c);

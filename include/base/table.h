@@ -11,7 +11,8 @@
  * AUTO_SIZE  int64_t                       auto (the owner derives the value), 1MiB
  * STRING     char[n]                       text; min..max is the length in bytes (max 0: what the
  * member holds) PATH       char[n]                       as STRING: a file's name SECRET char[n]
- * printable ASCII without spaces; never shown LIST       char[n], '\n' between entries words, by
+ * printable ASCII without spaces; never shown KEY        char[n]                       a public key
+ * in PEM, or the name of a file that holds it LIST       char[n], '\n' between entries words, by
  * comma or as a sequence TOKENS     as LIST                       HTTP tokens ORIGINS    as LIST
  * web origins, which may be globs; stored as browsers send them LINES      as LIST lines of text:
  * each text is one entry more; wants marks of what is set ADDRESS char[n] host:port, [v6]:port,
@@ -38,6 +39,7 @@ enum table_type {
     TABLE_STRING,
     TABLE_PATH,
     TABLE_SECRET,
+    TABLE_KEY,
     TABLE_LIST,
     TABLE_TOKENS,
     TABLE_ORIGINS,
@@ -91,6 +93,8 @@ void *table_maps_item(const struct table_row *row, void *obj, size_t i);
 #define TABLE_HIDDEN "(hidden)" /* stands for a secret in everything that is shown */
 
 bool table_is_list(enum table_type type);
+/* Is the text of a KEY the key itself, not a file's name? */
+bool table_key_is_inline(struct str text);
 /* MAPS or MAP: read by codec/table_yaml.h alone. */
 bool table_is_map(enum table_type type);
 /* Index of the row, or -1. */

@@ -15,7 +15,7 @@
 #ifndef ROOST_PROTO_TOKENS_H
 #define ROOST_PROTO_TOKENS_H
 
-#include "base/str.h"
+#include "base/config.h"
 #include "base/task.h"
 
 enum token_kind { TOKEN_CONNECTION = 0, TOKEN_SUBSCRIPTION, TOKEN_KIND_NR };
@@ -75,6 +75,10 @@ bool tokens_configured(enum token_kind kind);
 enum token_fault token_verify_connection(struct str token, struct token_connection *out);
 enum token_fault token_verify_subscription(struct str token, struct str channel, struct str user,
                                            struct str client, struct token_subscription *out);
+/* A subscription token for whichever channel, user and client it names (tools). */
+enum token_fault token_read_subscription(struct str token, struct token_subscription *out);
+/* What the token is meant for, by its unverified claims (tools). */
+enum token_kind token_kind_of(struct str token);
 /* Why the last verification has failed: a static sentence for the log, "" when it was good. */
 const char *token_reason(void);
 
@@ -82,7 +86,7 @@ struct token_ask; /* owned by the queue until done() or token_cancel() */
 struct token_query {
     enum token_kind kind;
     struct str token, channel, user, client; /* borrowed: copied */
-    /* connection or subscription is NULL, by kind; their contents count for TOKEN_GOOD only. May
+    /* The ask is gone already. connection or subscription is NULL, by kind; their contents count for TOKEN_GOOD only. May
      * submit and cancel others. */
     void (*done)(void *arg, enum token_fault fault, struct token_connection *connection,
                  struct token_subscription *subscription);
@@ -92,6 +96,14 @@ struct token_query {
 struct token_ask *token_submit(const struct token_query *q) MUST_CHECK;
 /* Takes it back; done() is not called. Nulls *ask. */
 void token_cancel(struct token_ask **ask);
+
+/* Appends a token with these claims, signed with the secret in force (tools). -1: there is none, or
+ * no memory. */
+int token_make(enum token_kind kind, struct str payload, struct buf *out) MUST_CHECK;
+
+/* Can keys and rules be made of these settings? -1: a line "setting: reason" in errors for each that
+ * is wrong. */
+int tokens_check(const struct config *c, struct buf *errors) MUST_CHECK;
 
 /* Once per process, in one that has settings; tasks NULL: no queue (tools). -1: no memory. */
 int tokens_init(struct task_queue *tasks) MUST_CHECK;

@@ -18,6 +18,7 @@ struct config config;
 #define OF_STRING(name)    NULL
 #define OF_PATH(name)      NULL
 #define OF_SECRET(name)    NULL
+#define OF_KEY(name)       NULL
 #define OF_LIST(name)      NULL
 #define OF_TOKENS(name)    NULL
 #define OF_ORIGINS(name)   NULL
@@ -68,6 +69,16 @@ int config_row_find(struct str name)
     return table_find(&config_table, name);
 }
 
+struct str config_key_text(const struct config *c, bool subscription, enum config_key which)
+{
+    size_t at = 0, row = (size_t)subscription * CONFIG_KEY_NR + which;
+    const uint32_t *len = &c->keys.len[0][0];
+
+    for (size_t i = 0; i < row; i++)
+        at += len[i];
+    return (struct str){c->keys.text + at, len[row]};
+}
+
 /* Base64 is a third longer; "/" may come as "\/", as PHP writes it. */
 int64_t config_body_needed(int64_t max_message_size)
 {
@@ -98,7 +109,7 @@ static bool has_permissions(const struct config *c)
         return true;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if ((rows[i].type == TABLE_SECRET || rows[i].type == TABLE_STRING ||
-             rows[i].type == TABLE_PATH) &&
+             rows[i].type == TABLE_PATH || rows[i].type == TABLE_KEY) &&
             is_token_key(str_from(rows[i].name)) && ((const char *)c + rows[i].offset)[0] != '\0')
             return true;
     return false;

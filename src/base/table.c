@@ -55,6 +55,7 @@ static const char *number_kind(enum table_type type)
     case TABLE_STRING:
     case TABLE_PATH:
     case TABLE_SECRET:
+    case TABLE_KEY:
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
@@ -258,6 +259,7 @@ static int set_member(const struct table_row *row, char *member, bool replace, s
     case TABLE_STRING:
     case TABLE_PATH:
     case TABLE_SECRET:
+    case TABLE_KEY:
     case TABLE_ADDRESS:
         return table_set_text(row, member, value, err, errcap);
     case TABLE_LIST:

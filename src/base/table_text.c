@@ -73,6 +73,34 @@ static int set_secret(const struct table_row *row, char *member, struct str valu
     return store(row, member, value);
 }
 
+bool table_key_is_inline(struct str text)
+{
+    return str_starts_with(text, STR_LIT("-----BEGIN "));
+}
+
+/* Lines in PEM may be ended by the characters "\\n", as in files of variables. */
+static int set_key(const struct table_row *row, char *member, struct str value, char *err,
+                   size_t errcap)
+{
+    size_t n = 0;
+
+    if (!table_key_is_inline(value))
+        return set_string(row, member, value, err, errcap);
+    if (value.n >= row->size || memchr(value.p, '\0', value.n) != NULL) {
+        snprintf(err, errcap, "expected a key in PEM of at most %zu bytes; a longer one in a file",
+                 row->size - 1);
+        return -1;
+    }
+    memset(member, 0, row->size);
+    for (size_t i = 0; i < value.n; i++) {
+        bool escaped = value.p[i] == '\\' && i + 1 < value.n && value.p[i + 1] == 'n';
+
+        member[n++] = escaped ? '\n' : value.p[i];
+        i += escaped;
+    }
+    return 0;
+}
+
 static bool address_syntax(struct str s)
 {
     struct str host, port;
@@ -114,6 +142,8 @@ int table_set_text(const struct table_row *row, char *member, struct str value, 
 {
     if (row->type == TABLE_SECRET)
         return set_secret(row, member, value, err, errcap);
+    if (row->type == TABLE_KEY)
+        return set_key(row, member, value, err, errcap);
     if (row->type == TABLE_ADDRESS)
         return set_address(row, member, value, err, errcap);
     return set_string(row, member, value, err, errcap);

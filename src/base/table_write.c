@@ -62,6 +62,7 @@ struct str table_format(const struct table *t, const void *obj, size_t i, char *
         break;
     case TABLE_STRING:
     case TABLE_PATH:
+    case TABLE_KEY:
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
@@ -101,6 +102,22 @@ static int write_quoted(struct str s, struct buf *out)
             (s.p[i] == '\'' && buf_append_char(out, '\'') == -1))
             return -1;
     return buf_append_char(out, '\'');
+}
+
+/* PEM on one line. */
+static int write_key(struct str s, struct buf *out)
+{
+    if (!table_key_is_inline(s))
+        return write_quoted(s, out);
+    if (buf_append_char(out, '"') == -1)
+        return -1;
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] == '\n'
+                ? buf_append_lit(out, "\\n") == -1
+                : ((s.p[i] == '"' || s.p[i] == '\\') && buf_append_char(out, '\\') == -1) ||
+                      buf_append_char(out, s.p[i]) == -1)
+            return -1;
+    return buf_append_char(out, '"');
 }
 
 static int write_list(struct str entries, struct buf *out)
@@ -162,6 +179,8 @@ int table_write(const struct table *t, const void *obj, size_t i, struct buf *ou
     case TABLE_SECRET:
     case TABLE_ADDRESS:
         return write_quoted(table_format(t, obj, i, text, sizeof(text)), out);
+    case TABLE_KEY:
+        return write_key(table_format(t, obj, i, text, sizeof(text)), out);
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
@@ -211,6 +230,7 @@ int table_write_type(const struct table_row *row, struct buf *out)
         [TABLE_STRING] = "text",
         [TABLE_PATH] = "file",
         [TABLE_SECRET] = "secret text",
+        [TABLE_KEY] = "public key in PEM, or the name of its file",
         [TABLE_LIST] = "list of words",
         [TABLE_TOKENS] = "list of tokens",
         [TABLE_ORIGINS] = "list of origins",
@@ -243,6 +263,7 @@ int table_write_type(const struct table_row *row, struct buf *out)
                           row->type == TABLE_PATH ? "file name" : names[row->type],
                           (long long)row->min, (long long)row->max);
     case TABLE_BOOL:
+    case TABLE_KEY:
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:

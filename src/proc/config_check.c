@@ -160,7 +160,8 @@ static int warn_limits(const struct config *c, struct buf *lines)
 
 int config_warnings(const struct config *c, struct buf *lines)
 {
-    if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1)
+    if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1 ||
+        config_warn_keys(c, lines) == -1)
         return -1;
     if (admin_off_loopback(c) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
         return buf_printf(lines,

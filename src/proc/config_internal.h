@@ -1,5 +1,5 @@
 /* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
- * config_check_clients.c. */
+ * config_check_clients.c, config_keys.c, config_print.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 
@@ -11,5 +11,12 @@ void config_report(struct buf *errors, const char *where, const char *text);
 /* config_check_clients.c: what concerns Centrifuge clients and the server API beside them. */
 int config_check_clients(const struct config *c, struct buf *errors);
 int config_warn_clients(const struct config *c, struct buf *lines) MUST_CHECK;
+/* config_keys.c: fills c->keys from the settings and the files they name. -1: said why. */
+int config_read_keys(struct config *c, struct buf *errors) MUST_CHECK;
+/* Names of settings whose files hold something else now. */
+int config_diff_keys(const struct config *a, const struct config *b, struct buf *out) MUST_CHECK;
+
+/* Of keys that are easily guessed or of no use. */
+int config_warn_keys(const struct config *c, struct buf *lines) MUST_CHECK;
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/read_whole_file.h"
 #include "codec/table_yaml.h"
 #include "config_internal.h"
+#include "proto/tokens.h"
 
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
 #define KEY_MAX        4096
@@ -233,6 +234,10 @@ int config_load(struct config *out, const struct config_source *src, struct buf 
     rc |= read_sets(&draft, src, errors);
     if (rc == 0)
         rc = read_key(&draft, errors);
+    if (rc == 0)
+        rc = config_read_keys(&draft, errors);
+    if (rc == 0 && tokens_check(&draft, errors) == -1)
+        rc = -1;
     config_derive(&draft);
     if (rc == 0 && config_check(&draft, src->running == NULL, errors) > 0)
         rc = -1;

@@ -2,6 +2,7 @@
 #include "proc/config_load.h"
 
 #include "codec/http.h"
+#include "config_internal.h"
 
 /* Comment lines of at most 96 columns. */
 static int put_comment(const char *text, struct buf *out)
@@ -148,5 +149,5 @@ int config_diff(const struct config *a, const struct config *b, struct buf *relo
         if (buf_printf(names, "%s%s", names->len > 0 ? ", " : "", row->name) == -1)
             return -1;
     }
-    return 0;
+    return config_diff_keys(a, b, reloadable);
 }

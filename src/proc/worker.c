@@ -19,6 +19,7 @@
 #include "proc/supervisor.h"
 #include "proto/http.h"
 #include "proto/session.h"
+#include "proto/tokens.h"
 
 #define MMAP_THRESHOLD   (32 * 1024)
 #define TRIM_THRESHOLD   (1024 * 1024)
@@ -75,6 +76,7 @@ static void take_config(void)
     log_set_level(config_log_level(&config));
     log_set_format((enum log_format)config.log_format);
     reactor_config_changed();
+    tokens_reload();
 }
 
 static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
@@ -221,6 +223,8 @@ void worker_main(unsigned index, int master_fd)
     hash_seed_random();
     reactor_init(&cfg);
     start_broker();
+    if (tokens_init(&reactor->tasks) == -1)
+        exit(1); /* said why */
     sessions_init();
     admin_init(index);
     watch_orders(master_fd);

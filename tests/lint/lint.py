@@ -151,13 +151,8 @@ UNCALLED = {
     'channel_allows_fossil': 'sessions will ask',
 }
 
-# Declared for the Centrifuge session, which will ask them.
-UNCALLED.update((name, 'the session will ask') for name in '''
-    token_option token_next_sub tokens_configured token_verify_connection token_verify_subscription token_reason
-    token_submit token_cancel tokens_init tokens_reload tokens_fini'''.split())
-
 # Families of functions whose callers come one by one.
-ARRIVING = ('cf_', 'fossil_', 'tags_')
+ARRIVING = ('cf_', 'fossil_', 'tags_', 'token_')
 
 
 # Declared for the sessions with presence and for the API.

@@ -24,7 +24,9 @@ static void round_trip(void **state)
             if (table_set(&config_table, &a, i, str_from(others[k]), err, sizeof(err)) == 0)
                 break;
     }
-    memset(a.api_key, 0, sizeof(a.api_key)); /* not shown, so not read back */
+    for (size_t i = 0; i < config_row_count(); i++) /* not shown, so not read back */
+        if (config_row(i)->type == TABLE_SECRET)
+            table_default(&config_table, &a, i);
     config_derive(&a);
     assert_int_equal(config_print(&a, &text), 0);
     config_defaults(&b);

@@ -1,0 +1,307 @@
+/* proto/tokens.c - a token against keys and rules in force. */
+#include "proto/tokens.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "token_internal.h"
+
+static struct {
+    struct token_rules *rules[TOKEN_KIND_NR]; /* owned */
+    struct buf payload; /* of the token verified last: claims are views of it, */
+    struct buf text;    /* and of this, for what is not there as it is needed */
+    struct buf sub;     /* the same for token_next_sub() */
+    const char *reason;
+} tokens = {.reason = ""};
+
+static void free_rules(struct token_rules *rules[TOKEN_KIND_NR])
+{
+    for (int k = 0; k < TOKEN_KIND_NR; k++) {
+        if (rules[k] != NULL)
+            token_rules_fini(rules[k]);
+        free(rules[k]);
+        rules[k] = NULL;
+    }
+}
+
+static int build(const struct config *c, struct token_rules *out[TOKEN_KIND_NR], struct buf *errors)
+{
+    for (int k = 0; k < TOKEN_KIND_NR; k++) {
+        out[k] = malloc(sizeof(*out[k]));
+        if (out[k] == NULL || token_rules_build(c, (enum token_kind)k, out[k], errors) == -1) {
+            free_rules(out);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int tokens_check(const struct config *c, struct buf *errors)
+{
+    struct token_rules *rules[TOKEN_KIND_NR] = {NULL};
+    size_t before = errors->len;
+
+    if (build(c, rules, errors) == -1) {
+        if (errors->len == before && buf_append_lit(errors, "no memory for the token keys\n") == -1)
+            return -1;
+        return -1;
+    }
+    free_rules(rules);
+    return 0;
+}
+
+static int take_rules(void)
+{
+    struct token_rules *fresh[TOKEN_KIND_NR] = {NULL};
+    struct buf errors = {0};
+
+    if (build(&config, fresh, &errors) == -1) {
+        LOG(LOG_ERROR, "the keys of tokens cannot be taken",
+            KV_STR("reason", errors.len > 0 ? buf_view(&errors) : STR_LIT("no memory")));
+        buf_fini(&errors);
+        return -1;
+    }
+    free_rules(tokens.rules);
+    memcpy(tokens.rules, fresh, sizeof(fresh));
+    return 0;
+}
+
+int tokens_init(struct task_queue *tasks)
+{
+    token_queue_init(tasks);
+    return take_rules();
+}
+
+void tokens_reload(void)
+{
+    if (take_rules() == -1)
+        return; /* said why; the old ones stay */
+}
+
+void tokens_fini(void)
+{
+    token_queue_fini();
+    free_rules(tokens.rules);
+    buf_fini(&tokens.payload);
+    buf_fini(&tokens.text);
+    buf_fini(&tokens.sub);
+}
+
+bool tokens_configured(enum token_kind kind)
+{
+    const struct token_rules *r = tokens.rules[kind];
+
+    return r != NULL && (r->keys.n > 0 || r->skip_signature);
+}
+
+const char *token_reason(void)
+{
+    return tokens.reason;
+}
+
+static int64_t now_s(void)
+{
+    return (int64_t)(clock_wall_ns() / NS_PER_SEC);
+}
+
+static enum token_fault say(enum token_fault fault, const char *why)
+{
+    tokens.reason = fault == TOKEN_GOOD ? "" : why;
+    switch (fault) {
+    case TOKEN_GOOD:
+        METRIC_INC(tokens_good);
+        break;
+    case TOKEN_EXPIRED:
+        METRIC_INC(tokens_expired);
+        break;
+    case TOKEN_INVALID:
+    case TOKEN_MISMATCH:
+        METRIC_INC(tokens_invalid);
+        break;
+    case TOKEN_UNAVAILABLE:
+        METRIC_INC(tokens_unavailable);
+        break;
+    }
+    return fault;
+}
+
+/* Signature and form. What is unescaped or decoded is no longer than it was, twice for base64 in
+ * JSON: the room is there before the first view is. */
+static enum token_fault open_token(struct str token, const struct token_rules *r,
+                                   struct token_claims *claims, const char **why)
+{
+    enum jwt_verdict verdict;
+
+    tokens.payload.len = tokens.text.len = tokens.sub.len = 0;
+    *why = "no token key is set";
+    if (r == NULL || (r->keys.n == 0 && !r->skip_signature))
+        return TOKEN_INVALID;
+    verdict = jwt_verify(&r->keys, token, now_s(), r->skip_signature, &tokens.payload, why);
+    if (verdict != JWT_GOOD)
+        return verdict == JWT_NO_MEMORY ? TOKEN_UNAVAILABLE : TOKEN_INVALID;
+    if (token_claims_read(buf_view(&tokens.payload), r, claims, why) == -1)
+        return TOKEN_INVALID;
+    *why = "no memory";
+    if (buf_reserve(&tokens.text, 2 * tokens.payload.len + 64) == -1 ||
+        buf_reserve(&tokens.sub, 2 * tokens.payload.len + 64) == -1)
+        return TOKEN_UNAVAILABLE;
+    return token_claims_check(claims, r, now_s(), &tokens.text, why);
+}
+
+static enum token_claim user_claim(const struct token_rules *r)
+{
+    return r->user_claim[0] != '\0' ? CLAIM_USER : CLAIM_SUB;
+}
+
+/* `subs` counts when it has a member, else `channels`. */
+static int choose_subs(const struct token_claims *claims, struct token_connection *out,
+                       const char **why)
+{
+    const struct json_value *subs = &claims->values[CLAIM_SUBS],
+                            *names = &claims->values[CLAIM_CHANNELS];
+    struct str rest = subs->raw;
+    struct json_value key, value;
+
+    *why = "subs is no object, or channels no list";
+    if ((claims->has[CLAIM_SUBS] && subs->type != JSON_OBJECT) ||
+        (claims->has[CLAIM_CHANNELS] && names->type != JSON_ARRAY))
+        return -1;
+    out->subs_are_names = !claims->has[CLAIM_SUBS] || !json_member(&rest, &key, &value);
+    if (!out->subs_are_names)
+        out->subs = subs->raw;
+    else if (claims->has[CLAIM_CHANNELS])
+        out->subs = names->raw;
+    return 0;
+}
+
+/* All of them are looked at once, so that token_next_sub() has nothing to refuse. */
+static int check_subs(const struct token_connection *t, const char **why)
+{
+    struct str rest = t->subs, channel;
+    struct token_options options;
+    int more;
+
+    do {
+        tokens.sub.len = 0;
+        more = token_claims_sub(t, &rest, &tokens.sub, &channel, &options, why);
+    } while (more > 0);
+    return more;
+}
+
+static enum token_fault verify_connection(struct str token, struct token_connection *out,
+                                          const char **why)
+{
+    const struct token_rules *r = tokens.rules[TOKEN_CONNECTION];
+    struct token_claims claims;
+    struct token_options options;
+    enum token_fault fault = open_token(token, r, &claims, why);
+
+    memset(out, 0, sizeof(*out));
+    if (fault != TOKEN_GOOD)
+        return fault;
+    *why = "it has a channel: it is a subscription token";
+    if (claims.has[CLAIM_CHANNEL])
+        return TOKEN_INVALID;
+    *why = "the user's id is no text";
+    if (token_claim_text(&claims, user_claim(r), &tokens.text, &out->user) == -1)
+        return TOKEN_INVALID;
+    if (token_claims_options(&claims, &tokens.text, &options, why) == -1 ||
+        choose_subs(&claims, out, why) == -1 || check_subs(out, why) == -1)
+        return TOKEN_INVALID;
+    out->info = options.info;
+    if (claims.has[CLAIM_META])
+        out->meta = claims.values[CLAIM_META].raw;
+    return token_claims_end(&claims, &out->expire_at) == -1 ? TOKEN_INVALID : TOKEN_GOOD;
+}
+
+enum token_fault token_verify_connection(struct str token, struct token_connection *out)
+{
+    const char *why;
+    enum token_fault fault = verify_connection(token, out, &why);
+
+    return say(fault, why);
+}
+
+static enum token_fault open_subscription(struct str token, struct token_subscription *out,
+                                          const char **why)
+{
+    const struct token_rules *r = tokens.rules[TOKEN_SUBSCRIPTION];
+    struct token_claims claims;
+    enum token_fault fault = open_token(token, r, &claims, why);
+
+    memset(out, 0, sizeof(*out));
+    if (fault != TOKEN_GOOD)
+        return fault;
+    *why = "user, channel or client is no text";
+    if (token_claim_text(&claims, user_claim(r), &tokens.text, &out->user) == -1 ||
+        token_claim_text(&claims, CLAIM_CHANNEL, &tokens.text, &out->channel) == -1 ||
+        token_claim_text(&claims, CLAIM_CLIENT, &tokens.text, &out->client) == -1)
+        return TOKEN_INVALID;
+    if (token_claims_options(&claims, &tokens.text, &out->options, why) == -1)
+        return TOKEN_INVALID;
+    return token_claims_end(&claims, &out->expire_at) == -1 ? TOKEN_INVALID : TOKEN_GOOD;
+}
+
+static enum token_fault verify_subscription(struct str token, struct str channel, struct str user,
+                                            struct str client, struct token_subscription *out,
+                                            const char **why)
+{
+    enum token_fault fault = open_subscription(token, out, why);
+
+    if (fault != TOKEN_GOOD)
+        return fault;
+    *why = "it is for another channel";
+    if (out->channel.n == 0 || !str_equal(out->channel, channel))
+        return TOKEN_MISMATCH;
+    *why = "it is for another user";
+    if (!str_equal(out->user, user))
+        return TOKEN_MISMATCH;
+    *why = "it is for another client";
+    return out->client.n > 0 && !str_equal(out->client, client) ? TOKEN_MISMATCH : TOKEN_GOOD;
+}
+
+enum token_fault token_verify_subscription(struct str token, struct str channel, struct str user,
+                                           struct str client, struct token_subscription *out)
+{
+    const char *why;
+    enum token_fault fault = verify_subscription(token, channel, user, client, out, &why);
+
+    return say(fault, why);
+}
+
+enum token_fault token_read_subscription(struct str token, struct token_subscription *out)
+{
+    const char *why;
+    enum token_fault fault = open_subscription(token, out, &why);
+
+    return say(fault, why);
+}
+
+enum token_kind token_kind_of(struct str token)
+{
+    static const struct jwks none;
+    struct token_claims claims;
+    const char *why;
+    bool readable;
+
+    tokens.payload.len = 0;
+    readable = jwt_verify(&none, token, now_s(), true, &tokens.payload, &why) == JWT_GOOD &&
+               token_claims_read(buf_view(&tokens.payload), NULL, &claims, &why) == 0;
+    return readable && claims.has[CLAIM_CHANNEL] ? TOKEN_SUBSCRIPTION : TOKEN_CONNECTION;
+}
+
+bool token_next_sub(const struct token_connection *t, struct str *rest, struct str *channel,
+                    struct token_options *out)
+{
+    const char *why;
+
+    tokens.sub.len = 0;
+    return token_claims_sub(t, rest, &tokens.sub, channel, out, &why) > 0;
+}
+
+int token_make(enum token_kind kind, struct str payload, struct buf *out)
+{
+    const struct token_rules *r = tokens.rules[kind];
+
+    return r == NULL ? -1 : jwt_sign(&r->keys, payload, now_s(), out);
+}
