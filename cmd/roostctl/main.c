@@ -101,7 +101,8 @@ static int act(const struct ctl_line *line)
         return 2;
     if (admin == NULL)
         admin = getenv("ROOSTCTL_ADMIN");
-    if (line->command == COMMAND_help || line->command == COMMAND_version)
+    if (line->command == COMMAND_help || line->command == COMMAND_version ||
+        line->command == COMMAND_token)
         return run[line->command](line);
     if (admin != NULL && ctl_set_admin(admin) == -1)
         return 2;

@@ -1,0 +1,200 @@
+/* cmd/roostctl/token.c - tokens for development, by the daemon's own settings. */
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/out.h"
+#include "base/units.h"
+#include "ctl.h"
+#include "proc/config_load.h"
+#include "proto/tokens.h"
+
+#define EXPIRE_DEFAULT "24h"
+
+/* What only a start needs (folders, free addresses) is not asked for. */
+static int take_settings(const char *path)
+{
+    static struct config defaults;
+    struct config_source source = {.path = path != NULL ? path : getenv("ROOST_CONFIG"),
+                                   .environ_vars = environ,
+                                   .running = &defaults};
+    struct buf errors = {0};
+    int rc;
+
+    config_defaults(&defaults);
+    rc = config_load(&config, &source, &errors);
+    if (rc == -1)
+        fprintf(stderr, "%.*sroostctl: these are no good settings of roostd\n",
+                STR_ARG(buf_view(&errors)));
+    buf_fini(&errors);
+    clock_refresh();
+    return rc == -1 ? -1 : tokens_init(NULL);
+}
+
+static int no_key(enum token_kind kind, const char *what)
+{
+    const char *prefix =
+        kind == TOKEN_SUBSCRIPTION && config.subscription_token_enabled ? "SUBSCRIPTION_" : "";
+
+    fprintf(stderr,
+            "roostctl: %s: set ROOST_%sTOKEN_HMAC_SECRET_KEY, or name the daemon's settings with "
+            "--config FILE\n",
+            what, prefix);
+    return 2;
+}
+
+static int write_text(struct buf *out, const char *name, const char *value)
+{
+    return buf_printf(out, "%s\"%s\":", out->len > 1 ? "," : "", name) == -1
+               ? -1
+               : json_append_string(out, str_from(value));
+}
+
+/* The claims of the options. */
+static int write_claims(const struct ctl_line *line, int64_t valid_s, struct buf *out)
+{
+    const char *user = line->given[OPTION_TOKEN_USER], *info = line->given[OPTION_TOKEN_INFO],
+               *channel = line->given[OPTION_TOKEN_CHANNEL];
+    long long now = (long long)(clock_wall_ns() / NS_PER_SEC);
+
+    if (buf_append_char(out, '{') == -1 || (user != NULL && write_text(out, "sub", user) == -1) ||
+        (channel != NULL && write_text(out, "channel", channel) == -1) ||
+        buf_printf(out, "%s\"iat\":%lld", out->len > 1 ? "," : "", now) == -1 ||
+        (valid_s > 0 && buf_printf(out, ",\"exp\":%lld", now + valid_s) == -1) ||
+        (info != NULL && buf_printf(out, ",\"info\":%s", info) == -1))
+        return -1;
+    return buf_append_char(out, '}');
+}
+
+static int make(const struct ctl_line *line)
+{
+    const char *info = line->given[OPTION_TOKEN_INFO], *expire = line->given[OPTION_TOKEN_EXPIRE];
+    enum token_kind kind =
+        line->given[OPTION_TOKEN_CHANNEL] != NULL ? TOKEN_SUBSCRIPTION : TOKEN_CONNECTION;
+    struct buf claims = {0}, token = {0};
+    struct json_value v;
+    int64_t valid_ns;
+    int rc = 0;
+
+    if (units_parse_duration(str_from(expire != NULL ? expire : EXPIRE_DEFAULT), &valid_ns) == -1 ||
+        (valid_ns > 0 && valid_ns < (int64_t)NS_PER_SEC)) {
+        fprintf(stderr, "roostctl: --expire takes a duration of a second or more, such as 1h, or "
+                        "0 for ever\n");
+        return 2;
+    }
+    if (info != NULL && json_parse(str_from(info), &v, NULL) == -1) {
+        fprintf(stderr, "roostctl: --info is %s\n", json_refusal(str_from(info)));
+        return 2;
+    }
+    if (write_claims(line, valid_ns / (int64_t)NS_PER_SEC, &claims) == -1 ||
+        token_make(kind, buf_view(&claims), &token) == -1)
+        rc = no_key(kind, tokens_configured(kind)
+                              ? "the settings have keys to verify tokens with, and no secret to "
+                                "sign one"
+                              : "no token key is set");
+    else
+        out_printf("%.*s\n", STR_ARG(buf_view(&token)));
+    buf_fini(&claims);
+    buf_fini(&token);
+    return rc;
+}
+
+static void print_text(const char *name, struct str value)
+{
+    struct buf text = {0};
+
+    if (json_append_string(&text, value) == 0)
+        out_printf("%s: %.*s\n", name, STR_ARG(buf_view(&text)));
+    buf_fini(&text);
+}
+
+static void print_raw(const char *name, struct str json)
+{
+    if (json.n > 0)
+        out_printf("%s: %.*s\n", name, STR_ARG(json));
+}
+
+static void print_end(int64_t at)
+{
+    time_t t = (time_t)at;
+    char text[32];
+    struct tm tm;
+
+    if (at == 0) {
+        out_printf("expires: never\n");
+        return;
+    }
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    out_printf("expires: %s\n", text);
+}
+
+static enum token_fault check_connection(struct str token)
+{
+    struct token_connection c;
+    struct token_options options;
+    enum token_fault fault = token_verify_connection(token, &c);
+    struct str rest = c.subs, channel;
+
+    if (fault != TOKEN_GOOD)
+        return fault;
+    out_printf("a token to connect with\n");
+    print_text("user", c.user);
+    print_end(c.expire_at);
+    print_raw("info", c.info);
+    print_raw("meta", c.meta);
+    while (token_next_sub(&c, &rest, &channel, &options))
+        print_text("subscribed to", channel);
+    return fault;
+}
+
+static enum token_fault check_subscription(struct str token)
+{
+    struct token_subscription s;
+    enum token_fault fault = token_read_subscription(token, &s);
+
+    if (fault != TOKEN_GOOD)
+        return fault;
+    out_printf("a token to subscribe with\n");
+    print_text("channel", s.channel);
+    print_text("user", s.user);
+    if (s.client.n > 0)
+        print_text("client", s.client);
+    print_end(s.expire_at);
+    print_raw("info", s.options.info);
+    print_raw("data", s.options.data);
+    return fault;
+}
+
+static int check(struct str token)
+{
+    enum token_kind kind = token_kind_of(token);
+    enum token_fault fault;
+
+    if (!tokens_configured(kind))
+        return no_key(kind, "no token key is set");
+    fault = kind == TOKEN_SUBSCRIPTION ? check_subscription(token) : check_connection(token);
+    if (fault != TOKEN_GOOD)
+        fprintf(stderr, "roostctl: the token is no good: %s\n", token_reason());
+    return fault == TOKEN_GOOD ? 0 : 1;
+}
+
+int cmd_token(const struct ctl_line *line)
+{
+    static const enum ctl_option making[] = {OPTION_TOKEN_USER, OPTION_TOKEN_CHANNEL,
+                                             OPTION_TOKEN_EXPIRE, OPTION_TOKEN_INFO};
+    const char *token = line->given[OPTION_TOKEN_CHECK];
+    int status = 2;
+
+    for (size_t i = 0; i < ARRAY_LEN(making) && token != NULL; i++) {
+        if (line->given[making[i]] != NULL) {
+            fprintf(stderr, "roostctl: --check takes a token as it is, without options that make "
+                            "one\n");
+            return 2;
+        }
+    }
+    if (take_settings(line->given[OPTION_TOKEN_CONFIG]) == 0)
+        status = token != NULL ? check(str_trim(str_from(token))) : make(line);
+    tokens_fini();
+    return status;
+}
