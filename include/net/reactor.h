@@ -1,4 +1,4 @@
-/* net/reactor.h - the worker's loop: libev underneath, one schedule function on top.
+/* net/reactor.h - the loop of workers and hub: libev underneath, one schedule function on top.
  *
  * A process has one, a test process may have many. reactor_run() alternates between ev_run (one
  * poll) and reactor_turn(), whose order is ARCHITECTURE's: 1 clock · 2 inbound ring · 3 what waits
@@ -20,11 +20,20 @@
 #include "net/conn.h"
 #include "net/outq.h"
 
+/* What stands behind a process's rings, a worker's broker or the hub: its part of a turn. */
+struct reactor_rings {
+    bool (*receive)(void); /* step 2: a bounded number of records; true: there is more to do */
+    void (*flush)(void); /* step 7: what was written is told to whoever sleeps on it; may be NULL */
+    bool (*sleep)(void); /* announces sleep, looks once more; false: something has come */
+    void (*awake)(void); /* behind every sleep() */
+};
+
 struct reactor_config {
-    unsigned worker;                  /* index */
-    int wake_fd;                      /* eventfd the hub writes for this worker; -1: none (tests) */
-    int hub_wake_fd;                  /* eventfd of the hub; -1: none */
-    unsigned inherited_fds;           /* descriptors held for other workers' sake */
+    unsigned worker;                   /* index */
+    const struct reactor_rings *rings; /* NULL: those of reactor_set_broker(), if any */
+    int wake_fd;            /* eventfd that is written to wake this process; -1: none (tests) */
+    int hub_wake_fd;        /* eventfd of the hub; -1: none */
+    unsigned inherited_fds; /* descriptors held for other workers' sake */
     uint64_t (*hub_generation)(void); /* of the running hub, looked at once per turn; may be NULL */
     uint64_t (*node_connections)(
         void); /* all workers' client connections; NULL: this worker's own */
@@ -81,11 +90,12 @@ struct reactor { /* fields are for net and for /debug */
     ev_io wake;        /* the eventfd the hub writes */
     struct wheel wheel;
     struct task_queue tasks;
-    struct broker *broker;      /* borrowed; NULL in some tests */
-    struct ws_rx_pool *rx_pool; /* owned; server role */
-    struct pool conn_pool;      /* on plain TCP */
-    struct pool other_pool;     /* on other transports */
-    struct conn **conns;        /* owned; by conn_fd() */
+    struct broker *broker;             /* borrowed; NULL in the hub and in some tests */
+    const struct reactor_rings *rings; /* borrowed; NULL in some tests */
+    struct ws_rx_pool *rx_pool;        /* owned; server role */
+    struct pool conn_pool;             /* on plain TCP */
+    struct pool other_pool;            /* on other transports */
+    struct conn **conns;               /* owned; by conn_fd() */
     size_t conns_cap;
     size_t conns_end;              /* no fd from here on has ever been a connection */
     size_t connections;            /* live conns, both listeners, refused ones too */

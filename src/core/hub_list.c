@@ -192,6 +192,8 @@ bool hub_list_run(struct hub *h, size_t *budget)
 {
     struct listing *l;
 
+    if (h->listing == NULL && list_empty(&h->listings))
+        return false;
     while (*budget > 0 && (l = next_listing(h)) != NULL) {
         (*budget)--;
         if (htab_scan(&h->channels, &l->cursor, 1, visit, l))

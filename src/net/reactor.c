@@ -59,6 +59,7 @@ void reactor_init(const struct reactor_config *cfg)
 {
     memset(reactor, 0, sizeof(*reactor));
     reactor->cfg = *cfg;
+    reactor->rings = cfg->rings;
     clock_refresh();
     reactor->tick = reactor_tick_now();
     reactor->turn = 1;
@@ -150,11 +151,6 @@ void reactor_fini(void)
     free(reactor->conns);
     free(reactor->scratch);
     memset(reactor, 0, sizeof(*reactor));
-}
-
-void reactor_set_broker(struct broker *b)
-{
-    reactor->broker = b;
 }
 
 void reactor_config_changed(void)

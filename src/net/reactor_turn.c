@@ -1,4 +1,4 @@
-/* The schedule of a worker: one poll, then one turn. The order of a turn is the architecture's;
+/* The schedule of a process: one poll, then one turn. The order of a turn is the architecture's;
  * everything in it is bounded, and what is left makes the next poll return at once. */
 #include <errno.h>
 #include <unistd.h>
@@ -57,14 +57,57 @@ void turn_fini(void)
         ev_io_stop(reactor->loop, &reactor->wake);
 }
 
-/* Step 2. */
-static bool turn_receive(void)
+/* A worker's rings */
+
+static bool link_receive(void)
 {
-    if (!reactor->broker)
-        return false;
     if (reactor->cfg.hub_generation)
         broker_hub_generation(reactor->broker, (uint32_t)reactor->cfg.hub_generation());
     return broker_receive(reactor->broker, RECORDS_PER_TURN);
+}
+
+static void hub_wake(void)
+{
+    const uint64_t one = 1;
+
+    METRIC_INC(ring_wakeups);
+    /* A full counter (EAGAIN) wakes as well. */
+    if (reactor->cfg.hub_wake_fd != -1 && write(reactor->cfg.hub_wake_fd, &one, sizeof(one)) == -1)
+        return;
+}
+
+/* What is owed to the hub goes out in the turn that caused it. */
+static void link_flush(void)
+{
+    bool more = false;
+
+    if (broker_flush(reactor->broker, &more))
+        hub_wake();
+    if (more)
+        reactor_wake_within(NAP_RETRY_NS);
+}
+
+static bool link_sleep(void)
+{
+    return broker_sleep(reactor->broker);
+}
+
+static void link_awake(void)
+{
+    broker_awake(reactor->broker);
+}
+
+static const struct reactor_rings broker_rings = {
+    .receive = link_receive,
+    .flush = link_flush,
+    .sleep = link_sleep,
+    .awake = link_awake,
+};
+
+void reactor_set_broker(struct broker *b)
+{
+    reactor->broker = b;
+    reactor->rings = b != NULL ? &broker_rings : NULL;
 }
 
 /* Step 4. */
@@ -90,37 +133,15 @@ static void turn_reap(void)
         listener_resume(freed > 0);
 }
 
-static void hub_wake(void)
-{
-    const uint64_t one = 1;
-
-    METRIC_INC(ring_wakeups);
-    /* A full counter (EAGAIN) wakes as well. */
-    if (reactor->cfg.hub_wake_fd != -1 && write(reactor->cfg.hub_wake_fd, &one, sizeof(one)) == -1)
-        return;
-}
-
-/* Step 7, first half: what is owed to the hub goes out in the turn that caused it. */
-static void turn_send(void)
-{
-    bool more = false;
-
-    if (!reactor->broker)
-        return;
-    if (broker_flush(reactor->broker, &more))
-        hub_wake();
-    if (more)
-        reactor_wake_within(NAP_RETRY_NS);
-}
-
 void reactor_turn(void)
 {
+    const struct reactor_rings *rings = reactor->rings;
     bool more;
 
     clock_refresh(); /* 1 */
     reactor->nap_ns = NAP_MAX_NS;
-    more = turn_receive(); /* 2 */
-    more |= ready_turn();  /* 3 */
+    more = rings != NULL && rings->receive(); /* 2 */
+    more |= ready_turn();                     /* 3 */
     more |= held_turn();
     more |= input_turn();
     more |= turn_work();                                    /* 4 */
@@ -128,7 +149,8 @@ void reactor_turn(void)
     turn_reap();                                            /* 6 */
     if (reactor->cfg.each_turn)
         reactor->cfg.each_turn();
-    turn_send(); /* 7 */
+    if (rings != NULL && rings->flush != NULL) /* 7 */
+        rings->flush();
     if (!waiters_empty(&reactor->waiters))
         reactor_wake_within(NAP_RETRY_NS);
     reactor->busy = more || !list_empty(&reactor->dirty) || !list_empty(&reactor->condemned) ||
@@ -140,21 +162,21 @@ void reactor_turn(void)
 /* Step 7, second half: true when nothing came in while sleep was being announced. */
 static bool turn_announce_sleep(void)
 {
-    if (!reactor->broker || broker_sleep(reactor->broker))
+    if (reactor->rings == NULL || reactor->rings->sleep())
         return true;
-    broker_awake(reactor->broker);
+    reactor->rings->awake();
     return false;
 }
 
 static void turn_sleep(void)
 {
     reactor->nap_ns = wheel_next_ns(&reactor->wheel, clock_ns(), reactor->nap_ns);
-    ev_timer_stop(reactor->loop, &reactor->sleeping);
-    ev_timer_set(&reactor->sleeping, (double)reactor->nap_ns * 1e-9, 0.);
-    ev_timer_start(reactor->loop, &reactor->sleeping);
+    /* Cheaper than to stop and start it; a repeat of 0 would stop it. */
+    reactor->sleeping.repeat = (double)(reactor->nap_ns + 1) * 1e-9;
+    ev_timer_again(reactor->loop, &reactor->sleeping);
     ev_run(reactor->loop, EVRUN_ONCE);
-    if (reactor->broker)
-        broker_awake(reactor->broker);
+    if (reactor->rings != NULL)
+        reactor->rings->awake();
 }
 
 void reactor_step(bool block)

@@ -1,13 +1,12 @@
-/* proc/hub_process.c - the loop around core/hub.
+/* proc/hub_process.c - core/hub on a reactor, whose rings it serves.
  *
- * One round: 1 clock, deaths, configuration · 2 a bounded number of records from each ring, one at
- * a time · 3 bounded work left in the hub · 4 wake the workers that sleep on what was sent · 5
- * sleep if nothing is left. A record is given back to its ring only when it has been handled to the
- * end; in_work in its slot says of which ring. */
+ * Step 2 of its turn: deaths and configuration, then rounds until one finds nothing, or some: a
+ * bounded number of records from each ring, one at a time · bounded work left in the hub · the
+ * workers that sleep on what was sent are woken. A record is given back to its ring only when it
+ * has been handled to the end; in_work in its slot says of which ring. */
 #include "proc/hub_process.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -17,15 +16,16 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "core/hub.h"
+#include "net/reactor.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
 
 #define RECORDS_PER_RING  256  /* of one ring per round */
 #define RUN_RECORDS       1024 /* of work left per round */
 #define GATHER_TIMEOUT_NS (2 * NS_PER_SEC)
-#define BACKLOG_POLL_MS   1
-/* Heartbeat, deaths and configuration are looked at this often at least. */
-#define IDLE_POLL_MS 500
+#define ROUNDS_PER_TURN   8
+#define BACKLOG_NAP_NS    NS_PER_MS
+#define GATHER_NAP_NS     (20 * NS_PER_MS)
 
 static struct {
     struct hub *hub;
@@ -34,19 +34,10 @@ static struct {
     uint64_t given_back[HUB_WORKERS_MAX];  /* positions in the inbound rings */
     uint32_t generations[HUB_WORKERS_MAX]; /* incarnations the hub knows of */
     uint64_t gather_until_ns;              /* 0: not gathering */
-    int master_fd;
-    bool master_gone;
+    ev_io master;
+    ev_signal term, usr1;
+    bool stop_asked;
 } h;
-
-static volatile sig_atomic_t stop_asked, reopen_asked;
-
-static void on_signal(int sig)
-{
-    if (sig == SIGUSR1)
-        reopen_asked = 1;
-    else
-        stop_asked = 1;
-}
 
 static int hub_send(void *arg UNUSED, unsigned worker, const struct record *r)
 {
@@ -100,8 +91,8 @@ static void take_record(unsigned worker, struct str raw)
     give_back(worker);
 }
 
-/* At most max records of one ring. True when something was taken. */
-static bool take_ring(unsigned worker, unsigned max)
+/* At most max records of one ring; how many it were. */
+static unsigned take_ring(unsigned worker, unsigned max)
 {
     struct ring *in = &h.in[worker];
     struct str raw;
@@ -124,7 +115,7 @@ static bool take_ring(unsigned worker, unsigned max)
         atomic_store(&shm->slots[SHM_HUB].in_work, 0);
         n++;
     }
-    return n > 0;
+    return n;
 }
 
 /* The record in work when the last hub died comes first: part of what it sends may have been sent
@@ -162,7 +153,6 @@ static void set_limits(void)
 
 static void look_around(void)
 {
-    clock_refresh();
     shm_heartbeat(SHM_HUB);
     log_say_suppressed(false);
     notice_workers();
@@ -170,11 +160,6 @@ static void look_around(void)
         set_limits();
         log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
-    }
-    if (reopen_asked) {
-        reopen_asked = 0;
-        if (log_reopen() == -1)
-            LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
     }
     if (h.gather_until_ns != 0 && hub_state(h.hub) == HUB_LIVE) {
         LOG(LOG_INFO, "hub is live", KV_U("channels", hub_channel_count(h.hub)));
@@ -186,12 +171,18 @@ static void look_around(void)
     }
 }
 
-static bool round_of_work(void)
+/* True when there is more to do, as far as is known. */
+static bool round_of_work(unsigned *taken)
 {
     bool more = false;
 
-    for (unsigned i = 0; i < shm->workers; i++)
-        more |= take_ring(i, RECORDS_PER_RING);
+    *taken = 0;
+    for (unsigned i = 0; i < shm->workers; i++) {
+        unsigned n = take_ring(i, RECORDS_PER_RING);
+
+        *taken += n;
+        more |= n == RECORDS_PER_RING;
+    }
     more |= hub_run(h.hub, RUN_RECORDS);
     for (unsigned i = 0; i < shm->workers; i++) {
         give_back(i); /* what the engine has completed meanwhile */
@@ -202,8 +193,47 @@ static bool round_of_work(void)
     return more;
 }
 
-/* Announces sleep on every ring it would read. False: a record is there after all. */
-static bool announce_sleep(void)
+/* TERM may have been sent to every process of the daemon (a service manager does): workers that
+ * close their clients still need the hub, so it waits until the last one has gone. */
+static bool last_worker_gone(void)
+{
+    for (unsigned i = 0; i < shm->workers; i++)
+        if (hub_generation_of(NULL, i) != 0)
+            return false;
+    return true;
+}
+
+static bool something_has_come(void)
+{
+    struct str raw;
+
+    for (unsigned i = 0; i < shm->workers; i++)
+        if (hub_wants(h.hub, i) && ring_peek(&h.in[i], &raw) != 0)
+            return true;
+    return false;
+}
+
+/* Heartbeat, deaths and configuration are looked at as often as a reactor turns at least. While
+ * records come in a stream, another round is cheaper than another poll. */
+static bool rings_receive(void)
+{
+    bool more = true;
+    unsigned taken;
+
+    look_around();
+    for (unsigned n = 0; n < ROUNDS_PER_TURN && more; n++)
+        more = round_of_work(&taken) || (taken > 1 && something_has_come());
+    if (hub_backlogged(h.hub))
+        reactor_wake_within(BACKLOG_NAP_NS);
+    else if (h.gather_until_ns != 0)
+        reactor_wake_within(GATHER_NAP_NS);
+    if (h.stop_asked && last_worker_gone())
+        reactor_stop();
+    return more;
+}
+
+/* On every ring it would read. */
+static bool rings_sleep(void)
 {
     bool quiet = true;
 
@@ -213,33 +243,41 @@ static bool announce_sleep(void)
     return quiet;
 }
 
-static void sleep_until_woken(void)
+static void rings_awake(void)
 {
-    struct pollfd fds[2] = {{.fd = shm->hub_wake_fd, .events = POLLIN},
-                            {.fd = h.master_fd, .events = POLLIN}};
-    bool gathering = h.gather_until_ns != 0;
-    uint64_t count;
-
-    if (announce_sleep()) {
-        int timeout = hub_backlogged(h.hub) ? BACKLOG_POLL_MS : gathering ? 20 : IDLE_POLL_MS;
-
-        if (poll(fds, 2, timeout) > 0) {
-            if ((fds[0].revents & POLLIN) && read(shm->hub_wake_fd, &count, sizeof(count)) == -1)
-                count = 0; /* another reader is impossible; EAGAIN is harmless */
-            if (fds[1].revents != 0)
-                h.master_gone = true; /* and with it the daemon */
-        }
-    }
     for (unsigned i = 0; i < shm->workers; i++)
         ring_awake(&h.in[i]);
 }
 
-static void catch_signals(void)
-{
-    struct sigaction sa = {.sa_handler = on_signal};
+static const struct reactor_rings rings = {
+    .receive = rings_receive, .sleep = rings_sleep, .awake = rings_awake};
 
-    sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGUSR1, &sa, NULL);
+static void on_term(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
+{
+    h.stop_asked = true;
+}
+
+static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
+{
+    if (log_reopen() == -1)
+        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
+}
+
+/* And with it the daemon. */
+static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents UNUSED)
+{
+    ev_io_stop(loop, io);
+    reactor_stop();
+}
+
+static void watch_orders(int master_fd)
+{
+    ev_signal_init(&h.term, on_term, SIGTERM);
+    ev_signal_init(&h.usr1, on_usr1, SIGUSR1);
+    ev_io_init(&h.master, on_master_gone, master_fd, EV_READ);
+    ev_signal_start(reactor->loop, &h.term);
+    ev_signal_start(reactor->loop, &h.usr1);
+    ev_io_start(reactor->loop, &h.master);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
     signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -264,16 +302,18 @@ static void yield_to_the_waker(void)
 
 static void start(int master_fd)
 {
+    const struct reactor_config cfg = {
+        .rings = &rings, .wake_fd = shm->hub_wake_fd, .hub_wake_fd = -1};
     uint32_t generation = shm_hub_generation();
 
     prctl(PR_SET_NAME, "roost: hub");
     log_set_process("hub");
     yield_to_the_waker();
-    catch_signals();
     shm_enter(SHM_HUB);
     shm_confine(SHM_HUB);
     hash_seed_random();
-    h.master_fd = master_fd;
+    reactor_init(&cfg);
+    watch_orders(master_fd);
     for (unsigned i = 0; i < shm->workers; i++) {
         ring_attach_consumer(&h.in[i], shm->to_hub[i]);
         h.given_back[i] = h.in[i].position;
@@ -300,27 +340,10 @@ static void start(int master_fd)
         shm_wake(shm->worker_wake_fd[i]);
 }
 
-/* TERM may have been sent to every process of the daemon (a service manager does): workers that
- * close their clients still need the hub, so it waits until the last one has gone. */
-static bool stopping(void)
-{
-    if (h.master_gone)
-        return true;
-    for (unsigned i = 0; stop_asked && i < shm->workers; i++)
-        if (hub_generation_of(NULL, i) != 0)
-            return false;
-    return stop_asked;
-}
-
 void hub_main(int master_fd)
 {
     start(master_fd);
-    while (!stopping()) {
-        look_around();
-        metrics->turns++;
-        if (!round_of_work())
-            sleep_until_woken();
-    }
+    reactor_run();
     log_say_suppressed(true);
     hub_free(h.hub);
     exit(0);

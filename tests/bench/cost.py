@@ -45,7 +45,7 @@ class Gateway:
         self.process = subprocess.Popen(
             ['setpriv', '--pdeathsig', 'TERM', 'valgrind', '-q', '--tool=callgrind', '--callgrind-out-file=' + os.path.join(tmp, 'out.%p'),
              os.path.join(build, 'roostd'), '--set', 'listen=' + self.client, '--set', f'admin_listen=127.0.0.1:{admin}',
-             '--set', f'workers={workers}', '--set', 'drain_time=0s', '--set', 'turn_budget=100ms'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+             '--set', f'workers={workers}', '--set', 'drain_time=0s', '--set', 'ping_interval=1h', '--set', 'turn_budget=100ms'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
         await_ready(admin, self.process)
         with urllib.request.urlopen(f'http://127.0.0.1:{admin}/debug/processes', timeout=20) as answer:
             self.pids = {p['name']: p['pid'] for p in json.load(answer)['processes']}

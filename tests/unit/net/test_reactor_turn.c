@@ -310,6 +310,73 @@ static void test_reaping_is_bounded_per_turn(void **state)
         close(peers[i]);
 }
 
+/* Whoever serves the rings, it has its places in the turn: no sleep when something has come while it
+ * was announced, nor while there is more to do. */
+
+static char served[32];
+static bool more_to_do, quiet;
+
+static void note_served(char what)
+{
+    size_t n = strlen(served);
+
+    assert_true(n + 1 < sizeof(served));
+    served[n] = what;
+    served[n + 1] = '\0';
+}
+
+static bool note_receive(void)
+{
+    note_served('r');
+    return more_to_do;
+}
+
+static void note_flush(void)
+{
+    note_served('f');
+}
+
+static bool note_sleep(void)
+{
+    note_served('s');
+    return quiet;
+}
+
+static void note_awake(void)
+{
+    note_served('a');
+}
+
+static void test_serves_other_rings(void **state UNUSED)
+{
+    static const struct reactor_rings rings = {
+        .receive = note_receive, .flush = note_flush, .sleep = note_sleep, .awake = note_awake};
+    const struct reactor_config cfg = {.rings = &rings, .wake_fd = wake_fd, .hub_wake_fd = -1};
+    struct reactor *first = reactor, *other = calloc(1, sizeof(*other));
+
+    assert_non_null(other);
+    reactor = other;
+    reactor_init(&cfg);
+    served[0] = '\0';
+    quiet = false; /* something has come */
+    more_to_do = true;
+    reactor_step(true);
+    assert_string_equal(served, "sarf");
+    more_to_do = false;
+    served[0] = '\0';
+    reactor_step(true);
+    assert_string_equal(served, "rf"); /* what was left, without sleep */
+    quiet = true;
+    served[0] = '\0';
+    eventfd_give(wake_fd);
+    reactor_step(true);
+    assert_string_equal(served, "sarf");
+    assert_int_equal(eventfd_take(wake_fd), 0);
+    reactor_fini();
+    free(other);
+    reactor = first;
+}
+
 #define TURN_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -319,7 +386,7 @@ int main(void)
         TURN_TEST(test_hub_wakes_the_worker),        TURN_TEST(test_sleeps_until_the_deadline),
         TURN_TEST(test_tasks_keep_it_awake),         TURN_TEST(test_run_until_stopped),
         TURN_TEST(test_follows_the_hubs_generation), TURN_TEST(test_deadlines_are_bounded_per_turn),
-        TURN_TEST(test_reaping_is_bounded_per_turn),
+        TURN_TEST(test_reaping_is_bounded_per_turn), TURN_TEST(test_serves_other_rings),
     };
 
     return cmocka_run_group_tests_name("net/reactor_turn", tests, NULL, NULL);
