@@ -41,6 +41,12 @@ _Static_assert(BATCH_VARIANT_NR <= UINT8_MAX, "struct sub has a byte for it");
  * deliver(). JOINS and LEAVES have items without payload and without a place in the channel's order,
  * and the client is in FIELD_INFO (core/client_info.h). */
 enum batch_class { BATCH_PUBLICATIONS = 0, BATCH_JOINS, BATCH_LEAVES };
+static inline enum batch_class batch_class_of(const struct record *r)
+{
+    if (LIKELY(r->kind != RECORD_JOIN && r->kind != RECORD_LEAVE))
+        return BATCH_PUBLICATIONS;
+    return r->kind == RECORD_JOIN ? BATCH_JOINS : BATCH_LEAVES;
+}
 
 /* What a batch takes, unless one publication is more. So much is worth a send of its own, and what
  * has to be done for a whole batch at once stays short. */

@@ -75,8 +75,8 @@ struct sink_ops {
      * when broker_presence_add() has not been called for it. *tell: as there. -1: no memory. NULL:
      * this kind has no presence. */
     int (*presence)(struct sub *s, struct buf *out, bool *tell);
-    /* What some worker has said with broker_control(); from: its index. Each incarnation of a
-     * worker gets it once, but one that was started meanwhile may get what was meant for the one
+    /* What some worker has said with broker_control(); from: its index. May subscribe and
+     * unsubscribe. Each incarnation of a worker gets it once, but one that was started meanwhile may get what was meant for the one
      * before. NULL: this kind is not interested. */
     void (*control)(unsigned from, struct str data);
 };
@@ -152,13 +152,13 @@ int broker_recover(struct broker *b, struct sub *s, const struct recover *r) MUS
 int broker_want_previous(struct broker *b, const struct sub *s) MUST_CHECK;
 
 /* s, which is live, belongs to the channel's presence from now on, as info (client_info_write()).
- * tell: its coming and going is told to the channel's subscribers who want that; it gets its own
- * JOIN too. Waits in the worker's memory when the ring is full. Again with another info: the new one
- * is kept. -1: no memory. */
+ * flags: enum presence_flags. TELL: its coming and going is told to the channel's subscribers who
+ * want that; it gets its own JOIN too. AGAIN: it has been told, only the info is new. Waits in the
+ * worker's memory when the ring is full. -1: no memory, or more than a record can hold. */
 int broker_presence_add(struct broker *b, const struct sub *s, struct str info,
-                        bool tell) MUST_CHECK;
+                        uint8_t flags) MUST_CHECK;
 /* It has gone, with the same info; before broker_unsubscribe(). */
-void broker_presence_remove(struct broker *b, const struct sub *s, struct str info, bool tell);
+void broker_presence_remove(struct broker *b, const struct sub *s, struct str info, uint8_t flags);
 /* Who is there? Answered by MEMBERS: as many as it takes, in no order, each with a part of the client
  * infos (client_info_next()) in data, the last one with flags & RECORD_LAST, the status and the
  * count of all. Nobody waits longer than hub_limits.answer_ns: UNAVAILABLE then. -1: no room. */

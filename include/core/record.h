@@ -46,7 +46,7 @@ enum record_field { /* tbl/fields.def */
                     FIELD_NR
 };
 
-enum presence_flags { /* of PRESENCE_ADD and PRESENCE_REMOVE */
+enum presence_flags { /* of PRESENCE_ADD, PRESENCE_REMOVE and USER */
                       /* The channel's subscribers are told: JOIN, LEAVE, also when its worker dies */
                       PRESENCE_TELL = 1,
                       /* It has been told before: this is for a hub that does not know it yet */

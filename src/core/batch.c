@@ -69,7 +69,8 @@ bool batch_has_room(const struct batch *b, const struct record *r)
     size_t n = r->data.n;
 
     return b->nitems == 0 || (b->nitems < BATCH_ITEMS_MAX && n <= BATCH_BYTES_MAX &&
-                              b->raw_len <= BATCH_BYTES_MAX - n && b->epoch == r->epoch);
+                              b->raw_len <= BATCH_BYTES_MAX - n && b->epoch == r->epoch &&
+                              b->class == batch_class_of(r));
 }
 
 /* -1: no memory. They count little, so what they cost is bounded by the number of items. */
@@ -115,6 +116,7 @@ int batch_append(struct batch *b, const struct record *r)
         memcpy(to + n, r->data.p, r->data.n);
     b->raw_len += (uint32_t)(n + r->data.n);
     b->epoch = r->epoch;
+    b->class = (uint8_t)batch_class_of(r);
     if (b->nitems++ == 0 || r->time_ns < b->published_ns)
         b->published_ns = r->time_ns;
     return 0;

@@ -21,6 +21,8 @@ struct broker *broker_new(const struct broker_config *cfg)
     b->next_id = 1;
     list_init(&b->asks);
     list_init(&b->owed);
+    list_init(&b->members);
+    list_init(&b->users_owed);
     pool_init(&b->walks, "walk", sizeof(struct walk), 0);
     broker_link_init(b);
     return b;
@@ -51,6 +53,10 @@ void broker_free(struct broker *b)
     htab_fini(&b->by_name);
     htab_fini(&b->by_id);
     pool_fini(&b->walks);
+    queue_fini(&b->behind);
+    buf_fini(&b->info);
+    buf_fini(&b->fields);
+    users_fini(b);
     free(b);
 }
 
@@ -126,6 +132,8 @@ void broker_chan_free(struct broker *b, struct chan *c)
 {
     assert(c->count == 0);
     fanout_drop(b, c);
+    if (b->scan == c)
+        b->scan = NULL;
     list_remove(&c->owed);
     htab_remove(&b->by_name, &c->by_name);
     htab_remove(&b->by_id, &c->by_id);
@@ -217,6 +225,7 @@ int broker_subscribe(struct broker *b, struct sub *s, struct str channel, enum c
     s->index = c->count;
     s->live = false;
     c->subs[c->count++] = s;
+    c->joins |= s->joins;
     b->subscriptions++;
     METRIC_ADD(subscriptions, 1);
     if (overdue(c))

@@ -153,7 +153,8 @@ static struct batch *collecting(struct walk *w, const struct record *r)
     if (w->last != NULL && batch_has_room(w->last, r))
         return w->last;
     fresh = add_batch(w);
-    if (fresh == NULL && w->last != NULL && w->last->epoch == r->epoch)
+    if (fresh == NULL && w->last != NULL && w->last->epoch == r->epoch &&
+        w->last->class == batch_class_of(r))
         return w->last; /* rather one that is too long than a loss */
     return fresh;
 }
@@ -185,6 +186,21 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r)
         b->backlog += batch_bytes(batch) - before;
 }
 
+void fanout_member(struct broker *b, struct chan *c, const struct record *r)
+{
+    struct walk *w = walk_get(b, c);
+    struct batch *batch = w != NULL ? collecting(w, r) : NULL;
+    size_t before;
+
+    if (batch != NULL && batch->nitems == 0)
+        batch->before = c->position;
+    before = batch != NULL ? batch_bytes(batch) : 0;
+    if (batch == NULL || batch_append(batch, r) == -1)
+        METRIC_INC(presence_lost);
+    else
+        b->backlog += batch_bytes(batch) - before;
+}
+
 /* Where the channel stands for somebody who is given the batch, if there is one, and
  * what follows. */
 static struct position stands_before(const struct chan *c, const struct batch *batch)
@@ -200,6 +216,7 @@ static void walk_begin(struct broker *b, struct walk *w)
 {
     w->batch = take_next(w);
     w->before = stands_before(w->chan, w->batch);
+    w->members = w->batch != NULL && w->batch->class != BATCH_PUBLICATIONS;
     w->lost = w->batch != NULL && w->batch->lost;
     w->next_round = false;
     w->under_way = true;
@@ -225,10 +242,16 @@ static void count_first(const struct batch *batch)
     hist_record(&metrics->batch_size, batch->nitems);
 }
 
+/* What of it is for this subscriber. */
+static inline struct batch *batch_for(const struct walk *w, const struct sub *s)
+{
+    return UNLIKELY(w->members) && !s->joins ? NULL : w->batch;
+}
+
 /* Is there what this subscriber wants, or no hope of it? The raw variant always is. */
 static inline bool is_encoded(struct walk *w, const struct sub *s, size_t *budget)
 {
-    return LIKELY(s->variant == BATCH_RAW) || w->batch == NULL ||
+    return LIKELY(s->variant == BATCH_RAW) || batch_for(w, s) == NULL ||
            batch_encode(w->batch, s->variant, budget);
 }
 
@@ -258,16 +281,16 @@ static void walk_slice(struct broker *b, struct walk *w)
         }
         if (!is_encoded(w, subs[w->cursor], &budget))
             return;
-        visit(b, subs[w->cursor], w->batch, w->lost, w->before);
+        visit(b, subs[w->cursor], batch_for(w, subs[w->cursor]), w->lost, w->before);
         w->cursor++;
-        if (w->visited++ == 0 && w->batch != NULL)
+        if (w->visited++ == 0 && w->batch != NULL && !w->members)
             count_first(w->batch);
     }
 }
 
 static void walk_end(struct broker *b, struct walk *w)
 {
-    if (w->batch != NULL) {
+    if (w->batch != NULL && !w->members) {
         hist_record(&metrics->fanout_size, w->visited);
         hist_record(&metrics->batch_duration, clock_precise_ns() - w->started_ns);
     }

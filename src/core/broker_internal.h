@@ -7,6 +7,7 @@
 #include "core/broker.h"
 #include "core/channel_name.h"
 #include "core/hub.h"
+#include "core/queue.h"
 
 /* A channel and the hub: NEW (it knows nothing) -> ASKING (SUBSCRIBE is on its way) -> LIVE
  * (SUBSCRIBED has come). A channel without subscribers is freed at once when NEW, else when
@@ -14,7 +15,12 @@
  * again within four thousand million channels, so what the hub still sends for a freed one meets no
  * other. */
 enum chan_state { CHAN_NEW = 0, CHAN_ASKING, CHAN_LIVE };
-enum chan_owes { CHAN_OWES_NOTHING = 0, CHAN_OWES_SUBSCRIBE, CHAN_OWES_COUNT /* or UNSUBSCRIBE */ };
+enum chan_owes {
+    CHAN_OWES_NOTHING = 0,
+    CHAN_OWES_SUBSCRIBE,
+    CHAN_OWES_COUNT /* or UNSUBSCRIBE */,
+    CHAN_OWES_MEMBERS
+};
 
 struct walk { /* fan-out in progress or due; from a pool, only while there is something to say */
     struct task task;
@@ -29,6 +35,7 @@ struct walk { /* fan-out in progress or due; from a pool, only while there is so
     uint64_t started_ns;
     bool under_way;
     bool lost;       /* the walk under way tells of a loss */
+    bool members;    /* the walk under way tells who comes and goes */
     bool next_round; /* a walk is due even without publications */
 };
 
@@ -47,6 +54,8 @@ struct chan {
     uint8_t state;      /* enum chan_state */
     uint8_t owes;       /* enum chan_owes: which list it is on */
     bool ask;           /* SUBSCRIBE is due (first time, or announcing) */
+    uint8_t joins : 1;  /* some subscriber has wanted to be told who comes and goes */
+    uint8_t members : 1, members_due : 1; /* it has had members; they are to be announced */
     uint8_t name_len;
     char name[];
 };
@@ -61,17 +70,28 @@ struct broker {
     size_t subscriptions;
     size_t backlog;          /* bytes of batches not completely walked */
     struct list asks, owed;  /* channels that owe SUBSCRIBE; COUNT or UNSUBSCRIBE */
+    struct list members;     /* channels whose members are to be announced */
+    struct chan *scan;       /* the one whose members are being announced, or NULL */
+    uint32_t scan_index;     /* its subscribers before this are still to be asked */
+    struct queue behind;     /* records about members for which there was no room */
+    struct buf info, fields; /* owned; scratch */
+    struct htab users;
+    struct list users_owed;
+    size_t users_cursor;
     uint32_t hub_generation; /* last seen, 0: none */
     struct task announce;
     size_t announce_cursor;
-    bool urgent; /* something for which the hub is to be woken has been written */
+    uint32_t round; /* of announcing: members not announced in the last one are gone */
+    bool urgent;    /* something for which the hub is to be woken has been written */
     bool hello_owed;
     bool announcing;    /* until ANNOUNCED has been written */
-    bool scanning;      /* announcing, and not all channels are on asks yet */
+    bool scanning;      /* announcing, and not all that is to be announced is on its list yet */
+    bool scanned;       /* of that, the channels are */
     bool announce_lost; /* the inbound ring was corrupt: all channels have lost publications */
     bool starved;       /* the last flush could not write all that is owed */
     uint64_t seen[HUB_WORKERS_MAX]; /* end of the positions seen, per source */
     uint64_t seen_own;              /* the same of our own requests */
+    uint64_t seen_members[HUB_WORKERS_MAX], seen_control[HUB_WORKERS_MAX]; /* as seen */
 };
 
 static inline const struct sink_ops *broker_sink(const struct broker *b, const struct sub *s)
@@ -87,10 +107,34 @@ void broker_chan_free(struct broker *b, struct chan *c);
 /* Puts the channel on the list of what it owes the hub, if anything. */
 void broker_owe(struct broker *b, struct chan *c);
 void broker_link_init(struct broker *b);
+/* Writes a record. -1: no room. */
+int broker_put(struct broker *b, struct record *r) MUST_CHECK;
+/* All is announced again. */
+void broker_announce(struct broker *b);
+
+/* broker_presence.c */
+/* Writes what found no room, and members that are to be announced, as far as there is room. */
+void members_flush(struct broker *b);
+/* Is nothing of that left? */
+bool members_announced(const struct broker *b);
+/* JOIN or LEAVE. */
+void members_receive(struct broker *b, const struct record *r);
+
+/* broker_control.c */
+void control_receive(struct broker *b, const struct record *r);
+
+/* broker_users.c */
+/* Puts users of at most that many buckets on the list of what is owed. True: there are more. */
+bool users_announce(struct broker *b, size_t max_buckets);
+void users_flush(struct broker *b, unsigned *budget);
+bool users_written(const struct broker *b);
+void users_fini(struct broker *b);
 
 /* broker_fanout.c */
 /* A publication for a live channel. */
 void fanout_append(struct broker *b, struct chan *c, const struct record *r);
+/* A JOIN or LEAVE for one. */
+void fanout_member(struct broker *b, struct chan *c, const struct record *r);
 /* The channel has become live: everybody is to be told. */
 void fanout_subscribed(struct broker *b, struct chan *c);
 /* Publications were lost: everybody is to be told, between what came before and what

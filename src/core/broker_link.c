@@ -34,7 +34,7 @@ static int put(struct broker *b, struct record *r)
 
 /* HELLO comes before everything else of this incarnation, also when the old one left a
  * full ring. */
-static int put_behind_hello(struct broker *b, struct record *r)
+int broker_put(struct broker *b, struct record *r)
 {
     struct record hello = {.kind = RECORD_HELLO};
 
@@ -91,7 +91,7 @@ int broker_publish(struct broker *b, const struct broker_publication *p)
         .fields = p->fields,
     };
 
-    if (put_behind_hello(b, &r) == -1)
+    if (broker_put(b, &r) == -1)
         return -1;
     METRIC_INC(publications_in);
     return 0;
@@ -101,7 +101,7 @@ int broker_fence(struct broker *b, struct asker asker)
 {
     struct record r = {.kind = RECORD_FENCE, .asker = asker.kind, .token = asker.token};
 
-    return put_behind_hello(b, &r);
+    return broker_put(b, &r);
 }
 
 uint64_t broker_written(const struct broker *b)
@@ -124,7 +124,7 @@ int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32
         .name = pattern,
     };
 
-    return pattern.n <= CHANNEL_NAME_MAX ? put_behind_hello(b, &r) : -1;
+    return pattern.n <= CHANNEL_NAME_MAX ? broker_put(b, &r) : -1;
 }
 
 int broker_position(struct broker *b, struct asker asker, const struct sub *s)
@@ -137,7 +137,7 @@ int broker_position(struct broker *b, struct asker asker, const struct sub *s)
         .name = chan_name(s->chan),
     };
 
-    return put_behind_hello(b, &r);
+    return broker_put(b, &r);
 }
 
 int broker_history(struct broker *b, struct asker asker, struct str channel, struct position since,
@@ -154,7 +154,7 @@ int broker_history(struct broker *b, struct asker asker, struct str channel, str
         .name = channel,
     };
 
-    return put_behind_hello(b, &r);
+    return broker_put(b, &r);
 }
 
 int broker_history_remove(struct broker *b, struct asker asker, struct str channel)
@@ -162,7 +162,7 @@ int broker_history_remove(struct broker *b, struct asker asker, struct str chann
     struct record r = {
         .kind = RECORD_HISTORY_REMOVE, .asker = asker.kind, .token = asker.token, .name = channel};
 
-    return put_behind_hello(b, &r);
+    return broker_put(b, &r);
 }
 
 /* --- what is owed --- */
@@ -175,11 +175,15 @@ void broker_owe(struct broker *b, struct chan *c)
         owes = CHAN_OWES_SUBSCRIBE;
     else if (c->state != CHAN_NEW && c->count != c->told)
         owes = CHAN_OWES_COUNT;
+    else if (c->count > 0 && c->members_due)
+        owes = CHAN_OWES_MEMBERS;
     if (owes == c->owes) /* keeps its place */
         return;
     c->owes = (uint8_t)owes;
     list_remove(&c->owed);
-    if (owes != CHAN_OWES_NOTHING)
+    if (owes == CHAN_OWES_MEMBERS)
+        list_append(&b->members, &c->owed);
+    else if (owes != CHAN_OWES_NOTHING)
         list_append(owes == CHAN_OWES_SUBSCRIBE ? &b->asks : &b->owed, &c->owed);
 }
 
@@ -192,7 +196,7 @@ static int write_owed(struct broker *b, struct chan *c)
         r.kind = RECORD_UNSUBSCRIBE;
     else
         r.kind = c->ask ? RECORD_SUBSCRIBE : RECORD_COUNT;
-    if (put_behind_hello(b, &r) == -1)
+    if (broker_put(b, &r) == -1)
         return -1;
     if (c->count == 0) {
         broker_chan_free(b, c);
@@ -221,9 +225,10 @@ static void write_owed_list(struct broker *b, struct list *list, unsigned *budge
 
 static void finish_announcing(struct broker *b)
 {
-    struct record r = {.kind = RECORD_ANNOUNCED, .count = b->hub_generation};
+    struct record r = {.kind = RECORD_ANNOUNCED, .count = b->hub_generation, .chan = b->round};
 
-    if (b->announcing && !b->scanning && list_empty(&b->asks) && put_behind_hello(b, &r) == 0)
+    if (b->announcing && !b->scanning && list_empty(&b->asks) && members_announced(b) &&
+        users_written(b) && broker_put(b, &r) == 0)
         b->announcing = false;
 }
 
@@ -232,9 +237,12 @@ bool broker_flush(struct broker *b, bool *more)
     unsigned budget = FLUSH_MAX;
 
     write_owed_list(b, &b->asks, &budget);
+    members_flush(b);
+    users_flush(b, &budget);
     finish_announcing(b);
     write_owed_list(b, &b->owed, &budget);
-    b->starved = !list_empty(&b->asks) || !list_empty(&b->owed);
+    b->starved = !list_empty(&b->asks) || !list_empty(&b->owed) || !members_announced(b) ||
+                 !users_written(b);
     *more = b->starved || (b->announcing && !b->scanning);
     if (b->out.position == b->committed && !b->urgent)
         return false;
@@ -255,6 +263,8 @@ static void announce_chan(struct htab_node *node, void *arg)
 
     if (b->announce_lost && c->state == CHAN_LIVE)
         fanout_lost(b, c);
+    c->members_due = c->members;
+    broker_owe(b, c);
     if (c->count == 0 || (c->asked_hub == b->hub_generation && !b->announce_lost))
         return;
     c->ask = true;
@@ -265,17 +275,23 @@ static enum task_result announce_step(struct task *t)
 {
     struct broker *b = CONTAINER_OF(t, struct broker, announce);
 
-    b->scanning = htab_scan(&b->by_name, &b->announce_cursor, ANNOUNCE_BUCKETS, announce_chan, b);
+    if (!b->scanned)
+        b->scanned =
+            !htab_scan(&b->by_name, &b->announce_cursor, ANNOUNCE_BUCKETS, announce_chan, b);
+    else
+        b->scanning = users_announce(b, ANNOUNCE_BUCKETS);
     if (b->scanning)
         return TASK_MORE;
     b->announce_lost = false;
     return TASK_DONE;
 }
 
-static void announce(struct broker *b)
+void broker_announce(struct broker *b)
 {
     b->announcing = b->scanning = true;
-    b->announce_cursor = 0;
+    b->scanned = false;
+    b->announce_cursor = b->users_cursor = 0;
+    b->round++;
     task_add(b->cfg.tasks, &b->announce);
 }
 
@@ -284,7 +300,7 @@ void broker_hub_generation(struct broker *b, uint32_t hub_generation)
     if (hub_generation == 0 || hub_generation == b->hub_generation)
         return;
     b->hub_generation = hub_generation;
-    announce(b);
+    broker_announce(b);
 }
 
 /* --- reading --- */
@@ -361,12 +377,23 @@ static void receive(struct broker *b, const struct record *r)
     case RECORD_PUBLICATION:
         receive_publication(b, r);
         break;
+    case RECORD_JOIN:
+    case RECORD_LEAVE:
+        members_receive(b, r);
+        break;
+    case RECORD_CONTROL_MESSAGE:
+        control_receive(b, r);
+        break;
     case RECORD_PUBLISHED:
     case RECORD_FENCED:
+    case RECORD_MEMBER_COUNT:
+    case RECORD_CONTROLLED:
+    case RECORD_USER_CONNECTED:
         if (!repeated(b, r))
             receive_answer(b, r);
         break;
     case RECORD_LISTED:
+    case RECORD_MEMBERS:
     case RECORD_POSITIONED:
     case RECORD_HISTORY_PART:
     case RECORD_HISTORY_REMOVED:
@@ -389,7 +416,7 @@ static void resynchronise(struct broker *b)
     METRIC_INC(ring_bad_records);
     ring_discard(&b->in);
     b->announce_lost = true;
-    announce(b);
+    broker_announce(b);
 }
 
 bool broker_receive(struct broker *b, size_t max_records)

@@ -255,6 +255,8 @@ void hub_handle(struct hub *h, const struct record *r, bool fresh)
         hub_presence_stats(h, r);
     else if (r->kind == RECORD_CONTROL)
         hub_control(h, r);
+    else if (r->kind == RECORD_USER)
+        hub_user_count(h, r);
     else if (r->kind == RECORD_USER_CONNECT)
         hub_user_connect(h, r);
     else if (r->kind == RECORD_HISTORY)
@@ -312,11 +314,9 @@ void hub_receive(struct hub *h, unsigned worker, const struct record *r, uint64_
         hub_announced(h, worker, &own);
         break;
     case RECORD_USER:
-        hub_user_count(h, &own);
-        break;
     case RECORD_PRESENCE_ADD:
         if (own.flags & PRESENCE_AGAIN) { /* part of announcing */
-            hub_presence_change(h, &own);
+            hub_handle(h, &own, fresh);
             break;
         }
         /* FALLTHROUGH */

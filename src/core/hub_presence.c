@@ -83,6 +83,7 @@ void hub_on_member(void *hub, const struct record *r)
 
     if (c == NULL)
         return;
+    out.flags = RECORD_SKIP_HISTORY; /* it has no place of its own */
     out.asker = 0;
     out.count = 0;
     out.token = 0;

@@ -96,11 +96,19 @@ static void it_is_asked_while_gathering(void **state)
     hub_start(2);
     ask_connect(0, "ann", 1, 1);
     nothing_sent(0);
-    user_count(1, "ann", 1); /* this takes effect at once */
+    /* Announced: at once. */
+    from(1, (struct record){
+                .kind = RECORD_USER, .flags = PRESENCE_AGAIN, .data = name_of("ann"), .count = 1});
+    /* What has happened since keeps its order. */
+    ask_connect(2, "bob", 1, 1);
+    user_count(2, "bob", 0);
+    ask_connect(3, "bob", 1, 1);
     for (unsigned i = 0; i < FAKES; i++)
         announced(i, 2);
     run_all();
     assert_connected(0, ENGINE_REFUSED, 1);
+    assert_connected(2, ENGINE_OK, 1);
+    assert_connected(3, ENGINE_OK, 1);
 }
 
 static void malformed(void **state)

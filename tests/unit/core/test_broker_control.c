@@ -1,0 +1,89 @@
+/* Control messages in a worker: sent, received once for each incarnation, answered. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/broker_control.c"
+
+#include "broker_harness.h"
+
+#define BROKER_TEST(f) cmocka_unit_test_setup_teardown(f, broker_setup, broker_teardown)
+
+static char heard[256];
+static unsigned nanswers;
+
+static void on_control(unsigned from, struct str data)
+{
+    size_t n = strlen(heard);
+
+    snprintf(heard + n, sizeof(heard) - n, "%u:%.*s ", from, STR_ARG(data));
+}
+
+static void on_controlled(const struct record *r)
+{
+    assert_int_equal(r->kind, RECORD_CONTROLLED);
+    assert_int_equal(r->token, 5);
+    nanswers++;
+}
+
+static const struct sink_ops hears = {.answered = not_asked, .control = on_control};
+static const struct sink_ops asks = {.answered = on_controlled};
+static const struct sink_ops *const control_sinks[KINDS] = {[CLIENT] = &hears, [ASKER] = &asks};
+
+static void send_control(uint16_t source, uint64_t position, const char *data)
+{
+    assert_true(to_broker((struct record){.kind = RECORD_CONTROL_MESSAGE,
+                                          .source = source,
+                                          .position = position,
+                                          .data = str_from(data)}));
+}
+
+static void sent_and_answered(void **state)
+{
+    const struct record *r;
+
+    (void)state;
+    broker->cfg.sinks = control_sinks;
+    nanswers = 0;
+    assert_int_equal(broker_control(broker, asker(5), BROKER_ALL_WORKERS, STR_LIT("x")), 0);
+    flush();
+    expect_record(RECORD_HELLO, "");
+    r = expect_record(RECORD_CONTROL, "");
+    assert_true(r->chan == UINT32_MAX && r->token == 5 && str_equal(r->data, STR_LIT("x")));
+    assert_true(to_broker((struct record){.kind = RECORD_CONTROLLED, .token = 5, .position = 8}));
+    assert_true(to_broker((struct record){.kind = RECORD_CONTROLLED, .token = 5, .position = 8}));
+    turn();
+    assert_int_equal(nanswers, 1);
+    while (broker_control(broker, asker(5), 1, STR_LIT("x")) == 0) {
+    }
+}
+
+/* What a hub that was started again sends once more is not heard twice. */
+static void heard_once(void **state)
+{
+    (void)state;
+    broker->cfg.sinks = control_sinks;
+    heard[0] = '\0';
+    send_control(1, 8, "a");
+    send_control(2, 8, "b");
+    send_control(1, 16, "c");
+    send_control(1, 8, "a");
+    send_control(1, 16, "c");
+    send_control(HUB_WORKERS_MAX, 0, "other node");
+    send_control(HUB_WORKERS_MAX, 0, "other node");
+    turn();
+    assert_string_equal(heard, "1:a 2:b 1:c 128:other node 128:other node ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BROKER_TEST(sent_and_answered),
+        BROKER_TEST(heard_once),
+    };
+
+    return cmocka_run_group_tests_name("core/broker_control", tests, NULL, NULL);
+}
