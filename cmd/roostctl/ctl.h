@@ -1,4 +1,4 @@
-/* cmd/roostctl/ctl.h - what the commands of roostctl share. Blocking sockets with time limits: this
+/* cmd/roostctl/ctl.h - what the commands of roostctl (*.c) share. Blocking sockets with time limits: this
  * is a tool for people. */
 #ifndef ROOSTCTL_CTL_H
 #define ROOSTCTL_CTL_H

@@ -1,4 +1,4 @@
-/* adapter.h - what a server's messages look like. One file per protocol (adapter_<name>.c); nothing
+/* adapter.h - what a server's messages look like. One file per protocol (adapter_*.c); nothing
  * else knows. */
 #ifndef ROOSTLOAD_ADAPTER_H
 #define ROOSTLOAD_ADAPTER_H

@@ -1,5 +1,8 @@
 /* coordinator.h - the parent: starts load processes, keeps the phases, samples once a second, shows
- * and writes results. */
+ * and writes results.
+ *
+ * coordinator.c keeps the phases · series.c the samples · view.c shows them · report.c, report_json.c
+ * and report_page.c write. */
 #ifndef ROOSTLOAD_COORDINATOR_H
 #define ROOSTLOAD_COORDINATOR_H
 

@@ -1,9 +1,12 @@
 /* engine.h - one load process: its users, its schedule. Internal to roostload.
  *
- * * A user is a connection of net/conn with 32 bytes of session. The process runs net's reactor;
+ * A user is a connection of net/conn with 32 bytes of session. The process runs net's reactor;
  * load_tick(), called each turn, opens connections, sends and closes what the schedules say is due.
  * Schedules are open-loop: the n-th event is due at start + n / rate whatever happened before, and
- * latency counts from that time. */
+ * latency counts from that time.
+ *
+ * engine.c is the process · connect.c, handshake.c, traffic.c are a user's life · schedule.c opens and
+ * closes · publish.c publishes. */
 #ifndef ROOSTLOAD_ENGINE_H
 #define ROOSTLOAD_ENGINE_H
 

@@ -1,5 +1,5 @@
 /* plan.h - can this run work on this machine? Targets, descriptors, ports, processes, before
- * anything starts. */
+ * anything starts (plan.c; plan_check.c says what does not go together). */
 #ifndef ROOSTLOAD_PLAN_H
 #define ROOSTLOAD_PLAN_H
 

@@ -2,7 +2,9 @@
  *
  * Written here because publications pass through unchanged: the API needs the exact bytes of
  * `data`, which the tree-building libraries do not keep. No recursion; depth is bounded. Input must
- * be UTF-8. */
+ * be UTF-8.
+ *
+ * json.c reads · json_string.c reads and writes strings. */
 #ifndef ROOST_CODEC_JSON_H
 #define ROOST_CODEC_JSON_H
 

@@ -2,7 +2,10 @@
  *
  * The tables are tbl/metrics.def and tbl/node_metrics.def; deploy/METRICS.md is written from them.
  * Histograms show one bucket per 1, 2, 5 of each decade within the range that makes sense for them,
- * and +Inf. */
+ * and +Inf.
+ *
+ * exposition.c writes the counters of all processes · exposition_node.c what is known of the node ·
+ * exposition_reference.c the document. */
 #ifndef ROOST_PROC_EXPOSITION_H
 #define ROOST_PROC_EXPOSITION_H
 

@@ -2,7 +2,8 @@
  *
  * A new WebSocket protocol is a row of tbl/protocols.def and a folder of src/proto with its
  * <name>_session_ops and <name>_init(), which registers the paths it is asked for on; their handler
- * opens sessions by proto/ws_upgrade.h. src/proto/echo is the smallest one. */
+ * opens sessions by proto/ws_upgrade.h. src/proto/echo is the smallest one
+ * (echo/echo.c: what it offers is declared here, from its row). */
 #ifndef ROOST_PROTO_SESSION_H
 #define ROOST_PROTO_SESSION_H
 

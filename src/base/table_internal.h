@@ -1,4 +1,4 @@
-/* base/table_internal.h - what the files of the table share. */
+/* base/table_internal.h - what table.c and the table_*.c share. */
 #ifndef ROOST_BASE_TABLE_INTERNAL_H
 #define ROOST_BASE_TABLE_INTERNAL_H
 

@@ -1,4 +1,5 @@
-/* codec/http_internal.h - what the HTTP files of codec share; nobody else includes it. */
+/* codec/http_internal.h - what http.c and the http_*.c of codec share; nobody else
+ * includes it. */
 #ifndef ROOST_CODEC_HTTP_INTERNAL_H
 #define ROOST_CODEC_HTTP_INTERNAL_H
 

@@ -1,4 +1,4 @@
-/* core/broker_internal.h - what the broker's files share. */
+/* core/broker_internal.h - what broker.c and the broker_*.c share. */
 #ifndef ROOST_CORE_BROKER_INTERNAL_H
 #define ROOST_CORE_BROKER_INTERNAL_H
 

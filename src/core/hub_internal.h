@@ -1,4 +1,4 @@
-/* core/hub_internal.h - what the hub's files share. */
+/* core/hub_internal.h - what hub.c and the hub_*.c share. */
 #ifndef ROOST_CORE_HUB_INTERNAL_H
 #define ROOST_CORE_HUB_INTERNAL_H
 

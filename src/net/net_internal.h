@@ -1,4 +1,7 @@
-/* net/net_internal.h - what the files of net share and nobody else needs. */
+/* net/net_internal.h - what the files of net share and nobody else needs.
+ *
+ * Without a header of their own: conn_output.c, held.c, ids.c, input.c, slow.c, reactor_drain.c,
+ * reactor_turn.c, ws_settle.c. */
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 

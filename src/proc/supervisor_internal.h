@@ -1,4 +1,4 @@
-/* proc/supervisor_internal.h - what the files of the master share. */
+/* proc/supervisor_internal.h - what supervisor.c and the supervisor_*.c share. */
 #ifndef ROOST_PROC_SUPERVISOR_INTERNAL_H
 #define ROOST_PROC_SUPERVISOR_INTERNAL_H
 

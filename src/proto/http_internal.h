@@ -2,7 +2,7 @@
  *
  * http.c reads (input, deadlines, ends) · http_route.c finds the resource and checks method and key
  * · http_guard.c keeps web pages from the admin listener · http_answer.c writes responses ·
- * http_job.c owns the pooled exchanges and their bytes. */
+ * http_job.c owns the pooled exchanges and their bytes · http_date.c makes the Date line. */
 #ifndef ROOST_PROTO_HTTP_INTERNAL_H
 #define ROOST_PROTO_HTTP_INTERNAL_H
 

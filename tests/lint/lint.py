@@ -7,6 +7,7 @@ A file may break a size rule by saying so in its first 30 lines: "lint: long, be
 
 import argparse
 import collections
+import fnmatch
 import glob
 import os
 import re
@@ -184,6 +185,23 @@ def check_uncalled():
                 fail(path, line, '%s() %s' % (name, 'is called; take it off the list' if uses > 0 else 'is not called by any program'))
 
 
+def check_homes():
+    """Each .c has a header of its name, or the first comment of a header of its folder names it (also as hub_*.c)."""
+    named = {}
+    for path in c_files('src', 'include', 'cmd'):
+        if path.endswith('.h'):
+            comment = re.match(r'/\*.*?\*/', read(path), re.S)
+            folder = re.sub(r'^include/', 'src/', os.path.dirname(path))
+            for name in re.findall(r'[\w/*]+\.c\b', comment.group() if comment else ''):
+                named.setdefault(os.path.normpath(os.path.join(folder, os.path.dirname(name))), []).append(os.path.basename(name))
+    for path in [p for p in c_files('src', 'cmd') if p.endswith('.c')]:
+        folder, name = os.path.split(path)
+        stem = path[:-2]
+        own = [stem + '.h', stem + '_internal.h', re.sub(r'^src/', 'include/', stem) + '.h']
+        if name != 'main.c' and not any(map(os.path.exists, own)) and not any(fnmatch.fnmatch(name, n) for n in named.get(folder, [])):
+            fail(path, 1, 'no header is its own, and none of its folder names it in its first comment')
+
+
 def check_metrics_are_written():
     """Each row of the table of counters is written somewhere."""
     code = ' '.join(code_of(p) for p in c_files('src') if p != 'src/base/metrics.c')
@@ -298,7 +316,7 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_metrics_are_written, check_dialect,
+              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_homes, check_metrics_are_written, check_dialect,
               check_python, check_words, check_setting_names, check_top_level, check_links, check_named_functions,
               check_lock]
     good = bad = 0

@@ -1,5 +1,5 @@
 /* centrifuge_internal.h - the messages as data, for the readers and writers of both encodings.
- * Shared by the files of this folder. */
+ * Shared by the files of this folder (*.c). */
 #ifndef ROOST_CENTRIFUGE_INTERNAL_H
 #define ROOST_CENTRIFUGE_INTERNAL_H
 
