@@ -66,12 +66,14 @@ struct batch_item {
     uint8_t asker;       /* kind of session of origin */
 };
 
+enum batch_notice { NOTICE_LOST = 1, NOTICE_RESTARTED = 2 };
+
 struct batch_coding; /* a variant in the making; batch_encode.c */
 struct batch_index;  /* batch_own.c */
 
 struct batch {
     struct batch *next; /* private to the broker: the one to be delivered after this */
-    bool lost;          /* private to the broker: publications were lost before this one */
+    uint8_t notice;     /* private to the broker: enum batch_notice, of what was before this one */
     bool sealed;
     uint8_t class; /* enum batch_class */
     uint32_t nitems, cap;

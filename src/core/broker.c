@@ -24,6 +24,10 @@ struct broker *broker_new(const struct broker_config *cfg)
     list_init(&b->members);
     list_init(&b->users_owed);
     pool_init(&b->walks, "walk", sizeof(struct walk), 0);
+    list_init(&b->tails);
+    list_init(&b->fetches);
+    list_init(&b->fetching);
+    recover_open(b);
     broker_link_init(b);
     return b;
 }
@@ -57,6 +61,7 @@ void broker_free(struct broker *b)
     buf_fini(&b->info);
     buf_fini(&b->fields);
     users_fini(b);
+    recover_close(b);
     free(b);
 }
 
@@ -101,7 +106,7 @@ static uint32_t fresh_id(struct broker *b)
 
 static struct chan *chan_new(struct broker *b, struct str name)
 {
-    struct chan *c = calloc(1, sizeof(*c) + name.n);
+    struct chan *c = calloc(1, MAX(sizeof(*c), offsetof(struct chan, name) + name.n));
 
     if (c == NULL)
         return NULL;
@@ -134,6 +139,7 @@ void broker_chan_free(struct broker *b, struct chan *c)
     fanout_drop(b, c);
     if (b->scan == c)
         b->scan = NULL;
+    tail_free(c);
     list_remove(&c->owed);
     htab_remove(&b->by_name, &c->by_name);
     htab_remove(&b->by_id, &c->by_id);
@@ -204,7 +210,8 @@ static struct chan *find_or_make(struct broker *b, struct str name, enum close_r
 /* An answer that is long overdue will not come (the hub had no memory for it). */
 static bool overdue(const struct chan *c)
 {
-    return c->state == CHAN_ASKING && clock_ns() - c->asked_ns > (uint64_t)config.hub_timeout;
+    return c->state == CHAN_ASKING && (uint32_t)(clock_ns() / NS_PER_MS) - c->asked_ms >=
+                                          config.hub_timeout / (int64_t)NS_PER_MS;
 }
 
 int broker_subscribe(struct broker *b, struct sub *s, struct str channel, enum close_reason *why)
@@ -244,6 +251,8 @@ void broker_unsubscribe(struct broker *b, struct sub *s)
 
     if (c == NULL)
         return;
+    if (s->recovering)
+        recover_cancel(b, s);
     fanout_leave(c, s->index);
     s->chan = NULL;
     s->live = false;
@@ -251,6 +260,7 @@ void broker_unsubscribe(struct broker *b, struct sub *s)
     METRIC_ADD(subscriptions, -1);
     if (c->count == 0) {
         fanout_drop(b, c);
+        tail_free(c);
         if (c->state == CHAN_NEW) {
             broker_chan_free(b, c);
             return;

@@ -80,25 +80,46 @@ void fanout_drop(struct broker *b, struct chan *c)
     pool_put(&b->walks, w);
 }
 
+/* Not yet told that it is subscribed, or waiting for what it has missed. False: it gets nothing. */
+static __attribute__((noinline)) bool begin(struct broker *b, struct sub *s, struct position before)
+{
+    if (s->recovering)
+        return false;
+    s->live = true;
+    broker_sink(b, s)->subscribed(s, before);
+    return s->live; /* it may recover */
+}
+
+static __attribute__((noinline)) void notify(struct broker *b, struct sub *s, unsigned notice,
+                                             struct position before)
+{
+    const struct sink_ops *ops = broker_sink(b, s);
+
+    if (notice & NOTICE_LOST)
+        ops->lost(s, before);
+    if (notice & NOTICE_RESTARTED && ops->restarted != NULL)
+        ops->restarted(s, before);
+}
+
 /* One subscriber: what it has to know, in this order. */
-static void visit(struct broker *b, struct sub *s, struct batch *batch, bool lost,
+static void visit(struct broker *b, struct sub *s, struct batch *batch, unsigned notice,
                   struct position before)
 {
     if (!s->live) {
-        s->live = true;
-        broker_sink(b, s)->subscribed(s, before);
-    } else if (lost) {
-        broker_sink(b, s)->lost(s, before);
+        if (!begin(b, s, before))
+            return;
+    } else if (notice != 0) {
+        notify(b, s, notice, before);
     }
     if (batch != NULL)
         broker_sink(b, s)->deliver(s, batch);
 }
 
 /* Without memory for a walk: in one go. */
-static void visit_all(struct broker *b, struct chan *c, bool lost)
+static void visit_all(struct broker *b, struct chan *c, unsigned notice)
 {
     for (uint32_t i = 0; i < c->count; i++)
-        visit(b, c->subs[i], NULL, lost, c->position);
+        visit(b, c->subs[i], NULL, notice, c->position);
 }
 
 void fanout_subscribed(struct broker *b, struct chan *c)
@@ -111,7 +132,7 @@ void fanout_subscribed(struct broker *b, struct chan *c)
     if (w != NULL)
         w->next_round = true;
     else
-        visit_all(b, c, false);
+        visit_all(b, c, 0);
 }
 
 /* A new batch behind those that wait. NULL: no memory. */
@@ -129,7 +150,8 @@ static struct batch *add_batch(struct walk *w)
     return batch;
 }
 
-void fanout_lost(struct broker *b, struct chan *c)
+/* Everybody is told in a batch of its own, which begins here. */
+static void notice(struct broker *b, struct chan *c, enum batch_notice what)
 {
     struct walk *w;
 
@@ -138,11 +160,21 @@ void fanout_lost(struct broker *b, struct chan *c)
     w = walk_get(b, c);
     if (w != NULL && (w->last == NULL || w->last->nitems > 0))
         (void)add_batch(w);
-    /* Without memory the loss is told too early, before publications that were not lost. */
+    /* Without memory it is told too early, before publications that came before. */
     if (w != NULL && w->last != NULL)
-        w->last->lost = true;
+        w->last->notice |= (uint8_t)what;
     else
-        visit_all(b, c, true);
+        visit_all(b, c, what);
+}
+
+void fanout_lost(struct broker *b, struct chan *c)
+{
+    notice(b, c, NOTICE_LOST);
+}
+
+void fanout_restarted(struct broker *b, struct chan *c)
+{
+    notice(b, c, NOTICE_RESTARTED);
 }
 
 /* The batch that a publication goes into. NULL: no memory. */
@@ -175,6 +207,8 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r)
     if (batch != NULL && batch->nitems == 0)
         batch->before = c->position;
     c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
+    if (UNLIKELY(c->tail != NULL))
+        tail_append(c, r);
     if (batch == NULL) {
         fanout_lost(b, c);
         return;
@@ -217,7 +251,7 @@ static void walk_begin(struct broker *b, struct walk *w)
     w->batch = take_next(w);
     w->before = stands_before(w->chan, w->batch);
     w->members = w->batch != NULL && w->batch->class != BATCH_PUBLICATIONS;
-    w->lost = w->batch != NULL && w->batch->lost;
+    w->notice = w->batch != NULL ? w->batch->notice : 0;
     w->next_round = false;
     w->under_way = true;
     w->cursor = w->visited = 0;
@@ -226,9 +260,11 @@ static void walk_begin(struct broker *b, struct walk *w)
     if (w->batch == NULL)
         return;
     if (w->batch->nitems == 0)
-        batch_drop(b, &w->batch); /* the word of the loss alone */
+        batch_drop(b, &w->batch); /* the notice alone */
     else
         batch_seal(w->batch);
+    if (UNLIKELY(w->chan->tail != NULL) && w->batch != NULL)
+        tail_walk_begins(w->chan, w->batch);
 }
 
 /* The batch has reached its first subscriber: how long is it since its oldest publication was taken
@@ -281,7 +317,7 @@ static void walk_slice(struct broker *b, struct walk *w)
         }
         if (!is_encoded(w, subs[w->cursor], &budget))
             return;
-        visit(b, subs[w->cursor], batch_for(w, subs[w->cursor]), w->lost, w->before);
+        visit(b, subs[w->cursor], batch_for(w, subs[w->cursor]), w->notice, w->before);
         w->cursor++;
         if (w->visited++ == 0 && w->batch != NULL && !w->members)
             count_first(w->batch);

@@ -34,8 +34,8 @@ struct walk { /* fan-out in progress or due; from a pool, only while there is so
     struct position before; /* where the channel stood before what this walk delivers */
     uint64_t started_ns;
     bool under_way;
-    bool lost;       /* the walk under way tells of a loss */
     bool members;    /* the walk under way tells who comes and goes */
+    uint8_t notice;  /* enum batch_notice: what the walk under way tells of */
     bool next_round; /* a walk is due even without publications */
 };
 
@@ -45,17 +45,19 @@ struct chan {
     struct sub **subs;        /* owned array of borrowed subs, or &one */
     struct sub *one;          /* most channels of notifications have one subscriber for life */
     struct walk *walk;        /* owned; NULL while there is nothing to deliver */
-    uint64_t asked_ns;        /* when SUBSCRIBE was written */
+    struct tail *tail;        /* owned; NULL: nobody has recovered here, or wants what was before */
     struct position position; /* of the last publication received, or of SUBSCRIBED */
     uint32_t count, cap;
     uint32_t id;
     uint32_t told;      /* count that the hub knows */
     uint32_t asked_hub; /* hub generation for which SUBSCRIBE was last written */
+    uint32_t asked_ms;  /* clock_ns() when it was, in milliseconds; wraps */
     uint8_t state;      /* enum chan_state */
     uint8_t owes;       /* enum chan_owes: which list it is on */
     bool ask;           /* SUBSCRIBE is due (first time, or announcing) */
     uint8_t joins : 1;  /* some subscriber has wanted to be told who comes and goes */
     uint8_t members : 1, members_due : 1; /* it has had members; they are to be announced */
+    uint8_t in_stream : 1;                /* it has a history */
     uint8_t name_len;
     char name[];
 };
@@ -92,6 +94,13 @@ struct broker {
     uint64_t seen[HUB_WORKERS_MAX]; /* end of the positions seen, per source */
     uint64_t seen_own;              /* the same of our own requests */
     uint64_t seen_members[HUB_WORKERS_MAX], seen_control[HUB_WORKERS_MAX]; /* as seen */
+    /* Tails of channels, see broker_tail_internal.h. */
+    struct list tails; /* those that keep publications, the least lately used first */
+    struct list fetches,
+        fetching; /* those that have yet to ask the hub; that wait for its answer */
+    size_t tail_bytes;
+    struct htab recovering; /* of struct recoverer */
+    struct pool recoverers;
 };
 
 static inline const struct sink_ops *broker_sink(const struct broker *b, const struct sub *s)
@@ -130,6 +139,32 @@ void users_flush(struct broker *b, unsigned *budget);
 bool users_written(const struct broker *b);
 void users_fini(struct broker *b);
 
+/* Writes a record. -1: no room. */
+int broker_put(struct broker *b, struct record *r) MUST_CHECK;
+
+/* broker_tail.c. The channel has a tail, where it does not say otherwise. */
+/* A publication has been received, and c->position is its. */
+void tail_append(struct chan *c, const struct record *r);
+/* A sealed batch is about to be delivered. */
+void tail_walk_begins(struct chan *c, struct batch *batch);
+/* The hub says that publications were removed. Tail or not. */
+void tail_trimmed(struct chan *c, const struct record *r);
+/* A part of what was fetched. Tail or not. */
+void tail_part(struct chan *c, const struct record *r);
+/* The channel was announced to another hub, and c->position is its position there. */
+void tail_announced(struct chan *c);
+/* The channel has no subscribers any more. Tail or not. */
+void tail_free(struct chan *c);
+/* Writes requests as far as there is room; false: there was none. */
+bool tails_flush(struct broker *b);
+/* Gives up requests that are not answered in time. */
+void tails_overdue(struct broker *b);
+/* broker_recover.c */
+void recover_open(struct broker *b);
+void recover_close(struct broker *b);
+/* s is recovering, and leaves. */
+void recover_cancel(struct broker *b, struct sub *s);
+
 /* broker_fanout.c */
 /* A publication for a live channel. */
 void fanout_append(struct broker *b, struct chan *c, const struct record *r);
@@ -140,6 +175,8 @@ void fanout_subscribed(struct broker *b, struct chan *c);
 /* Publications were lost: everybody is to be told, between what came before and what
  * comes after. */
 void fanout_lost(struct broker *b, struct chan *c);
+/* The channel's history has begun anew: the same. */
+void fanout_restarted(struct broker *b, struct chan *c);
 /* Takes the subscriber at index out of the array, keeping the zones of a walk. */
 void fanout_leave(struct chan *c, uint32_t index);
 /* Ends the walk, drops its batches. */

@@ -204,7 +204,7 @@ static int write_owed(struct broker *b, struct chan *c)
     }
     if (c->ask) {
         c->ask = false;
-        c->asked_ns = clock_ns();
+        c->asked_ms = (uint32_t)(clock_ns() / NS_PER_MS);
         c->asked_hub = b->hub_generation;
         if (c->state == CHAN_NEW)
             c->state = CHAN_ASKING;
@@ -241,8 +241,8 @@ bool broker_flush(struct broker *b, bool *more)
     users_flush(b, &budget);
     finish_announcing(b);
     write_owed_list(b, &b->owed, &budget);
-    b->starved = !list_empty(&b->asks) || !list_empty(&b->owed) || !members_announced(b) ||
-                 !users_written(b);
+    b->starved = !tails_flush(b) || !list_empty(&b->asks) || !list_empty(&b->owed) ||
+                 !members_announced(b) || !users_written(b);
     *more = b->starved || (b->announcing && !b->scanning);
     if (b->out.position == b->committed && !b->urgent)
         return false;
@@ -308,12 +308,20 @@ void broker_hub_generation(struct broker *b, uint32_t hub_generation)
 static void receive_subscribed(struct broker *b, const struct record *r)
 {
     struct chan *c = broker_chan_by_id(b, r->chan);
+    bool restarted;
 
     if (c == NULL || c->state == CHAN_NEW) /* left meanwhile */
         return;
+    restarted = c->state == CHAN_LIVE && c->in_stream && r->epoch != c->position.epoch;
+    c->in_stream = (r->flags & RECORD_IN_STREAM) != 0;
     c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
-    if (c->state == CHAN_LIVE) /* announced again */
+    if (c->state == CHAN_LIVE) { /* announced again */
+        if (restarted)
+            fanout_restarted(b, c);
+        if (c->tail != NULL)
+            tail_announced(c);
         return;
+    }
     c->state = CHAN_LIVE;
     fanout_subscribed(b, c);
 }
@@ -336,8 +344,11 @@ static void receive_publication(struct broker *b, const struct record *r)
         return;
     }
     b->seen[r->source] = r->position + 1;
-    if (c != NULL && c->state == CHAN_LIVE)
-        fanout_append(b, c, r);
+    if (c == NULL || c->state != CHAN_LIVE)
+        return;
+    if (r->flags & RECORD_IN_STREAM)
+        c->in_stream = 1;
+    fanout_append(b, c, r);
 }
 
 /* Has this answer come before? */
@@ -370,6 +381,8 @@ static void receive_lost(struct broker *b, const struct record *r)
 
 static void receive(struct broker *b, const struct record *r)
 {
+    struct chan *c;
+
     switch (r->kind) {
     case RECORD_SUBSCRIBED:
         receive_subscribed(b, r);
@@ -395,11 +408,21 @@ static void receive(struct broker *b, const struct record *r)
     case RECORD_LISTED:
     case RECORD_MEMBERS:
     case RECORD_POSITIONED:
-    case RECORD_HISTORY_PART:
-    case RECORD_HISTORY_REMOVED:
         receive_answer(b, r);
         break;
-    case RECORD_TRIMMED: /* there is no copy of it here */
+    case RECORD_HISTORY_PART:
+        if (r->chan == 0)
+            receive_answer(b, r);
+        else if ((c = broker_chan_by_id(b, r->chan)) != NULL)
+            tail_part(c, r);
+        break;
+    case RECORD_HISTORY_REMOVED:
+        if (!repeated(b, r))
+            receive_answer(b, r);
+        break;
+    case RECORD_TRIMMED:
+        if ((c = broker_chan_by_id(b, r->chan)) != NULL)
+            tail_trimmed(c, r);
         break;
     case RECORD_LOST:
         receive_lost(b, r);
@@ -425,6 +448,8 @@ bool broker_receive(struct broker *b, size_t max_records)
     struct record r;
     int rc = 0;
 
+    if (UNLIKELY(!list_empty(&b->fetching)))
+        tails_overdue(b);
     while (max_records-- > 0 && b->backlog <= (size_t)config.publication_backlog &&
            (rc = ring_peek(&b->in, &raw)) > 0) {
         bool sound = record_decode(raw, &r) == 0;

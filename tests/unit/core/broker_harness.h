@@ -14,10 +14,13 @@
 struct client {
     struct sub sub;
     char log[LOG_MAX]; /* "S" subscribed, "L" lost, "(text)" for each publication, "!"
- for a variant that could not be made */
+ for a variant that could not be made, "R<text text @5>" recovered up to 5, "N<@5>" not
+                        recovered, "E" the history has begun anew */
     size_t n;
     unsigned batches;
     struct position at; /* told when it was subscribed */
+    bool recovers;      /* asks for this when it is subscribed */
+    struct recover want;
 };
 
 static struct broker *broker;
@@ -40,9 +43,42 @@ static void client_log(struct sub *s, const char *p, size_t n)
 
 static void on_subscribed(struct sub *s, struct position at)
 {
-    CONTAINER_OF(s, struct client, sub)->at = at;
+    struct client *c = CONTAINER_OF(s, struct client, sub);
+
+    c->at = at;
     assert_true(s->live && s->chan != NULL);
     client_log(s, "S", 1);
+    if (c->recovers)
+        assert_int_equal(broker_recover(broker, s, &c->want), 0);
+}
+
+static void on_recovered(struct sub *s, const struct recovery *r)
+{
+    struct client *c = CONTAINER_OF(s, struct client, sub);
+    char at[32];
+
+    assert_true(s->live && !s->recovering);
+    c->at = r->at;
+    client_log(s, r->recovered ? "R<" : "N<", 2);
+    for (uint32_t i = r->first; r->batch != NULL && i < r->batch->nitems; i++) {
+        struct str p = batch_payload(r->batch, i);
+
+        client_log(s, p.p, MIN(p.n, PAYLOAD_MAX));
+        client_log(s, " ", 1);
+        for (unsigned v = 0; v < 2; v++) {
+            if (c->want.variant[v] != BATCH_RAW &&
+                batch_variant(r->batch, c->want.variant[v]) == NULL)
+                client_log(s, "!", 1);
+        }
+    }
+    client_log(s, at, (size_t)snprintf(at, sizeof(at), "@%u>", (unsigned)r->at.offset));
+}
+
+static void on_restarted(struct sub *s, struct position at)
+{
+    CONTAINER_OF(s, struct client, sub)->at = at;
+    assert_true(s->live);
+    client_log(s, "E", 1);
 }
 
 static void on_deliver(struct sub *s, struct batch *b)
@@ -90,8 +126,12 @@ static void not_asked(const struct record *r)
     fail_msg("%s for a session that does not ask", record_kind_name(r->kind));
 }
 
-static const struct sink_ops client_ops = {
-    .subscribed = on_subscribed, .deliver = on_deliver, .lost = on_lost, .answered = not_asked};
+static const struct sink_ops client_ops = {.subscribed = on_subscribed,
+                                           .deliver = on_deliver,
+                                           .lost = on_lost,
+                                           .restarted = on_restarted,
+                                           .recovered = on_recovered,
+                                           .answered = not_asked};
 static const struct sink_ops asker_ops = {.answered = on_answered};
 static const struct sink_ops *const sinks[KINDS] = {[CLIENT] = &client_ops, [ASKER] = &asker_ops};
 
