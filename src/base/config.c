@@ -87,7 +87,7 @@ int64_t config_body_needed(int64_t max_message_size)
     return base64 + base64 / 32 + BODY_FRAME;
 }
 
-/* token_hmac_secret_key, token_jwks_file, ...: what tokens are verified with. */
+/* token_hmac_secret_key, token_jwks_file, ...: what tokens are verified with, which is text. */
 static bool is_token_key(struct str name)
 {
     struct str rest = name, word = STR_NULL;
@@ -108,9 +108,8 @@ static bool has_permissions(const struct config *c)
     if (c->namespaces.n > 0 || memcmp(&none, &c->channel_without_namespace, sizeof(none)) != 0)
         return true;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        if ((rows[i].type == TABLE_SECRET || rows[i].type == TABLE_STRING ||
-             rows[i].type == TABLE_PATH || rows[i].type == TABLE_KEY) &&
-            is_token_key(str_from(rows[i].name)) && ((const char *)c + rows[i].offset)[0] != '\0')
+        if (rows[i].type != TABLE_INT && is_token_key(str_from(rows[i].name)) &&
+            ((const char *)c + rows[i].offset)[0] != '\0')
             return true;
     return false;
 }

@@ -14,6 +14,20 @@ static void format_number(const struct table_row *row, int64_t v, char *out, siz
         snprintf(out, cap, "%lld", (long long)v);
 }
 
+/* The shortest digits that read back as the same number. */
+static void format_rate(double rate, char *out, size_t cap)
+{
+    for (int digits = 0; digits <= 29; digits++) {
+        struct str text;
+        double back = 0;
+
+        snprintf(out, cap, "%.*f", digits, rate);
+        text = str_from(out);
+        if (str_take_number(&text, &back) == 0 && !(back < rate) && !(back > rate))
+            return;
+    }
+}
+
 static void format_choice(const struct table_row *row, const char *member, char *out, size_t cap)
 {
     struct str words = str_from(row->def), word = STR_NULL;
@@ -55,7 +69,7 @@ struct str table_format(const struct table *t, const void *obj, size_t i, char *
         break;
     case TABLE_RATE:
         memcpy(&rate, member, sizeof(rate));
-        snprintf(out, cap, "%g", rate);
+        format_rate(rate, out, cap);
         break;
     case TABLE_SECRET:
         snprintf(out, cap, "%s", member[0] != '\0' ? TABLE_HIDDEN : "");

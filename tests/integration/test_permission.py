@@ -33,6 +33,18 @@ namespaces:
   allow_publish_for_subscriber: true
   allow_publish_for_anonymous: true
   publication_data_format: json
+- name: counted
+  allow_subscribe_for_client: true
+  allow_subscribe_for_anonymous: true
+  allow_publish_for_subscriber: true
+  allow_publish_for_anonymous: true
+  rate_limit_publish: 5
+- name: others
+  allow_subscribe_for_client: true
+  allow_subscribe_for_anonymous: true
+  allow_publish_for_subscriber: true
+  allow_publish_for_anonymous: true
+  exclude_self: true
 - name: digits
   allow_subscribe_for_client: true
   allow_subscribe_for_anonymous: true
@@ -91,6 +103,20 @@ class Plain(DaemonTest):
             c.expect(TEXT, '{"a": 1}')
             c.text('not JSON')
             self.closed(c)
+
+    def test_nothing_where_publishers_are_counted(self):
+        with self.d.ws('/ws/counted:room') as c:
+            c.text('x')
+            self.closed(c)
+
+    def test_exclude_self(self):
+        a, b = self.d.ws('/ws/others:room'), self.d.ws('/ws?channel=room&channel=others:room')
+        a.text('from a')
+        b.expect(TEXT, '{"channel":"others:room","data":"from a"}')
+        b.text('{"channel":"others:room","data":"from b"}')
+        a.expect(TEXT, 'from b')  # and its own did not come before
+        a.text('again')
+        b.expect(TEXT, '{"channel":"others:room","data":"again"}')
 
     def test_the_server_api_is_not_asked(self):
         with self.d.ws('/ws/room') as c:

@@ -37,14 +37,16 @@ static bool plain_named(struct plain_session *ps, struct str channel)
     return false;
 }
 
-/* As an anonymous client, which is a member of the channel unless it only publishes. */
+/* As an anonymous client, which is a member of the channel unless it only publishes. It has no
+ * room to count in, so a channel whose publishers are counted takes nothing from it. */
 static bool plain_permitted(const struct plain_session *ps, struct str channel, struct str data)
 {
     const struct permission_ask ask = {
         .op = PERMISSION_PUBLISH, .channel = channel, .subscribed = ps->mode != PLAIN_PUB};
     const struct channel_options *options;
 
-    return permission_check(&ask, &options) == PERMISSION_GIVEN && permission_data(options, data);
+    return permission_check(&ask, &options) == PERMISSION_GIVEN &&
+           options->rate_limit_publish <= 0 && permission_data(options, data);
 }
 
 static void plain_publish(struct conn *c, struct str channel, struct str data, uint8_t flags)

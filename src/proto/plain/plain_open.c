@@ -45,13 +45,16 @@ static void plain_session_init(struct conn *c, const struct plain_query *q, void
     ps->has_set = q->mode != PLAIN_PUB && memory != NULL;
 }
 
-static uint16_t plain_sub_flags(const struct plain_session *ps, unsigned index)
+/* exclude_self of the channel's namespace does what ?echo=0 does. */
+static uint16_t plain_sub_flags(struct plain_session *ps, unsigned index, struct str name)
 {
+    const struct channel_options *o =
+        plain_is_judged(conn_of_session(ps)) ? channel_options_of(name) : NULL;
     unsigned flags = 0;
 
     if (ps->has_set)
         flags |= PLAIN_SUB_IN_SET | index << PLAIN_SUB_INDEX_SHIFT;
-    if (ps->quiet)
+    if (ps->quiet || (o != NULL && o->exclude_self))
         flags |= PLAIN_SUB_QUIET;
     return (uint16_t)flags;
 }
@@ -65,7 +68,7 @@ static int plain_subscribe(struct plain_session *ps, const struct plain_query *q
     struct sub *subs = plain_subs(ps, &n);
 
     for (unsigned i = 0; i < n && plain_name_next(&rest, &name); i++) {
-        subs[i].flags = plain_sub_flags(ps, i);
+        subs[i].flags = plain_sub_flags(ps, i, name);
         subs[i].kind = SESSION_PLAIN;
         subs[i].variant = ps->envelope ? BATCH_PLAIN_ENVELOPE : BATCH_RAW;
         if (broker_subscribe(reactor->broker, &subs[i], name, why) == -1)

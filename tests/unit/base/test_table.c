@@ -65,6 +65,9 @@ static void numbers(void **state)
     accepted("time", "0m30s", "30s");
     refused("time", "soon", "expected a duration such as 250ms, 10s, 5m or 1h, got \"soon\"");
     accepted("rate", "0.25", "0.25");
+    accepted("rate", "0.1234567", "0.1234567");
+    accepted("rate", "0.00000000000000000001", "0.00000000000000000001");
+    accepted("rate", "10", "10");
     refused("rate", "11", "expected a number from 0 to 10, got \"11\"");
 }
 
