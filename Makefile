@@ -284,9 +284,10 @@ install-strip: install ## the same with stripped programs; their debug symbols g
 	done
 
 .PHONY: docs
-docs: $(BUILD)/roostd ## write deploy/CONFIGURATION.md and deploy/METRICS.md from the tables
+docs: $(BUILD)/roostd ## write the references of deploy/ (settings, metrics, migrating) from the tables
 	$(BUILD)/roostd --reference >$(BUILD)/reference && mv $(BUILD)/reference deploy/CONFIGURATION.md
 	$(BUILD)/roostd --reference=metrics >$(BUILD)/reference && mv $(BUILD)/reference deploy/METRICS.md
+	$(BUILD)/roostd --reference=migrating >$(BUILD)/reference && mv $(BUILD)/reference deploy/MIGRATING.md
 
 # ---- testing --------------------------------------------------------------------------------------
 

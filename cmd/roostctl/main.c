@@ -102,7 +102,7 @@ static int act(const struct ctl_line *line)
     if (admin == NULL)
         admin = getenv("ROOSTCTL_ADMIN");
     if (line->command == COMMAND_help || line->command == COMMAND_version ||
-        line->command == COMMAND_token)
+        line->command == COMMAND_token || line->command == COMMAND_import)
         return run[line->command](line);
     if (admin != NULL && ctl_set_admin(admin) == -1)
         return 2;

@@ -7,6 +7,7 @@
 #include "base/out.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
+#include "proc/import.h"
 #include "proc/supervisor.h"
 #include "proc/version.h"
 
@@ -18,6 +19,7 @@ enum mode {
     MODE_PRINT,
     MODE_REFERENCE,
     MODE_METRICS,
+    MODE_MIGRATING,
     MODE_VERSION,
     MODE_HELP,
     MODE_USAGE
@@ -41,7 +43,8 @@ static void usage(FILE *f)
             "(ROOST_NAME=VALUE)\n"
             "      --check           check the settings and exit\n"
             "      --print-config    print all settings in force, annotated, and exit\n"
-            "      --reference       print the reference of all settings (Markdown) and exit\n"
+            "      --reference       print the reference of all settings (Markdown) and exit;\n"
+            "                        =metrics of all metrics, =migrating of Centrifugo's options\n"
             "  -V, --version         print the version and exit\n"
             "  -h, --help            print this text and exit\n\n"
             "Signals: TERM, INT stop (clients are closed over drain_time; a second signal ends at\n"
@@ -55,7 +58,9 @@ static enum mode reference_mode(const char *of)
         return MODE_REFERENCE;
     if (str_equal(str_from(of), STR_LIT("metrics")))
         return MODE_METRICS;
-    fprintf(stderr, "roostd: --reference=%s: expected --reference or --reference=metrics\n", of);
+    if (str_equal(str_from(of), STR_LIT("migrating")))
+        return MODE_MIGRATING;
+    fprintf(stderr, "roostd: --reference=%s: expected --reference, =metrics or =migrating\n", of);
     return MODE_USAGE;
 }
 
@@ -139,6 +144,9 @@ static int run_mode(enum mode mode, const struct config_source *source)
         break;
     case MODE_METRICS:
         status = print(&out, exposition_reference(&out));
+        break;
+    case MODE_MIGRATING:
+        status = print(&out, import_reference(&out));
         break;
     case MODE_VERSION:
         status = print(&out, version_describe("roostd", &out));
