@@ -1,0 +1,184 @@
+/* proc/import: the rows fit our settings, and what an option becomes; tests/integration/test_import.py
+ * has whole configurations. */
+#include "proc/import.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "proc/config_load.h"
+#include "tests/lib/fault.h"
+
+static struct buf yaml, notes;
+
+static enum import_result import(const char *text)
+{
+    buf_clear(&yaml);
+    buf_clear(&notes);
+    return import_centrifugo("config.json", str_from(text), &yaml, &notes);
+}
+
+static bool has(const struct buf *b, const char *text)
+{
+    return b->len > 0 && memmem(b->p, b->len, text, strlen(text)) != NULL;
+}
+
+static void becomes(const char *text, const char *line)
+{
+    if (import(text) != IMPORT_DONE || notes.len > 0 || !has(&yaml, line))
+        fail_msg("%s: %.*s%.*s", text, (int)yaml.len, yaml.p, (int)notes.len, notes.p);
+}
+
+static void is_told(const char *text, enum import_result result, const char *line)
+{
+    enum import_result got = import(text);
+
+    if (got != result || !has(&notes, line))
+        fail_msg("%s: %d %.*s", text, got, (int)notes.len, notes.p);
+}
+
+static void every_setting_exists(void **state UNUSED)
+{
+    for (size_t i = 0; i < import_row_count; i++) {
+        const struct import_row *row = &import_rows[i];
+
+        if ((row->kind == IMPORT_CARRY || row->kind == IMPORT_HANDLE) &&
+            config_row_find(str_from(row->setting)) == -1)
+            fail_msg("%s: there is no setting %s", row->v6, row->setting);
+        assert_true(row->v6[0] != '\0' || row->v5[0] != '\0');
+        assert_true(row->kind != IMPORT_WITHOUT || row->text[0] != '\0');
+    }
+}
+
+/* No row stands behind one that takes what is its own. */
+static void every_row_is_reached(void **state UNUSED)
+{
+    for (size_t i = 0; i < import_row_count; i++) {
+        const char *names[] = {import_rows[i].v6, import_rows[i].v5};
+
+        for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+            struct str path = str_from(names[k]);
+
+            if (path.n == 0)
+                continue;
+            if (path.p[path.n - 1] == '*')
+                path.n--;
+            if (find_row(path, import_rows[i].channel) != &import_rows[i] &&
+                names[k][path.n] == '\0')
+                fail_msg("%s is taken by an earlier row", names[k]);
+        }
+        assert_true(!import_rows[i].channel ||
+                    table_find(&channel_table, str_from(import_rows[i].v6)) == -1);
+    }
+}
+
+static void both_versions(void **state UNUSED)
+{
+    becomes("{\"client\": {\"channel_limit\": 12}}", "\nchannel_limit: 12\n");
+    becomes("{\"client_channel_limit\": 12}", "\nchannel_limit: 12\n");
+    becomes("{\"channel\": {\"without_namespace\": {\"presence\": true}}}",
+            "\nchannel_without_namespace:\n  presence: true\n");
+    becomes("{\"presence\": true}", "\nchannel_without_namespace:\n  presence: true\n");
+    becomes("{\"history_meta_ttl\": \"1h\"}", "  history_meta_ttl: 1h\n");
+    becomes("{\"global_history_meta_ttl\": \"1h\"}", "\nhistory_meta_ttl: 1h\n");
+    becomes("{\"http_stream\": true}", "\nhttp_stream: true\n");
+    becomes("{\"http_stream\": {\"enabled\": true}}", "\nhttp_stream: true\n");
+    becomes("{\"namespaces\": [{\"presence\": true, \"name\": \"ab\"}]}",
+            "\nnamespaces:\n- name: \"ab\"\n  presence: true\n");
+    becomes("{\"port\": \"80\"}", "\nlisten: \":80\"\n");
+    becomes("{}", "\nplain: false\napi_error_mode: centrifugo\n");
+}
+
+static void values(void **state UNUSED)
+{
+    becomes("{\"allowed_origins\": [\"https://a.example\", \"http://b:*\"]}",
+            "allowed_origins: [\"https://a.example\", \"http://b:*\"]\n");
+    becomes("{\"allowed_origins\": \"https://a.example  http://b\"}",
+            "allowed_origins: [\"https://a.example\", \"http://b\"]\n");
+    becomes("{\"name\": \"a\\\"b\\\\c\\u00e9\\u2028\"}",
+            "node_name: \"a\\\"b\\\\c\xc3\xa9\\u2028\"\n");
+    becomes("{\"port\": 80, \"port\": 81}", "\nlisten: \":81\"\n"); /* the last one, as in Go */
+    becomes("{\"force_recovery_mode\": \"\", \"publication_data_format\": \"\"}", "plain: false");
+    becomes("{\"log_level\": \"none\"}", "\nlog_level: error\n");
+    becomes("{\"client_channel_limit\": null}", "plain: false");
+    is_told("{\"client_channel_limit\": \"many\"}", IMPORT_UNSAFE,
+            "client_channel_limit: not carried over, and it protects: expected a whole number");
+    is_told("{\"client_stale_close_delay\": [1]}", IMPORT_DONE,
+            "client_stale_close_delay: not carried over: expected one value");
+    is_told("{\"port\": [1]}", IMPORT_UNSAFE, "port: not carried over, and it protects");
+    is_told("{\"namespaces\": [{\"name\": \"ab\", \"presence\": \"maybe\"}]}", IMPORT_UNSAFE,
+            "namespace ab: presence: not carried over, and it protects: expected true or false");
+    is_told("{\"namespaces\": [{\"presence\": true}]}", IMPORT_REFUSED, "name: is missing");
+    is_told("{\"history_size\": 1}", IMPORT_REFUSED, "history_size and history_ttl");
+}
+
+static void one_note_for_a_group(void **state UNUSED)
+{
+    is_told("{\"engine\": {\"redis\": {\"address\": \"a\", \"prefix\": \"b\"}}}", IMPORT_DONE,
+            "engine.redis.address: not carried over: a node stands alone");
+    assert_false(has(&notes, "prefix"));
+}
+
+static void files_that_are_none(void **state UNUSED)
+{
+    static const char bomb[] =
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b {a: *a,c: *a,d: *a,e: *a,f: *a}\n"
+        "c: &c {a: *b,c: *b,d: *b,e: *b,f: *b}\n"
+        "d: &d {a: *c,c: *c,d: *c,e: *c,f: *c}\n"
+        "e: &e {a: *d,c: *d,d: *d,e: *d,f: *d}\n"
+        "f: &f {a: *e,c: *e,d: *e,e: *e,f: *e}\n"
+        "g: &g {a: *f,c: *f,d: *f,e: *f,f: *f}\n";
+
+    is_told("", IMPORT_UNREADABLE, "config.json:1: expected options as");
+    is_told("x", IMPORT_UNREADABLE, "expected options as");
+    is_told("{\"a\": ", IMPORT_UNREADABLE, "config.json:2: did not find");
+    is_told("a = 1\n", IMPORT_UNREADABLE, "this is TOML");
+    is_told("# a = b: c\n[a]\nb = 'c:d'", IMPORT_UNREADABLE, "config.json:");
+    is_told("\xff", IMPORT_UNREADABLE, "config.json:");
+    is_told(bomb, IMPORT_UNREADABLE, "it is larger, or nested more deeply, than a configuration");
+    is_told("a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: {a: 1}}}}}}}}}}}}}}",
+            IMPORT_UNREADABLE, "nested more deeply");
+}
+
+static void no_memory(void **state UNUSED)
+{
+    static const char text[] = "{\"port\": 80, \"token_audience\": \"x\", \"engine\": \"redis\", "
+                               "\"namespaces\": [{\"name\": \"ab\", \"presence\": true}]}";
+    enum import_result want = import(text), got;
+    unsigned long all;
+
+    fault_reset();
+    assert_int_equal(import(text), want);
+    all = fault_count();
+    for (unsigned long k = 1; k <= all; k++) {
+        buf_fini(&yaml);
+        buf_fini(&notes);
+        fault_fail_at(k);
+        got = import(text);
+        fault_reset();
+        assert_true(got == want || got == IMPORT_UNREADABLE || got == IMPORT_REFUSED);
+    }
+}
+
+static int tear_down(void **state UNUSED)
+{
+    buf_fini(&yaml);
+    buf_fini(&notes);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(every_setting_exists, tear_down),
+        cmocka_unit_test_teardown(every_row_is_reached, tear_down),
+        cmocka_unit_test_teardown(both_versions, tear_down),
+        cmocka_unit_test_teardown(values, tear_down),
+        cmocka_unit_test_teardown(one_note_for_a_group, tear_down),
+        cmocka_unit_test_teardown(files_that_are_none, tear_down),
+        cmocka_unit_test_teardown(no_memory, tear_down),
+    };
+
+    return cmocka_run_group_tests_name("proc/import", tests, NULL, NULL);
+}
