@@ -1,72 +1,202 @@
-/* adapter_centrifuge.c - Centrifuge's JSON protocol: connect and subscribe in one frame, {} pings,
- * pushes. */
+/* adapter_centrifuge.c - the Centrifuge protocol, JSON and Protobuf: connect and subscribe in one
+ * frame, {} pings, pushes, recovery, history.
+ *
+ * Commands have the ids of enum id: an answer says by its id what it answers. */
 #include "adapter.h"
 
-#include "codec/json.h"
+#include <time.h>
 
-static int centrifuge_hello(struct str channel, struct buf *out)
+#include "codec/centrifuge.h"
+#include "hmac_token.h"
+
+#define TOKEN_LIFE 86400 /* seconds */
+
+enum id { ID_CONNECT = 1, ID_SUBSCRIBE, ID_PUBLISH, ID_HISTORY };
+
+static enum cf_encoding encoding_of(const struct adapter_user *u)
 {
-    if (buf_append_lit(out, "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":") ==
-            -1 ||
-        json_append_string(out, channel) == -1)
+    return (enum cf_encoding)u->o->protocol;
+}
+
+/* What is read is kept here until the next call. */
+static struct buf read_text, held_text;
+
+static int centrifuge_put_connect(const struct adapter_user *u, struct buf *out)
+{
+    struct cf_command c = {.id = ID_CONNECT, .has_connect = true};
+    struct str key = str_from(u->o->token_key);
+    struct buf token = {0};
+    int rc = 0;
+
+    c.connect.name = STR_LIT("roostload");
+    if (key.n > 0)
+        rc = hmac_token(key, u->token_user, (int64_t)time(NULL) + TOKEN_LIFE, &token);
+    c.connect.token = buf_view(&token);
+    if (rc == 0)
+        rc = cf_encode_command(encoding_of(u), &c, out);
+    buf_fini(&token);
+    return rc;
+}
+
+static int centrifuge_put_subscribe(const struct adapter_user *u, struct str channel,
+                                    struct buf *out)
+{
+    struct cf_command c = {.id = ID_SUBSCRIBE, .has_subscribe = true};
+
+    c.subscribe.channel = channel;
+    c.subscribe.positioned = c.subscribe.recoverable = u->position != NULL;
+    if (u->position != NULL && u->position->epoch[0] != '\0') {
+        c.subscribe.recover = true;
+        c.subscribe.epoch = str_from(u->position->epoch);
+        c.subscribe.offset = u->position->offset;
+    }
+    return cf_encode_command(encoding_of(u), &c, out);
+}
+
+static int centrifuge_hello(const struct adapter_user *u, struct str channel, struct buf *out)
+{
+    if (centrifuge_put_connect(u, out) == -1 || cf_join(encoding_of(u), out) == -1)
         return -1;
-    return buf_append_lit(out, "}}");
+    return centrifuge_put_subscribe(u, channel, out);
 }
 
-static int centrifuge_publish(struct str channel, struct str payload, struct buf *out)
+/* The payload is a JSON string, also in Protobuf: others in the channel may speak JSON. */
+static int centrifuge_publish(const struct adapter_user *u, struct str channel, struct str payload,
+                              struct buf *out)
 {
-    if (buf_append_lit(out, "{\"id\":3,\"publish\":{\"channel\":") == -1 ||
-        json_append_string(out, channel) == -1 || buf_append_lit(out, ",\"data\":\"") == -1 ||
-        buf_append(out, payload) == -1)
-        return -1;
-    return buf_append_lit(out, "\"}}");
+    struct cf_command c = {.id = ID_PUBLISH, .has_publish = true};
+    struct buf data = {0};
+    int rc = -1;
+
+    if (buf_append_char(&data, '"') == 0 && buf_append(&data, payload) == 0 &&
+        buf_append_char(&data, '"') == 0) {
+        c.publish.channel = channel;
+        c.publish.data = buf_view(&data);
+        rc = cf_encode_command(encoding_of(u), &c, out);
+    }
+    buf_fini(&data);
+    return rc;
 }
 
-/* {"push":{"channel":...,"pub":{"data":"..."}}}: the payload is the text between the quotes. */
-static bool push_payload(const struct json_value *reply, struct str *payload)
+static int centrifuge_ask_history(const struct adapter_user *u, struct str channel, struct buf *out)
 {
-    struct json_value push, pub, data;
+    struct cf_command c = {.id = ID_HISTORY, .has_history = true};
 
-    if (!json_get(reply, STR_LIT("push"), &push) || !json_get(&push, STR_LIT("pub"), &pub) ||
-        !json_get(&pub, STR_LIT("data"), &data))
-        return false;
-    *payload = data.raw;
-    if (data.type == JSON_STRING)
-        *payload = (struct str){data.raw.p + 1, data.raw.n - 2};
-    return true;
+    c.history.channel = channel;
+    c.history.limit = (int32_t)u->o->history;
+    return cf_encode_command(encoding_of(u), &c, out);
 }
 
-static enum adapter_event centrifuge_receive(struct str *rest, struct str *payload,
-                                             struct buf *reply)
+static enum adapter_event centrifuge_on_publication(struct adapter_user *u,
+                                                    const struct cf_publication *p,
+                                                    struct str *payload)
 {
-    struct json_value v, member;
-    struct str line;
-    size_t at;
-    uint64_t id;
+    *payload = p->data;
+    if (payload->n >= 2 && *payload->p == '"')
+        *payload = (struct str){payload->p + 1, payload->n - 2};
+    if (u->position != NULL && p->offset > 0) {
+        u->jumped = p->offset != u->position->offset + 1;
+        u->position->offset = p->offset;
+    }
+    return ADAPTER_MESSAGE;
+}
 
-    if (!str_cut(rest, '\n', &line))
+static enum adapter_event centrifuge_next_held(struct adapter_user *u, struct str *payload)
+{
+    struct cf_publication p;
+    int rc = cf_each_subscribe_result_publications(encoding_of(u), &u->held, &held_text, &p);
+
+    u->recovered = rc > 0;
+    if (rc > 0)
+        return centrifuge_on_publication(u, &p, payload);
+    u->held = STR_NULL;
+    return rc < 0 ? ADAPTER_REFUSED : ADAPTER_NOTHING;
+}
+
+/* An epoch that is too long to be kept is not: then nothing is recovered, which is counted. */
+static void centrifuge_on_subscribed(struct adapter_user *u, const struct cf_subscribe_result *r)
+{
+    struct adapter_position *p = u->position;
+
+    if (p == NULL)
+        return;
+    u->unrecovered = p->epoch[0] != '\0' && !r->recovered;
+    if (!r->recovered)
+        p->offset = r->offset;
+    if (str_copy(r->epoch, p->epoch, sizeof(p->epoch)) == -1)
+        p->epoch[0] = '\0';
+    u->held = r->publications;
+}
+
+static enum adapter_event centrifuge_on_push(struct adapter_user *u, const struct cf_push *p,
+                                             struct str *payload, struct buf *reply)
+{
+    if (p->has_pub)
+        return centrifuge_on_publication(u, &p->pub, payload);
+    if (p->has_disconnect)
         return ADAPTER_REFUSED;
-    if (line.n == 0) /* behind the last one's end of line */
+    if (!p->has_unsubscribe)
         return ADAPTER_NOTHING;
-    if (json_parse(line, &v, &at) == -1 || v.type != JSON_OBJECT)
+    /* From 2500 on a client is to subscribe again. */
+    if (p->unsubscribe.code < 2500 || centrifuge_put_subscribe(u, p->channel, reply) == -1)
         return ADAPTER_REFUSED;
-    if (str_equal(v.raw, STR_LIT("{}")))
-        return buf_append_lit(reply, "{}") == -1 ? ADAPTER_REFUSED : ADAPTER_REPLY;
-    if (json_get(&v, STR_LIT("push"), &member))
-        return push_payload(&v, payload) ? ADAPTER_MESSAGE : ADAPTER_NOTHING;
-    if (json_get(&v, STR_LIT("error"), &member))
-        return ADAPTER_REFUSED;
-    if (json_get(&v, STR_LIT("id"), &member) && json_u64(&member, &id) == 0 && id == 2)
-        return ADAPTER_READY;
-    return ADAPTER_NOTHING;
+    return ADAPTER_REPLY;
 }
 
-const struct adapter adapter_centrifuge = {
-    .name = "centrifuge",
-    .default_path = "/connection/websocket",
+static enum adapter_event centrifuge_on_reply(struct adapter_user *u, const struct cf_reply *r,
+                                              struct str *payload, struct buf *reply)
+{
+    if (r->has_push)
+        return centrifuge_on_push(u, &r->push, payload, reply);
+    if (r->has_error)
+        return ADAPTER_REFUSED;
+    switch (r->id) {
+    case 0: /* a ping */
+        return cf_encode_reply(encoding_of(u), &(struct cf_reply){0}, reply) == -1 ? ADAPTER_REFUSED
+                                                                                   : ADAPTER_REPLY;
+    case ID_SUBSCRIBE:
+        centrifuge_on_subscribed(u, &r->subscribe);
+        return ADAPTER_READY;
+    case ID_HISTORY:
+        return ADAPTER_HISTORY;
+    default:
+        return ADAPTER_NOTHING;
+    }
+}
+
+static enum adapter_event centrifuge_receive(struct adapter_user *u, struct str *rest,
+                                             struct str *payload, struct buf *reply)
+{
+    struct cf_input in;
+    struct cf_reply r;
+    int rc;
+
+    u->recovered = u->jumped = u->unrecovered = false;
+    if (u->held.p != NULL)
+        return centrifuge_next_held(u, payload);
+    cf_input_init(&in, encoding_of(u), *rest, &read_text);
+    rc = rest->n > 0 ? cf_next_reply(&in, &r) : 0;
+    *rest = rc > 0 ? in.rest : STR_NULL;
+    if (rc <= 0)
+        return rc < 0 ? ADAPTER_REFUSED : ADAPTER_NOTHING;
+    return centrifuge_on_reply(u, &r, payload, reply);
+}
+
+/* Both: what they have in common. */
+#define CENTRIFUGE                                                                                 \
+    .name = "centrifuge", .default_path = "/connection/websocket", .hello = centrifuge_hello,      \
+    .receive = centrifuge_receive, .publish = centrifuge_publish,                                  \
+    .ask_history = centrifuge_ask_history
+
+const struct adapter adapter_centrifuge_json = {
+    CENTRIFUGE,
+    .protocol = CF_JSON,
     .subprotocol = "centrifuge-json",
-    .ready_at_upgrade = false,
-    .hello = centrifuge_hello,
-    .receive = centrifuge_receive,
-    .publish = centrifuge_publish,
+};
+
+const struct adapter adapter_centrifuge_protobuf = {
+    CENTRIFUGE,
+    .protocol = CF_PROTOBUF,
+    .subprotocol = "centrifuge-protobuf",
+    .binary = true,
 };

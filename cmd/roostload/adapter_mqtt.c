@@ -40,7 +40,7 @@ static int put_string(struct buf *out, struct str s)
 
 /* CONNECT with a clean session and no client identifier (the server makes one up), and SUBSCRIBE
  * without waiting for CONNACK, which §3.1.4 permits. */
-static int mqtt_hello(struct str channel, struct buf *out)
+static int mqtt_hello(const struct adapter_user *u UNUSED, struct str channel, struct buf *out)
 {
     static const char variable[] = {4, 2, 0, 0, 0, 0}; /* level, flags, keep-alive, identifier */
 
@@ -52,7 +52,8 @@ static int mqtt_hello(struct str channel, struct buf *out)
     return buf_append_char(out, 0);
 }
 
-static int mqtt_publish(struct str channel, struct str payload, struct buf *out)
+static int mqtt_publish(const struct adapter_user *u UNUSED, struct str channel, struct str payload,
+                        struct buf *out)
 {
     if (put_header(out, MQTT_PUBLISH, 0, 2 + channel.n + payload.n) == -1 ||
         put_string(out, channel) == -1)
@@ -98,8 +99,8 @@ static enum adapter_event mqtt_message(uint8_t first, struct str body, struct st
     return ADAPTER_MESSAGE;
 }
 
-static enum adapter_event mqtt_receive(struct str *rest, struct str *payload,
-                                       struct buf *reply UNUSED)
+static enum adapter_event mqtt_receive(struct adapter_user *u UNUSED, struct str *rest,
+                                       struct str *payload, struct buf *reply UNUSED)
 {
     struct str body;
     uint8_t first;

@@ -7,7 +7,7 @@
 #define NATS_LINE_MAX    ((size_t)64 << 10)
 #define NATS_PAYLOAD_MAX ((size_t)64 << 20)
 
-static int nats_hello(struct str channel, struct buf *out)
+static int nats_hello(const struct adapter_user *u UNUSED, struct str channel, struct buf *out)
 {
     return buf_printf(out,
                       "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":true,"
@@ -16,7 +16,8 @@ static int nats_hello(struct str channel, struct buf *out)
                       STR_ARG(channel));
 }
 
-static int nats_publish(struct str channel, struct str payload, struct buf *out)
+static int nats_publish(const struct adapter_user *u UNUSED, struct str channel, struct str payload,
+                        struct buf *out)
 {
     if (buf_printf(out, "PUB %.*s %zu\r\n", STR_ARG(channel), payload.n) == -1 ||
         buf_append(out, payload) == -1)
@@ -51,7 +52,8 @@ static enum adapter_event nats_message(struct str *rest, struct str line, size_t
                                                                     : ADAPTER_REFUSED;
 }
 
-static enum adapter_event nats_receive(struct str *rest, struct str *payload, struct buf *reply)
+static enum adapter_event nats_receive(struct adapter_user *u UNUSED, struct str *rest,
+                                       struct str *payload, struct buf *reply)
 {
     size_t end = str_find(*rest, '\n');
     struct str line = {rest->p, end};

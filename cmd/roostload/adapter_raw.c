@@ -1,8 +1,8 @@
 /* adapter_raw.c - the path names the channel, each frame is a message. */
 #include "adapter.h"
 
-static enum adapter_event raw_receive(struct str *rest, struct str *payload,
-                                      struct buf *reply UNUSED)
+static enum adapter_event raw_receive(struct adapter_user *u UNUSED, struct str *rest,
+                                      struct str *payload, struct buf *reply UNUSED)
 {
     *payload = *rest;
     *rest = STR_NULL;
@@ -17,13 +17,24 @@ const struct adapter adapter_raw = {
     .receive = raw_receive,
 };
 
+static const struct adapter *const adapters[] = {&adapter_raw, &adapter_centrifuge_json,
+                                                 &adapter_centrifuge_protobuf, &adapter_mqtt,
+                                                 &adapter_nats};
+
 const struct adapter *adapter_find(struct str name)
 {
-    static const struct adapter *const all[] = {&adapter_raw, &adapter_centrifuge, &adapter_mqtt,
-                                                &adapter_nats};
-
-    for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        if (str_equal(name, str_from(all[i]->name)))
-            return all[i];
+    for (size_t i = 0; i < ARRAY_LEN(adapters); i++)
+        if (str_equal(name, str_from(adapters[i]->name)))
+            return adapters[i];
     return NULL;
+}
+
+const struct adapter *adapter_of(const struct options *o)
+{
+    const struct adapter *a = adapter_find(str_from(o->adapter));
+
+    for (size_t i = 0; i < ARRAY_LEN(adapters); i++)
+        if (strcmp(adapters[i]->name, a->name) == 0 && adapters[i]->protocol == o->protocol)
+            return adapters[i];
+    return a;
 }

@@ -75,6 +75,11 @@ static int start_tracking(struct conn *c)
     struct user *u = user_of(c);
     bool fresh = engine.phase == LOAD_RAMP; /* then every sequence starts at 1 */
 
+    if (engine.kept != NULL && engine.kept[u->id - engine.first].seen != NULL) {
+        u->seen = engine.kept[u->id - engine.first].seen;
+        engine.kept[u->id - engine.first].seen = NULL;
+        return 0;
+    }
     if (engine.slots == 0 || (user_is_publisher(u->id) && engine.o->scenario != SCENARIO_CHAT))
         return 0;
     u->seen = calloc(engine.slots, sizeof(*u->seen));
@@ -89,6 +94,11 @@ static int start_tracking(struct conn *c)
 
 static void free_tracking(struct user *u)
 {
+    if (engine.kept != NULL) {
+        engine.kept[u->id - engine.first].seen = u->seen;
+        u->seen = NULL;
+        return;
+    }
     for (uint32_t i = 0; u->seen != NULL && i < engine.slots; i++)
         seen_fini(&u->seen[i]);
     free(u->seen);

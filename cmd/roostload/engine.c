@@ -94,6 +94,8 @@ static int allocate(void)
     engine.ready_ms = calloc(n, sizeof(*engine.ready_ms));
     if (engine.o->scenario == SCENARIO_ECHO)
         engine.echoes = calloc(n, sizeof(*engine.echoes));
+    if (engine.o->recover)
+        engine.kept = calloc(n, sizeof(*engine.kept));
     if (engine.o->ping_interval > 0)
         engine.pinged_ns = calloc(n, sizeof(*engine.pinged_ns));
     if (engine.adapter->stream)
@@ -101,6 +103,7 @@ static int allocate(void)
     if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
         engine.storm == NULL || engine.ready_ms == NULL ||
         (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
+        (engine.o->recover && engine.kept == NULL) ||
         (engine.o->ping_interval > 0 && engine.pinged_ns == NULL) ||
         (engine.adapter->stream && engine.partial == NULL) || dues_init(&engine.later, n) == -1 ||
         dues_init(&engine.echo, n) == -1) {
@@ -122,10 +125,11 @@ static uint32_t tracked_slots(void)
         return (uint32_t)load_shared->publishers;
     case SCENARIO_CHAT:
         return (uint32_t)engine.o->room;
-    case SCENARIO_HOLD:
-    case SCENARIO_ECHO:
     case SCENARIO_CHURN:
     case SCENARIO_STORM:
+        return (uint32_t)load_shared->publishers; /* 0 without --recover */
+    case SCENARIO_HOLD:
+    case SCENARIO_ECHO:
     case SCENARIO_NR:
         break;
     }
@@ -162,7 +166,7 @@ int engine_run(unsigned p)
     engine.process = p;
     engine.slot = &load_shared->slots[p];
     engine.o = &load_shared->options;
-    engine.adapter = adapter_find(str_from(engine.o->adapter));
+    engine.adapter = adapter_of(engine.o);
     engine.first = load_first_user(load_shared->users, load_shared->processes, p);
     engine.count =
         load_first_user(load_shared->users, load_shared->processes, p + 1) - engine.first;

@@ -42,6 +42,11 @@ struct user {    /* in the connection's session area */
     };
 };
 
+struct kept { /* of a user that recovers, while it has no connection */
+    struct adapter_position position;
+    struct seen *seen; /* owned; as struct user's; NULL: it was never ready */
+};
+
 struct echo {          /* what outlives a user's connections */
     uint64_t due;      /* intended time of the next message */
     uint32_t sequence; /* of the last one */
@@ -74,6 +79,7 @@ struct engine {
     uint8_t *storm;      /* owned; by user - first: enum storm_flag */
     uint64_t storm_away; /* users with STORM_AWAY */
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
+    struct kept *kept;   /* owned; by user - first; NULL: without --recover */
     struct echo *echoes; /* owned; by user - first; NULL: not scenario echo */
     uint64_t *pinged_ns; /* owned; by user - first: when its ping went out; NULL: no pings */
     uint32_t slots;      /* publisher slots a subscriber tracks */
@@ -105,6 +111,8 @@ void handshake_free_head(struct user *u);
 extern const struct conn_ops user_conn_ops;
 
 /* traffic.c */
+/* As adapters know the user. */
+struct adapter_user user_for_adapter(const struct user *u);
 void user_frames(struct conn *c, struct str in);
 int user_send(struct conn *c, enum ws_opcode op, struct str payload) MUST_CHECK;
 /* One frame of the adapter's kind. */
@@ -143,6 +151,9 @@ void publish_resume(uint32_t user);
 void publish_stop(uint64_t now);
 uint32_t user_channel(uint32_t id);
 bool user_is_publisher(uint32_t id);
+/* Publishers stay when others are sent away: what is on its way when a connection is cut was lost by
+ * the test. */
+bool user_may_leave(uint32_t id);
 uint64_t engine_random(void);
 /* Another sequence for each seed and process. */
 void engine_seed(uint64_t seed, unsigned process);

@@ -121,14 +121,18 @@ static void upgraded(struct conn *c, struct str rest)
     conn_set_state(c, CONN_OPEN);
     hdr_record(&engine.slot->m.upgrade, clock_precise_ns() - u->since);
     if (engine.adapter->hello != NULL) {
-        struct buf name = {0};
+        struct adapter_user as = user_for_adapter(u);
+        struct buf name = {0}, who = {0};
 
         buf_clear(&engine.text);
         user_render(str_from(engine.o->channel), u->id, u->channel, &name);
-        if (engine.adapter->hello(buf_view(&name), &engine.text) == -1 ||
+        user_render(str_from(engine.o->token_user), u->id, u->channel, &who);
+        as.token_user = buf_view(&who);
+        if (engine.adapter->hello(&as, buf_view(&name), &engine.text) == -1 ||
             user_send_data(c, buf_view(&engine.text)) == -1)
             conn_kill(c, CLOSE_NO_MEMORY);
         buf_fini(&name);
+        buf_fini(&who);
     }
     if (engine.adapter->ready_at_upgrade && !conn_dead(c))
         user_ready(c);

@@ -27,6 +27,8 @@ const char *scenario_name(enum scenario s);
 #define OPTION_STRING(member)   char member[OPTION_TEXT_MAX];
 #define OPTION_LINES(member)    char member[OPTION_LIST_MAX];
 #define OPTION_BOOL(member)     bool member;
+#define OPTION_CHOICE(member)   int member;
+#define OPTION_SECRET(member)   char member[OPTION_TEXT_MAX];
 
 struct options { /* plain data */
     enum scenario scenario;

@@ -157,6 +157,8 @@ int plan_ports(const struct options *o, uint64_t users, const struct plan_limits
 
 static bool has_publishers(const struct options *o)
 {
+    if (o->scenario == SCENARIO_CHURN || o->scenario == SCENARIO_STORM)
+        return o->recover;
     return o->scenario == SCENARIO_BROADCAST || o->scenario == SCENARIO_SLOW;
 }
 
@@ -209,7 +211,7 @@ int plan_memory(const struct options *o, uint64_t users, const struct plan_limit
 /* With adapter raw the path is the channel: one without a publisher would hear nothing. */
 static int check_publishers(const struct options *o, struct buf *errors)
 {
-    const struct adapter *a = adapter_find(str_from(o->adapter));
+    const struct adapter *a = adapter_of(o);
     char text[512];
 
     if (!has_publishers(o) || a->publish != NULL || o->publishers >= o->channels)

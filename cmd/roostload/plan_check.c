@@ -60,6 +60,21 @@ static int check_scenario(const struct options *o, struct buf *errors)
     return 0;
 }
 
+/* Options that only one adapter has. */
+static int check_adapter(const struct options *o, struct buf *errors)
+{
+    const struct adapter *a = adapter_of(o);
+    const char *option = o->token_key[0] != '\0' ? "token-key"
+                         : o->recover            ? "recover"
+                         : o->history > 0        ? "history"
+                         : o->protocol != 0      ? "protocol"
+                                                 : NULL;
+
+    if (option != NULL && a->ask_history == NULL)
+        return complain(errors, option, "", "only adapter centrifuge has that");
+    return 0;
+}
+
 static int check_thresholds(const struct options *o, struct buf *errors)
 {
     struct str rest = str_from(o->fail_if), e;
@@ -177,8 +192,9 @@ int plan_check(const struct options *o, struct buf *errors)
 {
     char err[256];
 
-    if (check_scenario(o, errors) == -1 || check_thresholds(o, errors) == -1 ||
-        check_sources(o, errors) == -1 || check_request(o, errors) == -1)
+    if (check_scenario(o, errors) == -1 || check_adapter(o, errors) == -1 ||
+        check_thresholds(o, errors) == -1 || check_sources(o, errors) == -1 ||
+        check_request(o, errors) == -1)
         return -1;
     if (sample_check(o, err, sizeof(err)) == -1) {
         options_complain(errors, err);

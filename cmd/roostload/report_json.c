@@ -40,6 +40,8 @@ static int put_option(struct buf *b, size_t i)
     options_show(&load_shared->options, i, text, sizeof(text));
     if (strcmp(options_name(i), "header") == 0)
         return put_header_names(b, str_from(text));
+    if (strcmp(options_name(i), "token-key") == 0 && text[0] != '\0')
+        return put_text(b, options_name(i), "...");
     return put_text(b, options_name(i), text);
 }
 

@@ -26,6 +26,11 @@ bool user_is_publisher(uint32_t id)
     return id >= load_shared->users - load_shared->publishers;
 }
 
+bool user_may_leave(uint32_t id)
+{
+    return engine.o->scenario == SCENARIO_CHAT || !engine.o->recover || !user_is_publisher(id);
+}
+
 uint32_t user_channel(uint32_t id)
 {
     if (engine.o->scenario == SCENARIO_ECHO)
@@ -88,12 +93,15 @@ static void start_run(uint64_t now)
         pace_start(&plan.churn, start, engine.o->churn_rate * share);
         break;
     case SCENARIO_CHURN:
+        publish_start(start);
         pace_start(&plan.churn, start, engine.o->churn_rate * share);
         break;
     case SCENARIO_ECHO:
         echo_start(start);
         break;
     case SCENARIO_STORM:
+        publish_start(start);
+        break;
     case SCENARIO_HOLD:
     case SCENARIO_NR:
         break;
@@ -164,8 +172,8 @@ static uint64_t run_churn(uint64_t now)
             return due;
         plan.churn.done++;
         c = engine.conns[engine_random() % engine.count];
-        if (c != NULL && !conn_dead(c) && (user_of(c)->flags & USER_READY) &&
-            (user_of(c)->flags & USER_CLOSING) == 0)
+        if (c != NULL && !conn_dead(c) && user_may_leave(user_of(c)->id) &&
+            (user_of(c)->flags & USER_READY) && (user_of(c)->flags & USER_CLOSING) == 0)
             user_close(c);
     }
     return now;
@@ -196,7 +204,7 @@ static uint64_t run_storm(uint64_t now)
     for (uint64_t i = 0; i < leaving; i++) {
         struct conn *c = engine.conns[i];
 
-        if (c != NULL && !conn_dead(c)) {
+        if (c != NULL && !conn_dead(c) && user_may_leave(user_of(c)->id)) {
             user_of(c)->flags |= USER_CLOSING;
             conn_kill(c, CLOSE_NORMAL);
             engine.storm[i] = STORM_AWAY;

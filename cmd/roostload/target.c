@@ -110,7 +110,7 @@ static int add_target(struct load_target *t, const struct options *o, struct str
         resolve(&url, t, &why) == -1)
         return refuse(errors, text, why);
     if (url.path.n == 0)
-        url.path = str_from(adapter_find(str_from(o->adapter))->default_path);
+        url.path = str_from(adapter_of(o)->default_path);
     if (str_copy(url.path, t->path, sizeof(t->path)) == -1)
         return refuse(errors, text, "the path is too long");
     if (!templates_known(url.path))

@@ -26,6 +26,15 @@ uint64_t engine_random(void)
     return engine.random * UINT64_C(2685821657736338717);
 }
 
+struct adapter_user user_for_adapter(const struct user *u)
+{
+    struct adapter_user as = {.o = engine.o};
+
+    if (engine.kept != NULL)
+        as.position = &engine.kept[u->id - engine.first].position;
+    return as;
+}
+
 int user_send(struct conn *c, enum ws_opcode op, struct str payload)
 {
     uint32_t key = (uint32_t)engine_random();
@@ -59,12 +68,13 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
     p.sent_ns = clock_precise_ns();
     payload_write(&p, payload, text.n);
     if (engine.adapter->publish != NULL) {
+        struct adapter_user as = user_for_adapter(user_of(c));
         struct buf name = {0};
         int rc;
 
         user_render(str_from(engine.o->channel), user_of(c)->id, channel, &name);
         buf_clear(&engine.text);
-        rc = engine.adapter->publish(buf_view(&name), text, &engine.text);
+        rc = engine.adapter->publish(&as, buf_view(&name), text, &engine.text);
         buf_fini(&name);
         if (rc == -1)
             return -1;
@@ -235,7 +245,8 @@ static bool take_payload(const struct user *u, struct str text, struct payload *
     return true;
 }
 
-static void on_publication(struct conn *c, struct str text)
+/* recovered: it was away when the message came, which says nothing about the server's speed. */
+static void on_publication(struct conn *c, struct str text, bool recovered)
 {
     struct load_metrics *m = &engine.slot->m;
     struct user *u = user_of(c);
@@ -246,7 +257,8 @@ static void on_publication(struct conn *c, struct str text)
     m->bytes_in += text.n;
     if (!take_payload(u, text, &p))
         return;
-    if ((u->flags & USER_HEARD) == 0) {
+    m->recovered_in += recovered;
+    if ((u->flags & USER_HEARD) == 0 && !recovered) {
         u->flags |= USER_HEARD;
         hdr_record(&m->first_message, now - u->since);
     }
@@ -256,8 +268,10 @@ static void on_publication(struct conn *c, struct str text)
     }
     if (engine.o->scenario == SCENARIO_CHAT && p.publisher == chat_number(u))
         engine.own_heard = true;
-    hdr_record(&m->delivery, now - p.intended_ns);
-    hdr_record(&m->delivery_uncorrected, now - p.sent_ns);
+    if (!recovered) {
+        hdr_record(&m->delivery, now - p.intended_ns);
+        hdr_record(&m->delivery_uncorrected, now - p.sent_ns);
+    }
     if (u->seen != NULL && seen_add(&u->seen[p.publisher], p.sequence, m) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);
 }
@@ -272,18 +286,41 @@ static void keep_partial(struct conn *c, struct buf *partial, struct str rest)
     }
 }
 
+static void on_ready(struct conn *c, const struct adapter_user *as)
+{
+    struct user *u = user_of(c);
+    struct buf name = {0};
+
+    engine.slot->m.unrecovered += as->unrecovered;
+    if (u->flags & USER_READY) /* it has subscribed again */
+        return;
+    user_ready(c);
+    if (engine.o->history == 0 || conn_dead(c))
+        return;
+    buf_clear(&engine.text);
+    user_render(str_from(engine.o->channel), u->id, u->channel, &name);
+    if (engine.adapter->ask_history(as, buf_view(&name), &engine.text) == -1 ||
+        user_send_data(c, buf_view(&engine.text)) == -1)
+        conn_kill(c, CLOSE_NO_MEMORY);
+    buf_fini(&name);
+}
+
 /* Returns false when nothing more of the frame can be taken. */
-static bool on_event(struct conn *c, enum adapter_event event, struct str payload)
+static bool on_event(struct conn *c, enum adapter_event event, struct str payload,
+                     const struct adapter_user *as)
 {
     switch (event) {
     case ADAPTER_NOTHING:
         break;
     case ADAPTER_READY:
-        if ((user_of(c)->flags & USER_READY) == 0)
-            user_ready(c);
+        on_ready(c, as);
         break;
     case ADAPTER_MESSAGE:
-        on_publication(c, payload);
+        engine.slot->m.offset_jumps += as->jumped;
+        on_publication(c, payload, as->recovered);
+        break;
+    case ADAPTER_HISTORY:
+        hdr_record(&engine.slot->m.history, clock_precise_ns() - user_of(c)->since);
         break;
     case ADAPTER_REPLY:
         return user_send_data(c, buf_view(&engine.text)) == 0;
@@ -301,6 +338,7 @@ static void on_data(struct conn *c, struct str rest)
 {
     struct buf *partial =
         engine.partial != NULL ? &engine.partial[user_of(c)->id - engine.first] : NULL;
+    struct adapter_user as = user_for_adapter(user_of(c));
     enum adapter_event event = ADAPTER_NOTHING;
     struct str payload = STR_NULL;
 
@@ -313,8 +351,8 @@ static void on_data(struct conn *c, struct str rest)
     }
     do {
         buf_clear(&engine.text);
-        event = engine.adapter->receive(&rest, &payload, &engine.text);
-    } while (on_event(c, event, payload) && rest.p != NULL);
+        event = engine.adapter->receive(&as, &rest, &payload, &engine.text);
+    } while (on_event(c, event, payload, &as) && (rest.p != NULL || as.held.p != NULL));
     if (partial == NULL || conn_dead(c))
         return;
     if (event == ADAPTER_MORE)

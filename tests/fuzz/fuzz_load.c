@@ -10,6 +10,7 @@
 #include "cmd/roostload/adapter_raw.c"
 #include "cmd/roostload/failif.c"
 #include "cmd/roostload/hdr.c"
+#include "cmd/roostload/hmac_token.c"
 #include "cmd/roostload/loopback.c"
 #include "cmd/roostload/payload.c"
 #include "cmd/roostload/sample.c"
@@ -27,7 +28,10 @@ static bool within(struct str part, struct str whole)
  * of a message stays in partial. Returns false when it refuses. */
 static bool feed(const struct adapter *a, struct buf *partial, struct str frame, struct buf *events)
 {
-    static const char letters[] = {'n', 'r', 'm', 'a', '\0', 'x'};
+    static const char letters[] = {'n', 'r', 'm', 'h', 'a', '\0', 'x'};
+    struct adapter_position position = {0};
+    const struct options o = {.protocol = a->protocol};
+    struct adapter_user u = {.o = &o, .position = &position};
     struct buf reply = {0}, left = {0};
     enum adapter_event e;
     struct str rest, payload = STR_NULL, all;
@@ -35,11 +39,12 @@ static bool feed(const struct adapter *a, struct buf *partial, struct str frame,
     REQUIRE(buf_append(partial, frame) == 0);
     rest = all = partial->len > 0 ? buf_view(partial) : STR_LIT("");
     do {
-        struct str before = rest;
+        struct str before = rest, held = u.held;
 
-        e = a->receive(&rest, &payload, &reply);
+        e = a->receive(&u, &rest, &payload, &reply);
         REQUIRE(rest.p == NULL || (within(rest, before) && rest.n <= before.n));
-        REQUIRE(e == ADAPTER_MORE || e == ADAPTER_REFUSED || rest.p == NULL || rest.n < before.n);
+        REQUIRE(e == ADAPTER_MORE || e == ADAPTER_REFUSED || rest.p == NULL || rest.n < before.n ||
+                held.p != NULL);
         REQUIRE(e != ADAPTER_MORE || (a->stream && rest.n > 0));
         if (e != ADAPTER_MORE && e != ADAPTER_NOTHING)
             REQUIRE(buf_append_char(events, letters[e]) == 0);
@@ -47,7 +52,7 @@ static bool feed(const struct adapter *a, struct buf *partial, struct str frame,
             REQUIRE(within(payload, all));
             REQUIRE(buf_append(events, payload) == 0);
         }
-    } while (e != ADAPTER_MORE && e != ADAPTER_REFUSED && rest.p != NULL);
+    } while (e != ADAPTER_MORE && e != ADAPTER_REFUSED && (rest.p != NULL || u.held.p != NULL));
     if (e == ADAPTER_MORE)
         REQUIRE(buf_append(&left, rest) == 0);
     buf_fini(partial);
@@ -128,8 +133,8 @@ static void check_payload(struct str in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct adapter *const adapters[] = {&adapter_raw, &adapter_centrifuge,
-                                                     &adapter_mqtt, &adapter_nats};
+    static const struct adapter *const tried[] = {&adapter_raw, &adapter_centrifuge_json,
+                                                  &adapter_mqtt, &adapter_nats};
     struct str in;
     struct sample s = {0};
 
@@ -150,7 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         sample_prometheus(in, &s);
         break;
     default:
-        check_adapter(adapters[data[0] % 4], data[1], in);
+        check_adapter(data[0] >= 128 ? &adapter_centrifuge_protobuf : tried[data[0] % 4], data[1],
+                      in);
         break;
     }
     return 0;

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import hmac
 import http
 import json
 import os
@@ -180,6 +181,90 @@ class NatsInPieces(Server):
             pass
         finally:
             self.clients.discard(c)
+
+
+class Centrifuge(Server):
+    """Speaks the Centrifuge protocol in JSON, with one endless history per channel. `deliver(offset)` says how often a live
+    publication goes to each subscriber, `recover(publications)` what of those that were missed comes back, None: that
+    they cannot be had. From publication cut[0] to cut[1] only publishers have a connection."""
+
+    def __init__(self, deliver=lambda offset: 1, recover=lambda missed: missed, key=None, cut=(0, 0)):
+        self.deliver, self.recover, self.key, self.cut = deliver, recover, key, cut
+        self.streams, self.subscribed, self.users, self.resubscribed = {}, {}, set(), 0
+        super().__init__(subprotocols=['centrifuge-json'], process_request=self.perhaps_cut)
+
+    async def perhaps_cut(self, path, headers):
+        cut = any(self.cut[0] <= len(stream) < self.cut[1] for stream in self.streams.values())
+        return await self.deny(path, headers) if cut else None
+
+    def user(self, token):
+        head, claims, mac = token.split('.')
+        made = hmac.new(self.key, ('%s.%s' % (head, claims)).encode(), 'sha256').digest()
+        assert base64.urlsafe_b64decode(mac + '=') == made
+        claims = json.loads(base64.urlsafe_b64decode(claims + '=='))
+        assert time.time() < claims['exp']
+        return claims['sub']
+
+    def stream(self, channel):
+        return self.streams.setdefault(channel, [])
+
+    def on_connect(self, c, r):
+        if self.key:
+            self.users.add(self.user(r['token']))
+        return {'connect': {'client': 'x', 'ping': 25, 'pong': True}}
+
+    def on_subscribe(self, c, r):
+        stream = self.stream(r['channel'])
+        self.subscribed[c] = r['channel']
+        if not r.get('recover'):
+            return {'subscribe': {'recoverable': True, 'positioned': True, 'epoch': 'e', 'offset': len(stream)}}
+        self.resubscribed += 1
+        missed = self.recover(stream[r.get('offset', 0):])
+        if missed is None:
+            return {'subscribe': {'recoverable': True, 'epoch': 'e', 'was_recovering': True, 'offset': len(stream)}}
+        return {'subscribe': {'recoverable': True, 'epoch': 'e', 'was_recovering': True, 'recovered': True,
+                              'publications': missed, 'offset': r.get('offset', 0)}}
+
+    def on_history(self, c, r):
+        stream = self.stream(r['channel'])
+        return {'history': {'publications': stream[:r['limit']], 'epoch': 'e', 'offset': len(stream)}}
+
+    async def on_publish(self, c, r):
+        stream = self.stream(r['channel'])
+        stream.append({'data': r['data'], 'offset': len(stream) + 1})
+        for other in list(self.clients if len(stream) == self.cut[0] else []):
+            if other is not c:
+                self.subscribed.pop(other, None)
+                other.transport.abort()
+        text = json.dumps({'push': {'channel': r['channel'], 'pub': stream[-1]}}, separators=(',', ':'))
+        for other, channel in list(self.subscribed.items()):
+            for _ in range(self.deliver(len(stream)) if channel == r['channel'] else 0):
+                try:
+                    await other.send(text)
+                except websockets.ConnectionClosed:
+                    pass
+
+    async def client(self, c, path=None):
+        self.clients.add(c)
+        try:
+            await c.send('{}')
+            async for message in c:
+                answers = []
+                for command in map(json.loads, message.split('\n')):
+                    self.seen += 1
+                    name = next((k for k in command if k != 'id'), None)
+                    if name == 'publish':
+                        await self.on_publish(c, command[name])
+                        answers.append({'id': command['id'], 'publish': {}})
+                    elif name:
+                        answers.append({'id': command['id'], **getattr(self, 'on_' + name)(c, command[name])})
+                if answers:
+                    await c.send('\n'.join(json.dumps(a, separators=(',', ':')) for a in answers))
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self.clients.discard(c)
+            self.subscribed.pop(c, None)
 
 
 def broadcast(port, *more, status=0):

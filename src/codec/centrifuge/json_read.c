@@ -57,11 +57,13 @@ static int text_of(struct json_reader *r, const struct json_value *v, struct str
 
 static int number_of(const struct json_value *v, enum cf_kind kind, void *member)
 {
-    struct str digits = v->raw;
-    bool negative = v->type == JSON_NUMBER && *digits.p == '-';
+    struct json_value digits = *v;
+    bool negative = v->type == JSON_NUMBER && *v->raw.p == '-';
     uint64_t n;
 
-    if (v->type != JSON_NUMBER || str_to_u64(negative ? str_skip(digits, 1) : digits, &n) == -1)
+    if (negative)
+        digits.raw = str_skip(v->raw, 1);
+    if (json_u64(&digits, &n) == -1)
         return CF_MALFORMED;
     if (kind == CF_U32 && !negative && n <= UINT32_MAX)
         *(uint32_t *)member = (uint32_t)n;

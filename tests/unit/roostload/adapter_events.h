@@ -31,6 +31,9 @@ static void feed_note(struct feed *f, enum adapter_event e, struct str payload, 
     case ADAPTER_MESSAGE:
         rc = buf_printf(&f->events, "message(%.*s) ", STR_ARG(payload));
         break;
+    case ADAPTER_HISTORY:
+        rc = buf_append_lit(&f->events, "history ");
+        break;
     case ADAPTER_REPLY:
         rc = buf_printf(&f->events, "reply(%.*s) ", STR_ARG(reply));
         break;
@@ -45,6 +48,7 @@ static void feed_frame(struct feed *f, const struct adapter *a, struct str frame
 {
     struct buf all = {0}, reply = {0};
     struct str rest, payload = STR_NULL;
+    struct adapter_user u = {0};
     enum adapter_event e;
 
     assert_int_equal(buf_append(&all, buf_view(&f->partial)), 0);
@@ -53,7 +57,7 @@ static void feed_frame(struct feed *f, const struct adapter *a, struct str frame
     rest = all.len > 0 ? buf_view(&all) : STR_LIT("");
     do {
         buf_clear(&reply);
-        e = a->receive(&rest, &payload, &reply);
+        e = a->receive(&u, &rest, &payload, &reply);
         feed_note(f, e, payload, buf_view(&reply));
     } while (e != ADAPTER_MORE && e != ADAPTER_REFUSED && rest.p != NULL);
     if (e == ADAPTER_MORE) {
@@ -65,7 +69,7 @@ static void feed_frame(struct feed *f, const struct adapter *a, struct str frame
 }
 
 /* The same events whole, byte by byte, and cut in two at every place. */
-static void feed_expect(const struct adapter *a, struct str stream, const char *events)
+static UNUSED void feed_expect(const struct adapter *a, struct str stream, const char *events)
 {
     for (size_t cut = 0; cut <= stream.n + 1; cut++) {
         struct feed f = {0};
@@ -84,7 +88,7 @@ static void feed_expect(const struct adapter *a, struct str stream, const char *
 }
 
 /* One frame, whole: what is reported first is a refusal. */
-static void feed_refused(const struct adapter *a, struct str frame)
+static UNUSED void feed_refused(const struct adapter *a, struct str frame)
 {
     struct feed f = {0};
 

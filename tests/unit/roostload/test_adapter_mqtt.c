@@ -11,7 +11,7 @@ static void hello(void **state)
     struct buf out = {0};
 
     (void)state;
-    assert_int_equal(adapter_mqtt.hello(STR_LIT("a/b"), &out), 0);
+    assert_int_equal(adapter_mqtt.hello(NULL, STR_LIT("a/b"), &out), 0);
     assert_int_equal(out.len, sizeof(expected) - 1);
     assert_memory_equal(out.p, expected, out.len);
     buf_fini(&out);
@@ -23,12 +23,12 @@ static void publish(void **state)
     char text[200];
 
     (void)state;
-    assert_int_equal(adapter_mqtt.publish(STR_LIT("ab"), STR_LIT("xyz"), &out), 0);
+    assert_int_equal(adapter_mqtt.publish(NULL, STR_LIT("ab"), STR_LIT("xyz"), &out), 0);
     assert_true(str_equal(buf_view(&out), STR_LIT("\x30\x07\0\2abxyz")));
     memset(text, 't', sizeof(text));
     buf_clear(&out);
-    assert_int_equal(adapter_mqtt.publish(STR_LIT("ab"), (struct str){text, sizeof(text)}, &out),
-                     0);
+    assert_int_equal(
+        adapter_mqtt.publish(NULL, STR_LIT("ab"), (struct str){text, sizeof(text)}, &out), 0);
     assert_int_equal(out.len, 1 + 2 + 4 + 200); /* a length of two bytes: 204 = 0x4c + 128 */
     assert_memory_equal(out.p, "\x30\xcc\x01\0\2ab", 7);
     buf_fini(&out);
@@ -41,9 +41,10 @@ static void names_and_packets_have_a_limit(void **state)
 
     (void)state;
     assert_int_equal(
-        adapter_mqtt.publish((struct str){long_name, sizeof(long_name)}, STR_NULL, &out), -1);
+        adapter_mqtt.publish(NULL, (struct str){long_name, sizeof(long_name)}, STR_NULL, &out), -1);
     buf_clear(&out);
-    assert_int_equal(adapter_mqtt.publish(STR_LIT("a"), (struct str){big, sizeof(big)}, &out), -1);
+    assert_int_equal(adapter_mqtt.publish(NULL, STR_LIT("a"), (struct str){big, sizeof(big)}, &out),
+                     -1);
     buf_fini(&out);
 }
 
@@ -97,8 +98,8 @@ static void no_memory(void **state)
         struct buf out = {0};
 
         fault_fail_at(1);
-        assert_int_equal(k == 1 ? adapter_mqtt.hello(STR_LIT("a"), &out)
-                                : adapter_mqtt.publish(STR_LIT("a"), STR_LIT("x"), &out),
+        assert_int_equal(k == 1 ? adapter_mqtt.hello(NULL, STR_LIT("a"), &out)
+                                : adapter_mqtt.publish(NULL, STR_LIT("a"), STR_LIT("x"), &out),
                          -1);
         fault_reset();
         buf_fini(&out);

@@ -10,16 +10,16 @@ static void what_is_sent(void **state)
     struct str line, rest;
 
     (void)state;
-    assert_int_equal(adapter_nats.hello(STR_LIT("load-0"), &out), 0);
+    assert_int_equal(adapter_nats.hello(NULL, STR_LIT("load-0"), &out), 0);
     rest = buf_view(&out);
     assert_true(str_cut(&rest, '\n', &line));
     assert_true(str_starts_with(line, STR_LIT("CONNECT {\"verbose\":false,")));
     assert_true(str_equal(rest, STR_LIT("SUB load-0 1\r\nPING\r\n")));
     buf_clear(&out);
-    assert_int_equal(adapter_nats.publish(STR_LIT("a"), STR_LIT("x\r\ny"), &out), 0);
+    assert_int_equal(adapter_nats.publish(NULL, STR_LIT("a"), STR_LIT("x\r\ny"), &out), 0);
     assert_true(str_equal(buf_view(&out), STR_LIT("PUB a 4\r\nx\r\ny\r\n")));
     buf_clear(&out);
-    assert_int_equal(adapter_nats.publish(STR_LIT("a"), STR_NULL, &out), 0);
+    assert_int_equal(adapter_nats.publish(NULL, STR_LIT("a"), STR_NULL, &out), 0);
     assert_true(str_equal(buf_view(&out), STR_LIT("PUB a 0\r\n\r\n")));
     buf_fini(&out);
 }
@@ -67,9 +67,9 @@ static void a_line_without_end(void **state)
 
     (void)state;
     memset(line, 'I', sizeof(line));
-    assert_int_equal(adapter_nats.receive(&rest, &payload, &reply), ADAPTER_MORE);
+    assert_int_equal(adapter_nats.receive(NULL, &rest, &payload, &reply), ADAPTER_MORE);
     rest = (struct str){line, sizeof(line)};
-    assert_int_equal(adapter_nats.receive(&rest, &payload, &reply), ADAPTER_REFUSED);
+    assert_int_equal(adapter_nats.receive(NULL, &rest, &payload, &reply), ADAPTER_REFUSED);
 }
 
 static void no_memory(void **state)
@@ -79,11 +79,11 @@ static void no_memory(void **state)
 
     (void)state;
     fault_fail_at(1);
-    assert_int_equal(adapter_nats.hello(STR_LIT("a"), &out), -1);
+    assert_int_equal(adapter_nats.hello(NULL, STR_LIT("a"), &out), -1);
     fault_fail_at(1);
-    assert_int_equal(adapter_nats.publish(STR_LIT("a"), STR_LIT("x"), &out), -1);
+    assert_int_equal(adapter_nats.publish(NULL, STR_LIT("a"), STR_LIT("x"), &out), -1);
     fault_fail_at(1);
-    assert_int_equal(adapter_nats.receive(&rest, &payload, &out), ADAPTER_REFUSED);
+    assert_int_equal(adapter_nats.receive(NULL, &rest, &payload, &out), ADAPTER_REFUSED);
     fault_reset();
     buf_fini(&out);
 }

@@ -12,6 +12,7 @@
 #include "cmd/roostload/adapter_raw.c"
 #include "cmd/roostload/failif.c"
 #include "cmd/roostload/hdr.c"
+#include "cmd/roostload/hmac_token.c"
 #include "cmd/roostload/loopback.c"
 #include "cmd/roostload/options.c"
 #include "cmd/roostload/plan.c"
@@ -177,33 +178,6 @@ static void users_are_spread_without_gaps(void **state)
     }
 }
 
-static void centrifuge_messages(void **state)
-{
-    struct str
-        rest = STR_LIT(
-            "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{}}\n{\"push\":{\"channel\":\"a\","
-            "\"pub\":{\"data\":\"xyz\"}}}\n{}\n{\"id\":3,\"error\":{\"code\":103}}"),
-        payload;
-    struct buf reply = {0};
-    const struct adapter *a = adapter_find(STR_LIT("centrifuge"));
-
-    (void)state;
-    assert_int_equal(a->receive(&rest, &payload, &reply), ADAPTER_NOTHING);
-    assert_int_equal(a->receive(&rest, &payload, &reply), ADAPTER_READY);
-    assert_int_equal(a->receive(&rest, &payload, &reply), ADAPTER_MESSAGE);
-    assert_true(str_equal(payload, STR_LIT("xyz")));
-    assert_int_equal(a->receive(&rest, &payload, &reply), ADAPTER_REPLY);
-    assert_true(str_equal(buf_view(&reply), STR_LIT("{}")));
-    assert_int_equal(a->receive(&rest, &payload, &reply), ADAPTER_REFUSED);
-    rest = STR_LIT("nonsense");
-    assert_int_equal(a->receive(&rest, &payload, &reply), ADAPTER_REFUSED);
-    buf_clear(&reply);
-    assert_int_equal(a->publish(STR_LIT("c"), STR_LIT("RL00"), &reply), 0);
-    assert_true(str_equal(buf_view(&reply),
-                          STR_LIT("{\"id\":3,\"publish\":{\"channel\":\"c\",\"data\":\"RL00\"}}")));
-    buf_fini(&reply);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,7 +188,6 @@ int main(void)
         cmocka_unit_test(each_line_once),
         cmocka_unit_test_setup(memory, set_up),
         cmocka_unit_test(users_are_spread_without_gaps),
-        cmocka_unit_test(centrifuge_messages),
     };
     return cmocka_run_group_tests_name("roostload/plan", tests, NULL, NULL);
 }

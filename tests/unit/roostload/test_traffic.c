@@ -8,6 +8,7 @@
 #include "cmd/roostload/due.c"
 #include "cmd/roostload/handshake.c"
 #include "cmd/roostload/hdr.c"
+#include "cmd/roostload/hmac_token.c"
 #include "cmd/roostload/loopback.c"
 #include "cmd/roostload/options.c"
 #include "cmd/roostload/payload.c"
