@@ -71,7 +71,7 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
     bool bracketed;
 
     memset(out, 0, sizeof(*out));
-    if (memchr(s.p ? s.p : "", '\0', s.n) != NULL ||
+    if (memchr(s.p != NULL ? s.p : "", '\0', s.n) != NULL ||
         address_split(s, &host, &port_text, &bracketed) == -1)
         return address_error(err, errcap, s, "expected host:port, [v6]:port or :port");
     if (str_to_u64(port_text, &port) == -1 || port > UINT16_MAX)

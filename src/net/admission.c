@@ -36,7 +36,7 @@ static struct address_count *count_find(const uint8_t key[16], uint64_t hash)
 {
     struct htab_node *node = htab_find(&reactor->admission.by_address, hash, count_equal, key);
 
-    return node ? CONTAINER_OF(node, struct address_count, node) : NULL;
+    return node != NULL ? CONTAINER_OF(node, struct address_count, node) : NULL;
 }
 
 static struct address_count *count_new(const uint8_t key[16], uint64_t hash)
@@ -160,7 +160,7 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
 /* May its place be given to another? It waits for a request, or for its peer's end. */
 static bool admin_waits(const struct conn *c)
 {
-    return (c->state == CONN_HTTP && c->hold == 0 && !c->out) || c->state == CONN_LINGERING;
+    return (c->state == CONN_HTTP && c->hold == 0 && c->out == NULL) || c->state == CONN_LINGERING;
 }
 
 /* Those that never had an answer go before those that wait for their next request. */
@@ -179,10 +179,10 @@ static struct conn *admin_longest(void)
     for (size_t n = reactor->admin.n; n > 0; n--) {
         struct conn *c = conn_find(ids_pop(&reactor->admin));
 
-        if (!c)
+        if (c == NULL)
             continue;
         (void)!ids_push(&reactor->admin, c->id); /* there is room: it has just been popped */
-        if (admin_waits(c) && (!found || admin_waits_longer(c, found)))
+        if (admin_waits(c) && (found == NULL || admin_waits_longer(c, found)))
             found = c;
     }
     return found;
@@ -198,7 +198,7 @@ enum close_reason admission_check_admin(void)
     c = admin_longest();
     LOG(LOG_WARN, "all places of the admin listener are taken",
         KV_U("max_admin_connections", reactor->admin_max), KV_B("one_made_room", c != NULL));
-    if (!c)
+    if (c == NULL)
         return CLOSE_FULL;
     conn_format_address(c, address, sizeof(address));
     LOG(LOG_DEBUG, "crowded out", KV_S("peer", address));

@@ -72,11 +72,11 @@ void conn_set_state(struct conn *c, enum conn_state s)
 
     assert(states[c->state].successors & (1u << s));
     gauge = state_gauge(c);
-    if (gauge)
+    if (gauge != NULL)
         --*gauge;
     c->state = (uint8_t)s;
     gauge = state_gauge(c);
-    if (gauge)
+    if (gauge != NULL)
         ++*gauge;
 }
 
@@ -85,7 +85,7 @@ struct conn *conn_find(uint64_t id)
     size_t fd = id & ((UINT64_C(1) << CONN_ID_FD_BITS) - 1);
     struct conn *c = fd < reactor->conns_cap ? reactor->conns[fd] : NULL;
 
-    return c && c->id == id && !conn_dead(c) ? c : NULL;
+    return c != NULL && c->id == id && !conn_dead(c) ? c : NULL;
 }
 
 void conn_kill(struct conn *c, enum close_reason why)
@@ -97,7 +97,7 @@ void conn_kill(struct conn *c, enum close_reason why)
     conn_set_state(c, CONN_DEAD);
     transport_want(c, 0);
     wheel_disarm(&reactor->wheel, &c->deadline);
-    if (c->out) {
+    if (c->out != NULL) {
         list_remove(&c->out->link);
         slow_forget(c->out);
     }
@@ -111,7 +111,7 @@ void conn_broken(struct conn *c, ssize_t answer)
 
 bool conn_unread(const struct conn *c)
 {
-    return c->out || transport_of(c)->unread(c);
+    return c->out != NULL || transport_of(c)->unread(c);
 }
 
 void conn_abandon(struct conn *c, enum close_reason why)
@@ -135,7 +135,7 @@ void conn_finish(struct conn *c, enum close_reason why)
     conn_arm(c, 0);
     conn_release_hold(c, CONN_HOLD_RING | CONN_HOLD_ANSWER | CONN_HOLD_OUTPUT | CONN_HOLD_ENDED);
     /* While the queue is not empty, config.output_timeout is what bounds it. */
-    if (!c->out)
+    if (c->out == NULL)
         conn_shut(c);
 }
 
@@ -243,7 +243,7 @@ static void conn_read_eof(struct conn *c)
 {
     c->flags |= CONN_EOF;
     conn_hold(c, CONN_HOLD_ENDED);
-    if (conn_ops(c)->eof)
+    if (conn_ops(c)->eof != NULL)
         conn_ops(c)->eof(c);
     else
         conn_kill(c, CLOSE_PEER_GONE);
@@ -297,7 +297,7 @@ size_t conn_may_read(struct conn *c)
 {
     size_t want = input_max(c);
 
-    if (!conn_ops(c)->may_read || conn_finished(c))
+    if (conn_ops(c)->may_read == NULL || conn_finished(c))
         return want;
     return conn_ops(c)->may_read(c, want);
 }

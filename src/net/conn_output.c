@@ -15,7 +15,7 @@
 
 static bool conn_may_send_now(const struct conn *c)
 {
-    return !c->out && c->sent_turn != (uint32_t)reactor->turn;
+    return c->out == NULL && c->sent_turn != (uint32_t)reactor->turn;
 }
 
 /* Bytes the transport took, 0 when it takes none now, -1: killed. */
@@ -44,9 +44,9 @@ static void conn_queue_long(struct conn *c)
 /* items: publications; 0: something else. */
 static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
 {
-    if (!c->out)
+    if (c->out == NULL)
         c->out = outq_new(&reactor->output, c, clock_ns());
-    if (!c->out || outq_append(c->out, b, offset, end, items) == -1) {
+    if (c->out == NULL || outq_append(c->out, b, offset, end, items) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;
     }
@@ -96,7 +96,7 @@ int conn_send(struct conn *c, struct str s)
             return 0;
     }
     b = blob_from(str_skip(s, (size_t)sent));
-    if (!b) {
+    if (b == NULL) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;
     }
@@ -142,7 +142,8 @@ void conn_deliver_later(struct conn *c, struct blob *b, uint32_t offset, uint32_
 /* Is it too slow for so many bytes more? Mostly nothing is queued, or little. */
 static inline bool conn_slow_with(const struct conn *c, size_t bytes)
 {
-    return c->out && outq_cost(c->out) + bytes > (size_t)config.output_limit && slow_with(c, bytes);
+    return c->out != NULL && outq_cost(c->out) + bytes > (size_t)config.output_limit &&
+           slow_with(c, bytes);
 }
 
 /* The queue or the turn does not allow a direct send. */
@@ -183,7 +184,7 @@ void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
 
 size_t conn_queued(const struct conn *c)
 {
-    return c->out ? outq_bytes(c->out) : 0;
+    return c->out != NULL ? outq_bytes(c->out) : 0;
 }
 
 static void conn_flushed(struct conn *c)
@@ -215,7 +216,7 @@ uint32_t conn_drop_publications(struct conn *c)
 {
     uint32_t dropped;
 
-    if (!c->out || (dropped = outq_drop_publications(c->out, transport_of(c)->ahead)) == 0)
+    if (c->out == NULL || (dropped = outq_drop_publications(c->out, transport_of(c)->ahead)) == 0)
         return 0;
     if (outq_empty(c->out))
         conn_flushed(c);
@@ -230,7 +231,7 @@ void conn_flush(struct conn *c)
     size_t offered = 0, n;
     ssize_t sent;
 
-    if (!c->out)
+    if (c->out == NULL)
         return;
     n = (size_t)outq_iovec(c->out, iov, FLUSH_IOVEC);
     for (size_t i = 0; i < n; i++)
@@ -282,7 +283,7 @@ bool conn_flush_dirty(uint64_t budget_ns)
         struct conn *c = LIST_ENTRY(n, struct outq, link)->owner;
 
         conn_flush(c);
-        if (c->out && !conn_dead(c) && !list_linked(&c->out->link))
+        if (c->out != NULL && !conn_dead(c) && !list_linked(&c->out->link))
             list_append(&reactor->dirty, &c->out->link);
         if (++done % FLUSH_SLICE == 0 && clock_precise_ns() >= end)
             break;

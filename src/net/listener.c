@@ -94,7 +94,7 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
         flags |= CONN_REFUSED;
     }
     c = reactor_add(fd, l->ops, peer, flags);
-    if (c) {
+    if (c != NULL) {
         c->refusal = (uint8_t)why;
         c->flags |= counted ? CONN_COUNTED : 0;
         if (flags == CONN_ADMIN)
@@ -149,8 +149,8 @@ static bool listener_accept_failed(struct listener *l)
 
 static uint64_t node_connections(void)
 {
-    return reactor->cfg.node_connections ? reactor->cfg.node_connections()
-                                         : reactor->client_connections;
+    return reactor->cfg.node_connections != NULL ? reactor->cfg.node_connections()
+                                                 : reactor->client_connections;
 }
 
 static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents UNUSED)
@@ -190,7 +190,7 @@ void listener_start(struct listener *l, int fd, bool admin, const struct conn_op
 
 void listener_stop(struct listener *l)
 {
-    if (!l->ops)
+    if (l->ops == NULL)
         return;
     list_remove(&l->link);
     l->paused = false;

@@ -134,7 +134,7 @@ int outq_iovec(const struct outq *q, struct iovec *iov, int max)
     uint32_t i;
     int n = 0;
 
-    for (k = q->head; k; k = k->next)
+    for (k = q->head; k != NULL; k = k->next)
         for (i = k->first; i < k->last; i++) {
             struct entry *e = &k->entries[i];
 
@@ -174,7 +174,7 @@ static void outq_cut(struct outq *q, struct outq_chunk *k)
 {
     struct outq_chunk *next, *c;
 
-    for (c = k->next; c; c = next) {
+    for (c = k->next; c != NULL; c = next) {
         next = c->next;
         pool_put(&q->pools->chunks, c);
     }
@@ -226,7 +226,7 @@ uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
         return 0;
     dropped = outq_cut_first(q, ahead, &keep);
     at = to->first;
-    for (k = q->head; k; k = k->next) {
+    for (k = q->head; k != NULL; k = k->next) {
         last = k->last;
         for (i = k->first; i < last; i++) {
             struct entry *e = &k->entries[i];

@@ -81,7 +81,7 @@ void reactor_init(const struct reactor_config *cfg)
     partial_init();
     reactor->scratch = malloc(SCRATCH_SIZE);
     reactor->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
-    if (!reactor->scratch || !reactor->loop) {
+    if (reactor->scratch == NULL || reactor->loop == NULL) {
         fprintf(stderr, "roost: cannot set up the event loop: %s\n", strerror(errno));
         exit(1);
     }
@@ -130,7 +130,7 @@ static void parts_fini(void)
 void reactor_fini(void)
 {
     for (size_t i = 0; i < reactor->conns_end; i++)
-        if (reactor->conns[i])
+        if (reactor->conns[i] != NULL)
             conn_kill(reactor->conns[i], CLOSE_DRAIN);
     reactor_reap(SIZE_MAX);
     parts_fini();
@@ -184,7 +184,7 @@ static int conns_reserve(size_t fd)
     while (cap <= fd)
         cap *= 2;
     p = calloc(cap, sizeof(*p));
-    if (!p)
+    if (p == NULL)
         return -1;
     if (reactor->conns_cap > 0)
         memcpy(p, reactor->conns, reactor->conns_cap * sizeof(*p));
@@ -220,9 +220,9 @@ struct conn *conn_new(int place, const struct conn_ops *ops, const struct sockad
 
     if (conns_reserve((size_t)place) == 0)
         c = pool_get(conn_pool(flags));
-    if (!c)
+    if (c == NULL)
         return NULL;
-    assert(!reactor->conns[place]);
+    assert(reactor->conns[place] == NULL);
     c->id = ++reactor->next_serial << CONN_ID_FD_BITS | (uint64_t)place;
     conn_set_ops(c, ops);
     c->flags = (uint16_t)flags;
@@ -243,7 +243,7 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
 {
     struct conn *c = conn_new(fd, ops, peer, flags, CONN_HTTP);
 
-    if (!c) {
+    if (c == NULL) {
         close(fd);
         return NULL;
     }
@@ -254,7 +254,7 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
 
 static void conn_free(struct conn *c)
 {
-    if (conn_ops(c)->release)
+    if (conn_ops(c)->release != NULL)
         conn_ops(c)->release(c);
     METRIC_INC(closes[c->reason]);
     refusal_say_end(c);
@@ -262,7 +262,7 @@ static void conn_free(struct conn *c)
     if (c->flags & CONN_COUNTED)
         admission_leave(c->address);
     reactor->conns[conn_fd(c)] = NULL;
-    if (c->out) /* it is lost: a reset tells the peer so */
+    if (c->out != NULL) /* it is lost: a reset tells the peer so */
         transport_of(c)->linger(c, 0);
     transport_of(c)->close(c);
     outq_free(&c->out);
@@ -285,7 +285,7 @@ bool reactor_scan(size_t *cursor, size_t max, void (*visit)(struct conn *c, void
     for (; max > 0 && *cursor < reactor->conns_end; max--) {
         struct conn *c = reactor->conns[(*cursor)++];
 
-        if (c && !conn_dead(c))
+        if (c != NULL && !conn_dead(c))
             visit(c, arg);
     }
     return *cursor < reactor->conns_end;

@@ -19,7 +19,7 @@
 static void drain_ask(struct conn *c, void *arg UNUSED)
 {
     reactor->drain.visited++;
-    if (conn_ops(c)->drain && !conn_finished(c))
+    if (conn_ops(c)->drain != NULL && !conn_finished(c))
         conn_ops(c)->drain(c);
     else
         conn_finish(c, CLOSE_DRAIN);
@@ -78,7 +78,7 @@ static void drain_finish(void)
     void (*done)(void) = reactor->drain.done;
 
     drain_reset();
-    if (done)
+    if (done != NULL)
         done();
 }
 

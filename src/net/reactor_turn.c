@@ -61,7 +61,7 @@ void turn_fini(void)
 
 static bool link_receive(void)
 {
-    if (reactor->cfg.hub_generation)
+    if (reactor->cfg.hub_generation != NULL)
         broker_hub_generation(reactor->broker, (uint32_t)reactor->cfg.hub_generation());
     return broker_receive(reactor->broker, RECORDS_PER_TURN);
 }
@@ -147,7 +147,7 @@ void reactor_turn(void)
     more |= turn_work();                                    /* 4 */
     more |= conn_flush_dirty((uint64_t)config.turn_budget); /* 5 */
     turn_reap();                                            /* 6 */
-    if (reactor->cfg.each_turn)
+    if (reactor->cfg.each_turn != NULL)
         reactor->cfg.each_turn();
     if (rings != NULL && rings->flush != NULL) /* 7 */
         rings->flush();

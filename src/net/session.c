@@ -13,11 +13,11 @@ void session_deliver(struct conn *c, const struct batch *b, unsigned variant, ui
 
 int session_send(struct conn *c, struct str data, bool binary)
 {
-    return conn_ops(c)->send ? conn_ops(c)->send(c, data, binary) : -1;
+    return conn_ops(c)->send != NULL ? conn_ops(c)->send(c, data, binary) : -1;
 }
 
 void session_end(struct conn *c, enum close_reason why)
 {
-    if (conn_ops(c)->end)
+    if (conn_ops(c)->end != NULL)
         conn_ops(c)->end(c, why);
 }

@@ -64,7 +64,7 @@ void slow_note(struct conn *c)
 static void end_slow(struct conn *c, uint32_t more)
 {
     METRIC_ADD(drops_disconnect, more);
-    if (conn_ops(c)->slow && !conn_finished(c)) {
+    if (conn_ops(c)->slow != NULL && !conn_finished(c)) {
         conn_ops(c)->slow(c);
         return;
     }

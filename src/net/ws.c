@@ -104,7 +104,7 @@ static int send_now(struct conn *c, const uint8_t *header, size_t len, struct st
     struct blob *b = blob_new(len + data.n);
     int rc;
 
-    if (!b) {
+    if (b == NULL) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;
     }
@@ -175,7 +175,7 @@ static void ws_settle(struct conn *c, enum close_reason why)
     conn_hold(c, CONN_HOLD_ENDED);
     ws_rx_fini(&c->rx, reactor->rx_pool);
     conn_arm(c, SETTLE_MAX_NS);
-    if (!session->closing || session->closing(c, false) || settle_begin(c) == -1)
+    if (session->closing == NULL || session->closing(c, false) || settle_begin(c) == -1)
         ws_settled(c);
 }
 
@@ -369,7 +369,7 @@ static void ws_deadline_closing(struct conn *c)
     uint32_t dropped = 0;
 
     /* It does not read; but what stands before the close frame may have been too much. */
-    if (c->out)
+    if (c->out != NULL)
         dropped = conn_drop_publications(c);
     METRIC_ADD(drops_disconnect, dropped);
     if (dropped > 0) {
@@ -426,7 +426,7 @@ size_t ws_may_read(struct conn *c, size_t want)
      * small one. */
     static const size_t chunks[] = {16384, 4096, 512};
 
-    if (c->state != CONN_OPEN || !ws_session(c)->may_publish || ws_may_read_chunk(c, want))
+    if (c->state != CONN_OPEN || ws_session(c)->may_publish == NULL || ws_may_read_chunk(c, want))
         return want;
     for (size_t i = 0; i < ARRAY_LEN(chunks); i++)
         if (chunks[i] < want && ws_may_read_chunk(c, chunks[i]))
@@ -439,7 +439,7 @@ void ws_slow(struct conn *c)
     if (c->state == CONN_CLOSING) /* bounded by its deadline */
         return;
     METRIC_ADD(drops_disconnect, conn_drop_publications(c));
-    if (c->out)
+    if (c->out != NULL)
         conn_restart_age(c);
     if (c->state == CONN_SETTLING)
         ws_settled(c);
@@ -457,6 +457,6 @@ void ws_release(struct conn *c)
     const struct session_ops *session = ws_session(c);
 
     ws_rx_fini(&c->rx, reactor->rx_pool);
-    if (session->release)
+    if (session->release != NULL)
         session->release(c);
 }

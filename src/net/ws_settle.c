@@ -21,7 +21,7 @@ static enum task_result settle_step(struct task *t UNUSED)
     for (size_t left = MIN(reactor->settling.n, (size_t)SETTLE_SLICE); left > 0; left--) {
         struct conn *c = conn_find(ids_pop(&reactor->settling));
 
-        if (!c || c->state != CONN_SETTLING)
+        if (c == NULL || c->state != CONN_SETTLING)
             continue;
         if (conn_ops(c)->session->closing(c, true))
             ws_settled(c);
@@ -36,7 +36,7 @@ void session_answered(const struct record *r)
 {
     struct conn *c = r->kind == RECORD_FENCED ? conn_find(r->token) : NULL;
 
-    if (!c || c->state != CONN_SETTLING || conn_ops(c)->kind != r->asker)
+    if (c == NULL || c->state != CONN_SETTLING || conn_ops(c)->kind != r->asker)
         return;
     if (ids_push(&reactor->settling, c->id) == -1)
         ws_settled(c);
