@@ -89,7 +89,7 @@ const char *table_origin(struct str in, char *out, size_t cap)
     const char *wrong;
     size_t colon;
 
-    if (in.n >= cap || memchr(in.p ? in.p : "", '\0', in.n) != NULL)
+    if (in.n >= cap || memchr(in.p != NULL ? in.p : "", '\0', in.n) != NULL)
         return "an origin of at most 299 bytes";
     for (size_t i = 0; i < in.n; i++)
         out[i] = in.p[i] >= 'A' && in.p[i] <= 'Z' ? (char)(in.p[i] | 0x20) : in.p[i];
