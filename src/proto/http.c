@@ -305,13 +305,12 @@ void http_resume_later(struct http_job *job)
 
 /* Goes on with one connection's pipelined bytes, unless its peer does not read the answers: then
  * the deadline looks again (net ends it after config.output_timeout). */
-static enum task_result http_resume_step(struct task *t)
+static enum task_result http_resume_step(struct task *t UNUSED)
 {
     struct list *n = list_pop(&http_resumed()->jobs);
     struct http_job *job;
     struct conn *c;
 
-    (void)t;
     if (n == NULL)
         return TASK_DONE;
     job = LIST_ENTRY(n, struct http_job, link);

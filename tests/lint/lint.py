@@ -215,13 +215,9 @@ def check_metrics_are_written():
             fail('include/tbl/metrics.def', n, 'nothing writes %s' % m.group(1))
 
 
-# net and proto still have some of the other dialect.
-ONE_DIALECT = re.compile(r'^(src/(base|codec|core|proc)|cmd)/')
-
-
 def check_dialect():
     """UNUSED for a parameter, == NULL for a pointer (as far as its declaration is in the same function)."""
-    for path in filter(ONE_DIALECT.match, c_files('src', 'cmd')):
+    for path in c_files('src', 'cmd'):
         text = code_of(path)
         for m in re.finditer(r'^    \(void\)\w+;$', text, re.M):
             if '/*' not in read(path).splitlines()[text.count('\n', 0, m.start())]:
