@@ -173,10 +173,10 @@ void broker_owe(struct broker *b, struct chan *c)
 
     if (c->count > 0 && c->ask)
         owes = CHAN_OWES_SUBSCRIBE;
+    else if (c->count > 0 && c->members_due)
+        owes = CHAN_OWES_MEMBERS; /* before a COUNT, or ANNOUNCED could come before them */
     else if (c->state != CHAN_NEW && c->count != c->told)
         owes = CHAN_OWES_COUNT;
-    else if (c->count > 0 && c->members_due)
-        owes = CHAN_OWES_MEMBERS;
     if (owes == c->owes) /* keeps its place */
         return;
     c->owes = (uint8_t)owes;

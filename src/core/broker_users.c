@@ -13,6 +13,7 @@ struct broker_user {
     uint32_t told;    /* as the hub knows it */
     uint16_t name_len;
     bool announce; /* told is to be said again */
+    bool unsure;   /* the hub may have refused what it was told last: a change is said anyway */
     char name[];
 };
 
@@ -59,10 +60,16 @@ static void user_free(struct broker *b, struct broker_user *u)
     free(u);
 }
 
+/* Is there a number to be told? */
+static bool differs(const struct broker_user *u)
+{
+    return u->count != u->told || (u->unsure && list_linked(&u->owed));
+}
+
 /* Puts it on the list of what is owed, or takes it off; frees one that is of no use. */
 static void owe(struct broker *b, struct broker_user *u)
 {
-    if (u->announce || u->count != u->told) {
+    if (u->announce || differs(u)) {
         if (!list_linked(&u->owed))
             list_append(&b->users_owed, &u->owed);
         return;
@@ -93,8 +100,10 @@ int broker_user_connect(struct broker *b, struct asker asker, struct str user, u
         return -1;
     }
     u->count++;
-    if (limit > 0)
+    if (limit > 0) {
         u->told = u->count;
+        u->unsure = true;
+    }
     owe(b, u);
     return limit > 0 ? 0 : 1;
 }
@@ -123,9 +132,12 @@ static int write_user(struct broker *b, struct broker_user *u)
     }
     r.flags = 0;
     r.count = u->count;
-    if (u->count != u->told && broker_put(b, &r) == -1)
-        return -1;
-    u->told = u->count;
+    if (differs(u)) {
+        if (broker_put(b, &r) == -1)
+            return -1;
+        u->told = u->count;
+        u->unsure = false;
+    }
     owe(b, u);
     return 0;
 }

@@ -174,7 +174,7 @@ static const struct sink_ops sink = {
     .lost = on_lost,
     .answered = on_answered,
 };
-static const struct sink_ops *const sinks[KINDS] = {[CLIENT] = &sink};
+static const struct sink_ops *sinks[KINDS] = {[CLIENT] = &sink}; /* a test may have its own */
 
 /* --- workers --- */
 
@@ -223,7 +223,7 @@ static void worker_turn(unsigned w)
     }
 }
 
-static void client_act(unsigned w)
+static inline void client_act(unsigned w)
 {
     struct client *c = &world->clients[w][dice(CLIENTS)];
     enum close_reason why;
@@ -240,7 +240,7 @@ static void client_act(unsigned w)
                      0);
 }
 
-static void publish(unsigned w, unsigned channel)
+static inline void publish(unsigned w, unsigned channel)
 {
     struct broker_publication p;
     uint32_t id = world->npubs;
@@ -261,7 +261,7 @@ static void publish(unsigned w, unsigned channel)
     assert_int_equal(broker_publish(world->broker[w], &p), 0);
 }
 
-static void fence(unsigned w)
+static inline void fence(unsigned w)
 {
     uint64_t token = (uint64_t)w << 32 | (world->fences[w] + 1);
 
