@@ -155,7 +155,8 @@ struct cf_connect_push cf_connect_push_of(const struct cf_connect_result *r);
 /* A publication around its payload, which is written by the caller between the two calls, in as many
  * pieces as it likes: p->pub.data.n says how long it will be (Protobuf needs it), its pointer is
  * not looked at. quoted (JSON only): the payload will be the inside of a string, see
- * json_append_text(); else it is to be written by cf_append_raw(). wrapped: in a reply. */
+ * json_append_text(); else it is to be written by cf_append_raw(). wrapped: in a reply. Only id,
+ * channel and pub of the push are looked at. */
 struct cf_around {
     enum cf_encoding encoding;
     bool wrapped, quoted;

@@ -125,30 +125,48 @@ static int scan_utf8(struct json_scan *s)
     return -1;
 }
 
+/* Bytes of a string that mean themselves. */
+static const bool plain[256] = {
+    [0x20 ... 0x21] = true,
+    [0x23 ... 0x5b] = true,
+    [0x5d ... 0x7f] = true,
+};
+
+#define BLOCK 16
+
+typedef uint8_t lanes __attribute__((vector_size(BLOCK), aligned(1), may_alias));
+typedef uint64_t halves __attribute__((vector_size(BLOCK)));
+
+static bool block_is_plain(const char *p)
+{
+    lanes v = *(const lanes *)(const void *)p;
+    halves other = (halves)((v < 0x20) | (v > 0x7f) | (v == '"') | (v == '\\'));
+
+    return (other[0] | other[1]) == 0;
+}
+
 static int scan_string(struct json_scan *s)
 {
     if (expect(s, '"') == -1)
         return -1;
-    while (s->p < s->end) {
-        uint8_t c = (uint8_t)*s->p;
-
-        if (c == '"') {
+    for (;;) {
+        while (s->end - s->p >= BLOCK && block_is_plain(s->p))
+            s->p += BLOCK;
+        while (s->p < s->end && plain[(uint8_t)*s->p])
+            s->p++;
+        if (s->p == s->end)
+            return -1;
+        if (*s->p == '"') {
             s->p++;
             return 0;
         }
-        if (c == '\\') {
+        if (*s->p == '\\') {
             if (scan_escape(s) == -1)
                 return -1;
-        } else if (c >= 0x80) {
-            if (scan_utf8(s) == -1)
-                return -1;
-        } else if (c >= 0x20) {
-            s->p++;
-        } else {
+        } else if ((uint8_t)*s->p < 0x20 || scan_utf8(s) == -1) {
             return -1; /* control characters must be escaped (RFC 8259 §7) */
         }
     }
-    return -1;
 }
 
 static int scan_scalar(struct json_scan *s)

@@ -139,25 +139,29 @@ int cf_varint(struct str *rest, uint64_t *out) MUST_CHECK;
 
 /* ---- writers ---- */
 
-/* Both can leave out one member, the hole, to be written by somebody else: of a publication's data
- * its name and length are written, of a list nothing. One call writes what is before it, another
- * what is behind it. */
+/* JSON can leave out one list, the hole, to be written by somebody else: one call writes what is
+ * before it, another what is behind it. */
 enum cf_part { CF_WHOLE = 0, CF_HEAD, CF_TAIL };
 struct cf_writer {
     struct buf *out;
     const struct cf_field *hole;
     enum cf_part part;
-    bool quoted; /* JSON: the hole is the inside of a string */
-    bool items;  /* JSON, part CF_TAIL: something was written into the hole, a list */
+    bool items;  /* part CF_TAIL: something was written into the hole */
     bool silent; /* private: on the other side of the hole */
-    bool comma;  /* JSON: one belongs before the hole */
+    bool comma;  /* one belongs before the hole */
 };
 int cf_json_write(struct cf_writer *w, enum cf_message m, const void *in) MUST_CHECK;
 int cf_json_put(struct cf_writer *w, struct str s) MUST_CHECK;
+/* Nothing if it is to be left out. */
+int cf_json_put_member(struct cf_writer *w, const struct cf_field *f, bool comma,
+                       const void *message) MUST_CHECK;
 int cf_json_put_name(struct buf *out, bool comma, const struct cf_field *f) MUST_CHECK;
 int cf_protobuf_write(struct cf_writer *w, enum cf_message m, const void *in) MUST_CHECK;
-/* Bytes that will be written for all of it, the hole's included. */
-size_t cf_protobuf_size(const struct cf_writer *w, enum cf_message m, const void *in);
+int cf_protobuf_put_member(struct cf_writer *w, const struct cf_field *f,
+                           const void *message) MUST_CHECK;
+/* Bytes that will be written for it, or for some of its members (places in cf_fields). */
+size_t cf_protobuf_size(enum cf_message m, const void *in);
+size_t cf_protobuf_members_size(unsigned first, unsigned end, const void *in);
 int cf_protobuf_put(struct cf_writer *w, struct str s) MUST_CHECK;
 int cf_protobuf_put_varint(struct cf_writer *w, uint64_t v) MUST_CHECK;
 /* Field number and length of what has one. */

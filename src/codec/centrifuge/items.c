@@ -89,8 +89,8 @@ static int add_protobuf(struct cf_items *items, const struct cf_field *f, struct
 {
     struct cf_writer w = {.out = items->out};
     bool message = cf_item_kind(f) == CF_MESSAGE_OF;
-    size_t n = message ? cf_protobuf_size(&w, (enum cf_message)f->of, item)
-                       : ((const struct str *)item)->n;
+    size_t n =
+        message ? cf_protobuf_size((enum cf_message)f->of, item) : ((const struct str *)item)->n;
 
     if (cf_is_map(f)) { /* key = 1, value = 2 */
         if (cf_protobuf_put_head(&w, f->number, bytes_size(key.n) + bytes_size(n)) == -1 ||

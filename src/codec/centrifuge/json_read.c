@@ -11,9 +11,12 @@ static int read_message(struct json_reader *r, enum cf_message m, void *out);
 
 static void skip_space(struct json_reader *r)
 {
-    while (r->rest.n > 0 &&
-           (*r->rest.p == ' ' || *r->rest.p == '\n' || *r->rest.p == '\r' || *r->rest.p == '\t'))
-        r->rest = str_skip(r->rest, 1);
+    for (; r->rest.n > 0; r->rest.p++, r->rest.n--) {
+        char c = *r->rest.p;
+
+        if (c != ' ' && c != '\n' && c != '\r' && c != '\t')
+            break;
+    }
 }
 
 /* Is c the next character that is not white space? It is not taken. */
@@ -27,7 +30,8 @@ static bool take(struct json_reader *r, char c)
 {
     if (!next_is(r, c))
         return false;
-    r->rest = str_skip(r->rest, 1);
+    r->rest.p++;
+    r->rest.n--;
     return true;
 }
 
@@ -206,11 +210,14 @@ static const struct cf_field *field_by_name(enum cf_message m, const struct json
 {
     const struct cf_field *first = cf_fields + cf_layouts[m].first,
                           *end = cf_fields + cf_layouts[m].end, *f = *hint;
+    struct str inside = {.p = name->raw.p + 1, .n = name->raw.n - 2};
+    bool plain = str_find(inside, '\\') == inside.n;
 
     for (size_t n = (size_t)(end - first); n > 0; n--, f++) {
         if (f == NULL || f == end)
             f = first;
-        if (json_string_equal(name, (struct str){.p = f->name, .n = f->name_len})) {
+        if (plain ? str_equal(inside, (struct str){.p = f->name, .n = f->name_len})
+                  : json_string_equal(name, (struct str){.p = f->name, .n = f->name_len})) {
             *hint = f + 1;
             return f;
         }

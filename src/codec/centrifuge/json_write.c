@@ -110,33 +110,31 @@ static int put_value(struct cf_writer *w, const struct cf_field *f, const void *
     return -1;
 }
 
-/* The member that is the hole, up to it and from behind it. */
+int cf_json_put_member(struct cf_writer *w, const struct cf_field *f, bool comma,
+                       const void *message)
+{
+    if (!f->always && is_empty(f, message))
+        return 0;
+    if (!w->silent && cf_json_put_name(w->out, comma, f) == -1)
+        return -1;
+    return put_value(w, f, message);
+}
+
+/* The list that is the hole: what follows goes into it, what is behind it comes later. */
 static int put_hole(struct cf_writer *w, bool *some)
 {
-    bool list = w->hole->kind != CF_RAW, empty = list && !w->items;
-    int rc = 0;
+    bool comma = *some;
 
-    w->comma = *some;
-    if (list && w->part == CF_HEAD) {
-        w->silent = true;
+    w->comma = comma;
+    w->silent = w->part == CF_HEAD;
+    if (w->silent)
         return 0;
-    }
-    if (w->part == CF_HEAD) {
-        rc = cf_json_put_name(w->out, *some, w->hole);
-        if (rc == 0 && w->quoted)
-            rc = buf_append_char(w->out, '"');
-        w->silent = true;
-        return rc;
-    }
-    w->silent = false;
-    if (empty && w->hole->always) {
-        if (cf_json_put_name(w->out, *some, w->hole) == -1)
-            return -1;
-        rc = buf_append_lit(w->out, cf_is_map(w->hole) ? "{}" : "[]");
-    }
-    if (!empty || w->hole->always)
-        *some = true;
-    return rc == 0 && w->quoted ? buf_append_char(w->out, '"') : rc;
+    *some = comma || w->items || w->hole->always;
+    if (w->items || !w->hole->always)
+        return 0;
+    if (cf_json_put_name(w->out, comma, w->hole) == -1)
+        return -1;
+    return buf_append_lit(w->out, cf_is_map(w->hole) ? "{}" : "[]");
 }
 
 int cf_json_write(struct cf_writer *w, enum cf_message m, const void *in)
@@ -153,11 +151,9 @@ int cf_json_write(struct cf_writer *w, enum cf_message m, const void *in)
                 return -1;
             continue;
         }
-        if (!f->always && is_empty(f, in))
-            continue;
-        if ((!w->silent && cf_json_put_name(w->out, some, f) == -1) || put_value(w, f, in) == -1)
+        if (cf_json_put_member(w, f, some, in) == -1)
             return -1;
-        some = true;
+        some = some || f->always || !is_empty(f, in);
     }
     return cf_json_put(w, STR_LIT("}"));
 }

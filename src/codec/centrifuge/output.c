@@ -15,7 +15,7 @@ static int encode(enum cf_encoding e, enum cf_message m, const void *in, bool de
     int rc = 0;
 
     if (e == CF_PROTOBUF && delimited)
-        rc = cf_protobuf_put_varint(&w, cf_protobuf_size(&w, m, in));
+        rc = cf_protobuf_put_varint(&w, cf_protobuf_size(m, in));
     if (rc == 0)
         rc = write_message(&w, e, m, in);
     if (rc == -1)
@@ -96,53 +96,78 @@ int cf_append_raw(enum cf_encoding e, struct str piece, struct buf *out)
     return 0;
 }
 
-/* What is around a push in a reply. */
-static int wrap(struct cf_writer *w, enum cf_encoding e, const struct cf_push *p)
-{
-    size_t n;
+/* ---- around a payload, which is the first member of a publication ---- */
 
-    if (e == CF_JSON)
-        return cf_json_put(w, STR_LIT("{\"push\":"));
-    n = cf_protobuf_size(w, CF_MESSAGE_push, p);
-    return cf_protobuf_put_head(w, cf_fields[CF_FIELD_reply_push].number, n);
+_Static_assert((int)CF_FIELD_publication_data == (int)CF_FIRST_publication, "nothing before it");
+
+static int put_other_members(struct cf_writer *w, enum cf_encoding e, const struct cf_push *p)
+{
+    for (unsigned i = CF_FIELD_publication_data + 1; i < CF_END_publication; i++) {
+        int rc = e == CF_JSON ? cf_json_put_member(w, &cf_fields[i], true, &p->pub)
+                              : cf_protobuf_put_member(w, &cf_fields[i], &p->pub);
+
+        if (rc == -1)
+            return -1;
+    }
+    return 0;
 }
 
-static size_t push_size(const struct cf_writer *w, bool wrapped, const struct cf_push *p)
+static int put_json_head(struct cf_around a, const struct cf_push *p, struct buf *out)
 {
-    size_t n = cf_protobuf_size(w, CF_MESSAGE_push, p);
+    struct cf_writer w = {.out = out};
 
-    return wrapped ? 1 + cf_varint_size(n) + n : n; /* its tag has one byte */
+    if (buf_append_lit(out, a.wrapped ? "{\"push\":{" : "{") == -1 ||
+        cf_json_put_member(&w, &cf_fields[CF_FIELD_push_id], false, p) == -1 ||
+        cf_json_put_member(&w, &cf_fields[CF_FIELD_push_channel], p->id != 0, p) == -1)
+        return -1;
+    if ((p->id != 0 || p->channel.n > 0) && buf_append_char(out, ',') == -1)
+        return -1;
+    return buf_append_lit(out, a.quoted ? "\"pub\":{\"data\":\"" : "\"pub\":{\"data\":");
 }
 
-static int around(struct cf_around a, enum cf_part part, const struct cf_push *p, struct buf *out)
+/* Other members first, as their order is free: so nothing is left for the tail. */
+static int put_protobuf_head(struct cf_around a, const struct cf_push *p, struct buf *out)
 {
-    struct cf_writer w = {.out = out,
-                          .hole = &cf_fields[CF_FIELD_publication_data],
-                          .part = part,
-                          .quoted = a.quoted,
-                          .silent = part == CF_TAIL};
+    const struct cf_field *data = &cf_fields[CF_FIELD_publication_data],
+                          *pub = &cf_fields[CF_FIELD_push_pub];
+    struct cf_writer w = {.out = out};
+    size_t n = cf_protobuf_members_size(CF_FIELD_publication_data + 1, CF_END_publication, &p->pub),
+           all;
+
+    n += 1 + cf_varint_size(p->pub.data.n) + p->pub.data.n; /* these tags have one byte */
+    all = cf_protobuf_members_size(CF_FIELD_push_id, CF_FIELD_push_channel + 1, p) + 1 +
+          cf_varint_size(n) + n;
+    if (cf_protobuf_put_varint(&w, a.wrapped ? 1 + cf_varint_size(all) + all : all) == -1 ||
+        (a.wrapped && cf_protobuf_put_head(&w, cf_fields[CF_FIELD_reply_push].number, all) == -1) ||
+        cf_protobuf_put_member(&w, &cf_fields[CF_FIELD_push_id], p) == -1 ||
+        cf_protobuf_put_member(&w, &cf_fields[CF_FIELD_push_channel], p) == -1 ||
+        cf_protobuf_put_head(&w, pub->number, n) == -1 ||
+        put_other_members(&w, CF_PROTOBUF, p) == -1)
+        return -1;
+    return cf_protobuf_put_head(&w, data->number, p->pub.data.n);
+}
+
+int cf_push_head(struct cf_around a, const struct cf_push *p, struct buf *out)
+{
     size_t before = out->len;
-    int rc = 0;
+    int rc = a.encoding == CF_JSON ? put_json_head(a, p, out) : put_protobuf_head(a, p, out);
 
-    if (a.encoding == CF_PROTOBUF)
-        rc = cf_protobuf_put_varint(&w, push_size(&w, a.wrapped, p));
-    if (rc == 0 && a.wrapped)
-        rc = wrap(&w, a.encoding, p);
-    if (rc == 0)
-        rc = write_message(&w, a.encoding, CF_MESSAGE_push, p);
-    if (rc == 0 && a.wrapped && a.encoding == CF_JSON)
-        rc = cf_json_put(&w, STR_LIT("}"));
     if (rc == -1)
         out->len = before;
     return rc;
 }
 
-int cf_push_head(struct cf_around a, const struct cf_push *p, struct buf *out)
-{
-    return around(a, CF_HEAD, p, out);
-}
-
 int cf_push_tail(struct cf_around a, const struct cf_push *p, struct buf *out)
 {
-    return around(a, CF_TAIL, p, out);
+    struct cf_writer w = {.out = out};
+    size_t before = out->len;
+
+    if (a.encoding == CF_PROTOBUF)
+        return 0;
+    if ((a.quoted && buf_append_char(out, '"') == -1) || put_other_members(&w, CF_JSON, p) == -1 ||
+        buf_append_lit(out, a.wrapped ? "}}}" : "}}") == -1) {
+        out->len = before;
+        return -1;
+    }
+    return 0;
 }

@@ -22,13 +22,11 @@ size_t cf_varint_write(uint64_t v, char *to)
 
 int cf_protobuf_put(struct cf_writer *w, struct str s)
 {
-    return w->silent ? 0 : buf_append(w->out, s);
+    return buf_append(w->out, s);
 }
 
 int cf_protobuf_put_varint(struct cf_writer *w, uint64_t v)
 {
-    if (w->silent)
-        return 0;
     if (buf_reserve(w->out, 10) == -1)
         return -1;
     w->out->len += cf_varint_write(v, w->out->p + w->out->len);
@@ -70,7 +68,7 @@ static bool next_item(const struct cf_field *f, struct str *rest, struct str *wh
     return false;
 }
 
-static size_t member_size(const struct cf_writer *w, const struct cf_field *f, const void *message)
+static size_t member_size(const struct cf_field *f, const void *message)
 {
     const void *member = cf_member_of(f, message);
     struct str s, whole;
@@ -89,11 +87,11 @@ static size_t member_size(const struct cf_writer *w, const struct cf_field *f, c
     case CF_RAW:
     case CF_SPAN:
         s = *(const struct str *)member;
-        return s.n > 0 || f == w->hole ? tag + cf_varint_size(s.n) + s.n : 0;
+        return s.n > 0 ? tag + cf_varint_size(s.n) + s.n : 0;
     case CF_MESSAGE_OF:
         if (!cf_has_of(f, message))
             return 0;
-        n = cf_protobuf_size(w, (enum cf_message)f->of, member);
+        n = cf_protobuf_size((enum cf_message)f->of, member);
         return tag + cf_varint_size(n) + n;
     case CF_LIST_OF:
     case CF_TEXTS_OF:
@@ -107,32 +105,28 @@ static size_t member_size(const struct cf_writer *w, const struct cf_field *f, c
     return 0;
 }
 
-size_t cf_protobuf_size(const struct cf_writer *w, enum cf_message m, const void *in)
+size_t cf_protobuf_members_size(unsigned first, unsigned end, const void *in)
 {
     size_t n = 0;
 
-    for (unsigned i = cf_layouts[m].first; i < cf_layouts[m].end; i++)
-        n += member_size(w, &cf_fields[i], in);
+    for (unsigned i = first; i < end; i++)
+        n += member_size(&cf_fields[i], in);
     return n;
+}
+
+size_t cf_protobuf_size(enum cf_message m, const void *in)
+{
+    return cf_protobuf_members_size(cf_layouts[m].first, cf_layouts[m].end, in);
 }
 
 static int put_bytes(struct cf_writer *w, const struct cf_field *f, struct str s)
 {
-    if (s.n == 0 && f != w->hole)
+    if (s.n == 0)
         return 0;
-    if (f == w->hole && w->part == CF_TAIL) {
-        w->silent = false;
-        return 0;
-    }
-    if (cf_protobuf_put_head(w, f->number, s.n) == -1)
-        return -1;
-    if (f != w->hole)
-        return cf_protobuf_put(w, s);
-    w->silent = true;
-    return 0;
+    return cf_protobuf_put_head(w, f->number, s.n) == -1 ? -1 : cf_protobuf_put(w, s);
 }
 
-static int put_member(struct cf_writer *w, const struct cf_field *f, const void *message)
+int cf_protobuf_put_member(struct cf_writer *w, const struct cf_field *f, const void *message)
 {
     const void *member = cf_member_of(f, message);
     struct str s, whole;
@@ -157,8 +151,8 @@ static int put_member(struct cf_writer *w, const struct cf_field *f, const void 
     case CF_MESSAGE_OF:
         if (!cf_has_of(f, message))
             return 0;
-        if (cf_protobuf_put_head(w, f->number,
-                                 cf_protobuf_size(w, (enum cf_message)f->of, member)) == -1)
+        if (cf_protobuf_put_head(w, f->number, cf_protobuf_size((enum cf_message)f->of, member)) ==
+            -1)
             return -1;
         return cf_protobuf_write(w, (enum cf_message)f->of, member);
     case CF_LIST_OF:
@@ -178,7 +172,7 @@ static int put_member(struct cf_writer *w, const struct cf_field *f, const void 
 int cf_protobuf_write(struct cf_writer *w, enum cf_message m, const void *in)
 {
     for (unsigned i = cf_layouts[m].first; i < cf_layouts[m].end; i++) {
-        if (put_member(w, &cf_fields[i], in) == -1)
+        if (cf_protobuf_put_member(w, &cf_fields[i], in) == -1)
             return -1;
     }
     return 0;
