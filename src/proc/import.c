@@ -19,6 +19,7 @@ const struct import_row import_rows[] = {
 #define FIXED_SECURITY(v6, v5, value, why) ROW(v6, v5, FIXED, true, false, NULL, value, why)
 #define CHANNEL_WITHOUT(v6, v5, why)       ROW(v6, v5, WITHOUT, false, true, NULL, "", why)
 #define CHANNEL_SECURITY(v6, v5, why)      ROW(v6, v5, WITHOUT, true, true, NULL, "", why)
+#define CHANNEL_FIXED(v6, v5, value, why)  ROW(v6, v5, FIXED, false, true, NULL, value, why)
 #include "tbl/centrifugo.def"
 };
 const size_t import_row_count = ARRAY_LEN(import_rows);
@@ -132,16 +133,23 @@ static const struct import_row *find_row(struct str path, bool channel)
     return NULL;
 }
 
+/* Is it the only value that is possible? None at all is another one where that protects. */
+static bool is_the_value(const struct import_row *row, const struct import_item *item)
+{
+    return row->kind == IMPORT_FIXED && !item->opaque && !item->list &&
+           str_equal(item->values[0], str_from(row->setting));
+}
+
 /* One note for all that a row with * stands for. */
 static void without(struct import *im, const struct import_row *row, const struct import_item *item,
                     const char *path)
 {
+    bool group = strchr(row->v6, '*') != NULL || strchr(row->v5, '*') != NULL;
     bool *said = &im->said[row - import_rows];
 
-    if (is_off(item) || (*said && strchr(row->v6, '*') != NULL))
+    if (is_the_value(row, item) || (group && *said))
         return;
-    if (row->kind == IMPORT_FIXED && !item->opaque && !item->list &&
-        str_equal(item->values[0], str_from(row->setting)))
+    if (is_off(item) && !(row->kind == IMPORT_FIXED && row->security))
         return;
     *said = true;
     import_note(im, row->security, path, row->text);

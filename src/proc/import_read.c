@@ -125,9 +125,19 @@ static void take_value(struct reader *r, const char *path, const yaml_node_t *n,
     }
 }
 
+/* What says "enabled: false" does nothing, whatever else it says. */
+static bool is_switched_off(struct reader *r, const yaml_node_t *map)
+{
+    const yaml_node_t *enabled = value_of(r, map, "enabled");
+
+    return enabled != NULL && enabled->type == YAML_SCALAR_NODE &&
+           str_equal_nocase(text_of(enabled), STR_LIT("false"));
+}
+
 static void take_mapping(struct reader *r, const char *prefix, const yaml_node_t *map, int depth)
 {
     const yaml_node_pair_t *p = map->data.mapping.pairs.start;
+    bool off = is_switched_off(r, map);
     char path[256];
 
     if (depth > DEPTH_MAX)
@@ -136,7 +146,8 @@ static void take_mapping(struct reader *r, const char *prefix, const yaml_node_t
         const yaml_node_t *key = node(r, p->key), *value = node(r, p->value);
         int n;
 
-        if (key == NULL || value == NULL || key->type != YAML_SCALAR_NODE)
+        if (key == NULL || value == NULL || key->type != YAML_SCALAR_NODE ||
+            (off && !str_equal(text_of(key), STR_LIT("enabled"))))
             continue;
         n = snprintf(path, sizeof(path), "%s%s%.*s", prefix, prefix[0] != '\0' ? "." : "",
                      (int)MIN(key->data.scalar.length, sizeof(path)),
@@ -169,6 +180,8 @@ static bool is_toml(const char *name, struct str text)
 
         if (s.n == 0 || s.p[0] == '#')
             continue;
+        if (s.n > 1 && s.p[0] == '[' && (s.p[1] | 0x20) >= 'a' && (s.p[1] | 0x20) <= 'z')
+            return true; /* [section] */
         return s.p[0] != '{' && str_find(s, '=') < s.n && str_find(s, '=') < str_find(s, ':');
     }
     return false;

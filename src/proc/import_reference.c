@@ -29,7 +29,7 @@ static const char intro[] =
     "  `api_on_client_listener`. Import sets that where Centrifugo would serve it there, which is "
     "without `internal_port` or with\n"
     "  `http_api.external`, and with a key or `http_api.insecure`.\n"
-    "- `api_error_mode` is `centrifugo` after an import, `plain` is `false`.\n"
+    "- `api_error_mode` is `centrifugo` after an import, `plain` and `demo_page` are `false`.\n"
     "- A channel's name has no space, `*`, `\"` or `\\` and at most 255 bytes.\n"
     "- `SIGHUP` applies more than channel options: [CONFIGURATION.md](CONFIGURATION.md) says of "
     "each setting whether a reload does.\n"

@@ -191,6 +191,7 @@ void import_finish(struct import *im)
     finish_api(im);
     finish_error_mode(im);
     set_text(im, true, "plain", "plain", "false");
+    set_text(im, false, "demo_page", "demo_page", "false");
 }
 
 static int write_values(const struct import_values *v, const char *indent, struct buf *out)

@@ -120,6 +120,20 @@ static void one_note_for_a_group(void **state UNUSED)
     assert_false(has(&notes, "prefix"));
 }
 
+static void what_is_off_is_not_told(void **state UNUSED)
+{
+    becomes("{\"http_server\": {\"tls\": {\"cert_pem\": \"x\", \"enabled\": false}}}",
+            "plain: false");
+    becomes("{\"client\": {\"proxy\": {\"connect\": {\"enabled\": false, \"timeout\": \"1s\"}}}}",
+            "plain: false");
+    becomes("{\"uni_sse\": {\"enabled\": false}}", "uni_sse: false");
+    becomes("{\"admin\": {\"password\": \"\", \"secret\": null}, \"proxies\": []}", "plain: false");
+    becomes("{\"channel\": {\"user_boundary\": \"#\"}}", "plain: false");
+    is_told("{\"channel\": {\"user_boundary\": \"\"}}", IMPORT_UNSAFE,
+            "channel.user_boundary: not");
+    becomes("{\"http_api\": {\"handler_prefix\": \"\"}}", "plain: false");
+}
+
 static void files_that_are_none(void **state UNUSED)
 {
     static const char bomb[] =
@@ -134,6 +148,7 @@ static void files_that_are_none(void **state UNUSED)
     is_told("x", IMPORT_UNREADABLE, "expected options as");
     is_told("{\"a\": ", IMPORT_UNREADABLE, "config.json:2: did not find");
     is_told("a = 1\n", IMPORT_UNREADABLE, "this is TOML");
+    is_told("# a\n\n[http_server]\n", IMPORT_UNREADABLE, "this is TOML");
     is_told("# a = b: c\n[a]\nb = 'c:d'", IMPORT_UNREADABLE, "config.json:");
     is_told("\xff", IMPORT_UNREADABLE, "config.json:");
     is_told(bomb, IMPORT_UNREADABLE, "it is larger, or nested more deeply, than a configuration");
@@ -176,6 +191,7 @@ int main(void)
         cmocka_unit_test_teardown(both_versions, tear_down),
         cmocka_unit_test_teardown(values, tear_down),
         cmocka_unit_test_teardown(one_note_for_a_group, tear_down),
+        cmocka_unit_test_teardown(what_is_off_is_not_told, tear_down),
         cmocka_unit_test_teardown(files_that_are_none, tear_down),
         cmocka_unit_test_teardown(no_memory, tear_down),
     };
