@@ -100,8 +100,8 @@ struct engine_events { /* the hub's */
      * is not; borrowed. The hub neither subscribes nor unsubscribes meanwhile. */
     void (*message)(void *hub, struct engine_channel *c, const struct record *r);
     /* Before the done() of history(): a publication. r: epoch, offset, flags, time_ns, data, fields;
-     * borrowed. */
-    void (*kept)(void *hub, uint64_t token, const struct record *r);
+     * borrowed. False: no more of them, as if limit were reached. */
+    bool (*kept)(void *hub, uint64_t token, const struct record *r);
     /* Somebody has come to a channel or has gone: r->kind is JOIN or LEAVE, name and fields as they
      * were set, position and source those of the record that caused it; source is
      * ENGINE_OWNERS_MAX or more when that was not a record of this node's. Borrowed. */

@@ -50,8 +50,8 @@ static const struct channel_options *history_of(struct str name)
 /* --- publications --- */
 
 /* Without history. */
-static enum engine_status publish_plain(struct engine *e, struct engine_channel *c,
-                                        const struct record *r, struct position *at)
+static inline enum engine_status publish_plain(struct engine *e, struct engine_channel *c,
+                                               const struct record *r, struct position *at)
 {
     if (c != NULL) { /* else nobody will ever know that it was there */
         c->at.offset++;
@@ -127,11 +127,8 @@ static enum engine_status publish_somehow(struct engine *e, struct engine_channe
                                           const struct engine_condition *condition,
                                           struct position *at)
 {
-    const struct channel_options *o;
+    const struct channel_options *o = history_of(r->name);
 
-    if (LIKELY(!channel_some_history && (c == NULL || c->stream == NULL)))
-        return publish_plain(e, c, r, at);
-    o = history_of(r->name);
     if (c != NULL && (o != NULL) != (c->stream != NULL) && reconsider(e, c, r->name, o) == -1)
         return ENGINE_UNAVAILABLE;
     if (o == NULL)
@@ -169,7 +166,9 @@ static void publish(struct engine *e, struct engine_channel *c, const struct rec
     struct position at = {0};
     enum engine_status status;
 
-    if (condition != NULL && condition->idempotency_key.n > 0)
+    if (LIKELY(condition == NULL && !channel_some_history && (c == NULL || c->stream == NULL)))
+        status = publish_plain(e, c, r, &at);
+    else if (condition != NULL && condition->idempotency_key.n > 0)
         status = publish_once(e, c, r, condition, &at);
     else
         status = publish_somehow(e, c, r, condition, &at);
@@ -197,7 +196,7 @@ static void unsubscribe(struct engine *e UNUSED, struct engine_channel *c, struc
 
 /* --- what is kept --- */
 
-static void tell(struct engine *e, const struct stream *st, uint64_t offset, uint64_t token)
+static bool tell(struct engine *e, const struct stream *st, uint64_t offset, uint64_t token)
 {
     const struct kept *k = stream_kept(st, (uint32_t)(offset - (st->at.offset - st->n + 1)));
     const struct record r = {
@@ -209,7 +208,7 @@ static void tell(struct engine *e, const struct stream *st, uint64_t offset, uin
         .fields = {.p = k->bytes + k->data_len, .n = k->fields_len},
     };
 
-    e->events->kept(e->hub, token, &r);
+    return e->events->kept(e->hub, token, &r);
 }
 
 static void tell_all(struct engine *e, const struct stream *st, uint64_t since, uint32_t limit,
@@ -219,14 +218,18 @@ static void tell_all(struct engine *e, const struct stream *st, uint64_t since, 
 
     if (reverse) {
         offset = since == 0 || since > st->at.offset ? st->at.offset : since - 1;
-        for (; limit > 0 && offset >= oldest && offset > 0; limit--)
-            tell(e, st, offset--, token);
+        for (; limit > 0 && offset >= oldest && offset > 0; limit--) {
+            if (!tell(e, st, offset--, token))
+                return;
+        }
         return;
     }
     if (since >= st->at.offset)
         return;
-    for (offset = MAX(since + 1, oldest); limit > 0 && offset <= st->at.offset; limit--)
-        tell(e, st, offset++, token);
+    for (offset = MAX(since + 1, oldest); limit > 0 && offset <= st->at.offset; limit--) {
+        if (!tell(e, st, offset++, token))
+            return;
+    }
 }
 
 static void history(struct engine *e, struct str name, struct position since, uint32_t limit,

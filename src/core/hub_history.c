@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 
-/* Publications that the engine is asked for at a time: as many as are about so many bytes. */
-#define PIECE_MAX   64
+/* What the engine is asked for at a time: so many publications, or so many bytes and one more. */
+#define PIECE       64
 #define PIECE_BYTES (64 * 1024)
 
 struct asking {
@@ -24,12 +24,13 @@ struct asking {
     uint64_t end;   /* the newest one when this began; 0: it has not */
     uint32_t left;  /* publications that are still wanted */
     uint32_t told;  /* so many were */
-    uint32_t piece; /* to ask for next */
-    uint32_t came;  /* of the piece */
+    uint32_t piece; /* asked for */
+    uint32_t came;  /* of them */
     size_t bytes;   /* of the piece */
     uint32_t chan;
     bool reverse;
     bool waits; /* for the engine */
+    bool full;  /* the piece has enough bytes */
     bool given_up;
     uint8_t name_len;
     char name[];
@@ -88,7 +89,6 @@ void hub_history_start(struct hub *h, const struct record *r)
     a->until_ns = clock_ns() + h->limits.answer_ns;
     a->since = (struct position){.epoch = r->epoch, .offset = r->offset};
     a->left = r->count;
-    a->piece = 4;
     a->chan = r->chan;
     a->reverse = r->flags & RECORD_REVERSE;
     a->name_len = (uint8_t)r->name.n;
@@ -98,7 +98,7 @@ void hub_history_start(struct hub *h, const struct record *r)
     list_append(&h->histories, &a->link);
 }
 
-void hub_history_kept(void *hub, uint64_t token, const struct record *r)
+bool hub_history_kept(void *hub, uint64_t token, const struct record *r)
 {
     struct asking *a = (struct asking *)(uintptr_t)token;
     struct record part = *r;
@@ -108,7 +108,7 @@ void hub_history_kept(void *hub, uint64_t token, const struct record *r)
     a->bytes += r->data.n + r->fields.n;
     a->since.offset = r->offset;
     if (a->given_up || a->call.life != h->worker[a->call.worker].life)
-        return;
+        return false;
     part.kind = RECORD_HISTORY_PART;
     part.asker = a->call.asker;
     part.token = a->call.token;
@@ -118,6 +118,8 @@ void hub_history_kept(void *hub, uint64_t token, const struct record *r)
         a->given_up = true;
     else
         a->told++;
+    a->full = a->bytes >= PIECE_BYTES;
+    return !a->full && !a->given_up;
 }
 
 void hub_history_done(struct hub *h, struct pending *p, enum engine_status status,
@@ -128,7 +130,7 @@ void hub_history_done(struct hub *h, struct pending *p, enum engine_status statu
 
     if (a->end == 0)
         a->end = at.offset;
-    more = status == ENGINE_OK && a->came == a->piece && a->left > a->came &&
+    more = status == ENGINE_OK && (a->came == a->piece || a->full) && a->left > a->came &&
            (a->reverse ? a->since.offset > 1 : a->since.offset < a->end);
     a->waits = false;
     if (!more || a->given_up) {
@@ -137,10 +139,6 @@ void hub_history_done(struct hub *h, struct pending *p, enum engine_status statu
         return;
     }
     a->left -= a->came;
-    if (a->bytes > PIECE_BYTES)
-        a->piece = MAX(a->piece / 2, 1);
-    else if (a->bytes < PIECE_BYTES / 2)
-        a->piece = MIN(a->piece * 2, PIECE_MAX);
 }
 
 /* Ends a request that is of no use any more: its asker has gone, or has waited for too long. */
@@ -165,7 +163,8 @@ static void ask(struct hub *h, struct asking *a)
     a->waits = true;
     a->came = 0;
     a->bytes = 0;
-    a->piece = MIN(a->piece, a->left);
+    a->full = false;
+    a->piece = MIN(PIECE, a->left);
     if (a->end != 0 && !a->reverse) /* hub_history_done() has seen that it is further on */
         a->piece = (uint32_t)MIN(a->piece, a->end - a->since.offset);
     h->engine->ops->history(h->engine, (struct str){.p = a->name, .n = a->name_len}, a->since,

@@ -232,7 +232,7 @@ void hub_replay(struct hub *h, size_t *budget);
 
 /* hub_history.c */
 void hub_history_start(struct hub *h, const struct record *r);
-void hub_history_kept(void *hub, uint64_t token, const struct record *r);
+bool hub_history_kept(void *hub, uint64_t token, const struct record *r);
 void hub_history_done(struct hub *h, struct pending *p, enum engine_status status,
                       struct position at);
 /* True when a request could go on now. */

@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "codec/json.h"
 #include "core/channel_name.h"
+#include "core/channel_options.h"
 #include "core/hub.h"
 #include "core/ring.h"
 #include "tests/fuzz/fuzz.h"
@@ -118,7 +119,7 @@ static void raw_record(unsigned worker)
 
 static void built_record(unsigned worker)
 {
-    static const char *const names[] = {"a", "b", "room/1", "", "*", "\"", "a b", "?"};
+    static const char *const names[] = {"a", "b", "room/1", "", "*", "\"", "a b", "n:x"};
     uint8_t kind = byte(), how = byte();
     struct record r = {
         .kind = kind,
@@ -132,6 +133,7 @@ static void built_record(unsigned worker)
     struct str name = how & 4 ? bytes(byte()) : STR_NULL;
 
     r.data = data;
+    r.offset = r.token; /* of a HISTORY */
     r.name = how & 4 ? name : str_from(names[how >> 3 & 7]);
     receive(worker, &r);
     free((void *)(uintptr_t)data.p);
@@ -164,6 +166,8 @@ static void raw_ring(unsigned worker)
 static void restart_hub(void)
 {
     hub_free(s.hub);
+    REQUIRE(metrics->history_channels == 0 && metrics->history_publications == 0 &&
+            metrics->history_bytes == 0);
     REQUIRE(metrics->hub_channels == 0 && metrics->hub_queue_bytes == 0);
     s.hub = hub_new(WORKERS, ++s.hub_generation, engine_memory_new(), &ops, NULL);
     REQUIRE(s.hub != NULL);
@@ -231,6 +235,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memset(ring, 0, ring_bytes(RING_SIZE));
         log_set_sink(quiet, NULL);
     }
+    config_defaults(&config);
+    config.channel_without_namespace.history_size = 5;
+    config.channel_without_namespace.history_ttl = 60 * (int64_t)NS_PER_SEC;
+    config.history_memory = 4096;
+    channel_options_changed();
     s = (struct state){.p = data, .end = data + size, .ring = ring};
     memset(metrics, 0, sizeof(*metrics));
     for (unsigned i = 0; i < WORKERS; i++) {

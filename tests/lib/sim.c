@@ -6,6 +6,7 @@
 #include "base/config.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "core/channel_options.h"
 #include "proto/api.h"
 #include "proto/http.h"
 #include "proto/session.h"
@@ -321,6 +322,10 @@ struct sim *sim_new(const struct sim_plan *plan)
     config.max_message_size = 2 * SIM_FILL_MAX; /* a ring holds several, as proc/shm.c sees to */
     config.output_limit = (int64_t)plan->output_limit;
     config.hub_queue = (int64_t)plan->queue_max;
+    config.channel_without_namespace.history_size = plan->history;
+    config.channel_without_namespace.history_ttl = 5 * (int64_t)NS_PER_SEC;
+    config.history_memory = 64 * 1024;
+    channel_options_changed();
     clock_set_virtual(START_NS);
     hash_seed(key);
     now = s;

@@ -28,6 +28,7 @@ struct sim_plan {
     unsigned client_stalls;   /* so, it does not read for a while */
     uint64_t longest_tick_ns; /* time between two steps */
     struct memory_plan way; /* of the bytes between clients and workers; a seed for each is drawn */
+    unsigned history;       /* publications that are kept of each channel */
     bool strangers;         /* what is published is not only its own clients' */
 };
 

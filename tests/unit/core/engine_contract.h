@@ -29,8 +29,9 @@ static struct message {
     uint64_t origin;
 } messages[CONTRACT_MESSAGES];
 static unsigned nmessages, nsubscribed;
-static uint64_t next_call;  /* token of the next call about presence */
-static char kept_text[256]; /* "offset:text " for each that history() tells */
+static uint64_t next_call;   /* token of the next call about presence */
+static unsigned kept_wanted; /* history() is told to stop behind so many */
+static char kept_text[256];  /* "offset:text " for each that history() tells */
 static struct engine *engine;
 
 static void on_done(void *hub, uint64_t token, enum engine_status status, struct position at)
@@ -63,7 +64,7 @@ static void on_message(void *hub, struct engine_channel *c, const struct record 
     m->data[r->data.n] = '\0';
 }
 
-static void on_kept(void *hub, uint64_t token, const struct record *r)
+static bool on_kept(void *hub, uint64_t token, const struct record *r)
 {
     size_t n = strlen(kept_text);
 
@@ -72,6 +73,7 @@ static void on_kept(void *hub, uint64_t token, const struct record *r)
     assert_true(r->epoch != 0 && r->flags & RECORD_IN_STREAM);
     snprintf(kept_text + n, sizeof(kept_text) - n, "%u:%.*s ", (unsigned)r->offset,
              STR_ARG(r->data));
+    return --kept_wanted > 0;
 }
 
 /* What was told of members, in order: "+c1 -c2 ", and who was listed or counted. */
@@ -303,6 +305,7 @@ static const char *contract_history(const char *name, uint64_t since, uint32_t l
                                     uint64_t token)
 {
     kept_text[0] = '\0';
+    kept_wanted = UINT32_MAX;
     engine->ops->history(engine, str_from(name), (struct position){.offset = since}, limit, reverse,
                          token);
     completed(token, ENGINE_OK);
@@ -339,6 +342,11 @@ static void what_is_kept_is_told(void **state)
     assert_string_equal(contract_history(name, 5, 100, true, 17), "4:p4 3:p3 ");
     assert_string_equal(contract_history(name, 1, 100, true, 18), "");
     assert_string_equal(contract_history(name, UINT64_MAX, 1, true, 19), "5:p5 ");
+    kept_text[0] = '\0';
+    kept_wanted = 2;
+    engine->ops->history(engine, str_from(name), (struct position){0}, 100, false, 21);
+    completed(21, ENGINE_OK);
+    assert_string_equal(kept_text, "3:p3 4:p4 ");
     contract_subscribe(&a, name);
     assert_true(a.stream != NULL);
     assert_true(a.at.offset == 5 && a.at.epoch == calls[1].at.epoch);

@@ -145,13 +145,13 @@ static void whoever_does_not_read(void **state)
     run_all();
     parts(1, 1, 201, 1);
     assert_int_equal(fakes[2].n, 2);
-    assert_true(hub->worker[2].out.bytes < 4096); /* no more than a piece is held for it */
+    assert_true(hub->worker[2].out.bytes < PIECE * 256); /* no more than a piece is held for it */
     clock_advance(limits.answer_ns);
     run_all();
     assert_true(list_empty(&hub->histories));
     fakes[2].room = UINT32_MAX;
     run_all();
-    for (uint64_t i = 1; i <= 4; i++)
+    for (uint64_t i = 1; i <= PIECE; i++)
         assert_true(next_sent(2, RECORD_HISTORY_PART)->offset == i);
     assert_int_equal(next_sent(2, RECORD_HISTORY_PART)->status, ENGINE_UNAVAILABLE);
     nothing_sent(2);
@@ -167,6 +167,25 @@ static void publications_meanwhile(void **state)
     publish_many("a", 5);
     run_all();
     parts(1, 1, 101, 1);
+}
+
+/* Long ones come a few at a time. */
+static void pieces_are_short(void **state)
+{
+    static char big[16000];
+
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        from(0, (struct record){
+                    .kind = RECORD_PUBLISH, .name = STR_LIT("a"), .data = {big, sizeof(big)}});
+    ask_history(1, "a", 0, 37, 0);
+    for (unsigned n = 0; fakes[1].n < 38; n = fakes[1].n) {
+        (void)hub_run(hub, 1);
+        assert_true(fakes[1].n > n && fakes[1].n <= n + PIECE_BYTES / sizeof(big) + 2);
+    }
+    assert_int_equal(fakes[1].sent[37].r.flags, RECORD_LAST);
+    assert_int_equal(fakes[1].sent[37].r.count, 37);
+    assert_int_equal(fakes[1].sent[36].r.offset, 37);
 }
 
 static void too_many(void **state)
@@ -352,6 +371,7 @@ int main(void)
         T(a_channel_without),
         T(whoever_does_not_read),
         T(publications_meanwhile),
+        T(pieces_are_short),
         T(too_many),
         T(a_worker_that_ends),
         T(asking_at_every_failure),

@@ -94,6 +94,19 @@ static void test_workers_and_hubs_die(void **state UNUSED)
     ASSERT_HAPPENED(n.seen > 0 && n.deaths > 0 && n.hub_deaths > 0);
 }
 
+/* The same with histories: the order of a channel is its stream's. */
+static void test_histories(void **state UNUSED)
+{
+    struct sim_plan plan = roomy;
+    struct sim_counts n;
+
+    plan.history = 20;
+    plan.worker_dies = 3000;
+    plan.hub_dies = 2000;
+    n = run(plan);
+    ASSERT_HAPPENED(n.seen > 0 && n.deaths > 0 && n.hub_deaths > 0);
+}
+
 /* Clients that do not read: their queues stay within the limit, then they are closed. */
 static void test_clients_stall(void **state UNUSED)
 {
@@ -143,9 +156,9 @@ static void test_rough_ways(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody_dies),   cmocka_unit_test(test_workers_and_hubs_die),
-        cmocka_unit_test(test_clients_stall), cmocka_unit_test(test_tight),
-        cmocka_unit_test(test_rough_ways),
+        cmocka_unit_test(test_nobody_dies), cmocka_unit_test(test_workers_and_hubs_die),
+        cmocka_unit_test(test_histories),   cmocka_unit_test(test_clients_stall),
+        cmocka_unit_test(test_tight),       cmocka_unit_test(test_rough_ways),
     };
 
     return cmocka_run_group_tests_name("sim/sim", tests, NULL, NULL);
