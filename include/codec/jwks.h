@@ -52,6 +52,9 @@ int jwks_add_pem(struct jwks *set, enum jwk_kind kind, struct str pem, const cha
 int jwks_add_document(struct jwks *set, struct str json, bool secrets, const char **why) MUST_CHECK;
 void jwks_fini(struct jwks *set);
 
+/* Appends the key as a JSON object: what it verifies, not what it is. */
+int jwk_describe(const struct jwk *key, struct buf *out) MUST_CHECK;
+
 /* Is there a key for tokens that name this kid? */
 bool jwks_has_kid(const struct jwks *set, struct str kid);
 

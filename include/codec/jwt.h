@@ -15,7 +15,7 @@
 enum jwt_verdict {
     JWT_GOOD = 0,
     JWT_BAD,
-    JWT_UNKNOWN_KID, /* of a kind that a newer set of keys may have */
+    JWT_NO_KEY, /* none came into question that a newer set might not have */
     JWT_NO_MEMORY
 };
 

@@ -105,10 +105,18 @@ int token_make(enum token_kind kind, struct str payload, struct buf *out) MUST_C
  * is wrong. */
 int tokens_check(const struct config *c, struct buf *errors) MUST_CHECK;
 
+/* Appends members of a JSON object: which keys there are, by kind of tokens. */
+int tokens_describe(struct buf *out) MUST_CHECK;
+
 /* Once per process, in one that has settings; tasks NULL: no queue (tools). -1: no memory. */
 int tokens_init(struct task_queue *tasks) MUST_CHECK;
 /* After `config` has changed. Without memory the old keys stay. */
 void tokens_reload(void);
+/* The set of keys that the setting ..._jwks_url of this kind names, as it was fetched from there by a
+ * request sent at that time (clock_ns()). Copied. A text that is no such set is not taken. */
+void tokens_take_fetched(enum token_kind kind, struct str url, struct str text, uint64_t asked_ns);
+/* When a token last named a key that is not there, so that a newer set is wanted; 0: never. */
+uint64_t tokens_wanted_ns(void);
 void tokens_fini(void);
 
 #endif

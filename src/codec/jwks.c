@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include "codec/json.h"
 #include "jwks_internal.h"
 
 #define RSA_BITS_MIN 2048 /* RFC 7518 §3.3 */
@@ -294,6 +295,26 @@ int jwks_add_pem(struct jwks *set, enum jwk_kind kind, struct str pem, const cha
         return -1;
     }
     return jwks_commit(set, key, why);
+}
+
+int jwk_describe(const struct jwk *key, struct buf *out)
+{
+    const char *sep = "";
+
+    if (buf_append_lit(out, "{\"kid\":") == -1 ||
+        (key->has_kid ? json_append_string(out, buf_view(&key->kid)) == -1
+                      : buf_append_lit(out, "null") == -1) ||
+        buf_printf(out, ",\"valid_until\":%lld,\"algorithms\":[", (long long)key->valid_until) ==
+            -1)
+        return -1;
+    for (unsigned i = 0; i < JWT_ALG_NR; i++) {
+        if ((key->algs & 1u << i) == 0)
+            continue;
+        if (buf_printf(out, "%s\"%s\"", sep, algorithms[i].name) == -1)
+            return -1;
+        sep = ",";
+    }
+    return buf_append_lit(out, "]}");
 }
 
 bool jwks_has_kid(const struct jwks *set, struct str kid)

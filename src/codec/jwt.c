@@ -180,12 +180,10 @@ static enum jwt_verdict verify_signature(const struct jwks *set, const struct he
     signature = (struct str){text->p + start, text->len - start};
     if (try_keys(set, h, p, signature, now, &tried))
         return JWT_GOOD;
-    if (h->has_kid && !jwks_has_kid(set, h->kid) && jwks_kind_of((enum jwt_alg)h->alg) != JWK_OCT) {
-        *why = "no key has its kid";
-        return JWT_UNKNOWN_KID;
-    }
     *why = tried > 0 ? "its signature is wrong" : "there is no key for its alg and kid";
-    return JWT_BAD;
+    if (h->has_kid && !jwks_has_kid(set, h->kid))
+        tried = 0; /* those without a kid do not stand for the one that it names */
+    return tried == 0 && jwks_kind_of((enum jwt_alg)h->alg) != JWK_OCT ? JWT_NO_KEY : JWT_BAD;
 }
 
 static enum jwt_verdict take_payload(struct str encoded, struct buf *payload, const char **why)

@@ -1,5 +1,5 @@
 /* proto/token_internal.h - what the files of tokens share: tokens.c, token_rules.c, token_claims.c,
- * token_queue.c. */
+ * token_fetched.c, token_queue.c. */
 #ifndef ROOST_PROTO_TOKEN_INTERNAL_H
 #define ROOST_PROTO_TOKEN_INTERNAL_H
 
@@ -15,14 +15,22 @@
 struct token_rules { /* for one kind of tokens; built from the settings */
     struct jwks keys;
     bool skip_signature;
-    int64_t leeway; /* seconds */
+    bool fetches, fetched; /* some of the keys; they are there */
+    enum token_kind from;  /* whose settings these are */
+    int64_t leeway;        /* seconds */
     char audience[CONFIG_STRING_MAX], issuer[CONFIG_STRING_MAX], user_claim[CONFIG_STRING_MAX];
     struct regex *audience_regex, *issuer_regex; /* owned; NULL: none */
 };
 
-/* -1: a line in errors for each thing that is wrong; *r then is empty. */
+/* With the set that has been fetched, if it is there. -1: a line in errors for each thing that is
+ * wrong; *r then is empty. */
 int token_rules_build(const struct config *c, enum token_kind kind, struct token_rules *r,
                       struct buf *errors) MUST_CHECK;
+/* token_fetched.c: the fetched set for these settings; n 0: none. */
+struct str token_fetched_text(const struct config *c, enum token_kind kind);
+/* May a key of this kind that is not there come with the next set? Asks for it. */
+bool token_fetched_may_come(enum token_kind kind, struct str token);
+void token_fetched_fini(void);
 void token_rules_fini(struct token_rules *r);
 
 enum token_claim {

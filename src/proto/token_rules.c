@@ -4,14 +4,15 @@
 struct settings { /* of one kind of tokens */
     const char *prefix;
     bool subscription;
-    const char *audience, *audience_regex, *issuer, *issuer_regex, *user_claim;
+    const char *url, *audience, *audience_regex, *issuer, *issuer_regex, *user_claim;
     int64_t previous_until;
 };
 #define SETTINGS(c, name, is_subscription)                                                         \
     {                                                                                              \
-        .prefix = #name, .subscription = (is_subscription), .audience = (c)->name##_audience,      \
-        .audience_regex = (c)->name##_audience_regex, .issuer = (c)->name##_issuer,                \
-        .issuer_regex = (c)->name##_issuer_regex, .user_claim = (c)->name##_user_id_claim,         \
+        .prefix = #name, .subscription = (is_subscription), .url = (c)->name##_jwks_url,           \
+        .audience = (c)->name##_audience, .audience_regex = (c)->name##_audience_regex,            \
+        .issuer = (c)->name##_issuer, .issuer_regex = (c)->name##_issuer_regex,                    \
+        .user_claim = (c)->name##_user_id_claim,                                                   \
         .previous_until = (c)->name##_hmac_previous_secret_key_valid_until                         \
     }
 
@@ -67,6 +68,20 @@ static int add_keys(const struct config *c, const struct settings *s, struct jwk
     return rc;
 }
 
+static int add_fetched(const struct config *c, const struct settings *s, struct token_rules *r,
+                       struct buf *errors)
+{
+    struct str text = token_fetched_text(c, r->from);
+    const char *why;
+
+    r->fetches = s->url[0] != '\0';
+    r->fetched = r->fetches && text.n > 0;
+    if (!r->fetched || jwks_add_document(&r->keys, text, false, &why) == 0)
+        return 0;
+    report(errors, s, "jwks_url", "the key ", why);
+    return -1;
+}
+
 static int add_regex(const struct settings *s, const char *name, const char *pattern,
                      const char *exact, struct regex **out, struct buf *errors)
 {
@@ -100,7 +115,9 @@ int token_rules_build(const struct config *c, enum token_kind kind, struct token
     bad |= str_copy(str_from(s->audience), r->audience, sizeof(r->audience));
     bad |= str_copy(str_from(s->issuer), r->issuer, sizeof(r->issuer));
     bad |= str_copy(str_from(s->user_claim), r->user_claim, sizeof(r->user_claim));
+    r->from = own ? TOKEN_SUBSCRIPTION : TOKEN_CONNECTION;
     bad |= add_keys(c, s, &r->keys, errors);
+    bad |= add_fetched(c, s, r, errors);
     bad |=
         add_regex(s, "audience_regex", s->audience_regex, s->audience, &r->audience_regex, errors);
     bad |= add_regex(s, "issuer_regex", s->issuer_regex, s->issuer, &r->issuer_regex, errors);

@@ -81,6 +81,7 @@ void tokens_reload(void)
 void tokens_fini(void)
 {
     token_queue_fini();
+    token_fetched_fini();
     free_rules(tokens.rules);
     buf_fini(&tokens.payload);
     buf_fini(&tokens.text);
@@ -91,12 +92,35 @@ bool tokens_configured(enum token_kind kind)
 {
     const struct token_rules *r = tokens.rules[kind];
 
-    return r != NULL && (r->keys.n > 0 || r->skip_signature);
+    return r != NULL && (r->keys.n > 0 || r->skip_signature || r->fetches);
 }
 
 const char *token_reason(void)
 {
     return tokens.reason;
+}
+
+/* Public by nature: no key is in it. */
+static int describe(const struct token_rules *r, struct buf *out)
+{
+    int rc = buf_printf(out, "{\"fetched\":%s,\"keys\":[",
+                        !r->fetches  ? "null"
+                        : r->fetched ? "true"
+                                     : "false");
+
+    for (size_t i = 0; i < r->keys.n && rc == 0; i++)
+        rc = buf_append_lit(out, i > 0 ? "," : "") == -1 ? -1 : jwk_describe(&r->keys.keys[i], out);
+    return rc == 0 ? buf_append_lit(out, "]}") : -1;
+}
+
+int tokens_describe(struct buf *out)
+{
+    static const char *const names[TOKEN_KIND_NR] = {"\"connection\":", ",\"subscription\":"};
+
+    for (int k = 0; k < TOKEN_KIND_NR; k++)
+        if (buf_append_lit(out, names[k]) == -1 || describe(tokens.rules[k], out) == -1)
+            return -1;
+    return 0;
 }
 
 static int64_t now_s(void)
@@ -125,20 +149,52 @@ static enum token_fault say(enum token_fault fault, const char *why)
     return fault;
 }
 
+/* A token without a key may have one in the set that is fetched, or in its next version. */
+static enum token_fault without_key(const struct token_rules *r, struct str token, const char **why)
+{
+    if (!r->fetches)
+        return TOKEN_INVALID;
+    if (!r->fetched) {
+        *why = "the keys of the setting ..._jwks_url have not been fetched yet";
+        return TOKEN_UNAVAILABLE;
+    }
+    if (!token_fetched_may_come(r->from, token))
+        return TOKEN_INVALID;
+    *why = "its key is not there, and is being fetched";
+    return TOKEN_UNAVAILABLE;
+}
+
+static enum token_fault fault_of(enum jwt_verdict verdict, const struct token_rules *r,
+                                 struct str token, const char **why)
+{
+    switch (verdict) {
+    case JWT_GOOD:
+        return TOKEN_GOOD;
+    case JWT_BAD:
+        return TOKEN_INVALID;
+    case JWT_NO_KEY:
+        return without_key(r, token, why);
+    case JWT_NO_MEMORY:
+        break;
+    }
+    return TOKEN_UNAVAILABLE;
+}
+
 /* Signature and form. What is unescaped or decoded is no longer than it was, twice for base64 in
  * JSON: the room is there before the first view is. */
 static enum token_fault open_token(struct str token, const struct token_rules *r,
                                    struct token_claims *claims, const char **why)
 {
-    enum jwt_verdict verdict;
+    enum token_fault fault;
 
     tokens.payload.len = tokens.text.len = tokens.sub.len = 0;
     *why = "no token key is set";
-    if (r == NULL || (r->keys.n == 0 && !r->skip_signature))
+    if (r == NULL || (r->keys.n == 0 && !r->skip_signature && !r->fetches))
         return TOKEN_INVALID;
-    verdict = jwt_verify(&r->keys, token, now_s(), r->skip_signature, &tokens.payload, why);
-    if (verdict != JWT_GOOD)
-        return verdict == JWT_NO_MEMORY ? TOKEN_UNAVAILABLE : TOKEN_INVALID;
+    fault = fault_of(jwt_verify(&r->keys, token, now_s(), r->skip_signature, &tokens.payload, why),
+                     r, token, why);
+    if (fault != TOKEN_GOOD)
+        return fault;
     if (token_claims_read(buf_view(&tokens.payload), r, claims, why) == -1)
         return TOKEN_INVALID;
     *why = "no memory";
