@@ -18,7 +18,8 @@
 enum shm_process {
     SHM_MASTER = 0,
     SHM_HUB = 1,
-    SHM_WORKER = 2
+    SHM_EGRESS = 2, /* only where something is to be fetched: shm_slot_used() */
+    SHM_WORKER = 3
 }; /* slot of worker i: SHM_WORKER + i */
 enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 
@@ -40,8 +41,23 @@ struct shm_slot {
     _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
-    struct admission_refused full;       /* worker: at config.max_connections */
-    struct metrics metrics;              /* CACHE_LINE-aligned */
+    _Atomic uint64_t keys_wanted_ns; /* worker: when a token last named a key that is not there */
+    struct admission_refused full;   /* worker: at config.max_connections */
+    struct metrics metrics;          /* CACHE_LINE-aligned */
+};
+
+/* Sets of keys that egress has fetched, by kind of tokens. The copy in use is copies[version & 1];
+ * written by egress, copied and checked by whoever reads. Outlives every process but the master. */
+#define SHM_KEYS_MAX 65536
+struct shm_key_set {
+    char url[CONFIG_STRING_MAX]; /* where it is from; other settings do not take it */
+    uint64_t fetched_ns; /* clock_ns() of the last time that it was asked for with success */
+    uint32_t len;
+    char text[SHM_KEYS_MAX];
+};
+struct shm_keys {
+    _Alignas(SHM_ALIGN) _Atomic uint32_t version;
+    struct shm_key_set copies[2][2];
 };
 
 struct shm {
@@ -54,6 +70,7 @@ struct shm {
     int hub_wake_fd; /* eventfds, inherited */
     int worker_wake_fd[HUB_WORKERS_MAX];
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
+    struct shm_keys *keys;
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];
 };
 
@@ -73,6 +90,12 @@ uint64_t shm_ring_capacity(const struct config *c);
 void shm_enter(unsigned slot);
 void shm_set_phase(unsigned slot, enum shm_phase phase);
 void shm_heartbeat(unsigned slot);
+/* Is there to be a process in this slot? All but egress are there always. */
+bool shm_slot_used(unsigned slot);
+/* Egress: the set of a kind (0 or 1) from now on. */
+void shm_put_keys(unsigned kind, const struct shm_key_set *set);
+/* Copies the sets when they are of another version than *seen. False: they are not. */
+bool shm_take_keys(uint32_t *seen, struct shm_key_set out[2]);
 /* Since its last turn, as of this process's last. */
 uint64_t shm_heartbeat_age_ns(unsigned slot);
 /* It has made a turn within SHM_STILL_NS. */

@@ -61,7 +61,7 @@ static int put_absent(struct buf *out)
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
         char name[32];
 
-        if (shm_serves(i))
+        if (shm_serves(i) || !shm_slot_used(i))
             continue;
         shm_slot_name(i, name, sizeof(name));
         rc |= buf_printf(out,

@@ -1,6 +1,7 @@
 /* proc/config_check_clients.c - settings of Centrifuge clients that span, and that open doors. */
 #include "config_internal.h"
 #include "net/listener.h"
+#include "proc/egress.h"
 
 static int refuse(struct buf *errors, const char *where, const char *text)
 {
@@ -61,9 +62,23 @@ static int check_api(const struct config *c, struct buf *errors)
     return 0;
 }
 
+static int check_url(const char *setting, const char *url, struct buf *errors)
+{
+    const char *why = url[0] != '\0' ? egress_refusal(url) : NULL;
+    char text[160];
+
+    if (why == NULL)
+        return 0;
+    snprintf(text, sizeof(text), "the address %s", why);
+    return refuse(errors, setting, text);
+}
+
 int config_check_clients(const struct config *c, struct buf *errors)
 {
     int bad = check_personal(c, errors) + check_api(c, errors);
+
+    bad += check_url("token_jwks_url", c->token_jwks_url, errors);
+    bad += check_url("subscription_token_jwks_url", c->subscription_token_jwks_url, errors);
 
     bad += check_meta_ttl(c, &c->channel_without_namespace, "channel_without_namespace", errors);
     for (size_t i = 0; i < c->namespaces.n; i++)

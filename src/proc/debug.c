@@ -13,6 +13,7 @@
 #include "proc/shm.h"
 #include "proc/version.h"
 #include "proto/http.h"
+#include "proto/tokens.h"
 
 #define JSON         "application/json"
 #define PAGE_DEFAULT 100
@@ -47,6 +48,7 @@ static void handle_index(struct http_exchange *x)
                 "/debug/pools                object pools of this worker\n"
                 "/debug/rings                links between the hub and every worker\n"
                 "/debug/turns                turn statistics of every worker\n"
+                "/debug/tokens               keys that this worker verifies tokens with\n"
                 "/debug/config               settings in force\n"));
 }
 
@@ -309,10 +311,21 @@ static void handle_processes(struct http_exchange *x)
         atomic_load(&shm->draining) ? "true" : "false");
 
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        if (!shm_slot_used(i))
+            continue;
         rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n");
         rc |= put_process(i, &out);
     }
     answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+}
+
+static void handle_tokens(struct http_exchange *x)
+{
+    struct buf out = {0};
+    int rc = buf_printf(&out, "{\"worker\":%u,", worker_index);
+
+    rc |= tokens_describe(&out);
+    answer(x, &out, rc | buf_append_lit(&out, "}\n"));
 }
 
 static void handle_config(struct http_exchange *x)
@@ -342,6 +355,7 @@ void debug_init(unsigned worker)
         ROW("/debug/pools", handle_pools),
         ROW("/debug/rings", handle_rings),
         ROW("/debug/turns", handle_turns),
+        ROW("/debug/tokens", handle_tokens),
         ROW("/debug/config", handle_config),
     };
 #undef ROW

@@ -111,6 +111,8 @@ static int put_process_metric(enum process_metric m, const struct process_usage 
     for (unsigned i = row->first_slot; i < SHM_WORKER + shm->workers; i++) {
         char name[32];
 
+        if (!shm_slot_used(i))
+            continue;
         if (buf_printf(out, "%s%s{process=\"%s\"} %.15g\n", row->name,
                        exposition_counter_suffix(row->kind), shm_slot_name(i, name, sizeof(name)),
                        process_value(m, i, &usage[i], limit.rlim_cur)) == -1)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "core/channel_name.h"
 #include "core/channel_options.h"
+#include "proc/egress.h"
 #include "proc/sealed.h"
 
 struct shm *shm;
@@ -59,6 +60,8 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity)
     at += shm_round_up(sizeof(*s));
     s->slots = (struct shm_slot *)(void *)at;
     at += sizeof(*s->slots) * (SHM_WORKER + workers);
+    s->keys = (struct shm_keys *)(void *)at;
+    at += shm_round_up(sizeof(*s->keys));
     for (unsigned i = 0; i < 2 * workers; i++, at += ring_stride(ring_capacity)) {
         struct ring_shared **place = i % 2 == 0 ? s->to_hub : s->to_worker;
 
@@ -72,7 +75,7 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
 {
     size_t bytes = shm_round_up(sizeof(struct shm)) +
                    sizeof(struct shm_slot) * (SHM_WORKER + workers) +
-                   2 * workers * ring_stride(ring_capacity);
+                   shm_round_up(sizeof(struct shm_keys)) + 2 * workers * ring_stride(ring_capacity);
     struct shm *s = sealed_map(bytes);
 
     if (s != NULL)
@@ -115,8 +118,10 @@ void shm_confine(unsigned slot)
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
         if (i != slot)
             sealed_read_only(&shm->slots[i], sizeof(shm->slots[i]));
+    if (slot != SHM_EGRESS)
+        sealed_read_only(shm->keys, shm_round_up(sizeof(*shm->keys)));
     for (unsigned i = 0; slot != SHM_HUB && i < shm->workers; i++) {
-        if (i == slot - SHM_WORKER)
+        if (slot == SHM_WORKER + i)
             continue;
         confine_ring(shm->to_hub[i]);
         confine_ring(shm->to_worker[i]);
@@ -150,6 +155,41 @@ void shm_enter(unsigned slot)
     atomic_store(&s->entered_ns, clock_ns());
     shm_set_phase(slot, SHM_STARTING);
     copy_config();
+}
+
+bool shm_slot_used(unsigned slot)
+{
+    return slot != SHM_EGRESS || atomic_load(&shm->slots[slot].pid) != 0 || egress_wanted(&config);
+}
+
+/* As the settings: into the copy that is not in use, which then is. */
+void shm_put_keys(unsigned kind, const struct shm_key_set *set)
+{
+    uint32_t version = atomic_load(&shm->keys->version);
+    struct shm_key_set *next = shm->keys->copies[(version + 1) & 1];
+
+    memcpy(next, shm->keys->copies[version & 1], sizeof(shm->keys->copies[0]));
+    next[kind] = *set;
+    atomic_store(&shm->keys->version, version + 1);
+}
+
+bool shm_take_keys(uint32_t *seen, struct shm_key_set out[2])
+{
+    uint32_t version = atomic_load(&shm->keys->version);
+
+    if (version == *seen)
+        return false;
+    do {
+        *seen = version;
+        memcpy(out, shm->keys->copies[version & 1], sizeof(shm->keys->copies[0]));
+        atomic_thread_fence(memory_order_acquire);
+        version = atomic_load(&shm->keys->version);
+    } while (version != *seen);
+    for (unsigned k = 0; k < 2; k++) {
+        out[k].len = MIN(out[k].len, (uint32_t)SHM_KEYS_MAX);
+        out[k].url[sizeof(out[k].url) - 1] = '\0';
+    }
+    return true;
 }
 
 void shm_set_phase(unsigned slot, enum shm_phase phase)
@@ -227,6 +267,8 @@ const char *shm_slot_name(unsigned slot, char *out, size_t cap)
         snprintf(out, cap, "master");
     else if (slot == SHM_HUB)
         snprintf(out, cap, "hub");
+    else if (slot == SHM_EGRESS)
+        snprintf(out, cap, "egress");
     else
         snprintf(out, cap, "worker%u", slot - SHM_WORKER);
     return out;

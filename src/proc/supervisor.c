@@ -182,9 +182,7 @@ static int set_up(void)
 static void start_children(void)
 {
     children_init();
-    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
-        if (child_start(slot) == -1)
-            continue; /* tried again by its timer */
+    children_start();
     atomic_store(&shm->slots[SHM_MASTER].open_fds, shm_count_fds());
 }
 

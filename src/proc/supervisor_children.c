@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proc/egress.h"
 #include "proc/hub_process.h"
 #include "proc/worker.h"
 #include "supervisor_internal.h"
@@ -33,6 +34,12 @@ static pid_t fork_with_signals_blocked(void)
     return pid;
 }
 
+/* All but egress are, always. */
+static bool child_wanted(unsigned slot)
+{
+    return slot != SHM_EGRESS || egress_wanted(&config);
+}
+
 void child_take_signals(void)
 {
     sigset_t none;
@@ -52,10 +59,12 @@ static void become(unsigned slot)
         signal(handled[i], SIG_DFL);
     close(supervisor.life_pipe[1]);
     pid_file_close();
-    if (slot == SHM_HUB) {
+    if (slot < SHM_WORKER)
         listeners_close();
+    if (slot == SHM_HUB)
         hub_main(supervisor.life_pipe[0]);
-    }
+    if (slot == SHM_EGRESS)
+        egress_main(supervisor.life_pipe[0]);
     worker_main(slot - SHM_WORKER, supervisor.life_pipe[0]);
 }
 
@@ -106,7 +115,8 @@ int child_start(unsigned slot)
 static void say_death(const struct child *c, int status)
 {
     char name[32];
-    enum log_level level = supervisor.draining && status == 0 ? LOG_INFO : LOG_ERROR;
+    bool meant = supervisor.draining || !child_wanted(c->slot);
+    enum log_level level = meant && status == 0 ? LOG_INFO : LOG_ERROR;
 
     shm_slot_name(c->slot, name, sizeof(name));
     if (WIFSIGNALED(status))
@@ -132,9 +142,13 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int revents UNUSED
     c->pid = 0;
     supervisor.running--;
     if (supervisor.draining) {
-        if (c->slot != SHM_HUB)
+        if (c->slot >= SHM_WORKER)
             listeners_shut_worker(c->slot - SHM_WORKER);
         supervisor_child_gone(c->slot);
+        return;
+    }
+    if (!child_wanted(c->slot)) {
+        c->crashes = 0;
         return;
     }
     /* The hub looks at the slots when it is woken. */
@@ -148,7 +162,7 @@ static void on_restart(struct ev_loop *loop UNUSED, ev_timer *timer, int revents
 {
     struct child *c = CONTAINER_OF(timer, struct child, restart);
 
-    if (supervisor.draining)
+    if (supervisor.draining || !child_wanted(c->slot))
         return;
     atomic_fetch_add(&shm->slots[c->slot].restarts, 1);
     if (child_start(c->slot) == -1)
@@ -166,6 +180,26 @@ void children_init(void)
     }
 }
 
+void children_start(void)
+{
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
+        if (child_wanted(slot) && child_start(slot) == -1)
+            continue; /* tried again by its timer */
+}
+
+void children_reloaded(void)
+{
+    struct child *c = &supervisor.child[SHM_EGRESS];
+    bool wanted = child_wanted(SHM_EGRESS);
+
+    if (!wanted)
+        ev_timer_stop(supervisor.loop, &c->restart);
+    if (c->pid > 0 && !wanted)
+        kill(c->pid, SIGTERM);
+    else if (c->pid == 0 && wanted && !ev_is_active(&c->restart) && child_start(SHM_EGRESS) == -1)
+        return; /* tried again by its timer */
+}
+
 void children_signal(int sig, bool hub_too)
 {
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++) {
@@ -179,7 +213,7 @@ void children_signal(int sig, bool hub_too)
 bool children_ready(void)
 {
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
-        if (atomic_load(&shm->slots[slot].phase) != SHM_READY)
-            return false;
+        if (slot != SHM_EGRESS && atomic_load(&shm->slots[slot].phase) != SHM_READY)
+            return false; /* clients are served without what it fetches */
     return true;
 }

@@ -39,6 +39,10 @@ extern struct supervisor supervisor;
 void children_init(void);
 /* Forks the child of a slot. -1: fork failed (logged), a restart is armed. */
 int child_start(unsigned slot);
+/* All that are wanted. */
+void children_start(void);
+/* After config has changed: starts or stops what is wanted only by some settings. */
+void children_reloaded(void);
 void children_signal(int sig, bool hub_too);
 bool children_ready(void);
 

@@ -76,6 +76,7 @@ static void apply(struct config *fresh)
         log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
         children_signal(SIGHUP, false);
+        children_reloaded();
         shm_wake(shm->hub_wake_fd);
         LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&reloadable)));
         supervisor_warn_settings();

@@ -66,6 +66,6 @@ void children_watch(void)
     if (passed > PAUSE_NS)
         passed = 0;
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
-        if (supervisor.child[slot].pid > 0 || !supervisor.draining)
+        if (supervisor.child[slot].pid > 0 || (!supervisor.draining && slot != SHM_EGRESS))
             watch(&supervisor.child[slot], passed);
 }

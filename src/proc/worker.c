@@ -79,6 +79,21 @@ static void take_config(void)
     tokens_reload();
 }
 
+/* What egress has fetched, and what it is to fetch. */
+static void take_keys(void)
+{
+    static struct shm_key_set sets[TOKEN_KIND_NR];
+    static uint32_t seen;
+
+    atomic_store_explicit(&shm->slots[SHM_WORKER + w.index].keys_wanted_ns, tokens_wanted_ns(),
+                          memory_order_relaxed);
+    if (!shm_take_keys(&seen, sets))
+        return;
+    for (unsigned k = 0; k < TOKEN_KIND_NR; k++)
+        tokens_take_fetched((enum token_kind)k, str_from(sets[k].url),
+                            (struct str){sets[k].text, sets[k].len}, sets[k].fetched_ns);
+}
+
 static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
     take_config();
@@ -112,6 +127,7 @@ static void each_turn(void)
     atomic_store_explicit(&slot->open_fds, w.own_fds + reactor->connections, memory_order_relaxed);
     shm_heartbeat(SHM_WORKER + w.index);
     take_config();
+    take_keys();
     if (w.drained)
         leave_with_the_others();
     if (now - looked_ns < LOOK_NS)

@@ -62,6 +62,42 @@ static void slots_settings_and_sums(void **state)
     metrics = own;
 }
 
+static void fetched_keys(void **state UNUSED)
+{
+    static struct shm_key_set set, got[2];
+    struct metrics *own = metrics;
+    char err[256], name[32];
+    uint32_t seen = 0;
+
+    assert_int_equal(shm_create(1, 65536, err, sizeof(err)), 0);
+    config_defaults(&config);
+    assert_false(shm_take_keys(&seen, got));
+    assert_false(shm_slot_used(SHM_EGRESS));
+    assert_true(shm_slot_used(SHM_HUB) && shm_slot_used(SHM_WORKER));
+    snprintf(config.token_jwks_url, sizeof(config.token_jwks_url), "https://a");
+    assert_true(shm_slot_used(SHM_EGRESS));
+    assert_string_equal(shm_slot_name(SHM_EGRESS, name, sizeof(name)), "egress");
+    snprintf(set.url, sizeof(set.url), "https://a");
+    set.len = (uint32_t)snprintf(set.text, sizeof(set.text), "one");
+    shm_put_keys(0, &set);
+    set.len = (uint32_t)snprintf(set.text, sizeof(set.text), "other");
+    shm_put_keys(1, &set);
+    assert_true(shm_take_keys(&seen, got));
+    assert_int_equal(got[0].len, 3);
+    assert_memory_equal(got[0].text, "one", 3);
+    assert_int_equal(got[1].len, 5);
+    assert_false(shm_take_keys(&seen, got));
+    set.len = UINT32_MAX; /* what another process writes is believed nothing */
+    memset(set.url, 'x', sizeof(set.url));
+    shm_put_keys(0, &set);
+    assert_true(shm_take_keys(&seen, got));
+    assert_int_equal(got[0].len, SHM_KEYS_MAX);
+    assert_int_equal(strlen(got[0].url), sizeof(got[0].url) - 1);
+    config_defaults(&config);
+    shm_destroy();
+    metrics = own;
+}
+
 static void wake_ups_never_block(void **state)
 {
     char err[256];
@@ -120,7 +156,8 @@ static unsigned wrong_of_worker(void)
         return 3;
     if (writable(&other->metrics) || writable(&shm->slots[SHM_MASTER].phase))
         return 4;
-    if (writable(&shm->configs[0]) || writable(&shm->config_version))
+    if (writable(&shm->configs[0]) || writable(&shm->config_version) ||
+        writable(&shm->keys->version) || !readable(&shm->keys->copies[0]))
         return 5;
     if (writable(&others->head) || writable(&others->data[0]))
         return 6;
@@ -142,9 +179,26 @@ static unsigned wrong_of_hub(void)
         return 1;
     if (!writable(&shm->to_hub[2]->head) || !writable(&shm->to_worker[0]->data[0]))
         return 2;
-    if (writable(&shm->slots[SHM_WORKER].pid) || writable(&shm->configs[0]))
+    if (writable(&shm->slots[SHM_WORKER].pid) || writable(&shm->configs[0]) ||
+        writable(&shm->keys->version))
         return 3;
     return fcntl(shm->worker_wake_fd[2], F_GETFD) == -1 ? 4 : 0;
+}
+
+static unsigned wrong_of_egress(void)
+{
+    shm_enter(SHM_EGRESS);
+    shm_confine(SHM_EGRESS);
+    if (!writable(&metrics->accepts) || !writable(&shm->keys->version) ||
+        !writable(&shm->keys->copies[1][1].text[0]))
+        return 1;
+    if (writable(&shm->slots[SHM_WORKER].pid) || writable(&shm->slots[SHM_HUB].pid) ||
+        writable(&shm->configs[0]))
+        return 2;
+    if (writable(&shm->to_hub[0]->head) || readable(&shm->to_hub[0]->data[0]) ||
+        readable(&shm->to_worker[2]->data[0]))
+        return 3;
+    return fcntl(shm->worker_wake_fd[2], F_GETFD) != -1 ? 4 : 0;
 }
 
 static void in_child(unsigned (*wrong)(void))
@@ -167,6 +221,7 @@ static void a_child_keeps_what_is_its_own(void **state)
     assert_int_equal(shm_create(3, 65536, err, sizeof(err)), 0);
     in_child(wrong_of_worker);
     in_child(wrong_of_hub);
+    in_child(wrong_of_egress);
     assert_true(writable(&shm->configs[0]) && writable(&shm->slots[SHM_WORKER + 1].pid) &&
                 writable(&shm->to_hub[1]->data[0])); /* the master's own is as it was */
     shm_destroy();
@@ -208,9 +263,11 @@ static void who_moves_and_who_serves(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rings_hold_four_of_the_largest), cmocka_unit_test(slots_settings_and_sums),
-        cmocka_unit_test(wake_ups_never_block), cmocka_unit_test(a_child_keeps_what_is_its_own),
-        cmocka_unit_test(who_moves_and_who_serves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rings_hold_four_of_the_largest),
+                                       cmocka_unit_test(slots_settings_and_sums),
+                                       cmocka_unit_test(fetched_keys),
+                                       cmocka_unit_test(wake_ups_never_block),
+                                       cmocka_unit_test(a_child_keeps_what_is_its_own),
+                                       cmocka_unit_test(who_moves_and_who_serves)};
     return cmocka_run_group_tests_name("proc/shm", tests, NULL, NULL);
 }
