@@ -87,7 +87,7 @@ struct conn_ops {     /* static tables */
     const struct session_ops *session; /* NULL: none */
     /* What a session asks of its connection (net/session.h). NULL: it is not open yet. */
     int (*send)(struct conn *c, struct str data, bool binary);
-    void (*end)(struct conn *c, enum close_reason why);
+    void (*end)(struct conn *c, enum close_reason why, uint16_t code, struct str text);
     /* Bytes arrived in the writable scratch; takes all of them. May kill or change the ops. */
     void (*input)(struct conn *c, struct str in);
     /* The peer shut down its sending side. Default when NULL: conn_kill(c, CLOSE_PEER_GONE). */

@@ -32,6 +32,15 @@ struct session_ops {
     /* Asked before more is read: may it publish `bytes` of payload, in at most `messages`
      * publications, now? NULL: it publishes nothing. */
     bool (*may_publish)(struct conn *c, size_t bytes, size_t messages);
+    /* The most bytes a message may have, as a setting; NULL: config.max_message_size. */
+    const int64_t *message_max;
+    /* What is due by the session's own clock is done. Returns after how many ns it wants to be
+     * asked again (UINT64_MAX: not of itself); session_wake() brings that forward. Asked first when
+     * the connection has been opened; it may have ended when this returns. NULL: it has no clock. */
+    uint64_t (*deadline)(struct conn *c);
+    /* How the protocol puts a reason that its connection has found (slow, drain, ...): another row
+     * of tbl/close.def, or the same. NULL: the same. */
+    enum close_reason (*reason)(enum close_reason why);
     /* The peer's input has ended; the connection ends when this says true: nothing that the session
      * published is still on its way back to it. Asked once without `fenced`; if that was not so,
      * the hub is asked, and when its answer says that all of it has been handed to the fan-out,
@@ -58,5 +67,9 @@ int session_send(struct conn *c, struct str data, bool binary) MUST_CHECK;
 /* Ends the connection for this reason. Without effect when it is not open: nothing was promised
  * yet, or it ends already. */
 void session_end(struct conn *c, enum close_reason why);
+/* The same in other words than the reason's row has: what somebody has asked for. */
+void session_end_as(struct conn *c, enum close_reason why, uint16_t code, struct str text);
+/* session_ops.deadline shall be called within ns, if not earlier. */
+void session_wake(struct conn *c, uint64_t ns);
 
 #endif

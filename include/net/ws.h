@@ -29,6 +29,8 @@ void ws_open(struct conn *c);
 /* Starts an end of our own making: close frame with the reason's code and text, then CLOSING.
  * Harmless when closing already. */
 void ws_close(struct conn *c, enum close_reason why);
+/* The same with another code and text than the reason's own (session_end_as()). */
+void ws_end(struct conn *c, enum close_reason why, uint16_t code, struct str text);
 /* Sends a message of the session (session_send()). What one input is answered with goes out
  * together, also with its pongs. */
 int ws_send(struct conn *c, struct str data, bool binary) MUST_CHECK;
@@ -46,6 +48,6 @@ void ws_release(struct conn *c);
 #define WS_CONN_OPS                                                                                \
     .input = ws_input, .eof = ws_eof, .deadline = ws_deadline, .may_read = ws_may_read,            \
     .slow = ws_slow, .partial_over = ws_partial_over, .drain = ws_drain, .send = ws_send,          \
-    .end = ws_close
+    .end = ws_end
 
 #endif

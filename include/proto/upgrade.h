@@ -14,8 +14,8 @@ struct upgrade {
  * 426), UPGRADE_VERSION (426), UPGRADE_KEY, UPGRADE_HEADER (400), BAD_METHOD, BAD_ORIGIN (403).
  * Malformed offers (Sec-WebSocket-Protocol empty or with a name twice, Sec-WebSocket-Extensions not
  * of the grammar) are UPGRADE_HEADER.
- * Picks the first offered subprotocol that config.subprotocols lists. */
-int upgrade_check(const struct http_request *r, struct upgrade *out,
+ * Picks the first offered subprotocol that the list `subprotocols` (as a setting) has. */
+int upgrade_check(const struct http_request *r, const char *subprotocols, struct upgrade *out,
                   enum close_reason *why) MUST_CHECK;
 /* Appends the 101 response. -1: no memory. */
 int upgrade_response(const struct upgrade *u, struct buf *out) MUST_CHECK;

@@ -26,11 +26,23 @@ static void ws_close_frame(size_t start, bool binary, struct buf *out)
     out->len = start + n + len;
 }
 
+static void ws_close_text(size_t start, bool binary UNUSED, struct buf *out)
+{
+    ws_close_frame(start, false, out);
+}
+
+static void ws_close_binary(size_t start, bool binary UNUSED, struct buf *out)
+{
+    ws_close_frame(start, true, out);
+}
+
 static const struct {
     int (*open)(struct buf *out);
     void (*close)(size_t start, bool binary, struct buf *out);
 } framings[FRAMING_NR] = {
     [FRAMING_WS] = {.open = ws_open_frame, .close = ws_close_frame},
+    [FRAMING_WS_TEXT] = {.open = ws_open_frame, .close = ws_close_text},
+    [FRAMING_WS_BINARY] = {.open = ws_open_frame, .close = ws_close_binary},
 };
 
 int framing_open(enum framing f, struct buf *out)

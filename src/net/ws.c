@@ -139,19 +139,27 @@ int ws_send(struct conn *c, struct str data, bool binary)
 
 void ws_open(struct conn *c)
 {
+    uint64_t own = UINT64_MAX;
+
     conn_set_state(c, CONN_OPEN);
     c->heard = reactor->tick;
-    conn_arm(c, (uint64_t)config.ping_interval);
+    if (ws_session(c)->deadline != NULL)
+        own = ws_session(c)->deadline(c);
+    conn_arm(c, MIN(own, (uint64_t)config.ping_interval));
 }
 
-void ws_close(struct conn *c, enum close_reason why)
+/* The reason as the session puts it. */
+static enum close_reason ws_reason(const struct conn *c, enum close_reason why)
 {
-    const struct close_row *row = close_row(why);
+    return ws_session(c)->reason != NULL ? ws_session(c)->reason(why) : why;
+}
 
+void ws_end(struct conn *c, enum close_reason why, uint16_t code, struct str text)
+{
     answers_send(c);
     if (c->state != CONN_OPEN)
         return;
-    if (row->code == 0) {
+    if (code == 0) {
         conn_kill(c, why);
         return;
     }
@@ -161,7 +169,16 @@ void ws_close(struct conn *c, enum close_reason why)
      * counts. */
     conn_release_hold(c, CONN_HOLD_RING | CONN_HOLD_ANSWER | CONN_HOLD_OUTPUT);
     conn_arm(c, (uint64_t)config.close_timeout);
-    (void)!send_close(c, row->code, str_from(row->text)); /* -1: killed, which is an end as well */
+    (void)!send_close(c, code, text); /* -1: killed, which is an end as well */
+}
+
+void ws_close(struct conn *c, enum close_reason why)
+{
+    const struct close_row *row;
+
+    why = ws_reason(c, why);
+    row = close_row(why);
+    ws_end(c, why, row->code, str_from(row->text));
 }
 
 /* The peer's input has come to its end: a close frame, or a violation behind which nothing can be
@@ -170,7 +187,7 @@ static void ws_settle(struct conn *c, enum close_reason why)
 {
     const struct session_ops *session = ws_session(c);
 
-    c->reason = (uint8_t)why;
+    c->reason = (uint8_t)ws_reason(c, why);
     conn_set_state(c, CONN_SETTLING);
     conn_hold(c, CONN_HOLD_ENDED);
     ws_rx_fini(&c->rx, reactor->rx_pool);
@@ -269,10 +286,17 @@ static void ws_message_begun(struct conn *c)
         conn_arm(c, (uint64_t)config.message_timeout);
 }
 
+static struct ws_rx_limits ws_limits(const struct conn *c)
+{
+    const int64_t *own = ws_session(c)->message_max;
+    uint64_t message = (uint64_t)(own != NULL ? *own : config.max_message_size);
+
+    return (struct ws_rx_limits){.frame = (uint64_t)config.max_frame_size, .message = message};
+}
+
 static void ws_take_input(struct conn *c, struct str in)
 {
-    const struct ws_rx_limits limits = {.frame = (uint64_t)config.max_frame_size,
-                                        .message = (uint64_t)config.max_message_size};
+    const struct ws_rx_limits limits = ws_limits(c);
     bool same = ws_rx_partial(&c->rx); /* one incomplete message from before, all the way */
     uint64_t frames = ws_rx_pool_frames(reactor->rx_pool);
     enum close_reason why = CLOSE_NONE;
@@ -344,23 +368,34 @@ static uint64_t ws_check_silence(struct conn *c)
     return 0;
 }
 
-static void ws_deadline_open(struct conn *c)
+/* How long until something is due by RFC 6455; 0: it has ended. */
+static uint64_t ws_due(struct conn *c)
 {
     uint64_t timeout = (uint64_t)config.message_timeout, silence, age;
 
     if (c->hold != 0) { /* it is not read: the silence is ours, and other limits bound it */
         c->heard = c->begun = reactor->tick;
-        conn_arm(c, (uint64_t)config.ping_interval);
-        return;
+        return (uint64_t)config.ping_interval;
     }
     age = ws_rx_partial(&c->rx) ? ticks_ns(reactor->tick - c->begun) : 0;
     if (age >= timeout) {
         ws_close(c, CLOSE_MESSAGE_TIMEOUT);
-        return;
+        return 0;
     }
-    silence = ws_check_silence(c);
-    if (silence > 0)
-        conn_arm(c, ws_rx_partial(&c->rx) ? MIN(silence, timeout - age) : silence);
+    silence = c->flags & CONN_OWN_PINGS ? UINT64_MAX : ws_check_silence(c);
+    return ws_rx_partial(&c->rx) ? MIN(silence, timeout - age) : silence;
+}
+
+static void ws_deadline_open(struct conn *c)
+{
+    uint64_t due = ws_due(c), own;
+
+    if (due == 0)
+        return;
+    own = ws_session(c)->deadline != NULL ? ws_session(c)->deadline(c) : UINT64_MAX;
+    due = MIN(due, own);
+    if (c->state == CONN_OPEN && due != UINT64_MAX)
+        conn_arm(c, due);
 }
 
 /* The peer has not answered our close frame. */

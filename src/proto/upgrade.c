@@ -61,9 +61,9 @@ struct upgrade_offer { /* subprotocols offered so far */
 };
 
 /* One line of Sec-WebSocket-Protocol. RFC 6455 §4.1 item 10: tokens, at least one, each once, on
- * one line or on several (§11.3.4). The first one that is configured is chosen. */
-static int upgrade_read_subprotocols(struct str rest, struct upgrade_offer *offer,
-                                     struct upgrade *out)
+ * one line or on several (§11.3.4). The first one that is spoken here is chosen. */
+static int upgrade_read_subprotocols(struct str rest, const char *spoken,
+                                     struct upgrade_offer *offer, struct upgrade *out)
 {
     size_t before = offer->n;
     struct str word;
@@ -76,7 +76,7 @@ static int upgrade_read_subprotocols(struct str rest, struct upgrade_offer *offe
                 return -1;
         offer->names[offer->n++] = word;
         if (out->subprotocol[0] == '\0' && word.n < sizeof(out->subprotocol) &&
-            config_list_has(config.subprotocols, word) &&
+            config_list_has(spoken, word) &&
             str_copy(word, out->subprotocol, sizeof(out->subprotocol)) == -1)
             return -1;
     }
@@ -120,7 +120,8 @@ static bool upgrade_extensions_good(struct str rest)
 }
 
 /* What the client offers; picks the subprotocol. */
-static int upgrade_read_offers(const struct http_request *r, struct upgrade *out)
+static int upgrade_read_offers(const struct http_request *r, const char *spoken,
+                               struct upgrade *out)
 {
     struct upgrade_offer offer;
 
@@ -129,7 +130,7 @@ static int upgrade_read_offers(const struct http_request *r, struct upgrade *out
         struct str name = r->fields[i].name, value = r->fields[i].value;
 
         if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Protocol"))) {
-            if (upgrade_read_subprotocols(value, &offer, out) == -1)
+            if (upgrade_read_subprotocols(value, spoken, &offer, out) == -1)
                 return -1;
         } else if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Extensions"))) {
             if (!upgrade_extensions_good(value))
@@ -176,7 +177,8 @@ static bool upgrade_origin_good(const struct http_request *r)
     return origin.p == NULL || upgrade_origin_allowed(origin, r->host);
 }
 
-int upgrade_check(const struct http_request *r, struct upgrade *out, enum close_reason *why)
+int upgrade_check(const struct http_request *r, const char *subprotocols, struct upgrade *out,
+                  enum close_reason *why)
 {
     memset(out, 0, sizeof(*out));
     *why = CLOSE_NONE;
@@ -189,7 +191,7 @@ int upgrade_check(const struct http_request *r, struct upgrade *out, enum close_
     else if (upgrade_check_key(r, out) == -1)
         *why = CLOSE_UPGRADE_KEY;
     else if (!http_field_has_token(r, STR_LIT("Connection"), STR_LIT("upgrade")) ||
-             http_request_has_body(r) || upgrade_read_offers(r, out) == -1)
+             http_request_has_body(r) || upgrade_read_offers(r, subprotocols, out) == -1)
         *why = CLOSE_UPGRADE_HEADER;
     else if (!upgrade_origin_good(r))
         *why = CLOSE_BAD_ORIGIN;

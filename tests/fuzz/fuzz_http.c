@@ -112,7 +112,7 @@ static void check_upgrade(void)
     struct upgrade up;
     enum close_reason why;
 
-    if (upgrade_check(&req, &up, &why) == -1) {
+    if (upgrade_check(&req, config.subprotocols, &up, &why) == -1) {
         REQUIRE(close_row(why)->status >= 400);
         return;
     }

@@ -22,7 +22,7 @@ static void echo_handle(struct http_exchange *x)
     struct upgrade checked;
     enum close_reason why;
 
-    if (upgrade_check(x->request, &checked, &why) == -1)
+    if (upgrade_check(x->request, config.subprotocols, &checked, &why) == -1)
         http_refuse(x, why);
     else
         (void)!ws_upgrade_take(x, &checked, SESSION_ECHO, 0); /* else it has been refused */

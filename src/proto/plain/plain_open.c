@@ -3,6 +3,7 @@
  * Happy path: 1 the request is in order · 2 the connection is taken over · 3 each channel is
  * subscribed to. can fail: the checks (http_refuse(), the connection may be kept), a channel limit
  * or no memory; then the answer is a refusal and the end. */
+#include "base/config.h"
 #include "plain_internal.h"
 #include "proto/permission.h"
 
@@ -116,7 +117,7 @@ static void plain_handle(struct http_exchange *x)
         http_refuse(x, CLOSE_NOT_FOUND);
         return;
     }
-    if (upgrade_check(x->request, &checked, &why) == -1 ||
+    if (upgrade_check(x->request, config.subprotocols, &checked, &why) == -1 ||
         plain_query_parse(channel, x->request->query, &q, &why) == -1 ||
         (plain_is_judged(x->conn) && !plain_permitted(&q, &why))) {
         http_refuse(x, why);

@@ -38,6 +38,23 @@ static void websocket_headers_of_each_length(void **state)
     buf_fini(&out);
 }
 
+static void of_a_kind_that_the_publication_does_not_decide(void **state)
+{
+    struct buf out = {0};
+
+    (void)state;
+    for (unsigned binary = 0; binary < 2; binary++) {
+        buf_clear(&out);
+        assert_int_equal(framing_open(FRAMING_WS_TEXT, &out), 0);
+        framing_close(FRAMING_WS_TEXT, 0, binary != 0, &out);
+        assert_int_equal(framing_open(FRAMING_WS_BINARY, &out), 0);
+        framing_close(FRAMING_WS_BINARY, 2, binary != 0, &out);
+        assert_int_equal(out.len, 4);
+        assert_memory_equal(out.p, "\x81\0\x82\0", 4);
+    }
+    buf_fini(&out);
+}
+
 static void without_memory(void **state)
 {
     struct buf out = {0};
@@ -53,6 +70,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(websocket_headers_of_each_length),
+        cmocka_unit_test(of_a_kind_that_the_publication_does_not_decide),
         cmocka_unit_test(without_memory),
     };
 

@@ -24,7 +24,7 @@ static int check(const char *text, struct upgrade *up, enum close_reason *why)
 
     if (http_request_parse(&in, 8192, 100, &r, why) <= 0)
         fail_msg("not a head: %s", text);
-    return upgrade_check(&r, up, why);
+    return upgrade_check(&r, config.subprotocols, up, why);
 }
 
 #define START "GET /ws/a HTTP/1.1\r\nHost: example.com\r\n"
