@@ -76,6 +76,7 @@ struct batch {
     uint8_t notice;     /* private to the broker: enum batch_notice, of what was before this one */
     bool sealed;
     uint8_t class; /* enum batch_class */
+    uint8_t any;   /* enum record_flags that some item has */
     uint32_t nitems, cap;
     struct batch_item *items; /* owned, or &first */
     struct batch_item first;  /* most batches have one */

@@ -115,6 +115,7 @@ int batch_append(struct batch *b, const struct record *r)
     if (r->data.n > 0)
         memcpy(to + n, r->data.p, r->data.n);
     b->raw_len += (uint32_t)(n + r->data.n);
+    b->any |= r->flags;
     b->epoch = r->epoch;
     b->class = (uint8_t)batch_class_of(r);
     if (b->nitems++ == 0 || r->time_ns < b->published_ns)

@@ -288,6 +288,7 @@ static inline struct batch *batch_for(const struct walk *w, const struct sub *s)
 static inline bool is_encoded(struct walk *w, const struct sub *s, size_t *budget)
 {
     return LIKELY(s->variant == BATCH_RAW) || batch_for(w, s) == NULL ||
+           LIKELY(w->batch->variant[s->variant] != NULL) ||
            batch_encode(w->batch, s->variant, budget);
 }
 

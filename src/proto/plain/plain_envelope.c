@@ -2,21 +2,7 @@
 #include "base/utf8.h"
 #include "codec/json.h"
 #include "plain_internal.h"
-
-/* Is the text itself fit to stand as "data"? */
-static bool plain_is_json(const struct batch_item *item, struct str payload)
-{
-    struct json_value v;
-    size_t at;
-
-    if (item->flags & RECORD_JSON)
-        return true;
-    /* Most chat is not: do not scan it for the sake of its first byte. */
-    payload = str_trim(payload);
-    if (payload.n == 0 || (payload.p[0] != '{' && payload.p[0] != '['))
-        return false;
-    return json_parse(payload, &v, &at) == 0;
-}
+#include "proto/payload.h"
 
 enum plain_phase { /* of a message that is being encoded; struct batch_part.phase */
                    PLAIN_BEGIN = 0,
@@ -30,7 +16,7 @@ static int plain_begin_text(const struct batch_item *item, struct str channel, s
     if (buf_append_lit(out, "{\"channel\":") == -1 || json_append_string(out, channel) == -1 ||
         buf_append_lit(out, ",\"data\":") == -1)
         return -1;
-    if (plain_is_json(item, payload)) {
+    if (payload_is_json(item->flags, payload)) {
         part->phase = PLAIN_VERBATIM;
         return 0;
     }
