@@ -171,6 +171,7 @@ $(BUILD)/cmd/%.o: cmd/%.c $(BUILD)/.flags | $(BUILD)/.headers
 
 $(BUILD)/src/proc/version.o: $(BUILD)/.revision
 $(BUILD)/src/proc/version.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"' -DROOST_REVISION='"$(REVISION)"'
+$(BUILD)/src/proto/centrifuge/connect.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"'
 # Pages are embedded by .incbin, which the compiler's list of dependencies does not see.
 $(BUILD)/src/proc/demo_page.o: src/proc/demo.html
 $(BUILD)/cmd/roostload/report_page.o: $(wildcard cmd/roostload/*.html)
@@ -320,9 +321,10 @@ fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECOND
 
 .PHONY: bench-memory
 CONNECTIONS ?= 15000
-bench-memory: build-packages ## user-space bytes per idle subscribed connection (CONNECTIONS=15000); fails above 250
+PROTOCOL    ?= plain
+bench-memory: build-packages ## user-space bytes per idle connection (CONNECTIONS=15000); fails above 250, with PROTOCOL=centrifuge above 1024
 	@$(MAKE) $(BUILD)/roostd $(BUILD)/tests/bench/hold
-	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS)
+	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS) --protocol $(PROTOCOL)
 
 .PHONY: bench-ingest
 bench-ingest: build-packages ## instructions per byte of a text frame on its way in, by callgrind

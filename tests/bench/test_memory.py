@@ -8,14 +8,16 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from memory import measure  # noqa: E402
+from memory import LIMITS, measure  # noqa: E402
 
-LIMIT = 250
 
 
 class Memory(unittest.TestCase):
     def test_bytes_per_idle_connection(self):
-        self.assertLessEqual(measure(os.environ['TEST_BUILD'], 6000, 2, 1), LIMIT)
+        self.assertLessEqual(measure(os.environ['TEST_BUILD'], 6000, 2, 1), LIMITS['plain'])
+
+    def test_bytes_per_idle_centrifuge_client(self):
+        self.assertLessEqual(measure(os.environ['TEST_BUILD'], 4000, 2, 1, protocol='centrifuge'), LIMITS['centrifuge'])
 
 
 if __name__ == '__main__':

@@ -148,22 +148,13 @@ UNCALLED = {
     'hash_seed': 'tests repeat what they did',
     'log_set_sink': 'tests read the log',
     'broker_position': 'sessions that recover will ask',
-    'batch_fields': 'sessions that show fields will read them',
-    'channel_allows_fossil': 'sessions will ask',
 }
 
 # Families of functions whose callers come one by one.
 ARRIVING = ('cf_', 'fossil_', 'tags_', 'token_')
 
 
-# Declared for the sessions with presence and for the API.
-UNCALLED.update((name, 'sessions with presence and the API will ask') for name in '''
-    broker_presence_add broker_presence_remove broker_presence broker_presence_stats broker_control broker_user_connect
-    broker_user_disconnect client_info_write'''.split())
-
-# Declared for the sessions with history and for the API.
-UNCALLED.update((name, 'sessions that recover and the API will ask') for name in '''
-    broker_history broker_history_remove broker_recover broker_want_previous epoch_write epoch_read'''.split())
+UNCALLED['broker_history_remove'] = 'the API will ask'
 
 
 def code_of(path):

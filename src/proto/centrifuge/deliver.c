@@ -1,0 +1,271 @@
+/* proto/centrifuge/deliver.c - what comes from a channel.
+ *
+ * The form is the subscription's variant of the batch, shared by all who want it. Left to each
+ * subscriber is whether it stands where the batch begins; anything else is the long way: what it
+ * has already, what it does not want, what does not fit what it has. */
+#include "base/metrics.h"
+#include "client.h"
+#include "core/tags.h"
+
+/* ---- beginning ---- */
+
+void centrifuge_subscribed(struct sub *s, struct position at)
+{
+    struct client_sub *cs = client_sub_of(s);
+
+    cs->at = cs->start->at = at;
+    if (!cs->start->recover)
+        sub_arrived(cs);
+    else if (broker_recover(reactor->broker, s, &cs->start->since) == -1)
+        client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
+}
+
+/* ---- delivering ---- */
+
+/* It has missed something, and stands at `to` now. */
+static void lose(struct client_sub *cs, struct position to)
+{
+    if (!(cs->sub.flags & CLIENT_SUB_STREAM))
+        return; /* it was not promised everything */
+    if (cs->sub.flags & CLIENT_SUB_STARTING)
+        starting_lost(cs, to);
+    else
+        sub_lose(cs, false);
+}
+
+/* The first item that is new to it; nitems: none. Its position moves behind the last. Something
+ * that it should have had is missing: nitems, and it is lost. */
+static uint32_t advance(struct client_sub *cs, const struct batch *b)
+{
+    const struct position end = {b->epoch, b->items[b->nitems - 1].offset};
+    uint32_t i = 0;
+
+    if (cs->at.epoch == 0)
+        cs->at.epoch = b->epoch;
+    if (cs->at.epoch != b->epoch) {
+        lose(cs, end);
+        return b->nitems;
+    }
+    while (i < b->nitems &&
+           (b->items[i].flags & RECORD_SKIP_HISTORY ? b->items[i].offset < cs->at.offset
+                                                    : b->items[i].offset <= cs->at.offset))
+        i++;
+    if (i == b->nitems)
+        return i;
+    if (b->items[i].offset > cs->at.offset + 1) {
+        lose(cs, end);
+        return b->nitems;
+    }
+    cs->at.offset = end.offset;
+    return i;
+}
+
+static inline bool follows(const struct client_sub *cs, const struct batch *b)
+{
+    return b->items[0].offset == cs->at.offset + 1 && b->epoch == cs->at.epoch;
+}
+
+/* The whole batch. Most have one item; the rest stands apart, so that these save no registers. */
+static __attribute__((noinline)) void deliver_many(struct client_sub *cs, const struct batch *b)
+{
+    session_deliver(cs->conn, b, cs->sub.variant, 0, b->nitems);
+}
+
+static inline void deliver_all(struct client_sub *cs, const struct batch *b)
+{
+    struct blob *form = b->variant[cs->sub.variant];
+
+    if (UNLIKELY(b->nitems > 1))
+        deliver_many(cs, b);
+    else
+        conn_deliver(cs->conn, form, 0, form->len, 0, 1);
+}
+
+/* Who goes through the items of a batch one by one: what comes next is delivered in runs. */
+struct runs {
+    struct client_sub *cs;
+    const struct batch *b;
+    unsigned variant;
+    uint32_t first, end; /* not delivered yet */
+};
+
+static void runs_flush(struct runs *r)
+{
+    if (r->end > r->first)
+        session_deliver(r->cs->conn, r->b, r->variant, r->first, r->end);
+    r->first = r->end;
+}
+
+static void runs_add(struct runs *r, uint32_t i)
+{
+    if (r->end != i) {
+        runs_flush(r);
+        r->first = i;
+    }
+    r->end = i + 1;
+}
+
+/* Its own, which are not to come back to it? */
+static bool excluded(const struct client_sub *cs, const struct batch_item *item)
+{
+    return (item->flags & RECORD_EXCLUDE_ORIGIN) && item->token == cs->conn->id &&
+           item->asker == SESSION_CENTRIFUGE && item->source == reactor->cfg.worker;
+}
+
+/* The tags of an item, read once for all who filter. */
+static const struct tags *tags_of(const struct batch *b, uint32_t i)
+{
+    static struct tags tags; /* list: owned; kept */
+    struct str rest, name, value;
+
+    tags.n = 0;
+    if (!record_field(batch_fields(b, i), FIELD_TAGS, &rest))
+        return &tags;
+    while (tags_next(&rest, &name, &value)) {
+        if (tags.n == tags.cap) {
+            size_t cap = tags.cap == 0 ? 16 : 2 * tags.cap;
+            struct tag *more = realloc(tags.list, cap * sizeof(*more));
+
+            if (more == NULL)
+                break;
+            tags.list = more;
+            tags.cap = cap;
+        }
+        tags.list[tags.n++] = (struct tag){.key = name, .value = value};
+    }
+    return &tags;
+}
+
+static bool wanted(const struct client_sub *cs, const struct batch *b, uint32_t i)
+{
+    if (excluded(cs, &b->items[i]))
+        return false;
+    return !(cs->sub.flags & CLIENT_SUB_FILTER) ||
+           tags_filter_match(cs->more->filter, tags_of(b, i));
+}
+
+/* The form in which each item stands for itself. Made here for the few who need it out of turn. */
+static bool plain_form(struct client_sub *cs, struct batch *b, unsigned *variant)
+{
+    static const uint8_t forms[] = {
+        [CF_JSON] = BATCH_CF_JSON_STRING, [CF_PROTOBUF] = BATCH_CF_PROTOBUF};
+    size_t budget = SIZE_MAX;
+
+    *variant = forms[client_of(cs->conn)->encoding];
+    while (!batch_encode(b, *variant, &budget))
+        continue;
+    return batch_variant(b, *variant) != NULL;
+}
+
+/* A subscription with differences: its form holds for the whole batch or not at all. */
+static void deliver_delta(struct client_sub *cs, struct batch *b, uint32_t first, bool some)
+{
+    static const uint8_t deltas[] = {
+        [CF_JSON] = BATCH_CF_JSON_DELTA, [CF_PROTOBUF] = BATCH_CF_PROTOBUF_DELTA};
+    struct runs r = {.cs = cs, .b = b, .variant = cs->sub.variant};
+    bool whole = !some && (first == 0 || !(cs->sub.flags & CLIENT_SUB_BASELESS));
+
+    if (!whole && !plain_form(cs, b, &r.variant)) {
+        client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
+        return;
+    }
+    for (uint32_t i = first; i < b->nitems; i++)
+        if (wanted(cs, b, i))
+            runs_add(&r, i);
+    if (r.end == b->nitems) { /* it has the last one */
+        cs->sub.flags &= (uint16_t)~CLIENT_SUB_BASELESS;
+        cs->sub.variant = deltas[client_of(cs->conn)->encoding];
+    } else {
+        cs->sub.flags |= CLIENT_SUB_BASELESS;
+        cs->sub.variant = client_of(cs->conn)->encoding == CF_JSON ? BATCH_CF_JSON_FIRST
+                                                                   : BATCH_CF_PROTOBUF_FIRST;
+    }
+    runs_flush(&r);
+}
+
+static void deliver_some(struct client_sub *cs, struct batch *b, uint32_t first)
+{
+    struct runs r = {.cs = cs, .b = b, .variant = cs->sub.variant};
+
+    for (uint32_t i = first; i < b->nitems; i++)
+        if (wanted(cs, b, i))
+            runs_add(&r, i);
+    runs_flush(&r);
+}
+
+/* Is something in it that its client has published, and is not to get? */
+static bool has_excluded(const struct client_sub *cs, struct batch *b)
+{
+    uint16_t source = (uint16_t)reactor->cfg.worker;
+    uint32_t i;
+
+    if ((b->any & RECORD_EXCLUDE_ORIGIN) == 0)
+        return false;
+    i = batch_own_first(b, source, SESSION_CENTRIFUGE, cs->conn->id);
+    while (i < b->nitems && !(b->items[i].flags & RECORD_EXCLUDE_ORIGIN))
+        i = batch_own_next(b, i);
+    return i < b->nitems;
+}
+
+/* Everything but the usual. */
+static __attribute__((noinline)) void deliver_special(struct client_sub *cs, struct batch *b)
+{
+    uint32_t first = 0;
+    bool some;
+
+    if (cs->sub.flags & CLIENT_SUB_LOST)
+        return;
+    if (b->class != BATCH_PUBLICATIONS) {
+        if (!(cs->sub.flags & CLIENT_SUB_STARTING) && batch_variant(b, cs->sub.variant) != NULL)
+            deliver_all(cs, b);
+        return;
+    }
+    if (batch_variant(b, cs->sub.variant) == NULL) {
+        client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
+        return;
+    }
+    if (cs->sub.flags & CLIENT_SUB_STREAM)
+        first = advance(cs, b);
+    if (first == b->nitems)
+        return;
+    some = (cs->sub.flags & CLIENT_SUB_FILTER) || has_excluded(cs, b);
+    if (cs->sub.flags & CLIENT_SUB_STARTING)
+        starting_keep(cs, b, first);
+    else if (cs->sub.flags & CLIENT_SUB_DELTA)
+        deliver_delta(cs, b, first, some);
+    else if (some)
+        deliver_some(cs, b, first);
+    else
+        session_deliver(cs->conn, b, cs->sub.variant, first, b->nitems);
+}
+
+void centrifuge_deliver(struct sub *s, struct batch *b)
+{
+    struct client_sub *cs = client_sub_of(s);
+
+    if (UNLIKELY((s->flags & CLIENT_SUB_SPECIAL) != 0 || b->class != BATCH_PUBLICATIONS ||
+                 (b->any & RECORD_EXCLUDE_ORIGIN) || b->variant[s->variant] == NULL)) {
+        deliver_special(cs, b);
+        return;
+    }
+    if (s->flags & CLIENT_SUB_STREAM) {
+        if (UNLIKELY(!follows(cs, b))) {
+            deliver_special(cs, b);
+            return;
+        }
+        cs->at.offset = b->items[b->nitems - 1].offset;
+    }
+    deliver_all(cs, b);
+}
+
+/* ---- losing ---- */
+
+void centrifuge_lost(struct sub *s, struct position to)
+{
+    lose(client_sub_of(s), to);
+}
+
+void centrifuge_restarted(struct sub *s, struct position at)
+{
+    lose(client_sub_of(s), at);
+}

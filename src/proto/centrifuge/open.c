@@ -1,0 +1,190 @@
+/* proto/centrifuge/open.c - /connection/websocket: from the request to a client, and what a session
+ * of this kind is. */
+#include "base/config.h"
+#include "client.h"
+#include "codec/json.h"
+#include "encode.h"
+#include "proto/session.h"
+
+#define SUBPROTOCOLS "centrifuge-json\ncentrifuge-protobuf" /* a list of a setting's form */
+
+/* ---- the session ---- */
+
+static void centrifuge_message(struct conn *c, struct str data, bool binary UNUSED)
+{
+    client_input(client_of(c), data);
+}
+
+static void centrifuge_answered(const struct record *r)
+{
+    struct client *cl = client_find(r->token);
+
+    if (cl == NULL) {
+        session_answered(r);
+        return;
+    }
+    if (client_ended(cl))
+        return;
+    switch (r->kind) {
+    case RECORD_PUBLISHED:
+        publish_answered(cl, r->status);
+        break;
+    case RECORD_USER_CONNECTED:
+        connect_user_answered(cl, r->status);
+        break;
+    case RECORD_MEMBERS:
+    case RECORD_MEMBER_COUNT:
+    case RECORD_HISTORY_PART:
+        query_answered(cl, r);
+        break;
+    default:
+        session_answered(r);
+        break;
+    }
+}
+
+/* What its connection finds, in the protocol's words. */
+static enum close_reason centrifuge_reason(enum close_reason why)
+{
+    static const uint8_t words[CLOSE_NR] = {[CLOSE_DRAIN] = CLOSE_CF_SHUTDOWN,
+                                            [CLOSE_SLOW] = CLOSE_CF_SLOW,
+                                            [CLOSE_NO_PONG] = CLOSE_CF_NO_PONG,
+                                            [CLOSE_INTERNAL] = CLOSE_CF_INTERNAL,
+                                            [CLOSE_LOST_POSITION] = CLOSE_CF_INSUFFICIENT_STATE};
+
+    return words[why] != 0 ? (enum close_reason)words[why] : why;
+}
+
+static int centrifuge_describe(struct conn *c, struct buf *out)
+{
+    struct client *cl = client_of(c);
+    char id[CLIENT_ID_TEXT];
+    const char *comma = "";
+
+    if (cl == NULL)
+        return 0;
+    client_id_text(cl, id);
+    if (buf_printf(out, ",\"client\":\"%.*s\",\"encoding\":\"%s\",\"user\":", (int)sizeof(id), id,
+                   cl->encoding == CF_JSON ? "json" : "protobuf") == -1 ||
+        json_append_string(out, client_user(cl)) == -1 ||
+        buf_append_lit(out, ",\"channels\":[") == -1)
+        return -1;
+    for (struct list *n = cl->subs.next; n != &cl->subs; n = n->next) {
+        struct client_sub *cs = LIST_ENTRY(n, struct client_sub, link);
+
+        if (buf_append_lit(out, comma) == -1 ||
+            json_append_string(out, chan_name(cs->sub.chan)) == -1)
+            return -1;
+        comma = ",";
+    }
+    return buf_append_char(out, ']');
+}
+
+static void centrifuge_release(struct conn *c)
+{
+    c->flags &= (uint16_t)~CONN_OWN_PINGS;
+    client_free(&((struct client_area *)conn_session(c))->client);
+}
+
+const struct session_ops centrifuge_session_ops = {
+    .sink =
+        {
+            .subscribed = centrifuge_subscribed,
+            .deliver = centrifuge_deliver,
+            .lost = centrifuge_lost,
+            .restarted = centrifuge_restarted,
+            .recovered = centrifuge_recovered,
+            .answered = centrifuge_answered,
+            .presence = centrifuge_presence,
+            .control = centrifuge_control,
+        },
+    .message = centrifuge_message,
+    .message_max = &config.message_size_limit,
+    .deadline = centrifuge_deadline,
+    .reason = centrifuge_reason,
+    .describe = centrifuge_describe,
+    .release = centrifuge_release,
+};
+
+/* ---- the request ---- */
+
+struct wish {
+    enum cf_encoding encoding;
+    bool frame_pings;
+};
+
+static void read_query(struct str query, struct wish *w)
+{
+    struct str key, value;
+
+    while (http_query_next(&query, &key, &value)) {
+        if ((str_equal(key, STR_LIT("format")) || str_equal(key, STR_LIT("cf_protocol"))) &&
+            str_equal(value, STR_LIT("protobuf")))
+            w->encoding = CF_PROTOBUF;
+        else if (str_equal(key, STR_LIT("cf_ws_frame_ping_pong")) &&
+                 str_equal(value, STR_LIT("true")))
+            w->frame_pings = true;
+    }
+}
+
+/* Who a proxy in front says that it is. -1: no memory. */
+static int identify(struct client *cl, const struct http_request *r)
+{
+    bool repeated = false;
+    struct str user;
+
+    if (config.user_id_http_header[0] == '\0')
+        return 0;
+    user = http_field_get(r, str_from(config.user_id_http_header), &repeated);
+    if (user.n == 0 || repeated)
+        return 0;
+    return client_identify(cl, user, STR_NULL);
+}
+
+static void centrifuge_handle(struct http_exchange *x)
+{
+    struct wish w = {.encoding = CF_JSON};
+    struct upgrade checked;
+    enum close_reason why;
+    struct client *cl;
+    struct conn *c;
+
+    if (upgrade_check(x->request, SUBPROTOCOLS, &checked, &why) == -1) {
+        http_refuse(x, why);
+        return;
+    }
+    read_query(x->request->query, &w);
+    if (strcmp(checked.subprotocol, "centrifuge-protobuf") == 0)
+        w.encoding = CF_PROTOBUF;
+    cl = client_new(x->conn, w.encoding);
+    if (cl == NULL || identify(cl, x->request) == -1) {
+        client_free(&cl);
+        http_refuse(x, CLOSE_NO_MEMORY);
+        return;
+    }
+    c = ws_upgrade_take(x, &checked, SESSION_CENTRIFUGE, 0);
+    if (c == NULL) {
+        client_free(&cl);
+        return;
+    }
+    cl->frame_pings = w.frame_pings;
+    if (!w.frame_pings)
+        c->flags |= CONN_OWN_PINGS;
+    ((struct client_area *)conn_session(c))->client = cl;
+}
+
+static const struct http_resource centrifuge_resources[] = {
+    {.path = "/connection/websocket",
+     .where = HTTP_ON_CLIENT | HTTP_ON_ADMIN,
+     .methods = 1u << HTTP_GET,
+     .needs_key = true,
+     .client_open = true,
+     .handshake = true,
+     .handle = centrifuge_handle},
+};
+
+void centrifuge_init(void)
+{
+    encode_register();
+    http_register(centrifuge_resources, ARRAY_LEN(centrifuge_resources));
+}

@@ -1,0 +1,220 @@
+/* proto/centrifuge/publish.c - publish.
+ *
+ * Happy path: 1. permission 2. the publication goes to the hub, with who has made it 3. PUBLISHED
+ * comes 4. where the client is subscribed, the publication has been delivered to it 5. the answer.
+ * Several may be on their way; the hub answers them in their order. can fail: no room in the ring
+ * (the client waits for it), the hub cannot (error 100). */
+#include "base/config.h"
+#include "base/utf8.h"
+#include "client.h"
+#include "codec/json.h"
+
+#define PENDING_MAX 256 /* publications of a client that are not answered */
+
+static struct reactor_part published_part =
+    REACTOR_POOL("centrifuge_published", struct client_published);
+
+static void answer(struct client *cl, uint32_t id, uint16_t status)
+{
+    const struct cf_reply r = {.id = id, .has_publish = true};
+
+    switch ((enum engine_status)status) {
+    case ENGINE_OK:
+    case ENGINE_DUPLICATE:
+    case ENGINE_SUPPRESSED:
+        reply_send(cl, &r);
+        return;
+    case ENGINE_UNAVAILABLE:
+    case ENGINE_UNKNOWN:
+    case ENGINE_TOO_BIG:
+    case ENGINE_REFUSED:
+    case ENGINE_STATUS_NR:
+        reply_error(cl, id, CF_ERROR_INTERNAL);
+        return;
+    }
+}
+
+static void published_free(struct client_work *w, struct client_published *p)
+{
+    list_remove(&p->link);
+    w->npublished--;
+    pool_put(reactor_pool(&published_part), p);
+}
+
+void publish_drop(struct client_work *w)
+{
+    while (!list_empty(&w->published))
+        published_free(w, LIST_ENTRY(w->published.next, struct client_published, link));
+}
+
+void publish_forget(struct client *cl, const struct client_sub *cs)
+{
+    struct list *n;
+
+    if (cl->work == NULL)
+        return;
+    for (n = cl->work->published.next; n != &cl->work->published; n = n->next) {
+        struct client_published *p = LIST_ENTRY(n, struct client_published, link);
+
+        if (p->sub == cs)
+            p->sub = NULL;
+    }
+}
+
+void publish_answered(struct client *cl, uint16_t status)
+{
+    struct client_work *w = cl->work;
+    struct list *n;
+
+    if (w == NULL)
+        return;
+    for (n = w->published.next; n != &w->published; n = n->next) {
+        struct client_published *p = LIST_ENTRY(n, struct client_published, link);
+
+        if (p->answered)
+            continue;
+        p->answered = true;
+        p->status = status;
+        client_go_on(w);
+        return;
+    }
+}
+
+bool publish_settle(struct client *cl)
+{
+    struct client_work *w = cl->work;
+
+    while (!list_empty(&w->published)) {
+        struct client_published *p = LIST_ENTRY(w->published.next, struct client_published, link);
+
+        if (!p->answered)
+            return true;
+        if (p->sub != NULL && !broker_sub_settled(&p->sub->sub))
+            return false;
+        if (p->error != 0)
+            reply_error(cl, p->id, (enum cf_error_code)p->error);
+        else
+            answer(cl, p->id, p->status);
+        published_free(w, p);
+    }
+    if (w->waits == WAITS_PUBLISHED)
+        w->waits = WAITS_NOT;
+    return true;
+}
+
+/* What is known of a publication that is JSON, text or neither. */
+static uint8_t kind_of(const struct client *cl, struct str data)
+{
+    struct json_value v;
+    size_t at;
+
+    if (cl->encoding == CF_JSON || json_parse(data, &v, &at) == 0)
+        return RECORD_JSON;
+    return utf8_valid(data) ? 0 : RECORD_BINARY;
+}
+
+static int write_info(struct client *cl, const struct client_sub *cs, struct buf *fields)
+{
+    static struct buf info; /* kept */
+
+    buf_clear(&info);
+    if (sub_info_write(cl, cs, &info) == -1)
+        return -1;
+    return record_add_field(fields, FIELD_INFO, buf_view(&info));
+}
+
+static struct client_published *published_new(struct client *cl, uint32_t id, struct client_sub *cs)
+{
+    struct client_work *w = client_work(cl);
+    struct client_published *p = w != NULL ? pool_get(reactor_pool(&published_part)) : NULL;
+
+    if (p == NULL)
+        return NULL;
+    p->id = id;
+    p->sub = cs;
+    list_append(&w->published, &p->link);
+    w->npublished++;
+    return p;
+}
+
+void publish_refuse(struct client *cl, uint32_t id, enum cf_error_code code)
+{
+    struct client_published *p;
+
+    if (cl->work == NULL || list_empty(&cl->work->published)) {
+        reply_error(cl, id, code);
+        return;
+    }
+    p = published_new(cl, id, NULL);
+    if (p == NULL) {
+        client_end(cl, CLOSE_NO_MEMORY);
+        return;
+    }
+    p->answered = true;
+    p->error = (uint16_t)code;
+}
+
+static enum client_did publish(struct client *cl, const struct cf_command *c,
+                               const struct channel_options *o, struct client_sub *cs)
+{
+    static struct buf fields; /* kept */
+    struct broker_publication p = {.channel = c->publish.channel,
+                                   .data = c->publish.data,
+                                   .origin = {.kind = SESSION_CENTRIFUGE, .token = cl->conn->id}};
+    struct client_published *pending;
+    size_t bytes;
+
+    buf_clear(&fields);
+    if (write_info(cl, cs, &fields) == -1) {
+        reply_error(cl, c->id, CF_ERROR_INTERNAL);
+        return DID;
+    }
+    p.fields = buf_view(&fields);
+    p.flags =
+        (uint8_t)(kind_of(cl, p.data) | RECORD_WANT_ACK | (o->delta_publish ? RECORD_DELTA : 0) |
+                  (o->exclude_self ? RECORD_EXCLUDE_ORIGIN : 0));
+    bytes = p.data.n + p.fields.n;
+    if (!broker_can_publish(reactor->broker, bytes, 1))
+        return client_wait_room(cl, bytes);
+    pending = published_new(cl, c->id, cs);
+    if (pending == NULL) {
+        client_end(cl, CLOSE_NO_MEMORY);
+        return DID;
+    }
+    if (broker_publish(reactor->broker, &p) == -1) {
+        published_free(cl->work, pending);
+        client_end(cl, CLOSE_CF_INTERNAL); /* there was room */
+    }
+    return DID;
+}
+
+enum client_did publish_begin(struct client *cl, const struct cf_command *c)
+{
+    const struct cf_publish_request *r = &c->publish;
+    const struct channel_options *o = NULL;
+    struct client_sub *cs;
+    struct permission_ask ask = {
+        .op = PERMISSION_PUBLISH, .channel = r->channel, .user = client_user(cl)};
+    int rc;
+
+    if (r->channel.n == 0) {
+        client_end(cl, CLOSE_CF_BAD_REQUEST);
+        return DID;
+    }
+    if (cl->work != NULL && cl->work->npublished >= PENDING_MAX)
+        return client_wait(cl, WAITS_PUBLISHED) == -1 ? DID : AGAIN;
+    cs = sub_find(cl, r->channel);
+    ask.subscribed = cs != NULL;
+    rc = r->data.n == 0 ? CF_ERROR_BAD_REQUEST : (int)permission_check(&ask, &o);
+    if (rc == 0 && r->type != 0) /* maps */
+        rc = CF_ERROR_PERMISSION_DENIED;
+    if (rc == 0 && !permission_data(o, r->data))
+        rc = CF_ERROR_BAD_REQUEST;
+    if (rc == 0 && o->rate_limit_publish > 0 &&
+        !client_paced(cl, c->id, &cl->publications, o->rate_limit_publish))
+        return DID;
+    if (rc == 0)
+        return publish(cl, c, o, cs);
+    publish_refuse(cl, c->id, (enum cf_error_code)rc);
+    return DID;
+}

@@ -1,0 +1,99 @@
+/* proto/centrifuge/recover.c - what a subscription has missed, in its answer.
+ *
+ * A subscription that the client asks for is answered as soon as the broker has what it missed. One
+ * of a connect is answered with all the others; what comes until then is missed by then, and kept. */
+#include "client.h"
+#include "encode.h"
+
+static int add_items(struct client_sub *cs, const struct batch *b, uint32_t first)
+{
+    struct client_start *start = cs->start;
+    bool delta = (cs->sub.flags & CLIENT_SUB_DELTA) != 0;
+
+    for (uint32_t i = first; i < b->nitems; i++) {
+        if (!start->any)
+            cf_items_begin(&start->items, client_of(cs->conn)->encoding, &start->missed);
+        /* Behind the first one of the answer each has the one before it. */
+        if (encode_add(&start->items, b, i, delta, start->any) == -1)
+            return -1;
+        start->any = true;
+    }
+    return 0;
+}
+
+static void gain_base(struct client_sub *cs)
+{
+    static const uint8_t deltas[] = {
+        [CF_JSON] = BATCH_CF_JSON_DELTA, [CF_PROTOBUF] = BATCH_CF_PROTOBUF_DELTA};
+
+    if (!(cs->sub.flags & CLIENT_SUB_DELTA) || !cs->start->any)
+        return;
+    cs->sub.flags &= (uint16_t)~CLIENT_SUB_BASELESS;
+    cs->sub.variant = deltas[client_of(cs->conn)->encoding];
+}
+
+/* What was missed follows a push as publications do. */
+static void follow(struct client_sub *cs, const struct recovery *r)
+{
+    unsigned variant = cs->sub.variant;
+
+    sub_arrived(cs);
+    if (!r->recovered || r->batch == NULL)
+        return;
+    if (batch_variant(r->batch, variant) == NULL)
+        client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
+    else
+        session_deliver(cs->conn, r->batch, variant, r->first, r->batch->nitems);
+}
+
+void centrifuge_recovered(struct sub *s, const struct recovery *r)
+{
+    struct client_sub *cs = client_sub_of(s);
+    struct client_start *start = cs->start;
+
+    cs->at = start->at = r->at;
+    start->recovered = r->recovered;
+    if (r->recovered && !start->since.latest)
+        start->at.offset = start->since.since.offset; /* the client counts on from there */
+    if (start->by_push) {
+        follow(cs, r);
+        return;
+    }
+    if (r->batch != NULL && add_items(cs, r->batch, r->first) == -1) {
+        client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
+        return;
+    }
+    sub_arrived(cs);
+}
+
+void starting_lost(struct client_sub *cs, struct position to)
+{
+    struct client_start *start = cs->start;
+
+    if (cs->sub.recovering) /* its answer will say */
+        return;
+    cs->at = start->at = to;
+    start->recovered = start->any = false;
+    buf_clear(&start->missed);
+}
+
+void starting_keep(struct client_sub *cs, const struct batch *b, uint32_t first)
+{
+    struct client_start *start = cs->start;
+
+    if (!start->recovered) { /* it begins later than it might */
+        if (cs->sub.flags & CLIENT_SUB_STREAM)
+            start->at = cs->at;
+        return;
+    }
+    if (add_items(cs, b, first) == -1)
+        client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
+}
+
+int starting_end(struct client_sub *cs)
+{
+    if (!cs->start->any)
+        return 0;
+    gain_base(cs);
+    return cf_items_end(&cs->start->items);
+}
