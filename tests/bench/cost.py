@@ -8,6 +8,7 @@ arrived. What is left to the machine's load is how many turns the worker needs, 
 measures another build as well, in alternating rounds, and fails when any figure of ours is more than 1.02 of theirs.
 
   delivery  a publication of 72 B to 200 subscribers, by a publisher of another channel's
+  json, protobuf   the same to Centrifuge clients
   echo      125 B to its sender, alone in its channel
   connect   accept, upgrade, subscribe, close by the client, the end
   hub       the hub's share of a publication of 72 B to subscribers of two workers, alone in its round
@@ -30,7 +31,7 @@ sys.path[:0] = [os.path.join(HERE, '../integration'), HERE]
 
 from bench import free_port, write_json  # noqa: E402
 from ingest import ENVIRONMENT, await_ready, instructions  # noqa: E402
-from wsraw import TEXT, WebSocket, frame  # noqa: E402
+from wsraw import BINARY, TEXT, WebSocket, frame  # noqa: E402
 
 SUBSCRIBERS = 200
 LIMIT = 1.02
@@ -45,7 +46,8 @@ class Gateway:
         self.process = subprocess.Popen(
             ['setpriv', '--pdeathsig', 'TERM', 'valgrind', '-q', '--tool=callgrind', '--callgrind-out-file=' + os.path.join(tmp, 'out.%p'),
              os.path.join(build, 'roostd'), '--set', 'listen=' + self.client, '--set', f'admin_listen=127.0.0.1:{admin}',
-             '--set', f'workers={workers}', '--set', 'drain_time=0s', '--set', 'ping_interval=1h', '--set', 'turn_budget=100ms'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+             '--set', f'workers={workers}', '--set', 'drain_time=0s', '--set', 'turn_budget=100ms',
+             '--set', 'insecure=true', '--set', 'ping_interval=1h'], stderr=subprocess.DEVNULL, env=ENVIRONMENT)
         await_ready(admin, self.process)
         with urllib.request.urlopen(f'http://127.0.0.1:{admin}/debug/processes', timeout=20) as answer:
             self.pids = {p['name']: p['pid'] for p in json.load(answer)['processes']}
@@ -70,6 +72,29 @@ def deliveries(address, count):
                 s.recv()
     for s in subscribers:
         s.close()
+
+
+def centrifuge_deliveries(address, count, protobuf=False):
+    subscribers = [WebSocket(address, '/connection/websocket' + ('?format=protobuf' if protobuf else '')) for _ in range(SUBSCRIBERS)]
+    for s in subscribers:
+        if protobuf:  # the length of each command, its id, connect {} and subscribe {channel}
+            s.send_frame(BINARY, b'\x04\x08\x01\x22\x00' + b'\x0a\x08\x02\x2a\x06\x0a\x04wide')
+        else:
+            s.text('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"wide"}}')
+        answer = b''
+        while (b'\x08\x02\x32' if protobuf else b'"id":2') not in answer:
+            answer += s.recv().payload
+    with WebSocket(address, '/ws/wide?echo=0') as publisher:
+        for _ in range(count):
+            publisher.text('x' * 72)
+            for s in subscribers:
+                s.recv()
+    for s in subscribers:
+        s.close()
+
+
+def protobuf_deliveries(address, count):
+    centrifuge_deliveries(address, count, True)
 
 
 def echoes(address, count):
@@ -118,6 +143,8 @@ def cost(build, work, count, each, process):
 
 WORK = {
     'delivery': (deliveries, 30, SUBSCRIBERS, 'worker0'),
+    'json': (centrifuge_deliveries, 30, SUBSCRIBERS, 'worker0'),
+    'protobuf': (protobuf_deliveries, 30, SUBSCRIBERS, 'worker0'),
     'echo': (echoes, 1000, 1, 'worker0'),
     'connect': (connects, 150, 1, 'worker0'),
     'hub': (publications, 200, 1, 'hub'),
