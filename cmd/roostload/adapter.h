@@ -30,6 +30,7 @@ struct adapter_user {
     bool recovered;   /* the publication came by recovery */
     bool jumped;      /* and its offset does not follow the one before */
     bool unrecovered; /* the server could not bring what was missed */
+    char refusal[96]; /* what it says when it refuses; "": nothing */
 };
 
 struct adapter {

@@ -128,13 +128,21 @@ static void centrifuge_on_subscribed(struct adapter_user *u, const struct cf_sub
     u->held = r->publications;
 }
 
+static enum adapter_event centrifuge_refused(struct adapter_user *u, const char *what,
+                                             uint32_t code, struct str message)
+{
+    snprintf(u->refusal, sizeof(u->refusal), "the server refused %s: %u %.*s", what, code,
+             (int)MIN(message.n, (size_t)40), message.p != NULL ? message.p : "");
+    return ADAPTER_REFUSED;
+}
+
 static enum adapter_event centrifuge_on_push(struct adapter_user *u, const struct cf_push *p,
                                              struct str *payload, struct buf *reply)
 {
     if (p->has_pub)
         return centrifuge_on_publication(u, &p->pub, payload);
     if (p->has_disconnect)
-        return ADAPTER_REFUSED;
+        return centrifuge_refused(u, "the connection", p->disconnect.code, p->disconnect.reason);
     if (!p->has_unsubscribe)
         return ADAPTER_NOTHING;
     /* From 2500 on a client is to subscribe again. */
@@ -149,7 +157,8 @@ static enum adapter_event centrifuge_on_reply(struct adapter_user *u, const stru
     if (r->has_push)
         return centrifuge_on_push(u, &r->push, payload, reply);
     if (r->has_error)
-        return ADAPTER_REFUSED;
+        return centrifuge_refused(u, r->id == ID_PUBLISH ? "a publication" : "a command",
+                                  r->error.code, r->error.message);
     switch (r->id) {
     case 0: /* a ping */
         return cf_encode_reply(encoding_of(u), &(struct cf_reply){0}, reply) == -1 ? ADAPTER_REFUSED

@@ -328,7 +328,9 @@ static bool on_event(struct conn *c, enum adapter_event event, struct str payloa
         return false;
     case ADAPTER_REFUSED:
         user_broke(c, CLOSE_NOT_PERMITTED,
-                   "the server refused the subscription, or its message is not the adapter's");
+                   as->refusal[0] != '\0' ? as->refusal
+                                          : "the server refused the subscription, or its message "
+                                            "is not the adapter's");
         break;
     }
     return !conn_dead(c);

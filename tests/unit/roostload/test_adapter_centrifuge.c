@@ -145,6 +145,25 @@ static void assert_events(enum cf_encoding e, struct buf *frame, bool recovers,
     buf_clear(frame);
 }
 
+/* What is refused is said with its code. */
+static void refusals(void **state)
+{
+    struct adapter_user u = {.o = &o};
+    struct str rest =
+                   STR_LIT("{\"id\":3,\"error\":{\"code\":103,\"message\":\"permission denied\"}}"),
+               payload;
+    struct buf reply = {0};
+
+    (void)state;
+    o = (struct options){0};
+    assert_int_equal(adapter_centrifuge_json.receive(&u, &rest, &payload, &reply), ADAPTER_REFUSED);
+    assert_string_equal(u.refusal, "the server refused a publication: 103 permission denied");
+    rest = STR_LIT("{\"push\":{\"disconnect\":{\"code\":3500}}}");
+    assert_int_equal(adapter_centrifuge_json.receive(&u, &rest, &payload, &reply), ADAPTER_REFUSED);
+    assert_string_equal(u.refusal, "the server refused the connection: 3500 ");
+    buf_fini(&reply);
+}
+
 static void what_it_hears(void **state)
 {
     (void)state;
@@ -213,10 +232,8 @@ static void recovery(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_it_says),
-        cmocka_unit_test(tokens),
-        cmocka_unit_test(what_it_hears),
-        cmocka_unit_test(recovery),
+        cmocka_unit_test(what_it_says),  cmocka_unit_test(tokens),   cmocka_unit_test(refusals),
+        cmocka_unit_test(what_it_hears), cmocka_unit_test(recovery),
     };
 
     return cmocka_run_group_tests_name("roostload/adapter_centrifuge", tests, NULL, NULL);
