@@ -210,6 +210,8 @@ void broker_awake(struct broker *b);
 /* For /debug. */
 struct broker_stats {
     size_t channels, subscriptions, backlog_bytes, walks;
+    size_t users;         /* distinct ones with a connection here */
+    size_t waiting_bytes; /* of records about members that wait for room in the ring */
     bool announcing;
 };
 void broker_stats(const struct broker *b, struct broker_stats *out);

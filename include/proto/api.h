@@ -13,7 +13,7 @@
 struct api_node { /* what /api/info says of this node; filled by proc */
     const char *name, *version;
     char uid[40];
-    uint64_t num_clients, num_channels, num_subs, uptime_s, rss_bytes;
+    uint64_t num_clients, num_users, num_channels, num_subs, uptime_s, rss_bytes;
     double cpu; /* percent of one core since the last call */
 };
 

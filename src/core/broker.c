@@ -284,6 +284,8 @@ void broker_stats(const struct broker *b, struct broker_stats *out)
         .subscriptions = b->subscriptions,
         .backlog_bytes = b->backlog,
         .walks = b->walks.in_use,
+        .users = b->users.count,
+        .waiting_bytes = b->behind.bytes,
         .announcing = b->announcing,
     };
 }

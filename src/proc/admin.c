@@ -157,6 +157,7 @@ static void node_info(struct api_node *out)
 #define WS_SESSION(NAME, name, label)                                                              \
     out->num_clients += (uint64_t)MAX(sum.connections_##name, (int64_t)0);
 #include "tbl/protocols.def"
+    out->num_users = (uint64_t)MAX(sum.users, (int64_t)0);
     out->num_channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
     out->num_subs = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
     out->uptime_s = shm_uptime_ns(SHM_MASTER) / NS_PER_SEC;

@@ -225,6 +225,7 @@ static int put_ring(const char *name, const struct ring_shared *r, struct buf *o
 
 static void handle_rings(struct http_exchange *x)
 {
+    const struct metrics *hub;
     struct broker_stats s;
     struct buf out = {0};
     int rc =
@@ -236,12 +237,20 @@ static void handle_rings(struct http_exchange *x)
         rc |= put_ring("to_worker", shm->to_worker[i], &out);
         rc |= buf_append_char(&out, '}');
     }
+    hub = &shm->slots[SHM_HUB].metrics;
+    rc |= buf_printf(&out,
+                     "],\"hub\":{\"channels\":%lld,\"queue_bytes\":%lld,\"members\":%lld,"
+                     "\"member_bytes\":%lld,\"users\":%lld}",
+                     (long long)hub->hub_channels, (long long)hub->hub_queue_bytes,
+                     (long long)hub->presence_members, (long long)hub->presence_bytes,
+                     (long long)hub->users);
     broker_stats(reactor->broker, &s);
     rc |= buf_printf(&out,
-                     "],\"broker\":{\"worker\":%u,\"channels\":%zu,\"subscriptions\":%zu,"
-                     "\"backlog_bytes\":%zu,\"walks\":%zu,\"announcing\":%s}}\n",
-                     worker_index, s.channels, s.subscriptions, s.backlog_bytes, s.walks,
-                     s.announcing ? "true" : "false");
+                     ",\"broker\":{\"worker\":%u,\"channels\":%zu,\"subscriptions\":%zu,"
+                     "\"backlog_bytes\":%zu,\"walks\":%zu,\"users\":%zu,"
+                     "\"waiting_bytes\":%zu,\"announcing\":%s}}\n",
+                     worker_index, s.channels, s.subscriptions, s.backlog_bytes, s.walks, s.users,
+                     s.waiting_bytes, s.announcing ? "true" : "false");
     answer(x, &out, rc);
 }
 

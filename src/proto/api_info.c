@@ -19,12 +19,12 @@ static int api_append_node(struct buf *out, const struct api_node *n)
         json_append_string(out, str_from(n->version)) == -1)
         return -1;
     return buf_printf(out,
-                      ",\"num_clients\":%llu,\"num_users\":0,\"num_channels\":%llu,"
+                      ",\"num_clients\":%llu,\"num_users\":%llu,\"num_channels\":%llu,"
                       "\"num_subs\":%llu,\"uptime\":%llu,"
                       "\"process\":{\"cpu\":%.2f,\"rss\":%llu}}]}}",
-                      (unsigned long long)n->num_clients, (unsigned long long)n->num_channels,
-                      (unsigned long long)n->num_subs, (unsigned long long)n->uptime_s, n->cpu,
-                      (unsigned long long)n->rss_bytes);
+                      (unsigned long long)n->num_clients, (unsigned long long)n->num_users,
+                      (unsigned long long)n->num_channels, (unsigned long long)n->num_subs,
+                      (unsigned long long)n->uptime_s, n->cpu, (unsigned long long)n->rss_bytes);
 }
 
 void api_info(struct http_exchange *x)

@@ -63,6 +63,7 @@ static UNUSED void tell_node(struct api_node *out)
                              .version = "0.1",
                              .uid = "u-1",
                              .num_clients = 3,
+                             .num_users = 4,
                              .num_channels = 2,
                              .num_subs = 4,
                              .uptime_s = 5,

@@ -227,7 +227,7 @@ static void info_says_what_proc_knows(void **state UNUSED)
 
     post(p, "/api/info", "{}");
     assert_answer(p, "{\"result\":{\"nodes\":[{\"uid\":\"u-1\",\"name\":\"n \\\"1\\\"\","
-                     "\"version\":\"0.1\",\"num_clients\":3,\"num_users\":0,\"num_channels\":2,"
+                     "\"version\":\"0.1\",\"num_clients\":3,\"num_users\":4,\"num_channels\":2,"
                      "\"num_subs\":4,\"uptime\":5,\"process\":{\"cpu\":1.50,\"rss\":6}}]}}");
     h_close(p);
 }
