@@ -232,7 +232,8 @@ int broker_subscribe(struct broker *b, struct sub *s, struct str channel, enum c
     s->index = c->count;
     s->live = false;
     c->subs[c->count++] = s;
-    c->joins |= s->joins;
+    if (UNLIKELY(s->joins))
+        c->joins = true;
     b->subscriptions++;
     METRIC_ADD(subscriptions, 1);
     if (overdue(c))

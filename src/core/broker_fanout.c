@@ -278,16 +278,10 @@ static void count_first(const struct batch *batch)
     hist_record(&metrics->batch_size, batch->nitems);
 }
 
-/* What of it is for this subscriber. */
-static inline struct batch *batch_for(const struct walk *w, const struct sub *s)
-{
-    return UNLIKELY(w->members) && !s->joins ? NULL : w->batch;
-}
-
 /* Is there what this subscriber wants, or no hope of it? The raw variant always is. */
 static inline bool is_encoded(struct walk *w, const struct sub *s, size_t *budget)
 {
-    return LIKELY(s->variant == BATCH_RAW) || batch_for(w, s) == NULL ||
+    return LIKELY(s->variant == BATCH_RAW) || w->batch == NULL ||
            LIKELY(w->batch->variant[s->variant] != NULL) ||
            batch_encode(w->batch, s->variant, budget);
 }
@@ -318,10 +312,25 @@ static void walk_slice(struct broker *b, struct walk *w)
         }
         if (!is_encoded(w, subs[w->cursor], &budget))
             return;
-        visit(b, subs[w->cursor], batch_for(w, subs[w->cursor]), w->notice, w->before);
+        visit(b, subs[w->cursor], w->batch, w->notice, w->before);
         w->cursor++;
-        if (w->visited++ == 0 && w->batch != NULL && !w->members)
+        if (w->visited++ == 0 && w->batch != NULL)
             count_first(w->batch);
+    }
+}
+
+/* The same of a batch that tells who comes and goes: for those that want it. */
+static void walk_members_slice(struct broker *b, struct walk *w)
+{
+    uint32_t end = MIN(w->limit, w->cursor + slice_of(w));
+    size_t budget = FANOUT_ENCODE;
+
+    for (; w->cursor < end; w->cursor++) {
+        struct sub *s = w->chan->subs[w->cursor];
+
+        if (s->joins && !is_encoded(w, s, &budget))
+            return;
+        visit(b, s, s->joins ? w->batch : NULL, w->notice, w->before);
     }
 }
 
@@ -343,7 +352,10 @@ static enum task_result walk_step(struct task *t)
 
     if (!w->under_way)
         walk_begin(b, w);
-    walk_slice(b, w);
+    if (UNLIKELY(w->members))
+        walk_members_slice(b, w);
+    else
+        walk_slice(b, w);
     if (w->cursor < w->limit)
         return TASK_MORE;
     walk_end(b, w);

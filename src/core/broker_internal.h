@@ -124,8 +124,11 @@ void broker_announce(struct broker *b);
 /* broker_presence.c */
 /* Writes what found no room, and members that are to be announced, as far as there is room. */
 void members_flush(struct broker *b);
-/* Is nothing of that left? */
-bool members_announced(const struct broker *b);
+/* Is something of that left? */
+static inline bool members_owed(const struct broker *b)
+{
+    return b->behind.first != NULL || b->scan != NULL || !list_empty(&b->members);
+}
 /* JOIN or LEAVE. */
 void members_receive(struct broker *b, const struct record *r);
 
@@ -136,7 +139,10 @@ void control_receive(struct broker *b, const struct record *r);
 /* Puts users of at most that many buckets on the list of what is owed. True: there are more. */
 bool users_announce(struct broker *b, size_t max_buckets);
 void users_flush(struct broker *b, unsigned *budget);
-bool users_written(const struct broker *b);
+static inline bool users_owed(const struct broker *b)
+{
+    return !list_empty(&b->users_owed);
+}
 void users_fini(struct broker *b);
 
 /* Writes a record. -1: no room. */

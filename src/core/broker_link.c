@@ -227,8 +227,8 @@ static void finish_announcing(struct broker *b)
 {
     struct record r = {.kind = RECORD_ANNOUNCED, .count = b->hub_generation, .chan = b->round};
 
-    if (b->announcing && !b->scanning && list_empty(&b->asks) && members_announced(b) &&
-        users_written(b) && broker_put(b, &r) == 0)
+    if (b->announcing && !b->scanning && list_empty(&b->asks) && !members_owed(b) &&
+        !users_owed(b) && broker_put(b, &r) == 0)
         b->announcing = false;
 }
 
@@ -237,12 +237,14 @@ bool broker_flush(struct broker *b, bool *more)
     unsigned budget = FLUSH_MAX;
 
     write_owed_list(b, &b->asks, &budget);
-    members_flush(b);
-    users_flush(b, &budget);
+    if (UNLIKELY(members_owed(b)))
+        members_flush(b);
+    if (UNLIKELY(users_owed(b)))
+        users_flush(b, &budget);
     finish_announcing(b);
     write_owed_list(b, &b->owed, &budget);
     b->starved = !tails_flush(b) || !list_empty(&b->asks) || !list_empty(&b->owed) ||
-                 !members_announced(b) || !users_written(b);
+                 members_owed(b) || users_owed(b);
     *more = b->starved || (b->announcing && !b->scanning);
     if (b->out.position == b->committed && !b->urgent)
         return false;

@@ -145,11 +145,6 @@ void members_flush(struct broker *b)
     }
 }
 
-bool members_announced(const struct broker *b)
-{
-    return b->behind.first == NULL && b->scan == NULL && list_empty(&b->members);
-}
-
 /* --- from the hub --- */
 
 void members_receive(struct broker *b, const struct record *r)

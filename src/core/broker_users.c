@@ -150,11 +150,6 @@ void users_flush(struct broker *b, unsigned *budget)
     }
 }
 
-bool users_written(const struct broker *b)
-{
-    return list_empty(&b->users_owed);
-}
-
 static void announce_user(struct htab_node *node, void *arg)
 {
     struct broker_user *u = CONTAINER_OF(node, struct broker_user, node);

@@ -41,6 +41,7 @@ void hub_control_left(struct hub *h, unsigned worker, struct queued *copy, enum 
 
     copy->awaited = false;
     h->worker[worker].awaited--;
+    h->awaited--;
     p->told += how == ENGINE_OK;
     if (how == ENGINE_UNKNOWN)
         p->status = ENGINE_UNKNOWN;
@@ -69,6 +70,7 @@ static void tell(struct hub *h, unsigned worker, const struct record *r, struct 
     } else if (p != NULL) {
         copy->awaited = true;
         h->worker[worker].awaited++;
+        h->awaited++;
         p->waits++;
     }
 }
@@ -109,10 +111,10 @@ void hub_control(struct hub *h, const struct record *r)
 
 void hub_control_run(struct hub *h)
 {
-    for (unsigned i = 0; i < h->workers; i++) {
+    for (unsigned i = 0; UNLIKELY(h->awaited > 0) && i < h->workers; i++) {
         struct hub_worker *w = &h->worker[i];
 
-        if (LIKELY(w->awaited == 0) || !hub_hangs(h, i))
+        if (w->awaited == 0 || !hub_hangs(h, i))
             continue;
         for (struct queued *e = w->out.first; w->awaited > 0; e = e->next) {
             if (e->awaited)

@@ -130,6 +130,8 @@ struct hub {
     struct list member_lists_ended; /* gone, but for a call to the engine */
     struct htab users;
     bool users_sweeping, users_stale;
+    bool forgetting;  /* some worker's may be due */
+    unsigned awaited; /* of all workers */
     size_t users_cursor;
     struct queue aside;
     size_t aside_publications;

@@ -198,6 +198,8 @@ bool hub_members_run(struct hub *h, size_t *budget)
 {
     unsigned idle = 0;
 
+    if (LIKELY(h->member_lists.in_use == 0))
+        return false;
     while (idle < h->workers) {
         unsigned worker = h->next_lists;
 

@@ -101,16 +101,17 @@ void hub_on_member(void *hub, const struct record *r)
 
 void hub_presence_forget(struct hub *h, unsigned worker)
 {
-    h->worker[worker].forgetting.due = true;
+    h->worker[worker].forgetting.due = h->forgetting = true;
 }
 
-void hub_forget_done(struct hub *h UNUSED, struct pending *call, enum engine_status status)
+void hub_forget_done(struct hub *h, struct pending *call, enum engine_status status)
 {
     struct hub_forgetting *f = CONTAINER_OF(call, struct hub_forgetting, call);
 
     f->calling = false;
     /* An engine that cannot now is asked again; one without presence has nothing to forget. */
     f->due |= status != ENGINE_REFUSED && !f->cursor.ended;
+    h->forgetting |= f->due;
     f->failed = status != ENGINE_OK;
 }
 
@@ -137,10 +138,12 @@ static void forget_step(struct hub *h, unsigned worker, size_t *budget)
 
 bool hub_presence_run(struct hub *h, size_t *budget)
 {
-    bool more = false;
+    bool more = false, due = false;
 
+    if (LIKELY(!h->forgetting) || h->state != HUB_LIVE)
+        return false;
     /* Many leave at once: not faster than who is told takes it. */
-    for (unsigned i = 0; i < h->workers && h->state == HUB_LIVE; i++) {
+    for (unsigned i = 0; i < h->workers; i++) {
         const struct hub_forgetting *f = &h->worker[i].forgetting;
 
         while (f->due && !f->calling && *budget > 0 && h->congested == 0) {
@@ -148,7 +151,9 @@ bool hub_presence_run(struct hub *h, size_t *budget)
             if (f->failed) /* it is asked again, not at once */
                 break;
         }
+        due |= f->due;
         more |= f->due && !f->calling && !f->failed && h->congested == 0;
     }
+    h->forgetting = due;
     return more;
 }
