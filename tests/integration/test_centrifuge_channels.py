@@ -14,7 +14,7 @@ def numbers(publications):
 
 class History(CentrifugeTest):
     namespaces = [{'name': 'small', **OPEN, 'history_size': 2},
-                  {'name': 'none', **OPEN, 'history_size': 0},
+                  {'name': 'none', **OPEN, 'history_size': 0, 'history_ttl': '0s', 'force_recovery': False},
                   {'name': 'on', **OPEN, 'force_recovery': False, 'allow_recovery': True, 'allow_positioning': True},
                   {'name': 'off', **OPEN, 'force_recovery': False, 'allow_history_for_client': False},
                   {'name': 'cache', **OPEN, 'force_recovery_mode': 'cache'},
