@@ -1,5 +1,5 @@
-/* cmd/roostctl/ctl.h - what the commands of roostctl (*.c) share. Blocking sockets with time limits: this
- * is a tool for people. */
+/* cmd/roostctl/ctl.h - what the commands of roostctl (*.c) share. It waits, with time limits: this is a
+ * tool for people. */
 #ifndef ROOSTCTL_CTL_H
 #define ROOSTCTL_CTL_H
 
@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "codec/ws_rx.h"
 #include "commands.h"
+#include "net/dial.h"
 
 struct ctl {
     char host[256], port[16]; /* of the admin listener */
@@ -34,7 +35,8 @@ int ctl_ask(const char *path, const struct str *request, struct buf *body, bool 
 int ctl_wrong_server(const char *what, bool quiet);
 /* The first line of a response's body. */
 struct str ctl_line_of(struct str text);
-int ctl_connect(bool quiet) MUST_CHECK; /* a connected socket, or -1 */
+int ctl_connect(bool quiet) MUST_CHECK; /* a connected socket that does not block, or -1 */
+extern const struct dial_limits ctl_patience;
 
 /* ws.c: a WebSocket client on the admin listener. */
 struct ctl_ws {

@@ -1,17 +1,16 @@
 /* cmd/roostctl/http.c - one HTTP exchange with the admin listener. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "codec/http.h"
 #include "ctl.h"
 #include "net/address.h"
 
-#define TIMEOUT_S    10
 #define RESPONSE_MAX ((size_t)64 * 1024 * 1024)
 
 struct ctl ctl;
+const struct dial_limits ctl_patience = {.end_ns = UINT64_MAX, .idle_ns = 10 * NS_PER_SEC};
 
 /* "HOST:PORT" or "[ADDRESS]:PORT" into ctl. */
 static int set_authority(struct str authority)
@@ -77,27 +76,16 @@ int ctl_wrong_server(const char *what, bool quiet)
 
 int ctl_connect(bool quiet)
 {
-    struct addrinfo *found, *a;
-    struct timeval limit = {.tv_sec = TIMEOUT_S};
-    int fd = -1, rc = address_lookup(ctl.host, ctl.port, &found);
+    struct addrinfo *found;
+    int fd, rc = address_lookup(ctl.host, ctl.port, &found);
 
     if (rc != 0) {
         if (!quiet)
             explain("cannot resolve", gai_strerror(rc));
         return -1;
     }
-    for (a = found; a != NULL && fd == -1; a = a->ai_next) {
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd == -1)
-            continue;
-        if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == -1 ||
-            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == -1 ||
-            connect(fd, a->ai_addr, a->ai_addrlen) == -1) {
-            rc = errno;
-            close(fd);
-            fd = -1;
-        }
-    }
+    fd = dial(found, &ctl_patience, NULL);
+    rc = errno;
     freeaddrinfo(found);
     if (fd == -1 && !quiet)
         explain("cannot reach", strerror(rc));
@@ -110,73 +98,42 @@ struct str ctl_line_of(struct str text)
     return str_trim(text);
 }
 
-static int send_request(int fd, const char *path, const struct str *request)
+static int append_request(struct buf *out, const char *path, const struct str *request)
 {
-    struct buf out = {0};
-    int rc = buf_printf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n",
+    int rc = buf_printf(out, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n",
                         request == NULL ? "GET" : "POST", path, ctl.authority);
 
     if (ctl.key[0] != '\0')
-        rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
+        rc |= buf_printf(out, "X-API-Key: %s\r\n", ctl.key);
     if (request != NULL)
-        rc |= buf_printf(&out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+        rc |= buf_printf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                          request->n);
-    rc |= buf_append_lit(&out, "\r\n");
+    rc |= buf_append_lit(out, "\r\n");
     if (request != NULL)
-        rc |= buf_append(&out, *request);
-    for (size_t sent = 0; rc == 0 && sent < out.len;) {
-        ssize_t n = send(fd, out.p + sent, out.len - sent, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            rc = -1;
-        else
-            sent += (size_t)n;
-    }
-    buf_fini(&out);
+        rc |= buf_append(out, *request);
+    if (rc != 0)
+        errno = ENOMEM;
     return rc == 0 ? 0 : -1;
-}
-
-/* Everything until the server closes: we asked it to. */
-static int read_all(int fd, struct buf *in)
-{
-    ssize_t n;
-
-    do {
-        if (in->len > RESPONSE_MAX || buf_reserve(in, 65536) == -1)
-            return -1;
-        n = recv(fd, in->p + in->len, in->cap - in->len, 0);
-        if (n > 0)
-            in->len += (size_t)n;
-    } while (n > 0);
-    return n == 0 ? 0 : -1;
 }
 
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet)
 {
-    struct buf in = {0};
-    struct http_response r;
-    enum close_reason why;
-    struct str rest;
+    struct buf out = {0};
     int fd = ctl_connect(quiet), status = -1;
 
     if (fd == -1)
         return -1;
-    errno = 0;
-    if (send_request(fd, path, request) == -1 || read_all(fd, &in) == -1) {
-        if (!quiet)
-            explain("no answer from", errno != 0 ? strerror(errno) : "the connection was closed");
-    } else {
-        rest = buf_view(&in);
-        if (http_response_final(&rest, 65536, &r, &why) > 0 && buf_append(body, rest) == 0)
-            status = r.status;
-        else if (!quiet)
-            explain("no HTTP from", "is this its admin listener?");
-    }
+    if (append_request(&out, path, request) == 0)
+        status = dial_http(fd, buf_view(&out), RESPONSE_MAX, &ctl_patience, body);
+    if (status == -1 && !quiet)
+        explain("no answer from", strerror(errno));
+    else if (status == 0 && !quiet)
+        explain("no HTTP from", "is this its admin listener?");
     close(fd);
-    buf_fini(&in);
+    buf_fini(&out);
     if (status == 401 && !quiet)
         fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
-    return status;
+    return status > 0 ? status : -1;
 }
 
 int ctl_ask(const char *path, const struct str *request, struct buf *body, bool quiet)

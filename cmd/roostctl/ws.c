@@ -1,4 +1,5 @@
-/* cmd/roostctl/ws.c - a small blocking WebSocket client. */
+/* cmd/roostctl/ws.c - a small WebSocket client that waits. */
+#include <errno.h>
 #include <poll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -13,18 +14,6 @@
 
 static const char handshake_key[] = "cm9vc3RjdGwtaGFuZHNoYQ==";
 
-static int send_all(int fd, struct str s)
-{
-    while (s.n > 0) {
-        ssize_t n = send(fd, s.p, s.n, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return -1;
-        s = str_skip(s, (size_t)n);
-    }
-    return 0;
-}
-
 static int send_handshake(int fd, const char *path)
 {
     struct buf out = {0};
@@ -37,7 +26,7 @@ static int send_handshake(int fd, const char *path)
         rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
     rc |= buf_append_lit(&out, "\r\n");
     if (rc == 0)
-        rc = send_all(fd, buf_view(&out));
+        rc = dial_send(fd, buf_view(&out), &ctl_patience);
     buf_fini(&out);
     return rc;
 }
@@ -50,9 +39,12 @@ static int read_handshake(struct ctl_ws *ws)
     size_t n = 0;
 
     while (n < HEAD_MAX) {
-        ssize_t got = recv(ws->fd, ws->buffer + n, HEAD_MAX - n, 0);
+        ssize_t got;
         int rc;
 
+        if (dial_wait(ws->fd, POLLIN, &ctl_patience) == -1)
+            return -1;
+        got = recv(ws->fd, ws->buffer + n, HEAD_MAX - n, 0);
         if (got <= 0)
             return -1;
         n += (size_t)got;
@@ -100,7 +92,7 @@ int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload)
 
     if (getrandom(key, sizeof(key), 0) == (ssize_t)sizeof(key) &&
         ws_tx_masked(op, payload, key, &frame) == 0)
-        rc = send_all(ws->fd, buf_view(&frame));
+        rc = dial_send(ws->fd, buf_view(&frame), &ctl_patience);
     buf_fini(&frame);
     return rc;
 }
@@ -125,6 +117,8 @@ int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms)
         if (poll(&p, 1, timeout_ms) <= 0)
             return -1;
         n = recv(ws->fd, ws->buffer, sizeof(ws->buffer), 0);
+        if (n == -1 && errno == EAGAIN)
+            continue;
         if (n <= 0)
             return 0;
         ws->in = (struct str){ws->buffer, (size_t)n};

@@ -4,11 +4,6 @@
 
 #include "base/buf.h"
 
-/* A non-blocking socket connected to host:port before clock_ns() reaches end_ns, the first of the
- * host's addresses that takes it; *which (may be NULL) is its place in `found`. -1 with errno. */
-struct addrinfo;
-int scrape_connect(const struct addrinfo *found, uint64_t end_ns, unsigned *which) MUST_CHECK;
-
 /* Appends the body that http://host[:port][/path] answers with status 200 within SCRAPE_LIMIT_NS;
  * path /metrics unless given. elsewhere: may be another machine. -1: err is the end of
  * a sentence. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "loopback.h"
 #include "net/address.h"
+#include "net/dial.h"
 #include "net/tls.h"
 #include "scrape.h"
 #include "url.h"
@@ -45,10 +46,9 @@ static bool templates_known(struct str path)
 /* "localhost" is ::1 and 127.0.0.1, and a server may listen on one of them. */
 static const struct addrinfo *choose(const struct addrinfo *found)
 {
+    const struct dial_limits limits = {clock_precise_ns() + SCRAPE_LIMIT_NS, SCRAPE_LIMIT_NS};
     unsigned which = 0;
-    int fd = found->ai_next == NULL || !loopback_all(found)
-                 ? -1
-                 : scrape_connect(found, clock_precise_ns() + SCRAPE_LIMIT_NS, &which);
+    int fd = found->ai_next == NULL || !loopback_all(found) ? -1 : dial(found, &limits, &which);
 
     if (fd != -1)
         close(fd);
