@@ -1,6 +1,6 @@
-/* proto/http_guard.c - who may ask on the admin listener when there is no key.
+/* proto/http_guard.c - who may ask for what an api_key protects, when there is none.
  *
- * Without an api_key that listener is on loopback, but a web page in a browser on this machine
+ * Without an api_key the listener is on loopback, but a web page in a browser on this machine
  * reaches it, too: by a request that needs no permission (fetch with mode no-cors, a form, an
  * image, a WebSocket), or under a name of its own that it lets resolve to 127.0.0.1 (DNS
  * rebinding). A browser says what a page cannot change: Host, Origin, Sec-Fetch-Site. With a key it
@@ -61,9 +61,18 @@ static bool guard_page_good(const struct http_request *r)
     return true;
 }
 
-int http_guard(const struct conn *c, const struct http_request *r, enum close_reason *why)
+/* The whole admin listener, and with api_insecure the server API on the client listener. */
+static bool guard_needed(const struct http_exchange *x)
 {
-    if (!(c->flags & CONN_ADMIN) || config.api_key[0] != '\0')
+    if (x->conn->flags & CONN_ADMIN)
+        return config.api_key[0] == '\0';
+    return x->resource != NULL && x->resource->needs_key && !x->resource->client_open &&
+           config.api_insecure;
+}
+
+int http_guard(const struct http_exchange *x, const struct http_request *r, enum close_reason *why)
+{
+    if (!guard_needed(x))
         return 0;
     if (!guard_host_good(r))
         *why = CLOSE_ADMIN_HOST;

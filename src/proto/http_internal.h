@@ -75,9 +75,9 @@ int http_route(struct http_exchange *x, const struct http_request *r,
 void http_route_path(struct http_exchange *x, const struct http_request *r);
 /* The methods it knows, HEAD included. */
 unsigned http_route_methods(const struct http_resource *res);
-/* May r be asked on c as far as the place it came from says? -1: *why (ADMIN_HOST, ADMIN_ORIGIN),
- * and a line is logged. */
-int http_guard(const struct conn *c, const struct http_request *r,
+/* May r be asked as far as the place it came from says? x->resource may be NULL. -1: *why
+ * (ADMIN_HOST, ADMIN_ORIGIN), and a line is logged. */
+int http_guard(const struct http_exchange *x, const struct http_request *r,
                enum close_reason *why) MUST_CHECK;
 /* May it be asked on a connection that is refused? */
 bool http_route_always(const struct http_request *r);

@@ -83,16 +83,21 @@ static bool http_key_given(const struct http_request *r, struct str key)
     bool repeated = false;
     struct str given = http_field_get(r, STR_LIT("X-API-Key"), &repeated);
 
+    if (key.n == 0)
+        return false;
     if (given.p != NULL && !repeated && http_key_equal(given, key))
         return true;
     return http_key_in_authorization(r, key) || http_key_in_query(r, key);
 }
 
+/* On the client listener nobody is let in for want of a key, unless that is said. */
 static bool http_key_needed(const struct http_exchange *x)
 {
-    if (!x->resource->needs_key || config.api_key[0] == '\0')
+    if (!x->resource->needs_key)
         return false;
-    return (x->conn->flags & CONN_ADMIN) || !x->resource->client_open;
+    if (x->conn->flags & CONN_ADMIN)
+        return config.api_key[0] != '\0';
+    return !x->resource->client_open && !config.api_insecure;
 }
 
 /* Whoever has not the right key is answered, but has to connect again and again: a connection for
@@ -148,7 +153,7 @@ int http_route(struct http_exchange *x, const struct http_request *r, enum close
     if (str_equal(r->path, STR_LIT("*"))) /* OPTIONS *: of the server as a whole */
         *why = CLOSE_BAD_METHOD;
     x->resource = http_resource_find(r->path, where);
-    if (http_guard(x->conn, r, why) == -1 || x->resource == NULL)
+    if (http_guard(x, r, why) == -1 || x->resource == NULL)
         return -1;
     *why = CLOSE_BAD_METHOD;
     methods = http_route_methods(x->resource);

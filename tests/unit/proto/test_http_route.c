@@ -96,10 +96,33 @@ static void keys_are_asked_for(void **state UNUSED)
     assert_int_equal(h_status(p), 200);
     h_ask(p, "GET /key HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 401);
-    config.api_key[0] = '\0';
-    h_ask(p, "GET /key HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_int_equal(h_status(p), 200);
     h_close(p);
+}
+
+/* On the client listener the want of a key lets nobody in, and keyless pages stay out. */
+static void without_a_key_clients_are_let_in_by_a_setting(void **state UNUSED)
+{
+    static const struct {
+        const char *text;
+        int status, insecure; /* without api_insecure, and with it */
+    } asks[] = {
+        {"GET /key HTTP/1.1\r\nHost: localhost\r\n\r\n", 401, 200},
+        {"GET /key HTTP/1.1\r\nHost: localhost\r\nX-API-Key:\r\n\r\n", 401, 200},
+        {"GET /key?api_key= HTTP/1.1\r\nHost: localhost\r\n\r\n", 401, 200},
+        {"GET /key HTTP/1.1\r\nHost: evil.example\r\n\r\n", 401, 403},
+        {"GET /key HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\r\n", 401, 403},
+        {"GET /open HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200, 200},
+        {"GET /hello HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200, 200},
+    };
+
+    for (size_t i = 0; i < 2 * ARRAY_LEN(asks); i++) {
+        struct peer *p = h_connect(0);
+
+        config.api_insecure = i % 2 == 1;
+        h_ask(p, asks[i / 2].text);
+        assert_int_equal(h_status(p), i % 2 == 1 ? asks[i / 2].insecure : asks[i / 2].status);
+        h_close(p);
+    }
 }
 
 /* Guesses are answered a few at a time; a right key begins the count anew. */
@@ -153,6 +176,8 @@ int main(void)
         cmocka_unit_test(keys_are_compared_whole),
         cmocka_unit_test(resources_are_found_by_path_and_place),
         cmocka_unit_test_setup_teardown(keys_are_asked_for, h_http_setup, h_stop),
+        cmocka_unit_test_setup_teardown(without_a_key_clients_are_let_in_by_a_setting, h_http_setup,
+                                        h_stop),
         cmocka_unit_test_setup_teardown(a_few_wrong_keys_end_the_connection, h_http_setup, h_stop),
         cmocka_unit_test_setup_teardown(prefix_path_is_decoded, h_http_setup, h_stop),
     };
