@@ -12,6 +12,7 @@
 #ifndef ROOST_PROTO_HTTP_H
 #define ROOST_PROTO_HTTP_H
 
+#include "base/blob.h"
 #include "codec/http.h"
 #include "net/conn.h"
 
@@ -32,8 +33,9 @@ struct http_exchange { /* pooled; valid until answered */
     void (*overdue)(struct http_exchange *x);
     bool head; /* HEAD: no body in the answer */
     bool keep_alive;
-    bool error_object; /* of the server API: 200 does not mean that it was done */
-    uint64_t began_ns; /* the handler was called; 0: not measured */
+    bool error_object;  /* of the server API: 200 does not mean that it was done */
+    uint16_t counts_as; /* of the server API: a status that says more than the one sent, or 0 */
+    uint64_t began_ns;  /* the handler was called; 0: not measured */
 };
 
 struct http_resource { /* static tables; registered at start */
@@ -61,6 +63,8 @@ extern const struct conn_ops http_conn_ops;
  * in CRLF, or "". */
 void http_respond(struct http_exchange *x, int status, const char *type, struct str fields,
                   struct str body);
+/* The same with a body that is not copied when it is large. Borrowed: takes a reference of its own. */
+void http_respond_blob(struct http_exchange *x, int status, const char *type, struct blob *body);
 /* Answers with the row's status and text; the connection ends when the request's framing is in
  * doubt (400-class head errors), otherwise it is kept. */
 void http_refuse(struct http_exchange *x, enum close_reason why);

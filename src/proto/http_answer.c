@@ -114,7 +114,7 @@ static void http_send_answer(struct http_exchange *x, struct http_status_line *h
 {
     struct buf out = {0};
 
-    http_measure(x, h->status);
+    http_measure(x, x->counts_as != 0 ? x->counts_as : h->status);
     http_decide_keep(x, h);
     h->length = body.n;
     if (http_head_append(&out, h) == -1 ||
@@ -133,6 +133,30 @@ void http_respond(struct http_exchange *x, int status, const char *type, struct 
     struct http_status_line h = {.status = status, .type = type, .fields = fields};
 
     http_send_answer(x, &h, body, CLOSE_HTTP_DONE);
+}
+
+#define HTTP_COPY_MAX 16384 /* bytes that are rather copied than sent by themselves */
+
+void http_respond_blob(struct http_exchange *x, int status, const char *type, struct blob *body)
+{
+    struct http_status_line h = {.status = status, .type = type, .length = body->len};
+    struct str view = {.p = body->data, .n = body->len};
+    struct buf out = {0};
+
+    if (body->len <= HTTP_COPY_MAX || x->head) {
+        http_send_answer(x, &h, view, CLOSE_HTTP_DONE);
+        return;
+    }
+    http_measure(x, x->counts_as != 0 ? x->counts_as : status);
+    http_decide_keep(x, &h);
+    if (http_head_append(&out, &h) == -1) {
+        conn_kill(x->conn, CLOSE_NO_MEMORY);
+    } else if (conn_send(x->conn, buf_view(&out)) == -1 ||
+               conn_send_blob(x->conn, body, 0, body->len) == -1) {
+        /* killed with its reason */
+    }
+    buf_fini(&out);
+    http_answered(x, CLOSE_HTTP_DONE);
 }
 
 /* The fields that a status must carry. */

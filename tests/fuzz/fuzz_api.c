@@ -1,11 +1,9 @@
 /* Bodies of the server API: each input is read by every method. Views of what was accepted must lie
- * inside the body or the request's own text, names must be valid, and binary data must survive
- * being written again. */
+ * inside the body or the request's own text, what is passed on raw must be JSON, and a member that
+ * means something stands there once. */
 #include "base/config.h"
-#include "codec/json.h"
-#include "core/channel_name.h"
-#include "core/record.h"
-#include "proto/api_internal.h"
+#include "core/tags.h"
+#include "proto/api/api_internal.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check(bool good)
@@ -20,91 +18,104 @@ static bool inside(struct str part, struct str whole)
                            (uintptr_t)part.p + part.n <= (uintptr_t)whole.p + whole.n);
 }
 
-static void check_data(const struct api_request *r, struct str body)
+static void check_text(struct str s, const struct api_request *r, struct str body UNUSED)
+{
+    check(inside(s, buf_view(&r->text)));
+}
+
+static void check_raw(struct str s, const struct api_request *r UNUSED, struct str body)
 {
     struct json_value v;
     size_t at;
 
-    check(r->data.n <= (size_t)config.max_message_size);
-    if (r->flags & RECORD_BINARY) {
-        check(inside(r->data, buf_view(&r->text)));
-    } else {
-        check(r->flags == RECORD_JSON && inside(r->data, body));
-        check(json_parse(r->data, &v, &at) == 0);
-    }
+    check(inside(s, body));
+    check(s.p == NULL || json_parse(s, &v, &at) == 0);
 }
 
-static void check_channels(const struct api_request *r, struct str body)
+static void check_tags(struct str s, const struct api_request *r, struct str body UNUSED)
 {
-    struct json_value name;
-    struct str rest = r->channels;
+    struct str name, value;
+
+    check_text(s, r, body);
+    while (tags_next(&s, &name, &value))
+        check(inside(name, buf_view(&r->text)) && inside(value, buf_view(&r->text)));
+    check(s.n == 0);
+}
+
+static void check_list(struct api_list l, enum json_type of, struct str body)
+{
+    struct json_value v;
     size_t n = 0;
 
-    check(inside(r->channels, body));
-    while (json_element(&rest, &name)) {
-        check(name.type == JSON_STRING);
+    check(inside(l.raw, body));
+    while (l.raw.p != NULL && json_element(&l.raw, &v)) {
+        check(v.type == of);
         n++;
     }
-    check(n >= 1 && n <= API_MAX_BROADCAST);
+    check(n == l.n);
 }
 
-/* A member that means something stands there once. */
-static void check_members(struct str body)
+#define CHECK_TEXT(name)    check_text(r->name, r, body)
+#define CHECK_VALUE(name)   check_raw(r->name, r, body)
+#define CHECK_RAW(name)     check_raw(r->name, r, body)
+#define CHECK_BASE64(name)  check_text(r->name, r, body)
+#define CHECK_BOOL(name)    check(r->name == true || r->name == false)
+#define CHECK_WISH(name)    check(r->name <= API_SAYS_YES)
+#define CHECK_I64(name)     (void)r->name
+#define CHECK_U64(name)     (void)r->name
+#define CHECK_TAGS(name)    check_tags(r->name, r, body)
+#define CHECK_TEXTS(name)   check_list(r->name, JSON_STRING, body)
+#define CHECK_OBJECTS(name) check_list(r->name, JSON_OBJECT, body)
+
+static void check_request(const struct api_request *r, struct str body)
 {
-    static const char *const names[] = {"channel", "channels", "data", "b64data", "pattern"};
+#define FIELD(name, KIND, methods, sentence) CHECK_##KIND(name);
+#define PART(of, name, KIND, sentence)       CHECK_##KIND(of##_##name);
+#include "tbl/api.def"
+}
+
+/* A member that means something to a method stands there once. */
+static void check_members(enum api_method method, struct str body)
+{
+#define M(NAME) (1u << API_##NAME)
+    static const struct {
+        const char *name;
+        unsigned methods;
+    } known[] = {
+#define FIELD(name, KIND, methods, sentence) {#name, methods},
+#define OBJECT(name, methods, sentence)      {#name, methods},
+#include "tbl/api.def"
+    };
     struct json_value object, key, value;
+    size_t at, seen[ARRAY_LEN(known)] = {0};
     struct str rest;
-    size_t at, seen[ARRAY_LEN(names)] = {0};
 
     if (body.n == 0)
         return;
     check(json_parse(body, &object, &at) == 0);
     rest = object.raw;
     while (json_member(&rest, &key, &value))
-        for (size_t i = 0; i < ARRAY_LEN(names); i++)
-            if (json_string_equal(&key, str_from(names[i])))
+        for (size_t i = 0; i < ARRAY_LEN(known); i++)
+            if ((known[i].methods & 1u << method) != 0 &&
+                json_string_equal(&key, str_from(known[i].name)))
                 check(seen[i]++ == 0);
-}
-
-static void check_request(enum api_method method, const struct api_request *r, struct str body)
-{
-    switch (method) {
-    case API_PUBLISH:
-        check(channel_name_valid(r->channel) && inside(r->channel, buf_view(&r->text)));
-        check_data(r, body);
-        break;
-    case API_BROADCAST:
-        check_channels(r, body);
-        check_data(r, body);
-        break;
-    case API_CHANNELS:
-        check(r->pattern.n >= 1 && r->pattern.n <= CHANNEL_NAME_MAX);
-        break;
-    case API_INFO:
-        break;
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum api_method methods[] = {API_PUBLISH, API_BROADCAST, API_CHANNELS, API_INFO};
     struct str body = {.p = (const char *)data, .n = size};
 
-    if (config.max_message_size == 0) {
-        config_defaults(&config);
-        config.max_message_size = 512;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+    for (size_t m = 0; m < API_METHOD_NR; m++) {
         struct api_request r = {0};
         struct api_fault fault;
 
-        if (api_parse(methods[i], body, &r, &fault) == 0) {
-            check_members(body);
-            check_request(methods[i], &r, body);
+        if (api_parse((enum api_method)m, body, &r, &fault) == 0) {
+            check_members((enum api_method)m, body);
+            check_request(&r, body);
         } else {
             check(fault.why == CLOSE_NONE && fault.message != NULL);
             check(fault.at <= size);
-            check(fault.code != 0 || fault.message[0] == 'n' || fault.message[0] == 'J');
+            check(fault.name != NULL || fault.message[0] == 'n' || fault.message[0] == 'J');
         }
         api_request_fini(&r);
     }

@@ -122,7 +122,7 @@ class Api(SharedDaemonTest):
             for data in (b'\x00\xff', b'x', bytes(range(256))):
                 self.assertEqual(self.call('publish', {'channel': 'bin', 'b64data': base64.b64encode(data).decode()}), {'result': {}})
                 self.assertEqual((lambda f: (f.opcode, f.payload))(c.recv()), (2, data))
-        for bad in ('*', 'QQ', 'QQ=', 'QR==', 'Q Q=', 1):
+        for bad in ('*', 'QQ', 'QQ=', 'QR==', 'Q Q='):
             self.error('publish', {'channel': 'bin', 'b64data': bad}, 107)
 
     def test_broadcast(self):
@@ -150,7 +150,7 @@ class Api(SharedDaemonTest):
                  {'list:a': {'num_clients': 2}, 'list:b': {'num_clients': 1}, 'list:ä': {'num_clients': 1}}, what='the listing')
         self.assertEqual(self.call('channels', {'pattern': 'list:b'}), {'result': {'channels': {'list:b': {'num_clients': 1}}}})
         self.assertIn('list:a', self.call('channels', '')['result']['channels'])
-        self.error('channels', {'pattern': 1}, 107)
+        self.assertEqual(self.call('channels', {'pattern': 1}), 400)
         for c in clients:
             c.close()
         wait_for(lambda: self.call('channels', {'pattern': 'list:*'}) == {'result': {'channels': {}}}, what='the empty listing')
@@ -167,17 +167,17 @@ class Api(SharedDaemonTest):
 
     def test_errors(self):
         for body in ({}, {'channel': 'a'}, {'data': 1}, {'channel': '', 'data': 1}, {'channel': 'a b', 'data': 1},
-                     {'channel': 'x' * 256, 'data': 1}, {'channel': 1, 'data': 1}, {'channel': ['a'], 'data': 1},
+                     {'channel': 'x' * 256, 'data': 1},
                      {'channel': 'a', 'data': 1, 'b64data': 'QQ=='}):
             self.error('publish', body, 107)
-        for body in ({}, {'channels': [], 'data': 1}, {'channels': 'a', 'data': 1}, {'channels': [1], 'data': 1}, {'channels': ['a']}):
+        for body in ({}, {'channels': [], 'data': 1}, {'channels': ['a']}):
             self.error('broadcast', body, 107)
-        self.error('publish', {'channel': 'a', 'data': 1, 'idempotency_key': 'k'}, 108)
-        self.error('publish', {'channel': 'a', 'data': 1, 'version': 3}, 108)
+        for body in ({'channel': 1, 'data': 1}, {'channel': ['a'], 'data': 1}, {'channel': 'a', 'b64data': 1}, {'tags': []}):
+            self.assertEqual(self.call('publish', body), 400, body)
         for body in ('', 'x', '{', '{"channel":"a","data":1', '{"channel":"a","data":1}x', '{"channel":"a","data":01}', '[]', '1', 'null',
                      b'{"channel":"a","data":"\xff"}', '{"channel":"a","data":"\x01"}', '[' * 10000):
             self.assertEqual(self.call('publish', body), 400, body[:30])
-        self.assertEqual(self.d.http('POST', '/api/history', '{}').status, 404)
+        self.assertEqual(self.d.http('POST', '/api/nothing', '{}').status, 404)
 
     def test_what_is_accepted_and_means_nothing_here(self):
         self.assertEqual(self.call('publish', {'channel': 'a', 'data': 1, 'skip_history': True, 'tags': {'a': 'b'}, 'delta': True,

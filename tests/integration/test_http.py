@@ -195,7 +195,7 @@ class Bodies(SharedDaemonTest):
         for text, status, reason in ((b'[' * 70 + b']' * 70, 400, b'JSON nested deeper than 64 levels (byte 64)'),
                                      (b'{"channel":"c","data":' + b'[' * 64 + b']' * 64 + b'}', 400, b'nested deeper'),
                                      (b'{"channel":"c"', 400, b'not JSON'), (b'[]', 400, b'not a JSON object'),
-                                     (b'{"channel":"c","data":1,"channel":"d"}', 200, b'"code":107,"message":"bad request: a member is repeated"'),
+                                     (b'{"channel":"c","data":1,"channel":"d"}', 200, b'"code":107,"message":"bad request: channel is repeated"'),
                                      (b'{"channel":"c","data":"' + b'x' * 2100 + b'"}', 200, b'max_message_size'),
                                      (b'{"channel":"c","data":"' + b'x' * 4100 + b'"}', 413, b'max_body_size')):
             r = self.d.http('POST', '/api/publish', text)

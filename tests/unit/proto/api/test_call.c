@@ -1,8 +1,9 @@
 /* Calls of the server API that end without a result, and what their callers are told. */
-#include "proto/api.c"
+#include "proto/api/call.c"
 
 #include "api_fixture.h"
 #include "fault.h"
+#include "proto/http_internal.h"
 
 #define NOT_DONE(why) "{\"error\":{\"code\":100,\"message\":\"not done, retry: " why "\"}}"
 #define UNKNOWN(why)  "{\"error\":{\"code\":100,\"message\":\"outcome unknown: " why "\"}}"
@@ -54,11 +55,18 @@ static void a_silent_hub_leaves_the_outcome_unknown(void **state UNUSED)
             assert_nothing(a);
         h_close(p);
         h_close(a);
-        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+        assert_int_equal(api_in_use(), 0);
     }
     assert_int_equal(metrics->api_unknown, 2);
     assert_int_equal(metrics->api_failed, 1);
     assert_int_equal(metrics->api_abandoned, 0);
+}
+
+static struct api_op *only_op(struct peer *p)
+{
+    struct api_call *call = http_session(p->conn)->job->x.state;
+
+    return LIST_ENTRY(call->ops.next, struct api_op, link);
 }
 
 /* The one call there is: what the hub answers about it. */
@@ -68,7 +76,7 @@ static void hub_says(struct peer *p, uint8_t kind, uint16_t status)
                              .flags = RECORD_LAST,
                              .asker = SESSION_API,
                              .status = status,
-                             .token = http_session(p->conn)->job->x.token};
+                             .token = only_op(p)->token};
 
     api_session_ops.sink.answered(&r);
     h_turns(2);
@@ -107,7 +115,7 @@ static void the_engines_word(void **state UNUSED)
         h_turns(4);
         h_close(p);
     }
-    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+    assert_int_equal(api_in_use(), 0);
 }
 
 /* A listing that the hub refuses is no empty one. */
@@ -122,7 +130,7 @@ static void a_refused_listing(void **state UNUSED)
     h_hub.frozen = false;
     h_turns(4);
     h_close(p);
-    assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+    assert_int_equal(api_in_use(), 0);
 }
 
 static void fill_ring(void)
@@ -159,7 +167,7 @@ static void a_full_ring_is_waited_for(void **state UNUSED)
         h_read(p);
         assert_answer(p, asks[i][2]);
         h_close(p);
-        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+        assert_int_equal(api_in_use(), 0);
         p = h_admin(); /* and in vain */
         fill_ring();
         post(p, asks[i][0], asks[i][1]);
@@ -171,7 +179,7 @@ static void a_full_ring_is_waited_for(void **state UNUSED)
         wait_long(2 * NS_PER_SEC);
         assert_int_equal(metrics->publications_in, n); /* nor later */
         h_close(p);
-        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+        assert_int_equal(api_in_use(), 0);
     }
 }
 
@@ -329,7 +337,7 @@ static void a_caller_that_leaves(void **state UNUSED)
         post(p, asks[i][0], asks[i][1]);
         conn_kill(p->conn, CLOSE_PEER_GONE);
         h_turns(2);
-        assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+        assert_int_equal(api_in_use(), 0);
         h_hub.frozen = false;
         h_turns(4);
         h_close(p);
@@ -354,7 +362,7 @@ static void every_failed_allocation_ends_in_order(void **state UNUSED)
             fault_reset();
             wait_long(6 * NS_PER_SEC);
             h_close(p);
-            assert_int_equal(reactor_pool(&api_calls)->in_use, 0);
+            assert_int_equal(api_in_use(), 0);
             assert_int_equal((partial_bytes(false) + partial_bytes(true)), 0);
         }
     }
@@ -380,5 +388,5 @@ int main(void)
 
     sessions_init();
     api_init(tell_node);
-    return cmocka_run_group_tests_name("proto/api_ends", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/api/call", tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
-/* tests/unit/proto/api_fixture.h - asking the server API. Include behind proto/api.c. */
+/* tests/unit/proto/api/api_fixture.h - asking the server API. Include behind the .c under test. */
 #ifndef TESTS_PROTO_API_FIXTURE_H
 #define TESTS_PROTO_API_FIXTURE_H
 
-#include "harness.h"
+#include "../harness.h"
+#include "proto/api.h"
+#include "proto/session.h"
 
 static UNUSED int h_api_setup(void **state UNUSED)
 {
@@ -12,6 +14,20 @@ static UNUSED int h_api_setup(void **state UNUSED)
 static UNUSED struct peer *h_admin(void)
 {
     return h_connect(CONN_ADMIN);
+}
+
+/* Calls and commands that are under way. */
+static UNUSED size_t api_in_use(void)
+{
+    size_t n = 0;
+
+    for (struct list *l = pool_list()->next; l != pool_list(); l = l->next) {
+        const struct pool *p = LIST_ENTRY(l, struct pool, link);
+
+        if (strcmp(p->name, "api_call") == 0 || strcmp(p->name, "api_op") == 0)
+            n += p->in_use;
+    }
+    return n;
 }
 
 /* As curl -d sends it. */
@@ -63,7 +79,7 @@ static UNUSED void tell_node(struct api_node *out)
                              .version = "0.1",
                              .uid = "u-1",
                              .num_clients = 3,
-                             .num_users = 4,
+                             .num_users = 7,
                              .num_channels = 2,
                              .num_subs = 4,
                              .uptime_s = 5,
