@@ -2,7 +2,9 @@
  *
  * Each ask is an allocation of its own, as long as its token: a client has one at a time, and what
  * they hold together is bounded. */
+#include "base/clock.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "token_internal.h"
 
@@ -29,6 +31,18 @@ static void forget(struct token_ask *ask)
     free(ask);
 }
 
+/* An expired token is every day's; of the others somebody has to know why. */
+static void tell(enum token_kind kind, enum token_fault fault)
+{
+    static struct log_site site = {.window_ns = 10 * NS_PER_SEC, .burst = 3};
+    enum log_level level = fault == TOKEN_EXPIRED ? LOG_DEBUG : LOG_WARN;
+
+    if (fault != TOKEN_GOOD)
+        LOG_AT(&site, level, "token refused",
+               KV_S("kind", kind == TOKEN_CONNECTION ? "connection" : "subscription"),
+               KV_S("reason", token_reason()));
+}
+
 static void answer(const struct token_query *q)
 {
     struct token_connection connection;
@@ -37,9 +51,11 @@ static void answer(const struct token_query *q)
 
     if (q->kind == TOKEN_CONNECTION) {
         fault = token_verify_connection(q->token, &connection);
+        tell(q->kind, fault);
         q->done(q->arg, fault, &connection, NULL);
     } else {
         fault = token_verify_subscription(q->token, q->channel, q->user, q->client, &subscription);
+        tell(q->kind, fault);
         q->done(q->arg, fault, NULL, &subscription);
     }
 }

@@ -23,6 +23,7 @@ static int setup(void **state UNUSED)
     config.keys.len[0][CONFIG_KEY_HMAC] = 6;
     clock_set_virtual(1700000000 * NS_PER_SEC);
     clock_refresh();
+    log_set_level(LOG_ERROR);
     task_queue_init(&tasks);
     seen[0] = '\0';
     memset(others, 0, sizeof(others));
@@ -158,12 +159,42 @@ static void no_memory(void **state UNUSED)
     assert_int_equal(queue.bytes, 0);
 }
 
+static char last_line[512];
+static unsigned lines;
+
+static void note_line(struct str line, void *arg UNUSED)
+{
+    lines++;
+    snprintf(last_line, sizeof(last_line), "%.*s", STR_ARG(line));
+}
+
+/* Why, never the token; three lines, then none for a while. */
+static void refusals_are_told(void **state UNUSED)
+{
+    log_set_sink(note_line, NULL);
+    log_set_level(LOG_WARN);
+    lines = 0;
+    assert_non_null(ask(TOKEN_SUBSCRIPTION, "a", "c", done));
+    task_run(&tasks, 0);
+    assert_int_equal(lines, 0);
+    for (int i = 0; i < 10; i++) {
+        assert_non_null(ask(TOKEN_SUBSCRIPTION, "a", "another", done));
+        task_run(&tasks, 0);
+    }
+    log_set_sink(NULL, NULL);
+    log_set_level(LOG_ERROR);
+    assert_int_equal(lines, 3);
+    assert_non_null(strstr(last_line, "token refused"));
+    assert_non_null(strstr(last_line, "reason=\"it is for another channel\""));
+    assert_null(strstr(last_line, "eyJ"));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {T(one_per_step_in_order), T(cancelled),
-                                       T(from_within),           T(bounded),
-                                       T(too_long_is_not_kept),  T(no_memory)};
+    const struct CMUnitTest tests[] = {
+        T(one_per_step_in_order), T(cancelled), T(from_within),      T(bounded),
+        T(too_long_is_not_kept),  T(no_memory), T(refusals_are_told)};
 
     return cmocka_run_group_tests_name("proto/token_queue", tests, NULL, NULL);
 }
