@@ -1,5 +1,6 @@
 /* proc/import.c - which row of tbl/centrifugo.def an option is, and what the row says. */
 #include "import_internal.h"
+#include "proc/egress.h"
 
 static void import_keep(struct import *im, const struct import_row *row,
                         const struct import_item *item);
@@ -66,6 +67,22 @@ static int set_words(const struct table *t, void *draft, size_t row, struct impo
     return 0;
 }
 
+/* What the table alone does not see: from where keys may be fetched. */
+static int check_url(const struct import_values *v, size_t row, char *err, size_t errcap)
+{
+    static const struct str end = {"_jwks_url", sizeof("_jwks_url") - 1};
+    struct str name = str_from(v->table->rows[row].name);
+    const char *url = (const char *)v->draft + v->table->rows[row].offset, *why;
+
+    if (name.n < end.n || !str_equal(str_skip(name, name.n - end.n), end) || url[0] == '\0')
+        return 0;
+    why = egress_refusal(url);
+    if (why == NULL)
+        return 0;
+    snprintf(err, errcap, "the address %s", why);
+    return -1;
+}
+
 /* Into the draft, which says whether it is a value for the row. */
 static int try_value(struct import_values *v, size_t row, struct import_item *item, char *err,
                      size_t errcap)
@@ -77,7 +94,9 @@ static int try_value(struct import_values *v, size_t row, struct import_item *it
         return -1;
     }
     if (!list)
-        return table_set(v->table, v->draft, row, item->values[0], err, errcap);
+        return table_set(v->table, v->draft, row, item->values[0], err, errcap) == -1
+                   ? -1
+                   : check_url(v, row, err, errcap);
     if (!item->list)
         return set_words(v->table, v->draft, row, item, err, errcap);
     table_list_clear(v->table, v->draft, row);
