@@ -60,8 +60,6 @@ enum cf_method {
     CF_METHOD_NR
 };
 enum cf_method cf_method_of(const struct cf_command *c);
-/* "subscribe"; static. */
-const char *cf_method_name(enum cf_method m);
 
 /* tbl/centrifuge_errors.def */
 enum cf_error_code {
@@ -94,8 +92,6 @@ int cf_next_push(struct cf_input *in, struct cf_push *out) MUST_CHECK;
 /* One message without a delimiter: 0, or enum cf_failure. */
 int cf_decode_connect_request(enum cf_encoding e, struct str in, struct buf *text,
                               struct cf_connect_request *out) MUST_CHECK;
-int cf_decode_client_info(enum cf_encoding e, struct str in, struct buf *text,
-                          struct cf_client_info *out) MUST_CHECK;
 /* One level of a filter; what is below it stays as it is. */
 int cf_decode_filter_node(enum cf_encoding e, struct str in, struct buf *text,
                           struct cf_filter_node *out) MUST_CHECK;
@@ -139,15 +135,6 @@ int cf_encode_command(enum cf_encoding e, const struct cf_command *c, struct buf
 int cf_encode_push(enum cf_encoding e, const struct cf_push *p, struct buf *out) MUST_CHECK;
 /* What stands between two messages of one frame (JSON: a line end; Protobuf: nothing). */
 int cf_join(enum cf_encoding e, struct buf *out) MUST_CHECK;
-
-/* One message without anything in front. */
-int cf_encode_connect_request(enum cf_encoding e, const struct cf_connect_request *c,
-                              struct buf *out) MUST_CHECK;
-/* As Protobuf it is a good form for storing: JSON is written from it without parsing any. */
-int cf_encode_client_info(enum cf_encoding e, const struct cf_client_info *i,
-                          struct buf *out) MUST_CHECK;
-int cf_encode_filter_node(enum cf_encoding e, const struct cf_filter_node *n,
-                          struct buf *out) MUST_CHECK;
 
 /* The push of a result, for unidirectional transports. */
 struct cf_connect_push cf_connect_push_of(const struct cf_connect_result *r);

@@ -33,16 +33,12 @@ size_t tags_filter_size(const struct tags_filter *f);
 struct tag {
     struct str key, value;
 };
-/* The tags of one publication, read once for all subscribers. Zeroed before the first use. */
+/* The tags of one publication, read once for all subscribers; of two with the same key the last one
+ * counts. */
 struct tags {
-    struct tag *list; /* owned */
+    struct tag *list; /* owned by whoever reads them */
     size_t n, cap;
-    struct buf text;
 };
-/* in: as cf_publication.tags, which may be absent; borrowed until the next call. 0, or enum
- * cf_failure: then there are none. */
-int tags_read(struct tags *t, enum cf_encoding e, struct str in) MUST_CHECK;
-void tags_fini(struct tags *t);
 bool tags_filter_match(const struct tags_filter *f, const struct tags *t);
 
 #endif

@@ -80,12 +80,6 @@ int cf_decode_connect_request(enum cf_encoding e, struct str in, struct buf *tex
     return read_one(e, CF_MESSAGE_connect_request, in, text, out);
 }
 
-int cf_decode_client_info(enum cf_encoding e, struct str in, struct buf *text,
-                          struct cf_client_info *out)
-{
-    return read_one(e, CF_MESSAGE_client_info, in, text, out);
-}
-
 int cf_decode_filter_node(enum cf_encoding e, struct str in, struct buf *text,
                           struct cf_filter_node *out)
 {

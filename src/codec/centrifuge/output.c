@@ -1,23 +1,17 @@
 /* codec/centrifuge/output.c - whole messages, and publications around their payload. */
 #include "centrifuge_internal.h"
 
-static int write_message(struct cf_writer *w, enum cf_encoding e, enum cf_message m, const void *in)
-{
-    return e == CF_JSON ? cf_json_write(w, m, in) : cf_protobuf_write(w, m, in);
-}
-
-/* A message, or in Protobuf, if delimited, its length and a message. */
-static int encode(enum cf_encoding e, enum cf_message m, const void *in, bool delimited,
-                  struct buf *out)
+/* In Protobuf its length comes first. */
+static int encode(enum cf_encoding e, enum cf_message m, const void *in, struct buf *out)
 {
     struct cf_writer w = {.out = out};
     size_t before = out->len;
     int rc = 0;
 
-    if (e == CF_PROTOBUF && delimited)
+    if (e == CF_PROTOBUF)
         rc = cf_protobuf_put_varint(&w, cf_protobuf_size(m, in));
     if (rc == 0)
-        rc = write_message(&w, e, m, in);
+        rc = e == CF_JSON ? cf_json_write(&w, m, in) : cf_protobuf_write(&w, m, in);
     if (rc == -1)
         out->len = before;
     return rc;
@@ -25,33 +19,17 @@ static int encode(enum cf_encoding e, enum cf_message m, const void *in, bool de
 
 int cf_encode_reply(enum cf_encoding e, const struct cf_reply *r, struct buf *out)
 {
-    return encode(e, CF_MESSAGE_reply, r, true, out);
+    return encode(e, CF_MESSAGE_reply, r, out);
 }
 
 int cf_encode_command(enum cf_encoding e, const struct cf_command *c, struct buf *out)
 {
-    return encode(e, CF_MESSAGE_command, c, true, out);
+    return encode(e, CF_MESSAGE_command, c, out);
 }
 
 int cf_encode_push(enum cf_encoding e, const struct cf_push *p, struct buf *out)
 {
-    return encode(e, CF_MESSAGE_push, p, true, out);
-}
-
-int cf_encode_connect_request(enum cf_encoding e, const struct cf_connect_request *c,
-                              struct buf *out)
-{
-    return encode(e, CF_MESSAGE_connect_request, c, false, out);
-}
-
-int cf_encode_client_info(enum cf_encoding e, const struct cf_client_info *i, struct buf *out)
-{
-    return encode(e, CF_MESSAGE_client_info, i, false, out);
-}
-
-int cf_encode_filter_node(enum cf_encoding e, const struct cf_filter_node *n, struct buf *out)
-{
-    return encode(e, CF_MESSAGE_filter_node, n, false, out);
+    return encode(e, CF_MESSAGE_push, p, out);
 }
 
 int cf_join(enum cf_encoding e, struct buf *out)

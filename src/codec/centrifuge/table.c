@@ -103,17 +103,6 @@ enum cf_method cf_method_of(const struct cf_command *c)
     return CF_NONE;
 }
 
-const char *cf_method_name(enum cf_method m)
-{
-    static const char *const names[CF_METHOD_NR] = {
-        [CF_NONE] = "none",
-#define REQUEST(METHOD, name, number, of) [CF_##METHOD] = #name,
-#include "tbl/centrifuge.def"
-    };
-
-    return names[m];
-}
-
 struct cf_error cf_error(uint32_t code)
 {
     switch (code) {

@@ -1,7 +1,5 @@
-/* codec/centrifuge/tags_filter.c - filters as flat programs, and tags. */
+/* codec/centrifuge/tags_filter.c - filters as flat programs. */
 #include "codec/tags_filter.h"
-
-#include "centrifuge_internal.h"
 
 enum operand { NONE, ONE, MANY };
 enum node_kind {
@@ -207,49 +205,6 @@ int tags_filter_new(enum cf_encoding e, struct str node, struct tags_filter **ou
 void tags_filter_free(struct tags_filter *f)
 {
     free(f);
-}
-
-/* ---- tags ---- */
-
-static int add_tag(struct tags *t, struct tag tag)
-{
-    if (t->n == t->cap) {
-        size_t cap = t->cap > 0 ? 2 * t->cap : 8;
-        struct tag *list = realloc(t->list, cap * sizeof(*list));
-
-        if (list == NULL)
-            return CF_NO_MEMORY;
-        t->list = list;
-        t->cap = cap;
-    }
-    t->list[t->n++] = tag;
-    return 0;
-}
-
-int tags_read(struct tags *t, enum cf_encoding e, struct str in)
-{
-    const struct cf_field *f = &cf_fields[CF_FIELD_publication_tags];
-    struct tag tag;
-    int rc = cf_json_room(in, &t->text); /* all text at once: none of it moves */
-
-    t->n = 0;
-    while (rc >= 0) {
-        rc = e == CF_JSON ? cf_json_next(f, &in, &t->text, &tag.key, &tag.value)
-                          : cf_protobuf_each(f, &in, &tag.key, &tag.value);
-        if (rc == 0)
-            return 0;
-        if (rc > 0)
-            rc = add_tag(t, tag);
-    }
-    t->n = 0;
-    return rc;
-}
-
-void tags_fini(struct tags *t)
-{
-    free(t->list);
-    buf_fini(&t->text);
-    *t = (struct tags){0};
 }
 
 /* The last one with that key counts. */
