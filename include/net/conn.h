@@ -223,6 +223,10 @@ int conn_send_blob(struct conn *c, struct blob *b, uint32_t offset, uint32_t end
  * drops. */
 void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
                   uint32_t items);
+/* Sends one publication of which, while it waits for a socket that takes no more, only the newest
+ * with this tag (not 0) need be kept. Otherwise as conn_deliver(). */
+void conn_deliver_newest(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                         uint64_t tag);
 /* Bytes queued and not sent. */
 size_t conn_queued(const struct conn *c);
 

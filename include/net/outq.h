@@ -26,6 +26,7 @@ struct outq {                       /* link, over and owner are the owner's, the
     size_t bytes, entries;
     uint64_t since;
     uint32_t items;
+    uint32_t tagged, conflate_at; /* appended with a tag since the last outq_conflate() */
 };
 
 struct outq *outq_new(struct outq_pools *pools, void *owner, uint64_t now_ns) MUST_CHECK;
@@ -35,6 +36,16 @@ void outq_free(struct outq **q);
  * something else. -1: no memory (the queue is unchanged). */
 int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end,
                 uint32_t items) MUST_CHECK;
+/* The same for one publication of which outq_conflate() keeps only the newest of its tag (not 0). */
+int outq_append_newest(struct outq *q, struct blob *b, uint32_t offset, uint32_t end,
+                       uint64_t tag) MUST_CHECK;
+/* Has so much been appended with tags that it is worth a pass? */
+bool outq_wants_conflating(const struct outq *q);
+/* Has anything been appended with a tag since the last pass? */
+bool outq_has_tagged(const struct outq *q);
+/* Removes publications behind which there is another one of their tag, but for one that has begun
+ * (ahead: as below). Returns how many. Without memory for a table: none, this time. */
+uint32_t outq_conflate(struct outq *q, uint32_t ahead);
 /* The first entry, just appended, is the rest of one that began at `begin`: what is before its
  * offset was sent. */
 void outq_begun(struct outq *q, uint32_t begin);

@@ -41,12 +41,22 @@ static void conn_queue_long(struct conn *c)
         conn_hold(c, CONN_HOLD_OUTPUT);
 }
 
-/* items: publications; 0: something else. */
-static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
+static int conn_out_append(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                           uint32_t items, uint64_t tag)
 {
     if (c->out == NULL)
         c->out = outq_new(&reactor->output, c, clock_ns());
-    if (c->out == NULL || outq_append(c->out, b, offset, end, items) == -1) {
+    if (c->out == NULL)
+        return -1;
+    return tag == 0 ? outq_append(c->out, b, offset, end, items)
+                    : outq_append_newest(c->out, b, offset, end, tag);
+}
+
+/* items: publications; 0: something else. tag: of conn_deliver_newest(), or 0. */
+static int conn_queue_as(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                         uint32_t items, uint64_t tag)
+{
+    if (conn_out_append(c, b, offset, end, items, tag) == -1) {
         conn_kill(c, CLOSE_NO_MEMORY);
         return -1;
     }
@@ -55,6 +65,11 @@ static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t 
     if (outq_cost(c->out) >= (size_t)config.output_limit)
         conn_queue_long(c);
     return 0;
+}
+
+static int conn_queue(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
+{
+    return conn_queue_as(c, b, offset, end, items, 0);
 }
 
 /* The socket takes no more: wait until it says that it is writable. */
@@ -132,11 +147,17 @@ static inline void conn_count_delivery(struct conn *c, uint32_t items, uint32_t 
     METRIC_ADD(delivery_bytes, bytes);
 }
 
+static void conn_deliver_as(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                            uint32_t items, uint64_t tag)
+{
+    if (conn_queue_as(c, b, offset, end, items, tag) == 0)
+        conn_count_delivery(c, items, end - offset);
+}
+
 void conn_deliver_later(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
                         uint32_t items)
 {
-    if (conn_queue(c, b, offset, end, items) == 0)
-        conn_count_delivery(c, items, end - offset);
+    conn_deliver_as(c, b, offset, end, items, 0);
 }
 
 /* Is it too slow for so many bytes more? Mostly nothing is queued, or little. */
@@ -146,9 +167,23 @@ static inline bool conn_slow_with(const struct conn *c, size_t bytes)
            slow_with(c, bytes);
 }
 
+static void conn_queue_shorter(struct conn *c)
+{
+    slow_note(c);
+    if (outq_cost(c->out) < (size_t)config.output_limit / 2)
+        conn_release_hold(c, CONN_HOLD_OUTPUT);
+}
+
+/* Of what waits for the socket, only the newest of each tag. */
+static void conn_conflate(struct conn *c)
+{
+    METRIC_ADD(drops_conflate, outq_conflate(c->out, transport_of(c)->ahead));
+    conn_queue_shorter(c);
+}
+
 /* The queue or the turn does not allow a direct send. */
 static void conn_deliver_queued(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
-                                uint32_t last, uint32_t items)
+                                uint32_t last, uint32_t items, uint64_t tag)
 {
     /* What was queued only because this turn has sent already says nothing about the peer: ask the
      * socket before calling it slow (a second system call in this turn, but a rare one). */
@@ -157,10 +192,26 @@ static void conn_deliver_queued(struct conn *c, struct blob *b, uint32_t offset,
         if (conn_dead(c))
             return;
     }
+    if (tag != 0 && conn_slow_with(c, end - offset))
+        conn_conflate(c);
     if (conn_slow_with(c, end - offset))
         slow_deliver(c, b, last, end, items);
     else
-        conn_deliver_later(c, b, offset, end, items);
+        conn_deliver_as(c, b, offset, end, items, tag);
+}
+
+void conn_deliver_newest(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
+                         uint64_t tag)
+{
+    if (!conn_delivers(c))
+        return;
+    if (conn_may_send_now(c)) {
+        conn_deliver(c, b, offset, end, offset, 1);
+        return;
+    }
+    conn_deliver_queued(c, b, offset, end, offset, 1, tag);
+    if (c->out != NULL && (c->flags & CONN_OUT_STALLED) && outq_wants_conflating(c->out))
+        conn_conflate(c);
 }
 
 void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end, uint32_t last,
@@ -171,7 +222,7 @@ void conn_deliver(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
     if (UNLIKELY(!conn_delivers(c)))
         return;
     if (UNLIKELY(!conn_may_send_now(c))) {
-        conn_deliver_queued(c, b, offset, end, last, items);
+        conn_deliver_queued(c, b, offset, end, last, items, 0);
         return;
     }
     sent = conn_send_now(c, b->data + offset, end - offset);
@@ -194,13 +245,6 @@ static void conn_flushed(struct conn *c)
     conn_release_hold(c, CONN_HOLD_OUTPUT);
     if (c->state == CONN_FLUSHING)
         conn_shut(c);
-}
-
-static void conn_queue_shorter(struct conn *c)
-{
-    slow_note(c);
-    if (outq_cost(c->out) < (size_t)config.output_limit / 2)
-        conn_release_hold(c, CONN_HOLD_OUTPUT);
 }
 
 void conn_restart_age(struct conn *c)
@@ -233,6 +277,8 @@ void conn_flush(struct conn *c)
 
     if (c->out == NULL)
         return;
+    if (UNLIKELY(outq_has_tagged(c->out)) && (c->flags & CONN_OUT_STALLED))
+        conn_conflate(c);
     n = (size_t)outq_iovec(c->out, iov, FLUSH_IOVEC);
     for (size_t i = 0; i < n; i++)
         offered += iov[i].iov_len;

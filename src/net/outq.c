@@ -3,12 +3,16 @@
 #include "codec/ws_tx.h"
 
 #define CHUNK_ENTRIES 10
+/* So many publications with tags may wait before the first pass over them, and then twice as many as
+ * it has left: so a pass costs each of them a constant. */
+#define CONFLATE_FIRST 64
 
 struct entry {
     struct blob *blob;    /* shared (refs) */
     uint32_t begin;       /* where its first frame begins, if it is publications; <= offset */
     uint32_t offset, end; /* bytes still to send; offset < end */
     uint32_t items;       /* publications in [begin, end); 0: something else */
+    uint64_t tag;         /* the newest of these suffices; 0: none does for another */
 };
 
 /* Every chunk but the tail is filled to the end; every chunk but the head starts at 0. */
@@ -105,7 +109,8 @@ static struct outq_chunk *outq_room(struct outq *q)
     return k;
 }
 
-int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
+static int append_tagged(struct outq *q, struct blob *b, uint32_t offset, uint32_t end,
+                         uint32_t items, uint64_t tag)
 {
     struct outq_chunk *k;
 
@@ -114,13 +119,40 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, u
     k = outq_room(q);
     if (k == NULL)
         return -1;
-    k->entries[k->last++] = (struct entry){
-        .blob = blob_get(b), .begin = offset, .offset = offset, .end = end, .items = items};
+    k->entries[k->last++] = (struct entry){.blob = blob_get(b),
+                                           .begin = offset,
+                                           .offset = offset,
+                                           .end = end,
+                                           .items = items,
+                                           .tag = tag};
     q->bytes += end - offset;
     q->pools->bytes += end - offset;
     q->items += items;
     q->entries++;
     return 0;
+}
+
+int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, uint32_t items)
+{
+    return append_tagged(q, b, offset, end, items, 0);
+}
+
+int outq_append_newest(struct outq *q, struct blob *b, uint32_t offset, uint32_t end, uint64_t tag)
+{
+    if (append_tagged(q, b, offset, end, 1, tag) == -1)
+        return -1;
+    q->tagged++;
+    return 0;
+}
+
+bool outq_has_tagged(const struct outq *q)
+{
+    return q->tagged > 0;
+}
+
+bool outq_wants_conflating(const struct outq *q)
+{
+    return q->tagged >= MAX(q->conflate_at, CONFLATE_FIRST);
 }
 
 void outq_begun(struct outq *q, uint32_t begin)
@@ -215,23 +247,61 @@ static uint32_t outq_cut_first(struct outq *q, uint32_t ahead, bool *begun)
     return cut;
 }
 
-/* Kept entries move down in place: the writing end (to, at) never overtakes the reading end. */
-uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
+/* The newest entry of each tag. */
+struct newest {
+    struct slot {
+        uint64_t tag; /* 0: free */
+        const struct entry *entry;
+    } * slots; /* owned */
+    size_t mask;
+};
+
+static struct slot *newest_slot(const struct newest *t, uint64_t tag)
+{
+    size_t i = (size_t)tag & t->mask;
+
+    while (t->slots[i].tag != 0 && t->slots[i].tag != tag)
+        i = (i + 1) & t->mask;
+    return &t->slots[i];
+}
+
+static int newest_init(struct newest *t, const struct outq *q)
+{
+    size_t slots = 4;
+
+    while (slots < 2 * q->entries)
+        slots *= 2;
+    t->slots = calloc(slots, sizeof(*t->slots));
+    if (t->slots == NULL)
+        return -1;
+    t->mask = slots - 1;
+    for (const struct outq_chunk *k = q->head; k != NULL; k = k->next)
+        for (uint32_t i = k->first; i < k->last; i++)
+            if (k->entries[i].tag != 0)
+                *newest_slot(t, k->entries[i].tag) =
+                    (struct slot){k->entries[i].tag, &k->entries[i]};
+    return 0;
+}
+
+/* Whether an entry goes; it is asked about each where it has stood before any moved. */
+static bool is_superseded(const struct entry *e, const struct newest *t)
+{
+    return t == NULL ? e->items > 0 : e->tag != 0 && newest_slot(t, e->tag)->entry != e;
+}
+
+/* Kept entries move down in place: the writing end (to, at) never overtakes the reading end.
+ * newest: what to ask about each; NULL: all publications go. keep: the first one stays. */
+static uint32_t outq_remove(struct outq *q, const struct newest *newest, bool keep)
 {
     struct outq_chunk *k, *to = q->head;
-    uint32_t i, at, last, dropped;
-    bool keep; /* the first one */
+    uint32_t i, at = to->first, last, dropped = 0;
 
-    if (to == NULL)
-        return 0;
-    dropped = outq_cut_first(q, ahead, &keep);
-    at = to->first;
     for (k = q->head; k != NULL; k = k->next) {
         last = k->last;
         for (i = k->first; i < last; i++) {
             struct entry *e = &k->entries[i];
 
-            if (e->items > 0 && !keep) {
+            if (!keep && is_superseded(e, newest)) {
                 dropped += e->items;
                 entry_fini(q, e);
                 continue;
@@ -249,6 +319,33 @@ uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
     outq_cut(q, to);
     if (at == to->first)
         outq_drop_head(q);
+    return dropped;
+}
+
+uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
+{
+    uint32_t dropped;
+    bool keep;
+
+    if (q->head == NULL)
+        return 0;
+    dropped = outq_cut_first(q, ahead, &keep);
+    return dropped + outq_remove(q, NULL, keep);
+}
+
+uint32_t outq_conflate(struct outq *q, uint32_t ahead)
+{
+    struct newest newest;
+    const struct entry *first;
+    uint32_t dropped;
+
+    if (q->tagged == 0 || q->head == NULL || newest_init(&newest, q) == -1)
+        return 0;
+    first = &q->head->entries[q->head->first];
+    dropped = outq_remove(q, &newest, ahead > 0 || first->offset > first->begin);
+    free(newest.slots);
+    q->tagged = 0;
+    q->conflate_at = 2 * (uint32_t)MIN(q->entries, (size_t)UINT32_MAX / 2);
     return dropped;
 }
 

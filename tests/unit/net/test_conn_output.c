@@ -250,6 +250,66 @@ static void test_no_memory(void **state)
     }
 }
 
+static void deliver_newest(struct conn *c, const char *text, uint64_t tag)
+{
+    struct blob *b = blob_from(str_from(text));
+
+    conn_deliver_newest(c, b, 0, b->len, tag);
+    blob_put(&b);
+}
+
+/* Who takes what comes gets everything; who does not gets the newest of each tag. */
+static void test_newest(void **state UNUSED)
+{
+    static char got[300000];
+    char text[16];
+    int peer;
+    struct conn *c = open_pair(&peer, SMALL_BUFFER);
+    struct blob *b = pattern(200000, 'a');
+    size_t n;
+
+    for (int i = 0; i < 3; i++)
+        deliver_newest(c, "abc", 1);
+    net_steps(2);
+    net_expect(peer, "abcabcabc");
+    assert_int_equal(metrics->drops_conflate, 0);
+
+    conn_deliver(c, b, 0, b->len, 0, 1);
+    assert_true(c->flags & CONN_OUT_STALLED);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(text, sizeof(text), "<%d>", i);
+        deliver_newest(c, text, 1 + (uint64_t)(i % 2));
+        assert_true(outq_items(c->out) <= 100);
+    }
+    deliver_text(c, "END");
+    n = drain_peer(peer, got, sizeof(got));
+    assert_int_equal(n, b->len + 13);
+    assert_memory_equal(got + b->len, "<998><999>END", 13);
+    assert_int_equal(metrics->drops_conflate, 998);
+    assert_null(c->out);
+    blob_put(&b);
+    close(peer);
+}
+
+/* It is not slow as long as the newest of all tags fit its queue. */
+static void test_newest_are_not_too_many(void **state UNUSED)
+{
+    int peer;
+    struct conn *c = open_pair(&peer, SMALL_BUFFER);
+    struct blob *b = pattern(20000, 'a');
+
+    config.output_limit = 40000;
+    stall(c, 100000, 1);
+    for (int i = 0; i < 1000; i++) {
+        conn_deliver_newest(c, b, 0, b->len, 5);
+        assert_false(conn_dead(c));
+    }
+    assert_true(conn_queued(c) <= 100000 + 4 * 40000);
+    assert_int_equal(metrics->drops_disconnect, 0);
+    blob_put(&b);
+    close(peer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +323,8 @@ int main(void)
         NET_TEST(test_peer_gone_while_sending),
         NET_TEST(test_flush_within_budget),
         NET_TEST(test_no_memory),
+        NET_TEST(test_newest),
+        NET_TEST(test_newest_are_not_too_many),
     };
 
     return cmocka_run_group_tests_name("net/conn_output", tests, NULL, NULL);

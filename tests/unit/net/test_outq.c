@@ -337,6 +337,95 @@ static void test_no_memory_for_chunk(void **state)
     blob_put(&b);
 }
 
+static void append_newest(struct outq *q, const char *text, uint64_t tag)
+{
+    struct blob *b = blob_from(str_from(text));
+
+    assert_non_null(b);
+    assert_int_equal(outq_append_newest(q, b, 0, b->len, tag), 0);
+    blob_put(&b);
+}
+
+static void only_the_newest_of_a_tag(void **state UNUSED)
+{
+    struct outq *q = outq_new(&pools, NULL, 0);
+
+    append(q, "(a)", 1);
+    append_newest(q, "x1", 7);
+    append_newest(q, "y1", 8);
+    append(q, "(b)", 0);
+    append_newest(q, "x2", 7);
+    append(q, "(c)", 1);
+    append_newest(q, "x3", 7);
+    assert_true(outq_has_tagged(q));
+    assert_int_equal(outq_conflate(q, 0), 2);
+    assert_string_equal(text_of(q), "(a)y1(b)(c)x3");
+    assert_int_equal(outq_items(q), 4);
+    assert_int_equal(outq_bytes(q), 13);
+    assert_false(outq_has_tagged(q));
+    assert_int_equal(outq_conflate(q, 0), 0);
+    append_newest(q, "y2", 8); /* what has been looked at goes for what comes */
+    assert_int_equal(outq_conflate(q, 0), 1);
+    assert_string_equal(text_of(q), "(a)(b)(c)x3y2");
+    outq_free(&q);
+}
+
+static void what_has_begun_is_not_conflated(void **state UNUSED)
+{
+    struct outq *q = outq_new(&pools, NULL, 0);
+
+    append_newest(q, "x1", 7);
+    append_newest(q, "x2", 7);
+    append_newest(q, "x3", 7);
+    outq_sent(q, 1, 0);
+    assert_int_equal(outq_conflate(q, 0), 1);
+    assert_string_equal(text_of(q), "1x3");
+    outq_sent(q, 1, 0);
+    append_newest(q, "x4", 7);
+    assert_int_equal(outq_conflate(q, 1), 0); /* the transport holds some of x3 */
+    append_newest(q, "x5", 7);
+    assert_int_equal(outq_conflate(q, 0), 2);
+    assert_string_equal(text_of(q), "x5");
+    outq_free(&q);
+}
+
+/* Thousands of a few tags: the queue stays short, and each pass pays for many. */
+static void many_of_a_few_tags(void **state UNUSED)
+{
+    struct outq *q = outq_new(&pools, NULL, 0);
+    uint32_t passes = 0, dropped = 0;
+    char text[16];
+
+    for (int i = 0; i < 5000; i++) {
+        snprintf(text, sizeof(text), "<%d>", i);
+        append_newest(q, text, 1 + (uint64_t)(i % 5) * 64);
+        if (outq_wants_conflating(q)) {
+            dropped += outq_conflate(q, 0);
+            passes++;
+        }
+        assert_true(q->entries <= 5 + CONFLATE_FIRST);
+    }
+    dropped += outq_conflate(q, 0);
+    assert_int_equal(dropped, 4995);
+    assert_string_equal(text_of(q), "<4995><4996><4997><4998><4999>");
+    assert_true(passes <= 5000 / CONFLATE_FIRST + 1);
+    outq_free(&q);
+}
+
+static void no_memory_to_conflate(void **state UNUSED)
+{
+    struct outq *q = outq_new(&pools, NULL, 0);
+
+    append_newest(q, "x1", 7);
+    append_newest(q, "x2", 7);
+    fault_fail_at(1);
+    assert_int_equal(outq_conflate(q, 0), 0);
+    fault_reset();
+    assert_string_equal(text_of(q), "x1x2");
+    assert_int_equal(outq_conflate(q, 0), 1);
+    outq_free(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +441,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_totals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory_for_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_memory_for_chunk, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_the_newest_of_a_tag, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_has_begun_is_not_conflated, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_of_a_few_tags, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_memory_to_conflate, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("net/outq", tests, NULL, NULL);
