@@ -26,7 +26,8 @@ struct outq {                       /* link, over and owner are the owner's, the
     size_t bytes, entries;
     uint64_t since;
     uint32_t items;
-    uint32_t tagged, conflate_at; /* appended with a tag since the last outq_conflate() */
+    uint32_t tagged, conflate_at; /* appended with a tag since the last outq_conflate(), and when */
+    size_t conflate_cost;         /* the next one is worth while: so many, or as much */
 };
 
 struct outq *outq_new(struct outq_pools *pools, void *owner, uint64_t now_ns) MUST_CHECK;
@@ -39,8 +40,9 @@ int outq_append(struct outq *q, struct blob *b, uint32_t offset, uint32_t end,
 /* The same for one publication of which outq_conflate() keeps only the newest of its tag (not 0). */
 int outq_append_newest(struct outq *q, struct blob *b, uint32_t offset, uint32_t end,
                        uint64_t tag) MUST_CHECK;
-/* Has so much been appended with tags that it is worth a pass? */
-bool outq_wants_conflating(const struct outq *q);
+/* Has so much been appended with tags that it is worth a pass? Below `least` it is only worth one for
+ * many. */
+bool outq_wants_conflating(const struct outq *q, size_t least);
 /* Has anything been appended with a tag since the last pass? */
 bool outq_has_tagged(const struct outq *q);
 /* Removes publications behind which there is another one of their tag, but for one that has begun

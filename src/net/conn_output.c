@@ -174,8 +174,7 @@ static void conn_queue_shorter(struct conn *c)
         conn_release_hold(c, CONN_HOLD_OUTPUT);
 }
 
-/* Of what waits for the socket, only the newest of each tag. */
-static void conn_conflate(struct conn *c)
+void conn_conflate(struct conn *c)
 {
     METRIC_ADD(drops_conflate, outq_conflate(c->out, transport_of(c)->ahead));
     conn_queue_shorter(c);
@@ -210,7 +209,8 @@ void conn_deliver_newest(struct conn *c, struct blob *b, uint32_t offset, uint32
         return;
     }
     conn_deliver_queued(c, b, offset, end, offset, 1, tag);
-    if (c->out != NULL && (c->flags & CONN_OUT_STALLED) && outq_wants_conflating(c->out))
+    if (c->out != NULL && (c->flags & CONN_OUT_STALLED) &&
+        outq_wants_conflating(c->out, (size_t)config.output_limit / 4))
         conn_conflate(c);
 }
 

@@ -49,6 +49,8 @@ void conn_flush(struct conn *c);
 /* Flushes the dirty list within budget_ns. True when some remain. */
 bool conn_flush_dirty(uint64_t budget_ns);
 /* Queues publications, whatever is queued already. */
+/* Of what waits for the socket, only the newest of each tag stays (conn_deliver_newest()). */
+void conn_conflate(struct conn *c);
 void conn_deliver_later(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
                         uint32_t items);
 /* Drops the queued publications, but for a frame that has begun. Returns how many. */

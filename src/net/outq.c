@@ -3,8 +3,8 @@
 #include "codec/ws_tx.h"
 
 #define CHUNK_ENTRIES 10
-/* So many publications with tags may wait before the first pass over them, and then twice as many as
- * it has left: so a pass costs each of them a constant. */
+/* So many publications with tags may wait before the first pass over them, and then twice as many, or
+ * as much, as it has left: so a pass costs each of them a constant. */
 #define CONFLATE_FIRST 64
 
 struct entry {
@@ -150,9 +150,10 @@ bool outq_has_tagged(const struct outq *q)
     return q->tagged > 0;
 }
 
-bool outq_wants_conflating(const struct outq *q)
+bool outq_wants_conflating(const struct outq *q, size_t least)
 {
-    return q->tagged >= MAX(q->conflate_at, CONFLATE_FIRST);
+    return q->tagged >= MAX(q->conflate_at, CONFLATE_FIRST) ||
+           (q->tagged > 0 && outq_cost(q) >= MAX(q->conflate_cost, least));
 }
 
 void outq_begun(struct outq *q, uint32_t begin)
@@ -345,6 +346,7 @@ uint32_t outq_conflate(struct outq *q, uint32_t ahead)
     dropped = outq_remove(q, &newest, ahead > 0 || first->offset > first->begin);
     free(newest.slots);
     q->tagged = 0;
+    q->conflate_cost = 2 * outq_cost(q);
     q->conflate_at = 2 * (uint32_t)MIN(q->entries, (size_t)UINT32_MAX / 2);
     return dropped;
 }

@@ -126,6 +126,11 @@ static bool sweep_over(size_t *max)
         }
         if ((*max)-- == 0)
             return true;
+        if (outq_has_tagged(q)) {
+            conn_conflate(c);
+            if (q->over_since == 0)
+                continue;
+        }
         slow_forget(q);
         /* Else it is ending, and bounded by that, or it is us who have not sent yet. */
         if (conn_delivers(c) && (c->flags & CONN_OUT_STALLED))

@@ -314,6 +314,31 @@ class Ends(DaemonTest):
         self.assertEqual(c.ends(), (3008, 'slow'))
         c.close()
 
+    def test_conflate(self):
+        """Who lags gets the newest publication of its channel, and is not ended; who keeps up gets all."""
+        d = self.start_with(yaml({'allow_anonymous_connect_without_token': True, 'namespaces': [{'name': 'newest', **OPEN, 'conflate': True}]}),
+                            workers=1, output_limit='64KiB', output_grace='100ms', send_buffer_size='8KiB')
+        slow, fast = Client(d.client, rcvbuf=4096), Client(d.client)
+        for c in (slow, fast):
+            c.connect()
+            c.subscribe('newest:a')
+            c.subscribe('newest:b')
+        for i in range(200):
+            for room in 'ab':
+                d.publish('newest:' + room, '%d' % i + 'x' * 10000)
+                self.assertEqual(fast.data()[:8], ('%d' % i + 'x' * 10000)[:8])
+        self.assertGreater(d.metric('roost_drops_total{policy="conflate"}'), 0)
+        got = {'newest:a': [], 'newest:b': []}
+        while not all(numbers and numbers[-1] == 199 for numbers in got.values()):
+            room, pub = slow.push()
+            got[room].append(int(pub['data'].rstrip('x')))
+        for numbers in got.values():
+            self.assertEqual(numbers, sorted(set(numbers)))
+            self.assertLess(len(numbers), 200)
+        slow.publish('newest:a', 'still here')
+        for c in (slow, fast):
+            c.close()
+
     def test_origin(self):
         d = self.start_with('allow_anonymous_connect_without_token: true\nallowed_origins: "https://good.example"\n')
         for origin, status in ((None, 101), ('https://good.example', 101), ('https://evil.example', 403)):

@@ -141,7 +141,6 @@ def check_order():
 
 # Public functions that the programs do not call, and why they are there all the same.
 UNCALLED = {
-    'conn_deliver_newest': 'sessions that conflate will call it',
     'broker_free': 'a worker ends without',
     'reactor_fini': 'a worker ends without',
     'shm_destroy': 'the master ends without',

@@ -57,10 +57,12 @@ enum client_sub_flag { /* struct sub.flags. Those of CLIENT_SUB_PLAIN leave the 
                        CLIENT_SUB_FILTER = 512,   /* by tags */
                        CLIENT_SUB_LOST = 1024,    /* has missed something, and is being ended */
                        CLIENT_SUB_QUIET = 2048,   /* and that has been told */
-                       CLIENT_SUB_TOKEN = 4096    /* server-side, by the connection's token */
+                       CLIENT_SUB_TOKEN = 4096,   /* server-side, by the connection's token */
+                       CLIENT_SUB_CONFLATE = 8192 /* while it lags, the newest suffice */
 };
 #define CLIENT_SUB_SPECIAL                                                                         \
-    (CLIENT_SUB_STARTING | CLIENT_SUB_DELTA | CLIENT_SUB_FILTER | CLIENT_SUB_LOST)
+    (CLIENT_SUB_STARTING | CLIENT_SUB_DELTA | CLIENT_SUB_FILTER | CLIENT_SUB_LOST |                \
+     CLIENT_SUB_CONFLATE)
 
 struct client_start { /* from the request for a subscription to its answer; pooled */
     uint32_t id;      /* of the command; 0: a server-side one */

@@ -3,6 +3,7 @@
  * The form is the subscription's variant of the batch, shared by all who want it. Left to each
  * subscriber is whether it stands where the batch begins; anything else is the long way: what it
  * has already, what it does not want, what does not fit what it has. */
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "client.h"
 #include "core/tags.h"
@@ -89,29 +90,6 @@ struct runs {
     uint32_t first, end; /* not delivered yet */
 };
 
-static void runs_flush(struct runs *r)
-{
-    if (r->end > r->first)
-        session_deliver(r->cs->conn, r->b, r->variant, r->first, r->end);
-    r->first = r->end;
-}
-
-static void runs_add(struct runs *r, uint32_t i)
-{
-    if (r->end != i) {
-        runs_flush(r);
-        r->first = i;
-    }
-    r->end = i + 1;
-}
-
-/* Its own, which are not to come back to it? */
-static bool excluded(const struct client_sub *cs, const struct batch_item *item)
-{
-    return (item->flags & RECORD_EXCLUDE_ORIGIN) && item->token == cs->conn->id &&
-           item->asker == SESSION_CENTRIFUGE && item->source == reactor->cfg.worker;
-}
-
 /* The tags of an item, read once for all who filter. */
 static const struct tags *tags_of(const struct batch *b, uint32_t i)
 {
@@ -134,6 +112,54 @@ static const struct tags *tags_of(const struct batch *b, uint32_t i)
         tags.list[tags.n++] = (struct tag){.key = name, .value = value};
     }
     return &tags;
+}
+
+/* Publications of one tag supersede each other: by the value of the tag `key`, in this channel. */
+static uint64_t newest_tag(const struct client_sub *cs, const struct batch *b, uint32_t i)
+{
+    const struct tags *tags = tags_of(b, i);
+    struct str key = STR_NULL;
+
+    for (size_t t = 0; t < tags->n; t++)
+        if (str_equal(tags->list[t].key, STR_LIT("key")))
+            key = tags->list[t].value;
+    return (hash_str(key) ^ hash_str(chan_name(cs->sub.chan))) | 1;
+}
+
+static void deliver_newest(const struct runs *r)
+{
+    struct blob *form = batch_variant(r->b, r->variant);
+    uint32_t start, end;
+
+    for (uint32_t i = r->first; i < r->end; i++) {
+        batch_range(r->b, r->variant, i, &start, &end);
+        conn_deliver_newest(r->cs->conn, form, start, end, newest_tag(r->cs, r->b, i));
+    }
+}
+
+static void runs_flush(struct runs *r)
+{
+    if (r->end > r->first && (r->cs->sub.flags & CLIENT_SUB_CONFLATE))
+        deliver_newest(r);
+    else if (r->end > r->first)
+        session_deliver(r->cs->conn, r->b, r->variant, r->first, r->end);
+    r->first = r->end;
+}
+
+static void runs_add(struct runs *r, uint32_t i)
+{
+    if (r->end != i) {
+        runs_flush(r);
+        r->first = i;
+    }
+    r->end = i + 1;
+}
+
+/* Its own, which are not to come back to it? */
+static bool excluded(const struct client_sub *cs, const struct batch_item *item)
+{
+    return (item->flags & RECORD_EXCLUDE_ORIGIN) && item->token == cs->conn->id &&
+           item->asker == SESSION_CENTRIFUGE && item->source == reactor->cfg.worker;
 }
 
 static bool wanted(const struct client_sub *cs, const struct batch *b, uint32_t i)
@@ -228,7 +254,7 @@ static __attribute__((noinline)) void deliver_special(struct client_sub *cs, str
         first = advance(cs, b);
     if (first == b->nitems)
         return;
-    some = (cs->sub.flags & CLIENT_SUB_FILTER) || has_excluded(cs, b);
+    some = (cs->sub.flags & (CLIENT_SUB_FILTER | CLIENT_SUB_CONFLATE)) || has_excluded(cs, b);
     if (cs->sub.flags & CLIENT_SUB_STARTING)
         starting_keep(cs, b, first);
     else if (cs->sub.flags & CLIENT_SUB_DELTA)

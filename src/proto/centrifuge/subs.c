@@ -247,6 +247,9 @@ static int wish(struct client *cl, struct client_sub *cs, const struct sub_wish 
     if (rc != 0)
         return rc;
     wish_delta(cl, cs, o, w);
+    if (o->conflate &&
+        !(cs->sub.flags & CLIENT_SUB_DELTA)) /* each difference needs the one before */
+        cs->sub.flags |= CLIENT_SUB_CONFLATE;
     if (w->options != NULL && w->options->data.n > 0 &&
         buf_append(&cs->start->data, w->options->data) == -1)
         return CF_ERROR_INTERNAL;

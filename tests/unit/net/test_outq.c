@@ -399,7 +399,7 @@ static void many_of_a_few_tags(void **state UNUSED)
     for (int i = 0; i < 5000; i++) {
         snprintf(text, sizeof(text), "<%d>", i);
         append_newest(q, text, 1 + (uint64_t)(i % 5) * 64);
-        if (outq_wants_conflating(q)) {
+        if (outq_wants_conflating(q, SIZE_MAX)) {
             dropped += outq_conflate(q, 0);
             passes++;
         }
@@ -409,6 +409,24 @@ static void many_of_a_few_tags(void **state UNUSED)
     assert_int_equal(dropped, 4995);
     assert_string_equal(text_of(q), "<4995><4996><4997><4998><4999>");
     assert_true(passes <= 5000 / CONFLATE_FIRST + 1);
+    outq_free(&q);
+}
+
+/* A few large ones are worth a pass, too, but no more often than what is left has doubled. */
+static void large_ones(void **state UNUSED)
+{
+    struct outq *q = outq_new(&pools, NULL, 0);
+
+    append_newest(q, "0123456789", 1);
+    assert_false(outq_wants_conflating(q, 84));
+    append_newest(q, "0123456789", 2);
+    assert_true(outq_wants_conflating(q, 84));
+    assert_int_equal(outq_conflate(q, 0), 0);
+    append_newest(q, "0123456789", 3);
+    assert_false(outq_wants_conflating(q, 84));
+    append_newest(q, "0123456789", 3);
+    assert_true(outq_wants_conflating(q, 84));
+    assert_int_equal(outq_conflate(q, 0), 1);
     outq_free(&q);
 }
 
@@ -444,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(only_the_newest_of_a_tag, setup, teardown),
         cmocka_unit_test_setup_teardown(what_has_begun_is_not_conflated, setup, teardown),
         cmocka_unit_test_setup_teardown(many_of_a_few_tags, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(no_memory_to_conflate, setup, teardown),
     };
 

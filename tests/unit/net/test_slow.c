@@ -94,6 +94,31 @@ static void test_below_the_limit_in_time(void **state)
     close(peer);
 }
 
+/* Over the limit for too long, but only by what newer ones have superseded. */
+static void test_superseded_do_not_make_it_slow(void **state UNUSED)
+{
+    int peer;
+    struct conn *c = open_pair(&peer, SMALL_BUFFER);
+    struct blob *b = pattern(20000, 'a');
+
+    config.output_limit = 100000;
+    stall(c, 20000, 1);
+    for (uint64_t tag = 1; tag <= 3; tag++)
+        conn_deliver_newest(c, b, 0, b->len, tag);
+    conn_conflate(c); /* what stays is more than half of what follows */
+    for (int i = 0; i < 2; i++)
+        conn_deliver_newest(c, b, 0, b->len, 3);
+    assert_true(c->out->over_since != 0);
+    clock_advance(2 * NS_PER_SEC);
+    assert_false(slow_sweep(10));
+    assert_false(conn_dead(c));
+    assert_true(c->out->over_since == 0);
+    assert_int_equal(metrics->drops_conflate, 2);
+    assert_int_equal(metrics->drops_disconnect, 0);
+    blob_put(&b);
+    close(peer);
+}
+
 /* 400 KB messages at 5 MB/s, read in bursts: with the default limits they pass. */
 static void test_keeps_up_on_average(void **state)
 {
@@ -372,6 +397,7 @@ int main(void)
         NET_TEST(test_a_single_one_has_its_time),
         NET_TEST(test_not_stalled_is_not_slow),
         NET_TEST(test_policy_drop),
+        NET_TEST(test_superseded_do_not_make_it_slow),
         NET_TEST(test_policy_latest),
         NET_TEST(test_latest_is_bounded_behind_a_large_one),
         NET_TEST(test_a_busy_turn_is_not_slow),
