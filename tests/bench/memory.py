@@ -32,7 +32,7 @@ def daemon(protocol, connections, workers):
     if protocol == 'plain':
         return Daemon(**common)
     with tempfile.NamedTemporaryFile('w', suffix='.yaml') as f:
-        f.write(yaml({'token_hmac_secret_key': SECRET, 'plain': True, 'channel_without_namespace': OPEN}))
+        f.write(yaml({'token_hmac_secret_key': SECRET, 'plain': True, 'channel_without_namespace': {**OPEN, 'presence': False}}))
         f.flush()
         return Daemon(config=f.name, **common)
 
