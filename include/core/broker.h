@@ -126,6 +126,10 @@ int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32
  * the ring brought before is covered by the answer, what it brings behind comes after. */
 int broker_position(struct broker *b, struct asker asker, const struct sub *s) MUST_CHECK;
 
+/* Once a turn: asks, every config.channel_position_check_delay, where the channels with a history
+ * stand; whoever has missed something without being told is told, by sink_ops.lost(). */
+void broker_check_positions(struct broker *b, uint64_t now_ns);
+
 /* What is kept of a channel: publications after `since`, oldest first, or those before it, newest
  * first (reverse; offset 0: from the newest one). epoch 0: whichever it is. limit 0: its position
  * alone. Answered by a HISTORY_PART for each, then one with RECORD_LAST that has the status, the

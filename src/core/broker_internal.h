@@ -101,6 +101,8 @@ struct broker {
     size_t tail_bytes;
     struct htab recovering; /* of struct recoverer */
     struct pool recoverers;
+    uint64_t positions_ns; /* when the next check of positions is due; 0: not begun */
+    size_t positions_cursor;
 };
 
 static inline const struct sink_ops *broker_sink(const struct broker *b, const struct sub *s)
@@ -131,6 +133,9 @@ static inline bool members_owed(const struct broker *b)
 }
 /* JOIN or LEAVE. */
 void members_receive(struct broker *b, const struct record *r);
+
+/* broker_positions.c */
+void positions_receive(struct broker *b, const struct record *r);
 
 /* broker_control.c */
 void control_receive(struct broker *b, const struct record *r);

@@ -409,8 +409,13 @@ static void receive(struct broker *b, const struct record *r)
         break;
     case RECORD_LISTED:
     case RECORD_MEMBERS:
-    case RECORD_POSITIONED:
         receive_answer(b, r);
+        break;
+    case RECORD_POSITIONED:
+        if (r->asker == 0)
+            positions_receive(b, r);
+        else
+            receive_answer(b, r);
         break;
     case RECORD_HISTORY_PART:
         if (r->chan == 0)

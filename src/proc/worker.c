@@ -130,6 +130,7 @@ static void each_turn(void)
     take_keys();
     if (w.drained)
         leave_with_the_others();
+    broker_check_positions(reactor->broker, now);
     if (now - looked_ns < LOOK_NS)
         return;
     looked_ns = now;
