@@ -13,7 +13,7 @@ enum encode_form encode_form(enum cf_encoding e, uint8_t flags, struct str paylo
 {
     if (e == CF_PROTOBUF)
         return FORM_RAW;
-    if (flags & RECORD_BINARY)
+    if ((flags & (RECORD_BINARY | RECORD_JSON)) == RECORD_BINARY)
         return as_string ? FORM_TWICE_BASE64 : FORM_BASE64;
     if (payload_is_json(flags, payload))
         return as_string ? FORM_TEXT : FORM_RAW;
