@@ -339,6 +339,25 @@ class Ends(DaemonTest):
         for c in (slow, fast):
             c.close()
 
+    def test_conflate_by_key(self):
+        """Of each value of the tag `key` the newest comes, and of those without one."""
+        d = self.start_with(yaml({'allow_anonymous_connect_without_token': True, 'namespaces': [{'name': 'newest', **OPEN, 'conflate': True}]}),
+                            workers=1, send_buffer_size='8KiB')
+        slow = Client(d.client, rcvbuf=4096)
+        slow.connect()
+        slow.subscribe('newest:a')
+        for i in range(100):
+            for tags in ({'key': 'x', 'other': '%d' % i}, {'key': 'y'}, {}):
+                self.assertIn('result', d.api('publish', channel='newest:a', data=[i, 'z' * 5000], tags=tags))
+        got = {'x': [], 'y': [], None: []}
+        while not all(numbers and numbers[-1] == 99 for numbers in got.values()):
+            pub = slow.push()[1]
+            got[pub.get('tags', {}).get('key')].append(pub['data'][0])
+        for numbers in got.values():
+            self.assertEqual(numbers, sorted(set(numbers)))
+            self.assertLess(len(numbers), 100)
+        slow.close()
+
     def test_origin(self):
         d = self.start_with('allow_anonymous_connect_without_token: true\nallowed_origins: "https://good.example"\n')
         for origin, status in ((None, 101), ('https://good.example', 101), ('https://evil.example', 403)):
