@@ -213,9 +213,10 @@ static int put_options(int command, struct buf *out)
     return rc;
 }
 
-/* "[--raw] CHANNEL..." */
+/* "[--raw] CHANNEL...", or "[OPTIONS] CHANNEL..." where that is wider than the text may be. */
 static void arguments(enum ctl_command c, char *text, size_t cap)
 {
+    const char *more = *commands[c].operands != '\0' ? " " : "";
     size_t n = 0;
 
     text[0] = '\0';
@@ -225,13 +226,15 @@ static void arguments(enum ctl_command c, char *text, size_t cap)
                                   options[i].value != NULL ? " " : "",
                                   options[i].value != NULL ? options[i].value : "");
     if (n < cap)
-        snprintf(text + n, cap - n, "%s", commands[c].operands);
+        n += (size_t)snprintf(text + n, cap - n, "%s", commands[c].operands);
+    if (n >= cap)
+        snprintf(text, cap, "[OPTIONS]%s%s", more, commands[c].operands);
 }
 
 int commands_usage(struct buf *out)
 {
     int rc = buf_append_lit(out, "usage: roostctl COMMAND [OPTIONS] [ARGUMENTS]\n\n");
-    char text[128];
+    char text[24 + 1];
 
     for (enum ctl_command c = 0; c < COMMAND_NR && rc == 0; c++) {
         arguments(c, text, sizeof(text));
@@ -249,7 +252,7 @@ int commands_usage(struct buf *out)
 int commands_usage_of(enum ctl_command command, struct buf *out)
 {
     const struct command_row *c = &commands[command];
-    char text[128];
+    char text[50];
     int rc;
 
     arguments(command, text, sizeof(text));
