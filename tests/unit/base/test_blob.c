@@ -10,12 +10,11 @@
 
 #include "fault.h"
 
-static void last_reference_frees(void **state)
+static void last_reference_frees(void **state UNUSED)
 {
     size_t before = blob_bytes();
     struct blob *a = blob_from(STR_LIT("hello")), *b = blob_get(a), *none = NULL;
 
-    (void)state;
     assert_memory_equal(a->data, "hello", 5);
     assert_int_equal(blob_bytes() - before, sizeof(*a) + 5);
     blob_put(&a);
@@ -26,9 +25,8 @@ static void last_reference_frees(void **state)
     assert_int_equal(blob_bytes(), before);
 }
 
-static void too_long_or_no_memory(void **state)
+static void too_long_or_no_memory(void **state UNUSED)
 {
-    (void)state;
     assert_null(blob_new((size_t)UINT32_MAX));
     fault_fail_at(1);
     assert_null(blob_from(STR_LIT("x")));
@@ -36,11 +34,10 @@ static void too_long_or_no_memory(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
-static void grows_and_shortens(void **state)
+static void grows_and_shortens(void **state UNUSED)
 {
     struct blob *b = blob_from(STR_LIT("hello"));
 
-    (void)state;
     fault_fail_at(1);
     assert_int_equal(blob_grow(&b, 10000), -1);
     fault_reset();
@@ -62,12 +59,11 @@ static void grows_and_shortens(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
-static void from_a_buffer(void **state)
+static void from_a_buffer(void **state UNUSED)
 {
     struct buf out = {0};
     struct blob *b;
 
-    (void)state;
     fault_fail_at(1);
     assert_int_equal(blob_begin(&out, 10), -1);
     fault_reset();

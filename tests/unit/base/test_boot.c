@@ -50,9 +50,8 @@ static int closed(int which)
     return open("/", O_PATH) <= 2 ? 4 : 0;
 }
 
-static void closed_descriptors_are_the_null_device(void **state)
+static void closed_descriptors_are_the_null_device(void **state UNUSED)
 {
-    (void)state;
     for (int which = 0; which < 8; which++)
         assert_int_equal(in_child(closed, which), 0);
 }
@@ -82,9 +81,8 @@ static int resets(int keep)
     return sigisemptyset(&now) ? 0 : 3;
 }
 
-static void blocked_and_ignored_signals_of_the_parent(void **state)
+static void blocked_and_ignored_signals_of_the_parent(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(in_child(resets, 0), 0);
     assert_int_equal(in_child(resets, SIGHUP), 0);
 }
@@ -97,9 +95,8 @@ static int keeps_default(int keep)
     return 0;
 }
 
-static void only_what_was_ignored_is_kept_so(void **state)
+static void only_what_was_ignored_is_kept_so(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(in_child(keeps_default, SIGHUP), -SIGHUP);
 }
 
@@ -135,11 +132,10 @@ static int earlier(int sig)
     return taken == sig ? 0 : 1;
 }
 
-static void early_orders_wait_for_their_handlers(void **state)
+static void early_orders_wait_for_their_handlers(void **state UNUSED)
 {
     static const int sigs[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(sigs); i++) {
         assert_int_equal(in_child(early, sigs[i]), 0);
         assert_int_equal(in_child(earlier, sigs[i]), 0);

@@ -10,11 +10,10 @@
 
 #include "fault.h"
 
-static void grows_and_keeps_content(void **state)
+static void grows_and_keeps_content(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     for (int i = 0; i < 1000; i++)
         assert_int_equal(buf_printf(&b, "%03d,", i), 0);
     assert_int_equal(b.len, 4000);
@@ -30,11 +29,10 @@ static void grows_and_keeps_content(void **state)
     assert_null(b.p);
 }
 
-static void appends_of_nothing_take_no_memory(void **state)
+static void appends_of_nothing_take_no_memory(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     assert_int_equal(buf_append(&b, STR_NULL), 0);
     assert_int_equal(buf_append_lit(&b, ""), 0);
     assert_null(b.p);
@@ -42,11 +40,10 @@ static void appends_of_nothing_take_no_memory(void **state)
     buf_fini(&b);
 }
 
-static void impossible_sizes_are_refused(void **state)
+static void impossible_sizes_are_refused(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     assert_int_equal(buf_reserve(&b, SIZE_MAX), -1);
     assert_int_equal(buf_append_lit(&b, "a"), 0);
     assert_int_equal(buf_reserve(&b, SIZE_MAX - 1), -1);
@@ -55,11 +52,10 @@ static void impossible_sizes_are_refused(void **state)
     buf_fini(&b);
 }
 
-static void without_memory_nothing_changes(void **state)
+static void without_memory_nothing_changes(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     assert_int_equal(buf_append_lit(&b, "kept"), 0);
     fault_fail_at(1);
     assert_int_equal(buf_printf(&b, "%0500d", 1), -1);

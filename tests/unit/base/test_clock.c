@@ -8,9 +8,8 @@
 
 #include "base/clock.c"
 
-static void virtual_time_stands_still(void **state)
+static void virtual_time_stands_still(void **state UNUSED)
 {
-    (void)state;
     clock_set_virtual(42);
     clock_refresh();
     assert_int_equal(clock_ns(), 42);

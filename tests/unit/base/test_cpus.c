@@ -35,9 +35,8 @@ static void file(const char *path, const char *text)
     fclose(f);
 }
 
-static int make_tree(void **state)
+static int make_tree(void **state UNUSED)
 {
-    (void)state;
     snprintf(tree, sizeof(tree), "/tmp/roost-cpus-XXXXXX");
     return mkdtemp(tree) == NULL ? -1 : 0;
 }
@@ -50,15 +49,13 @@ static int rm(const char *path, const struct stat *st, int flag, struct FTW *w)
     return remove(path);
 }
 
-static int remove_tree(void **state)
+static int remove_tree(void **state UNUSED)
 {
-    (void)state;
     return nftw(tree, rm, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static void nothing_is_no_quota(void **state)
+static void nothing_is_no_quota(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(cpus_quota(tree), 0);
     file("/proc/self/mountinfo", OTHERS);
     assert_int_equal(cpus_quota(tree), 0);
@@ -69,7 +66,7 @@ static void nothing_is_no_quota(void **state)
     assert_int_equal(cpus_usable(tree), cpus_affinity());
 }
 
-static void v2_in_a_container(void **state)
+static void v2_in_a_container(void **state UNUSED)
 {
     static const struct {
         const char *text;
@@ -81,7 +78,6 @@ static void v2_in_a_container(void **state)
                  {"100000 0\n", 0},           {"", 0},
                  {"9000000000 1\n", CPUS_MAX}};
 
-    (void)state;
     file("/proc/self/mountinfo", OTHERS V2);
     file("/proc/self/cgroup", "0::/\n");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -90,9 +86,8 @@ static void v2_in_a_container(void **state)
     }
 }
 
-static void v2_the_least_of_all_levels(void **state)
+static void v2_the_least_of_all_levels(void **state UNUSED)
 {
-    (void)state;
     file("/proc/self/mountinfo", V2);
     file("/proc/self/cgroup", "0::/system.slice/roost.service\n");
     file("/sys/fs/cgroup/system.slice/cpu.max", "300000 100000\n");
@@ -104,9 +99,8 @@ static void v2_the_least_of_all_levels(void **state)
     assert_int_equal(cpus_quota(tree), 2);
 }
 
-static void v1_quota_and_period(void **state)
+static void v1_quota_and_period(void **state UNUSED)
 {
-    (void)state;
     file("/proc/self/mountinfo", OTHERS V1);
     file("/proc/self/cgroup", "5:cpuset:/x\n4:cpu,cpuacct:/a/b\n1:name=systemd:/\n");
     file("/sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us", "-1\n");
@@ -122,9 +116,8 @@ static void v1_quota_and_period(void **state)
 
 /* A container without a cgroup namespace: /proc shows the path on the host, and the mount is that
  * very folder. */
-static void v1_a_container_s_own_mount(void **state)
+static void v1_a_container_s_own_mount(void **state UNUSED)
 {
-    (void)state;
     file("/proc/self/mountinfo",
          "33 25 0:29 /docker/0123 /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct\n");
     file("/proc/self/cgroup", "4:cpu,cpuacct:/docker/0123\n");
@@ -141,9 +134,8 @@ static void v1_a_container_s_own_mount(void **state)
     assert_int_equal(cpus_quota(tree), 2);
 }
 
-static void both_versions_hold(void **state)
+static void both_versions_hold(void **state UNUSED)
 {
-    (void)state;
     file("/proc/self/mountinfo", OTHERS V1 V2);
     file("/proc/self/cgroup", "4:cpu,cpuacct:/\n0::/\n");
     file("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "400000\n");
@@ -154,11 +146,10 @@ static void both_versions_hold(void **state)
     assert_int_equal(cpus_quota(tree), 2);
 }
 
-static void odd_mount_points_and_lines(void **state)
+static void odd_mount_points_and_lines(void **state UNUSED)
 {
     char line[9000];
 
-    (void)state;
     file("/proc/self/mountinfo", "\n- cgroup2\nx\n1 2 3 4 5 - \n- - cgroup2 none rw\n"
                                  "9 9 0:1 / /odd\\040place rw - cgroup2 none rw\n");
     file("/proc/self/cgroup", "nonsense\n:\n0::/\n");
@@ -172,12 +163,11 @@ static void odd_mount_points_and_lines(void **state)
     assert_int_equal(cpus_quota(tree), 1);
 }
 
-static void the_smaller_of_mask_and_quota(void **state)
+static void the_smaller_of_mask_and_quota(void **state UNUSED)
 {
     cpu_set_t before, one;
     size_t first = 0;
 
-    (void)state;
     assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
     assert_int_equal(cpus_affinity(), CPU_COUNT(&before));
     while (!CPU_ISSET(first, &before))

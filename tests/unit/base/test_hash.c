@@ -19,7 +19,7 @@ struct item {
 
 /* SipHash-2-4 of 00 01 02 ... under the key 00 01 ... 0f: from the reference implementation's
  * table. */
-static void siphash_reference_vectors(void **state)
+static void siphash_reference_vectors(void **state UNUSED)
 {
     static const uint8_t want[][8] = {
         {0x31, 0x0e, 0x0e, 0xdd, 0x47, 0xdb, 0x6f, 0x72}, /* 0 bytes */
@@ -31,7 +31,6 @@ static void siphash_reference_vectors(void **state)
     char in[16];
     uint64_t h;
 
-    (void)state;
     for (unsigned i = 0; i < 16; i++)
         key[i] = (uint8_t)(in[i] = (char)i);
     for (size_t n = 0; n < ARRAY_LEN(want); n++) {
@@ -42,12 +41,11 @@ static void siphash_reference_vectors(void **state)
     assert_true(h == UINT64_C(0xa129ca6149be45e5));
 }
 
-static void the_key_matters(void **state)
+static void the_key_matters(void **state UNUSED)
 {
     static const uint8_t a[16] = {1}, b[16] = {2};
     uint64_t x;
 
-    (void)state;
     hash_seed(a);
     x = hash_str(STR_LIT("name"));
     hash_seed(b);
@@ -74,13 +72,12 @@ static void insert(struct htab *t, struct item *i, unsigned n)
     assert_int_equal(htab_insert(t, &i->node), 0);
 }
 
-static void random_inserts_and_removals(void **state)
+static void random_inserts_and_removals(void **state UNUSED)
 {
     static struct item items[5000];
     struct htab t = {0};
     unsigned seed = 1;
 
-    (void)state;
     assert_null(find(&t, 3));
     for (int step = 0; step < 60000; step++) {
         struct item *i;
@@ -107,14 +104,13 @@ static void visit(struct htab_node *node, void *arg)
     CONTAINER_OF(node, struct item, node)->visits++;
 }
 
-static void a_scan_sees_all_that_stay_across_growth(void **state)
+static void a_scan_sees_all_that_stay_across_growth(void **state UNUSED)
 {
     static struct item items[3000];
     struct htab t = {0};
     size_t cursor = 0, added = 500;
     bool more = true;
 
-    (void)state;
     for (unsigned n = 0; n < 500; n++)
         insert(&t, &items[n], n);
     while (more) {
@@ -133,12 +129,11 @@ static size_t old_buckets(const struct htab *t)
 }
 
 /* A call may cost what it was asked for, however much of the table is still to be moved. */
-static void a_scan_does_not_finish_growth_in_one_go(void **state)
+static void a_scan_does_not_finish_growth_in_one_go(void **state UNUSED)
 {
     static const size_t budgets[] = {0, 1, 7};
     static struct item items[4097];
 
-    (void)state;
     for (size_t b = 0; b < ARRAY_LEN(budgets); b++) {
         size_t cursor = 0, calls = 0, left, most = MOVE_PER_STEP * MAX(budgets[b], (size_t)1);
         struct htab t = {0};
@@ -164,13 +159,12 @@ static void a_scan_does_not_finish_growth_in_one_go(void **state)
 }
 
 /* As whoever frees a table does. */
-static void a_scan_without_limit_is_one_call(void **state)
+static void a_scan_without_limit_is_one_call(void **state UNUSED)
 {
     static struct item items[4097];
     struct htab t = {0};
     size_t cursor = 0;
 
-    (void)state;
     for (unsigned n = 0; n < ARRAY_LEN(items); n++)
         insert(&t, &items[n], n);
     assert_true(old_buckets(&t) > 0);
@@ -181,7 +175,7 @@ static void a_scan_without_limit_is_one_call(void **state)
 }
 
 /* An insert for each step, without end, so that growth is under way again and again. */
-static void a_scan_ends_although_the_table_keeps_growing(void **state)
+static void a_scan_ends_although_the_table_keeps_growing(void **state UNUSED)
 {
     static struct item items[40000];
     struct htab t = {0};
@@ -189,7 +183,6 @@ static void a_scan_ends_although_the_table_keeps_growing(void **state)
     size_t cursor = 0;
     unsigned added;
 
-    (void)state;
     for (added = 0; added < first; added++)
         insert(&t, &items[added], added);
     for (; htab_scan(&t, &cursor, 1, visit, NULL); added++) {
@@ -207,13 +200,12 @@ static void visit_and_remove(struct htab_node *node, void *arg)
     CONTAINER_OF(node, struct item, node)->in = false;
 }
 
-static void a_scan_may_remove_what_it_visits(void **state)
+static void a_scan_may_remove_what_it_visits(void **state UNUSED)
 {
     static struct item items[1000];
     struct htab t = {0};
     size_t cursor = 0;
 
-    (void)state;
     for (unsigned n = 0; n < 1000; n++)
         insert(&t, &items[n], n);
     while (htab_scan(&t, &cursor, 3, visit_and_remove, &t))
@@ -223,12 +215,11 @@ static void a_scan_may_remove_what_it_visits(void **state)
     htab_fini(&t);
 }
 
-static void no_memory_for_the_first_and_for_growth(void **state)
+static void no_memory_for_the_first_and_for_growth(void **state UNUSED)
 {
     static struct item items[200];
     struct htab t = {0};
 
-    (void)state;
     items[0].node.hash = 1;
     fault_fail_at(1);
     assert_int_equal(htab_insert(&t, &items[0].node), -1);

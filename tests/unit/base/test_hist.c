@@ -8,9 +8,8 @@
 
 #include "base/hist.c"
 
-static void every_value_lands_under_its_bound(void **state)
+static void every_value_lands_under_its_bound(void **state UNUSED)
 {
-    (void)state;
     for (uint64_t v = 0; v < 100000; v += v < 2000 ? 1 : 97) {
         size_t b = bucket_of(v);
 
@@ -22,11 +21,10 @@ static void every_value_lands_under_its_bound(void **state)
     assert_int_equal(hist_bound(bucket_of(900000000000)), 900000000000);
 }
 
-static void quantiles(void **state)
+static void quantiles(void **state UNUSED)
 {
     static struct hist h, sum;
 
-    (void)state;
     assert_int_equal(hist_quantile(&h, 0.5), 0);
     for (uint64_t v = 1; v <= 1000; v++)
         hist_record(&h, v);

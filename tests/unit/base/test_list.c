@@ -8,11 +8,10 @@
 
 #include "base/list.h"
 
-static void order_and_removal(void **state)
+static void order_and_removal(void **state UNUSED)
 {
     struct list l = LIST_INIT(l), a, b, c, other;
 
-    (void)state;
     list_init(&a);
     list_init(&b);
     list_init(&c);

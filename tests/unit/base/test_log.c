@@ -20,9 +20,8 @@ static void keep(struct str line, void *arg)
     lines++;
 }
 
-static int set_up(void **state)
+static int set_up(void **state UNUSED)
 {
-    (void)state;
     clock_set_virtual(UINT64_C(1700000000123) * 1000000);
     log_set_sink(keep, NULL);
     log_set_format(LOG_FORMAT_LOGFMT);
@@ -32,9 +31,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static void logfmt_line(void **state)
+static void logfmt_line(void **state UNUSED)
 {
-    (void)state;
     LOG(LOG_INFO, "it works", KV_S("a", "b"), KV_U("n", 7), KV_I("i", -7), KV_B("yes", true),
         KV_NS("t", 1500000000), KV_S("e", ""));
     assert_string_equal(
@@ -42,9 +40,8 @@ static void logfmt_line(void **state)
               "yes=true t=1.500000 e=\"\"\n");
 }
 
-static void levels(void **state)
+static void levels(void **state UNUSED)
 {
-    (void)state;
     LOG(LOG_DEBUG, "no");
     assert_int_equal(lines, 0);
     log_set_level(LOG_ERROR);
@@ -54,9 +51,8 @@ static void levels(void **state)
 }
 
 /* What a client can send must not forge lines, colours or directions on a terminal. */
-static void nasty_values_are_escaped(void **state)
+static void nasty_values_are_escaped(void **state UNUSED)
 {
-    (void)state;
     LOG(LOG_INFO, "x", KV_S("v", "a\nlevel=error\r\033[31m\x7f\"\\"));
     assert_non_null(strstr(last, "v=\"a\\u000alevel=error\\u000d\\u001b[31m\\u007f\\\"\\\\\"\n"));
     LOG(LOG_INFO, "x",
@@ -70,9 +66,8 @@ static void nasty_values_are_escaped(void **state)
     assert_non_null(strstr(last, "gr\xc3\xbc\xc3\x9f"));
 }
 
-static void json_line(void **state)
+static void json_line(void **state UNUSED)
 {
-    (void)state;
     log_set_format(LOG_FORMAT_JSON);
     LOG(LOG_WARN, "a \"b\"", KV_U("n", 7), KV_S("s", "x\ty"));
     assert_string_equal(
@@ -80,11 +75,10 @@ static void json_line(void **state)
               "\"a \\\"b\\\"\",\"n\":7,\"s\":\"x\\u0009y\"}\n");
 }
 
-static void long_lines_are_cut_whole(void **state)
+static void long_lines_are_cut_whole(void **state UNUSED)
 {
     static char big[5000];
 
-    (void)state;
     memset(big, 'x', sizeof(big) - 1);
     log_set_format(LOG_FORMAT_JSON);
     LOG(LOG_INFO, "m", KV_U("before", 1), KV_S("big", big), KV_U("after", 2));
@@ -92,9 +86,8 @@ static void long_lines_are_cut_whole(void **state)
     assert_null(strstr(last, "after"));
 }
 
-static void each_site_has_its_limit(void **state)
+static void each_site_has_its_limit(void **state UNUSED)
 {
-    (void)state;
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 100; i++)
             LOG(LOG_WARN, "again");
@@ -109,9 +102,8 @@ static void each_site_has_its_limit(void **state)
     assert_int_equal(lines, 71);
 }
 
-static void what_was_suppressed_is_said(void **state)
+static void what_was_suppressed_is_said(void **state UNUSED)
 {
-    (void)state;
     for (int i = 0; i < 26; i++) {
         if (i == 25)
             clock_advance(NS_PER_SEC);
@@ -121,9 +113,8 @@ static void what_was_suppressed_is_said(void **state)
 }
 
 /* A burst is the last thing that happens for a long time: its count is said all the same. */
-static void a_closing_line_says_the_count(void **state)
+static void a_closing_line_says_the_count(void **state UNUSED)
 {
-    (void)state;
     for (int i = 0; i < 25; i++)
         LOG(LOG_WARN, "storm", KV_S("detail", "of one"));
     assert_int_equal(lines, 10);
@@ -137,11 +128,10 @@ static void a_closing_line_says_the_count(void **state)
     assert_int_equal(lines, 11); /* once */
 }
 
-static void a_site_of_its_own(void **state)
+static void a_site_of_its_own(void **state UNUSED)
 {
     static struct log_site site;
 
-    (void)state;
     site = (struct log_site){
         .window_ns = 10 * NS_PER_SEC, .burst = 2, .subject = KV_S("reason", "slow")};
     for (int i = 0; i < 5; i++) {
@@ -173,12 +163,11 @@ static void a_site_of_its_own(void **state)
     assert_int_equal(lines, 0);
 }
 
-static void a_cut_line_has_its_counts(void **state)
+static void a_cut_line_has_its_counts(void **state UNUSED)
 {
     static struct log_site site;
     static char big[5000];
 
-    (void)state;
     site = (struct log_site){.burst = 1};
     memset(big, 'x', sizeof(big) - 1);
     log_set_format(LOG_FORMAT_JSON);
@@ -198,12 +187,11 @@ static void a_cut_line_has_its_counts(void **state)
     log_say_suppressed(true);
 }
 
-static void files(void **state)
+static void files(void **state UNUSED)
 {
     char path[] = "/tmp/roost-log-XXXXXX", text[512] = "";
     int fd = mkstemp(path);
 
-    (void)state;
     log_set_sink(NULL, NULL);
     assert_int_equal(log_open(LOG_INFO, LOG_FORMAT_LOGFMT, "/nonexistent/x"), -1);
     assert_int_equal(log_open(LOG_INFO, LOG_FORMAT_LOGFMT, path), 0);

@@ -72,12 +72,11 @@ static void line_arrives(int log_fd, int fd, const char *end)
     assert_non_null(strstr(text, end));
 }
 
-static void every_kind_of_file_gets_its_lines(void **state)
+static void every_kind_of_file_gets_its_lines(void **state UNUSED)
 {
     char path[] = "/tmp/roost-log-XXXXXX";
     int pair[2], file = mkstemp(path), far = posix_openpt(O_RDWR | O_NOCTTY), terminal, fifo;
 
-    (void)state;
     assert_true(grantpt(far) == 0 && unlockpt(far) == 0);
     terminal = open(ptsname(far), O_WRONLY | O_NOCTTY);
     line_arrives(terminal, far, "msg=\"here\"\r\n");
@@ -91,13 +90,12 @@ static void every_kind_of_file_gets_its_lines(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
-static void stopped_reader(void **state)
+static void stopped_reader(void **state UNUSED)
 {
     char text[LINE_MAX_BYTES + 1];
     int ends[2];
     ssize_t n;
 
-    (void)state;
     clock_set_virtual(UINT64_C(1700000000123) * 1000000);
     assert_int_equal(pipe(ends), 0);
     fd_now = ends[1];
@@ -122,11 +120,10 @@ static void stopped_reader(void **state)
     close(ends[1]);
 }
 
-static void a_place_that_others_took(void **state)
+static void a_place_that_others_took(void **state UNUSED)
 {
     int ends[2];
 
-    (void)state;
     assert_int_equal(pipe(ends), 0);
     fill(ends[1]);
     fd_now = ends[1];
@@ -157,12 +154,11 @@ static void write_until_full(void)
     _exit(0);
 }
 
-static void many_writers_and_no_reader(void **state)
+static void many_writers_and_no_reader(void **state UNUSED)
 {
     pid_t pids[4];
     int ends[2], status;
 
-    (void)state;
     for (int round = 0; round < 100; round++) {
         assert_int_equal(pipe(ends), 0);
         fd_now = ends[1];
@@ -182,11 +178,10 @@ static void many_writers_and_no_reader(void **state)
 }
 
 /* Ctrl-S, or a window whose program hangs: poll() says that there is room for less than a line. */
-static void a_terminal_nobody_reads(void **state)
+static void a_terminal_nobody_reads(void **state UNUSED)
 {
     int far = posix_openpt(O_RDWR | O_NOCTTY), fd;
 
-    (void)state;
     assert_true(grantpt(far) == 0 && unlockpt(far) == 0);
     fd = open(ptsname(far), O_WRONLY | O_NOCTTY);
     fd_now = fd;
@@ -200,12 +195,11 @@ static void a_terminal_nobody_reads(void **state)
     close(far);
 }
 
-static void a_fifo_nobody_reads(void **state)
+static void a_fifo_nobody_reads(void **state UNUSED)
 {
     char path[] = "/tmp/roost-log-XXXXXX";
     int fd = mkstemp(path);
 
-    (void)state;
     close(fd);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);

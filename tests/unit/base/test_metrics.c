@@ -8,9 +8,8 @@
 
 #include "base/metrics.c"
 
-static void gauges_are_reset_counters_stay(void **state)
+static void gauges_are_reset_counters_stay(void **state UNUSED)
 {
-    (void)state;
     METRIC_INC(accepts);
     METRIC_ADD(closes[CLOSE_SLOW], 3);
     metrics->subscriptions = 5;
@@ -22,11 +21,10 @@ static void gauges_are_reset_counters_stay(void **state)
     assert_int_equal(metrics->turn_duration.count, 1);
 }
 
-static void slots_add_up(void **state)
+static void slots_add_up(void **state UNUSED)
 {
     static struct metrics a, b;
 
-    (void)state;
     a.accepts = 2;
     a.subscriptions = -1;
     a.closes[CLOSE_DRAIN] = 1;
@@ -42,9 +40,8 @@ static void slots_add_up(void **state)
 }
 
 /* One name is one family: rows together, of one kind, help in the first alone, other labels. */
-static void families_are_sound(void **state)
+static void families_are_sound(void **state UNUSED)
 {
-    (void)state;
     for (size_t i = 0; i < metric_row_count(); i++) {
         const struct metric_row *row = metric_row(i);
         bool first = i == 0 || strcmp(metric_row(i - 1)->name, row->name) != 0;

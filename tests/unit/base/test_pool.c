@@ -10,12 +10,11 @@
 
 #include "fault.h"
 
-static void objects_are_zeroed_distinct_and_reused(void **state)
+static void objects_are_zeroed_distinct_and_reused(void **state UNUSED)
 {
     struct pool p;
     char *objs[1000];
 
-    (void)state;
     pool_init(&p, "test", 33, 0);
     assert_int_equal(p.size, 40);
     for (size_t i = 0; i < ARRAY_LEN(objs); i++) {
@@ -35,23 +34,21 @@ static void objects_are_zeroed_distinct_and_reused(void **state)
     pool_fini(&p);
 }
 
-static void a_little_used_pool_is_small(void **state)
+static void a_little_used_pool_is_small(void **state UNUSED)
 {
     struct pool p;
 
-    (void)state;
     pool_init(&p, "small", 100, 0);
     assert_non_null(pool_get(&p));
     assert_true(pool_bytes(&p) <= 4096);
     pool_fini(&p);
 }
 
-static void the_limit_holds(void **state)
+static void the_limit_holds(void **state UNUSED)
 {
     struct pool p;
     void *first;
 
-    (void)state;
     pool_init(&p, "limited", 16, 3);
     first = pool_get(&p);
     assert_non_null(first);
@@ -63,11 +60,10 @@ static void the_limit_holds(void **state)
     pool_fini(&p);
 }
 
-static void no_memory(void **state)
+static void no_memory(void **state UNUSED)
 {
     struct pool p;
 
-    (void)state;
     pool_init(&p, "none", 16, 0);
     fault_fail_at(1);
     assert_null(pool_get(&p));
@@ -76,11 +72,10 @@ static void no_memory(void **state)
     pool_fini(&p);
 }
 
-static void pools_are_listed(void **state)
+static void pools_are_listed(void **state UNUSED)
 {
     struct pool p;
 
-    (void)state;
     assert_true(list_empty(pool_list()));
     pool_init(&p, "listed", 16, 0);
     assert_ptr_equal(LIST_ENTRY(pool_list()->next, struct pool, link), &p);

@@ -8,9 +8,8 @@
 
 #include "base/str.c"
 
-static void equality(void **state)
+static void equality(void **state UNUSED)
 {
-    (void)state;
     assert_true(str_equal(STR_LIT("ab"), STR_LIT("ab")));
     assert_true(str_equal(STR_NULL, STR_LIT("")));
     assert_false(str_equal(STR_LIT("ab"), STR_LIT("aB")));
@@ -23,21 +22,19 @@ static void equality(void **state)
     assert_int_equal(str_from(NULL).n, 0);
 }
 
-static void trimming_takes_blanks_and_tabs_only(void **state)
+static void trimming_takes_blanks_and_tabs_only(void **state UNUSED)
 {
-    (void)state;
     assert_true(str_equal(str_trim(STR_LIT(" \t a b\t ")), STR_LIT("a b")));
     assert_true(str_equal(str_trim(STR_LIT("\r\n")), STR_LIT("\r\n")));
     assert_int_equal(str_trim(STR_LIT(" \t ")).n, 0);
     assert_int_equal(str_trim(STR_NULL).n, 0);
 }
 
-static void cutting(void **state)
+static void cutting(void **state UNUSED)
 {
     struct str rest = STR_LIT("a,,b,"), part;
     const char *want[] = {"a", "", "b", ""};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         assert_true(str_cut(&rest, ',', &part));
         assert_true(str_equal(part, str_from(want[i])));
@@ -49,7 +46,7 @@ static void cutting(void **state)
     assert_false(str_cut(&rest, ',', &part));
 }
 
-static void numbers_are_strict(void **state)
+static void numbers_are_strict(void **state UNUSED)
 {
     static const char *const bad[] = {"",
                                       " 1",
@@ -63,7 +60,6 @@ static void numbers_are_strict(void **state)
                                       "99999999999999999999"};
     uint64_t v = 7;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(str_to_u64(str_from(bad[i]), &v), -1);
     assert_int_equal(v, 7);
@@ -73,7 +69,7 @@ static void numbers_are_strict(void **state)
     assert_int_equal(v, 7);
 }
 
-static void numbers_with_a_point(void **state)
+static void numbers_with_a_point(void **state UNUSED)
 {
     static const char *const bad[] = {"",
                                       ".",
@@ -89,7 +85,6 @@ static void numbers_with_a_point(void **state)
     struct str s = STR_LIT("1.5ms");
     double v = 0;
 
-    (void)state;
     assert_int_equal(str_take_number(&s, &v), 0);
     assert_true(v == 1.5 && str_equal(s, STR_LIT("ms")));
     s = STR_LIT("0x10");
@@ -105,7 +100,7 @@ static void numbers_with_a_point(void **state)
     }
 }
 
-static void globs(void **state)
+static void globs(void **state UNUSED)
 {
     static const struct {
         const char *pattern, *text;
@@ -118,7 +113,6 @@ static void globs(void **state)
                 {"a*b*c", "acb", false},  {"[a]", "a", false}};
     static char many[4000];
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_int_equal(str_glob(str_from(rows[i].pattern), str_from(rows[i].text)),
                          rows[i].match);
@@ -126,11 +120,10 @@ static void globs(void **state)
     assert_false(str_glob(STR_LIT("a*a*a*a*a*a*a*a*a*a*b"), (struct str){many, sizeof(many)}));
 }
 
-static void copies_never_overflow(void **state)
+static void copies_never_overflow(void **state UNUSED)
 {
     char out[4] = "xyz";
 
-    (void)state;
     assert_int_equal(str_copy(STR_LIT("abc"), out, sizeof(out)), 0);
     assert_string_equal(out, "abc");
     assert_int_equal(str_copy(STR_LIT("abcd"), out, sizeof(out)), -1);
@@ -140,11 +133,10 @@ static void copies_never_overflow(void **state)
 }
 
 /* clang's sanitizer objects to NULL + 0; the empty view of a buffer without memory is such. */
-static void nothing_is_skipped_of_nothing(void **state)
+static void nothing_is_skipped_of_nothing(void **state UNUSED)
 {
     struct str s = str_skip(STR_NULL, 0);
 
-    (void)state;
     assert_null(s.p);
     assert_int_equal(s.n, 0);
     s = str_skip(STR_LIT("ab"), 2);

@@ -19,9 +19,8 @@ static const char *nearest(const char *word)
     return s.nearest != NULL ? s.nearest : "none";
 }
 
-static void misspelt_words(void **state)
+static void misspelt_words(void **state UNUSED)
 {
-    (void)state;
     assert_string_equal(nearest("conections"), "connections");
     assert_string_equal(nearest("connectionss"), "connections");
     assert_string_equal(nearest("connect_timeout"), "connect-timeout");
@@ -29,19 +28,17 @@ static void misspelt_words(void **state)
     assert_string_equal(nearest("rate"), "rate");
 }
 
-static void a_word_cut_short(void **state)
+static void a_word_cut_short(void **state UNUSED)
 {
-    (void)state;
     assert_string_equal(nearest("connecti"), "connections");
     assert_string_equal(nearest("connect-"), "connect-timeout");
     assert_string_equal(nearest("ht"), "html");
 }
 
-static void what_is_not_near(void **state)
+static void what_is_not_near(void **state UNUSED)
 {
     char long_word[100];
 
-    (void)state;
     memset(long_word, 'x', sizeof(long_word) - 1);
     long_word[sizeof(long_word) - 1] = '\0';
     assert_string_equal(nearest("zzzzzz"), "none");

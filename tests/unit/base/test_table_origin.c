@@ -8,7 +8,7 @@
 
 #include "base/table_origin.c"
 
-static void as_browsers_send_them(void **state)
+static void as_browsers_send_them(void **state UNUSED)
 {
     static const char *const rows[][2] = {
         {"https://example.com", "https://example.com"},
@@ -30,7 +30,6 @@ static void as_browsers_send_them(void **state)
         {"https://xn--bcher-kva.de", "https://xn--bcher-kva.de"},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char out[300];
         const char *wrong = table_origin(str_from(rows[i][0]), out, sizeof(out));
@@ -41,7 +40,7 @@ static void as_browsers_send_them(void **state)
     }
 }
 
-static void what_no_browser_sends(void **state)
+static void what_no_browser_sends(void **state UNUSED)
 {
     static const char *const rows[][2] = {
         {"example.com", "with its scheme"},
@@ -71,7 +70,6 @@ static void what_no_browser_sends(void **state)
     static char big[400];
     char out[300];
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const char *wrong = table_origin(str_from(rows[i][0]), out, sizeof(out));
 

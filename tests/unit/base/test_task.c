@@ -32,12 +32,11 @@ static enum task_result step(struct task *t)
     return ++j->steps < j->until ? TASK_MORE : TASK_DONE;
 }
 
-static void round_robin_within_the_budget(void **state)
+static void round_robin_within_the_budget(void **state UNUSED)
 {
     struct task_queue q;
     struct job a = {.until = 3}, b = {.until = 5};
 
-    (void)state;
     clock_set_virtual(1);
     task_queue_init(&q);
     task_init(&a.task, "a", step);
@@ -58,12 +57,11 @@ static void round_robin_within_the_budget(void **state)
     clock_set_virtual(0);
 }
 
-static void a_step_may_remove_another_or_itself(void **state)
+static void a_step_may_remove_another_or_itself(void **state UNUSED)
 {
     struct task_queue q;
     struct job a = {.until = 1}, b = {.until = 9}, self = {.until = 1};
 
-    (void)state;
     clock_set_virtual(1);
     task_queue_init(&q);
     task_init(&a.task, "a", step);

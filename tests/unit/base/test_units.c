@@ -8,7 +8,7 @@
 
 #include "base/units.c"
 
-static void sizes(void **state)
+static void sizes(void **state UNUSED)
 {
     static const char *const bad[] = {"",         "x",
                                       "1 KiB",    "-1",
@@ -19,7 +19,6 @@ static void sizes(void **state)
                                       "1.5MiBx",  "1K"};
     int64_t v = 0;
 
-    (void)state;
     assert_int_equal(units_parse_size(STR_LIT("512"), &v), 0);
     assert_int_equal(v, 512);
     assert_int_equal(units_parse_size(STR_LIT("64kib"), &v), 0);
@@ -36,14 +35,13 @@ static void sizes(void **state)
         assert_int_equal(units_parse_size(str_from(bad[i]), &v), -1);
 }
 
-static void durations(void **state)
+static void durations(void **state UNUSED)
 {
     static const char *const bad[] = {
         "",      "5",    "fast",          "1d",    "1 s", "-1s",   "9999999999h", "1s2",
         "30s1m", "1s1s", "0.0000000001s", "0.5ns", "1.5", "1m 30s"};
     int64_t v = 1;
 
-    (void)state;
     assert_int_equal(units_parse_duration(STR_LIT("250ms"), &v), 0);
     assert_int_equal(v, 250000000);
     assert_int_equal(units_parse_duration(STR_LIT("5m"), &v), 0);
@@ -60,14 +58,13 @@ static void durations(void **state)
         assert_int_equal(units_parse_duration(str_from(bad[i]), &v), -1);
 }
 
-static void round_trip(void **state)
+static void round_trip(void **state UNUSED)
 {
     static const int64_t values[] = {0,     1,       999,           1000,    1023,       1024,
                                      65536, 1500000, 3600000000000, 1 << 30, 12345678901};
     char text[32];
     int64_t v;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         units_format_size(values[i], text, sizeof(text));
         assert_int_equal(units_parse_size(str_from(text), &v), 0);

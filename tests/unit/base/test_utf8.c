@@ -42,13 +42,12 @@ static struct str view(const uint8_t *p, size_t n)
     return (struct str){.p = (const char *)p, .n = n};
 }
 
-static int fill_prefixes(void **state)
+static int fill_prefixes(void **state UNUSED)
 {
     uint8_t b[4];
     uint32_t c;
     size_t n;
 
-    (void)state;
     for (c = 0; c <= 0x10ffff; c++) {
         if (!is_character(c))
             continue;
@@ -62,13 +61,12 @@ static int fill_prefixes(void **state)
     return 0;
 }
 
-static void every_character_is_valid(void **state)
+static void every_character_is_valid(void **state UNUSED)
 {
     uint8_t b[4];
     uint32_t c, at;
     size_t n, i;
 
-    (void)state;
     for (c = 0; c <= 0x10ffff; c++) {
         if (!is_character(c))
             continue;
@@ -83,12 +81,11 @@ static void every_character_is_valid(void **state)
 }
 
 /* Rejected with exactly the byte after which no character can be completed. */
-static void rejects_at_the_first_byte_that_proves_it(void **state)
+static void rejects_at_the_first_byte_that_proves_it(void **state UNUSED)
 {
     uint8_t b[3];
     uint32_t a, i, j, s1, s2, s3;
 
-    (void)state;
     for (a = 0x80; a < 0x100; a++) {
         b[0] = (uint8_t)a;
         s1 = utf8_check(UTF8_START, view(b, 1));
@@ -109,7 +106,7 @@ static void rejects_at_the_first_byte_that_proves_it(void **state)
     }
 }
 
-static void known_violations(void **state)
+static void known_violations(void **state UNUSED)
 {
     static const struct {
         const char *bytes;
@@ -138,7 +135,6 @@ static void known_violations(void **state)
     };
     size_t i, k, n;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         n = strlen(rows[i].bytes);
         assert_false(utf8_valid((struct str){rows[i].bytes, n}));
@@ -149,12 +145,11 @@ static void known_violations(void **state)
 }
 
 /* The fast path must see a bad byte wherever it stands relative to the words that it reads. */
-static void ascii_skip_misses_nothing(void **state)
+static void ascii_skip_misses_nothing(void **state UNUSED)
 {
     char text[220];
     size_t from, n, bad;
 
-    (void)state;
     memset(text, 'a', sizeof(text));
     for (from = 0; from < 9; from++) {
         for (n = 0; n <= 200; n++) {
@@ -168,7 +163,7 @@ static void ascii_skip_misses_nothing(void **state)
     }
 }
 
-static void every_split_gives_the_same_state(void **state)
+static void every_split_gives_the_same_state(void **state UNUSED)
 {
     static const char *texts[] = {
         "plain text which is longer than two words of the machine",
@@ -183,7 +178,6 @@ static void every_split_gives_the_same_state(void **state)
     uint32_t whole, at;
     size_t i, k, n;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++) {
         n = strlen(texts[i]);
         whole = utf8_check(UTF8_START, (struct str){texts[i], n});
@@ -197,9 +191,8 @@ static void every_split_gives_the_same_state(void **state)
     }
 }
 
-static void rejection_is_sticky_and_nothing_is_nothing(void **state)
+static void rejection_is_sticky_and_nothing_is_nothing(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(utf8_check(UTF8_REJECT, STR_LIT("plain")), UTF8_REJECT);
     assert_int_equal(utf8_check(UTF8_REJECT, STR_NULL), UTF8_REJECT);
     assert_int_equal(utf8_check(UTF8_START, STR_NULL), UTF8_START);
@@ -208,13 +201,12 @@ static void rejection_is_sticky_and_nothing_is_nothing(void **state)
 }
 
 /* At every length of texts whose characters have every length: all of them, and nothing shorter. */
-static void cuts_between_characters(void **state)
+static void cuts_between_characters(void **state UNUSED)
 {
     static const char text[] =
         "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z\xf0\x9f\x98\x80\xf0\x9f\x98\x80";
     struct str s = {.p = text, .n = sizeof(text) - 1};
 
-    (void)state;
     for (size_t max = 0; max < s.n + 2; max++) {
         struct str cut = utf8_cut(s, max);
 
@@ -226,21 +218,19 @@ static void cuts_between_characters(void **state)
     }
 }
 
-static void cuts_what_is_no_text(void **state)
+static void cuts_what_is_no_text(void **state UNUSED)
 {
     static const char text[] = "\x80\x80\x80\x80\x80\x80\x80\xff\xc3";
     struct str s = {.p = text, .n = sizeof(text) - 1};
 
-    (void)state;
     for (size_t max = 4; max < s.n; max++)
         assert_int_equal(utf8_cut(s, max).n, max);
     assert_int_equal(utf8_cut(STR_NULL, 4).n, 0);
 }
 
 /* Every one, also with something behind it; no part of one. */
-static void decodes_every_character(void **state)
+static void decodes_every_character(void **state UNUSED)
 {
-    (void)state;
     for (uint32_t c = 0; c <= 0x10ffff; c++) {
         uint8_t b[5] = {0};
         uint32_t code;
@@ -253,14 +243,13 @@ static void decodes_every_character(void **state)
     }
 }
 
-static void decodes_nothing_else(void **state)
+static void decodes_nothing_else(void **state UNUSED)
 {
     static const char *const texts[] = {
         "\x80",         "\xbf\x80",         "\xc0\x80",         "\xc1\xbf",         "\xc3 a",
         "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"};
     uint32_t code;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         assert_int_equal(utf8_decode(str_from(texts[i]), &code), 0);
 }

@@ -11,11 +11,10 @@
 
 #include "http_head.h"
 
-static void a_browser_upgrade(void **state)
+static void a_browser_upgrade(void **state UNUSED)
 {
     bool repeated;
 
-    (void)state;
     assert_parses(STR_LIT("GET /ws/lobby?echo=0&x=%20 HTTP/1.1\r\n"
                           "Host: example.org:8000\r\n"
                           "connection: keep-alive, Upgrade\r\n"
@@ -49,7 +48,7 @@ static void a_browser_upgrade(void **state)
     assert_false(http_field_has_token(&req, STR_LIT("Connection"), STR_LIT("up")));
 }
 
-static void methods(void **state)
+static void methods(void **state UNUSED)
 {
     static const struct {
         struct str head;
@@ -65,16 +64,14 @@ static void methods(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         assert_parses(rows[i].head);
         assert_int_equal(req.method, rows[i].method);
     }
 }
 
-static void targets(void **state)
+static void targets(void **state UNUSED)
 {
-    (void)state;
     assert_parses(STR_LIT("GET /? HTTP/1.1\r\n" H "\r\n"));
     assert_str(req.path, "/");
     assert_non_null(req.query.p);
@@ -104,7 +101,7 @@ static void targets(void **state)
 }
 
 /* RFC 9112 §3.2.2: what the target says counts, the Host beside it does not. */
-static void the_host_of_an_absolute_form(void **state)
+static void the_host_of_an_absolute_form(void **state UNUSED)
 {
     static const struct {
         struct str head;
@@ -118,7 +115,6 @@ static void the_host_of_an_absolute_form(void **state)
         {L("GET http://[v1.x]/x HTTP/1.1\r\nHost: [vA.a:b]:1\r\n\r\n"), "[v1.x]"},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         assert_parses(rows[i].head);
         assert_str(req.host, rows[i].host);
@@ -126,11 +122,10 @@ static void the_host_of_an_absolute_form(void **state)
 }
 
 /* RFC 9110 §2.5 */
-static void later_minor_versions_are_1_1(void **state)
+static void later_minor_versions_are_1_1(void **state UNUSED)
 {
     char text[] = "GET / HTTP/1.x\r\n" H "\r\n";
 
-    (void)state;
     for (char digit = '2'; digit <= '9'; digit++) {
         *strchr(text, 'x') = digit;
         assert_parses(str_from(text));
@@ -140,7 +135,7 @@ static void later_minor_versions_are_1_1(void **state)
     }
 }
 
-static void refuses_request_lines(void **state)
+static void refuses_request_lines(void **state UNUSED)
 {
     static const struct refusal rows[] = {
         {CLOSE_BAD_REQUEST_LINE, L("\x16")}, /* TLS on a plain port */
@@ -171,11 +166,10 @@ static void refuses_request_lines(void **state)
         {CLOSE_BAD_VERSION, L("GET / HTTP/0.9\r\n")},
     };
 
-    (void)state;
     assert_table(rows, ARRAY_LEN(rows));
 }
 
-static void refuses_targets(void **state)
+static void refuses_targets(void **state UNUSED)
 {
     static const struct refusal rows[] = {
         {CLOSE_BAD_TARGET, L("GET /#")},
@@ -197,11 +191,10 @@ static void refuses_targets(void **state)
         {CLOSE_BAD_TARGET, L("GET wsss://a/ HTTP/1.1\r\n")},
     };
 
-    (void)state;
     assert_table(rows, ARRAY_LEN(rows));
 }
 
-static void refuses_fields(void **state)
+static void refuses_fields(void **state UNUSED)
 {
     static const struct refusal rows[] = {
         {CLOSE_BAD_HEADER, L(R " ")},   /* white space before the first field */
@@ -216,11 +209,10 @@ static void refuses_fields(void **state)
         {CLOSE_BAD_HEADER, L(R H "\n")},       {CLOSE_BAD_HEADER, L(R H "\rx")},
     };
 
-    (void)state;
     assert_table(rows, ARRAY_LEN(rows));
 }
 
-static void refuses_hosts(void **state)
+static void refuses_hosts(void **state UNUSED)
 {
     static const struct refusal rows[] = {
         {CLOSE_BAD_HOST, L(R "\r\n")},
@@ -235,7 +227,6 @@ static void refuses_hosts(void **state)
         {CLOSE_BAD_HOST, L(R "Host: \xc3\xa9\r\n\r\n")},
     };
 
-    (void)state;
     assert_table(rows, ARRAY_LEN(rows));
 }
 
@@ -245,11 +236,10 @@ static void append_repeated(struct buf *b, const char *text, size_t times)
         assert_int_equal(buf_append_lit(b, text), 0);
 }
 
-static void the_number_of_fields_is_bounded(void **state)
+static void the_number_of_fields_is_bounded(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     append_repeated(&b, R H, 1);
     append_repeated(&b, "A:\r\n", FIELDS_MAX - 1);
     append_repeated(&b, "\r\n", 1);
@@ -262,11 +252,10 @@ static void the_number_of_fields_is_bounded(void **state)
 }
 
 /* By the head's size alone. */
-static void the_target_is_bounded(void **state)
+static void the_target_is_bounded(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     append_repeated(&b, "GET /", 1);
     append_repeated(&b, "x", HEAD_MAX - 30);
     append_repeated(&b, " HTTP/1.0\r\n\r\n", 1);
@@ -280,13 +269,12 @@ static void the_target_is_bounded(void **state)
 
 /* A head of exactly max bytes passes; with one byte less it is refused as soon as max bytes are
  * there. */
-static void the_head_is_bounded(void **state)
+static void the_head_is_bounded(void **state UNUSED)
 {
     const struct str head = L("GET /target HTTP/1.1\r\n" H "\r\n");
     struct str in = head;
     enum close_reason why;
 
-    (void)state;
     assert_int_equal(http_request_parse(&in, head.n, FIELDS_MAX, &req, &why), 1);
     assert_int_equal(in.n, 0);
     assert_refused((struct str){head.p, head.n - 1}, head.n - 1, CLOSE_HEADER_TOO_BIG);
@@ -296,26 +284,23 @@ static void the_head_is_bounded(void **state)
 }
 
 /* A fault that lies below the limit is told before the limit. */
-static void a_fault_comes_before_the_limit(void **state)
+static void a_fault_comes_before_the_limit(void **state UNUSED)
 {
-    (void)state;
     assert_refused(STR_LIT("GET /#"), 6, CLOSE_BAD_TARGET);
     assert_refused(STR_LIT("GET /#"), 7, CLOSE_BAD_TARGET);
 }
 
-static void an_empty_line_may_precede(void **state)
+static void an_empty_line_may_precede(void **state UNUSED)
 {
-    (void)state;
     assert_parses(STR_LIT("\r\nGET / HTTP/1.1\r\n" H "\r\n"));
     assert_str(req.path, "/");
 }
 
-static void pipelined_heads(void **state)
+static void pipelined_heads(void **state UNUSED)
 {
     struct str in = STR_LIT("GET /1 HTTP/1.1\r\n" H "\r\nGET /2 HTTP/1.1\r\n" H "\r\nGET /");
     enum close_reason why;
 
-    (void)state;
     assert_int_equal(http_request_parse(&in, HEAD_MAX, FIELDS_MAX, &req, &why), 1);
     assert_str(req.path, "/1");
     assert_int_equal(http_request_parse(&in, HEAD_MAX, FIELDS_MAX, &req, &why), 1);
@@ -324,12 +309,11 @@ static void pipelined_heads(void **state)
     assert_str(in, "GET /");
 }
 
-static void nothing_is_incomplete(void **state)
+static void nothing_is_incomplete(void **state UNUSED)
 {
     struct str in = STR_NULL;
     enum close_reason why;
 
-    (void)state;
     assert_int_equal(http_request_parse(&in, HEAD_MAX, FIELDS_MAX, &req, &why), 0);
 }
 

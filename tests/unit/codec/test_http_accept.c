@@ -8,7 +8,7 @@
 
 #include "codec/http_accept.c"
 
-static void parameters(void **state)
+static void parameters(void **state UNUSED)
 {
     static const struct {
         const char *text;
@@ -33,7 +33,6 @@ static void parameters(void **state)
         {";=b", -1, {"", "-"}},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct str rest = str_from(rows[i].text), name, value;
 
@@ -50,7 +49,7 @@ static void parameters(void **state)
     }
 }
 
-static void weights(void **state)
+static void weights(void **state UNUSED)
 {
     static const struct {
         const char *text;
@@ -62,7 +61,6 @@ static void weights(void **state)
         {"0,5", -1},  {"-0.5", -1},  {"00.5", -1},   {"0.x", -1},   {"1.1", -1},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         unsigned weight = 7;
         int rc = http_read_weight(str_from(rows[i].text), &weight);
@@ -73,7 +71,7 @@ static void weights(void **state)
 }
 
 /* Of "text/plain" in version 2, whatever else is asked for. */
-static void the_most_precise_range_counts(void **state)
+static void the_most_precise_range_counts(void **state UNUSED)
 {
     static const struct {
         const char *lines[3];
@@ -95,7 +93,6 @@ static void the_most_precise_range_counts(void **state)
         {{"*, text, /, text/"}, 0, 0},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         static struct http_request r;
         unsigned weight, precision;

@@ -118,12 +118,11 @@ static void assert_body(enum http_body_kind kind, uint64_t length, const char *w
     assert_int_equal(e.consumed, strlen(wire) - strlen(behind));
 }
 
-static void no_body(void **state)
+static void no_body(void **state UNUSED)
 {
     const struct http_request none = {.body = HTTP_BODY_NONE};
     struct http_body b;
 
-    (void)state;
     http_body_init(&b, &none);
     assert_true(http_body_done(&b));
     assert_body(HTTP_BODY_NONE, 0, "GET /", "", "GET /");
@@ -131,26 +130,23 @@ static void no_body(void **state)
     assert_body(HTTP_BODY_LENGTH, 0, "", "", "");
 }
 
-static void counted_bodies(void **state)
+static void counted_bodies(void **state UNUSED)
 {
-    (void)state;
     assert_body(HTTP_BODY_LENGTH, 5, "hello", "hello", "");
     assert_body(HTTP_BODY_LENGTH, 5, "helloGET /", "hello", "GET /");
 }
 
-static void a_counted_body_may_be_incomplete(void **state)
+static void a_counted_body_may_be_incomplete(void **state UNUSED)
 {
     const struct http_body start = started(HTTP_BODY_LENGTH, 6);
     struct events e = run_all_ways(&start, BODY_MAX, STR_LIT("hello"));
 
-    (void)state;
     assert_false(e.done || e.dead);
     assert_int_equal(e.len, 5);
 }
 
-static void chunked_bodies(void **state)
+static void chunked_bodies(void **state UNUSED)
 {
-    (void)state;
     assert_body(HTTP_BODY_CHUNKED, 0, "0\r\n\r\n", "", "");
     assert_body(HTTP_BODY_CHUNKED, 0, "5\r\nhello\r\n0\r\n\r\nGET /", "hello", "GET /");
     assert_body(HTTP_BODY_CHUNKED, 0, "2\r\nhe\r\n3\r\nllo\r\n000\r\n\r\n", "hello", "");
@@ -161,13 +157,12 @@ static void chunked_bodies(void **state)
     assert_body(HTTP_BODY_CHUNKED, 0, "0\r\nA: b\r\nC:\r\nD:\t\xe9\r\n\r\nGET /", "", "GET /");
 }
 
-static void every_chunked_body_may_be_incomplete(void **state)
+static void every_chunked_body_may_be_incomplete(void **state UNUSED)
 {
     const struct http_body start = started(HTTP_BODY_CHUNKED, 0);
     const struct str wire = STR_LIT("3 ;x\r\nabc\r\n0;y\r\nA: b\r\n\r\n");
     size_t n;
 
-    (void)state;
     for (n = 0; n < wire.n; n++) {
         struct events e = run_all_ways(&start, BODY_MAX, (struct str){wire.p, n});
 
@@ -176,7 +171,7 @@ static void every_chunked_body_may_be_incomplete(void **state)
 }
 
 /* Each ends with the byte that proves it: alive before. */
-static void malformed_chunks(void **state)
+static void malformed_chunks(void **state UNUSED)
 {
     static const char *wires[] = {
         "\r",
@@ -217,7 +212,6 @@ static void malformed_chunks(void **state)
     const struct http_body start = started(HTTP_BODY_CHUNKED, 0);
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(wires); i++) {
         struct str wire = str_from(wires[i]);
         struct events e = run_all_ways(&start, BODY_MAX, wire);
@@ -231,14 +225,13 @@ static void malformed_chunks(void **state)
     assert_true(run(&start, BODY_MAX, (struct str){"5;\0", 3}, 3, 3).dead);
 }
 
-static void bodies_over_the_limit(void **state)
+static void bodies_over_the_limit(void **state UNUSED)
 {
     struct http_body start = started(HTTP_BODY_LENGTH, BODY_MAX + 1), b = start;
     struct str in = STR_NULL, data;
     enum close_reason why = CLOSE_NONE;
     struct events e;
 
-    (void)state;
     assert_int_equal(http_body_next(&b, BODY_MAX, &in, &data, &why),
                      -1); /* before any of it came */
     assert_int_equal(why, CLOSE_BODY_TOO_BIG);
@@ -256,13 +249,12 @@ static void bodies_over_the_limit(void **state)
 }
 
 /* The limit may be lowered by a reload while a body is coming. */
-static void a_lowered_limit(void **state)
+static void a_lowered_limit(void **state UNUSED)
 {
     struct http_body b = started(HTTP_BODY_LENGTH, 10);
     struct str in = STR_LIT("12345"), data;
     enum close_reason why = CLOSE_NONE;
 
-    (void)state;
     assert_int_equal(http_body_next(&b, 10, &in, &data, &why), 1);
     in = STR_LIT("67890");
     assert_int_equal(http_body_next(&b, 3, &in, &data, &why), -1);
@@ -290,9 +282,8 @@ static struct events run_padded(const char *before, const char *pad, size_t n, c
     return e;
 }
 
-static void extensions_and_trailers_are_bounded(void **state)
+static void extensions_and_trailers_are_bounded(void **state UNUSED)
 {
-    (void)state;
     assert_true(
         run_padded("0;", "x", HTTP_CHUNK_EXTRA_MAX - 2, "\r\n\r\n").done); /* and the two CR */
     assert_true(run_padded("0;", "x", HTTP_CHUNK_EXTRA_MAX - 1, "\r\n\r\n").dead);
@@ -309,13 +300,12 @@ static void extensions_and_trailers_are_bounded(void **state)
                     .dead);
 }
 
-static void a_response_until_the_connection_closes(void **state)
+static void a_response_until_the_connection_closes(void **state UNUSED)
 {
     const struct http_response r = {.body = HTTP_BODY_NONE};
     struct http_body b;
     struct events e;
 
-    (void)state;
     http_body_init_response(&b, &r);
     assert_false(http_body_done(&b));
     e = run_all_ways(&b, 5, STR_LIT("hello"));

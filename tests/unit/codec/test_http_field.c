@@ -10,9 +10,8 @@
 
 #include "http_head.h"
 
-static void bodies(void **state)
+static void bodies(void **state UNUSED)
 {
-    (void)state;
     assert_parses(STR_LIT("POST / HTTP/1.1\r\n" H "Content-Length: 18446744073709551615\r\n\r\n"));
     assert_int_equal(req.body, HTTP_BODY_LENGTH);
     assert_true(req.content_length == UINT64_MAX);
@@ -25,7 +24,7 @@ static void bodies(void **state)
     assert_int_equal(req.content_length, 3);
 }
 
-static void persistence(void **state)
+static void persistence(void **state UNUSED)
 {
     static const struct {
         struct str head;
@@ -42,14 +41,13 @@ static void persistence(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         assert_parses(rows[i].head);
         assert_int_equal(req.keep_alive, rows[i].keep_alive);
     }
 }
 
-static void expectations(void **state)
+static void expectations(void **state UNUSED)
 {
     static const struct {
         struct str head;
@@ -65,14 +63,13 @@ static void expectations(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         assert_parses(rows[i].head);
         assert_int_equal(req.expect_continue, rows[i].expect);
     }
 }
 
-static void refuses_framing(void **state)
+static void refuses_framing(void **state UNUSED)
 {
     static const struct refusal rows[] = {
         {CLOSE_BAD_LENGTH, L(R H "Content-Length: 5\r\nContent-Length: 5\r\n\r\n")},
@@ -103,11 +100,10 @@ static void refuses_framing(void **state)
         {CLOSE_BAD_EXPECT, L(R H "Expect:\r\n\r\n")},
     };
 
-    (void)state;
     assert_table(rows, ARRAY_LEN(rows));
 }
 
-static void lists(void **state)
+static void lists(void **state UNUSED)
 {
     static const struct {
         struct str list;
@@ -125,7 +121,6 @@ static void lists(void **state)
     };
     size_t i, k;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         struct str rest = rows[i].list, element;
 
@@ -137,12 +132,11 @@ static void lists(void **state)
     }
 }
 
-static void tokens(void **state)
+static void tokens(void **state UNUSED)
 {
     static const char not_in_token[] = "\"(),/:;<=>?@[\\]{} \t\x7f\x80\xff";
     size_t i;
 
-    (void)state;
     assert_true(http_is_token(STR_LIT("a")));
     assert_true(http_is_token(STR_LIT("!#$%&'*+-.^_`|~09AZaz")));
     assert_false(http_is_token(STR_NULL));

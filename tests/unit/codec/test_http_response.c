@@ -51,9 +51,8 @@ static void assert_refused(const char *text, enum close_reason expected)
     assert_int_equal(why, expected);
 }
 
-static void status_lines(void **state)
+static void status_lines(void **state UNUSED)
 {
-    (void)state;
     assert_parses("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\n");
     assert_int_equal(rsp.status, 200);
     assert_true(str_equal(rsp.reason, STR_LIT("OK")));
@@ -70,9 +69,8 @@ static void status_lines(void **state)
     assert_false(rsp.keep_alive);
 }
 
-static void bodies(void **state)
+static void bodies(void **state UNUSED)
 {
-    (void)state;
     assert_parses("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     assert_int_equal(rsp.body, HTTP_BODY_CHUNKED);
     assert_parses("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
@@ -87,9 +85,8 @@ static void bodies(void **state)
     assert_int_equal(rsp.body, HTTP_BODY_LENGTH);
 }
 
-static void refusals(void **state)
+static void refusals(void **state UNUSED)
 {
-    (void)state;
     assert_refused("\r", CLOSE_BAD_VERSION);
     assert_refused("h", CLOSE_BAD_VERSION);
     assert_refused("HTTP/2", CLOSE_BAD_VERSION);
@@ -111,13 +108,12 @@ static void refusals(void **state)
     assert_refused("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", CLOSE_BAD_TRANSFER);
 }
 
-static void the_head_is_bounded(void **state)
+static void the_head_is_bounded(void **state UNUSED)
 {
     const struct str head = STR_LIT("HTTP/1.1 200 OK\r\n\r\n");
     struct str in = head;
     enum close_reason why = CLOSE_NONE;
 
-    (void)state;
     assert_int_equal(http_response_parse(&in, head.n, &rsp, &why), 1);
     in = head;
     assert_int_equal(http_response_parse(&in, head.n - 1, &rsp, &why), -1);
@@ -138,11 +134,10 @@ static int parse_final(struct str head, size_t max)
     return rc;
 }
 
-static void interim_responses_are_skipped(void **state)
+static void interim_responses_are_skipped(void **state UNUSED)
 {
     const struct str head = STR_LIT(INTERIM "HTTP/1.1 101 Switching Protocols\r\nX: 1\r\n\r\n");
 
-    (void)state;
     for (size_t n = 0; n < head.n; n++)
         assert_int_equal(parse_final((struct str){head.p, n}, head.n), 0);
     assert_int_equal(parse_final(head, head.n), 1);
@@ -156,13 +151,12 @@ static void interim_responses_are_skipped(void **state)
         assert_int_equal(parse_final(head, max), -1);
 }
 
-static void many_fields(void **state)
+static void many_fields(void **state UNUSED)
 {
     struct buf b = {0};
     enum close_reason why = CLOSE_NONE;
     struct str in;
 
-    (void)state;
     assert_int_equal(buf_append_lit(&b, "HTTP/1.1 200 OK\r\n"), 0);
     for (size_t i = 0; i < HTTP_RESPONSE_FIELDS; i++)
         assert_int_equal(buf_append_lit(&b, "A:\r\n"), 0);
@@ -181,7 +175,7 @@ static void many_fields(void **state)
 }
 
 /* Every status of the close table must have its phrase. */
-static void phrases(void **state)
+static void phrases(void **state UNUSED)
 {
     static const int statuses[] = {
 #define X(name, code, status, label, use, text, setting, fix) status,
@@ -190,7 +184,6 @@ static void phrases(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(statuses); i++) {
         if (statuses[i] != 0)
             assert_string_not_equal(http_status_phrase(statuses[i]), "Unknown");

@@ -8,7 +8,7 @@
 
 #include "codec/http_target.c"
 
-static void valid_hosts(void **state)
+static void valid_hosts(void **state UNUSED)
 {
     static const char *hosts[] = {
         "a",           "localhost:8000",  "example.org", "EXAMPLE.org.",
@@ -23,10 +23,9 @@ static void valid_hosts(void **state)
         if (!http_host_valid(str_from(hosts[i])))
             fail_msg("%s", hosts[i]);
     }
-    (void)state;
 }
 
-static void malformed_hosts(void **state)
+static void malformed_hosts(void **state UNUSED)
 {
     static const char *hosts[] = {
         "",           ":80",
@@ -57,15 +56,13 @@ static void malformed_hosts(void **state)
         if (http_host_valid(str_from(hosts[i])))
             fail_msg("%s", hosts[i]);
     }
-    (void)state;
 }
 
-static void percent_decoding(void **state)
+static void percent_decoding(void **state UNUSED)
 {
     char out[8];
     size_t n;
 
-    (void)state;
     assert_int_equal(http_percent_decode(STR_LIT("a%20b%2Fc%c3%A9+"), out, sizeof(out), &n), 0);
     assert_int_equal(n, 8);
     assert_memory_equal(out, "a b/c\xc3\xa9+", 8);
@@ -76,13 +73,12 @@ static void percent_decoding(void **state)
     assert_int_equal(n, 0);
 }
 
-static void percent_encoding(void **state)
+static void percent_encoding(void **state UNUSED)
 {
     char bytes[256], out[256];
     struct buf text = {0};
     size_t n;
 
-    (void)state;
     for (int i = 0; i < 256; i++)
         bytes[i] = (char)i;
     assert_int_equal(http_percent_encode((struct str){bytes, 256}, &text), 0);
@@ -98,29 +94,27 @@ static void percent_encoding(void **state)
     buf_fini(&text);
 }
 
-static void malformed_percent_encoding(void **state)
+static void malformed_percent_encoding(void **state UNUSED)
 {
     static const char *texts[] = {"%", "%a", "a%", "%%41", "%4g", "%g4", "% 41", "%+1", "%-1"};
     char out[16];
     size_t i, n;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++)
         assert_int_equal(http_percent_decode(str_from(texts[i]), out, sizeof(out), &n), -1);
 }
 
-static void decoding_needs_room(void **state)
+static void decoding_needs_room(void **state UNUSED)
 {
     char out[3] = {'?', '?', '?'};
     size_t n;
 
-    (void)state;
     assert_int_equal(http_percent_decode(STR_LIT("%41%42%43"), out, 3, &n), 0);
     assert_int_equal(http_percent_decode(STR_LIT("abc"), out, 2, &n), -1);
     assert_int_equal(http_percent_decode(STR_LIT("a"), out, 0, &n), -1);
 }
 
-static void queries(void **state)
+static void queries(void **state UNUSED)
 {
     static const struct {
         const char *query;
@@ -134,7 +128,6 @@ static void queries(void **state)
     };
     size_t i, k;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         struct str rest = str_from(rows[i].query), key, value;
 

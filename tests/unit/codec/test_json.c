@@ -41,7 +41,7 @@ static void assert_raw(const struct json_value *v, enum json_type type, const ch
     assert_memory_equal(v->raw.p, raw, v->raw.n);
 }
 
-static void valid_values(void **state)
+static void valid_values(void **state UNUSED)
 {
     static const struct {
         const char *text;
@@ -73,7 +73,6 @@ static void valid_values(void **state)
     struct json_value v;
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         v = parsed(rows[i].text);
         assert_raw(&v, rows[i].type, rows[i].raw);
@@ -82,7 +81,7 @@ static void valid_values(void **state)
 
 /* Each ends with the byte that is wrong: error_at points at it, whatever follows, and what is
  * before it is merely incomplete (error at its end) or complete. */
-static void malformed_values(void **state)
+static void malformed_values(void **state UNUSED)
 {
     static const char *texts[] = {
         "\xef",
@@ -160,7 +159,6 @@ static void malformed_values(void **state)
     };
     size_t i, k, at;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++) {
         struct str text = str_from(texts[i]);
 
@@ -175,7 +173,7 @@ static void malformed_values(void **state)
     }
 }
 
-static void incomplete_values(void **state)
+static void incomplete_values(void **state UNUSED)
 {
     static const char *texts[] = {
         "{\"a\" : [ -1.5e+3 , \"\\u00e9\xc3\xa9\" , { } ] , \"b\" : true }",
@@ -184,7 +182,6 @@ static void incomplete_values(void **state)
     };
     size_t i, n, at;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++) {
         struct str text = str_from(texts[i]);
 
@@ -200,23 +197,21 @@ static void incomplete_values(void **state)
     assert_int_equal(at, 0);
 }
 
-static void a_nul_is_not_space(void **state)
+static void a_nul_is_not_space(void **state UNUSED)
 {
     size_t at;
 
-    (void)state;
     assert_int_equal(parse((struct str){"1\0", 2}, &at), -1);
     assert_int_equal(at, 1);
     assert_int_equal(parse((struct str){"\"\\\0\"", 4}, &at), -1);
     assert_int_equal(at, 2);
 }
 
-static void depth_is_bounded(void **state)
+static void depth_is_bounded(void **state UNUSED)
 {
     char text[4 * JSON_MAX_DEPTH];
     size_t at;
 
-    (void)state;
     memset(text, '[', JSON_MAX_DEPTH + 1);
     memset(text + JSON_MAX_DEPTH, ']', JSON_MAX_DEPTH);
     assert_int_equal(parse((struct str){text, 2 * JSON_MAX_DEPTH}, &at), 0);
@@ -233,12 +228,11 @@ static void depth_is_bounded(void **state)
 }
 
 /* The kind of each open container is remembered at every depth. */
-static void brackets_must_match_at_every_depth(void **state)
+static void brackets_must_match_at_every_depth(void **state UNUSED)
 {
     char text[8 * JSON_MAX_DEPTH], *p = text;
     size_t i, at, n;
 
-    (void)state;
     for (i = 0; i < JSON_MAX_DEPTH / 2; i++, p += 6)
         memcpy(p, "[{\"a\":", 6);
     *p++ = '1';
@@ -254,13 +248,12 @@ static void brackets_must_match_at_every_depth(void **state)
     }
 }
 
-static void members(void **state)
+static void members(void **state UNUSED)
 {
     struct json_value v = parsed(" { \"a\" : 1 , \"b\":{\"a\":2,\"c\":[3,4]},\"\":\"\"} "), key,
                       value;
     struct str rest = v.raw;
 
-    (void)state;
     assert_true(json_member(&rest, &key, &value));
     assert_raw(&key, JSON_STRING, "\"a\"");
     assert_raw(&value, JSON_NUMBER, "1");
@@ -274,12 +267,11 @@ static void members(void **state)
     assert_false(json_member(&rest, &key, &value)); /* and stays at the end */
 }
 
-static void elements(void **state)
+static void elements(void **state UNUSED)
 {
     struct json_value v = parsed("[ 1 ,[2,3] , {\"a\":[]},\"x\" ]"), value;
     struct str rest = v.raw;
 
-    (void)state;
     assert_true(json_element(&rest, &value));
     assert_raw(&value, JSON_NUMBER, "1");
     assert_true(json_element(&rest, &value));
@@ -291,13 +283,12 @@ static void elements(void **state)
     assert_false(json_element(&rest, &value));
 }
 
-static void other_types_have_no_members(void **state)
+static void other_types_have_no_members(void **state UNUSED)
 {
     static const char *texts[] = {"{}", "{ }", "[]", "[ ]", "[1]", "\"{\"", "1", "null"};
     struct json_value key, value;
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++) {
         struct json_value v = parsed(texts[i]);
         struct str rest = v.raw;
@@ -310,12 +301,11 @@ static void other_types_have_no_members(void **state)
     assert_false(json_element(&(struct str){"{\"a\":1}", 7}, &value));
 }
 
-static void get_takes_the_last_of_equal_names(void **state)
+static void get_takes_the_last_of_equal_names(void **state UNUSED)
 {
     struct json_value v = parsed("{\"a\":1,\"b\":2,\"\\u0061\":3,\"\xc3\xa9\":4,\"n\":{\"c\":5}}");
     struct json_value out = {0};
 
-    (void)state;
     assert_true(json_get(&v, STR_LIT("a"), &out));
     assert_raw(&out, JSON_NUMBER, "3");
     assert_true(json_get(&v, STR_LIT("b"), &out));
@@ -327,14 +317,13 @@ static void get_takes_the_last_of_equal_names(void **state)
     assert_false(json_get(&v, STR_LIT(""), &out));
 }
 
-static void whole_numbers(void **state)
+static void whole_numbers(void **state UNUSED)
 {
     static const char *bad[] = {"-0", "-1", "1.0", "1e3", "18446744073709551616", "\"1\"", "null"};
     struct json_value v;
     uint64_t u;
     size_t i;
 
-    (void)state;
     v = parsed("0");
     assert_int_equal(json_u64(&v, &u), 0);
     assert_true(u == 0);

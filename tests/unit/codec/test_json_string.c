@@ -24,7 +24,7 @@ static void assert_buf(const struct buf *b, const char *expected, size_t n)
     assert_memory_equal(b->p, expected, n);
 }
 
-static void unescapes(void **state)
+static void unescapes(void **state UNUSED)
 {
     static const struct {
         const char *json, *text;
@@ -42,7 +42,6 @@ static void unescapes(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         struct json_value v = parsed(rows[i].json);
         struct str text = {rows[i].text, rows[i].n};
@@ -61,7 +60,7 @@ static void unescapes(void **state)
     }
 }
 
-static void lone_surrogates_have_no_text(void **state)
+static void lone_surrogates_have_no_text(void **state UNUSED)
 {
     static const char *texts[] = {
         "\"\\ud800\"",        "\"\\udc00\"",        "\"\\udfff\\ud800\"",
@@ -70,7 +69,6 @@ static void lone_surrogates_have_no_text(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++) {
         struct json_value v = parsed(texts[i]);
         struct buf b = {0};
@@ -84,13 +82,12 @@ static void lone_surrogates_have_no_text(void **state)
     }
 }
 
-static void other_types_are_no_strings(void **state)
+static void other_types_are_no_strings(void **state UNUSED)
 {
     static const char *texts[] = {"null", "true", "12", "[\"a\"]", "{\"a\":1}"};
     struct buf b = {0};
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(texts); i++) {
         struct json_value v = parsed(texts[i]);
 
@@ -103,7 +100,7 @@ static void other_types_are_no_strings(void **state)
 
 #define FFFD "\xef\xbf\xbd"
 
-static void appends(void **state)
+static void appends(void **state UNUSED)
 {
     static const struct {
         const char *text;
@@ -129,7 +126,6 @@ static void appends(void **state)
     };
     size_t i;
 
-    (void)state;
     for (i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf b = {0};
 
@@ -140,12 +136,11 @@ static void appends(void **state)
 }
 
 /* Whatever the bytes, what is written is JSON; valid text comes back unchanged. */
-static void what_is_written_can_be_read(void **state)
+static void what_is_written_can_be_read(void **state UNUSED)
 {
     char text[3];
     unsigned i, k;
 
-    (void)state;
     for (i = 0; i < 256; i++) {
         for (k = 0; k < 256; k++) {
             struct buf b = {0}, back = {0};
@@ -182,13 +177,12 @@ static void append_slowly(struct buf *b, const char *p, size_t n)
 
 /* Text of any length and mixture, at any place in a buffer, with no byte of room beyond what was
  * asked for (a sanitizer sees that). */
-static void long_texts(void **state)
+static void long_texts(void **state UNUSED)
 {
     static const char alphabet[] = "abcdefgh\"\\\n\t\x01\x1f\x7f ~";
     static char text[5000];
     unsigned seed = 5;
 
-    (void)state;
     for (unsigned round = 0; round < 400; round++) {
         size_t n = (size_t)rand_r(&seed) % (round % 2 ? sizeof(text) : 70);
         unsigned kinds = 1 + (unsigned)rand_r(&seed) % (sizeof(alphabet) - 1);
@@ -206,7 +200,7 @@ static void long_texts(void **state)
 }
 
 /* In pieces as utf8_cut() makes them it is the same, valid or not. */
-static void pieces(void **state)
+static void pieces(void **state UNUSED)
 {
     static const char *const texts[] = {
         "a\"b\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z\n",
@@ -215,7 +209,6 @@ static void pieces(void **state)
         "\xf0\x9f\x98\x80\x80\x80\xc3\xa9\x80",
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct buf whole = {0};
 
@@ -242,13 +235,12 @@ static const char long_json[] =
     "................................................................\\n"
     "................................................................\"";
 
-static void reading_survives_every_failed_allocation(void **state)
+static void reading_survives_every_failed_allocation(void **state UNUSED)
 {
     struct json_value v = parsed(long_json);
     size_t k, failures = 0;
     int rc = -1;
 
-    (void)state;
     for (k = 1; rc == -1; k++) {
         struct buf b = {0};
 
@@ -262,12 +254,11 @@ static void reading_survives_every_failed_allocation(void **state)
     assert_true(failures >= 2);
 }
 
-static void writing_survives_every_failed_allocation(void **state)
+static void writing_survives_every_failed_allocation(void **state UNUSED)
 {
     size_t k, failures = 0;
     int rc = -1;
 
-    (void)state;
     for (k = 1; rc == -1; k++) {
         struct buf b = {0};
 

@@ -30,14 +30,13 @@ static struct batch *three(void)
     return b;
 }
 
-static void frames(void **state)
+static void frames(void **state UNUSED)
 {
     static const char want[] = "\x81\x03one\x82\x00\x81\x05three";
     struct batch *b = three();
     struct blob *raw;
     uint32_t offset, end;
 
-    (void)state;
     assert_int_equal(b->nitems, 3);
     assert_int_equal(batch_bytes(b), sizeof(want) - 1);
     assert_true(str_equal(batch_payload(b, 2), STR_LIT("three")));
@@ -59,13 +58,12 @@ static void frames(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
-static void long_headers(void **state)
+static void long_headers(void **state UNUSED)
 {
     static char data[70000];
     static const size_t sizes[] = {125, 126, 65535, 65536, 70000};
     struct batch *b = batch_new(STR_LIT("a"));
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         struct record r = {.data = {.p = data, .n = sizes[i]}};
 
@@ -76,13 +74,12 @@ static void long_headers(void **state)
     batch_free(b);
 }
 
-static void room(void **state)
+static void room(void **state UNUSED)
 {
     static char data[BATCH_BYTES_MAX];
     struct batch *b = batch_new(STR_LIT("a"));
     struct record r = {.data = {.p = data, .n = 1000}}, huge = {.data = {.p = data, .n = SIZE_MAX}};
 
-    (void)state;
     assert_true(batch_has_room(b, &huge)); /* for one that is too long for any */
     while (batch_has_room(b, &r))
         assert_int_equal(batch_append(b, &r), 0);
@@ -102,13 +99,12 @@ static void room(void **state)
 }
 
 /* What is known of a publication stays with it. */
-static void positions_and_fields(void **state)
+static void positions_and_fields(void **state UNUSED)
 {
     struct batch *b = batch_new(STR_LIT("a"));
     struct buf fields = {0};
     struct str v;
 
-    (void)state;
     assert_int_equal(record_add_field(&fields, FIELD_KEY, STR_LIT("price")), 0);
     for (uint64_t i = 1; i <= 3; i++) {
         struct record r = {.epoch = 7, .offset = 40 + i, .asker = 2, .data = STR_LIT("x")};
@@ -129,13 +125,12 @@ static void positions_and_fields(void **state)
     batch_free(b);
 }
 
-static void more_than_a_blob_can_hold(void **state)
+static void more_than_a_blob_can_hold(void **state UNUSED)
 {
     struct batch *b = three();
     struct record r = {.data = {.p = "", .n = BLOB_MAX}};
     size_t before = batch_bytes(b);
 
-    (void)state;
     assert_int_equal(batch_append(b, &r), -1);
     r.data.n = BLOB_MAX - before - 1;
     assert_int_equal(batch_append(b, &r), -1);
@@ -146,12 +141,11 @@ static void more_than_a_blob_can_hold(void **state)
     batch_free(b);
 }
 
-static void append_at_every_failure(void **state)
+static void append_at_every_failure(void **state UNUSED)
 {
     static char data[1000];
     struct record r = {.data = {.p = data, .n = sizeof(data)}, .fields = {.p = data, .n = 100}};
 
-    (void)state;
     fault_fail_at(1);
     assert_null(batch_new(STR_LIT("a")));
     fault_reset();
@@ -180,11 +174,10 @@ static void append_at_every_failure(void **state)
     }
 }
 
-static void sealing_needs_no_memory(void **state)
+static void sealing_needs_no_memory(void **state UNUSED)
 {
     struct batch *b = three();
 
-    (void)state;
     fault_fail_at(1);
     batch_seal(b);
     fault_reset();

@@ -44,9 +44,8 @@ static int encode(const struct batch *b, uint32_t item, struct batch_part *part,
     return part->done < payload.n;
 }
 
-static int setup(void **state)
+static int setup(void **state UNUSED)
 {
-    (void)state;
     batch_register(ENCODING_PLAIN_ENVELOPE, encode);
     encoded = 0;
     bytes = 0;
@@ -80,13 +79,12 @@ static bool encode_all(struct batch *b, unsigned variant)
     return batch_encode(b, variant, &budget);
 }
 
-static void a_variant_is_encoded_once(void **state)
+static void a_variant_is_encoded_once(void **state UNUSED)
 {
     struct batch *b = three();
     struct blob *v, *kept;
     uint32_t offset, end;
 
-    (void)state;
     assert_null(batch_variant(b, BATCH_PLAIN_ENVELOPE));
     assert_true(encode_all(b, BATCH_PLAIN_ENVELOPE));
     v = batch_variant(b, BATCH_PLAIN_ENVELOPE);
@@ -107,12 +105,11 @@ static void a_variant_is_encoded_once(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
-static void the_raw_variant_is_there(void **state)
+static void the_raw_variant_is_there(void **state UNUSED)
 {
     struct batch *b = three();
     uint32_t offset, end;
 
-    (void)state;
     assert_true(encode_all(b, BATCH_RAW));
     assert_non_null(batch_variant(b, BATCH_RAW));
     batch_range(b, BATCH_RAW, 1, &offset, &end);
@@ -133,13 +130,12 @@ static void want_frame(struct buf *want, unsigned i, const char *text, int n)
 }
 
 /* One item may be much longer than a budget, and many much shorter. */
-static void a_call_spends_its_budget(void **state)
+static void a_call_spends_its_budget(void **state UNUSED)
 {
     static char text[300000];
     static const size_t budgets[] = {1, 1000, 40000, 100000, ALL};
     struct buf want = {0};
 
-    (void)state;
     memset(text, 'x', sizeof(text));
     want_frame(&want, 0, text, sizeof(text));
     for (unsigned i = 1; i < 1000; i++)
@@ -171,13 +167,12 @@ static void a_call_spends_its_budget(void **state)
     buf_fini(&want);
 }
 
-static void given_up_half_way(void **state)
+static void given_up_half_way(void **state UNUSED)
 {
     static char text[100000];
     struct batch *b = batch_new(STR_LIT("lobby"));
     size_t budget = 1000;
 
-    (void)state;
     append(b, text, sizeof(text));
     batch_seal(b);
     assert_false(batch_encode(b, BATCH_PLAIN_ENVELOPE, &budget));
@@ -185,11 +180,10 @@ static void given_up_half_way(void **state)
     assert_int_equal(blob_bytes(), 0);
 }
 
-static void an_item_that_fails(void **state)
+static void an_item_that_fails(void **state UNUSED)
 {
     struct batch *b = three();
 
-    (void)state;
     refused = 1;
     assert_true(encode_all(b, BATCH_PLAIN_ENVELOPE));
     assert_true(encode_all(b, BATCH_PLAIN_ENVELOPE));
@@ -202,12 +196,11 @@ static void an_item_that_fails(void **state)
     batch_free(b);
 }
 
-static void at_every_failure(void **state)
+static void at_every_failure(void **state UNUSED)
 {
     static char text[200];
     size_t k;
 
-    (void)state;
     memset(text, 'x', sizeof(text));
     for (k = 1;; k++) {
         struct batch *b = batch_new(STR_LIT("lobby"));

@@ -48,9 +48,8 @@ static uint64_t each(uint32_t i)
 
 static const uint32_t sizes[] = {1, 2, SHORT, SHORT + 1, 64, 65, 1000};
 
-static void all_of_them_in_order(void **state)
+static void all_of_them_in_order(void **state UNUSED)
 {
-    (void)state;
     for (size_t s = 0; s < ARRAY_LEN(sizes); s++) {
         struct batch *b = with(sizes[s], few);
 
@@ -62,11 +61,10 @@ static void all_of_them_in_order(void **state)
     }
 }
 
-static void without_memory_too(void **state)
+static void without_memory_too(void **state UNUSED)
 {
     struct batch *b = with(1000, few);
 
-    (void)state;
     fault_fail_at(1);
     assert_int_equal(batch_own_first(b, 2, 0, 5), b->nitems);
     fault_reset();
@@ -83,12 +81,11 @@ static void without_memory_too(void **state)
 
 /* What chains are good for: the items looked at for one who has none are few, however many there
  * are. */
-static void chains_are_short(void **state)
+static void chains_are_short(void **state UNUSED)
 {
     struct batch *b = with(BATCH_ITEMS_MAX, each);
     uint32_t looked = 0;
 
-    (void)state;
     assert_int_equal(batch_own_first(b, 9, 0, 1), b->nitems);
     assert_true(batch_own_first(b, 2, 0, each(0)) < b->nitems);
     assert_int_equal(batch_own_first(b, 2, 1, each(0)), b->nitems); /* of another kind */

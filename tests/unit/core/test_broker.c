@@ -11,12 +11,11 @@
 
 #include "broker_harness.h"
 
-static void the_first_asks_the_hub(void **state)
+static void the_first_asks_the_hub(void **state UNUSED)
 {
     struct client a, b;
     const struct record *r;
 
-    (void)state;
     expect_record(RECORD_HELLO, "");
     join(&a, "lobby");
     join(&b, "lobby");
@@ -36,12 +35,11 @@ static void the_first_asks_the_hub(void **state)
     assert_int_equal(metrics->worker_channels, 1);
 }
 
-static void the_next_is_told_at_once(void **state)
+static void the_next_is_told_at_once(void **state UNUSED)
 {
     struct client a, b;
     uint32_t id = join_live(&a, "lobby");
 
-    (void)state;
     join(&b, "lobby");
     assert_string_equal(b.log, "S");
     assert_true(b.sub.live);
@@ -55,11 +53,10 @@ static void the_next_is_told_at_once(void **state)
     assert_true(str_equal(chan_name(a.sub.chan), STR_LIT("lobby")));
 }
 
-static void one_count_per_turn(void **state)
+static void one_count_per_turn(void **state UNUSED)
 {
     struct client a, more[20];
 
-    (void)state;
     join_live(&a, "lobby");
     for (size_t i = 0; i < 20; i++)
         join(&more[i], "lobby");
@@ -74,12 +71,11 @@ static void one_count_per_turn(void **state)
     expect_nothing();
 }
 
-static void the_last_one_leaves(void **state)
+static void the_last_one_leaves(void **state UNUSED)
 {
     struct client a, b;
     uint32_t id = join_live(&a, "lobby");
 
-    (void)state;
     join(&b, "lobby");
     leave(&a);
     leave(&b);
@@ -93,11 +89,10 @@ static void the_last_one_leaves(void **state)
     assert_int_equal(metrics->ring_bad_records, 0); /* that is not an error */
 }
 
-static void gone_before_the_hub_was_asked(void **state)
+static void gone_before_the_hub_was_asked(void **state UNUSED)
 {
     struct client a;
 
-    (void)state;
     expect_record(RECORD_HELLO, "");
     join(&a, "lobby");
     leave(&a);
@@ -106,12 +101,11 @@ static void gone_before_the_hub_was_asked(void **state)
     expect_nothing();
 }
 
-static void back_before_unsubscribe_was_sent(void **state)
+static void back_before_unsubscribe_was_sent(void **state UNUSED)
 {
     struct client a, b;
     uint32_t id = join_live(&a, "lobby");
 
-    (void)state;
     leave(&a);
     send_publication(id, "unheard");
     while (broker_receive(broker, 10)) {
@@ -125,12 +119,11 @@ static void back_before_unsubscribe_was_sent(void **state)
     assert_string_equal(b.log, "S(x)");
 }
 
-static void back_while_the_answer_is_awaited(void **state)
+static void back_while_the_answer_is_awaited(void **state UNUSED)
 {
     struct client a, b;
     uint32_t id;
 
-    (void)state;
     join(&a, "lobby");
     flush();
     expect_record(RECORD_HELLO, "");
@@ -144,12 +137,11 @@ static void back_while_the_answer_is_awaited(void **state)
     expect_nothing();
 }
 
-static void answers_for_an_earlier_id(void **state)
+static void answers_for_an_earlier_id(void **state UNUSED)
 {
     struct client a, b;
     uint32_t old, id;
 
-    (void)state;
     join(&a, "lobby");
     flush();
     expect_record(RECORD_HELLO, "");
@@ -171,12 +163,11 @@ static void answers_for_an_earlier_id(void **state)
     assert_string_equal(b.log, "S(new)");
 }
 
-static void ids_are_not_used_twice(void **state)
+static void ids_are_not_used_twice(void **state UNUSED)
 {
     struct client a, b;
     uint32_t id;
 
-    (void)state;
     id = join_live(&a, "lobby");
     broker->next_id = UINT32_MAX; /* four thousand million channels later */
     assert_int_equal(join_live(&b, "1"), UINT32_MAX);
@@ -188,12 +179,11 @@ static void ids_are_not_used_twice(void **state)
     }
 }
 
-static void a_channel_limit(void **state)
+static void a_channel_limit(void **state UNUSED)
 {
     struct client a, b, c;
     enum close_reason why = CLOSE_NONE;
 
-    (void)state;
     config.max_channels = 2;
     join(&a, "1");
     join(&b, "2");
@@ -208,12 +198,11 @@ static void a_channel_limit(void **state)
 }
 
 /* The hub had no memory for the answer. */
-static void asked_again_when_overdue(void **state)
+static void asked_again_when_overdue(void **state UNUSED)
 {
     struct client a, b, c;
     uint32_t id;
 
-    (void)state;
     join(&a, "lobby");
     flush();
     expect_record(RECORD_HELLO, "");
@@ -233,12 +222,11 @@ static void asked_again_when_overdue(void **state)
     assert_string_equal(c.log, "S");
 }
 
-static void subscribe_at_every_failure(void **state)
+static void subscribe_at_every_failure(void **state UNUSED)
 {
     struct client a, b[4];
     enum close_reason why;
 
-    (void)state;
     memset(&a, 0, sizeof(a));
     a.sub.kind = CLIENT;
     for (size_t k = 1;; k++) {
@@ -267,14 +255,13 @@ static void subscribe_at_every_failure(void **state)
     broker_free(NULL);
 }
 
-static void growing_and_shrinking(void **state)
+static void growing_and_shrinking(void **state UNUSED)
 {
     static struct client c[2000];
     struct client first;
     uint32_t id = join_live(&first, "lobby");
     unsigned seed = 3;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(c); i++)
         join(&c[i], "lobby");
     for (size_t i = 0; i < ARRAY_LEN(c); i++) {
@@ -292,12 +279,11 @@ static void growing_and_shrinking(void **state)
     assert_string_equal(first.log, "S(x)");
 }
 
-static void statistics(void **state)
+static void statistics(void **state UNUSED)
 {
     struct client a, b, c;
     struct broker_stats s;
 
-    (void)state;
     join_live(&a, "1");
     join(&b, "2");
     join(&c, "2");
@@ -308,12 +294,11 @@ static void statistics(void **state)
     assert_false(s.announcing);
 }
 
-static void freed_with_everything_under_way(void **state)
+static void freed_with_everything_under_way(void **state UNUSED)
 {
     static struct client c[200];
     uint32_t id = join_live(&c[0], "lobby");
 
-    (void)state;
     for (size_t i = 1; i < ARRAY_LEN(c); i++)
         join(&c[i], "lobby");
     send_publication(id, "1");

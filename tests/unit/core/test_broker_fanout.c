@@ -48,11 +48,10 @@ static unsigned have(const char *log)
     return n;
 }
 
-static void a_slice_per_step(void **state)
+static void a_slice_per_step(void **state UNUSED)
 {
     unsigned steps = 0;
 
-    (void)state;
     send_publication(id, "x");
     take();
     assert_int_equal(have("S"), CROWD);
@@ -70,7 +69,7 @@ static void a_slice_per_step(void **state)
 }
 
 /* A step sends so many bytes, too. */
-static void a_long_batch_has_short_slices(void **state)
+static void a_long_batch_has_short_slices(void **state UNUSED)
 {
     static char data[FANOUT_BYTES + 1];
     static const struct {
@@ -80,7 +79,6 @@ static void a_long_batch_has_short_slices(void **state)
                 {100000, 5},           {FANOUT_BYTES / 2 - 10, 2},
                 {FANOUT_BYTES - 9, 1}, {FANOUT_BYTES + 1, 1}};
 
-    (void)state;
     assert_int_equal(slice_of(&(struct walk){0}), FANOUT_SLICE);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct walk w = {.batch = batch_new(STR_LIT("a"))};
@@ -92,11 +90,10 @@ static void a_long_batch_has_short_slices(void **state)
     }
 }
 
-static void what_arrives_meanwhile_is_the_next_batch(void **state)
+static void what_arrives_meanwhile_is_the_next_batch(void **state UNUSED)
 {
     struct broker_stats s;
 
-    (void)state;
     send_publication(id, "1");
     send_publication(id, "2");
     take();
@@ -118,11 +115,10 @@ static void what_arrives_meanwhile_is_the_next_batch(void **state)
 
 /* Who joins during a walk gets the next batch; who leaves gets nothing more; all others everything,
  * once. */
-static void joining_and_leaving_during_walks(void **state)
+static void joining_and_leaving_during_walks(void **state UNUSED)
 {
     unsigned seed = 11;
 
-    (void)state;
     for (unsigned round = 0; round < 300; round++) {
         size_t n = 0;
         unsigned left = 0;
@@ -170,11 +166,10 @@ static void joining_and_leaving_during_walks(void **state)
     }
 }
 
-static void everybody_leaves_during_a_walk(void **state)
+static void everybody_leaves_during_a_walk(void **state UNUSED)
 {
     struct broker_stats s;
 
-    (void)state;
     send_publication(id, "a");
     take();
     step();
@@ -191,9 +186,8 @@ static void everybody_leaves_during_a_walk(void **state)
     assert_string_equal(crowd[0].log, "S");
 }
 
-static void settled(void **state)
+static void settled(void **state UNUSED)
 {
-    (void)state;
     assert_true(broker_sub_settled(&crowd[0].sub));
     send_publication(id, "a");
     take();
@@ -215,12 +209,11 @@ static void settled(void **state)
 }
 
 /* A reconnect storm: many wait for one answer, and are told in slices. */
-static void a_crowd_is_told_in_slices(void **state)
+static void a_crowd_is_told_in_slices(void **state UNUSED)
 {
     unsigned told = 0;
     uint32_t other;
 
-    (void)state;
     for (size_t i = 0; i < CROWD; i++)
         join(&late[i], "other");
     turn();
@@ -237,9 +230,8 @@ static void a_crowd_is_told_in_slices(void **state)
         assert_string_equal(late[i].log, "S(x)");
 }
 
-static void lost_comes_before_what_follows_it(void **state)
+static void lost_comes_before_what_follows_it(void **state UNUSED)
 {
-    (void)state;
     send_publication(id, "a");
     assert_true(to_broker((struct record){.kind = RECORD_LOST, .chan = id}));
     assert_true(to_broker((struct record){.kind = RECORD_LOST, .chan = id}));
@@ -257,9 +249,8 @@ static void lost_comes_before_what_follows_it(void **state)
 /* --- no memory --- */
 
 /* Whatever cannot be delivered is reported as lost, to everybody, and later publications arrive. */
-static void publication_at_every_failure(void **state)
+static void publication_at_every_failure(void **state UNUSED)
 {
-    (void)state;
     for (size_t k = 1;; k++) {
         bool failed;
         struct broker_stats s;
@@ -293,9 +284,8 @@ static void publication_at_every_failure(void **state)
     assert_string_equal(crowd[0].log, "(a)(b)(c)");
 }
 
-static void telling_without_memory(void **state)
+static void telling_without_memory(void **state UNUSED)
 {
-    (void)state;
     join(&late[0], "other");
     join(&late[1], "other");
     turn();

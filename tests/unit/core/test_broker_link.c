@@ -31,12 +31,11 @@ static void drain(unsigned n)
         assert_non_null(from_broker());
 }
 
-static void publish_fence_list(void **state)
+static void publish_fence_list(void **state UNUSED)
 {
     const struct record *r;
     bool more;
 
-    (void)state;
     expect_record(RECORD_HELLO, "");
     clock_set_virtual(777);
     assert_int_equal(publish(STR_LIT("a"), STR_LIT("data"), RECORD_BINARY | RECORD_WANT_ACK, 5), 0);
@@ -58,11 +57,10 @@ static void publish_fence_list(void **state)
 }
 
 /* What it lacks room for may be records that nobody was woken for. */
-static void a_refused_publisher_wakes_the_hub(void **state)
+static void a_refused_publisher_wakes_the_hub(void **state UNUSED)
 {
     bool more;
 
-    (void)state;
     expect_record(RECORD_HELLO, "");
     assert_true(ring_sleep(&hub_in));
     assert_false(broker_flush(broker, &more));
@@ -73,12 +71,11 @@ static void a_refused_publisher_wakes_the_hub(void **state)
     assert_false(broker_flush(broker, &more));
 }
 
-static void sleeping_and_waking(void **state)
+static void sleeping_and_waking(void **state UNUSED)
 {
     struct client a;
     bool more;
 
-    (void)state;
     expect_record(RECORD_HELLO, "");
     assert_true(ring_sleep(&hub_in));
     assert_false(broker_flush(broker, &more));
@@ -97,11 +94,10 @@ static void sleeping_and_waking(void **state)
     assert_true(ring_wake_needed(&hub_out));
 }
 
-static void a_full_ring_refuses(void **state)
+static void a_full_ring_refuses(void **state UNUSED)
 {
     unsigned n = fill();
 
-    (void)state;
     assert_true(n > 10);
     assert_false(broker_can_publish(broker, 1, 1));
     assert_int_equal(broker_fence(broker, asker(1)), -1);
@@ -115,12 +111,11 @@ static void a_full_ring_refuses(void **state)
 }
 
 /* What broker_can_publish_to() promises is kept. */
-static void the_promise_is_kept(void **state)
+static void the_promise_is_kept(void **state UNUSED)
 {
     unsigned seed = 2;
     char name[CHANNEL_NAME_MAX];
 
-    (void)state;
     memset(name, 'n', sizeof(name));
     for (int round = 0; round < 2000; round++) {
         size_t bytes = (size_t)rand_r(&seed) % 3000, messages = 1 + (size_t)rand_r(&seed) % 8;
@@ -144,13 +139,12 @@ static void the_promise_is_kept(void **state)
 }
 
 /* Nothing that is owed is forgotten, and publishers do not get ahead of it for ever. */
-static void owed_until_there_is_room(void **state)
+static void owed_until_there_is_room(void **state UNUSED)
 {
     struct client live, gone, fresh, more_of_live;
     bool more;
     unsigned n;
 
-    (void)state;
     join_live(&live, "live");
     join_live(&gone, "gone");
     n = fill();
@@ -171,7 +165,7 @@ static void owed_until_there_is_room(void **state)
     expect_nothing();
 }
 
-static void a_flush_is_bounded(void **state)
+static void a_flush_is_bounded(void **state UNUSED)
 {
     static struct client c[1000];
     char name[16];
@@ -179,7 +173,6 @@ static void a_flush_is_bounded(void **state)
     unsigned flushes = 0, asked = 0;
     const struct record *r;
 
-    (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(c); i++) {
         snprintf(name, sizeof(name), "c%u", i);
         join(&c[i], name);
@@ -194,13 +187,12 @@ static void a_flush_is_bounded(void **state)
     assert_true(flushes >= 1000 * 80 / RING_SIZE);
 }
 
-static void hello_waits_for_room(void **state)
+static void hello_waits_for_room(void **state UNUSED)
 {
     unsigned n = fill();
     struct client a;
     bool more;
 
-    (void)state;
     broker_free(broker);
     broker_start(2);
     assert_false(broker_can_publish(broker, 0, 1));
@@ -218,9 +210,8 @@ static void hello_waits_for_room(void **state)
 
 /* --- a new hub --- */
 
-static void the_first_hub(void **state)
+static void the_first_hub(void **state UNUSED)
 {
-    (void)state;
     expect_record(RECORD_HELLO, "");
     assert_true(broker_can_publish(broker, 0, 1));
     broker_hub_generation(broker, 0); /* none yet */
@@ -236,7 +227,7 @@ static void the_first_hub(void **state)
     expect_nothing();
 }
 
-static void every_channel_is_announced(void **state)
+static void every_channel_is_announced(void **state UNUSED)
 {
     static struct client c[50];
     struct client gone;
@@ -245,7 +236,6 @@ static void every_channel_is_announced(void **state)
     const struct record *r;
     bool seen[50] = {false};
 
-    (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(c); i++) {
         snprintf(name, sizeof(name), "%u", i);
         join_live(&c[i], name);
@@ -277,7 +267,7 @@ static void every_channel_is_announced(void **state)
     assert_string_equal(c[7].log, "S");
 }
 
-static void announced_only_when_all_has_been_written(void **state)
+static void announced_only_when_all_has_been_written(void **state UNUSED)
 {
     static struct client c[400];
     char name[64];
@@ -285,7 +275,6 @@ static void announced_only_when_all_has_been_written(void **state)
     unsigned asked = 0;
     bool more = true, announced = false;
 
-    (void)state;
     for (unsigned i = 0; i < ARRAY_LEN(c); i++) {
         snprintf(name, sizeof(name), "a channel has a long name here:%u", i);
         for (char *p = name; *p != '\0'; p++)
@@ -309,11 +298,10 @@ static void announced_only_when_all_has_been_written(void **state)
     assert_int_equal(asked, 400);
 }
 
-static void joining_while_announcing(void **state)
+static void joining_while_announcing(void **state UNUSED)
 {
     struct client a, b, c;
 
-    (void)state;
     join_live(&a, "a");
     broker_hub_generation(broker, 2);
     join(&b, "b");

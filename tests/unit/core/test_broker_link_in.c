@@ -12,9 +12,8 @@
 
 static char blob[RING_SIZE];
 
-static void answers_reach_their_askers_once(void **state)
+static void answers_reach_their_askers_once(void **state UNUSED)
 {
-    (void)state;
     struct record r = {
         .kind = RECORD_PUBLISHED, .token = 4, .epoch = 1, .offset = 1, .position = 100};
 
@@ -40,11 +39,10 @@ static void answers_reach_their_askers_once(void **state)
 
 /* An answer goes to the kind of session that asked; one for a kind that does not exist
  * to nobody. */
-static void answers_for_nobody(void **state)
+static void answers_for_nobody(void **state UNUSED)
 {
     static const uint8_t none[] = {KINDS, 127, 128, 255};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(none); i++)
         assert_true(to_broker(
             (struct record){.kind = RECORD_PUBLISHED, .asker = none[i], .position = i * 8}));
@@ -53,13 +51,12 @@ static void answers_for_nobody(void **state)
     assert_int_equal(metrics->ring_bad_records, ARRAY_LEN(none));
 }
 
-static void repeated_publications_are_skipped(void **state)
+static void repeated_publications_are_skipped(void **state UNUSED)
 {
     struct client a;
     uint32_t id = join_live(&a, "a");
     struct record r = {.kind = RECORD_PUBLICATION, .chan = id, .data = STR_LIT("x")};
 
-    (void)state;
     assert_true(to_broker(r)); /* position 0, source 0 */
     assert_true(to_broker(r));
     r.source = 1; /* another ring */
@@ -79,13 +76,12 @@ static void repeated_publications_are_skipped(void **state)
     assert_int_equal(metrics->ring_bad_records, 2);
 }
 
-static void records_for_an_old_incarnation(void **state)
+static void records_for_an_old_incarnation(void **state UNUSED)
 {
     struct client a;
     uint32_t id = join_live(&a, "a");
     uint64_t bad = metrics->ring_bad_records;
 
-    (void)state;
     for (uint8_t kind = RECORD_SUBSCRIBED; kind < RECORD_KIND_NR; kind++)
         assert_true(to_broker(
             (struct record){.kind = kind, .generation = 9, .chan = id, .data = STR_LIT("x")}));
@@ -95,11 +91,10 @@ static void records_for_an_old_incarnation(void **state)
     assert_int_equal(metrics->ring_bad_records - bad, RECORD_KIND_NR - RECORD_SUBSCRIBED);
 }
 
-static void unknown_channels_and_kinds(void **state)
+static void unknown_channels_and_kinds(void **state UNUSED)
 {
     struct client a;
 
-    (void)state;
     join(&a, "a"); /* not asked yet */
     send_publication(a.sub.chan->id, "x");
     send_subscribed(a.sub.chan->id);
@@ -113,12 +108,11 @@ static void unknown_channels_and_kinds(void **state)
     assert_int_equal(metrics->ring_bad_records, 1);
 }
 
-static void the_backlog_is_bounded(void **state)
+static void the_backlog_is_bounded(void **state UNUSED)
 {
     struct client a;
     uint32_t id = join_live(&a, "a");
 
-    (void)state;
     config.publication_backlog = 1000;
     for (int i = 0; i < 10; i++)
         assert_true(to_broker((struct record){.kind = RECORD_PUBLICATION,
@@ -138,14 +132,13 @@ static void the_backlog_is_bounded(void **state)
     assert_false(broker_receive(broker, 4));
 }
 
-static void malformed_records(void **state)
+static void malformed_records(void **state UNUSED)
 {
     struct client a;
     uint32_t id = join_live(&a, "a");
     static const size_t sizes[] = {0, 1, 63, 64, 65, 500};
     uint64_t bad = metrics->ring_bad_records;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         void *p = ring_reserve(&hub_out, sizes[i]);
 
@@ -159,13 +152,12 @@ static void malformed_records(void **state)
 }
 
 /* Memory gone wrong: everybody is told, and the link goes on. */
-static void a_corrupt_ring(void **state)
+static void a_corrupt_ring(void **state UNUSED)
 {
     struct client a, b;
     uint32_t id = join_live(&a, "a");
     uint64_t nonsense = 1 << 30;
 
-    (void)state;
     join_live(&b, "b");
     broker_hub_generation(broker, 1);
     turn();

@@ -11,9 +11,8 @@
 #define VALID(lit)   assert_true(channel_name_valid(STR_LIT(lit)))
 #define INVALID(lit) assert_false(channel_name_valid(STR_LIT(lit)))
 
-static void ordinary_names(void **state)
+static void ordinary_names(void **state UNUSED)
 {
-    (void)state;
     VALID("a");
     VALID("lobby");
     VALID("room/1/2");
@@ -30,9 +29,8 @@ static void ordinary_names(void **state)
     VALID("\xf0\x90\x80\x80"); /* U+10000 */
 }
 
-static void ascii_outside_the_alphabet(void **state)
+static void ascii_outside_the_alphabet(void **state UNUSED)
 {
-    (void)state;
     for (int c = 0; c < 256; c++) {
         char one = (char)c;
         bool want = c > 0x20 && c < 0x7f && c != '*' && c != '"' && c != '\\';
@@ -48,9 +46,8 @@ static void ascii_outside_the_alphabet(void **state)
     INVALID("a\0b");
 }
 
-static void characters_outside_the_alphabet(void **state)
+static void characters_outside_the_alphabet(void **state UNUSED)
 {
-    (void)state;
     INVALID("\xc2\x80");         /* U+0080 */
     INVALID("\xc2\xa0");         /* U+00A0, no-break space */
     INVALID("\xe2\x80\xa8");     /* U+2028 */
@@ -65,9 +62,8 @@ static void characters_outside_the_alphabet(void **state)
     INVALID("ok\xef\xbf\xbfok");
 }
 
-static void bytes_that_are_not_utf8(void **state)
+static void bytes_that_are_not_utf8(void **state UNUSED)
 {
-    (void)state;
     INVALID("\x80");
     INVALID("\xff");
     INVALID("\xc3");
@@ -77,11 +73,10 @@ static void bytes_that_are_not_utf8(void **state)
     INVALID("\xf4\x90\x80\x80"); /* beyond U+10FFFF */
 }
 
-static void length(void **state)
+static void length(void **state UNUSED)
 {
     char name[CHANNEL_NAME_MAX + 1];
 
-    (void)state;
     memset(name, 'x', sizeof(name));
     assert_false(channel_name_valid(STR_NULL));
     assert_false(channel_name_valid(STR_LIT("")));

@@ -38,11 +38,10 @@ static uint64_t ask(unsigned worker, uint8_t kind, uint64_t token)
 }
 
 /* SUBSCRIBED waits for the engine, and is written to everybody who has asked meanwhile. */
-static void subscribed_when_the_engine_has(void **state)
+static void subscribed_when_the_engine_has(void **state UNUSED)
 {
     const struct record *r;
 
-    (void)state;
     subscribe(0, 5, "a", 1);
     subscribe(1, 6, "a", 1);
     nothing_sent(0);
@@ -56,9 +55,8 @@ static void subscribed_when_the_engine_has(void **state)
     assert_int_equal(late.ncalls, 0);
 }
 
-static void a_failed_subscribe_is_tried_again(void **state)
+static void a_failed_subscribe_is_tried_again(void **state UNUSED)
 {
-    (void)state;
     late.fail = ENGINE_UNAVAILABLE;
     subscribe(0, 5, "a", 1);
     assert_true(late_complete());
@@ -68,9 +66,8 @@ static void a_failed_subscribe_is_tried_again(void **state)
     next_sent(0, RECORD_SUBSCRIBED);
 }
 
-static void who_leaves_before_is_not_answered(void **state)
+static void who_leaves_before_is_not_answered(void **state UNUSED)
 {
-    (void)state;
     subscribe(0, 5, "a", 1);
     unsubscribe(0, 5, "a");
     assert_int_equal(hub_channel_count(hub), 0);
@@ -80,12 +77,11 @@ static void who_leaves_before_is_not_answered(void **state)
 
 /* Nothing is delivered before the engine has ordered it; a fence and an acknowledgement stand
  * behind what their worker published before, and what is not complete stays in the ring. */
-static void complete_in_the_order_of_the_ring(void **state)
+static void complete_in_the_order_of_the_ring(void **state UNUSED)
 {
     uint64_t first, second, fence;
     const struct record *r;
 
-    (void)state;
     join(1, 1, "a");
     first = ask(0, RECORD_PUBLISH, 41);
     fence = ask(0, RECORD_FENCE, 42);
@@ -107,12 +103,11 @@ static void complete_in_the_order_of_the_ring(void **state)
     assert_int_equal(hub_complete_to(hub, 0, next_position), next_position);
 }
 
-static void a_publisher_is_told_what_became_of_it(void **state)
+static void a_publisher_is_told_what_became_of_it(void **state UNUSED)
 {
     static const enum engine_status statuses[] = {ENGINE_UNAVAILABLE, ENGINE_UNKNOWN,
                                                   ENGINE_TOO_BIG, ENGINE_REFUSED};
 
-    (void)state;
     join(1, 1, "a");
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
         late.fail = statuses[i];
@@ -126,11 +121,10 @@ static void a_publisher_is_told_what_became_of_it(void **state)
 
 /* The next incarnation is told nothing of what the last one asked; its ring goes on where that
  * stood. */
-static void the_publisher_ends(void **state)
+static void the_publisher_ends(void **state UNUSED)
 {
     uint64_t position;
 
-    (void)state;
     join(1, 1, "a");
     position = ask(0, RECORD_PUBLISH, 41);
     ask(0, RECORD_FENCE, 42);
@@ -143,18 +137,16 @@ static void the_publisher_ends(void **state)
     assert_int_equal(hub_complete_to(hub, 0, next_position), next_position);
 }
 
-static void an_engine_that_has_enough_is_left_alone(void **state)
+static void an_engine_that_has_enough_is_left_alone(void **state UNUSED)
 {
-    (void)state;
     late.wants = false;
     assert_false(hub_wants(hub, 0));
     late.wants = true;
     assert_true(hub_wants(hub, 0));
 }
 
-static void no_memory_for_a_call_is_a_loss(void **state)
+static void no_memory_for_a_call_is_a_loss(void **state UNUSED)
 {
-    (void)state;
     join(1, 1, "a");
     fault_fail_at(1);
     ask(0, RECORD_PUBLISH, 41);
@@ -167,11 +159,10 @@ static void no_memory_for_a_call_is_a_loss(void **state)
 }
 
 /* Anybody may ask where a channel stands; the answer stands behind what was published before. */
-static void positions_are_told(void **state)
+static void positions_are_told(void **state UNUSED)
 {
     const struct record *r;
 
-    (void)state;
     join(1, 1, "a");
     ask(0, RECORD_PUBLISH, 41);
     assert_true(late_complete());
@@ -186,12 +177,11 @@ static void positions_are_told(void **state)
 }
 
 /* A channel may outlive its last subscriber: whoever is back in time finds the same order. */
-static void a_channel_lingers(void **state)
+static void a_channel_lingers(void **state UNUSED)
 {
     struct hub_limits longer = limits;
     const struct record *r;
 
-    (void)state;
     longer.linger_ns = NS_PER_SEC;
     hub_set_limits(hub, longer);
     clock_set_virtual(NS_PER_SEC);

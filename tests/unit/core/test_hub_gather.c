@@ -28,17 +28,15 @@ static void announce_all(void)
         announced(i, GENERATION);
 }
 
-static void a_first_hub_gathers_nothing(void **state)
+static void a_first_hub_gathers_nothing(void **state UNUSED)
 {
-    (void)state;
     hub_free(hub);
     hub_start(1);
     assert_int_equal(hub_state(hub), HUB_LIVE);
 }
 
-static void publications_wait_for_everybody(void **state)
+static void publications_wait_for_everybody(void **state UNUSED)
 {
-    (void)state;
     publish(0, "a", "1");
     subscribe(1, 1, "a", 1);
     announced(1, GENERATION);
@@ -71,9 +69,8 @@ static void publications_wait_for_everybody(void **state)
     next_data(1, "4");
 }
 
-static void whose_ring_is_read(void **state)
+static void whose_ring_is_read(void **state UNUSED)
 {
-    (void)state;
     publish(0, "a", "1");
     for (unsigned i = 0; i < FAKES; i++) {
         assert_true(hub_wants(hub, i));
@@ -86,16 +83,14 @@ static void whose_ring_is_read(void **state)
         assert_true(hub_wants(hub, i));
 }
 
-static void nothing_set_aside(void **state)
+static void nothing_set_aside(void **state UNUSED)
 {
-    (void)state;
     announce_all();
     assert_int_equal(hub_state(hub), HUB_LIVE);
 }
 
-static void an_announcement_for_an_earlier_hub(void **state)
+static void an_announcement_for_an_earlier_hub(void **state UNUSED)
 {
-    (void)state;
     for (unsigned i = 0; i < FAKES; i++) {
         announced(i, GENERATION - 1);
         announced(i, GENERATION + 1);
@@ -105,9 +100,8 @@ static void an_announcement_for_an_earlier_hub(void **state)
     assert_int_equal(hub_state(hub), HUB_GATHERING);
 }
 
-static void dead_workers_are_not_waited_for(void **state)
+static void dead_workers_are_not_waited_for(void **state UNUSED)
 {
-    (void)state;
     fakes[0].generation = 0;
     publish(0, "a", "1"); /* left in its ring */
     announced(1, GENERATION);
@@ -119,9 +113,8 @@ static void dead_workers_are_not_waited_for(void **state)
     assert_int_equal(hub_state(hub), HUB_REPLAYING);
 }
 
-static void a_new_incarnation_announces_for_itself(void **state)
+static void a_new_incarnation_announces_for_itself(void **state UNUSED)
 {
-    (void)state;
     announce_all();
     hub_free(hub);
     hub_start(GENERATION);
@@ -138,9 +131,8 @@ static void a_new_incarnation_announces_for_itself(void **state)
     assert_int_equal(hub_state(hub), HUB_LIVE);
 }
 
-static void who_is_too_late_is_told_what_it_missed(void **state)
+static void who_is_too_late_is_told_what_it_missed(void **state UNUSED)
 {
-    (void)state;
     publish(0, "a", "1");
     subscribe(1, 1, "a", 1);
     for (unsigned i = 1; i < FAKES; i++)
@@ -165,9 +157,8 @@ static void who_is_too_late_is_told_what_it_missed(void **state)
 }
 
 /* The hub dies again while publications are set aside: they are gone, so everybody is told. */
-static void dying_while_gathering(void **state)
+static void dying_while_gathering(void **state UNUSED)
 {
-    (void)state;
     subscribe(1, 1, "a", 1);
     from(2, (struct record){.kind = RECORD_FENCE, .token = 5});
     assert_int_equal(fakes[1].debt.behind, 0);
@@ -193,9 +184,8 @@ static void dying_while_gathering(void **state)
         assert_int_equal(fakes[i].debt.behind, 0);
 }
 
-static void the_word_goes_down_after_the_replay(void **state)
+static void the_word_goes_down_after_the_replay(void **state UNUSED)
 {
-    (void)state;
     publish(0, "a", "1");
     announce_all();
     assert_int_equal(fakes[1].debt.behind, 1);
@@ -207,9 +197,8 @@ static void the_word_goes_down_after_the_replay(void **state)
 }
 
 /* Answers for an incarnation that has ended meanwhile are not sent to the next. */
-static void stale_when_its_turn_comes(void **state)
+static void stale_when_its_turn_comes(void **state UNUSED)
 {
-    (void)state;
     from(1, (struct record){.kind = RECORD_FENCE, .token = 5});
     from(1, (struct record){.kind = RECORD_LIST, .token = 6, .name = STR_LIT("*"), .count = 1});
     subscribe(2, 1, "a", 1);
@@ -223,9 +212,8 @@ static void stale_when_its_turn_comes(void **state)
     next_data(2, "1");
 }
 
-static void no_memory_to_set_aside(void **state)
+static void no_memory_to_set_aside(void **state UNUSED)
 {
-    (void)state;
     subscribe(1, 1, "a", 1);
     next_sent(1, RECORD_SUBSCRIBED);
     fault_fail_at(1);
@@ -247,13 +235,12 @@ static void no_memory_to_set_aside(void **state)
     nothing_sent(0);
 }
 
-static void a_flood_is_bounded(void **state)
+static void a_flood_is_bounded(void **state UNUSED)
 {
     static char big[1 << 20];
     struct record r = {.kind = RECORD_PUBLISH, .name = STR_LIT("a")};
     unsigned n = 0;
 
-    (void)state;
     r.data = (struct str){.p = big, .n = sizeof(big)};
     hub->worker[0].aside_bytes = HUB_ASIDE_MAX - (4 << 20);
     for (; hub_wants(hub, 0); n++)

@@ -17,11 +17,10 @@ static void list(unsigned worker, const char *pattern, uint32_t max)
          (struct record){.kind = RECORD_LIST, .token = 42, .count = max, .name = name_of(pattern)});
 }
 
-static void one_channel(void **state)
+static void one_channel(void **state UNUSED)
 {
     const struct record *r;
 
-    (void)state;
     subscribe(0, 1, "lobby", 2);
     subscribe(1, 1, "lobby", 3);
     subscribe(1, 2, "other", 1);
@@ -37,9 +36,8 @@ static void one_channel(void **state)
     nothing_sent(0);
 }
 
-static void counts_follow(void **state)
+static void counts_follow(void **state UNUSED)
 {
-    (void)state;
     subscribe(0, 1, "lobby", 2);
     from(0, (struct record){.kind = RECORD_COUNT, .chan = 1, .count = 7, .name = STR_LIT("lobby")});
     from(0,
@@ -54,11 +52,10 @@ static void counts_follow(void **state)
         str_equal(next_sent(0, RECORD_LISTED)->data, STR_LIT("\"lobby\":{\"num_clients\":7}")));
 }
 
-static void nothing_matches(void **state)
+static void nothing_matches(void **state UNUSED)
 {
     const struct record *r;
 
-    (void)state;
     list(0, "*", 10);
     run_all();
     r = next_sent(0, RECORD_LISTED);
@@ -139,12 +136,11 @@ static int setup_many(void **state)
     return 0;
 }
 
-static void many_channels_in_parts(void **state)
+static void many_channels_in_parts(void **state UNUSED)
 {
     unsigned char seen[1000] = {0};
     uint32_t matches;
 
-    (void)state;
     list(1, "*", UINT32_MAX);
     run_all();
     assert_true(nparts > 3);
@@ -153,12 +149,11 @@ static void many_channels_in_parts(void **state)
     nothing_sent(1);
 }
 
-static void no_more_than_wanted(void **state)
+static void no_more_than_wanted(void **state UNUSED)
 {
     unsigned char seen[1000] = {0};
     uint32_t matches;
 
-    (void)state;
     list(1, "odd*", 10);
     run_all();
     assert_int_equal(members(1, seen, 1000, &matches), 10);
@@ -166,13 +161,12 @@ static void no_more_than_wanted(void **state)
 }
 
 /* Channels that come while the listing runs make the table grow; none is listed twice. */
-static void growth_while_listing(void **state)
+static void growth_while_listing(void **state UNUSED)
 {
     unsigned char seen[9000] = {0};
     uint32_t matches;
     char name[32];
 
-    (void)state;
     list(1, "*", UINT32_MAX);
     for (unsigned i = 1000; i < 9000; i++) {
         snprintf(name, sizeof(name), "new#%u", i);
@@ -186,12 +180,11 @@ static void growth_while_listing(void **state)
         assert_int_equal(seen[i], 1); /* who was there all the time is listed */
 }
 
-static void waits_for_the_asker(void **state)
+static void waits_for_the_asker(void **state UNUSED)
 {
     unsigned char seen[1000] = {0};
     uint32_t matches;
 
-    (void)state;
     fakes[1].room = 1;
     list(1, "*", UINT32_MAX);
     run_all();
@@ -202,12 +195,11 @@ static void waits_for_the_asker(void **state)
     assert_int_equal(members(1, seen, 1000, &matches), 1000);
 }
 
-static void several_at_once(void **state)
+static void several_at_once(void **state UNUSED)
 {
     unsigned char seen[3][1000] = {{0}};
     uint32_t matches;
 
-    (void)state;
     list(1, "odd*", 5);
     list(2, "even*", 7);
     list(1, "*", 3);
@@ -228,12 +220,11 @@ static void refused(unsigned worker)
     assert_int_equal(r->data.n, 0);
 }
 
-static void too_many_are_refused_and_the_ring_goes_on(void **state)
+static void too_many_are_refused_and_the_ring_goes_on(void **state UNUSED)
 {
     uint32_t matches;
     unsigned char seen[1000] = {0};
 
-    (void)state;
     for (unsigned n = 0; n < HUB_LISTINGS_MAX; n++)
         list(1, "*", 1);
     nothing_sent(1);
@@ -251,12 +242,11 @@ static void too_many_are_refused_and_the_ring_goes_on(void **state)
 }
 
 /* Sixteen listings of a worker that hangs: nobody else waits for them, and they end. */
-static void who_does_not_read_is_passed_over(void **state)
+static void who_does_not_read_is_passed_over(void **state UNUSED)
 {
     unsigned char seen[1000] = {0};
     uint32_t matches;
 
-    (void)state;
     clock_set_virtual(NS_PER_SEC);
     fakes[1].room = 0;
     list(1, "*", 1);
@@ -279,12 +269,11 @@ static void who_does_not_read_is_passed_over(void **state)
 }
 
 /* One that hangs in the middle of its listing does not hold up the next. */
-static void who_stops_reading_is_given_up(void **state)
+static void who_stops_reading_is_given_up(void **state UNUSED)
 {
     unsigned char seen[1000] = {0};
     uint32_t matches;
 
-    (void)state;
     clock_set_virtual(NS_PER_SEC);
     fakes[1].room = 1;
     list(1, "*", UINT32_MAX);
@@ -297,9 +286,8 @@ static void who_stops_reading_is_given_up(void **state)
     clock_set_virtual(0);
 }
 
-static void the_asker_ends(void **state)
+static void the_asker_ends(void **state UNUSED)
 {
-    (void)state;
     list(1, "*", UINT32_MAX);
     hub_run(hub, 10);
     fakes[1].generation = 0;
@@ -312,9 +300,8 @@ static void the_asker_ends(void **state)
     nothing_sent(1);
 }
 
-static void no_memory(void **state)
+static void no_memory(void **state UNUSED)
 {
-    (void)state;
     fault_fail_at(1);
     list(1, "*", 1);
     fault_reset();

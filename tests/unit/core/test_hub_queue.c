@@ -31,9 +31,8 @@ static const char *numbered(unsigned n)
     return text;
 }
 
-static void queued_and_sent_later_in_order(void **state)
+static void queued_and_sent_later_in_order(void **state UNUSED)
 {
-    (void)state;
     assert_false(hub_backlogged(hub));
     publish(2, "a", "1");
     publish(2, "a", "2");
@@ -59,9 +58,8 @@ static void queued_and_sent_later_in_order(void **state)
     next_data(0, "4");
 }
 
-static void a_step_is_bounded(void **state)
+static void a_step_is_bounded(void **state UNUSED)
 {
-    (void)state;
     for (unsigned i = 0; i < 10; i++)
         publish(2, "a", numbered(i));
     fakes[0].room = 100;
@@ -83,11 +81,10 @@ static unsigned overflow(unsigned n)
     return n - (unsigned)(metrics->lost_publications - lost);
 }
 
-static void beyond_the_bound_publications_are_lost(void **state)
+static void beyond_the_bound_publications_are_lost(void **state UNUSED)
 {
     unsigned kept = overflow(100);
 
-    (void)state;
     assert_true(kept > 5 && kept < 100);
     assert_true(metrics->hub_queue_bytes <= QUEUE_MAX);
     for (unsigned i = 0; i < 100; i++) /* the others' are not */
@@ -113,9 +110,8 @@ static void pile_up(unsigned n)
 
 #define SOME 6 /* more than an eighth of the queue, and not all of it */
 
-static void much_queued_holds_the_publishers(void **state)
+static void much_queued_holds_the_publishers(void **state UNUSED)
 {
-    (void)state;
     publish(2, "a", "x");
     assert_true(hub_wants(hub, 2)); /* a ring may be full for a moment */
     pile_up(SOME);
@@ -138,9 +134,8 @@ static void hang(void)
 }
 
 /* One that takes nothing loses, and does not stop the node. */
-static void a_hung_worker_holds_nobody(void **state)
+static void a_hung_worker_holds_nobody(void **state UNUSED)
 {
-    (void)state;
     clock_set_virtual(1000 * NS_PER_SEC);
     pile_up(SOME);
     for (unsigned i = 0; i < 10; i++) { /* it takes something now and then */
@@ -162,9 +157,8 @@ static void a_hung_worker_holds_nobody(void **state)
     assert_true(hub_wants(hub, 2));
 }
 
-static void a_worker_that_is_gone_holds_nobody(void **state)
+static void a_worker_that_is_gone_holds_nobody(void **state UNUSED)
 {
-    (void)state;
     pile_up(SOME);
     assert_false(hub_wants(hub, 2));
     fakes[0].generation = 0;
@@ -173,12 +167,11 @@ static void a_worker_that_is_gone_holds_nobody(void **state)
 }
 
 /* LOST stands where the gap is, also when publications go on while there is little room. */
-static void every_gap_is_reported_in_its_place(void **state)
+static void every_gap_is_reported_in_its_place(void **state UNUSED)
 {
     unsigned seed = 1, last = 0, n = 0, lost = 0;
     bool gap_reported = false;
 
-    (void)state;
     for (unsigned round = 0; round < 3000; round++) {
         publish(2, "a", numbered(++n));
         if (rand_r(&seed) % 8 == 0)
@@ -206,12 +199,11 @@ static void every_gap_is_reported_in_its_place(void **state)
     assert_true(lost > 10);
 }
 
-static void one_larger_than_the_bound_is_queued_alone(void **state)
+static void one_larger_than_the_bound_is_queued_alone(void **state UNUSED)
 {
     static char big[QUEUE_MAX * 2];
     struct record r = {.kind = RECORD_PUBLISH, .name = STR_LIT("a")};
 
-    (void)state;
     r.data = (struct str){.p = big, .n = sizeof(big)};
     from(2, r);
     assert_int_equal(metrics->lost_publications, 0);
@@ -223,11 +215,10 @@ static void one_larger_than_the_bound_is_queued_alone(void **state)
     next_sent(0, RECORD_LOST);
 }
 
-static void answers_are_queued_beyond_the_bound_and_then_the_ring_rests(void **state)
+static void answers_are_queued_beyond_the_bound_and_then_the_ring_rests(void **state UNUSED)
 {
     unsigned n = 0;
 
-    (void)state;
     clock_set_virtual(1000 * NS_PER_SEC);
     overflow(100);
     hang();
@@ -244,18 +235,16 @@ static void answers_are_queued_beyond_the_bound_and_then_the_ring_rests(void **s
     assert_int_equal(metrics->hub_queue_bytes, 0);
 }
 
-static void a_larger_bound(void **state)
+static void a_larger_bound(void **state UNUSED)
 {
-    (void)state;
     hub_set_limits(hub, (struct hub_limits){.queue_max = 1 << 20, .answer_ns = 5 * NS_PER_SEC});
     for (unsigned i = 0; i < 100; i++)
         publish(2, "a", numbered(i));
     assert_int_equal(metrics->lost_publications, 0);
 }
 
-static void a_dead_workers_queue_is_dropped(void **state)
+static void a_dead_workers_queue_is_dropped(void **state UNUSED)
 {
-    (void)state;
     overflow(100);
     fakes[0].generation = 0;
     assert_true(fakes[0].debt.queued > 0);
@@ -272,9 +261,8 @@ static void a_dead_workers_queue_is_dropped(void **state)
 }
 
 /* Those who lost something have unsubscribed; the new channel id has lost nothing. */
-static void leaving_settles_what_was_lost(void **state)
+static void leaving_settles_what_was_lost(void **state UNUSED)
 {
-    (void)state;
     overflow(100);
     unsubscribe(0, 1, "a");
     subscribe(0, 2, "a", 1);
@@ -291,9 +279,8 @@ static void leaving_settles_what_was_lost(void **state)
 
 /* --- what outlives the hub --- */
 
-static void the_word_stands_while_something_is_queued(void **state)
+static void the_word_stands_while_something_is_queued(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(fakes[0].debt.behind, 0);
     publish(2, "a", "1");
     assert_int_equal(fakes[0].debt.behind, 1);
@@ -315,9 +302,8 @@ static void the_word_stands_while_something_is_queued(void **state)
     assert_int_equal(fakes[0].debt.behind, 0);
 }
 
-static void a_queue_that_died_is_reported_by_the_next_hub(void **state)
+static void a_queue_that_died_is_reported_by_the_next_hub(void **state UNUSED)
 {
-    (void)state;
     publish(2, "a", "1");
     assert_int_equal(fakes[0].debt.queued, 1);
     assert_int_equal(fakes[1].debt.queued, 0);
@@ -349,9 +335,8 @@ static void a_queue_that_died_is_reported_by_the_next_hub(void **state)
     nothing_sent(0);
 }
 
-static void a_new_incarnation_missed_nothing(void **state)
+static void a_new_incarnation_missed_nothing(void **state UNUSED)
 {
-    (void)state;
     publish(2, "a", "1");
     hub_free(hub);
     hub_start(2);
@@ -363,9 +348,8 @@ static void a_new_incarnation_missed_nothing(void **state)
     assert_int_equal(fakes[0].debt.behind, 0);
 }
 
-static void no_memory_to_queue(void **state)
+static void no_memory_to_queue(void **state UNUSED)
 {
-    (void)state;
     fault_fail_at(1);
     publish(2, "a", "1");
     fault_reset();

@@ -109,9 +109,8 @@ static void simulate(unsigned seed, unsigned steps, bool hubs_die, bool workers_
 #define ROOMY (256 * 1024), (64 * 1024 * 1024)
 #define TIGHT 8192, 4096
 
-static void nobody_dies(void **state)
+static void nobody_dies(void **state UNUSED)
 {
-    (void)state;
     for (unsigned seed = 1; seed <= 10; seed++) {
         world_new(seed, ROOMY);
         simulate(seed, 10000, false, false);
@@ -123,11 +122,10 @@ static void nobody_dies(void **state)
     }
 }
 
-static void workers_die(void **state)
+static void workers_die(void **state UNUSED)
 {
     unsigned deaths = 0;
 
-    (void)state;
     for (unsigned seed = 1; seed <= 15; seed++) {
         world_new(seed, ROOMY);
         simulate(seed, 10000, false, true);
@@ -137,12 +135,11 @@ static void workers_die(void **state)
     assert_true(deaths > 100);
 }
 
-static void hubs_die(void **state)
+static void hubs_die(void **state UNUSED)
 {
     unsigned deaths = 0;
     uint64_t duplicates = 0;
 
-    (void)state;
     for (unsigned seed = 1; seed <= 30; seed++) {
         world_new(seed, ROOMY);
         simulate(seed, 10000, true, false);
@@ -154,9 +151,8 @@ static void hubs_die(void **state)
     assert_true(duplicates > 20); /* deaths in the middle of a record did happen */
 }
 
-static void everybody_dies(void **state)
+static void everybody_dies(void **state UNUSED)
 {
-    (void)state;
     for (unsigned seed = 1; seed <= 30; seed++) {
         world_new(seed, ROOMY);
         simulate(seed, 10000, true, true);
@@ -165,11 +161,10 @@ static void everybody_dies(void **state)
 }
 
 /* Publishers are held, so that nothing is lost. */
-static void full_rings(void **state)
+static void full_rings(void **state UNUSED)
 {
     uint64_t push_backs = 0;
 
-    (void)state;
     for (unsigned seed = 1; seed <= 15; seed++) {
         world_new(seed, TIGHT);
         simulate(seed, 10000, false, false);
@@ -180,11 +175,10 @@ static void full_rings(void **state)
 }
 
 /* They are not held for one that takes nothing. */
-static void full_rings_and_workers_that_hang(void **state)
+static void full_rings_and_workers_that_hang(void **state UNUSED)
 {
     unsigned losses = 0;
 
-    (void)state;
     for (unsigned seed = 1; seed <= 15; seed++) {
         world_new(seed, TIGHT);
         world->may_lose = world->may_hang = true;
@@ -195,9 +189,8 @@ static void full_rings_and_workers_that_hang(void **state)
     assert_true(losses > 10);
 }
 
-static void full_rings_and_everybody_dies(void **state)
+static void full_rings_and_everybody_dies(void **state UNUSED)
 {
-    (void)state;
     for (unsigned seed = 1; seed <= 30; seed++) {
         world_new(seed, TIGHT);
         world->may_lose = true;
@@ -207,9 +200,8 @@ static void full_rings_and_everybody_dies(void **state)
 }
 
 /* Small rings, but a queue that takes everything: only a hub that dies with it may lose. */
-static void full_rings_and_a_long_queue(void **state)
+static void full_rings_and_a_long_queue(void **state UNUSED)
 {
-    (void)state;
     for (unsigned seed = 1; seed <= 30; seed++) {
         world_new(seed, 8192, 64 * 1024 * 1024);
         simulate(seed, 10000, seed % 2, true);

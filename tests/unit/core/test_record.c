@@ -32,13 +32,12 @@ static size_t encode(const struct record *r, char *out)
     return record_bytes(r);
 }
 
-static void round_trip(void **state)
+static void round_trip(void **state UNUSED)
 {
     char raw[200];
     struct record r;
     size_t n = encode(&full, raw);
 
-    (void)state;
     assert_int_equal(n, RECORD_OVERHEAD + 25);
     assert_int_equal(n, record_size(5, 10) + 10);
     assert_int_equal(record_decode((struct str){.p = raw, .n = n}, &r), 0);
@@ -55,25 +54,23 @@ static void round_trip(void **state)
     assert_true(str_equal(r.fields, full.fields));
 }
 
-static void empty_strings(void **state)
+static void empty_strings(void **state UNUSED)
 {
     char raw[RECORD_OVERHEAD];
     struct record in = {.kind = RECORD_HELLO}, r;
 
-    (void)state;
     assert_int_equal(encode(&in, raw), RECORD_OVERHEAD);
     assert_int_equal(record_decode((struct str){.p = raw, .n = sizeof(raw)}, &r), 0);
     assert_int_equal(r.name.n, 0);
     assert_int_equal(r.data.n, 0);
 }
 
-static void every_other_length_is_refused(void **state)
+static void every_other_length_is_refused(void **state UNUSED)
 {
     char raw[200] = {0};
     struct record r;
     size_t n = encode(&full, raw);
 
-    (void)state;
     for (size_t len = 0; len <= sizeof(raw); len++) {
         if (len != n)
             assert_int_equal(record_decode((struct str){.p = raw, .n = len}, &r), -1);
@@ -81,7 +78,7 @@ static void every_other_length_is_refused(void **state)
 }
 
 /* What the header says of the three parts does not add up to what is there. */
-static void hostile_lengths(void **state)
+static void hostile_lengths(void **state UNUSED)
 {
     static const struct {
         uint8_t name;
@@ -97,7 +94,6 @@ static void hostile_lengths(void **state)
     char raw[400];
     struct record r;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         size_t n = encode(&full, raw);
 
@@ -108,12 +104,11 @@ static void hostile_lengths(void **state)
     }
 }
 
-static void fields_are_found_by_type(void **state)
+static void fields_are_found_by_type(void **state UNUSED)
 {
     struct buf b = {0};
     struct str v;
 
-    (void)state;
     assert_int_equal(record_add_field(&b, FIELD_TAGS, STR_LIT("{\"a\":\"b\"}")), 0);
     assert_int_equal(record_add_field(&b, (enum record_field)99, STR_LIT("of a later version")), 0);
     assert_int_equal(record_add_field(&b, FIELD_KEY, STR_NULL), 0);
@@ -127,13 +122,12 @@ static void fields_are_found_by_type(void **state)
     buf_fini(&b);
 }
 
-static void fields_are_bounded(void **state)
+static void fields_are_bounded(void **state UNUSED)
 {
     struct buf b = {0};
     char *big = calloc(1, RECORD_FIELDS_MAX);
     struct str v = {.p = big, .n = RECORD_FIELDS_MAX - 2 * sizeof(struct field) - 1};
 
-    (void)state;
     assert_int_equal(record_add_field(&b, FIELD_INFO, (struct str){.p = big, .n = v.n + 6}), -1);
     assert_int_equal(record_add_field(&b, FIELD_INFO, v), 0);
     assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("ab")), -1);
@@ -146,14 +140,13 @@ static void fields_are_bounded(void **state)
 
 /* Every header byte of the fields, and every cut, changed: refused, or a value within
  * the record. */
-static void hostile_fields(void **state)
+static void hostile_fields(void **state UNUSED)
 {
     char raw[200];
     struct record r;
     struct str v;
     size_t n = encode(&full, raw), at = n - full.fields.n;
 
-    (void)state;
     for (size_t i = at; i < n; i++) {
         for (int byte = 0; byte < 256; byte++) {
             encode(&full, raw);
@@ -172,12 +165,11 @@ static void hostile_fields(void **state)
     assert_false(record_field(r.fields, FIELD_INFO, &v));
 }
 
-static void longest_name(void **state)
+static void longest_name(void **state UNUSED)
 {
     char raw[RECORD_OVERHEAD + 300], name[300];
     struct record in = {.kind = RECORD_SUBSCRIBE, .name = {.p = name, .n = 255}}, r;
 
-    (void)state;
     memset(name, 'n', sizeof(name));
     size_t n = encode(&in, raw);
     assert_int_equal(record_decode((struct str){.p = raw, .n = n}, &r), 0);
@@ -187,12 +179,11 @@ static void longest_name(void **state)
     assert_int_equal(record_decode((struct str){.p = raw, .n = n}, &r), -1);
 }
 
-static void kinds(void **state)
+static void kinds(void **state UNUSED)
 {
     char raw[RECORD_OVERHEAD];
     struct record in = {.kind = RECORD_HELLO}, r;
 
-    (void)state;
     for (int kind = 0; kind < 256; kind++) {
         int want = kind >= RECORD_HELLO && kind < RECORD_KIND_NR ? 0 : -1;
 

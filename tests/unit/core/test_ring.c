@@ -19,9 +19,8 @@
 static struct ring_shared *shared;
 static struct ring out, in;
 
-static int setup(void **state)
+static int setup(void **state UNUSED)
 {
-    (void)state;
     shared = aligned_alloc(CACHE_LINE, ring_bytes(CAP));
     ring_format(shared, CAP);
     ring_attach_producer(&out, shared);
@@ -29,9 +28,8 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
+static int teardown(void **state UNUSED)
 {
-    (void)state;
     free(shared);
     return 0;
 }
@@ -65,9 +63,8 @@ static void expect_empty(void)
     assert_int_equal(ring_peek(&in, &r), 0);
 }
 
-static void nothing_before_commit(void **state)
+static void nothing_before_commit(void **state UNUSED)
 {
-    (void)state;
     expect_empty();
     assert_true(put(5, 1));
     assert_true(put(0, 0));
@@ -84,9 +81,8 @@ static void nothing_before_commit(void **state)
 }
 
 /* Every length at every place of the area, so the filler takes every size. */
-static void wraps_everywhere(void **state)
+static void wraps_everywhere(void **state UNUSED)
 {
-    (void)state;
     for (size_t step = 1; step < 600; step += 7) {
         for (size_t n = 0; n < 2 * CAP / (step + 8) + 3; n++) {
             assert_true(put(step, (int)(n & 0xff)));
@@ -98,11 +94,10 @@ static void wraps_everywhere(void **state)
     assert_int_equal(ring_used(&in), 0);
 }
 
-static void largest_record(void **state)
+static void largest_record(void **state UNUSED)
 {
     size_t max = ring_max_record(&out);
 
-    (void)state;
     for (size_t before = 0; before < CAP; before += 8) {
         assert_true(put(before % 1000, 9));
         ring_commit(&out);
@@ -118,11 +113,10 @@ static void largest_record(void **state)
     assert_null(ring_reserve(&out, SIZE_MAX - 7));
 }
 
-static void full_until_released(void **state)
+static void full_until_released(void **state UNUSED)
 {
     size_t n = 0;
 
-    (void)state;
     while (put(100, 7))
         n++;
     assert_int_equal(n, CAP / 112);
@@ -139,11 +133,10 @@ static void full_until_released(void **state)
 }
 
 /* Whatever ring_has_room() promises can be written, however the bytes are divided. */
-static void room_is_conservative(void **state)
+static void room_is_conservative(void **state UNUSED)
 {
     unsigned seed = 5;
 
-    (void)state;
     for (int round = 0; round < 20000; round++) {
         size_t bytes = (size_t)rand_r(&seed) % 2500, records = 1 + (size_t)rand_r(&seed) % 12;
         struct str r;
@@ -171,9 +164,8 @@ static void room_is_conservative(void **state)
 }
 
 /* Half of an empty ring is always there, wherever it begins. */
-static void room_in_an_empty_ring(void **state)
+static void room_in_an_empty_ring(void **state UNUSED)
 {
-    (void)state;
     for (int i = 0; i < 2 * CAP / 16; i++) {
         assert_true(ring_has_room(&out, CAP / 2 - 16, 1));
         assert_true(ring_has_room(&out, CAP / 2 - 16 * 10, 10));
@@ -184,9 +176,8 @@ static void room_in_an_empty_ring(void **state)
     }
 }
 
-static void a_new_producer_forgets_what_was_not_committed(void **state)
+static void a_new_producer_forgets_what_was_not_committed(void **state UNUSED)
 {
-    (void)state;
     assert_true(put(10, 1));
     ring_commit(&out);
     assert_true(put(10, 2));
@@ -198,12 +189,11 @@ static void a_new_producer_forgets_what_was_not_committed(void **state)
     expect_empty();
 }
 
-static void a_new_consumer_sees_what_was_not_released(void **state)
+static void a_new_consumer_sees_what_was_not_released(void **state UNUSED)
 {
     uint64_t position;
     struct str r;
 
-    (void)state;
     assert_true(put(10, 1) && put(10, 2) && put(10, 3));
     ring_commit(&out);
     expect(10, 1);
@@ -219,12 +209,11 @@ static void a_new_consumer_sees_what_was_not_released(void **state)
 }
 
 /* The position of a record behind a filler is the same before and after a crash of the consumer. */
-static void positions_survive_a_filler(void **state)
+static void positions_survive_a_filler(void **state UNUSED)
 {
     struct str r;
     uint64_t position;
 
-    (void)state;
     while (out.position + 608 < CAP) {
         assert_true(put(600, 1));
         ring_commit(&out);
@@ -241,9 +230,8 @@ static void positions_survive_a_filler(void **state)
     assert_int_equal(in.position, position);
 }
 
-static void sleep_protocol(void **state)
+static void sleep_protocol(void **state UNUSED)
 {
-    (void)state;
     assert_false(ring_wake_needed(&out));
     assert_true(ring_sleep(&in));
     assert_true(put(1, 1));
@@ -270,11 +258,10 @@ static void expect_corrupt(void)
     assert_int_equal(ring_peek(&in, &r), -1); /* and stays so */
 }
 
-static void a_tail_that_cannot_be(void **state)
+static void a_tail_that_cannot_be(void **state UNUSED)
 {
     static const uint64_t bad[] = {CAP + 8, 4, UINT64_MAX, UINT64_MAX - 7, UINT64_C(1) << 63};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         atomic_store(&shared->tail, bad[i]);
         expect_corrupt();
@@ -287,12 +274,11 @@ static void a_tail_that_cannot_be(void **state)
     expect(20, 6);
 }
 
-static void a_length_that_cannot_be(void **state)
+static void a_length_that_cannot_be(void **state UNUSED)
 {
     static const uint64_t bad[] = {
         41, 48, CAP / 2 - 7, CAP, UINT64_MAX - 1, UINT64_MAX - 8, UINT64_MAX, UINT64_C(1) << 32};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         ring_format(shared, CAP);
         ring_attach_producer(&out, shared);
@@ -306,11 +292,10 @@ static void a_length_that_cannot_be(void **state)
 
 /* A record may not reach beyond the end of the area even if the producer has announced
  * that much. */
-static void a_record_across_the_end(void **state)
+static void a_record_across_the_end(void **state UNUSED)
 {
     uint64_t len = 500;
 
-    (void)state;
     for (int i = 0; i < 9; i++) {
         assert_true(put(400, 1));
         ring_commit(&out);
@@ -324,12 +309,11 @@ static void a_record_across_the_end(void **state)
 }
 
 /* A length changed between peek and next does not move us anywhere else. */
-static void a_length_that_changes(void **state)
+static void a_length_that_changes(void **state UNUSED)
 {
     struct str r;
     uint64_t huge = UINT64_MAX / 2;
 
-    (void)state;
     assert_true(put(40, 1) && put(40, 2));
     ring_commit(&out);
     assert_int_equal(ring_peek(&in, &r), 1);
@@ -338,11 +322,10 @@ static void a_length_that_changes(void **state)
     expect(40, 2);
 }
 
-static void a_head_that_cannot_be(void **state)
+static void a_head_that_cannot_be(void **state UNUSED)
 {
     static const uint64_t bad[] = {UINT64_MAX, CAP * 5, 8, UINT64_C(1) << 62};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         ring_format(shared, CAP);
         ring_attach_producer(&out, shared);
@@ -422,7 +405,7 @@ static void read_stream(struct ring *r, uint32_t *next, uint32_t n)
 }
 
 /* A million records; the producer is killed with SIGKILL now and then, and another goes on. */
-static void two_processes(void **state)
+static void two_processes(void **state UNUSED)
 {
     const uint32_t total = 1000000;
     const uint64_t cap = 65536;
@@ -433,7 +416,6 @@ static void two_processes(void **state)
     uint32_t next = 0;
     struct str raw;
 
-    (void)state;
     assert_ptr_not_equal(s, MAP_FAILED);
     ring_format(s, cap);
     ring_attach_consumer(&r, s);

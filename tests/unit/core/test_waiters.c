@@ -41,9 +41,8 @@ static bool over(void)
     return is_over;
 }
 
-static int setup(void **state)
+static int setup(void **state UNUSED)
 {
-    (void)state;
     memset(who, 0, sizeof(who));
     waiters_init(&ws);
     for (unsigned i = 0; i < MANY; i++)
@@ -60,9 +59,8 @@ static void add(unsigned from, unsigned n, bool bulk)
         waiters_add(&ws, &who[i].waiter, bulk);
 }
 
-static void oldest_first_a_bounded_number(void **state)
+static void oldest_first_a_bounded_number(void **state UNUSED)
 {
-    (void)state;
     add(0, MANY, false);
     for (unsigned turn = 0; turn < MANY / ASKED_PER_TURN; turn++) {
         assert_true(waiters_turn(&ws, over));
@@ -74,9 +72,8 @@ static void oldest_first_a_bounded_number(void **state)
         assert_int_equal(order[i], i);
 }
 
-static void little_before_much(void **state)
+static void little_before_much(void **state UNUSED)
 {
-    (void)state;
     add(0, 1, true);
     add(1, 1, false);
     room = 0;
@@ -91,9 +88,8 @@ static void little_before_much(void **state)
 }
 
 /* A full ring is asked a few times a turn, by others each time. */
-static void refusals_end_the_turn(void **state)
+static void refusals_end_the_turn(void **state UNUSED)
 {
-    (void)state;
     add(0, 20, false);
     room = 0;
     assert_false(waiters_turn(&ws, over));
@@ -107,9 +103,8 @@ static void refusals_end_the_turn(void **state)
     assert_true(waiters_turn(&ws, over));
 }
 
-static void who_comes_again_waits_for_the_next_turn(void **state)
+static void who_comes_again_waits_for_the_next_turn(void **state UNUSED)
 {
-    (void)state;
     add(0, 2, false);
     who[0].again = true;
     assert_false(waiters_turn(&ws, over));
@@ -122,9 +117,8 @@ static void who_comes_again_waits_for_the_next_turn(void **state)
     assert_true(waiters_empty(&ws));
 }
 
-static void time_is_up(void **state)
+static void time_is_up(void **state UNUSED)
 {
-    (void)state;
     add(0, 10, false);
     is_over = true;
     assert_true(waiters_turn(&ws, over));
@@ -135,9 +129,8 @@ static void time_is_up(void **state)
     assert_int_equal(order[9], 9);
 }
 
-static void the_gone_cost_no_turn(void **state)
+static void the_gone_cost_no_turn(void **state UNUSED)
 {
-    (void)state;
     add(0, MANY, false);
     for (unsigned i = 0; i < MANY - 1; i++)
         who[i].gone = true;
