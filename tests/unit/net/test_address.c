@@ -23,7 +23,7 @@ static int counted_getaddrinfo(const char *node, const char *service, const stru
     return getaddrinfo(node, service, hints, found);
 }
 
-static void test_accepted(void **state)
+static void test_accepted(void **state UNUSED)
 {
     static const struct {
         const char *text, *formatted;
@@ -43,7 +43,6 @@ static void test_accepted(void **state)
         {"[::ffff:192.0.2.7]:5", "192.0.2.7:5", false},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct address a;
         char err[200] = "", out[CONN_ADDRESS_MAX];
@@ -58,12 +57,11 @@ static void test_accepted(void **state)
     }
 }
 
-static void test_everywhere_without_ipv6(void **state)
+static void test_everywhere_without_ipv6(void **state UNUSED)
 {
     struct address a;
     char err[200], out[CONN_ADDRESS_MAX];
 
-    (void)state;
     assert_int_equal(address_parse(STR_LIT(":8000"), &a, err, sizeof(err)), 0);
     assert_true(address_to_ipv4(&a));
     address_format(&a, out, sizeof(out));
@@ -74,7 +72,7 @@ static void test_everywhere_without_ipv6(void **state)
     assert_false(address_to_ipv4(&a));
 }
 
-static void test_overlaps(void **state)
+static void test_overlaps(void **state UNUSED)
 {
     static const struct {
         const char *a, *b;
@@ -91,7 +89,6 @@ static void test_overlaps(void **state)
         {"[::ffff:1.2.3.4]:80", "1.2.3.4:80", true},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct address a, b;
         char err[200];
@@ -103,11 +100,10 @@ static void test_overlaps(void **state)
     }
 }
 
-static void test_localhost_needs_no_resolver(void **state)
+static void test_localhost_needs_no_resolver(void **state UNUSED)
 {
     static const char *const names[] = {"localhost", "LOCALHOST", "127.0.0.1", "::1"};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         struct addrinfo *found, *a;
 
@@ -125,7 +121,7 @@ static void test_localhost_needs_no_resolver(void **state)
     }
 }
 
-static void test_refused(void **state)
+static void test_refused(void **state UNUSED)
 {
     static const char *const rows[] = {
         "",
@@ -165,7 +161,6 @@ static void test_refused(void **state)
         "111111111111111111111111111111111111111111111111111111111111111:1",
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct address a;
         char err[200] = "";
@@ -176,12 +171,11 @@ static void test_refused(void **state)
     }
 }
 
-static void test_refused_bytes(void **state)
+static void test_refused_bytes(void **state UNUSED)
 {
     struct address a;
     char err[200];
 
-    (void)state;
     assert_int_equal(address_parse(STR_LIT("127.0.0.1\0:80"), &a, err, sizeof(err)), -1);
     assert_int_equal(address_parse(STR_LIT("127.0.0.1:80\0"), &a, err, sizeof(err)), -1);
     assert_int_equal(address_parse(STR_NULL, &a, err, sizeof(err)), -1);
@@ -189,14 +183,13 @@ static void test_refused_bytes(void **state)
     assert_int_equal(strlen(err), 3);
 }
 
-static void test_bytes_of_other_families(void **state)
+static void test_bytes_of_other_families(void **state UNUSED)
 {
     static const uint8_t zeros[16];
     const struct sockaddr_storage sa = {.ss_family = AF_UNIX};
     uint8_t bytes[16] = {1};
     uint16_t port = 1;
 
-    (void)state;
     address_bytes((const struct sockaddr *)&sa, bytes, &port);
     assert_memory_equal(bytes, zeros, sizeof(zeros));
     assert_int_equal(port, 0);
@@ -205,12 +198,11 @@ static void test_bytes_of_other_families(void **state)
     assert_memory_equal(bytes, zeros, sizeof(zeros));
 }
 
-static void test_longest(void **state)
+static void test_longest(void **state UNUSED)
 {
     uint8_t bytes[16];
     char out[CONN_ADDRESS_MAX];
 
-    (void)state;
     memset(bytes, 0xfe, sizeof(bytes));
     address_format_bytes(bytes, 65535, out, sizeof(out));
     assert_string_equal(out, "[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:65535");

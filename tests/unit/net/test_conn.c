@@ -3,12 +3,11 @@
 #include "fault.h"
 #include "net_harness.h"
 
-static void test_input(void **state)
+static void test_input(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     net_steps(2);
     assert_int_equal(seen.inputs, 0);
     clock_advance(5 * NS_PER_SEC);
@@ -23,12 +22,11 @@ static void test_input(void **state)
     close(peer);
 }
 
-static void test_read_budget(void **state)
+static void test_read_budget(void **state UNUSED)
 {
     char data[10000];
     int peer;
 
-    (void)state;
     memset(data, 'x', sizeof(data));
     config.read_budget = 4096;
     net_pair(&peer, &seen_ops, 0);
@@ -42,12 +40,11 @@ static void test_read_budget(void **state)
     close(peer);
 }
 
-static void test_scratch_bounds_read(void **state)
+static void test_scratch_bounds_read(void **state UNUSED)
 {
     static char data[100 * 1024];
     int peer, size = 1 << 20;
 
-    (void)state;
     config.read_budget = 1 << 20;
     net_pair(&peer, &seen_ops, 0);
     assert_int_equal(setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
@@ -59,12 +56,11 @@ static void test_scratch_bounds_read(void **state)
     close(peer);
 }
 
-static void test_hold_and_release(void **state)
+static void test_hold_and_release(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     conn_hold(c, CONN_HOLD_ANSWER);
     conn_hold(c, CONN_HOLD_OUTPUT);
     net_write(peer, "x", 1);
@@ -79,12 +75,11 @@ static void test_hold_and_release(void **state)
     close(peer);
 }
 
-static void test_ring_full_holds(void **state)
+static void test_ring_full_holds(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &bare_ops, 0);
 
-    (void)state;
     seen.allow = 0;
     net_write(peer, "hello", 5);
     net_steps(1);
@@ -106,13 +101,12 @@ static void test_ring_full_holds(void **state)
     close(peer);
 }
 
-static void test_held_for_two_reasons(void **state)
+static void test_held_for_two_reasons(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &bare_ops, 0);
     unsigned asked;
 
-    (void)state;
     seen.allow = 0;
     net_write(peer, "x", 1);
     net_steps(1);
@@ -128,11 +122,10 @@ static void test_held_for_two_reasons(void **state)
     close(peer);
 }
 
-static void test_many_held_go_on_in_turns(void **state)
+static void test_many_held_go_on_in_turns(void **state UNUSED)
 {
     int peers[200];
 
-    (void)state;
     seen.allow = 0;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
         net_pair(&peers[i], &bare_ops, 0);
@@ -153,12 +146,11 @@ static void test_many_held_go_on_in_turns(void **state)
         close(peers[i]);
 }
 
-static void test_held_without_memory(void **state)
+static void test_held_without_memory(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &bare_ops, 0);
 
-    (void)state;
     seen.allow = 0;
     net_write(peer, "x", 1);
     fault_fail_at(1);
@@ -171,12 +163,11 @@ static void test_held_without_memory(void **state)
 }
 
 /* Killed ones wait until their turn comes. */
-static void test_held_and_killed(void **state)
+static void test_held_and_killed(void **state UNUSED)
 {
     int peers[150];
     struct conn *c[ARRAY_LEN(peers)];
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         c[i] = net_pair(&peers[i], &bare_ops, 0);
     seen.allow = 0;
@@ -201,12 +192,11 @@ static void test_held_and_killed(void **state)
         close(peers[i]);
 }
 
-static void test_held_killed(void **state)
+static void test_held_killed(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &bare_ops, 0);
 
-    (void)state;
     seen.allow = 0;
     net_write(peer, "x", 1);
     net_steps(1);
@@ -218,13 +208,12 @@ static void test_held_killed(void **state)
     close(peer);
 }
 
-static void test_eof_kills_by_default(void **state)
+static void test_eof_kills_by_default(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &bare_ops, 0);
     uint64_t id = c->id;
 
-    (void)state;
     assert_ptr_equal(conn_find(id), c);
     close(peer);
     net_steps(1);
@@ -233,12 +222,11 @@ static void test_eof_kills_by_default(void **state)
     assert_int_equal(reactor->connections, 0);
 }
 
-static void test_eof_op(void **state)
+static void test_eof_op(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     net_write(peer, "last", 4);
     assert_int_equal(shutdown(peer, SHUT_WR), 0);
     net_steps(4);
@@ -255,13 +243,12 @@ static void test_eof_op(void **state)
     close(peer);
 }
 
-static void test_kill(void **state)
+static void test_kill(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
     uint64_t id = c->id;
 
-    (void)state;
     conn_arm(c, NS_PER_SEC);
     conn_kill(c, CLOSE_FRAME_RSV);
     conn_kill(c, CLOSE_NO_MEMORY);
@@ -290,12 +277,11 @@ static void kill_on_input(struct conn *c, struct str in UNUSED)
     seen.inputs++;
 }
 
-static void test_kill_inside_input(void **state)
+static void test_kill_inside_input(void **state UNUSED)
 {
     static const struct conn_ops ops = {.name = "kill", .input = kill_on_input};
     int peer;
 
-    (void)state;
     net_pair(&peer, &ops, 0);
     net_write(peer, "xy", 2);
     net_steps(3);
@@ -313,12 +299,11 @@ static void kill_other(struct conn *c UNUSED, struct str in UNUSED)
 }
 
 /* Both are readable in one poll, and the first that is called kills the other, or itself. */
-static void test_kill_of_a_pending_one(void **state)
+static void test_kill_of_a_pending_one(void **state UNUSED)
 {
     static const struct conn_ops ops = {.name = "kill", .input = kill_other};
     int a, b;
 
-    (void)state;
     net_pair(&a, &ops, 0);
     victim = net_pair(&b, &ops, 0);
     net_write(a, "x", 1);
@@ -331,14 +316,13 @@ static void test_kill_of_a_pending_one(void **state)
     close(b);
 }
 
-static void test_find_after_reuse(void **state)
+static void test_find_after_reuse(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
     uint64_t old = c->id;
     int fd = c->io.fd;
 
-    (void)state;
     conn_kill(c, CLOSE_NORMAL);
     net_steps(1);
     close(peer);
@@ -354,12 +338,11 @@ static void test_find_after_reuse(void **state)
     close(peer);
 }
 
-static void test_deadline(void **state)
+static void test_deadline(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     net_after((uint64_t)config.header_timeout - NS_PER_SEC);
     assert_int_equal(seen.deadlines, 0);
     net_after(2 * NS_PER_SEC); /* armed by reactor_add() */
@@ -376,12 +359,11 @@ static void test_deadline(void **state)
     close(peer);
 }
 
-static void test_gauges_follow_states(void **state)
+static void test_gauges_follow_states(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     assert_int_equal(metrics->connections_http, 1);
     conn_set_state(c, CONN_SUBSCRIBING);
     assert_int_equal(metrics->connections_http, 1);
@@ -408,7 +390,7 @@ static void test_gauges_follow_states(void **state)
     close(peer);
 }
 
-static void test_tcp_reset_and_address(void **state)
+static void test_tcp_reset_and_address(void **state UNUSED)
 {
     const struct linger reset = {.l_onoff = 1};
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -417,7 +399,6 @@ static void test_tcp_reset_and_address(void **state)
     char text[CONN_ADDRESS_MAX], want[CONN_ADDRESS_MAX];
     struct conn *c;
 
-    (void)state;
     assert_int_equal(bind(listening, (struct sockaddr *)&in, len), 0);
     assert_int_equal(listen(listening, 1), 0);
     assert_int_equal(getsockname(listening, (struct sockaddr *)&in, &len), 0);
@@ -436,9 +417,8 @@ static void test_tcp_reset_and_address(void **state)
     close(listening);
 }
 
-static void test_size(void **state)
+static void test_size(void **state UNUSED)
 {
-    (void)state;
     /* What an idle connection costs, besides its pool's share. */
     assert_true(sizeof(struct conn) <= 184);
 }

@@ -2,12 +2,11 @@
 
 #include "net_harness.h"
 
-static void test_finish_lingers(void **state)
+static void test_finish_lingers(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     conn_finish(c, CLOSE_HTTP_DONE);
     conn_finish(c, CLOSE_DRAIN);
     assert_int_equal(c->state, CONN_LINGERING);
@@ -27,12 +26,11 @@ static void test_finish_lingers(void **state)
     assert_int_equal(seen.eofs, 0);
 }
 
-static void test_finish_linger_times_out(void **state)
+static void test_finish_linger_times_out(void **state UNUSED)
 {
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 0);
 
-    (void)state;
     conn_finish(c, CLOSE_HTTP_DONE);
     net_after((uint64_t)config.close_timeout - 200 * NS_PER_MS);
     net_write(peer, "x", 1); /* input does not prolong it */
@@ -45,7 +43,7 @@ static void test_finish_linger_times_out(void **state)
     close(peer);
 }
 
-static void test_finish_sends_first(void **state)
+static void test_finish_sends_first(void **state UNUSED)
 {
     static char data[200 * 1024], got[sizeof(data) + 1];
     int peer;
@@ -53,7 +51,6 @@ static void test_finish_sends_first(void **state)
     size_t len = 0;
     bool eof = false;
 
-    (void)state;
     for (size_t i = 0; i < sizeof(data); i++)
         data[i] = (char)(i * 7);
     conn_hold(c, CONN_HOLD_ANSWER);
@@ -77,7 +74,7 @@ static void test_finish_sends_first(void **state)
 }
 
 /* The peer has shut down its side while the queue is not empty: no spinning, and no linger. */
-static void test_finish_peer_ends_first(void **state)
+static void test_finish_peer_ends_first(void **state UNUSED)
 {
     static char data[200 * 1024], got[sizeof(data) + 1];
     int peer;
@@ -86,7 +83,6 @@ static void test_finish_peer_ends_first(void **state)
     bool eof = false;
     uint64_t reads;
 
-    (void)state;
     assert_int_equal(conn_send(c, (struct str){data, sizeof(data)}), 0);
     conn_finish(c, CLOSE_HTTP_DONE);
     assert_int_equal(shutdown(peer, SHUT_WR), 0);
@@ -104,13 +100,12 @@ static void test_finish_peer_ends_first(void **state)
     close(peer);
 }
 
-static void test_finish_peer_never_reads(void **state)
+static void test_finish_peer_never_reads(void **state UNUSED)
 {
     static char data[200 * 1024];
     int peer;
     struct conn *c = net_pair(&peer, &seen_ops, 8192);
 
-    (void)state;
     assert_int_equal(conn_send(c, (struct str){data, sizeof(data)}), 0);
     conn_finish(c, CLOSE_HTTP_DONE);
     net_after((uint64_t)config.output_timeout - NS_PER_SEC);

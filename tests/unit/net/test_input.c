@@ -63,12 +63,11 @@ static unsigned times(const struct conn *c, unsigned from)
     return n;
 }
 
-static void little_is_read_at_once(void **state)
+static void little_is_read_at_once(void **state UNUSED)
 {
     struct conn *c[MANY];
     int peer[MANY];
 
-    (void)state;
     pairs(c, peer, MANY);
     for (unsigned i = 0; i < MANY; i++)
         net_write(peer[i], "x", 1);
@@ -79,14 +78,13 @@ static void little_is_read_at_once(void **state)
 }
 
 /* The first read of each may be a large one; then a turn reads as long as its budget lasts. */
-static void floods_take_turns(void **state)
+static void floods_take_turns(void **state UNUSED)
 {
     uint64_t budget = (uint64_t)config.turn_budget;
     struct conn *c[MANY];
     int peer[MANY];
     unsigned before;
 
-    (void)state;
     pairs(c, peer, MANY);
     cost_ns = budget / 8;
     for (unsigned i = 0; i < MANY; i++)
@@ -113,12 +111,11 @@ static void floods_take_turns(void **state)
     close_all(peer, MANY);
 }
 
-static void a_ping_does_not_wait_for_them(void **state)
+static void a_ping_does_not_wait_for_them(void **state UNUSED)
 {
     struct conn *c[MANY], *quiet;
     int peer[MANY], other;
 
-    (void)state;
     quiet = net_pair(&other, &costly_ops, 0);
     pairs(c, peer, MANY);
     cost_ns = (uint64_t)config.turn_budget; /* each of them uses up a turn */
@@ -142,13 +139,12 @@ static void a_ping_does_not_wait_for_them(void **state)
 }
 
 /* Many with little each are a crowd too: it is served in the order it came, a turn at a time. */
-static void a_crowd(void **state)
+static void a_crowd(void **state UNUSED)
 {
     struct conn *c[200];
     int peer[200];
     unsigned turns = 0;
 
-    (void)state;
     pairs(c, peer, 200);
     cost_ns = (uint64_t)config.turn_budget / 20;
     for (unsigned i = 0; i < 200; i++)
@@ -169,12 +165,11 @@ static void a_crowd(void **state)
 }
 
 /* What costs much by the byte is read in small pieces, what does not in large ones. */
-static void pieces_follow_their_cost(void **state)
+static void pieces_follow_their_cost(void **state UNUSED)
 {
     struct conn *c;
     int peer;
 
-    (void)state;
     pairs(&c, &peer, 1);
     byte_cost_ns = (uint64_t)config.turn_budget / BULK_MIN / 8;
     for (unsigned i = 0; i < 10; i++) {
@@ -194,13 +189,12 @@ static void pieces_follow_their_cost(void **state)
 }
 
 /* Whoever dies or is held while it waits is not read. */
-static void not_when_its_turn_has_passed(void **state)
+static void not_when_its_turn_has_passed(void **state UNUSED)
 {
     struct conn *c[3];
     int peer[3];
     unsigned before;
 
-    (void)state;
     pairs(c, peer, 3);
     cost_ns = (uint64_t)config.turn_budget;
     for (unsigned turn = 0; turn < 6; turn++) {
@@ -223,13 +217,12 @@ static void not_when_its_turn_has_passed(void **state)
 }
 
 /* Room in the ring is for those with little first; a flood gets none while one of them waits. */
-static void room_in_the_ring(void **state)
+static void room_in_the_ring(void **state UNUSED)
 {
     struct conn *flooder, *quiet;
     int peer[2];
     unsigned before;
 
-    (void)state;
     flooder = net_pair(&peer[0], &asking_ops, 0);
     quiet = net_pair(&peer[1], &asking_ops, 0);
     pour(peer[0]);
@@ -253,13 +246,12 @@ static void room_in_the_ring(void **state)
     close_all(peer, 2);
 }
 
-static void no_memory_for_a_place(void **state)
+static void no_memory_for_a_place(void **state UNUSED)
 {
     struct conn *c[2];
     int peer[2];
     unsigned before;
 
-    (void)state;
     pairs(c, peer, 2);
     for (unsigned i = 0; i < 2; i++)
         pour(peer[i]);

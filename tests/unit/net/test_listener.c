@@ -77,13 +77,12 @@ static int option(int fd, int level, int name)
     return value;
 }
 
-static void test_port_is_resolved_and_shared(void **state)
+static void test_port_is_resolved_and_shared(void **state UNUSED)
 {
     struct address again = where;
     char a[CONN_ADDRESS_MAX], b[CONN_ADDRESS_MAX];
     int second = open_listener(&again);
 
-    (void)state;
     address_format(&where, a, sizeof(a));
     address_format(&again, b, sizeof(b));
     assert_string_equal(a, b);
@@ -91,11 +90,10 @@ static void test_port_is_resolved_and_shared(void **state)
     close(second);
 }
 
-static void test_options_are_inherited(void **state)
+static void test_options_are_inherited(void **state UNUSED)
 {
     int peer = dial(), fd;
 
-    (void)state;
     net_steps(1);
     fd = conn_of_serial(1)->io.fd;
     assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
@@ -106,13 +104,12 @@ static void test_options_are_inherited(void **state)
     close(peer);
 }
 
-static void test_open_fails_with_a_sentence(void **state)
+static void test_open_fails_with_a_sentence(void **state UNUSED)
 {
     struct address a;
     char err[200] = "", want[CONN_ADDRESS_MAX];
     int plain = socket(AF_INET, SOCK_STREAM, 0);
 
-    (void)state;
     assert_int_equal(address_parse(STR_LIT("127.0.0.1:0"), &a, err, sizeof(err)), 0);
     assert_int_equal(bind(plain, (struct sockaddr *)&a.sa, a.len), 0);
     assert_int_equal(getsockname(plain, (struct sockaddr *)&a.sa, &a.len), 0);
@@ -127,14 +124,13 @@ static void test_open_fails_with_a_sentence(void **state)
     assert_int_equal(errno, EADDRNOTAVAIL);
 }
 
-static void test_dual_stack(void **state)
+static void test_dual_stack(void **state UNUSED)
 {
     struct address any, v4 = where;
     struct listener l = {0};
     char err[200], text[CONN_ADDRESS_MAX];
     int fd, peer;
 
-    (void)state;
     assert_int_equal(address_parse(STR_LIT("[::]:0"), &any, err, sizeof(err)), 0);
     fd = listener_open(&any, 10, 65536, err, sizeof(err));
     if (fd == -1 && errno == EAFNOSUPPORT)
@@ -151,11 +147,10 @@ static void test_dual_stack(void **state)
     close(peer);
 }
 
-static void test_accept_budget(void **state)
+static void test_accept_budget(void **state UNUSED)
 {
     int peers[10];
 
-    (void)state;
     config.accept_budget = 4;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
@@ -173,11 +168,10 @@ static void test_accept_budget(void **state)
         close(peers[i]);
 }
 
-static void test_stop(void **state)
+static void test_stop(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     listener_stop(&client);
     listener_stop(&client);
     listener_stop(&admin); /* never started */
@@ -191,9 +185,8 @@ static void test_stop(void **state)
 }
 
 /* By another process that holds it, for all. */
-static void test_shut_down(void **state)
+static void test_shut_down(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(shutdown(listening, SHUT_RDWR), 0);
     net_steps(2);
     assert_int_equal(metrics->accept_errors, 0);
@@ -201,11 +194,10 @@ static void test_shut_down(void **state)
     assert_false(ev_is_active(&client.io));
 }
 
-static void test_stand_in(void **state)
+static void test_stand_in(void **state UNUSED)
 {
     int peer = dial();
 
-    (void)state;
     client.stand_in = true;
     net_steps(1);
     assert_int_equal(metrics->accepts, 1);
@@ -213,12 +205,11 @@ static void test_stand_in(void **state)
     close(peer);
 }
 
-static void test_full(void **state)
+static void test_full(void **state UNUSED)
 {
     int peers[4];
     struct conn *c;
 
-    (void)state;
     config.max_connections = 2;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
@@ -242,12 +233,11 @@ static void test_full(void **state)
         close(peers[i]);
 }
 
-static void test_full_beyond_the_reserve(void **state)
+static void test_full_beyond_the_reserve(void **state UNUSED)
 {
     enum { REFUSED = 64 };
     int peers[REFUSED + 5];
 
-    (void)state;
     reactor->connection_max = 0;
     config.accept_budget = 1000;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
@@ -267,11 +257,10 @@ static uint64_t node_total(void)
 }
 
 /* The sum is asked for once per batch; what the batch adds counts all the same. */
-static void test_full_over_the_node(void **state)
+static void test_full_over_the_node(void **state UNUSED)
 {
     int peers[5];
 
-    (void)state;
     reactor->cfg.node_connections = node_total;
     config.max_connections = 103;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
@@ -283,12 +272,11 @@ static void test_full_over_the_node(void **state)
         close(peers[i]);
 }
 
-static void test_admin_is_not_limited(void **state)
+static void test_admin_is_not_limited(void **state UNUSED)
 {
     struct address a = where;
     int fd, peer, other;
 
-    (void)state;
     ((struct sockaddr_in *)&a.sa)->sin_port = 0;
     fd = open_listener(&a);
     listener_start(&admin, fd, true, &seen_ops);
@@ -308,11 +296,10 @@ static void test_admin_is_not_limited(void **state)
     close(other);
 }
 
-static void test_address_limit(void **state)
+static void test_address_limit(void **state UNUSED)
 {
     int peers[4];
 
-    (void)state;
     config.max_connections_per_address = 2;
     for (int i = 0; i < 3; i++)
         peers[i] = dial_from(&where, "127.0.0.2");
@@ -342,13 +329,12 @@ static void test_address_limit(void **state)
     assert_int_equal(reactor->connections, 0);
 }
 
-static void test_no_memory(void **state)
+static void test_no_memory(void **state UNUSED)
 {
     int peer = dial();
     bool eof;
     char got[8];
 
-    (void)state;
     fault_fail_at(1);
     net_steps(1);
     fault_reset();
@@ -378,12 +364,11 @@ static void test_no_memory(void **state)
 }
 
 /* fds run out: accepting pauses, and goes on when a second has passed or a connection has ended. */
-static void test_out_of_fds(void **state)
+static void test_out_of_fds(void **state UNUSED)
 {
     struct rlimit before, tight;
     int peers[3], extra;
 
-    (void)state;
     peers[0] = dial();
     net_steps(1);
     peers[1] = dial();

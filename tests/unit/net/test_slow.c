@@ -2,12 +2,11 @@
 
 #include "output_harness.h"
 
-static void test_large_first_publication_passes(void **state)
+static void test_large_first_publication_passes(void **state UNUSED)
 {
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
-    (void)state;
     config.output_limit = 10000;
     stall(c, 50000, 1);
     assert_false(conn_dead(c));
@@ -16,12 +15,11 @@ static void test_large_first_publication_passes(void **state)
 }
 
 /* Over the limit is allowed for a while, over four times the limit is not. */
-static void test_policy_disconnect(void **state)
+static void test_policy_disconnect(void **state UNUSED)
 {
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
-    (void)state;
     config.output_limit = 50000;
     stall(c, 100000, 4);
     deliver_text(c, "fits");
@@ -36,12 +34,11 @@ static void test_policy_disconnect(void **state)
     close(peer);
 }
 
-static void test_over_the_limit_for_too_long(void **state)
+static void test_over_the_limit_for_too_long(void **state UNUSED)
 {
     int peers[3];
     struct conn *c[3];
 
-    (void)state;
     config.output_limit = 50000;
     for (int i = 0; i < 3; i++) {
         c[i] = open_pair(&peers[i], SMALL_BUFFER);
@@ -71,13 +68,12 @@ static void test_over_the_limit_for_too_long(void **state)
 }
 
 /* Who has come below the limit has its whole time again. */
-static void test_below_the_limit_in_time(void **state)
+static void test_below_the_limit_in_time(void **state UNUSED)
 {
     char got[4000];
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
-    (void)state;
     config.output_limit = 50000;
     for (int i = 0; i < 5; i++) {
         stall(c, 60000, 20);
@@ -120,7 +116,7 @@ static void test_superseded_do_not_make_it_slow(void **state UNUSED)
 }
 
 /* 400 KB messages at 5 MB/s, read in bursts: with the default limits they pass. */
-static void test_keeps_up_on_average(void **state)
+static void test_keeps_up_on_average(void **state UNUSED)
 {
     static char got[64 * 1024];
     int peer;
@@ -128,7 +124,6 @@ static void test_keeps_up_on_average(void **state)
     struct blob *b = frames(400000, 1);
     size_t n, total = 0;
 
-    (void)state;
     for (int i = 0; i < 100; i++) {
         conn_deliver(c, b, 0, b->len, 0, 1);
         net_after(NS_PER_SEC * 4 / 50);
@@ -153,12 +148,11 @@ static void test_keeps_up_on_average(void **state)
 }
 
 /* A single publication may take as long as it does, whatever else is said meanwhile. */
-static void test_a_single_one_has_its_time(void **state)
+static void test_a_single_one_has_its_time(void **state UNUSED)
 {
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
-    (void)state;
     config.output_limit = 10000;
     stall(c, 50000, 1);
     assert_int_equal(conn_send(c, STR_LIT("[ping]")), 0);
@@ -171,13 +165,12 @@ static void test_a_single_one_has_its_time(void **state)
 }
 
 /* What we have not tried to send says nothing about the peer. */
-static void test_not_stalled_is_not_slow(void **state)
+static void test_not_stalled_is_not_slow(void **state UNUSED)
 {
     int peer;
     struct conn *c = open_pair(&peer, 0);
     struct blob *b = frames(3000, 1);
 
-    (void)state;
     config.output_limit = 4096;
     config.output_grace = 0;
     for (int i = 0; i < 3; i++)
@@ -191,13 +184,12 @@ static void test_not_stalled_is_not_slow(void **state)
     close(peer);
 }
 
-static void test_policy_drop(void **state)
+static void test_policy_drop(void **state UNUSED)
 {
     static char got[300000];
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
-    (void)state;
     config.slow_consumer = SLOW_DROP;
     config.output_limit = 20000;
     stall(c, 50000, 4);
@@ -217,7 +209,7 @@ static void test_policy_drop(void **state)
 }
 
 /* The begun frame, what is no publication, and the newest are left. */
-static void test_policy_latest(void **state)
+static void test_policy_latest(void **state UNUSED)
 {
     static char got[300000];
     int peer;
@@ -225,7 +217,6 @@ static void test_policy_latest(void **state)
     struct blob *batch = blob_from(STR_LIT("\x81\x03oldNEWEST"));
     size_t n;
 
-    (void)state;
     config.slow_consumer = SLOW_LATEST;
     config.output_limit = 20000;
     stall(c, 50000, 50);
@@ -251,13 +242,12 @@ static void test_policy_latest(void **state)
 }
 
 /* A frame of which a part has gone stays whole, whatever comes behind it. */
-static void test_latest_is_bounded_behind_a_large_one(void **state)
+static void test_latest_is_bounded_behind_a_large_one(void **state UNUSED)
 {
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
     size_t bound;
 
-    (void)state;
     config.slow_consumer = SLOW_LATEST;
     config.output_limit = 10000;
     stall(c, 50000, 1);
@@ -270,14 +260,13 @@ static void test_latest_is_bounded_behind_a_large_one(void **state)
 }
 
 /* A socket that takes everything is not slow, however much one turn brings. */
-static void test_a_busy_turn_is_not_slow(void **state)
+static void test_a_busy_turn_is_not_slow(void **state UNUSED)
 {
     static char got[300000];
     int peer;
     struct conn *c = open_pair(&peer, 0);
     struct blob *b = pattern(6000, 'a');
 
-    (void)state;
     config.output_limit = 4096;
     for (int i = 0; i < 20; i++)
         conn_deliver(c, b, 0, b->len, 0, 1);
@@ -289,13 +278,12 @@ static void test_a_busy_turn_is_not_slow(void **state)
     close(peer);
 }
 
-static void test_tiny_publications_are_bounded(void **state)
+static void test_tiny_publications_are_bounded(void **state UNUSED)
 {
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
     int i;
 
-    (void)state;
     stall(c, 50000, 1);
     config.output_limit = (int64_t)(outq_cost(c->out) / 4 + 825);
     for (i = 0; i < 5000 && !conn_dead(c); i++)
@@ -304,13 +292,12 @@ static void test_tiny_publications_are_bounded(void **state)
     close(peer);
 }
 
-static void test_reading_stops_while_output_is_at_the_limit(void **state)
+static void test_reading_stops_while_output_is_at_the_limit(void **state UNUSED)
 {
     static char got[300000];
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
 
-    (void)state;
     config.output_limit = 20000;
     config.slow_consumer = SLOW_DROP;
     stall(c, 50000, 1);
@@ -330,14 +317,13 @@ static void test_reading_stops_while_output_is_at_the_limit(void **state)
     close(peer);
 }
 
-static void test_no_progress_is_slow(void **state)
+static void test_no_progress_is_slow(void **state UNUSED)
 {
     char got[4000];
     int peer;
     struct conn *c = open_pair(&peer, SMALL_BUFFER);
     uint64_t timeout = (uint64_t)config.output_timeout;
 
-    (void)state;
     stall(c, 100000, 5);
     net_after(timeout - NS_PER_SEC);
     assert_false(conn_dead(c));
@@ -355,13 +341,12 @@ static void test_no_progress_is_slow(void **state)
 }
 
 /* The one that has made progress goes behind the one that has not. */
-static void test_stalled_in_order_of_progress(void **state)
+static void test_stalled_in_order_of_progress(void **state UNUSED)
 {
     char got[4000];
     int peers[3];
     struct conn *c[3];
 
-    (void)state;
     for (int i = 0; i < 3; i++) {
         c[i] = open_pair(&peers[i], SMALL_BUFFER);
         stall(c[i], 100000, 1);

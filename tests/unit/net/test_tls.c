@@ -95,13 +95,12 @@ static struct conn *open_pair(struct tls_context *t, const char *host, size_t pi
     return c;
 }
 
-static void messages_both_ways(void **state)
+static void messages_both_ways(void **state UNUSED)
 {
     static const size_t pieces[] = {7, 100, 1448, 65536};
     static char text[100000];
     struct tls_context *t = trusting();
 
-    (void)state;
     for (size_t i = 0; i < sizeof(text); i++)
         text[i] = (char)(i * 7 % 251);
     for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
@@ -132,14 +131,13 @@ static void messages_both_ways(void **state)
 }
 
 /* What lies decrypted in OpenSSL is read although the socket stays silent. */
-static void decrypted_bytes_are_not_forgotten(void **state)
+static void decrypted_bytes_are_not_forgotten(void **state UNUSED)
 {
     static char text[16000];
     struct tls_context *t = trusting();
     struct conn *c = open_pair(t, "localhost", 65536);
     size_t sent;
 
-    (void)state;
     for (int k = 0; k < 100 && secured == 0; k++)
         pump();
     config.read_budget = 1000;
@@ -169,12 +167,11 @@ static void decrypted_bytes_are_not_forgotten(void **state)
     tls_context_free(t);
 }
 
-static void the_peer_says_goodbye(void **state)
+static void the_peer_says_goodbye(void **state UNUSED)
 {
     struct tls_context *t = trusting();
     struct conn *c = open_pair(t, "127.0.0.1", 65536);
 
-    (void)state;
     for (int k = 0; k < 100 && secured == 0; k++)
         pump();
     SSL_shutdown(far.ssl);
@@ -209,12 +206,11 @@ static void far_says(const char *text)
 }
 
 /* Reading the last bytes consumes the close_notify behind them; no event tells of it again. */
-static void the_end_comes_with_the_last_bytes(void **state)
+static void the_end_comes_with_the_last_bytes(void **state UNUSED)
 {
     struct tls_context *t = trusting();
     struct conn *c = open_pair(t, "127.0.0.1", 65536);
 
-    (void)state;
     for (int k = 0; k < 100 && secured == 0; k++)
         pump();
     far_says("goodbye");
@@ -232,12 +228,11 @@ static void the_end_comes_with_the_last_bytes(void **state)
     tls_context_free(t);
 }
 
-static void an_error_comes_with_the_last_bytes(void **state)
+static void an_error_comes_with_the_last_bytes(void **state UNUSED)
 {
     static const char forged[5 + 32] = "\x17\x03\x03\x00\x20";
     struct tls_context *t = trusting();
 
-    (void)state;
     open_pair(t, "127.0.0.1", 65536);
     for (int k = 0; k < 100 && secured == 0; k++)
         pump();
@@ -275,13 +270,12 @@ static void ask_for_handshake(void)
 }
 
 /* That is answered when the socket has room again, without anything to be read. */
-static void a_read_that_waits_to_write(void **state)
+static void a_read_that_waits_to_write(void **state UNUSED)
 {
     static char noise[65536];
     struct tls_context *t = trusting();
     struct conn *c = open_old(t);
 
-    (void)state;
     assert_int_equal(c->io.events & EV_WRITE, 0);
     while (send(conn_fd(c), noise, sizeof(noise), MSG_DONTWAIT) > 0) {
     }
@@ -303,12 +297,11 @@ static void a_read_that_waits_to_write(void **state)
 
 /* Within such a handshake output waits for input. A read that finds nothing must not forget that:
  * the writable socket would be tried for ever. */
-static void a_write_that_waits_to_read(void **state)
+static void a_write_that_waits_to_read(void **state UNUSED)
 {
     struct tls_context *t = trusting();
     struct conn *c = open_old(t);
 
-    (void)state;
     ask_for_handshake();
     net_steps(1);
     assert_int_equal(conn_send(c, STR_LIT("later")), 0);
@@ -328,11 +321,10 @@ static void a_write_that_waits_to_read(void **state)
 }
 
 /* Without close_notify an end may be an attacker's (RFC 8446 §6.1). */
-static void the_peer_is_cut_off(void **state)
+static void the_peer_is_cut_off(void **state UNUSED)
 {
     struct tls_context *t = trusting();
 
-    (void)state;
     open_pair(t, "127.0.0.1", 65536);
     for (int k = 0; k < 100 && secured == 0; k++)
         pump();
@@ -360,13 +352,12 @@ static void expect_refusal(struct tls_context *t, const char *host, const char *
     far_fini();
 }
 
-static void strangers(void **state)
+static void strangers(void **state UNUSED)
 {
     char err[256];
     struct tls_context *system = tls_client_context("", true, err, sizeof(err));
     struct tls_context *own = trusting();
 
-    (void)state;
     assert_non_null(system);
     expect_refusal(system, "127.0.0.1", "self-signed");
     expect_refusal(own, "127.0.0.2", "IP address mismatch");
@@ -378,12 +369,11 @@ static void strangers(void **state)
     assert_true(err[0] != '\0');
 }
 
-static void anybody(void **state)
+static void anybody(void **state UNUSED)
 {
     char err[256];
     struct tls_context *t = tls_client_context(NULL, false, err, sizeof(err));
 
-    (void)state;
     assert_non_null(t);
     open_pair(t, "elsewhere.test", 65536);
     for (int k = 0; k < 100 && secured == 0; k++)
@@ -393,11 +383,10 @@ static void anybody(void **state)
     tls_context_free(t);
 }
 
-static void garbage_instead_of_a_handshake(void **state)
+static void garbage_instead_of_a_handshake(void **state UNUSED)
 {
     struct tls_context *t = trusting();
 
-    (void)state;
     open_pair(t, "127.0.0.1", 65536);
     net_steps(1);
     assert_true(send(far.fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28, 0) == 28);
@@ -408,11 +397,10 @@ static void garbage_instead_of_a_handshake(void **state)
     tls_context_free(t);
 }
 
-static void start_without_memory(void **state)
+static void start_without_memory(void **state UNUSED)
 {
     struct tls_context *t = trusting();
 
-    (void)state;
     for (unsigned long k = 1; k <= 2; k++) { /* table, pool; OpenSSL allocates for itself */
         fault_fail_at(k);
         assert_null(open_pair(t, "127.0.0.1", 100));

@@ -2,7 +2,7 @@
 
 #include "ws_harness.h"
 
-static void test_peer_closes(void **state)
+static void test_peer_closes(void **state UNUSED)
 {
     static const struct {
         const char *in;
@@ -17,7 +17,6 @@ static void test_peer_closes(void **state)
         {"\x13\x87", 2, "\x88\x02\x13\x87", 4},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int peer;
         struct conn *c = ws_pair(&peer, 0);
@@ -36,7 +35,7 @@ static void test_peer_closes(void **state)
     assert_int_equal(metrics->closes[CLOSE_PEER_CLOSED], ARRAY_LEN(rows));
 }
 
-static void test_violations(void **state)
+static void test_violations(void **state UNUSED)
 {
     static const struct {
         const char *in;
@@ -59,7 +58,6 @@ static void test_violations(void **state)
 #undef ROW
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int peer;
 
@@ -77,11 +75,10 @@ static void test_violations(void **state)
 }
 
 /* What came before the violation in the same read is answered first. */
-static void test_order_before_violation(void **state)
+static void test_order_before_violation(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     ws_pair(&peer, 0);
     net_write(peer, "\x89\x81\0\0\0\0p\x81\x81\0\0\0\0m\x83\x80\0\0\0\0", 20);
     net_steps(2);
@@ -95,7 +92,7 @@ static void test_order_before_violation(void **state)
     close(peer);
 }
 
-static void test_settling_waits(void **state)
+static void test_settling_waits(void **state UNUSED)
 {
     struct blob *b = blob_from(STR_LIT("\x81\x04"
                                        "mine"));
@@ -103,7 +100,6 @@ static void test_settling_waits(void **state)
     struct conn *c = ws_pair(&peer, 0);
     struct record fenced = {.kind = RECORD_FENCED, .token = c->id};
 
-    (void)state;
     ws_start_broker();
     session.waits = 3;
     frame(peer, 0x88, "\x03\xe8", 2);
@@ -128,12 +124,11 @@ static void test_settling_waits(void **state)
     close(peer);
 }
 
-static void test_settling_is_bounded(void **state)
+static void test_settling_is_bounded(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     ws_start_broker();
     session.waits = 1;
     net_write(peer, "\x83\x80\0\0\0\0", 6);
@@ -147,12 +142,11 @@ static void test_settling_is_bounded(void **state)
     assert_int_equal(metrics->closes[CLOSE_FRAME_OPCODE], 1);
 }
 
-static void test_our_close(void **state)
+static void test_our_close(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     ws_close(c, CLOSE_DRAIN);
     ws_close(c, CLOSE_LOST_POSITION);
     expect_close(peer, CLOSE_DRAIN);
@@ -171,12 +165,11 @@ static void test_our_close(void **state)
     assert_int_equal(metrics->closes[CLOSE_DRAIN], 1);
 }
 
-static void test_our_close_unanswered(void **state)
+static void test_our_close_unanswered(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     ws_close(c, CLOSE_DRAIN);
     expect_close(peer, CLOSE_DRAIN);
     net_after((uint64_t)config.close_timeout - 200 * NS_PER_MS);
@@ -191,14 +184,13 @@ static void test_our_close_unanswered(void **state)
     close(peer);
 }
 
-static void test_our_close_peer_does_not_read(void **state)
+static void test_our_close_peer_does_not_read(void **state UNUSED)
 {
     static char big[100000] = "\x81\x7f\0\0\0\0\0\1\x86\x96"; /* one frame */
     struct blob *b = blob_from((struct str){big, sizeof(big)});
     int peer;
     struct conn *c = ws_pair(&peer, 4608);
 
-    (void)state;
     conn_deliver(c, b, 0, b->len, 0, 1);
     ws_close(c, CLOSE_LOST_POSITION);
     net_after((uint64_t)config.close_timeout + 200 * NS_PER_MS);
@@ -208,11 +200,10 @@ static void test_our_close_peer_does_not_read(void **state)
     close(peer);
 }
 
-static void test_our_close_answered_badly(void **state)
+static void test_our_close_answered_badly(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     ws_close(ws_pair(&peer, 0), CLOSE_DRAIN);
     net_write(peer, "\xff\xff\xff\xff", 4);
     net_steps(1);
@@ -234,12 +225,11 @@ static void test_our_close_answered_badly(void **state)
 
 /* A close in the middle of an incomplete message: the parser goes on to find the peer's close
  * frame. */
-static void test_our_close_inside_a_message(void **state)
+static void test_our_close_inside_a_message(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     net_write(peer, "\x81\x85\0\0\0\0he", 8);
     net_steps(1);
     ws_close(c, CLOSE_DRAIN);
@@ -251,11 +241,10 @@ static void test_our_close_inside_a_message(void **state)
     close(peer);
 }
 
-static void test_close_from_message(void **state)
+static void test_close_from_message(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     session.close_with = CLOSE_NOT_PERMITTED;
     ws_pair(&peer, 0);
     net_write(peer, "\x89\x80\0\0\0\0\x82\x80\0\0\0\0\x82\x80\0\0\0\0\x88\x80\0\0\0\0", 24);
@@ -274,12 +263,11 @@ static void test_close_from_message(void **state)
     close(peer);
 }
 
-static void test_close_without_code_kills(void **state)
+static void test_close_without_code_kills(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     ws_close(c, CLOSE_PEER_GONE);
     assert_true(conn_dead(c));
     net_steps(1);
@@ -287,11 +275,10 @@ static void test_close_without_code_kills(void **state)
     close(peer);
 }
 
-static void test_kill_from_message(void **state)
+static void test_kill_from_message(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     session.kill = true;
     ws_pair(&peer, 0);
     net_write(peer, "\x82\x80\0\0\0\0\x82\x80\0\0\0\0", 12);
@@ -302,11 +289,10 @@ static void test_kill_from_message(void **state)
     close(peer);
 }
 
-static void test_eof_when_open(void **state)
+static void test_eof_when_open(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     ws_pair(&peer, 0);
     net_write(peer, "\x81\x85\0", 3);
     net_steps(1);
@@ -318,11 +304,10 @@ static void test_eof_when_open(void **state)
     assert_int_equal(session.releases, 1);
 }
 
-static void test_drain_op(void **state)
+static void test_drain_op(void **state UNUSED)
 {
     int peer;
 
-    (void)state;
     ws_pair(&peer, 0);
     reactor_drain(0, NULL);
     net_steps(1);

@@ -2,13 +2,12 @@
 
 #include "ws_harness.h"
 
-static void test_ping_and_pong(void **state)
+static void test_ping_and_pong(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
     uint64_t interval = (uint64_t)config.ping_interval, pong = (uint64_t)config.pong_timeout;
 
-    (void)state;
     net_after(interval - NS_PER_SEC);
     EXPECT(peer, "");
     net_after(NS_PER_SEC + 200 * NS_PER_MS);
@@ -29,12 +28,11 @@ static void test_ping_and_pong(void **state)
 }
 
 /* Any frame is a sign of life, and talking costs no pings. */
-static void test_no_ping_while_talking(void **state)
+static void test_no_ping_while_talking(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     for (int i = 0; i < 20; i++) {
         net_after((uint64_t)config.ping_interval - NS_PER_SEC);
         frame(peer, 0x82, NULL, 0);
@@ -48,12 +46,11 @@ static void test_no_ping_while_talking(void **state)
 
 /* A worker that was stopped for long pings late; the pong's time counts from then. */
 /* A pong timeout longer than the interval must not stretch it. */
-static void test_pings_keep_their_interval(void **state)
+static void test_pings_keep_their_interval(void **state UNUSED)
 {
     int64_t interval = config.ping_interval;
     int peer;
 
-    (void)state;
     config.ping_interval = 2 * (int64_t)NS_PER_SEC;
     ws_pair(&peer, 0);
     for (unsigned i = 1; i <= 4; i++) {
@@ -67,12 +64,11 @@ static void test_pings_keep_their_interval(void **state)
     close(peer);
 }
 
-static void test_late_ping_gives_the_whole_time(void **state)
+static void test_late_ping_gives_the_whole_time(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     net_after(10 * (uint64_t)config.ping_interval);
     EXPECT(peer, "\x89\x00");
     net_after((uint64_t)config.pong_timeout - NS_PER_SEC);
@@ -82,12 +78,11 @@ static void test_late_ping_gives_the_whole_time(void **state)
     close(peer);
 }
 
-static void test_held_is_not_silent(void **state)
+static void test_held_is_not_silent(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     session.allow_bytes = 0;
     text(peer, "waiting in the socket");
     net_steps(1);
@@ -103,14 +98,13 @@ static void test_held_is_not_silent(void **state)
 }
 
 /* One byte a second keeps the connection alive, but not the message. */
-static void test_trickled_message_is_cut_off(void **state)
+static void test_trickled_message_is_cut_off(void **state UNUSED)
 {
     static const uint8_t first[] = {0x82, 0xfe, 0x0f, 0xff, 0, 0, 0, 0};
     int peer;
     struct conn *c = ws_pair(&peer, 0);
     int seconds;
 
-    (void)state;
     net_after(10 * NS_PER_SEC);
     net_write(peer, first, sizeof(first));
     net_steps(1);
@@ -124,14 +118,13 @@ static void test_trickled_message_is_cut_off(void **state)
     close(peer);
 }
 
-static void test_fragments_and_pings_do_not_prolong(void **state)
+static void test_fragments_and_pings_do_not_prolong(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
     char got[1000];
     int seconds;
 
-    (void)state;
     frame(peer, 0x01, "a", 1);
     net_steps(1);
     for (seconds = 0; seconds < 100 && c->state == CONN_OPEN; seconds++) {
@@ -148,13 +141,12 @@ static void test_fragments_and_pings_do_not_prolong(void **state)
 }
 
 /* Every read ends inside a message, but never inside the same one. */
-static void test_back_to_back_messages_are_not_cut_off(void **state)
+static void test_back_to_back_messages_are_not_cut_off(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
     char got[1000];
 
-    (void)state;
     net_write(peer, "\x82\x81\0\0", 4);
     net_steps(1);
     for (int i = 0; i < 200; i++) {
@@ -176,12 +168,11 @@ static void test_back_to_back_messages_are_not_cut_off(void **state)
     close(peer);
 }
 
-static void test_short_message_timeout_arms_earlier(void **state)
+static void test_short_message_timeout_arms_earlier(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     config.message_timeout = (int64_t)(2 * NS_PER_SEC);
     net_write(peer, "\x82\x81", 2);
     net_steps(1);

@@ -25,20 +25,18 @@ static void count_split(size_t split)
     net_steps(2);
 }
 
-static void test_fragments_are_frames(void **state)
+static void test_fragments_are_frames(void **state UNUSED)
 {
-    (void)state;
     for (size_t split = 1; split < sizeof(stream) - 1; split++)
         count_split(split);
 }
 
 /* A frame that has not come to its end is none yet. */
-static void test_open_frame_is_not_counted(void **state)
+static void test_open_frame_is_not_counted(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     net_write(peer, stream, 6);
     net_steps(1);
     assert_int_equal(c->frames_in, 0);

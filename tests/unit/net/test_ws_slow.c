@@ -40,13 +40,12 @@ static size_t read_to_close(int peer, enum close_reason why)
     return count - 1;
 }
 
-static void test_slow_one_is_told(void **state)
+static void test_slow_one_is_told(void **state UNUSED)
 {
     int peer;
     struct conn *c = slow_pair(&peer);
     size_t whole;
 
-    (void)state;
     overflow(c);
     assert_int_equal(c->state, CONN_CLOSING);
     assert_true(conn_queued(c) < FRAME + 200);
@@ -63,12 +62,11 @@ static void test_slow_one_is_told(void **state)
     assert_int_equal(metrics->closes[CLOSE_SLOW], 1);
 }
 
-static void test_who_never_reads_is_reset(void **state)
+static void test_who_never_reads_is_reset(void **state UNUSED)
 {
     int peer;
     struct conn *c = slow_pair(&peer);
 
-    (void)state;
     config.output_timeout = (int64_t)NS_PER_SEC; /* does not count any more */
     overflow(c);
     for (uint64_t left = (uint64_t)config.close_timeout; left > NS_PER_SEC; left -= NS_PER_SEC)
@@ -82,12 +80,11 @@ static void test_who_never_reads_is_reset(void **state)
 }
 
 /* The kernel has taken all of it, the peer none: not waited for once more. */
-static void test_what_the_kernel_holds_is_unread(void **state)
+static void test_what_the_kernel_holds_is_unread(void **state UNUSED)
 {
     int peer;
     struct conn *c = ws_pair(&peer, 0);
 
-    (void)state;
     deliver_text(c, "text");
     ws_close(c, CLOSE_NO_PONG);
     net_steps(1);
@@ -99,12 +96,11 @@ static void test_what_the_kernel_holds_is_unread(void **state)
     close(peer);
 }
 
-static void test_no_progress(void **state)
+static void test_no_progress(void **state UNUSED)
 {
     int peer;
     struct conn *c = slow_pair(&peer);
 
-    (void)state;
     config.output_limit = 1 << 20;
     net_after((uint64_t)config.output_timeout);
     assert_int_equal(c->state, CONN_CLOSING);
@@ -112,12 +108,11 @@ static void test_no_progress(void **state)
     close(peer);
 }
 
-static void test_over_the_limit_for_too_long(void **state)
+static void test_over_the_limit_for_too_long(void **state UNUSED)
 {
     int peer;
     struct conn *c = slow_pair(&peer);
 
-    (void)state;
     net_after((uint64_t)config.output_grace - NS_PER_MS);
     assert_int_equal(c->state, CONN_OPEN);
     net_after(NS_PER_MS);
@@ -127,14 +122,13 @@ static void test_over_the_limit_for_too_long(void **state)
 }
 
 /* Its own publications come back to one that has said goodbye and does not read. */
-static void test_slow_while_settling(void **state)
+static void test_slow_while_settling(void **state UNUSED)
 {
     char got[100000];
     int peer;
     struct conn *c = slow_pair(&peer);
     size_t n;
 
-    (void)state;
     ws_start_broker();
     session.waits = 1;
     frame(peer, 0x88, "\x03\xe8", 2);
@@ -154,12 +148,11 @@ static void test_slow_while_settling(void **state)
 
 /* An end for another reason: what stands before its close frame is dropped when the peer has not
  * come to that in time, and it has that long again. */
-static void test_close_behind_too_much(void **state)
+static void test_close_behind_too_much(void **state UNUSED)
 {
     int peer;
     struct conn *c = slow_pair(&peer);
 
-    (void)state;
     ws_close(c, CLOSE_LOST_POSITION);
     net_after((uint64_t)config.close_timeout + WHEEL_TICK_NS);
     assert_int_equal(c->state, CONN_CLOSING);
@@ -172,7 +165,7 @@ static void test_close_behind_too_much(void **state)
 }
 
 /* At the end of lingering: what has been taken is not reset, what has not is. */
-static void test_lingering_ends(void **state)
+static void test_lingering_ends(void **state UNUSED)
 {
     for (int unread = 0; unread < 2; unread++) {
         const struct linger none = {0};
@@ -181,7 +174,6 @@ static void test_lingering_ends(void **state)
         int peer, fd;
         struct conn *c = ws_pair(&peer, 0);
 
-        (void)state;
         frame(peer, 0x88, "", 0);
         net_steps(1);
         assert_int_equal(c->state, CONN_LINGERING);

@@ -14,7 +14,7 @@ static SSL_CTX *server_ctx;
 static char ca_path[] = "/tmp/roost-test-tls-XXXXXX";
 
 /* A self-signed certificate for 127.0.0.1, which also is its own authority. */
-static int make_server(void **state)
+static int make_server(void **state UNUSED)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *x = X509_new();
@@ -22,7 +22,6 @@ static int make_server(void **state)
         X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost");
     FILE *f = fdopen(mkstemp(ca_path), "w");
 
-    (void)state;
     ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
     X509_set_version(x, 2);
     X509_gmtime_adj(X509_getm_notBefore(x), -60);
@@ -44,9 +43,8 @@ static int make_server(void **state)
     return 0;
 }
 
-static int drop_server(void **state)
+static int drop_server(void **state UNUSED)
 {
-    (void)state;
     SSL_CTX_free(server_ctx);
     return unlink(ca_path);
 }

@@ -9,18 +9,16 @@
 #include "base/clock.h"
 #include "proc/accepting.c"
 
-static int set_up(void **state)
+static int set_up(void **state UNUSED)
 {
     char err[256];
 
-    (void)state;
     clock_set_virtual(100 * NS_PER_SEC);
     return shm_create(8, 65536, err, sizeof(err));
 }
 
-static int tear_down(void **state)
+static int tear_down(void **state UNUSED)
 {
-    (void)state;
     shm_destroy();
     clock_set_virtual(0);
     memset(&a, 0, sizeof(a));
@@ -47,9 +45,8 @@ static unsigned stand_ins(unsigned i)
     return bits;
 }
 
-static void the_first_few_that_serve(void **state)
+static void the_first_few_that_serve(void **state UNUSED)
 {
-    (void)state;
     absent(1u << 2);
     assert_int_equal(stand_ins(2), 0x78);
     absent(1u << 2 | 1u << 4 |
@@ -58,9 +55,8 @@ static void the_first_few_that_serve(void **state)
     assert_int_equal(stand_ins(6), 0x8b);
 }
 
-static void somebody_always(void **state)
+static void somebody_always(void **state UNUSED)
 {
-    (void)state;
     for (unsigned bits = 0; bits < 255; bits++) { /* 255: nobody is left */
         unsigned serving = 0;
 

@@ -13,9 +13,8 @@
 
 static struct buf errors;
 
-static int set_up(void **state)
+static int set_up(void **state UNUSED)
 {
-    (void)state;
     buf_fini(&errors);
     return 0;
 }
@@ -38,11 +37,10 @@ static void refused(const char *text, const char *lines)
     assert_memory_equal(&c, &before, sizeof(c)); /* all or nothing */
 }
 
-static void good_files(void **state)
+static void good_files(void **state UNUSED)
 {
     struct config c;
 
-    (void)state;
     assert_int_equal(load(&c, ""), 0);
     assert_int_equal(load(&c, "# nothing but a comment\n"), 0);
     assert_int_equal(
@@ -61,9 +59,8 @@ static void good_files(void **state)
     assert_string_equal(c.subprotocols, "");
 }
 
-static void errors_have_their_place(void **state)
+static void errors_have_their_place(void **state UNUSED)
 {
-    (void)state;
     refused("workers: 2\n\nmax_conections: 5\n",
             "f.yaml:3:1: unknown key \"max_conections\"; did you mean \"max_connections\"?\n");
     refused(
@@ -80,9 +77,8 @@ static void errors_have_their_place(void **state)
     refused("allowed_origins:\n  - [a]\n", "f.yaml:2:5: expected a list of words\n");
 }
 
-static void several_errors_are_told_together(void **state)
+static void several_errors_are_told_together(void **state UNUSED)
 {
-    (void)state;
     refused("workers: 0\nlisten: nowhere\nnope: 1\n",
             "f.yaml:1:10: workers: expected auto or a whole number from 1 to 128, got \"0\"\n"
             "f.yaml:2:9: listen: expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got "
@@ -90,11 +86,10 @@ static void several_errors_are_told_together(void **state)
             "f.yaml:3:1: unknown key \"nope\"; roostd --print-config lists all\n");
 }
 
-static void what_is_not_yaml(void **state)
+static void what_is_not_yaml(void **state UNUSED)
 {
     struct config c;
 
-    (void)state;
     assert_int_equal(load(&c, "workers: \"2\n"), -1);
     assert_true(str_starts_with(buf_view(&errors), STR_LIT("f.yaml:")));
     assert_int_equal(load(&c, "a: b: c\n"), -1);
@@ -102,7 +97,7 @@ static void what_is_not_yaml(void **state)
     assert_int_equal(load(&c, "\t- x\n"), -1);
 }
 
-static void precedence(void **state)
+static void precedence(void **state UNUSED)
 {
     char path[] = "/tmp/roost-config-XXXXXX";
     char *env[] = {(char *)(uintptr_t) "ROOST_WORKERS=3",
@@ -113,7 +108,6 @@ static void precedence(void **state)
     FILE *f = fdopen(mkstemp(path), "w");
     struct config c;
 
-    (void)state;
     fputs("workers: 2\nmax_connections: 20\nnode_name: n\n", f);
     fclose(f);
     assert_int_equal(config_load(&c, &src, &errors), 0);
@@ -124,7 +118,7 @@ static void precedence(void **state)
     assert_int_equal(config_load(&c, &src, &errors), -1); /* the file is gone */
 }
 
-static void sources_are_named(void **state)
+static void sources_are_named(void **state UNUSED)
 {
     char *env[] = {(char *)(uintptr_t) "ROOST_WORKERS=0", (char *)(uintptr_t) "ROOST_WORKRES=1",
                    NULL};
@@ -132,7 +126,6 @@ static void sources_are_named(void **state)
     struct config_source src = {.sets = sets, .nsets = 2, .environ_vars = env};
     struct config c;
 
-    (void)state;
     assert_int_equal(config_load(&c, &src, &errors), -1);
     if (!str_equal(
             buf_view(&errors),
@@ -145,14 +138,13 @@ static void sources_are_named(void **state)
         fail_msg("got: %.*s", (int)errors.len, errors.p);
 }
 
-static void admin_off_loopback_needs_a_key(void **state)
+static void admin_off_loopback_needs_a_key(void **state UNUSED)
 {
     const char *unlocked[] = {"admin_listen=0.0.0.0:8001"},
                *keyed[] = {"admin_listen=0.0.0.0:8001", "api_key=k"},
                *v6[] = {"admin_listen=[::1]:8001"}, *off[] = {"admin_listen=off"};
     struct config c;
 
-    (void)state;
     assert_int_equal(
         config_load(&c, &(struct config_source){.sets = unlocked, .nsets = 1}, &errors), -1);
     assert_non_null(memmem(errors.p, errors.len, "api_key", 7));
@@ -162,7 +154,7 @@ static void admin_off_loopback_needs_a_key(void **state)
     assert_int_equal(config_load(&c, &(struct config_source){.sets = off, .nsets = 1}, &errors), 0);
 }
 
-static void kubernetes_variables_are_no_settings(void **state)
+static void kubernetes_variables_are_no_settings(void **state UNUSED)
 {
     static const struct {
         const char *name, *value;
@@ -193,7 +185,6 @@ static void kubernetes_variables_are_no_settings(void **state)
         {"WORKERS", "tcp://1", false},
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (config_is_service_variable(str_from(rows[i].name), str_from(rows[i].value)) !=
             rows[i].service)
@@ -225,13 +216,12 @@ static void write_file(const char *path, const char *text)
     fclose(f);
 }
 
-static void what_is_absent_is_not_a_default(void **state)
+static void what_is_absent_is_not_a_default(void **state UNUSED)
 {
     static const char *const nothing[] = {"", "\n", "# api_key: x\n", "---\n"};
     char folder[] = "/tmp/roost-config-XXXXXX", path[64];
     struct config running;
 
-    (void)state;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/f.yaml", folder);
     write_file(path, "api_key: k\nworkers: ~\n");
@@ -263,13 +253,12 @@ static void what_is_absent_is_not_a_default(void **state)
     rmdir(folder);
 }
 
-static void a_pipe_is_read_once(void **state)
+static void a_pipe_is_read_once(void **state UNUSED)
 {
     struct config running;
     char path[32];
     int fds[2];
 
-    (void)state;
     assert_int_equal(pipe(fds), 0);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[0]);
     assert_int_equal(write(fds[1], "workers: 3\n", 11), 11);
@@ -287,7 +276,7 @@ static void a_pipe_is_read_once(void **state)
     close(fds[0]);
 }
 
-static void null_in_the_environment_is_not_set(void **state)
+static void null_in_the_environment_is_not_set(void **state UNUSED)
 {
     char *env[] = {(char *)(uintptr_t) "ROOST_API_KEY=null",
                    (char *)(uintptr_t) "ROOST_WORKERS=",
@@ -296,7 +285,6 @@ static void null_in_the_environment_is_not_set(void **state)
                    (char *)(uintptr_t) "ROOST_SUBPROTOCOLS=[\"a\", \"b\"]",
                    NULL};
 
-    (void)state;
     assert_int_equal(load_file(NULL, NULL, env), 0);
     assert_string_equal(loaded.api_key, "");
     assert_string_equal(loaded.node_name, "");
@@ -304,12 +292,11 @@ static void null_in_the_environment_is_not_set(void **state)
     assert_string_equal(loaded.subprotocols, "a\nb");
 }
 
-static void key_from_a_file(void **state)
+static void key_from_a_file(void **state UNUSED)
 {
     char path[] = "/tmp/roost-key-XXXXXX", variable[64];
     char *env[] = {variable, NULL, NULL};
 
-    (void)state;
     close(mkstemp(path));
     snprintf(variable, sizeof(variable), "ROOST_API_KEY_FILE=%s", path);
     write_file(path, "hunter2\n");
@@ -342,13 +329,12 @@ static void key_from_a_file(void **state)
     says("No such file");
 }
 
-static void patience_shorter_than_a_heartbeat_is_refused(void **state)
+static void patience_shorter_than_a_heartbeat_is_refused(void **state UNUSED)
 {
     const char *sets[] = {"hang_timeout=1999ms"}, *two[] = {"hang_timeout=2s"},
                *off[] = {"hang_timeout=0s"};
     struct config c;
 
-    (void)state;
     assert_int_equal(config_load(&c, &(struct config_source){.sets = sets, .nsets = 1}, &errors),
                      -1);
     assert_non_null(memmem(errors.p, errors.len, "hang_timeout", 12));

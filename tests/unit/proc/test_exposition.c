@@ -25,7 +25,7 @@ static enum exposition_format negotiated(const char *first, const char *second)
     return exposition_negotiate(&r);
 }
 
-static void format_by_accept(void **state)
+static void format_by_accept(void **state UNUSED)
 {
     static const char om[] = "application/openmetrics-text";
     static const char *const openmetrics[] = {
@@ -51,7 +51,6 @@ static void format_by_accept(void **state)
         "application/json", /* better than none */
     };
 
-    (void)state;
     assert_int_equal(negotiated(NULL, NULL), EXPOSITION_PROMETHEUS);
     for (size_t i = 0; i < ARRAY_LEN(openmetrics); i++)
         if (negotiated(openmetrics[i], NULL) != EXPOSITION_OPENMETRICS)
@@ -92,11 +91,10 @@ static void check_lines(struct str text, bool openmetrics)
     }
 }
 
-static void both_forms(void **state)
+static void both_forms(void **state UNUSED)
 {
     struct buf a = {0}, b = {0};
 
-    (void)state;
     sum.accepts = 5;
     sum.subscriptions = -1;
     sum.drops_drop = 7;
@@ -132,12 +130,11 @@ static void both_forms(void **state)
 }
 
 /* What the table rules out but happened is shown rather than hidden. */
-static void nothing_counted_is_hidden(void **state)
+static void nothing_counted_is_hidden(void **state UNUSED)
 {
     static struct metrics odd;
     struct buf out = {0};
 
-    (void)state;
     odd.handshake_failures[CLOSE_NORMAL] = 1;
     assert_int_equal(exposition_write_metrics(&odd, EXPOSITION_PROMETHEUS, &out), 0);
     assert_int_equal(buf_append_char(&out, '\0'), 0);
@@ -145,7 +142,7 @@ static void nothing_counted_is_hidden(void **state)
     buf_fini(&out);
 }
 
-static void labels_come_before_le(void **state)
+static void labels_come_before_le(void **state UNUSED)
 {
     static const struct metric_row row = {.kind = METRIC_HISTOGRAM,
                                           .name = "x_seconds",
@@ -155,7 +152,6 @@ static void labels_come_before_le(void **state)
     struct hist h = {0};
     struct buf out = {0};
 
-    (void)state;
     hist_record(&h, 2000000);
     assert_int_equal(put_histogram(&row, &h, &out), 0);
     assert_int_equal(buf_append_char(&out, '\0'), 0);
@@ -166,9 +162,8 @@ static void labels_come_before_le(void **state)
     buf_fini(&out);
 }
 
-static void no_memory_at_any_point(void **state)
+static void no_memory_at_any_point(void **state UNUSED)
 {
-    (void)state;
     for (unsigned k = 1;; k++) {
         struct buf out = {0};
         int rc;
@@ -182,11 +177,10 @@ static void no_memory_at_any_point(void **state)
     }
 }
 
-static void end_marks(void **state)
+static void end_marks(void **state UNUSED)
 {
     struct buf b = {0};
 
-    (void)state;
     assert_int_equal(exposition_write_end(EXPOSITION_PROMETHEUS, &b), 0);
     assert_int_equal(b.len, 0);
     assert_int_equal(exposition_write_end(EXPOSITION_OPENMETRICS, &b), 0);
@@ -194,11 +188,10 @@ static void end_marks(void **state)
     buf_fini(&b);
 }
 
-static void usage_of_this_process(void **state)
+static void usage_of_this_process(void **state UNUSED)
 {
     struct process_usage u;
 
-    (void)state;
     process_usage_read(getpid(), &u);
     assert_true(u.rss_bytes > 100000);
     process_usage_read(-5, &u);

@@ -32,12 +32,11 @@ static void check(struct str plain)
     free(back);
 }
 
-static void what_is_packed_comes_back(void **state)
+static void what_is_packed_comes_back(void **state UNUSED)
 {
     static char text[300000];
     uint32_t x = 1;
 
-    (void)state;
     check(STR_LIT(""));
     check(STR_LIT("a"));
     check((struct str){text, sizeof(text)});
@@ -48,11 +47,10 @@ static void what_is_packed_comes_back(void **state)
     check((struct str){text, sizeof(text)});
 }
 
-static void no_memory(void **state)
+static void no_memory(void **state UNUSED)
 {
     struct buf packed = {0};
 
-    (void)state;
     fault_fail_at(1);
     assert_int_equal(gzip_append(STR_LIT("text"), &packed), -1);
     fault_reset();

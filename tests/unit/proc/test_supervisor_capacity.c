@@ -39,9 +39,8 @@ static unsigned for_connections(int64_t n, unsigned cores, uint64_t nofile)
     return supervisor_auto_workers(&c, cores, nofile);
 }
 
-static void as_many_as_cores(void **state)
+static void as_many_as_cores(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(for_cores(1, 20000), 1);
     assert_int_equal(for_cores(2, 1024), 2);
     assert_int_equal(for_cores(0, 1048576), 1);
@@ -49,9 +48,8 @@ static void as_many_as_cores(void **state)
     assert_int_equal(for_cores(500, 1048576), HUB_WORKERS_MAX);
 }
 
-static void never_more_than_the_master_has_descriptors_for(void **state)
+static void never_more_than_the_master_has_descriptors_for(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(for_cores(64, 96), 24);
     assert_int_equal(for_cores(64, 27), 1);
     assert_int_equal(for_cores(64, 3), 1);
@@ -59,9 +57,8 @@ static void never_more_than_the_master_has_descriptors_for(void **state)
     assert_int_equal(for_connections(16000000, 2, 1024), HUB_WORKERS_MAX);
 }
 
-static void more_only_for_connections_that_were_asked_for(void **state)
+static void more_only_for_connections_that_were_asked_for(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(for_connections(1000, 1, 20000), 1);
     assert_int_equal(for_connections(30000, 2, 20000), 2);
     assert_int_equal(for_connections(1000000, 2, 20000), 54);
@@ -71,22 +68,20 @@ static void more_only_for_connections_that_were_asked_for(void **state)
     assert_int_equal(for_connections(100, 1, 50), 6); /* 20 each, and head room */
 }
 
-static void the_capacity_is_what_workers_hold(void **state)
+static void the_capacity_is_what_workers_hold(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(node_capacity(1, 20000), reactor_connection_limit(20000));
     assert_int_equal(node_capacity(10, 20000),
                      reactor_connection_limit(20000 - 18) * 10 * 95 / 100);
     assert_int_equal(node_capacity(100, 150), 0); /* all descriptors are listeners */
 }
 
-static void the_default_is_lowered_and_said_once(void **state)
+static void the_default_is_lowered_and_said_once(void **state UNUSED)
 {
     struct rlimit r;
     struct config again;
     int64_t capacity;
 
-    (void)state;
     config_defaults(&config);
     again = config;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
@@ -107,9 +102,8 @@ static void the_default_is_lowered_and_said_once(void **state)
     assert_int_equal(lines, 1);
 }
 
-static void what_was_set_is_not_lowered_but_warned_about(void **state)
+static void what_was_set_is_not_lowered_but_warned_about(void **state UNUSED)
 {
-    (void)state;
     config_defaults(&config);
     config.max_connections = INT64_C(16000000);
     config.set.max_connections = true;

@@ -23,11 +23,10 @@ static void count_line(struct str line, void *arg)
     killed += memmem(line.p, line.n, "is killed", 9) != NULL;
 }
 
-static int set_up(void **state)
+static int set_up(void **state UNUSED)
 {
     char err[256];
 
-    (void)state;
     clock_set_virtual(1000 * NS_PER_SEC);
     config_defaults(&config);
     if (shm_create(1, 65536, err, sizeof(err)) == -1)
@@ -42,9 +41,8 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
+static int tear_down(void **state UNUSED)
 {
-    (void)state;
     log_set_sink(NULL, NULL);
     shm_destroy();
     clock_set_virtual(0);
@@ -76,9 +74,8 @@ static pid_t start_child(void)
     return pid;
 }
 
-static void told_once_each_way(void **state)
+static void told_once_each_way(void **state UNUSED)
 {
-    (void)state;
     ticks(10, TICK, true);
     ticks(1, TICK, false);
     assert_int_equal(stopped, 0);
@@ -93,12 +90,11 @@ static void told_once_each_way(void **state)
     assert_int_equal(stopped, 2);
 }
 
-static void killed_once_after_hang_timeout(void **state)
+static void killed_once_after_hang_timeout(void **state UNUSED)
 {
     pid_t pid = start_child();
     int status;
 
-    (void)state;
     ticks(19, TICK, false);
     assert_int_equal(kill(pid, 0), 0);
     assert_int_equal(killed, 0);
@@ -112,11 +108,10 @@ static void killed_once_after_hang_timeout(void **state)
     assert_int_equal(metrics->hang_kills, 1);
 }
 
-static void a_new_incarnation_has_the_whole_time(void **state)
+static void a_new_incarnation_has_the_whole_time(void **state UNUSED)
 {
     struct child *c = &supervisor.child[CHILD];
 
-    (void)state;
     c->pid = getpid();
     ticks(19, TICK, false);
     c->hung_ns = 0; /* as child_start() does */
@@ -124,9 +119,8 @@ static void a_new_incarnation_has_the_whole_time(void **state)
     assert_int_equal(killed, 0);
 }
 
-static void never_when_it_is_off(void **state)
+static void never_when_it_is_off(void **state UNUSED)
 {
-    (void)state;
     config.hang_timeout = 0;
     supervisor.child[CHILD].pid = getpid();
     ticks(1000, TICK, false);
@@ -135,9 +129,8 @@ static void never_when_it_is_off(void **state)
 }
 
 /* The master was stopped, or the machine: nobody could have moved, as far as it knows. */
-static void a_pause_of_the_master_is_nobodys_fault(void **state)
+static void a_pause_of_the_master_is_nobodys_fault(void **state UNUSED)
 {
-    (void)state;
     supervisor.child[CHILD].pid = getpid();
     ticks(3, TICK, true);
     ticks(5, 3600 * NS_PER_SEC, false);
@@ -145,9 +138,8 @@ static void a_pause_of_the_master_is_nobodys_fault(void **state)
 }
 
 /* During a drain, of those that have gone already nothing is expected. */
-static void who_has_left_is_not_missed(void **state)
+static void who_has_left_is_not_missed(void **state UNUSED)
 {
-    (void)state;
     supervisor.draining = true;
     ticks(10, TICK, false);
     assert_int_equal(stopped, 0);

@@ -33,11 +33,10 @@ static void refused(const char *expect, const char **words)
     buf_fini(&error);
 }
 
-static void options_stand_anywhere(void **state)
+static void options_stand_anywhere(void **state UNUSED)
 {
     static struct ctl_line line;
 
-    (void)state;
     assert_int_equal(PARSE(&line, "--admin", "U", "tail", "--raw", "a"), 0);
     assert_int_equal(line.command, COMMAND_tail);
     assert_string_equal(line.given[OPTION_ADMIN], "U");
@@ -51,11 +50,10 @@ static void options_stand_anywhere(void **state)
     assert_non_null(line.given[OPTION_TAIL_RAW]);
 }
 
-static void operands_that_look_like_options(void **state)
+static void operands_that_look_like_options(void **state UNUSED)
 {
     static struct ctl_line line;
 
-    (void)state;
     assert_int_equal(PARSE(&line, "publish", "a", "-"), 0);
     assert_string_equal(line.operands[1], "-");
     assert_int_equal(PARSE(&line, "publish", "a", "-5"), 0);
@@ -67,11 +65,10 @@ static void operands_that_look_like_options(void **state)
     assert_string_equal(line.operands[1], "--");
 }
 
-static void help_needs_nothing_else(void **state)
+static void help_needs_nothing_else(void **state UNUSED)
 {
     static struct ctl_line line;
 
-    (void)state;
     assert_int_equal(PARSE(&line, "publish", "--help"), 0);
     assert_int_equal(line.command, COMMAND_publish);
     assert_non_null(line.given[OPTION_HELP]);
@@ -81,11 +78,10 @@ static void help_needs_nothing_else(void **state)
     assert_non_null(line.given[OPTION_VERSION]);
 }
 
-static void what_is_refused_says_why(void **state)
+static void what_is_refused_says_why(void **state UNUSED)
 {
     const char *none[] = {NULL};
 
-    (void)state;
     refused("which command?", none);
     REFUSED("unknown command \"statsu\"; did you mean \"status\"?", "statsu");
     REFUSED("unknown command \"zzzzzzzz\"", "zzzzzzzz");
@@ -102,11 +98,10 @@ static void what_is_refused_says_why(void **state)
     REFUSED("unknown option \"--=\"", "status", "--=");
 }
 
-static void more_operands_than_there_is_room_for(void **state)
+static void more_operands_than_there_is_room_for(void **state UNUSED)
 {
     static const char *words[OPERANDS_MAX + 3];
 
-    (void)state;
     words[0] = "tail";
     for (size_t i = 1; i < OPERANDS_MAX + 2; i++)
         words[i] = "a";
@@ -115,11 +110,10 @@ static void more_operands_than_there_is_room_for(void **state)
 
 /* Usage comes from the table: each command has its page, no line is wider than a terminal, and each
  * command says what 0, 1 and 2 mean. */
-static void usage_of_every_command(void **state)
+static void usage_of_every_command(void **state UNUSED)
 {
     struct buf out = {0};
 
-    (void)state;
     assert_int_equal(commands_usage(&out), 0);
     for (enum ctl_command c = 0; c < COMMAND_NR; c++) {
         assert_int_equal(buf_append_char(&out, '\0'), 0);

@@ -11,11 +11,10 @@
 
 #define USERS 300
 
-static void empty(void **state)
+static void empty(void **state UNUSED)
 {
     struct dues d;
 
-    (void)state;
     assert_int_equal(dues_init(&d, 1), 0);
     assert_true(dues_next(&d) == UINT64_MAX);
     assert_true(dues_of(&d, 0) == UINT64_MAX);
@@ -24,11 +23,10 @@ static void empty(void **state)
     dues_fini(&d);
 }
 
-static void a_user_stands_there_once(void **state)
+static void a_user_stands_there_once(void **state UNUSED)
 {
     struct dues d;
 
-    (void)state;
     assert_int_equal(dues_init(&d, 3), 0);
     dues_set(&d, 0, 50);
     dues_set(&d, 1, 40);
@@ -44,12 +42,11 @@ static void a_user_stands_there_once(void **state)
 }
 
 /* Against an array that is searched. */
-static void any_order(void **state)
+static void any_order(void **state UNUSED)
 {
     uint64_t times[USERS], random = 1;
     struct dues d;
 
-    (void)state;
     memset(times, 0xff, sizeof(times));
     assert_int_equal(dues_init(&d, USERS), 0);
     for (unsigned i = 0; i < 20000; i++) {
@@ -77,11 +74,10 @@ static void any_order(void **state)
     dues_fini(&d);
 }
 
-static void no_memory(void **state)
+static void no_memory(void **state UNUSED)
 {
     struct dues d;
 
-    (void)state;
     for (unsigned k = 1; k <= 2; k++) {
         fault_fail_at(k);
         assert_int_equal(dues_init(&d, 10), -1);

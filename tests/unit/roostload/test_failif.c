@@ -21,9 +21,8 @@ static int check(const char *e, enum scenario s)
     return failif_check(str_from(e), s, &m, recovery_s, &c, err, sizeof(err)) == -1 ? -1 : c.fails;
 }
 
-static void expressions(void **state)
+static void expressions(void **state UNUSED)
 {
-    (void)state;
     for (uint64_t i = 1; i <= 100; i++)
         hdr_record(&m.delivery, i * 1000000);
     hdr_record(&m.ready, 2000000000);
@@ -49,9 +48,8 @@ static void expressions(void **state)
     assert_int_equal(check("pong.count>0", SCENARIO_HOLD), 0);
 }
 
-static void recovery_from_a_storm(void **state)
+static void recovery_from_a_storm(void **state UNUSED)
 {
-    (void)state;
     recovery_s = 1.5;
     assert_int_equal(check("storm_recovery>1s", SCENARIO_STORM), 1);
     assert_int_equal(check("storm_recovery > 1500ms", SCENARIO_HOLD), 0);
@@ -65,7 +63,7 @@ static void recovery_from_a_storm(void **state)
     assert_int_equal(check("storm_recovery.max>1s", SCENARIO_STORM), -1);
 }
 
-static void nonsense(void **state)
+static void nonsense(void **state UNUSED)
 {
     static const char *const bad[] = {
         "",         ">",       "p99",       "p99>",           "p99>fast",      "p101>1ms",
@@ -73,7 +71,6 @@ static void nonsense(void **state)
         "p99=1ms",  "p99>50",  "lost>1ms",  "lost>nan",       "lost>",         "lost>-1",
         "pnan>1ms", "p0x1>1ms"};
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (check(bad[i], SCENARIO_BROADCAST) != -1)
             fail_msg("%s", bad[i]);

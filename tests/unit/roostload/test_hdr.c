@@ -12,9 +12,8 @@
 
 static struct hdr h, other;
 
-static int set_up(void **state)
+static int set_up(void **state UNUSED)
 {
-    (void)state;
     memset(&h, 0, sizeof(h));
     memset(&other, 0, sizeof(other));
     return 0;
@@ -26,9 +25,8 @@ static void near(uint64_t got, double want)
         fail_msg("%llu is not near %.0f", (unsigned long long)got, want);
 }
 
-static void bounds_are_exact(void **state)
+static void bounds_are_exact(void **state UNUSED)
 {
-    (void)state;
     for (uint64_t v = 0; v < (UINT64_C(1) << 41); v = v < 1000 ? v + 1 : v + v / 97) {
         size_t b = bucket_of(v);
 
@@ -40,9 +38,8 @@ static void bounds_are_exact(void **state)
     assert_int_equal(bucket_of(UINT64_MAX), HDR_BUCKETS - 1);
 }
 
-static void uniform_distribution(void **state)
+static void uniform_distribution(void **state UNUSED)
 {
-    (void)state;
     assert_int_equal(hdr_quantile(&h, 0.5), 0);
     for (uint64_t v = 1; v <= 100000; v++)
         hdr_record(&h, v * 1000);
@@ -53,9 +50,8 @@ static void uniform_distribution(void **state)
     near(hdr_quantile(&h, 0), 1000);
 }
 
-static void exponential_distribution(void **state)
+static void exponential_distribution(void **state UNUSED)
 {
-    (void)state;
     for (int i = 0; i < 200000; i++)
         hdr_record(&h, (uint64_t)(-log(1 - (i + 0.5) / 200000) * 1e6));
     near(hdr_quantile(&h, 0.5), log(2) * 1e6);
@@ -63,9 +59,8 @@ static void exponential_distribution(void **state)
     near(h.sum / h.count, 1e6);
 }
 
-static void constant_and_huge(void **state)
+static void constant_and_huge(void **state UNUSED)
 {
-    (void)state;
     for (int i = 0; i < 10; i++)
         hdr_record(&h, 123456789);
     assert_int_equal(hdr_quantile(&h, 0.01), 123456789); /* never above the true maximum */
@@ -73,11 +68,10 @@ static void constant_and_huge(void **state)
     assert_true(hdr_quantile(&h, 1) == UINT64_MAX / 4);
 }
 
-static void sums_and_intervals(void **state)
+static void sums_and_intervals(void **state UNUSED)
 {
     static struct hdr later;
 
-    (void)state;
     hdr_record(&h, 100);
     later = h;
     hdr_record(&later, 5000);

@@ -9,13 +9,12 @@
 #include "cmd/roostload/payload.c"
 #include "fault.h"
 
-static void round_trip(void **state)
+static void round_trip(void **state UNUSED)
 {
     static const struct payload p = {0xdeadbeef, 1, 0xffffffff, 7, UINT64_MAX, 123456789};
     struct payload q;
     char text[100];
 
-    (void)state;
     for (size_t n = PAYLOAD_MIN; n <= sizeof(text); n++) {
         payload_write(&p, text, n);
         assert_int_equal(payload_read((struct str){text, n}, &q), 0);
@@ -25,12 +24,11 @@ static void round_trip(void **state)
     }
 }
 
-static void anything_else_is_refused(void **state)
+static void anything_else_is_refused(void **state UNUSED)
 {
     struct payload p = {0};
     char text[PAYLOAD_MIN];
 
-    (void)state;
     payload_write(&p, text, sizeof(text));
     for (size_t n = 0; n < sizeof(text); n++)
         assert_int_equal(payload_read((struct str){text, n}, &p), -1);
@@ -64,9 +62,8 @@ static const struct load_metrics *after(uint32_t last, const uint32_t *sequences
         assert_int_equal(m->reordered, late);                                                      \
     } while (0)
 
-static void sequences(void **state)
+static void sequences(void **state UNUSED)
 {
-    (void)state;
     ASSERT_SEEN(0, 0, 0, 0, 1, 2, 3, 4);
     ASSERT_SEEN(0, 2, 0, 0, 1, 4);
     ASSERT_SEEN(0, 2, 0, 0, 3, 4);
@@ -96,9 +93,8 @@ static void sequences(void **state)
 }
 
 /* Every sequence up to n, the k-th held back by `late`: none is lost or a duplicate. */
-static void held_back(void **state)
+static void held_back(void **state UNUSED)
 {
-    (void)state;
     for (uint32_t late = 1; late < 600; late += 7) {
         static struct load_metrics m;
         struct seen s = {0};
@@ -118,12 +114,11 @@ static void held_back(void **state)
     }
 }
 
-static void no_memory_is_said(void **state)
+static void no_memory_is_said(void **state UNUSED)
 {
     struct load_metrics m = {0};
     struct seen s = {0};
 
-    (void)state;
     fault_fail_at(1);
     assert_int_equal(seen_add(&s, 1, &m), 1); /* needs none */
     assert_int_equal(seen_add(&s, 100, &m), -1);

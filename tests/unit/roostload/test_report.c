@@ -19,12 +19,11 @@ const char *scenario_name(enum scenario s)
 }
 
 /* What was sampled when the run began belongs to the connections of then. */
-static void memory_is_divided_by_those_that_were_there(void **state)
+static void memory_is_divided_by_those_that_were_there(void **state UNUSED)
 {
     struct results r = {.ramped = 20, .ready_max = 100};
     struct server_figures f;
 
-    (void)state;
     r.server_start = (struct sample){.processes = 1, .private_bytes = 1000};
     r.server_ramped = (struct sample){
         .processes = 1, .private_bytes = 21000, .rss_bytes = 40000, .slab_bytes = 60000};
@@ -37,7 +36,7 @@ static void memory_is_divided_by_those_that_were_there(void **state)
 }
 
 /* Two rows of the summary, or of the page, with the same name say nothing. */
-static void every_row_has_a_name_of_its_own(void **state)
+static void every_row_has_a_name_of_its_own(void **state UNUSED)
 {
     static const char *const names[] = {
 #define COUNTER(member, label, meaning) label,
@@ -47,7 +46,6 @@ static void every_row_has_a_name_of_its_own(void **state)
 #undef LATENCY
     };
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         for (size_t k = 0; k < i; k++)
             assert_string_not_equal(names[i], names[k]);
@@ -63,11 +61,10 @@ static const char *verdict(const char *fail_if, uint64_t done, uint64_t gaps)
     return report_verdict(&r);
 }
 
-static void verdicts(void **state)
+static void verdicts(void **state UNUSED)
 {
     static struct load_shared shared;
 
-    (void)state;
     load_shared = &shared;
     assert_string_equal(verdict("", 1, 1), "not judged");
     assert_string_equal(verdict("", 0, 0), "not run");

@@ -118,11 +118,10 @@ static void serve_with_threads(void)
     answer();
 }
 
-static void threads_that_have_ended_count(void **state)
+static void threads_that_have_ended_count(void **state UNUSED)
 {
     struct options o;
 
-    (void)state;
     watch(&o, serve_with_threads);
     await_answer();
     assert_true(cpu(&o) >= WORK);
@@ -165,24 +164,21 @@ static void a_child_that_ends_is_kept(void (*serve)(void))
     end();
 }
 
-static void a_child_that_was_waited_for_is_kept(void **state)
+static void a_child_that_was_waited_for_is_kept(void **state UNUSED)
 {
-    (void)state;
     a_child_that_ends_is_kept(serve_with_child);
 }
 
-static void a_child_that_nobody_waits_for_is_kept(void **state)
+static void a_child_that_nobody_waits_for_is_kept(void **state UNUSED)
 {
-    (void)state;
     a_child_that_ends_is_kept(serve_with_child_unwaited);
 }
 
-static void a_child_that_was_never_seen_counts(void **state)
+static void a_child_that_was_never_seen_counts(void **state UNUSED)
 {
     struct options o;
     double before;
 
-    (void)state;
     watch(&o, serve_with_child);
     before = cpu(&o); /* perhaps it is seen, perhaps not: it has ended by the next */
     await_answer();
@@ -193,13 +189,12 @@ static void a_child_that_was_never_seen_counts(void **state)
     end();
 }
 
-static void a_server_that_ends_is_kept(void **state)
+static void a_server_that_ends_is_kept(void **state UNUSED)
 {
     struct options o;
     struct sample s;
     double before;
 
-    (void)state;
     watch(&o, serve_with_threads);
     await_answer();
     before = cpu(&o);

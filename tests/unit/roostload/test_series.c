@@ -26,9 +26,8 @@ static void run(unsigned seconds)
     }
 }
 
-static void every_second_has_its_row(void **state)
+static void every_second_has_its_row(void **state UNUSED)
 {
-    (void)state;
     run(SERIES_MAX);
     assert_int_equal(r.nseconds, SERIES_MAX);
     assert_int_equal(r.row_seconds, 1);
@@ -38,12 +37,11 @@ static void every_second_has_its_row(void **state)
 }
 
 /* The rows cover all of the time without a hole, and the mean over them is that of the seconds. */
-static void long_runs_have_longer_rows(void **state)
+static void long_runs_have_longer_rows(void **state UNUSED)
 {
     static const unsigned lengths[] = {SERIES_MAX + 1, SERIES_MAX + 2, 2 * SERIES_MAX,
                                        2 * SERIES_MAX + 1, 5 * SERIES_MAX + 7};
 
-    (void)state;
     for (size_t k = 0; k < ARRAY_LEN(lengths); k++) {
         double sum = 0, before = 0;
         int64_t messages = 0, gaps = 0;
@@ -73,11 +71,10 @@ static void long_runs_have_longer_rows(void **state)
 }
 
 /* What a message waited before it was sent does not lengthen the wait for the last ones. */
-static void what_the_grace_waits_for(void **state)
+static void what_the_grace_waits_for(void **state UNUSED)
 {
     static struct load_metrics m;
 
-    (void)state;
     assert_int_equal(grace_quiet_ns(&m), 0);
     m.messages_out = 1;
     assert_int_equal(grace_quiet_ns(&m), GRACE_QUIET_NS);

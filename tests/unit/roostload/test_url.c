@@ -17,7 +17,7 @@ static int split(const char *text, struct url *u)
     return rc;
 }
 
-static void parts(void **state)
+static void parts(void **state UNUSED)
 {
     static const struct {
         const char *url, *authority, *host, *port, *path;
@@ -31,7 +31,6 @@ static void parts(void **state)
     };
     struct url u;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         assert_int_equal(split(good[i].url, &u), 0);
         assert_true(str_equal(u.authority, str_from(good[i].authority)));
@@ -41,7 +40,7 @@ static void parts(void **state)
     }
 }
 
-static void nonsense(void **state)
+static void nonsense(void **state UNUSED)
 {
     static const char *const bad[] = {
         "",           "a",           "http://a",         "ws://",        "ws://:80",
@@ -50,7 +49,6 @@ static void nonsense(void **state)
         "ws://a?x=1", "ws://a/ b",   "ws://a/x\r\nY: z", "ws://a/#f"};
     struct url u;
 
-    (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (split(bad[i], &u) != -1)
             fail_msg("%s", bad[i]);
