@@ -11,7 +11,8 @@
 
 #include "core/framing.h"
 
-#define PIECE (16 * 1024) /* bytes of a payload encoded in one go */
+#define AROUND 96          /* bytes that most encodings write around a payload */
+#define PIECE  (16 * 1024) /* bytes of a payload encoded in one go */
 
 struct batch_coding {
     struct buf out;         /* owned; as blob_begin() has it, until the last item is done */
@@ -56,7 +57,7 @@ static struct batch_coding *coding_new(const struct batch *b)
     if (c == NULL)
         return NULL;
     *c = (struct batch_coding){.part.start = BLOB_HEAD};
-    if (blob_begin(&c->out, b->raw_len) == -1) {
+    if (blob_begin(&c->out, b->raw_len + (size_t)b->nitems * AROUND) == -1) {
         batch_coding_free(c);
         return NULL;
     }
