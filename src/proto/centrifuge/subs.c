@@ -65,7 +65,8 @@ void sub_free(struct client *cl, struct client_sub *cs)
     struct buf info = {0};
 
     publish_forget(cl, cs);
-    if (cs->sub.flags & CLIENT_SUB_PRESENCE) {
+    /* Of one that is starting nobody has been told. */
+    if ((cs->sub.flags & (CLIENT_SUB_PRESENCE | CLIENT_SUB_STARTING)) == CLIENT_SUB_PRESENCE) {
         if (sub_info_write(cl, cs, &info) == 0)
             broker_presence_remove(reactor->broker, &cs->sub, buf_view(&info),
                                    (cs->sub.flags & CLIENT_SUB_TELL) != 0);
@@ -433,6 +434,8 @@ void sub_arrived(struct client_sub *cs)
     if (cs->start->strict && !cs->start->recovered) {
         reply_error(cl, cs->start->id, CF_ERROR_UNRECOVERABLE_POSITION);
         start_free(cs);
+        cs->sub.flags &=
+            (uint16_t) ~(CLIENT_SUB_STARTING | CLIENT_SUB_PRESENCE | CLIENT_SUB_STREAM);
         sub_lose(cs, true);
     } else {
         answer(cl, cs);
