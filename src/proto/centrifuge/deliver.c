@@ -286,12 +286,20 @@ void centrifuge_deliver(struct sub *s, struct batch *b)
 
 /* ---- losing ---- */
 
+/* Who has recovered meanwhile may be told of what it has. */
+static bool knows(const struct client_sub *cs, struct position p)
+{
+    return cs->at.epoch == p.epoch && cs->at.offset >= p.offset;
+}
+
 void centrifuge_lost(struct sub *s, struct position to)
 {
-    lose(client_sub_of(s), to);
+    if (!knows(client_sub_of(s), to))
+        lose(client_sub_of(s), to);
 }
 
 void centrifuge_restarted(struct sub *s, struct position at)
 {
-    lose(client_sub_of(s), at);
+    if (!knows(client_sub_of(s), at))
+        lose(client_sub_of(s), at);
 }

@@ -19,7 +19,8 @@ struct client {
     size_t n;
     unsigned batches;
     struct position at; /* told when it was subscribed */
-    bool recovers;      /* asks for this when it is subscribed */
+    struct position lost_to;
+    bool recovers; /* asks for this when it is subscribed */
     struct recover want;
 };
 
@@ -98,9 +99,10 @@ static void on_deliver(struct sub *s, struct batch *b)
     }
 }
 
-static void on_lost(struct sub *s, struct position to UNUSED)
+static void on_lost(struct sub *s, struct position to)
 {
     assert_true(s->live);
+    CONTAINER_OF(s, struct client, sub)->lost_to = to;
     client_log(s, "L", 1);
 }
 

@@ -30,6 +30,28 @@ static void a_loss_meanwhile(void **state)
     assert_int_equal(stream.requests, 2);
 }
 
+/* Whoever recovers before the word of a loss is passed on may hear of it still: the word says how far
+ * it goes, and that is what it has. */
+static void a_loss_that_was_recovered(void **state)
+{
+    struct client a;
+
+    (void)state;
+    stream.top = 13;
+    assert_true(to_broker(
+        (struct record){.kind = RECORD_LOST, .chan = id, .epoch = 9, .offset = stream.top}));
+    while (broker_receive(broker, 100)) {
+    }
+    join_recovering(&a, 9, 9);
+    turns();
+    assert_true(strncmp(a.log, "SR<p10 p11 p12 p13 @13>", 23) == 0);
+    assert_true(anchor.lost_to.epoch == 9 && anchor.lost_to.offset == 13);
+    if (a.log[23] != '\0') {
+        assert_string_equal(a.log + 23, "L");
+        assert_true(a.lost_to.epoch == a.at.epoch && a.lost_to.offset <= a.at.offset);
+    }
+}
+
 static void the_hub_starts_again(void **state)
 {
     struct client a;
@@ -246,15 +268,11 @@ static void what_was_before(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(a_loss_meanwhile),
-        T(the_hub_starts_again),
-        T(a_hub_that_kept_its_history),
-        T(the_hub_does_not_answer),
-        T(publications_expire_here_too),
-        T(what_is_not_kept),
-        T(a_tail_nobody_uses_is_given_up),
-        T(large_publications),
-        T(what_was_before),
+        T(a_loss_meanwhile),        T(a_loss_that_was_recovered),
+        T(the_hub_starts_again),    T(a_hub_that_kept_its_history),
+        T(the_hub_does_not_answer), T(publications_expire_here_too),
+        T(what_is_not_kept),        T(a_tail_nobody_uses_is_given_up),
+        T(large_publications),      T(what_was_before),
     };
 
     return cmocka_run_group_tests_name("core/broker_tail", tests, NULL, NULL);
