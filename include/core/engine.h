@@ -67,9 +67,9 @@ enum engine_presence_op {
     PRESENCE_FORGET
 };
 #define ENGINE_OWNERS_MAX 128
-struct
-    engine_cursor { /* of who goes through the members of a channel; zeroed before the first LIST */
-    struct list link; /* the engine's */
+/* Of who goes through the members of a channel; zeroed before the first LIST. */
+struct engine_cursor {
+    struct list link; /* the engine's, and so is the next */
     void *at;
     bool begun;
     bool ended; /* LIST, FORGET: there is nothing more; written by the engine before done() */

@@ -64,7 +64,7 @@ int broker_presence(struct broker *b, struct asker asker, struct str channel)
     struct record r = {
         .kind = RECORD_PRESENCE, .asker = asker.kind, .token = asker.token, .name = channel};
 
-    return broker_put(b, &r);
+    return channel.n <= CHANNEL_NAME_MAX ? broker_put(b, &r) : -1;
 }
 
 int broker_presence_stats(struct broker *b, struct asker asker, struct str channel)
@@ -72,7 +72,7 @@ int broker_presence_stats(struct broker *b, struct asker asker, struct str chann
     struct record r = {
         .kind = RECORD_PRESENCE_STATS, .asker = asker.kind, .token = asker.token, .name = channel};
 
-    return broker_put(b, &r);
+    return channel.n <= CHANNEL_NAME_MAX ? broker_put(b, &r) : -1;
 }
 
 /* --- what waits --- */

@@ -313,6 +313,8 @@ static void too_long_for_a_record(void **state)
 
     (void)state;
     join_live(&members[0].client, "room");
+    assert_int_equal(broker_presence(broker, asker(1), (struct str){big, 300}), -1);
+    assert_int_equal(broker_presence_stats(broker, asker(1), (struct str){big, 300}), -1);
     assert_int_equal(broker_presence_add(broker, &members[0].client.sub,
                                          (struct str){.p = big, .n = sizeof(big)}, 0),
                      -1);
