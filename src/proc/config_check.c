@@ -87,6 +87,12 @@ int config_check(const struct config *c, bool first, struct buf *errors)
             "api_key (ROOST_API_KEY) or api_key_file, or admin_listen to 127.0.0.1:8001 or off");
         bad++;
     }
+    if (c->api_key[0] == '\0' && c->api_key_old[0] != '\0') {
+        config_report(
+            errors, "api_key_old",
+            "it is good beside an api_key, and there is none; set api_key, or remove this");
+        bad++;
+    }
     if (c->hang_timeout > 0 && c->hang_timeout < HANG_MIN_NS) {
         config_report(errors, "hang_timeout",
                       "an idle process moves twice a second, so less than 2s would kill what is "

@@ -106,7 +106,8 @@ static bool http_key_good(struct http_exchange *x, const struct http_request *r)
 {
     struct http_session *s = http_session(x->conn);
 
-    if (http_key_given(r, str_from(config.api_key))) {
+    if (http_key_given(r, str_from(config.api_key)) ||
+        http_key_given(r, str_from(config.api_key_old))) {
         s->keyless = 0;
         return true;
     }

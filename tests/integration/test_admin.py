@@ -122,6 +122,22 @@ class Keys(DaemonTest):
         self.assertNotIn('s3cret', d.text())
 
 
+    def test_the_key_before_is_good_until_it_is_removed(self):
+        path = self.file('api_key: the-new-key-of-callers\napi_key_old: the-old-key-of-callers\n')
+        d = self.start(config=path)
+
+        def status(key):
+            return d.http('POST', '/api/info', '{}', [('X-API-Key', key)]).status
+
+        self.assertEqual([status(k) for k in ('the-new-key-of-callers', 'the-old-key-of-callers', 'another', '')], [200, 200, 401, 401])
+        with open(path, 'w') as f:
+            f.write('api_key: the-new-key-of-callers\n')
+        d.process.send_signal(signal.SIGHUP)
+        d.wait_log('msg="reloaded" changed=api_key_old')
+        wait_for(lambda: status('the-old-key-of-callers') == 401, what='the end of the old key')
+        self.assertEqual(status('the-new-key-of-callers'), 200)
+        self.assertNotIn('of-callers', d.text())
+
     def test_guesses_are_counted_and_end_the_connection(self):
         d = self.start(api_key='a-key-of-some-length', workers=1)
         key = [('X-API-Key', 'a-key-of-some-length')]

@@ -76,6 +76,20 @@ static enum waiter_answer ask(struct waiter *w)
     return methods[op->method].ops->hand(op) ? WAITER_SERVED : WAITER_NO_ROOM;
 }
 
+static void end(struct api_op *op, enum api_outcome outcome)
+{
+    struct api_call *call = op->call;
+
+    op->outcome = outcome;
+    htab_remove(&ops()->by_token, &op->node);
+    if (op->task.step != NULL)
+        task_remove(&op->task);
+    waiter_remove(&op->waiter);
+    call->under_way--;
+    if (!call->inside)
+        api_call_moved(call);
+}
+
 int api_op_new(struct api_call *call, enum api_method method, struct str body)
 {
     struct api_op *op = pool_get(&ops()->pool);
@@ -104,14 +118,15 @@ int api_op_new(struct api_call *call, enum api_method method, struct str body)
         return 0;
     }
     if (api_parse(method, body, &op->req, &op->fault) == -1) {
-        op->outcome = API_UNREAD;
-        api_op_done(op);
-        return 0;
-    }
-    if (api_open(op) == -1)
+        if (op->fault.why != CLOSE_NONE)
+            api_op_failed(op, op->fault.why);
+        else
+            end(op, API_UNREAD);
+    } else if (api_open(op) == -1) {
         api_op_failed(op, CLOSE_NO_MEMORY);
-    else
+    } else {
         methods[method].ops->begin(op);
+    }
     return 0;
 }
 
@@ -132,26 +147,12 @@ void api_op_free(struct api_op *op)
     pool_put(&ops()->pool, op);
 }
 
-static void end(struct api_op *op, enum api_outcome outcome)
-{
-    struct api_call *call = op->call;
-
-    op->outcome = outcome;
-    htab_remove(&ops()->by_token, &op->node);
-    if (op->task.step != NULL)
-        task_remove(&op->task);
-    waiter_remove(&op->waiter);
-    call->under_way--;
-    if (!call->inside)
-        api_call_moved(call);
-}
-
 void api_op_done(struct api_op *op)
 {
-    if (op->outcome == API_UNDER_WAY && api_close(op) == -1)
+    if (api_close(op) == -1)
         api_op_failed(op, CLOSE_NO_MEMORY);
     else
-        end(op, op->outcome == API_UNDER_WAY ? API_RESULT : op->outcome);
+        end(op, API_RESULT);
 }
 
 void api_op_error(struct api_op *op, enum api_code code, const char *detail)

@@ -277,10 +277,7 @@ void api_respond_one(struct api_call *call, struct api_op *op)
         blob_put(&body);
     } else if (op->outcome == API_UNREAD && op->fault.code == API_NO_ERROR) {
         x->error_object = true;
-        if (op->fault.why != CLOSE_NONE)
-            http_refuse(x, op->fault.why);
-        else
-            respond_unread(x, &op->fault);
+        respond_unread(x, &op->fault);
     } else if (op->outcome == API_FAILED && call->mode == API_NATIVE) {
         http_refuse(x, op->why);
     } else {

@@ -234,6 +234,14 @@ static void api_for_clients(void **state UNUSED)
     refuses(NULL);
 }
 
+static void an_old_key_stands_beside_a_new_one(void **state UNUSED)
+{
+    set("api_key_old", "0123456789abcdef");
+    refuses("api_key_old: it is good beside an api_key, and there is none");
+    set("api_key", "fedcba9876543210");
+    refuses(NULL);
+}
+
 static void open_doors(void **state UNUSED)
 {
     static const char *const rows[][2] = {
@@ -265,6 +273,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(plain_by_default, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_clients_settings_need, set_up, tear_down),
         cmocka_unit_test_setup_teardown(api_for_clients, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_old_key_stands_beside_a_new_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(open_doors, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("proc/config_check", tests, NULL, NULL);
