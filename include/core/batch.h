@@ -90,6 +90,7 @@ struct batch {
     /* The payload that stood before the first item, for differences; NULL: it is not known, or not
      * wanted (broker_want_previous()). That of another item is the item before it. */
     struct blob *previous;                         /* shared (refs) */
+    uint8_t previous_flags;                        /* its enum record_flags */
     struct buf fields;                             /* owned; of all items, behind each other */
     struct blob *variant[BATCH_VARIANT_NR];        /* shared (refs) */
     struct batch_coding *coding[BATCH_VARIANT_NR]; /* owned; NULL until asked for (RAW: always) */

@@ -258,8 +258,8 @@ void tail_trimmed(struct chan *c, const struct record *r)
     recover_drop_snapshot(t);
 }
 
-/* The payload of the publication that stands before the first one of the batch. */
-static struct blob *payload_before(struct tail *t, const struct batch *batch)
+/* The payload of the publication that stands before the first one of the batch, and its flags. */
+static struct blob *payload_before(struct tail *t, const struct batch *batch, uint8_t *flags)
 {
     const struct batch_item *first = &batch->items[0];
     uint64_t offset = first->offset - !(first->flags & RECORD_SKIP_HISTORY);
@@ -269,6 +269,7 @@ static struct blob *payload_before(struct tail *t, const struct batch *batch)
         t->at.offset - offset >= t->n)
         return NULL;
     e = tail_held(t, t->n - 1 - (uint32_t)(t->at.offset - offset));
+    *flags = e->flags;
     return blob_from((struct str){.p = e->bytes, .n = e->data_len});
 }
 
@@ -282,8 +283,12 @@ void tail_walk_begins(struct chan *c, struct batch *batch)
     t->walked = (struct position){.epoch = batch->epoch, .offset = batch->items[last].offset};
     if (!t->wants_previous)
         return;
-    batch->previous = t->previous != NULL ? t->previous : payload_before(t, batch);
+    batch->previous = t->previous;
+    batch->previous_flags = t->previous_flags;
+    if (batch->previous == NULL)
+        batch->previous = payload_before(t, batch, &batch->previous_flags);
     t->previous = blob_from(batch_payload(batch, last));
+    t->previous_flags = batch->items[last].flags;
 }
 
 int broker_want_previous(struct broker *b, const struct sub *s)

@@ -35,7 +35,8 @@ struct tail {
     uint8_t fetch;     /* enum tail_fetch */
     bool complete;     /* the hub has nothing more of what depth allows */
     bool wants_previous;
-    struct blob *previous; /* shared (refs); payload of the last publication of a walk; or NULL */
+    struct blob *previous;  /* shared (refs); payload of the last publication of a walk; or NULL */
+    uint8_t previous_flags; /* its enum record_flags */
 
     /* broker_recover.c */
     struct task task;

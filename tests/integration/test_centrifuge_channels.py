@@ -353,6 +353,18 @@ class Delta(CentrifugeTest):
         self.assertEqual(json.loads(a.data()), {'x': 1})
         self.assertEqual(a.push()[1], {'data': '7', 'offset': 2})
 
+    def test_any_json_value_is_a_base(self):
+        """Texts and numbers, too, each in a walk of its own."""
+        name = self.channel()
+        a = self.connected()
+        a.subscribe(name, delta='fossil')
+        reader = self.Reader()
+        for i in range(4):
+            self.d.publish(name, self.text + str(i))
+            got = a.push()[1]
+            self.assertEqual('delta' in got, i > 0)
+            self.assertEqual(reader.read(got), self.text + str(i))
+
     def test_recovery_is_a_chain_of_differences(self):
         name = self.channel()
         c = self.connected()

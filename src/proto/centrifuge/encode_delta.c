@@ -19,7 +19,7 @@ static bool base_of(enum cf_encoding e, const struct batch *b, uint32_t i, struc
     if (b->previous == NULL)
         return false;
     *base = (struct str){b->previous->data, b->previous->len};
-    return fits(e, 0, *base);
+    return fits(e, b->previous_flags, *base);
 }
 
 int encode_delta(enum cf_encoding e, const struct batch *b, uint32_t i, struct str *out)
