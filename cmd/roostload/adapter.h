@@ -20,15 +20,22 @@ struct adapter_position { /* in a channel's stream, kept while a user is away */
     char epoch[32]; /* "": not known */
 };
 
+struct adapter_delta { /* kept as long as a user's connection */
+    bool on;           /* the server agreed */
+    struct buf before; /* owned; the publication before */
+};
+
 /* For whom a message is written or read. */
 struct adapter_user {
     const struct options *o;
     struct str token_user;             /* borrowed; for hello() */
     struct adapter_position *position; /* borrowed; NULL: it recovers nothing */
+    struct adapter_delta *delta;       /* borrowed; NULL: it asks for none */
     /* Of the frame that is being read; zeroed before. */
     struct str held;  /* private: publications of one message that are still to be reported */
     bool recovered;   /* the publication came by recovery */
     bool jumped;      /* and its offset does not follow the one before */
+    bool was_delta;   /* and it came as a difference */
     bool unrecovered; /* the server could not bring what was missed */
     char refusal[96]; /* what it says when it refuses; "": nothing */
 };

@@ -7,9 +7,12 @@
 #include <time.h>
 
 #include "codec/centrifuge.h"
+#include "codec/fossil.h"
+#include "codec/json.h"
 #include "hmac_token.h"
 
-#define TOKEN_LIFE 86400 /* seconds */
+#define TOKEN_LIFE 86400              /* seconds */
+#define DELTA_MAX  ((size_t)64 << 20) /* bytes of a payload */
 
 enum id { ID_CONNECT = 1, ID_SUBSCRIBE, ID_PUBLISH, ID_HISTORY };
 
@@ -44,6 +47,7 @@ static int centrifuge_put_subscribe(const struct adapter_user *u, struct str cha
     struct cf_command c = {.id = ID_SUBSCRIBE, .has_subscribe = true};
 
     c.subscribe.channel = channel;
+    c.subscribe.delta = u->delta != NULL ? STR_LIT("fossil") : STR_NULL;
     c.subscribe.positioned = c.subscribe.recoverable = u->position != NULL;
     if (u->position != NULL && u->position->epoch[0] != '\0') {
         c.subscribe.recover = true;
@@ -87,11 +91,42 @@ static int centrifuge_ask_history(const struct adapter_user *u, struct str chann
     return cf_encode_command(encoding_of(u), &c, out);
 }
 
+/* What a publication says once both sides have agreed on deltas: in JSON it is a string then, of the
+ * payload or of the difference from the one before. -1: not so, or it cannot be applied. */
+static int centrifuge_make_whole(struct adapter_user *u, const struct cf_publication *p,
+                                 struct str *payload)
+{
+    static struct buf said, made;
+    struct json_value v;
+
+    buf_clear(&said);
+    buf_clear(&made);
+    if (encoding_of(u) == CF_PROTOBUF) {
+        if (buf_append(&said, p->data) == -1)
+            return -1;
+    } else if (json_parse(p->data, &v, NULL) == -1 || json_string(&v, &said) == -1) {
+        return -1;
+    }
+    if (p->delta &&
+        fossil_apply(buf_view(&u->delta->before), buf_view(&said), DELTA_MAX, &made) == -1)
+        return -1;
+    buf_clear(&u->delta->before);
+    if (buf_append(&u->delta->before, buf_view(p->delta ? &made : &said)) == -1)
+        return -1;
+    u->was_delta = p->delta;
+    *payload = buf_view(&u->delta->before);
+    return 0;
+}
+
 static enum adapter_event centrifuge_on_publication(struct adapter_user *u,
                                                     const struct cf_publication *p,
                                                     struct str *payload)
 {
     *payload = p->data;
+    if (u->delta != NULL && u->delta->on && centrifuge_make_whole(u, p, payload) == -1) {
+        snprintf(u->refusal, sizeof(u->refusal), "the server's delta cannot be applied");
+        return ADAPTER_REFUSED;
+    }
     if (payload->n >= 2 && *payload->p == '"')
         *payload = (struct str){payload->p + 1, payload->n - 2};
     if (u->position != NULL && p->offset > 0) {
@@ -118,6 +153,11 @@ static void centrifuge_on_subscribed(struct adapter_user *u, const struct cf_sub
 {
     struct adapter_position *p = u->position;
 
+    if (u->delta != NULL) {
+        u->delta->on = r->delta;
+        buf_clear(&u->delta->before);
+    }
+    u->held = r->publications;
     if (p == NULL)
         return;
     u->unrecovered = p->epoch[0] != '\0' && !r->recovered;
@@ -125,7 +165,6 @@ static void centrifuge_on_subscribed(struct adapter_user *u, const struct cf_sub
         p->offset = r->offset;
     if (str_copy(r->epoch, p->epoch, sizeof(p->epoch)) == -1)
         p->epoch[0] = '\0';
-    u->held = r->publications;
 }
 
 static enum adapter_event centrifuge_refused(struct adapter_user *u, const char *what,
@@ -180,7 +219,7 @@ static enum adapter_event centrifuge_receive(struct adapter_user *u, struct str 
     struct cf_reply r;
     int rc;
 
-    u->recovered = u->jumped = u->unrecovered = false;
+    u->recovered = u->jumped = u->was_delta = u->unrecovered = false;
     if (u->held.p != NULL)
         return centrifuge_next_held(u, payload);
     cf_input_init(&in, encoding_of(u), *rest, &read_text);
@@ -192,20 +231,22 @@ static enum adapter_event centrifuge_receive(struct adapter_user *u, struct str 
 }
 
 /* Both: what they have in common. */
-#define CENTRIFUGE                                                                                 \
+#define IN_BOTH                                                                                    \
     .name = "centrifuge", .default_path = "/connection/websocket", .hello = centrifuge_hello,      \
     .receive = centrifuge_receive, .publish = centrifuge_publish,                                  \
     .ask_history = centrifuge_ask_history
 
 const struct adapter adapter_centrifuge_json = {
-    CENTRIFUGE,
+    IN_BOTH,
     .protocol = CF_JSON,
     .subprotocol = "centrifuge-json",
 };
 
 const struct adapter adapter_centrifuge_protobuf = {
-    CENTRIFUGE,
+    IN_BOTH,
     .protocol = CF_PROTOBUF,
     .subprotocol = "centrifuge-protobuf",
     .binary = true,
 };
+
+#undef IN_BOTH

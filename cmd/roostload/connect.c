@@ -300,6 +300,8 @@ static void user_release(struct conn *c)
         echo_released(u);
     if (engine.partial != NULL)
         buf_fini(&engine.partial[u->id - engine.first]);
+    if (engine.deltas != NULL)
+        buf_fini(&engine.deltas[u->id - engine.first].before);
     ws_rx_fini(&c->rx, engine.rx);
     engine.conns[u->id - engine.first] = NULL;
     if ((u->flags & USER_CLOSING) == 0)

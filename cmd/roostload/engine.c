@@ -94,6 +94,8 @@ static int allocate(void)
     engine.ready_ms = calloc(n, sizeof(*engine.ready_ms));
     if (engine.o->scenario == SCENARIO_ECHO)
         engine.echoes = calloc(n, sizeof(*engine.echoes));
+    if (engine.o->delta)
+        engine.deltas = calloc(n, sizeof(*engine.deltas));
     if (engine.o->recover)
         engine.kept = calloc(n, sizeof(*engine.kept));
     if (engine.o->ping_interval > 0)
@@ -103,7 +105,7 @@ static int allocate(void)
     if (engine.conns == NULL || engine.attempts == NULL || engine.waiting == NULL ||
         engine.storm == NULL || engine.ready_ms == NULL ||
         (engine.o->scenario == SCENARIO_ECHO && engine.echoes == NULL) ||
-        (engine.o->recover && engine.kept == NULL) ||
+        (engine.o->recover && engine.kept == NULL) || (engine.o->delta && engine.deltas == NULL) ||
         (engine.o->ping_interval > 0 && engine.pinged_ns == NULL) ||
         (engine.adapter->stream && engine.partial == NULL) || dues_init(&engine.later, n) == -1 ||
         dues_init(&engine.echo, n) == -1) {

@@ -80,7 +80,8 @@ struct engine {
     uint64_t storm_away; /* users with STORM_AWAY */
     uint32_t *ready_ms;  /* owned; by user - first: when it became ready, CLOCK_MONOTONIC */
     struct kept *kept;   /* owned; by user - first; NULL: without --recover */
-    struct echo *echoes; /* owned; by user - first; NULL: not scenario echo */
+    struct adapter_delta *deltas; /* owned; by user - first; NULL: without --delta */
+    struct echo *echoes;          /* owned; by user - first; NULL: not scenario echo */
     uint64_t *pinged_ns; /* owned; by user - first: when its ping went out; NULL: no pings */
     uint32_t slots;      /* publisher slots a subscriber tracks */
     bool own_heard;      /* chat: somebody has received a message of their own */

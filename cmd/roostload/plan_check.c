@@ -66,6 +66,7 @@ static int check_adapter(const struct options *o, struct buf *errors)
     const struct adapter *a = adapter_of(o);
     const char *option = o->token_key[0] != '\0' ? "token-key"
                          : o->recover            ? "recover"
+                         : o->delta              ? "delta"
                          : o->history > 0        ? "history"
                          : o->protocol != 0      ? "protocol"
                                                  : NULL;

@@ -32,6 +32,8 @@ struct adapter_user user_for_adapter(const struct user *u)
 
     if (engine.kept != NULL)
         as.position = &engine.kept[u->id - engine.first].position;
+    if (engine.deltas != NULL)
+        as.delta = &engine.deltas[u->id - engine.first];
     return as;
 }
 
@@ -317,6 +319,7 @@ static bool on_event(struct conn *c, enum adapter_event event, struct str payloa
         break;
     case ADAPTER_MESSAGE:
         engine.slot->m.offset_jumps += as->jumped;
+        engine.slot->m.deltas_in += as->was_delta;
         on_publication(c, payload, as->recovered);
         break;
     case ADAPTER_HISTORY:

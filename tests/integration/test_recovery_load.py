@@ -18,6 +18,8 @@ channel_without_namespace:
   allow_subscribe_for_client: true
   allow_publish_for_client: true
   allow_history_for_subscriber: true
+  allowed_delta_types: [fossil]
+  delta_publish: true
 recovery_max_publication_limit: 5000
 """ % KEY
 
@@ -49,6 +51,17 @@ class Recovery(DaemonTest):
                 r = self.load('churn', d, protocol, '--churn-rate', '100', '--history', '10', '--channel', protocol + '-{c}')
                 self.assertGreater(r['counters']['closed'], 0)
                 self.assertGreater(r['latencies']['history']['count'], 0)  # who is sent away first gets no answer
+
+    def test_deltas_are_chained_over_recovery(self):
+        """What is made of them is what was published, before a storm, recovered after it, and live again."""
+        d = self.daemon()
+        for protocol in ('json', 'protobuf'):
+            with self.subTest(protocol=protocol):
+                c = self.load('storm', d, protocol, '--storm-after', '1s', '--delta', '--size', '300', '--channel',
+                              protocol + '-{c}')['counters']
+                self.assertEqual((c['not_back'], c['damaged'], c['foreign_in']), (0, 0, 0))
+                self.assertGreater(c['deltas_in'], c['messages_in'] / 2)
+                self.assertGreater(c['recovered_in'], 0)
 
     def during(self, d, protocol, then):
         """Calls then() when a run is under way; its counters."""

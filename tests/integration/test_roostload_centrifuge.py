@@ -78,7 +78,7 @@ class Options(unittest.TestCase):
         self.assertEqual(r['latencies']['history']['count'], 5)
 
     def test_what_only_this_adapter_has(self):
-        for option in (['--recover'], ['--history', '3'], ['--token-key', 'x'], ['--protocol', 'protobuf']):
+        for option in (['--recover'], ['--delta'], ['--history', '3'], ['--token-key', 'x'], ['--protocol', 'protobuf']):
             with self.subTest(option=option):
                 p = run('hold', *option)
                 self.assertEqual(p.returncode, 2, p.stderr)

@@ -147,7 +147,6 @@ UNCALLED = {
     'clock_advance': 'tests move the clock',
     'hash_seed': 'tests repeat what they did',
     'log_set_sink': 'tests read the log',
-    'fossil_apply': 'tests apply what is made',
     'broker_position': 'sessions that recover will ask',
 }
 

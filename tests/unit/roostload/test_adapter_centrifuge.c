@@ -229,11 +229,64 @@ static void recovery(void **state)
     }
 }
 
+/* Each publication is the difference from the one before, over the frames of a connection. */
+static void deltas(void **state)
+{
+    static const char *const payloads[] = {"\"the first payload, some words long\"",
+                                           "\"the second payload, some words long\"",
+                                           "\"the third payload, some words long\""};
+
+    (void)state;
+    for (enum cf_encoding e = CF_JSON; e < CF_ENCODING_NR; e++) {
+        struct adapter_delta kept = {0};
+        struct buf frame = {0}, delta = {0}, work = {0}, reply = {0};
+        struct adapter_user u = {.o = &o, .delta = &kept};
+        struct cf_reply r = {.id = 2, .has_subscribe = true, .subscribe.delta = true};
+        struct str rest, payload;
+
+        o = (struct options){.protocol = (int)e, .delta = true};
+        add_reply(e, &frame, &r);
+        rest = buf_view(&frame);
+        assert_int_equal(adapter_in(e)->receive(&u, &rest, &payload, &reply), ADAPTER_READY);
+        for (size_t i = 0; i < ARRAY_LEN(payloads); i++) {
+            struct str said = str_from(payloads[i]);
+            struct buf quoted = {0};
+
+            buf_clear(&frame);
+            buf_clear(&delta);
+            if (i > 0) {
+                assert_int_equal(fossil_create(str_from(payloads[i - 1]), said, 100, &work, &delta),
+                                 1);
+                said = buf_view(&delta);
+            }
+            assert_int_equal(json_append_string(&quoted, said), 0);
+            r = publication(0, "");
+            r.push.pub.data = e == CF_JSON ? buf_view(&quoted) : said;
+            r.push.pub.delta = i > 0;
+            add_reply(e, &frame, &r);
+            rest = buf_view(&frame);
+            assert_int_equal(adapter_in(e)->receive(&u, &rest, &payload, &reply), ADAPTER_MESSAGE);
+            assert_true(str_equal(payload, (struct str){payloads[i] + 1, strlen(payloads[i]) - 2}));
+            assert_int_equal(u.was_delta, i > 0);
+            buf_fini(&quoted);
+        }
+        /* The same once more does not fit. */
+        rest = buf_view(&frame);
+        assert_int_equal(adapter_in(e)->receive(&u, &rest, &payload, &reply), ADAPTER_REFUSED);
+        assert_string_equal(u.refusal, "the server's delta cannot be applied");
+        buf_fini(&frame);
+        buf_fini(&delta);
+        buf_fini(&work);
+        buf_fini(&reply);
+        buf_fini(&kept.before);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_it_says),  cmocka_unit_test(tokens),   cmocka_unit_test(refusals),
-        cmocka_unit_test(what_it_hears), cmocka_unit_test(recovery),
+        cmocka_unit_test(what_it_hears), cmocka_unit_test(recovery), cmocka_unit_test(deltas),
     };
 
     return cmocka_run_group_tests_name("roostload/adapter_centrifuge", tests, NULL, NULL);
