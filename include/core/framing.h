@@ -22,7 +22,7 @@ enum framing {
 /* Begins a message at the end of out. -1: no memory, out is unchanged. */
 int framing_open(enum framing f, struct buf *out) MUST_CHECK;
 /* What has been appended since framing_open(), which out->len was `start` before, is the message.
- * binary: as its publisher sent it. Needs no memory. */
-void framing_close(enum framing f, size_t start, bool binary, struct buf *out);
+ * binary: as its publisher sent it. -1: no memory; may be tried again. */
+int framing_close(enum framing f, size_t start, bool binary, struct buf *out) MUST_CHECK;
 
 #endif

@@ -56,9 +56,10 @@ int outq_iovec(const struct outq *q, struct iovec *iov, int max);
 /* n bytes were sent; frees what is done. now_ns restarts the age. */
 void outq_sent(struct outq *q, size_t n, uint64_t now_ns);
 /* Removes every publication of which no byte was sent yet; a frame that has begun stays whole, and
- * what is no publication stays. ahead: so many bytes of the first entry count as begun, too.
- * Returns how many were removed. */
-uint32_t outq_drop_publications(struct outq *q, uint32_t ahead);
+ * what is no publication stays. ahead: so many bytes of the first entry count as begun, too. framed:
+ * publications are WebSocket frames; else an entry that has begun stays as a whole. Returns how many
+ * were removed. */
+uint32_t outq_drop_publications(struct outq *q, uint32_t ahead, bool framed);
 size_t outq_bytes(const struct outq *q);
 /* What the queue costs: its bytes and OUTQ_ENTRY_COST for each entry, so that a limit bounds many
  * tiny entries too. */

@@ -12,7 +12,7 @@ struct upgrade {
 
 /* Is this an upgrade request in good order? 0, or -1 with *why: UPGRADE_REQUIRED (no upgrade asked:
  * 426), UPGRADE_VERSION (426), UPGRADE_KEY, UPGRADE_HEADER (400), BAD_METHOD, BAD_ORIGIN (403).
- * Malformed offers (Sec-WebSocket-Protocol empty or with a name twice, Sec-WebSocket-Extensions not
+ * Malformed offers (Sec-WebSocket-Protocol with a name twice, Sec-WebSocket-Extensions not
  * of the grammar) are UPGRADE_HEADER.
  * Picks the first offered subprotocol that the list `subprotocols` (as a setting) has. */
 int upgrade_check(const struct http_request *r, const char *subprotocols, struct upgrade *out,

@@ -82,7 +82,7 @@ static int make_piece(const struct batch *b, unsigned variant, uint32_t item,
         return -1;
     rc = encoders[variants[variant].encoding](b, item, part, PIECE, out);
     if (rc == 0)
-        framing_close(framing, part->start, b->items[item].flags & RECORD_BINARY, out);
+        rc = framing_close(framing, part->start, b->items[item].flags & RECORD_BINARY, out);
     return rc == -1 || out->len - BLOB_HEAD > BLOB_MAX ? -1 : rc;
 }
 

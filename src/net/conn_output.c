@@ -260,7 +260,8 @@ uint32_t conn_drop_publications(struct conn *c)
 {
     uint32_t dropped;
 
-    if (c->out == NULL || (dropped = outq_drop_publications(c->out, transport_of(c)->ahead)) == 0)
+    if (c->out == NULL || (dropped = outq_drop_publications(c->out, transport_of(c)->ahead,
+                                                            !conn_ops(c)->streamed)) == 0)
         return 0;
     if (outq_empty(c->out))
         conn_flushed(c);

@@ -215,9 +215,10 @@ static void outq_cut(struct outq *q, struct outq_chunk *k)
     q->tail = k;
 }
 
-/* Cuts the first entry behind the frames that have begun. Returns the number of publications
+/* Cuts the first entry behind the frames that have begun (not framed: behind its end, if it has
+ * begun). Returns the number of publications
  * removed; *begun: there is such a frame, else it is dropped as the others are. */
-static uint32_t outq_cut_first(struct outq *q, uint32_t ahead, bool *begun)
+static uint32_t outq_cut_first(struct outq *q, uint32_t ahead, bool framed, bool *begun)
 {
     struct entry *e = &q->head->entries[q->head->first];
     uint32_t must = e->offset + MIN(e->end - e->offset, ahead);
@@ -226,6 +227,10 @@ static uint32_t outq_cut_first(struct outq *q, uint32_t ahead, bool *begun)
     *begun = e->items == 0;
     if (e->items == 0)
         return 0;
+    if (!framed) {
+        *begun = must > e->begin;
+        return 0;
+    }
     while (at < must) {
         at += (uint32_t)ws_tx_frame_size((struct str){e->blob->data + at, e->end - at});
         if (at > e->offset) {
@@ -323,14 +328,14 @@ static uint32_t outq_remove(struct outq *q, const struct newest *newest, bool ke
     return dropped;
 }
 
-uint32_t outq_drop_publications(struct outq *q, uint32_t ahead)
+uint32_t outq_drop_publications(struct outq *q, uint32_t ahead, bool framed)
 {
     uint32_t dropped;
     bool keep;
 
     if (q->head == NULL)
         return 0;
-    dropped = outq_cut_first(q, ahead, &keep);
+    dropped = outq_cut_first(q, ahead, framed, &keep);
     return dropped + outq_remove(q, NULL, keep);
 }
 

@@ -2,6 +2,8 @@
 #include "net/session.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
+#include "net_internal.h"
 
 void session_deliver(struct conn *c, const struct batch *b, unsigned variant, uint32_t first,
                      uint32_t end)
@@ -37,4 +39,20 @@ void session_wake(struct conn *c, uint64_t ns)
 
     if (!wheel_armed(&c->deadline) || (int32_t)(c->deadline.tick - (uint32_t)due) > 0)
         conn_arm(c, MAX(ns, 1)); /* 0 would disarm */
+}
+
+void session_slow(struct conn *c)
+{
+    const struct session_ops *session = conn_ops(c)->session;
+
+    METRIC_ADD(drops_disconnect, conn_drop_publications(c));
+    if (c->out != NULL)
+        conn_restart_age(c);
+    session_end(c, session->reason != NULL ? session->reason(CLOSE_SLOW) : CLOSE_SLOW);
+}
+
+void session_release(struct conn *c)
+{
+    if (conn_ops(c)->session->release != NULL)
+        conn_ops(c)->session->release(c);
 }

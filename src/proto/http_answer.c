@@ -30,7 +30,10 @@ static int http_head_append(struct buf *out, const struct http_status_line *h)
         (buf_append_lit(out, "Content-Type: ") == -1 || buf_append_lit(out, h->type) == -1 ||
          buf_append_lit(out, "\r\n") == -1))
         return -1;
-    if (buf_printf(out, "Content-Length: %zu\r\nCache-Control: no-store\r\n", h->length) == -1)
+    /* RFC 9110 §8.6: not in a 204. */
+    if (h->status != 204 && buf_printf(out, "Content-Length: %zu\r\n", h->length) == -1)
+        return -1;
+    if (buf_append_lit(out, "Cache-Control: no-store\r\n") == -1)
         return -1;
     /* RFC 9110 §7.8: who sends Upgrade names it in Connection. */
     if (upgrade && buf_append_lit(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") == -1)

@@ -68,6 +68,8 @@ static int upgrade_read_subprotocols(struct str rest, const char *spoken,
     size_t before = offer->n;
     struct str word;
 
+    if (rest.n == 0) /* clients that have nothing to offer say so with an empty field */
+        return 0;
     while (http_list_next(&rest, &word)) {
         if (!http_is_token(word) || offer->n == UPGRADE_OFFERS_MAX)
             return -1;

@@ -79,7 +79,7 @@ static void test_empty(void **state)
     assert_int_equal(outq_cost(q), 0);
     assert_int_equal(outq_since(q), 7);
     assert_int_equal(outq_iovec(q, iov, 4), 0);
-    assert_int_equal(outq_drop_publications(q, 0), 0);
+    assert_int_equal(outq_drop_publications(q, 0, true), 0);
     outq_sent(q, 0, 9);
     assert_int_equal(outq_since(q), 7);
     outq_free(&q);
@@ -169,16 +169,36 @@ static void test_drop_keeps_begun_and_control(void **state)
     append(q, "\x81\x05third", 1);
     append(q, "[pong]", 0);
     outq_sent(q, 4, 1);
-    assert_int_equal(outq_drop_publications(q, 0),
+    assert_int_equal(outq_drop_publications(q, 0, true),
                      5); /* the begun frame's neighbour is one of them */
     assert_string_equal(text_of(q), "rst[ping][pong]");
     assert_int_equal(outq_items(q), 1);
     append(q, "\x81\x03new", 1);
     assert_string_equal(text_of(q), "rst[ping][pong]\x81\x03new");
-    assert_int_equal(outq_drop_publications(q, 0), 1);
-    assert_int_equal(outq_drop_publications(q, 0), 0);
+    assert_int_equal(outq_drop_publications(q, 0, true), 1);
+    assert_int_equal(outq_drop_publications(q, 0, true), 0);
     assert_string_equal(text_of(q), "rst[ping][pong]");
     outq_sent(q, 3, 1);
+    assert_int_equal(outq_items(q), 0);
+    outq_free(&q);
+}
+
+/* Without frames nobody knows where a publication ends: what has begun is kept whole. */
+static void test_drop_in_a_stream(void **state UNUSED)
+{
+    struct outq *q = outq_new(&pools, NULL, 0);
+
+    append(q, "first\nmore\n", 2);
+    append(q, "second\n", 1);
+    append(q, "[reply]", 0);
+    outq_sent(q, 2, 1);
+    assert_int_equal(outq_drop_publications(q, 0, false), 1);
+    assert_string_equal(text_of(q), "rst\nmore\n[reply]");
+    outq_sent(q, 9, 1);
+    append(q, "third\n", 1);
+    outq_sent(q, 7, 1);
+    assert_int_equal(outq_drop_publications(q, 0, false), 1);
+    assert_string_equal(text_of(q), "");
     assert_int_equal(outq_items(q), 0);
     outq_free(&q);
 }
@@ -214,10 +234,10 @@ static void test_drop_at_every_byte(void **state)
             assert_int_equal(outq_append(q, b, 0, b->len, n), 0);
             outq_sent(q, sent, 1);
         }
-        assert_int_equal(outq_drop_publications(q, 0), n - done - (keep > sent ? 1 : 0));
+        assert_int_equal(outq_drop_publications(q, 0, true), n - done - (keep > sent ? 1 : 0));
         assert_int_equal(outq_bytes(q), keep - sent);
         assert_int_equal(outq_items(q), keep > sent ? 1 : 0);
-        assert_int_equal(outq_drop_publications(q, 0), 0);
+        assert_int_equal(outq_drop_publications(q, 0, true), 0);
         outq_sent(q, keep - sent, 2);
         assert_true(outq_empty(q));
         outq_free(&q);
@@ -240,11 +260,11 @@ static void test_drop_keeps_what_is_ahead(void **state)
     assert_int_equal(outq_append(q, b, 0, b->len, 40), 0);
     assert_int_equal(outq_append(q, b, 0, b->len, 40), 0);
     outq_sent(q, 2004, 1);                                            /* two frames */
-    assert_int_equal(outq_drop_publications(q, 16384), 40 + 38 - 17); /* 17 · 1,002 >= 16,384 */
+    assert_int_equal(outq_drop_publications(q, 16384, true), 40 + 38 - 17); /* 17 · 1,002 >= 16,384 */
     assert_int_equal(outq_bytes(q), 17 * 1002);
-    assert_int_equal(outq_drop_publications(q, 16384), 0);
+    assert_int_equal(outq_drop_publications(q, 16384, true), 0);
     assert_int_equal(outq_drop_publications(q, 16 * 1002), 1);
-    assert_int_equal(outq_drop_publications(q, 0), 16);
+    assert_int_equal(outq_drop_publications(q, 0, true), 16);
     assert_true(outq_empty(q));
     outq_free(&q);
     blob_put(&b);
@@ -272,7 +292,7 @@ static void test_drop_every_pattern(void **state)
                     want[n++] = piece[0];
             }
             outq_sent(q, ahead, 1);
-            assert_int_equal(outq_drop_publications(q, 0), 12 - n);
+            assert_int_equal(outq_drop_publications(q, 0, true), 12 - n);
             memcpy(want + n, "+", 2);
             append(q, "+", 1);
             assert_string_equal(text_of(q), want);
@@ -289,7 +309,7 @@ static void test_drop_everything(void **state)
     (void)state;
     for (int i = 0; i < 35; i++)
         append(q, "x", 2);
-    assert_int_equal(outq_drop_publications(q, 0), 70);
+    assert_int_equal(outq_drop_publications(q, 0, true), 70);
     assert_true(outq_empty(q));
     assert_int_equal(pools.chunks.in_use, 0);
     append(q, "y", 1);
@@ -452,6 +472,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_iovec_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sent_in_every_step, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_keeps_begun_and_control, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_in_a_stream, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_at_every_byte, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_keeps_what_is_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_every_pattern, setup, teardown),
