@@ -189,25 +189,56 @@ void client_each_of(struct str user, void (*visit)(struct client *cl, void *arg)
         visit(LIST_ENTRY(n, struct client, by_user), arg);
 }
 
-/* The id of the connection, and what only this process can make of the client's. */
+/* The worker, the id of the connection, and what only this process can make of the client's. */
 void client_session_text(const struct client *cl, char out[CLIENT_SESSION_TEXT + 1])
 {
     const struct str id = {(const char *)cl->id, sizeof(cl->id)};
 
-    (void)snprintf(out, CLIENT_SESSION_TEXT + 1, "%016" PRIx64 "%016" PRIx64, cl->conn->id,
-                   hash_str(id));
+    (void)snprintf(out, CLIENT_SESSION_TEXT + 1, "%02x%016" PRIx64 "%016" PRIx64,
+                   reactor->cfg.worker, cl->conn->id, hash_str(id));
+}
+
+/* Takes a number of n hexadecimal digits. -1: they are none. */
+static int read_hex(struct str *text, size_t n, uint64_t *out)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    *out = 0;
+    if (text->n < n)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const char *digit = memchr(digits, text->p[i], 16);
+
+        if (digit == NULL)
+            return -1;
+        *out = *out << 4 | (uint64_t)(digit - digits);
+    }
+    *text = str_skip(*text, n);
+    return 0;
+}
+
+int client_session_worker(struct str session, unsigned *worker)
+{
+    uint64_t index;
+
+    if (session.n != CLIENT_SESSION_TEXT || read_hex(&session, 2, &index) == -1 ||
+        index > UINT8_MAX)
+        return -1;
+    *worker = (unsigned)index;
+    return 0;
 }
 
 struct client *client_of_session(struct str session)
 {
     char text[CLIENT_SESSION_TEXT + 1];
+    struct str rest = session;
+    uint64_t worker, conn_id;
     struct client *cl;
 
-    if (session.n != CLIENT_SESSION_TEXT)
+    if (session.n != CLIENT_SESSION_TEXT || read_hex(&rest, 2, &worker) == -1 ||
+        worker != reactor->cfg.worker || read_hex(&rest, 16, &conn_id) == -1)
         return NULL;
-    memcpy(text, session.p, 16);
-    text[16] = '\0';
-    cl = client_find(strtoull(text, NULL, 16));
+    cl = client_find(conn_id);
     if (cl == NULL)
         return NULL;
     client_session_text(cl, text);

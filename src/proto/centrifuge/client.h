@@ -3,7 +3,10 @@
  * The session speaks messages (codec/centrifuge.h); in which encoding is a member, how they are
  * framed is its connection's. Shared by all files of this folder:
  *
- * open.c        from the request to a client; session_ops
+ * open.c        from the request for a WebSocket to a client; session_ops
+ * stream.c      clients of one long HTTP response, who say more in requests of their own
+ * emulation.c   those requests
+ * wire.c        how messages go out
  * client.c      clients: pool, identity, who is which user
  * dispatch.c    input: commands one after the other, those that wait, those behind them
  * reply.c       output: replies of one input go out together
@@ -39,7 +42,7 @@
 #include "proto/ws_upgrade.h"
 
 #define CLIENT_ID_TEXT      36 /* of a UUID */
-#define CLIENT_SESSION_TEXT 32
+#define CLIENT_SESSION_TEXT 34
 
 /* ---- subscriptions ---- */
 
@@ -103,6 +106,18 @@ enum { /* codes of an unsubscribe push; from 2500 on the client subscribes again
 
 /* ---- clients ---- */
 
+enum client_wire {                  /* how messages are set apart */
+                   WIRE_FRAMES = 0, /* WebSocket's */
+                   WIRE_LINES,      /* of one response; Protobuf: by their lengths */
+                   WIRE_EVENTS,     /* of one response: server-sent events */
+                   WIRE_NR
+};
+enum client_form { /* in which a publication goes out */
+                   AS_IT_IS = 0,
+                   AS_DIFFERENCE,
+                   AS_FIRST, /* the batch's first stands for itself, the others are differences */
+                   AS_BASE   /* all stand for themselves, in the form that differences apply to */
+};
 enum client_state {
     CLIENT_NEW = 0,    /* has not connected */
     CLIENT_CONNECTING, /* its connect waits */
@@ -161,8 +176,10 @@ struct client {               /* pooled */
     uint16_t nsubs, nserver; /* subscriptions: the client's own, server-side ones */
     uint8_t state;           /* enum client_state */
     uint8_t encoding;        /* enum cf_encoding */
+    uint8_t wire;            /* enum client_wire */
     bool pinged : 1;         /* a ping is out */
     bool frame_pings : 1;    /* WebSocket's own pings instead */
+    bool listens : 1;        /* unidirectional: pushes alone, and nothing is awaited from it */
     bool counted : 1;        /* broker_user_connect() */
     bool lost : 1;           /* some subscription is LOST */
     uint32_t ping;           /* tick of the last ping; NEW: of the beginning */
@@ -191,6 +208,18 @@ static inline struct client_sub *client_sub_of(struct sub *s)
 
 /* open.c */
 extern const struct session_ops centrifuge_session_ops;
+/* Who a proxy in front says that it is. -1: no memory. */
+int client_identify_by_header(struct client *cl, const struct http_request *r) MUST_CHECK;
+
+/* stream.c, emulation.c */
+void stream_register(void);
+void emulation_register(void);
+
+/* wire.c */
+/* The variant of batches that it gets. */
+uint8_t client_variant(const struct client *cl, enum client_form form);
+/* Sends messages, as reply.c joins them. -1: it has ended. */
+int wire_send(struct client *cl, struct str messages) MUST_CHECK;
 
 /* client.c */
 struct client *client_new(struct conn *c, enum cf_encoding e) MUST_CHECK;
@@ -207,8 +236,12 @@ struct client *client_find(uint64_t conn_id);
 void client_each_of(struct str user, void (*visit)(struct client *cl, void *arg), void *arg);
 /* A text that leads to the client, and that nobody can guess. */
 void client_session_text(const struct client *cl, char out[CLIENT_SESSION_TEXT + 1]);
-/* NULL: there is none. */
+/* NULL: there is none in this worker. */
 struct client *client_of_session(struct str session);
+/* Which worker has it, if there is one. -1: it is no such text. */
+int client_session_worker(struct str session, unsigned *worker) MUST_CHECK;
+/* The node's name, by which requests of /emulation find it. Static. */
+struct str client_node(void);
 /* What it has been answered before goes first. */
 void client_end(struct client *cl, enum close_reason why);
 /* The same in the words of the server API. */
@@ -251,6 +284,8 @@ enum client_did {          /* what a command has come to */
 bool client_paced(struct client *cl, uint32_t id, uint64_t *due, double rate) MUST_CHECK;
 /* A piece of input: a frame of commands. */
 void client_input(struct client *cl, struct str frame);
+/* The same for when it goes on. -1: no memory, and it has ended. */
+int client_keep(struct client *cl, struct str frame) MUST_CHECK;
 /* The client waits; the command then says WAITS, or AGAIN if it is to be begun anew. -1: no memory,
  * and it has ended. */
 int client_wait(struct client *cl, enum client_waits why) MUST_CHECK;

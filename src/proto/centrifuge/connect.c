@@ -69,7 +69,7 @@ static void close_others(struct client *cl)
 
 static void connected(struct client *cl)
 {
-    char id[CLIENT_ID_TEXT];
+    char id[CLIENT_ID_TEXT], session[CLIENT_SESSION_TEXT + 1];
     struct buf subs = {0};
     struct cf_reply r = {.id = cl->work->id, .has_connect = true};
     struct cf_connect_result *result = &r.connect;
@@ -87,8 +87,14 @@ static void connected(struct client *cl)
     result->subs = buf_view(&subs);
     if (!cl->frame_pings) {
         result->ping = (uint32_t)MAX(config.ping_interval / 1000000000, 1);
-        result->pong = true;
+        result->pong = !cl->listens;
     }
+    if (cl->wire != WIRE_FRAMES || cl->listens) {
+        client_session_text(cl, session);
+        result->session = (struct str){session, CLIENT_SESSION_TEXT};
+    }
+    if (cl->wire != WIRE_FRAMES && !cl->listens)
+        result->node = client_node();
     if (config.connect_include_server_time)
         result->time = (int64_t)(clock_wall_ns() / NS_PER_MS);
     cl->state = CLIENT_CONNECTED;

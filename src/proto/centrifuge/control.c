@@ -128,11 +128,15 @@ static void refresh(struct client *cl, const struct control *o)
     reply_send(cl, &r);
 }
 
+static void input(struct client *cl, const struct control *o)
+{
+    client_input(cl, o->data);
+}
+
 static void (*const orders[CONTROL_ORDER_NR])(struct client *cl, const struct control *o) = {
-    [CONTROL_DISCONNECT] = disconnect,
-    [CONTROL_UNSUBSCRIBE] = unsubscribe,
-    [CONTROL_SUBSCRIBE] = subscribe,
-    [CONTROL_REFRESH] = refresh,
+    [CONTROL_DISCONNECT] = disconnect, [CONTROL_UNSUBSCRIBE] = unsubscribe,
+    [CONTROL_SUBSCRIBE] = subscribe,   [CONTROL_REFRESH] = refresh,
+    [CONTROL_INPUT] = input,
 };
 
 /* ---- whom ---- */

@@ -49,9 +49,9 @@ static uint64_t look_at_ping(struct client *cl)
     if (due(cl->ping + ticks(config.ping_interval))) {
         METRIC_INC(pings_out);
         cl->ping = reactor->tick;
-        cl->pinged = true;
+        cl->pinged = !cl->listens;
         reply_ping(cl);
-        return until(cl->ping + ticks(config.pong_timeout));
+        return until(cl->ping + ticks(cl->pinged ? config.pong_timeout : config.ping_interval));
     }
     return until(cl->ping + ticks(config.ping_interval));
 }
@@ -138,8 +138,11 @@ uint64_t centrifuge_deadline(struct conn *c)
     if (cl->state != CLIENT_CONNECTED) {
         uint32_t end;
 
-        if (cl->ping == 0) /* asked for the first time: it has just been opened */
+        if (cl->ping == 0) { /* asked for the first time: it has just been opened */
             cl->ping = reactor->tick;
+            if (cl->work != NULL) /* its connect came with the request */
+                client_go_on(cl->work);
+        }
         end = cl->ping + ticks(config.stale_close_delay);
         if (!due(end))
             return until(end);

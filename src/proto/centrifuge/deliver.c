@@ -173,11 +173,9 @@ static bool wanted(const struct client_sub *cs, const struct batch *b, uint32_t 
 /* The form in which each item stands for itself. Made here for the few who need it out of turn. */
 static bool plain_form(struct client_sub *cs, struct batch *b, unsigned *variant)
 {
-    static const uint8_t forms[] = {
-        [CF_JSON] = BATCH_CF_JSON_STRING, [CF_PROTOBUF] = BATCH_CF_PROTOBUF};
     size_t budget = SIZE_MAX;
 
-    *variant = forms[client_of(cs->conn)->encoding];
+    *variant = client_variant(client_of(cs->conn), AS_BASE);
     while (!batch_encode(b, *variant, &budget))
         continue;
     return batch_variant(b, *variant) != NULL;
@@ -186,8 +184,6 @@ static bool plain_form(struct client_sub *cs, struct batch *b, unsigned *variant
 /* A subscription with differences: its form holds for the whole batch or not at all. */
 static void deliver_delta(struct client_sub *cs, struct batch *b, uint32_t first, bool some)
 {
-    static const uint8_t deltas[] = {
-        [CF_JSON] = BATCH_CF_JSON_DELTA, [CF_PROTOBUF] = BATCH_CF_PROTOBUF_DELTA};
     struct runs r = {.cs = cs, .b = b, .variant = cs->sub.variant};
     bool whole = !some && (first == 0 || !(cs->sub.flags & CLIENT_SUB_BASELESS));
 
@@ -200,11 +196,10 @@ static void deliver_delta(struct client_sub *cs, struct batch *b, uint32_t first
             runs_add(&r, i);
     if (r.end == b->nitems) { /* it has the last one */
         cs->sub.flags &= (uint16_t)~CLIENT_SUB_BASELESS;
-        cs->sub.variant = deltas[client_of(cs->conn)->encoding];
+        cs->sub.variant = client_variant(client_of(cs->conn), AS_DIFFERENCE);
     } else {
         cs->sub.flags |= CLIENT_SUB_BASELESS;
-        cs->sub.variant = client_of(cs->conn)->encoding == CF_JSON ? BATCH_CF_JSON_FIRST
-                                                                   : BATCH_CF_PROTOBUF_FIRST;
+        cs->sub.variant = client_variant(client_of(cs->conn), AS_FIRST);
     }
     runs_flush(&r);
 }

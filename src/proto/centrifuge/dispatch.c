@@ -260,7 +260,7 @@ static bool run(struct client *cl, struct cf_input *in, struct str *before, stru
     return false;
 }
 
-static int keep(struct client *cl, struct str piece)
+int client_keep(struct client *cl, struct str piece)
 {
     struct client_work *w = client_work(cl);
     uint32_t n = (uint32_t)piece.n;
@@ -288,12 +288,12 @@ void client_input(struct client *cl, struct str frame)
     struct str before, behind;
 
     if (busy(cl)) {
-        (void)!keep(cl, frame);
+        (void)!client_keep(cl, frame);
         return;
     }
     reply_begin(cl);
     cf_input_init(&in, cl->encoding, frame, &reading);
-    if (run(cl, &in, &before, &behind) && keep(cl, before) == 0) {
+    if (run(cl, &in, &before, &behind) && client_keep(cl, before) == 0) {
         cl->work->begin = 0;
         cl->work->end = before.n - behind.n;
     }

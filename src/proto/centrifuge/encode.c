@@ -14,14 +14,16 @@ static const struct form {
     bool delta;       /* differences are spoken of: JSON stands in strings */
     bool differences; /* and sent, */
     bool chained;     /* also for the first item */
+    bool bare;        /* pushes stand for themselves, not in replies */
 } forms[ENCODING_NR] = {
-    [ENCODING_CF_JSON] = {CF_JSON, false, false, false},
-    [ENCODING_CF_PROTOBUF] = {CF_PROTOBUF, false, false, false},
-    [ENCODING_CF_JSON_DELTA] = {CF_JSON, true, true, true},
-    [ENCODING_CF_PROTOBUF_DELTA] = {CF_PROTOBUF, true, true, true},
-    [ENCODING_CF_JSON_FIRST] = {CF_JSON, true, true, false},
-    [ENCODING_CF_PROTOBUF_FIRST] = {CF_PROTOBUF, true, true, false},
-    [ENCODING_CF_JSON_STRING] = {CF_JSON, true, false, false},
+    [ENCODING_CF_JSON] = {CF_JSON, false, false, false, false},
+    [ENCODING_CF_PROTOBUF] = {CF_PROTOBUF, false, false, false, false},
+    [ENCODING_CF_JSON_DELTA] = {CF_JSON, true, true, true, false},
+    [ENCODING_CF_PROTOBUF_DELTA] = {CF_PROTOBUF, true, true, true, false},
+    [ENCODING_CF_JSON_FIRST] = {CF_JSON, true, true, false, false},
+    [ENCODING_CF_PROTOBUF_FIRST] = {CF_PROTOBUF, true, true, false, false},
+    [ENCODING_CF_JSON_STRING] = {CF_JSON, true, false, false, false},
+    [ENCODING_CF_JSON_PUSH] = {.encoding = CF_JSON, .bare = true},
 };
 
 bool encode_info(struct str fields, struct cf_client_info *out)
@@ -110,8 +112,10 @@ int encode_add(struct cf_items *items, const struct batch *b, uint32_t i, bool d
     return cf_add_subscribe_result_publications(items, &pub);
 }
 
-static int encode_member(enum cf_encoding e, const struct batch *b, uint32_t item, struct buf *out)
+static int encode_member(const struct form *f, const struct batch *b, uint32_t item,
+                         struct buf *out)
 {
+    const enum cf_encoding e = (enum cf_encoding)f->encoding;
     struct cf_reply r = {.has_push = true, .push = {.channel = b->channel}};
     struct cf_join_push member;
 
@@ -123,7 +127,7 @@ static int encode_member(enum cf_encoding e, const struct batch *b, uint32_t ite
         r.push.has_leave = true;
         r.push.leave = member;
     }
-    return cf_encode_reply(e, &r, out);
+    return f->bare ? cf_encode_push(e, &r.push, out) : cf_encode_reply(e, &r, out);
 }
 
 /* struct batch_part.phase */
@@ -134,7 +138,8 @@ static int encode(const struct batch *b, uint32_t item, const struct form *f,
 {
     static struct buf text; /* kept */
     struct encode_place place = place_of(b, item);
-    const struct cf_around around = {.encoding = (enum cf_encoding)f->encoding, .wrapped = true};
+    const struct cf_around around = {.encoding = (enum cf_encoding)f->encoding,
+                                     .wrapped = !f->bare};
     struct str payload = batch_payload(b, item), difference = STR_NULL;
     struct cf_push push = {.channel = b->channel, .has_pub = true};
     enum encode_form form = encode_form(around.encoding, b->items[item].flags, payload, f->delta);
@@ -171,9 +176,8 @@ static int encode(const struct batch *b, uint32_t item, const struct form *f,
     {                                                                                              \
         const struct form *f = &forms[ENCODING_##NAME];                                            \
                                                                                                    \
-        return b->class == BATCH_PUBLICATIONS                                                      \
-                   ? encode(b, item, f, part, max, out)                                            \
-                   : encode_member((enum cf_encoding)f->encoding, b, item, out);                   \
+        return b->class == BATCH_PUBLICATIONS ? encode(b, item, f, part, max, out)                 \
+                                              : encode_member(f, b, item, out);                    \
     }
 ENCODER(CF_JSON)
 ENCODER(CF_PROTOBUF)
@@ -182,6 +186,7 @@ ENCODER(CF_PROTOBUF_DELTA)
 ENCODER(CF_JSON_FIRST)
 ENCODER(CF_PROTOBUF_FIRST)
 ENCODER(CF_JSON_STRING)
+ENCODER(CF_JSON_PUSH)
 
 void encode_register(void)
 {
@@ -192,4 +197,5 @@ void encode_register(void)
     batch_register(ENCODING_CF_JSON_FIRST, encode_CF_JSON_FIRST);
     batch_register(ENCODING_CF_PROTOBUF_FIRST, encode_CF_PROTOBUF_FIRST);
     batch_register(ENCODING_CF_JSON_STRING, encode_CF_JSON_STRING);
+    batch_register(ENCODING_CF_JSON_PUSH, encode_CF_JSON_PUSH);
 }

@@ -5,14 +5,36 @@
 #include "codec/json.h"
 #include "encode.h"
 #include "proto/session.h"
+#include "stream.h"
 
 #define SUBPROTOCOLS "centrifuge-json\ncentrifuge-protobuf" /* a list of a setting's form */
 
 /* ---- the session ---- */
 
+/* Its first message is what it connects with; what it says later means nothing. */
+static void listener_message(struct client *cl, struct str data)
+{
+    struct buf command = {0};
+
+    if (cl->state != CLIENT_NEW || cl->work != NULL)
+        return;
+    if (buf_append(&command, data) == -1)
+        client_end(cl, CLOSE_NO_MEMORY);
+    else if (client_connect_command(&command) == -1)
+        client_end(cl, CLOSE_CF_BAD_REQUEST);
+    else
+        client_input(cl, buf_view(&command));
+    buf_fini(&command);
+}
+
 static void centrifuge_message(struct conn *c, struct str data, bool binary UNUSED)
 {
-    client_input(client_of(c), data);
+    struct client *cl = client_of(c);
+
+    if (cl->listens)
+        listener_message(cl, data);
+    else
+        client_input(cl, data);
 }
 
 static void centrifuge_answered(const struct record *r)
@@ -106,7 +128,7 @@ const struct session_ops centrifuge_session_ops = {
     .release = centrifuge_release,
 };
 
-/* ---- the request ---- */
+/* ---- the request for a WebSocket ---- */
 
 struct wish {
     enum cf_encoding encoding;
@@ -127,8 +149,7 @@ static void read_query(struct str query, struct wish *w)
     }
 }
 
-/* Who a proxy in front says that it is. -1: no memory. */
-static int identify(struct client *cl, const struct http_request *r)
+int client_identify_by_header(struct client *cl, const struct http_request *r)
 {
     bool repeated = false;
     struct str user;
@@ -141,13 +162,26 @@ static int identify(struct client *cl, const struct http_request *r)
     return client_identify(cl, user, STR_NULL);
 }
 
+/* The connection is the client's. */
+static void open_client(struct http_exchange *x, const struct upgrade *checked, struct client *cl)
+{
+    struct conn *c = ws_upgrade_take(x, checked, SESSION_CENTRIFUGE, 0);
+
+    if (c == NULL) {
+        client_free(&cl);
+        return;
+    }
+    if (!cl->frame_pings && !cl->listens)
+        c->flags |= CONN_OWN_PINGS;
+    ((struct client_area *)conn_session(c))->client = cl;
+}
+
 static void centrifuge_handle(struct http_exchange *x)
 {
     struct wish w = {.encoding = CF_JSON};
     struct upgrade checked;
     enum close_reason why;
     struct client *cl;
-    struct conn *c;
 
     if (upgrade_check(x->request, SUBPROTOCOLS, &checked, &why) == -1) {
         http_refuse(x, why);
@@ -157,20 +191,55 @@ static void centrifuge_handle(struct http_exchange *x)
     if (strcmp(checked.subprotocol, "centrifuge-protobuf") == 0)
         w.encoding = CF_PROTOBUF;
     cl = client_new(x->conn, w.encoding);
-    if (cl == NULL || identify(cl, x->request) == -1) {
+    if (cl == NULL || client_identify_by_header(cl, x->request) == -1) {
         client_free(&cl);
         http_refuse(x, CLOSE_NO_MEMORY);
         return;
     }
-    c = ws_upgrade_take(x, &checked, SESSION_CENTRIFUGE, 0);
-    if (c == NULL) {
-        client_free(&cl);
+    cl->frame_pings = w.frame_pings;
+    open_client(x, &checked, cl);
+}
+
+/* Its connect may be in the target. False: it is refused. */
+static bool keep_connect(struct http_exchange *x, struct client *cl)
+{
+    struct buf connect = {0};
+    bool good = client_commands_of_query(x->request->query, &connect);
+
+    if (good && connect.len > 0)
+        good = client_connect_command(&connect) == 0 && client_keep(cl, buf_view(&connect)) == 0;
+    buf_fini(&connect);
+    if (!good)
+        http_refuse(x, CLOSE_BAD_CONNECT);
+    return good;
+}
+
+static void listener_handle(struct http_exchange *x)
+{
+    struct upgrade checked;
+    enum close_reason why;
+    struct client *cl;
+
+    if (upgrade_check(x->request, SUBPROTOCOLS, &checked, &why) == -1) {
+        http_refuse(x, why);
         return;
     }
-    cl->frame_pings = w.frame_pings;
-    if (!w.frame_pings)
-        c->flags |= CONN_OWN_PINGS;
-    ((struct client_area *)conn_session(c))->client = cl;
+    cl = client_new(x->conn, CF_JSON);
+    if (cl == NULL || client_identify_by_header(cl, x->request) == -1) {
+        client_free(&cl);
+        http_refuse(x, CLOSE_NO_MEMORY);
+        return;
+    }
+    cl->listens = true;
+    if (keep_connect(x, cl))
+        open_client(x, &checked, cl);
+    else
+        client_free(&cl);
+}
+
+static bool uni_websocket_enabled(void)
+{
+    return config.uni_websocket;
 }
 
 static const struct http_resource centrifuge_resources[] = {
@@ -181,10 +250,20 @@ static const struct http_resource centrifuge_resources[] = {
      .client_open = true,
      .handshake = true,
      .handle = centrifuge_handle},
+    {.path = "/connection/uni_websocket",
+     .where = HTTP_ON_CLIENT | HTTP_ON_ADMIN,
+     .methods = 1u << HTTP_GET,
+     .needs_key = true,
+     .client_open = true,
+     .handshake = true,
+     .handle = listener_handle,
+     .enabled = uni_websocket_enabled},
 };
 
 void centrifuge_init(void)
 {
     encode_register();
     http_register(centrifuge_resources, ARRAY_LEN(centrifuge_resources));
+    stream_register();
+    emulation_register();
 }

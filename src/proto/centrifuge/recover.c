@@ -23,13 +23,10 @@ static int add_items(struct client_sub *cs, const struct batch *b, uint32_t firs
 
 static void gain_base(struct client_sub *cs)
 {
-    static const uint8_t deltas[] = {
-        [CF_JSON] = BATCH_CF_JSON_DELTA, [CF_PROTOBUF] = BATCH_CF_PROTOBUF_DELTA};
-
     if (!(cs->sub.flags & CLIENT_SUB_DELTA) || !cs->start->any)
         return;
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_BASELESS;
-    cs->sub.variant = deltas[client_of(cs->conn)->encoding];
+    cs->sub.variant = client_variant(client_of(cs->conn), AS_DIFFERENCE);
 }
 
 /* What was missed follows a push as publications do. */

@@ -17,7 +17,7 @@ static void send_frame(struct client *cl)
 {
     struct buf *out = &gathered.out;
 
-    if (out->len > 0 && session_send(cl->conn, buf_view(out), cl->encoding == CF_PROTOBUF) == -1) {
+    if (out->len > 0 && wire_send(cl, buf_view(out)) == -1) {
         /* it has ended */
     }
     gathered.messages = 0;
@@ -65,15 +65,50 @@ static void frame_close(struct client *cl, int rc)
     }
 }
 
+/* How an error is put to who only listens: it is the end. */
+static enum close_reason end_for(uint32_t error)
+{
+    switch (error) {
+    case CF_ERROR_TOKEN_EXPIRED:
+    case CF_ERROR_EXPIRED:
+        return CLOSE_CF_EXPIRED;
+    case CF_ERROR_TOO_MANY_REQUESTS:
+        return CLOSE_CF_TOO_MANY_REQUESTS;
+    case CF_ERROR_PERMISSION_DENIED:
+        return CLOSE_CF_DENIED;
+    default:
+        return CLOSE_CF_INTERNAL;
+    }
+}
+
+/* The reply as a push. */
+static int encode_push_of(const struct client *cl, const struct cf_reply *r, struct buf *out)
+{
+    struct cf_push push = r->push;
+
+    if (!r->has_connect && !r->has_push) /* a ping */
+        return buf_append_lit(out, "{}");
+    if (r->has_connect) {
+        push = (struct cf_push){.has_connect = true};
+        push.connect = cf_connect_push_of(&r->connect);
+    }
+    return cf_encode_push((enum cf_encoding)cl->encoding, &push, out);
+}
+
 void reply_send(struct client *cl, const struct cf_reply *r)
 {
     int rc;
 
     if (client_ended(cl))
         return;
+    if (cl->listens && r->has_error) {
+        client_end(cl, end_for(r->error.code));
+        return;
+    }
     rc = frame_open(cl);
     if (rc == 0)
-        rc = cf_encode_reply(cl->encoding, r, &gathered.out);
+        rc = cl->listens ? encode_push_of(cl, r, &gathered.out)
+                         : cf_encode_reply(cl->encoding, r, &gathered.out);
     frame_close(cl, rc);
 }
 

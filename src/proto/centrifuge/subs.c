@@ -149,11 +149,6 @@ static struct position since_of(const struct cf_subscribe_request *r)
     return at;
 }
 
-static const uint8_t variants[CF_ENCODING_NR][2] = {
-    [CF_JSON] = {BATCH_CF_JSON, BATCH_CF_JSON_FIRST},
-    [CF_PROTOBUF] = {BATCH_CF_PROTOBUF, BATCH_CF_PROTOBUF_FIRST},
-};
-
 static void wish_recovery(struct client_sub *cs, const struct channel_options *o,
                           const struct sub_wish *w)
 {
@@ -169,7 +164,7 @@ static void wish_recovery(struct client_sub *cs, const struct channel_options *o
     start->since.limit = (uint32_t)config.recovery_max_publication_limit;
     start->since.latest = cache;
     if (start->by_push)
-        start->since.variant[0] = variants[client_of(cs->conn)->encoding][0];
+        start->since.variant[0] = client_variant(client_of(cs->conn), AS_IT_IS);
     if (start->asked)
         start->since.since = since_of(r);
 }
@@ -206,12 +201,13 @@ static int wish_filter(struct client *cl, struct client_sub *cs, const struct ch
 static void wish_delta(struct client *cl, struct client_sub *cs, const struct channel_options *o,
                        const struct sub_wish *w)
 {
-    cs->sub.variant = variants[cl->encoding][0];
-    if (w->request == NULL || w->request->delta.n == 0 || !channel_allows_fossil(o) ||
-        !(cs->sub.flags & CLIENT_SUB_STREAM) || (cs->sub.flags & CLIENT_SUB_FILTER))
+    cs->sub.variant = client_variant(cl, AS_IT_IS);
+    if (cl->listens || w->request == NULL || w->request->delta.n == 0 ||
+        !channel_allows_fossil(o) || !(cs->sub.flags & CLIENT_SUB_STREAM) ||
+        (cs->sub.flags & CLIENT_SUB_FILTER))
         return;
     cs->sub.flags |= CLIENT_SUB_DELTA | CLIENT_SUB_BASELESS;
-    cs->sub.variant = variants[cl->encoding][1];
+    cs->sub.variant = client_variant(cl, AS_FIRST);
 }
 
 /* expire_at: seconds since 1970. */

@@ -1,0 +1,24 @@
+/* proto/centrifuge/stream.h - what stream.c, emulation.c and open.c share: requests of pages that were
+ * loaded from elsewhere (CORS), and connects that are no commands. */
+#ifndef ROOST_PROTO_CENTRIFUGE_STREAM_H
+#define ROOST_PROTO_CENTRIFUGE_STREAM_H
+
+#include "proto/http.h"
+#include "proto/upgrade.h"
+
+struct stream_cors {
+    bool allowed;      /* by config.allowed_origins */
+    char fields[1024]; /* what a browser wants to see in the answer */
+    size_t n;
+};
+struct stream_cors stream_cors(const struct http_request *r);
+/* Answers OPTIONS. */
+void stream_preflight(struct http_exchange *x);
+
+/* The query's cf_connect, decoded; without it out stays empty. False: malformed, or no memory. */
+bool client_commands_of_query(struct str query, struct buf *out) MUST_CHECK;
+/* Makes a command of what a unidirectional client connects with; of nothing, too. -1: it is no JSON
+ * object, or no memory. */
+int client_connect_command(struct buf *text) MUST_CHECK;
+
+#endif
