@@ -85,7 +85,7 @@ struct conn_ops {     /* static tables */
      * its connections in state OPEN. */
     unsigned kind;
     const struct session_ops *session; /* NULL: none */
-    bool streamed; /* what is sent on it is in no WebSocket frames */
+    bool streamed;                     /* what is sent on it is in no WebSocket frames */
     /* What a session asks of its connection (net/session.h). NULL: it is not open yet. */
     int (*send)(struct conn *c, struct str data, bool binary);
     void (*end)(struct conn *c, enum close_reason why, uint16_t code, struct str text);

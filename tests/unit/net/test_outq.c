@@ -259,8 +259,9 @@ static void test_drop_keeps_what_is_ahead(void **state)
     b = blob_from(buf_view(&all));
     assert_int_equal(outq_append(q, b, 0, b->len, 40), 0);
     assert_int_equal(outq_append(q, b, 0, b->len, 40), 0);
-    outq_sent(q, 2004, 1);                                            /* two frames */
-    assert_int_equal(outq_drop_publications(q, 16384, true), 40 + 38 - 17); /* 17 · 1,002 >= 16,384 */
+    outq_sent(q, 2004, 1); /* two frames */
+    assert_int_equal(outq_drop_publications(q, 16384, true),
+                     40 + 38 - 17); /* 17 · 1,002 >= 16,384 */
     assert_int_equal(outq_bytes(q), 17 * 1002);
     assert_int_equal(outq_drop_publications(q, 16384, true), 0);
     assert_int_equal(outq_drop_publications(q, 16 * 1002), 1);
