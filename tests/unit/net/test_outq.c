@@ -264,7 +264,7 @@ static void test_drop_keeps_what_is_ahead(void **state)
                      40 + 38 - 17); /* 17 · 1,002 >= 16,384 */
     assert_int_equal(outq_bytes(q), 17 * 1002);
     assert_int_equal(outq_drop_publications(q, 16384, true), 0);
-    assert_int_equal(outq_drop_publications(q, 16 * 1002), 1);
+    assert_int_equal(outq_drop_publications(q, 16 * 1002, true), 1);
     assert_int_equal(outq_drop_publications(q, 0, true), 16);
     assert_true(outq_empty(q));
     outq_free(&q);
