@@ -173,7 +173,7 @@ $(BUILD)/src/proc/version.o: $(BUILD)/.revision
 $(BUILD)/src/proc/version.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"' -DROOST_REVISION='"$(REVISION)"'
 $(BUILD)/src/proto/centrifuge/connect.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"'
 # Pages are embedded by .incbin, which the compiler's list of dependencies does not see.
-$(BUILD)/src/proc/demo_page.o: src/proc/demo.html
+$(BUILD)/src/proc/demo_page.o: $(wildcard src/proc/demo/*)
 $(BUILD)/cmd/roostload/report_page.o: $(wildcard cmd/roostload/*.html)
 
 $(LIB): $(OBJS)

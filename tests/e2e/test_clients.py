@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+DEMO = os.path.join(HERE, '../../deploy/demo.yaml')
 sys.path.insert(0, os.path.join(HERE, '../integration'))
 
 from daemon import DaemonTest  # noqa: E402
@@ -28,8 +29,12 @@ class Clients(DaemonTest):
         self.node('ws.mjs', 11, d.client, d.admin)
 
     def test_demo_page_in_chromium(self):
+        d = self.start(workers=3, config=DEMO)
+        self.node('demo.mjs', 10, d.client, d.admin, 'centrifuge')
+
+    def test_demo_page_where_anonymous_clients_have_the_plain_protocol_alone(self):
         d = self.start(workers=3)
-        self.node('demo.mjs', 7, d.client, d.admin)
+        self.node('demo.mjs', 6, d.client, d.admin, 'plain')
 
     def test_demo_page_that_is_refused(self):
         d = self.start(workers=1, allowed_origins='https://elsewhere.example')
