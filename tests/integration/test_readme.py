@@ -94,6 +94,8 @@ class Tour(DaemonTest):
         }
         done = set()
         for language, block in tour():
+            if language == 'js':
+                continue  # a client's source: tests/e2e runs it
             if language != 'sh':
                 # The answer to the block before; an epoch is by chance.
                 answer = re.sub(r'(epoch":")\w+', r'\1\\w+', re.escape(block.strip()))
