@@ -186,9 +186,10 @@ static int send_head(struct conn *c, const struct stream_cors *cors, const char 
                        "must-revalidate, max-age=0\r\nPragma: no-cache\r\nX-Accel-Buffering: no\r\n"
                        "Connection: close\r\n%.*s\r\n",
                        type, (int)cors->n, cors->fields);
-    /* Some browsers tell a page of the response when there is something in it. */
+    /* Some browsers tell a page of the response when there is something in it. A lone line feed:
+     * behind CR LF, when the first event comes with it, npm's eventsource 2 loses that event. */
     if (rc == 0 && client_of(c)->wire == WIRE_EVENTS)
-        rc = buf_append_lit(&out, "\r\n");
+        rc = buf_append_char(&out, '\n');
     if (rc == 0)
         rc = conn_send(c, buf_view(&out));
     else
