@@ -11,7 +11,8 @@
 
 #include "base/buf.h"
 
-#define JWKS_MAX 64 /* keys in a set */
+#define JWKS_MAX 64  /* keys of a document */
+#define JWKS_ALL 136 /* in a set: those of two documents, and of settings */
 /* Keys without a kid are tried one by one, at most so many for one token. */
 #define JWKS_TRIES 8
 
@@ -38,7 +39,7 @@ struct jwk {
 
 struct jwks { /* zeroed: empty */
     size_t n;
-    struct jwk keys[JWKS_MAX];
+    struct jwk keys[JWKS_ALL];
 };
 
 /* What HS256, HS384, HS512 are made with. */

@@ -86,8 +86,8 @@ struct token_ask; /* owned by the queue until done() or token_cancel() */
 struct token_query {
     enum token_kind kind;
     struct str token, channel, user, client; /* borrowed: copied */
-    /* The ask is gone already. connection or subscription is NULL, by kind; their contents count for TOKEN_GOOD only. May
-     * submit and cancel others. */
+    /* The ask is gone already. connection or subscription is NULL, by kind; their contents count
+     * for TOKEN_GOOD only. May submit and cancel others. */
     void (*done)(void *arg, enum token_fault fault, struct token_connection *connection,
                  struct token_subscription *subscription);
     void *arg; /* borrowed until done() or token_cancel() */
@@ -112,8 +112,8 @@ int tokens_describe(struct buf *out) MUST_CHECK;
 int tokens_init(struct task_queue *tasks) MUST_CHECK;
 /* After `config` has changed. Without memory the old keys stay. */
 void tokens_reload(void);
-/* The set of keys that the setting ..._jwks_url of this kind names, as it was fetched from there by a
- * request sent at that time (clock_ns()). Copied. A text that is no such set is not taken. */
+/* The set of keys that the setting ..._jwks_url of this kind names, as it was fetched from there by
+ * a request sent at that time (clock_ns()). Copied. A text that is no such set is not taken. */
 void tokens_take_fetched(enum token_kind kind, struct str url, struct str text, uint64_t asked_ns);
 /* When a token last named a key that is not there, so that a newer set is wanted; 0: never. */
 uint64_t tokens_wanted_ns(void);

@@ -59,8 +59,8 @@ struct jwk *jwks_next(struct jwks *set, const char **why)
 {
     struct jwk *key;
 
-    if (set->n == JWKS_MAX) {
-        *why = "is one too many: a set may have 64";
+    if (set->n == JWKS_ALL) {
+        *why = "is one too many";
         return NULL;
     }
     key = &set->keys[set->n];

@@ -107,8 +107,8 @@ static int narrow(struct jwk *key, const struct members *m, const char **why)
     return key->algs == 0 ? -1 : 0;
 }
 
-/* >0 added, 0 passed over, -1 no memory or too many. */
-static int add_one(struct jwks *set, const struct json_value *object, bool secrets,
+/* before: keys there when the document began. >0 added, 0 passed over, -1 no memory or too many. */
+static int add_one(struct jwks *set, size_t before, const struct json_value *object, bool secrets,
                    struct buf *text, const char **why)
 {
     struct jwk *key;
@@ -124,6 +124,10 @@ static int add_one(struct jwks *set, const struct json_value *object, bool secre
     if (m.kid.n > KID_MAX || m.kid_is_wrong || !m.verifies ||
         (m.use.n > 0 && !str_equal(m.use, STR_LIT("sig"))))
         return 0;
+    if (set->n - before == JWKS_MAX) {
+        *why = "is one too many: a set may have 64";
+        return -1;
+    }
     key = jwks_next(set, why);
     if (key == NULL)
         return -1;
@@ -153,7 +157,7 @@ static int add_all(struct jwks *set, const struct json_value *keys, bool secrets
     *why = "set has no key in it";
     while (rc >= 0 && json_element(&rest, &one))
         if (one.type == JSON_OBJECT)
-            rc = add_one(set, &one, secrets, &text, why);
+            rc = add_one(set, before, &one, secrets, &text, why);
     buf_fini(&text);
     if (rc >= 0 && set->n > before)
         return 0;

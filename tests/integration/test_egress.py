@@ -11,7 +11,9 @@ import subprocess
 import threading
 import unittest
 
+from centrifuge import Client, b64url
 from daemon import ROOSTD, DaemonTest, wait_for
+from wsraw import Closed
 
 X = '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'
 
@@ -56,6 +58,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def make_certificate(path, name='IP:127.0.0.1'):
+    """A certificate and its key, both in one file."""
+    key = subprocess.run(['openssl', 'genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'], check=True,
+                         capture_output=True).stdout
+    with open(path, 'wb') as f:
+        f.write(key)
+    cert = subprocess.run(['openssl', 'req', '-x509', '-key', path, '-days', '2', '-subj', '/CN=keys', '-addext',
+                           'subjectAltName=' + name], check=True, capture_output=True).stdout
+    with open(path, 'ab') as f:
+        f.write(cert)
+
+
+class Signer:
+    """An Ed25519 key that signs tokens under a kid."""
+
+    def __init__(self, test, kid):
+        self.test, self.kid, self.path = test, kid, test.file('')
+        subprocess.run(['openssl', 'genpkey', '-algorithm', 'ed25519', '-out', self.path], check=True, capture_output=True)
+        der = subprocess.run(['openssl', 'pkey', '-in', self.path, '-pubout', '-outform', 'DER'], check=True, capture_output=True).stdout
+        self.jwk = {'kid': kid, 'kty': 'OKP', 'crv': 'Ed25519', 'x': b64url(der[-32:])}
+
+    def token(self, **claims):
+        text = '%s.%s' % (b64url(json.dumps({'alg': 'EdDSA', 'kid': self.kid}).encode()), b64url(json.dumps(claims).encode()))
+        message = self.test.file(text)
+        signature = subprocess.run(['openssl', 'pkeyutl', '-sign', '-inkey', self.path, '-rawin', '-in', message], check=True,
+                                   capture_output=True).stdout
+        return text + '.' + b64url(signature)
+
+
 class Egress(DaemonTest):
     def server(self, body=key_set('1'), status=200, fields=None, tls=None):
         s = Keys((status, body, fields or {}), tls)
@@ -64,12 +95,7 @@ class Egress(DaemonTest):
 
     def certificate(self, name='IP:127.0.0.1'):
         path = self.file('')
-        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
-                        '-subj', '/CN=keys', '-addext', 'subjectAltName=' + name, '-keyout', path + '.key', '-out', path],
-                       check=True, capture_output=True)
-        self.addCleanup(os.unlink, path + '.key')
-        with open(path + '.key', encoding='ascii') as key, open(path, 'a', encoding='ascii') as out:
-            out.write(key.read())
+        make_certificate(path, name)
         return path
 
     def kids(self, d):
@@ -146,6 +172,33 @@ class Egress(DaemonTest):
             os.kill(d.process.pid, signal.SIGHUP)
             self.wait_kids(d, *kids)
             wait_for(lambda: len(self.egress(d)) == there, what='egress there or not')
+
+    def test_clients_over_a_rotation(self):
+        """Before the keys are there: come again. A key nobody has: come again, then never. A new one: it comes."""
+        old, new, foreign = (Signer(self, kid) for kid in ('old', 'new', 'foreign'))
+        s = self.server(status=503)
+        d = self.start(workers=1, token_jwks_url=s.url)
+
+        def connect(token):
+            """What a client is told: its user's channel, an error's code, or a close code."""
+            with Client(d.client) as c:
+                c.say({'id': 1, 'connect': {'token': token}})
+                try:
+                    m = c.next()
+                except Closed as e:
+                    return int(str(e).split()[1])
+                return 'connected' if 'connect' in m else m['error']['code']
+
+        self.assertEqual(connect(old.token(sub='1')), 100)
+        s.answer = (200, json.dumps({'keys': [old.jwk]}).encode(), {})
+        self.wait_kids(d, 'old')
+        self.assertEqual(connect(old.token(sub='1')), 'connected')
+        s.answer = (200, json.dumps({'keys': [old.jwk, new.jwk]}).encode(), {})
+        asked = s.requests
+        self.assertEqual([connect(x.token(sub='1')) for x in (foreign, foreign, new)], [100, 100, 100])
+        self.wait_kids(d, 'old', 'new')
+        self.assertEqual(s.requests, asked + 1)
+        self.assertEqual([connect(x.token(sub='1')) for x in (old, new, foreign)], ['connected', 'connected', 3500])
 
     def test_none_without_a_url(self):
         d = self.start(workers=1)

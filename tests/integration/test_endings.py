@@ -72,6 +72,7 @@ HANDSHAKES = {
     'upgrade_header': upgrade(Connection='keep-alive'),
     'bad_origin': upgrade(Origin='http://evil.example'),
     'bad_channel': upgrade('/ws/a*b'),
+    'bad_connect': upgrade('/connection/uni_websocket?cf_connect=x'),
     'bad_query': upgrade('/ws/x?mode=loud'),
     'too_many_channels': upgrade('/ws?' + '&'.join('channel=%d' % i for i in range(129))),
 }
@@ -112,7 +113,8 @@ class Endings(DaemonTest):
     # how it comes about
 
     def frames(self):
-        d = self.start(workers=1, max_frame_size='64KiB', max_message_size='100KiB', max_header_size='8KiB')
+        d = self.start(workers=1, max_frame_size='64KiB', max_message_size='100KiB', max_header_size='8KiB',
+                       uni_websocket=True)
         for label, data in FRAMES.items():
             with d.ws('/ws/x') as c:
                 c.send(data)

@@ -20,6 +20,7 @@ import tempfile
 import unittest
 
 from daemon import BUILD, SAN, DaemonTest, before_exec, run_roostctl, wait_for
+from test_egress import Keys, key_set, make_certificate
 from wsraw import TEXT
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -215,6 +216,16 @@ for what in (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), lambda: 
     def test_nothing_that_is_refused_is_even_tried(self):
         """The same filter, but it kills: what is ignored when it fails shows here."""
         self.life(prepare=confine(unit(), KILL, NO_SANITIZER))
+
+    def test_keys_are_fetched_under_the_filter(self):
+        cert = self.file('')
+        make_certificate(cert)
+        for action in (ERRNO | errno.EPERM, KILL):
+            s = Keys((200, key_set('1'), {}), cert)
+            self.addCleanup(s.close)
+            d = self.start(workers=1, token_jwks_url=s.url, token_fetch_ca_file=cert, prepare=confine(unit(), action, NO_SANITIZER))
+            wait_for(lambda: '"kid":"1"' in d.http('GET', '/debug/tokens').body.decode(), what='the key')
+            self.assertEqual(d.stop(), 0, d.text())
 
     def test_proc_that_shows_only_own_processes(self):
         """ProtectProc=invisible: a proc of a namespace of our own, mounted with that option, seen by an ordinary user."""

@@ -153,7 +153,7 @@ UNCALLED = {
 UNCALLED['http_exchange_find'] = 'commands that come beside a stream will ask'
 
 # Families of functions whose callers come one by one.
-ARRIVING = ('cf_', 'tags_add', 'token_')
+ARRIVING = ('cf_', 'tags_add')
 
 
 def code_of(path):

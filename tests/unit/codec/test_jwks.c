@@ -180,7 +180,16 @@ static void sets_are_bounded(void **state UNUSED)
     assert_int_equal(jwks_add_document(&set, buf_view(&json), false, &why), -1);
     assert_string_equal(why, "is one too many: a set may have 64");
     assert_int_equal(set.n, 0);
+    /* Two full documents go together. */
+    json.len -=
+        strlen(",{\"kid\":\"64\",\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" OKP_X "\"}]}");
+    assert_int_equal(buf_append_lit(&json, "]}"), 0);
+    for (int i = 1; i <= 2; i++) {
+        assert_int_equal(jwks_add_document(&set, buf_view(&json), false, &why), 0);
+        assert_int_equal(set.n, i * JWKS_MAX);
+    }
     buf_fini(&json);
+    jwks_fini(&set);
     for (int i = 0; i < JWKS_TRIES; i++)
         assert_int_equal(jwks_add_secret(&set, STR_LIT("secret"), 0, &why), 0);
     assert_int_equal(jwks_add_secret(&set, STR_LIT("secret"), 0, &why), -1);

@@ -33,7 +33,8 @@ static struct late_call *late_add(enum late_kind kind, struct engine_channel *c,
     assert_true(name.n < sizeof(call->name));
     call->kind = kind;
     call->channel = c;
-    memcpy(call->name, name.p, name.n);
+    if (name.n > 0)
+        memcpy(call->name, name.p, name.n);
     list_append(&late.calls, &call->link);
     late.ncalls++;
     return call;
