@@ -120,7 +120,11 @@ int broker_fence(struct broker *b, struct asker asker) MUST_CHECK;
  * What has been written will be handled, even if this process ends. */
 uint64_t broker_written(const struct broker *b);
 uint64_t broker_taken(const struct broker *b);
-int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max) MUST_CHECK;
+/* Channels with subscribers whose names match the glob, at most max. after: a page, of the first ones
+ * behind that name (at most RECORD_PAGE_MAX), in the order of their bytes; NULL: in no order. Answered by
+ * LISTED. */
+int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max,
+                const struct str *after) MUST_CHECK;
 
 /* Where does the channel of s stand? Answered by POSITIONED on the ring of its publications: what
  * the ring brought before is covered by the answer, what it brings behind comes after. */

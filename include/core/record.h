@@ -37,6 +37,9 @@ enum record_flags {
 };
 /* Of a HISTORY, which is no publication: newest first. */
 #define RECORD_REVERSE RECORD_SKIP_HISTORY
+/* LIST: the first names behind data, in their order. */
+#define RECORD_PAGE     RECORD_SKIP_HISTORY
+#define RECORD_PAGE_MAX 1000 /* channels of one */
 
 enum record_field { /* tbl/fields.def */
                     FIELD_NONE = 0,

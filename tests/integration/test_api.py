@@ -220,6 +220,21 @@ class Methods(CentrifugeTest):
                 channel = {'channel': 'x'} if 'sub' in method else {}
                 self.assertEqual(self.call(method, **user, **channel), {}, (method, user))
 
+    def test_channels_in_pages(self):
+        name = self.channel()
+        clients = [self.connected() for _ in range(4)]
+        for i in range(25):
+            clients[i % 4].subscribe('%s%02d' % (name, i))
+        got, cursor, pages = [], '', 0
+        while cursor is not None:
+            page = self.call('channels', pattern=name + '*', limit=10, cursor=cursor)
+            self.assertEqual(page.get('total'), 25 - len(got) if 'cursor' in page else None)
+            got += list(page['channels'])
+            cursor, pages = page.get('cursor'), pages + 1
+        self.assertEqual((got, pages), (['%s%02d' % (name, i) for i in range(25)], 3))
+        for bad in ({'limit': 1001}, {'limit': -1}, {'cursor': 'x'}):
+            self.assertEqual(self.call('channels', **bad), 107)
+
     def test_channels_and_info(self):
         name, c = self.channel(), self.of_user('ida', 1)[0]
         c.subscribe(name)

@@ -234,26 +234,39 @@ const struct api_method_ops api_history_remove_ops = {
 
 static void channels_begin(struct api_op *op)
 {
-    if (op->req.pattern.n > CHANNEL_NAME_MAX)
-        api_op_error(op, API_BAD_REQUEST, "pattern is a glob of at most 255 bytes");
+    const struct api_request *r = &op->req;
+
+    if (r->pattern.n > CHANNEL_NAME_MAX || r->cursor.n > CHANNEL_NAME_MAX)
+        api_op_error(op, API_BAD_REQUEST, "pattern is a glob, cursor a name, of at most 255 bytes");
+    else if (r->limit < 0 || r->limit > RECORD_PAGE_MAX || (r->limit == 0 && r->cursor.n > 0))
+        api_op_error(op, API_BAD_REQUEST, "limit is 1 to 1000, and cursor has one");
     else if (wrote(op, buf_append_lit(&op->out, "{\"channels\":{")))
         api_op_hand(op);
 }
 
 static bool channels_hand(struct api_op *op)
 {
-    struct str pattern = op->req.pattern.n == 0 ? STR_LIT("*") : op->req.pattern;
+    const struct api_request *r = &op->req;
+    struct str pattern = r->pattern.n == 0 ? STR_LIT("*") : r->pattern;
+    bool paged = r->limit > 0;
 
-    return may_ask() &&
-           asked(op, broker_list(reactor->broker, api_op_asker(op), pattern, API_MAX_LISTED));
+    return may_ask() && asked(op, broker_list(reactor->broker, api_op_asker(op), pattern,
+                                              paged ? (uint32_t)r->limit : API_MAX_LISTED,
+                                              paged ? &r->cursor : NULL));
 }
 
-static int append_listing_end(struct api_op *op, uint32_t matches)
+/* Beside the original's shape: only when there is more, total, and where a page goes on. */
+static int append_listing_end(struct api_op *op, const struct record *r)
 {
+    uint32_t most = op->req.limit > 0 ? (uint32_t)op->req.limit : API_MAX_LISTED;
+
     if (buf_append_char(&op->out, '}') == -1)
         return -1;
-    /* Beside the original's shape: said only when the listing was cut short. */
-    if (matches > API_MAX_LISTED && buf_printf(&op->out, ",\"total\":%u", matches) == -1)
+    if (r->count > most && buf_printf(&op->out, ",\"total\":%u", r->count) == -1)
+        return -1;
+    if (r->count > most && r->name.n > 0 &&
+        (buf_append_lit(&op->out, ",\"cursor\":") == -1 ||
+         json_append_string(&op->out, r->name) == -1))
         return -1;
     return buf_append_char(&op->out, '}');
 }
@@ -267,7 +280,7 @@ static void channels_answered(struct api_op *op, const struct record *r)
     if (last && r->status != ENGINE_OK) /* too many at once, or its asker was too slow */
         api_op_failed(op, CLOSE_HUB_TIMEOUT);
     else if (wrote(op, r->data.n > 0 ? buf_append(&op->out, r->data) : 0) && last &&
-             wrote(op, append_listing_end(op, r->count)))
+             wrote(op, append_listing_end(op, r)))
         api_op_done(op);
 }
 

@@ -14,6 +14,7 @@ struct sent {
     struct record r;
     char data[512];
     char fields[128];
+    char name[CHANNEL_NAME_MAX];
 };
 
 static struct fake {
@@ -35,7 +36,8 @@ static int fake_send(void *arg, unsigned worker, const struct record *r)
     struct sent *s = &f->sent[f->n % SENT_MAX];
 
     assert_ptr_equal(arg, fakes);
-    assert_true(worker < FAKES && r->data.n <= RECORD_OVERHEAD + 16384 && r->name.n == 0);
+    assert_true(worker < FAKES && r->data.n <= RECORD_OVERHEAD + 16384 &&
+                r->name.n <= sizeof(s->name));
     if (f->room == 0)
         return -1;
     f->room--;
@@ -43,6 +45,9 @@ static int fake_send(void *arg, unsigned worker, const struct record *r)
     s->r.data.p = s->data;
     if (r->data.n > 0)
         memcpy(s->data, r->data.p, MIN(r->data.n, sizeof(s->data)));
+    s->r.name.p = s->name;
+    if (r->name.n > 0)
+        memcpy(s->name, r->name.p, r->name.n);
     s->r.fields.p = s->fields;
     if (r->fields.n > 0)
         memcpy(s->fields, r->fields.p, MIN(r->fields.n, sizeof(s->fields)));

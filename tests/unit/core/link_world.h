@@ -268,7 +268,7 @@ static inline void fence(unsigned w)
     if (broker_fence(world->broker[w], (struct asker){CLIENT, token}) == 0)
         world->fences[w]++;
     if (dice(3) == 0 &&
-        broker_list(world->broker[w], (struct asker){CLIENT, 1}, STR_LIT("*"), 10) == -1)
+        broker_list(world->broker[w], (struct asker){CLIENT, 1}, STR_LIT("*"), 10, NULL) == -1)
         return; /* no room */
 }
 

@@ -40,7 +40,7 @@ static void publish_fence_list(void **state UNUSED)
     clock_set_virtual(777);
     assert_int_equal(publish(STR_LIT("a"), STR_LIT("data"), RECORD_BINARY | RECORD_WANT_ACK, 5), 0);
     assert_int_equal(broker_fence(broker, asker(6)), 0);
-    assert_int_equal(broker_list(broker, asker(7), STR_LIT("*"), 100), 0);
+    assert_int_equal(broker_list(broker, asker(7), STR_LIT("*"), 100, NULL), 0);
     expect_nothing(); /* the end of the turn commits */
     assert_false(broker_flush(broker, &more));
     assert_false(more);
@@ -53,7 +53,8 @@ static void publish_fence_list(void **state UNUSED)
     r = expect_record(RECORD_LIST, "*");
     assert_true(r->token == 7 && r->count == 100);
     assert_int_equal(metrics->publications_in, 1);
-    assert_int_equal(broker_list(broker, asker(7), (struct str){.p = blob, .n = 256}, 100), -1);
+    assert_int_equal(broker_list(broker, asker(7), (struct str){.p = blob, .n = 256}, 100, NULL),
+                     -1);
 }
 
 /* What it lacks room for may be records that nobody was woken for. */

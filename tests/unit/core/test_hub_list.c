@@ -64,6 +64,66 @@ static void nothing_matches(void **state UNUSED)
     assert_int_equal(r->data.n, 0);
 }
 
+/* The page behind `after`: its text, and that `matches` channels are behind it. */
+static void expect_page(const char *pattern, const char *after, uint32_t max, const char *text,
+                        uint32_t matches, const char *last)
+{
+    const struct record *r;
+
+    from(0, (struct record){.kind = RECORD_LIST,
+                            .flags = RECORD_PAGE,
+                            .token = 42,
+                            .count = max,
+                            .name = name_of(pattern),
+                            .data = name_of(after)});
+    run_all();
+    r = next_sent(0, RECORD_LISTED);
+    assert_int_equal(r->flags, RECORD_LAST);
+    assert_int_equal(r->status, ENGINE_OK);
+    assert_true(str_equal(r->data, name_of(text)));
+    assert_int_equal(r->count, matches);
+    assert_true(str_equal(r->name, name_of(last)));
+    nothing_sent(0);
+}
+
+#define ONE(name) "\"" name "\":{\"num_clients\":1}"
+static void pages(void **state UNUSED)
+{
+    static const char *const names[] = {"b", "a", "ab", "ca", "c", "d"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        subscribe(0, (uint32_t)i + 1, names[i], 1);
+    fakes[0].seen = fakes[0].n;
+    expect_page("*", "", 2, ONE("a") "," ONE("ab"), 6, "ab");
+    expect_page("*", "ab", 2, ONE("b") "," ONE("c"), 4, "c");
+    expect_page("*", "c", 2, ONE("ca") "," ONE("d"), 2, "d");
+    expect_page("*", "d", 2, "", 0, "");
+    expect_page("*", "aa", 1, ONE("ab"), 5, "ab"); /* no channel of that name */
+    expect_page("c*", "a", 9, ONE("c") "," ONE("ca"), 2, "ca");
+    expect_page("*", "", 0, "", 6, "");
+}
+
+static void a_page_without_memory(void **state UNUSED)
+{
+    subscribe(0, 1, "a", 1);
+    subscribe(0, 2, "b", 1);
+    fakes[0].seen = fakes[0].n;
+    for (size_t k = 1; k <= 4; k++) {
+        fault_fail_at(k);
+        from(0, (struct record){.kind = RECORD_LIST,
+                                .flags = RECORD_PAGE,
+                                .token = 42,
+                                .count = 5,
+                                .name = STR_LIT("*")});
+        run_all();
+        fault_reset();
+        run_all();
+        /* Whole or refused, now or when there is memory again. */
+        assert_int_equal(next_sent(0, RECORD_LISTED)->flags, RECORD_LAST);
+        nothing_sent(0);
+    }
+}
+
 /* Counts the members in what was sent, and that every name comes once. */
 static unsigned members(unsigned worker, unsigned char seen[], unsigned cap, uint32_t *matches)
 {
@@ -329,6 +389,8 @@ int main(void)
         T(one_channel, hub_setup),
         T(counts_follow, hub_setup),
         T(nothing_matches, hub_setup),
+        T(pages, hub_setup),
+        T(a_page_without_memory, hub_setup),
         T(many_channels_in_parts, setup_many),
         T(no_more_than_wanted, setup_many),
         T(growth_while_listing, setup_many),
