@@ -211,6 +211,12 @@ class Methods(CentrifugeTest):
         self.assertEqual(self.call('refresh', user='fay', expire_at=in_seconds(1000)), {})
         refreshed = c.push('refresh')[1]
         self.assertTrue(refreshed['expires'] and 900 < refreshed['ttl'] <= 1000, refreshed)
+        self.assertEqual(self.call('refresh', user='fay', expire_at=in_seconds(1000), info={'of': 'late'}), {})
+        c.push('refresh')
+        name = self.channel()
+        c.subscribe(name)
+        c.publish(name, 1)
+        self.assertEqual(c.push()[1]['info']['conn_info'], {'of': 'late'})
         self.assertEqual(self.call('refresh', user='fay', expired=True), {})
         self.assertEqual(c.ends(), (3005, 'connection expired'))
 

@@ -121,6 +121,10 @@ static void refresh(struct client *cl, const struct control *o)
         client_end(cl, CLOSE_CF_EXPIRED);
         return;
     }
+    if (o->info.n > 0 && client_identify(cl, client_user(cl), o->info) == -1) {
+        client_end(cl, CLOSE_NO_MEMORY);
+        return;
+    }
     cl->expire = left > 0 ? client_tick_in(left) : 0;
     deadlines_changed(cl);
     r.push.refresh.expires = left > 0;
