@@ -304,8 +304,13 @@ bool hub_list_run(struct hub *h, size_t *budget)
         (*budget)--;
         if (htab_scan(&h->channels, &l->cursor, 1, visit, l))
             continue;
-        if (l->paged)
+        if (l->paged && l->until_ns != 0)
             put_page(l);
+        if (l->until_ns == 0) { /* something of it found no memory */
+            refuse(h, l->worker, l->asker, l->token);
+            listing_free(l);
+            continue;
+        }
         send_part(l, true);
         listing_free(l);
     }

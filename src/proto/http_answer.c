@@ -172,10 +172,11 @@ static struct str http_refusal_fields(int status, unsigned methods, char *out, s
         n = snprintf(out, cap, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
         break;
     case 405: /* RFC 9110 §15.5.6 */
-        n = snprintf(out, cap, "Allow: %s%s%s%s\r\n", methods & 1u << HTTP_GET ? "GET" : "",
+        n = snprintf(out, cap, "Allow: %s%s%s%s%s\r\n", methods & 1u << HTTP_GET ? "GET" : "",
                      methods & 1u << HTTP_HEAD ? ", HEAD" : "",
                      (methods & 1u << HTTP_GET) && (methods & 1u << HTTP_POST) ? ", " : "",
-                     methods & 1u << HTTP_POST ? "POST" : "");
+                     methods & 1u << HTTP_POST ? "POST" : "",
+                     methods & 1u << HTTP_OPTIONS ? ", OPTIONS" : "");
         break;
     case 503:
         n = snprintf(out, cap, "Retry-After: 1\r\n");
