@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """Centrifuge clients without a WebSocket: long responses, the requests beside them, those that only listen."""
 
+import contextlib
 import json
+import os
+import signal
 import unittest
 import urllib.parse
 
@@ -76,6 +79,15 @@ class Streams(CentrifugeTest):
     def publish(self, channel, data):
         self.assertIn('result', self.d.api('publish', channel=channel, data=data))
 
+    @contextlib.contextmanager
+    def hub_stopped(self):
+        pid = self.d.pid_of('hub')
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def emulate(self, stream, *said, node=None, session=None):
         body = json.dumps({'session': session or stream.connected['session'], 'node': node or stream.connected['node'],
                            'data': commands(*said)})
@@ -104,6 +116,34 @@ class Streams(CentrifugeTest):
         for body in ('', '[]', '{"session":1}', 'x' * 100):
             self.assertEqual(self.d.http('POST', '/emulation', body, where='client').status, 400)
         self.assertEqual(self.d.http('POST', '/emulation', 'x' * 70000, where='client').status, 413)
+
+    def test_a_listener_says_nothing_beside(self):
+        name = self.channel()
+        s = self.stream('/connection/uni_http_stream', '{}')
+        s.connected = {**s.next()['connect'], 'node': next(self.both()).connected['node']}
+        self.assertEqual(self.emulate(s, {'id': 2, 'subscribe': {'channel': name}}).status, 204)
+        self.publish(name, 1)
+        self.assertNotIn(name, self.d.api('channels', pattern=name)['result']['channels'])
+
+    def test_who_waits_and_goes_on_talking_is_ended(self):
+        s = next(self.both())
+        piece = [{'id': i, 'publish': {'channel': 'x', 'data': 'y' * 50}} for i in range(2, 400)]
+        with self.hub_stopped():  # no answer comes
+            for _ in range(12):
+                if self.emulate(s, {'id': 1000, 'history': {'channel': 'x', 'limit': 1}}, *piece).status != 204:
+                    break
+        while True:
+            m = s.next()
+            if 'disconnect' in m.get('push', {}):
+                break
+        self.assertEqual(m['push']['disconnect']['code'], 3013)
+
+    def test_a_plus_in_the_query_is_a_space(self):
+        name = self.channel()
+        text = commands(CONNECT, {'id': 2, 'publish': {'channel': name, 'data': 'a b+c'}})
+        s = self.stream('/connection/sse?cf_connect=' + urllib.parse.quote_plus(text), events=True)
+        s.next(), s.next()
+        self.assertEqual(self.d.api('history', channel=name, limit=1)['result']['publications'][0]['data'], 'a b+c')
 
     def test_the_end_is_a_push(self):
         for s in self.both():

@@ -178,6 +178,7 @@ class CentrifugeProtocol {
   waiting = new Map();        // id of a command -> what to do with its reply
   position = null;            // { epoch, offset } of the room
   members = new Map();        // client id -> info, where the server lists them
+  listed = false;             // it does
   pingTimer = 0; pingEvery = 0;
 
   constructor(link) { this.link = link; }
@@ -239,8 +240,9 @@ class CentrifugeProtocol {
   list(channel) {
     this.command({ presence: { channel } }, (reply) => {
       if (channel !== this.link.room) return;
+      this.listed = !reply.error;
       this.members = new Map(Object.entries(reply.presence?.presence ?? {}));
-      this.link.on.members(reply.error ? null : this.members);
+      this.link.on.members(this.listed ? this.members : null);
     });
   }
 

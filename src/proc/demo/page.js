@@ -19,7 +19,7 @@ let stuck = true;             // to the newest message, until the reader scrolls
 let fresh = true;             // nothing of this room has been shown yet
 const names = new Map();      // client id -> what it calls itself
 const typing = new Map();     // client id -> timer
-let typedAt = 0, nameTimer = 0;
+let typedAt = 0, nameTimer = 0, replyTimer = 0;
 
 const link = new Link({
   state: setState,
@@ -66,9 +66,15 @@ function heardAside(said, client, own) {
   if (own || !client || said === null || typeof said !== 'object') return;
   if (typeof said.hello === 'string') {
     learn(client, said.hello);
-    if (said.reply === true && (link.protocol.members?.size ?? 0) <= MAX_MEMBERS) link.aside({ hello: myName() });
+    if (said.reply === true && link.protocol.listed && link.protocol.members.size <= MAX_MEMBERS) replyLater();
   }
   if (said.typing === true) showTyping(client);
+}
+
+/* One answer serves all who have asked meanwhile; not everybody answers in the same instant. */
+function replyLater() {
+  if (replyTimer) return;
+  replyTimer = setTimeout(() => { replyTimer = 0; link.aside({ hello: myName() }); }, 50 + Math.random() * 300);
 }
 
 function tellName() {

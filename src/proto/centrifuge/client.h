@@ -257,6 +257,11 @@ static inline bool client_ended(const struct client *cl)
 {
     return cl->conn->state != CONN_OPEN;
 }
+/* Does it say what it has to say in requests of their own (emulation.c)? */
+static inline bool client_emulates(const struct client *cl)
+{
+    return cl->wire != WIRE_FRAMES && !cl->listens;
+}
 
 /* control.c */
 void centrifuge_control(unsigned from, struct str data);

@@ -89,11 +89,11 @@ static void connected(struct client *cl)
         result->ping = (uint32_t)MAX(config.ping_interval / 1000000000, 1);
         result->pong = !cl->listens;
     }
-    if (cl->wire != WIRE_FRAMES || cl->listens) {
+    if (client_emulates(cl) || cl->listens) {
         client_session_text(cl, session);
         result->session = (struct str){session, CLIENT_SESSION_TEXT};
     }
-    if (cl->wire != WIRE_FRAMES && !cl->listens)
+    if (client_emulates(cl))
         result->node = client_node();
     if (config.connect_include_server_time)
         result->time = (int64_t)(clock_wall_ns() / NS_PER_MS);

@@ -134,7 +134,8 @@ static void refresh(struct client *cl, const struct control *o)
 
 static void input(struct client *cl, const struct control *o)
 {
-    client_input(cl, o->data);
+    if (client_emulates(cl))
+        client_input(cl, o->data);
 }
 
 static void (*const orders[CONTROL_ORDER_NR])(struct client *cl, const struct control *o) = {

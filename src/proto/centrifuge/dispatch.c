@@ -9,6 +9,7 @@
 #include "client.h"
 
 #define GO_ON_SLICE 8           /* clients in one step */
+#define PIECES      32          /* of one of them */
 #define KEPT_MAX    (64 * 1024) /* bytes of commands that wait; then the client is not read */
 
 static enum task_result go_on_step(struct task *t);
@@ -267,12 +268,18 @@ int client_keep(struct client *cl, struct str piece)
 
     if (w == NULL)
         return -1;
+    /* Not reading its connection stops nobody who says what he says in requests of their own. */
+    if (cl->wire != WIRE_FRAMES &&
+        w->input.len + piece.n > KEPT_MAX + (size_t)config.message_size_limit) {
+        client_end(cl, CLOSE_CF_TOO_MANY_REQUESTS);
+        return -1;
+    }
     if (buf_append(&w->input, (struct str){(const char *)&n, sizeof(n)}) == -1 ||
         buf_append(&w->input, piece) == -1) {
         client_end(cl, CLOSE_NO_MEMORY);
         return -1;
     }
-    if (w->input.len > KEPT_MAX)
+    if (w->input.len > KEPT_MAX && cl->wire == WIRE_FRAMES)
         conn_hold(cl->conn, CONN_HOLD_ANSWER);
     return 0;
 }
@@ -331,9 +338,15 @@ static void go_on(struct client *cl)
 {
     struct client_work *w = cl->work;
     struct str piece, before, behind;
+    int left = PIECES;
 
     while (w->waits == WAITS_NOT && !client_ended(cl) && first_piece(w, &piece)) {
         struct cf_input in;
+
+        if (left-- == 0) { /* others first */
+            client_go_on(w);
+            break;
+        }
 
         cf_input_init(&in, cl->encoding, piece, &reading);
         if (w->begin > 0)

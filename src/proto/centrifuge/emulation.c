@@ -60,7 +60,7 @@ static void emulate(struct http_exchange *x, const struct stream_cors *cors,
     if (worker == reactor->cfg.worker) {
         struct client *cl = client_of_session(e->session);
 
-        if (cl != NULL && !client_ended(cl))
+        if (cl != NULL && client_emulates(cl) && !client_ended(cl))
             client_input(cl, e->data);
         answer(x, cors);
     } else if (hand_over(e, worker) == 0) {

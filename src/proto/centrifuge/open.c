@@ -204,7 +204,8 @@ static void centrifuge_handle(struct http_exchange *x)
 static bool keep_connect(struct http_exchange *x, struct client *cl)
 {
     struct buf connect = {0};
-    bool good = client_commands_of_query(x->request->query, &connect);
+    bool good = client_commands_of_query(x->request->query, &connect) &&
+                (int64_t)connect.len <= config.message_size_limit;
 
     if (good && connect.len > 0)
         good = client_connect_command(&connect) == 0 && client_keep(cl, buf_view(&connect)) == 0;
@@ -220,7 +221,7 @@ static void listener_handle(struct http_exchange *x)
     enum close_reason why;
     struct client *cl;
 
-    if (upgrade_check(x->request, SUBPROTOCOLS, &checked, &why) == -1) {
+    if (upgrade_check(x->request, "centrifuge-json", &checked, &why) == -1) {
         http_refuse(x, why);
         return;
     }

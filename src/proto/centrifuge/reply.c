@@ -59,6 +59,7 @@ static void frame_close(struct client *cl, int rc)
 {
     if (rc == -1) {
         buf_clear(&gathered.out);
+        gathered.messages = 0;
         client_end(cl, CLOSE_NO_MEMORY);
     } else if (gathered.client != cl) {
         send_frame(cl);

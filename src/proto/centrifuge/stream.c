@@ -142,8 +142,13 @@ bool client_commands_of_query(struct str query, struct buf *out)
     while (query.p != NULL && http_query_next(&query, &key, &value)) {
         if (!str_equal(key, STR_LIT("cf_connect")))
             continue;
-        if (buf_reserve(out, value.n + 1) == -1 ||
-            http_percent_decode(value, out->p, value.n + 1, &n) == -1)
+        if (buf_append(out, value) == -1 || buf_reserve(out, 1) == -1)
+            return false;
+        /* As pages write it: application/x-www-form-urlencoded. */
+        for (size_t i = 0; i < out->len; i++)
+            if (out->p[i] == '+')
+                out->p[i] = ' ';
+        if (http_percent_decode(buf_view(out), out->p, out->len + 1, &n) == -1)
             return false;
         out->len = n;
         return true;
