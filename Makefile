@@ -345,9 +345,9 @@ bench-million: build-packages ## a million connections on this machine: memory, 
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/million.py $(ARGS)
 
 .PHONY: bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander
-bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander: build-packages ## compare with the least this machine needs for the same
+bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander: build-packages ## compare with the least this machine needs for the same (bench-idle: PROTOCOL=centrifuge, too)
 	@$(MAKE) $(BINS) $(BENCHES)
-	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) $(ARGS)
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) --protocol $(PROTOCOL) $(ARGS)
 
 .PHONY: bench-peers
 bench-peers: build-packages ## compare with nchan, npm's ws, mosquitto and nats-server, fetched but not installed (ARGS="--rounds 3 --only ws,nats")

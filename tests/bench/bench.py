@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Benchmarks of the gateway against what this machine can do at all (tests/bench/floor.c).
 
-usage: bench.py fanout|batch|echo|connect|idle|bystander [--rounds N] [--connections N] [--seconds S] [--json FILE]
+usage: bench.py fanout|batch|echo|connect|idle|bystander [--rounds N] [--connections N] [--seconds S] [--protocol P] [--json FILE]
 
 Ours and the yardstick run interleaved, several rounds; the median ratio is reported. roostload drives both. CPU is that of the
 watched processes, read from the scheduler. Every run ends by itself. The figures go to build/bench/<name>.json too. fanout ends
@@ -198,21 +198,30 @@ def bench_connect(args):
 
 
 def bench_idle(args):
-    """Pings at 25 s are too few to be measured in a short run; the cost of one does not depend on the interval."""
+    """Pings at 25 s are too few to be measured in a short run; the cost of one does not depend on the interval. The bare ones are
+    WebSocket's; Centrifuge's are messages, of which nobody counts those that came: each client gets one in an interval."""
     n, interval = args.connections or 19000, min(args.seconds or 5, 5)
     options = dict(connections=n, ramp=5000, duration=f"{4 * interval}s", path="i", processes=1 if n < 19000 else 2)
+    settings, ours = {"ping_interval": f"{interval}s"}, dict(options)
+    if args.protocol == "centrifuge":
+        settings.update(allow_anonymous_connect_without_token="true", channel_without_namespace="{allow_subscribe_for_client: true, "
+                        "allow_subscribe_for_anonymous: true}")
+        ours.update(url="/connection/", path="websocket", adapter="centrifuge")
 
     def cpu_per_ping(result):
-        return run_cpu(result) / max(result["run_pings_in"], 1)
+        return run_cpu(result) / max(result["run_pings_in"] or n * result["run_seconds"] / interval, 1)
 
     row = compare(f"{n} idle connections, CPU per ping and pong",
-                  lambda: with_server(lambda: Gateway(1, ping_interval=f"{interval}s"), lambda s: load(s, "hold", **options)),
+                  lambda: with_server(lambda: Gateway(1, **settings), lambda s: load(s, "hold", **ours)),
                   lambda: with_server(lambda: Floor("idle", interval * 1000), lambda s: load(s, "hold", **options)),
                   cpu_per_ping, args.rounds)
     row["ours_over_floor"] = 1 / row["ratio"]
     row["core_share_at_25_s"] = row["ours_us"] * 1e-6 * n / 25
     print(f"{'':<44} ours/bare {row['ours_over_floor']:.2f}; pinged every 25 s they cost {row['core_share_at_25_s'] * 100:.2f} % of a core",
           flush=True)
+    more = (row["ours_us"] - row["floor_us"]) * 1e-6 * 200000 / 25
+    row["more_than_bare_at_200000"] = more
+    print(f"{'':<44} 200,000 of them cost {more * 100:.1f} % of a core more than the bare sends and receives", flush=True)
     return [row]
 
 
@@ -260,6 +269,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=0)
     parser.add_argument("--seconds", type=int, default=0, help="of each run; default: 4 to 20")
+    parser.add_argument("--protocol", choices=["plain", "centrifuge"], default="plain", help="idle: what the clients speak")
     parser.add_argument("--json", help="default: build/bench/<name>.json")
     args = parser.parse_args()
     write_json(args.json, args.bench, globals()["bench_" + args.bench](args))
