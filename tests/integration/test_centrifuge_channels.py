@@ -424,6 +424,17 @@ class ExcludeSelf(CentrifugeTest):
         self.assertEqual([a.data() for _ in range(6)], [0, 2, 4, 6, 8, 10])
         self.assertEqual([b.data() for _ in range(6)], [1, 3, 5, 7, 9, 10])
 
+    def test_the_server_leaves_one_out(self):
+        name = self.channel()
+        a, b = self.connected(), self.connected()
+        for c in (a, b):
+            c.subscribe(name)
+        for i in range(6):
+            self.assertIn('result', self.d.api('publish', channel=name, data=i, exclude_client=(a if i % 2 else b).me))
+        self.d.publish(name, 6)
+        self.assertEqual([a.data() for _ in range(4)], [0, 2, 4, 6])
+        self.assertEqual([b.data() for _ in range(4)], [1, 3, 5, 6])
+
 
 if __name__ == '__main__':
     unittest.main(verbosity=0)

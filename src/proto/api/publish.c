@@ -19,6 +19,8 @@ static int add_fields(struct api_op *op)
 
     if (r->tags.n > 0)
         rc = record_add_field(&op->fields, FIELD_TAGS, r->tags);
+    if (rc == 0 && r->exclude_client.n > 0)
+        rc = record_add_field(&op->fields, FIELD_EXCLUDE, r->exclude_client);
     if (rc == 0 && r->idempotency_key.n > 0)
         rc = record_add_field(&op->fields, FIELD_IDEMPOTENCY_KEY, r->idempotency_key);
     if (rc == 0 && r->version != 0) {
@@ -55,7 +57,8 @@ static const struct str *payload(struct api_op *op)
     else if (data->n > (size_t)config.max_message_size)
         api_op_error(op, API_BAD_REQUEST, "data is larger than max_message_size");
     else if (add_fields(op) == -1)
-        api_op_error(op, API_BAD_REQUEST, "tags, idempotency_key and version_epoch are too long");
+        api_op_error(op, API_BAD_REQUEST,
+                     "tags, idempotency_key, version_epoch or exclude_client are too long");
     else
         return data;
     return NULL;
@@ -71,6 +74,8 @@ static uint8_t flags_of(const struct api_request *r, struct str data)
         flags |= RECORD_SKIP_HISTORY;
     if (r->delta)
         flags |= RECORD_DELTA;
+    if (r->exclude_client.n > 0)
+        flags |= RECORD_EXCLUDE_ORIGIN;
     return flags;
 }
 

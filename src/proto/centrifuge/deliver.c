@@ -155,16 +155,34 @@ static void runs_add(struct runs *r, uint32_t i)
     r->end = i + 1;
 }
 
-/* Its own, which are not to come back to it? */
-static bool excluded(const struct client_sub *cs, const struct batch_item *item)
+/* Is it the one whom the server API leaves out? */
+static bool left_out(const struct client_sub *cs, const struct batch *b, uint32_t i)
 {
-    return (item->flags & RECORD_EXCLUDE_ORIGIN) && item->token == cs->conn->id &&
-           item->asker == SESSION_CENTRIFUGE && item->source == reactor->cfg.worker;
+    char id[CLIENT_ID_TEXT];
+    struct str named;
+
+    if (!record_field(batch_fields(b, i), FIELD_EXCLUDE, &named))
+        return false;
+    client_id_text(client_of(cs->conn), id);
+    return str_equal(named, (struct str){id, sizeof(id)});
+}
+
+/* Its own that are not to come back to it, and what is for all but it. */
+static bool excluded(const struct client_sub *cs, const struct batch *b, uint32_t i)
+{
+    const struct batch_item *item = &b->items[i];
+
+    if ((item->flags & RECORD_EXCLUDE_ORIGIN) == 0)
+        return false;
+    if (item->asker == SESSION_API)
+        return left_out(cs, b, i);
+    return item->token == cs->conn->id && item->asker == SESSION_CENTRIFUGE &&
+           item->source == reactor->cfg.worker;
 }
 
 static bool wanted(const struct client_sub *cs, const struct batch *b, uint32_t i)
 {
-    if (excluded(cs, &b->items[i]))
+    if (excluded(cs, b, i))
         return false;
     return !(cs->sub.flags & CLIENT_SUB_FILTER) ||
            tags_filter_match(cs->more->filter, tags_of(b, i));
@@ -214,18 +232,15 @@ static void deliver_some(struct client_sub *cs, struct batch *b, uint32_t first)
     runs_flush(&r);
 }
 
-/* Is something in it that its client has published, and is not to get? */
-static bool has_excluded(const struct client_sub *cs, struct batch *b)
+/* Is something in it that its client is not to get? */
+static bool has_excluded(const struct client_sub *cs, const struct batch *b)
 {
-    uint16_t source = (uint16_t)reactor->cfg.worker;
-    uint32_t i;
-
     if ((b->any & RECORD_EXCLUDE_ORIGIN) == 0)
         return false;
-    i = batch_own_first(b, source, SESSION_CENTRIFUGE, cs->conn->id);
-    while (i < b->nitems && !(b->items[i].flags & RECORD_EXCLUDE_ORIGIN))
-        i = batch_own_next(b, i);
-    return i < b->nitems;
+    for (uint32_t i = 0; i < b->nitems; i++)
+        if (excluded(cs, b, i))
+            return true;
+    return false;
 }
 
 /* Everything but the usual. */
