@@ -8,5 +8,7 @@
  * URL: '-', '_', without padding, as in tokens and keys (RFC 7515 §2). */
 int base64_decode(struct str in, struct buf *out) MUST_CHECK;
 int base64url_decode(struct str in, struct buf *out) MUST_CHECK;
+/* Appends the standard form, padded: pieces of three bytes each may follow each other. -1: no memory. */
+int base64_append(struct buf *out, struct str bytes) MUST_CHECK;
 
 #endif

@@ -1,5 +1,7 @@
-/* codec/base64.c - bytes from base64. */
+/* codec/base64.c - bytes from base64, and into it. */
 #include "codec/base64.h"
+
+#include <openssl/evp.h>
 
 static int value_of(char c, bool url)
 {
@@ -57,4 +59,14 @@ int base64_decode(struct str in, struct buf *out)
     for (int i = 0; i < 2 && in.n > 0 && in.p[in.n - 1] == '='; i++)
         in.n--;
     return decode(in, false, out);
+}
+
+int base64_append(struct buf *out, struct str bytes)
+{
+    if (buf_reserve(out, (bytes.n + 2) / 3 * 4 + 1) == -1) /* the end is a NUL */
+        return -1;
+    if (bytes.n > 0)
+        out->len += (size_t)EVP_EncodeBlock((unsigned char *)out->p + out->len,
+                                            (const unsigned char *)bytes.p, (int)bytes.n);
+    return 0;
 }

@@ -3,10 +3,9 @@
  * native: an error is an object with HTTP 200, and says what is wrong with the request; what was not
  * done is 503, what may have been is 504. centrifugo: always 200, errors in the original's words.
  * transport: the object alone, with the status of tbl/api.def. Within a batch errors are objects. */
-#include <openssl/evp.h>
-
 #include "api_internal.h"
 #include "base/config.h"
+#include "codec/base64.h"
 #include "core/epoch.h"
 #include "core/tags.h"
 #include "proto/payload.h"
@@ -84,10 +83,8 @@ int api_append_client_info(struct buf *out, const struct client_info *info)
 
 static int append_base64(struct buf *out, struct str s)
 {
-    if (buf_append_char(out, '"') == -1 || buf_reserve(out, (s.n + 2) / 3 * 4 + 1) == -1)
+    if (buf_append_char(out, '"') == -1 || base64_append(out, s) == -1)
         return -1;
-    out->len += (size_t)EVP_EncodeBlock((unsigned char *)out->p + out->len,
-                                        (const unsigned char *)s.p, (int)s.n);
     return buf_append_char(out, '"');
 }
 

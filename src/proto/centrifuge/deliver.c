@@ -90,7 +90,7 @@ struct runs {
     uint32_t first, end; /* not delivered yet */
 };
 
-/* The tags of an item, read once for all who filter. */
+/* The tags of an item; valid until the next call. */
 static const struct tags *tags_of(const struct batch *b, uint32_t i)
 {
     static struct tags tags; /* list: owned; kept */

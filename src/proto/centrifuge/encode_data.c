@@ -2,9 +2,8 @@
  *
  * JSON takes JSON as it is; text that is none as a string, as the plain protocol's query form has
  * it; bytes in base 64. Where differences are spoken of, all of that stands once more in a string. */
-#include <openssl/evp.h>
-
 #include "base/utf8.h"
+#include "codec/base64.h"
 #include "codec/json.h"
 #include "encode.h"
 #include "proto/payload.h"
@@ -18,15 +17,6 @@ enum encode_form encode_form(enum cf_encoding e, uint8_t flags, struct str paylo
     if (payload_is_json(flags, payload))
         return as_string ? FORM_TEXT : FORM_RAW;
     return as_string ? FORM_TWICE : FORM_TEXT;
-}
-
-static int append_base64(struct buf *out, struct str piece)
-{
-    if (buf_reserve(out, (piece.n + 2) / 3 * 4 + 1) == -1)
-        return -1;
-    out->len += (size_t)EVP_EncodeBlock((unsigned char *)out->p + out->len,
-                                        (const unsigned char *)piece.p, (int)piece.n);
-    return 0;
 }
 
 /* Text as a JSON string escapes it, escaped once more. */
@@ -71,7 +61,7 @@ static int append_piece(enum cf_encoding e, enum encode_form form, struct str pi
         return json_append_text(out, piece);
     case FORM_BASE64:
     case FORM_TWICE_BASE64:
-        return append_base64(out, piece);
+        return base64_append(out, piece);
     case FORM_TWICE:
         return append_twice(out, piece);
     }

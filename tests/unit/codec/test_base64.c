@@ -48,6 +48,33 @@ static void vectors(void **state UNUSED)
     }
 }
 
+/* RFC 4648 §10, and what comes of them again. */
+static void written(void **state UNUSED)
+{
+    static const char *const pairs[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"\xff\xfe", "//4="}};
+    struct buf text = {0}, back = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        buf_clear(&text);
+        buf_clear(&back);
+        assert_int_equal(base64_append(&text, str_from(pairs[i][0])), 0);
+        assert_true(str_equal(buf_view(&text), str_from(pairs[i][1])));
+        assert_int_equal(base64_decode(buf_view(&text), &back), 0);
+        assert_true(str_equal(buf_view(&back), str_from(pairs[i][0])));
+    }
+    buf_fini(&text);
+    fault_fail_at(1);
+    assert_int_equal(base64_append(&text, STR_LIT("x")), -1);
+    fault_reset();
+    buf_fini(&back);
+}
+
 static void others_are_refused(void **state UNUSED)
 {
     static const char *const standard[] = {"Zg",       "Zg=",  "Zh==",    "Zm9=",   "Zm8==",
@@ -79,6 +106,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(vectors, teardown),
+        cmocka_unit_test_teardown(written, teardown),
         cmocka_unit_test_teardown(others_are_refused, teardown),
         cmocka_unit_test_teardown(no_memory_is_said, teardown),
     };
