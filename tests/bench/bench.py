@@ -263,7 +263,8 @@ def write_json(path, name, rows, **more):
     print(f"written: {path}")
 
 
-def main():
+def arguments(argv=None):
+    """Of this program; tests give theirs, so that every option has its default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench", choices=["fanout", "batch", "echo", "connect", "idle", "bystander"])
     parser.add_argument("--rounds", type=int, default=3)
@@ -271,7 +272,11 @@ def main():
     parser.add_argument("--seconds", type=int, default=0, help="of each run; default: 4 to 20")
     parser.add_argument("--protocol", choices=["plain", "centrifuge"], default="plain", help="idle: what the clients speak")
     parser.add_argument("--json", help="default: build/bench/<name>.json")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main():
+    args = arguments()
     write_json(args.json, args.bench, globals()["bench_" + args.bench](args))
 
 

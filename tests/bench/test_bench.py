@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Every comparison still runs, on both sides and without a loss: small, and without a verdict on the figures."""
 
-import argparse
 import os
 import sys
 import unittest
@@ -15,7 +14,8 @@ import bench  # noqa: E402
 
 class Bench(unittest.TestCase):
     def rows(self, name, n, connections=200):
-        rows = getattr(bench, 'bench_' + name)(argparse.Namespace(rounds=1, connections=connections, seconds=1))
+        args = bench.arguments([name, '--rounds', '1', '--connections', str(connections), '--seconds', '1'])
+        rows = getattr(bench, 'bench_' + name)(args)
         self.assertEqual(len(rows), n)
         return rows
 
