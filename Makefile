@@ -34,10 +34,12 @@ INCLUDES := -Iinclude
 # glibc's checked functions exist with optimization only, and sanitizers look at the plain ones.
 FORTIFY   = $(if $(strip $(SANFLAGS)),,$(if $(filter-out -O0,$(filter -O%,$(OPT))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2))
 # Hidden: names of ours must not stand in for those of a library (jansson has a json_string, too).
-HARDEN    = -fPIE -fvisibility=hidden -fstack-protector-strong -fstack-clash-protection $(FORTIFY)
+# -fcf-protection: where the processor and the kernel know it, an indirect call ends at an endbr64 only.
+HARDEN    = -fPIE -fvisibility=hidden -fstack-protector-strong -fstack-clash-protection \
+            $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full) $(FORTIFY)
 COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
             $(HARDEN) $(SANFLAGS) $(CFLAGS) -MMD -MP
-LINKFLAGS = -pie $(SANFLAGS) -Wl,--as-needed,-z,relro,-z,now $(LDFLAGS)
+LINKFLAGS = -pie $(SANFLAGS) -Wl,--as-needed,-z,relro,-z,now,-z,noexecstack $(LDFLAGS)
 LIBS     := -lev -lwslay -lcjose -ljansson -lssl -lcrypto -lcurl -lpcre2-8 -lyaml -lz -lm
 
 # V=1 shows the commands.
