@@ -10,8 +10,12 @@
 void hash_seed(const uint8_t key[16]);
 /* From getrandom(2). Exits with a sentence when the kernel gives none (start-up only). */
 void hash_seed_random(void);
+/* Such a key for hash_keyed(). */
+void hash_random_key(uint8_t key[16]);
 /* SipHash-1-3 of s under the process key (the variant Rust and Ruby use for tables). */
 uint64_t hash_str(struct str s);
+/* The same under another key: one that several processes share. */
+uint64_t hash_keyed(const uint8_t key[16], struct str s);
 
 struct htab_node {
     struct htab_node *next;

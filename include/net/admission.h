@@ -9,8 +9,6 @@
 #include <stdatomic.h>
 
 #include "base/common.h"
-#include "base/hash.h"
-#include "base/pool.h"
 
 struct admission_refused {    /* what one worker has refused for want of room */
     _Atomic uint64_t n;       /* ever */
@@ -25,10 +23,11 @@ struct admission_watch { /* zeroed: there is room */
 };
 
 struct admission {                    /* a reactor's; zeroed at first */
-    struct htab by_address;           /* struct address_count, owned by the pool */
-    struct pool counts;               /* set up at first use */
     struct admission_refused refused; /* at this worker's own limit */
     struct admission_watch watch;     /* over it */
+    bool counting;                    /* addresses, for a limit */
+    bool recounting;                  /* those that were there before that: */
+    size_t cursor;
 };
 
 struct admission_limit { /* what is watched */
@@ -40,7 +39,8 @@ struct admission_limit { /* what is watched */
 /* About once a second: refused and last_ns tell of the refusals so far. */
 void admission_look(struct admission_watch *w, const struct admission_limit *limit,
                     uint64_t refused, uint64_t last_ns);
-/* In a worker, the same for its own limit (descriptors). */
+/* In a worker, a few times a second: the same for its own limit (descriptors), and what a reload
+ * has left to do. */
 void admission_tick(void);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/wheel.h"
 #include "core/broker.h"
 #include "core/waiters.h"
+#include "net/addresses.h"
 #include "net/admission.h"
 #include "net/conn.h"
 #include "net/outq.h"
@@ -38,8 +39,9 @@ struct reactor_config {
     uint64_t (*node_connections)(
         void); /* all workers' client connections; NULL: this worker's own */
     struct admission_refused
-        *node_full;     /* refusals at config.max_connections are noted here; may be NULL */
-    bool tell_refusals; /* as warnings (net/refusal.h) */
+        *node_full; /* refusals at config.max_connections are noted here; may be NULL */
+    struct addresses *addresses; /* borrowed; NULL: there are no limits per address */
+    bool tell_refusals;          /* as warnings (net/refusal.h) */
     void (*each_turn)(
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "core/hub.h"
 #include "core/ring.h"
+#include "net/addresses.h"
 #include "net/admission.h"
 
 enum shm_process {
@@ -29,7 +30,7 @@ enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 #define SHM_STILL_NS NS_PER_SEC
 
 /* Written by its process; generation and restarts by the master, which also clears pid, phase,
- * client_connections and the gauges when the process has ended. */
+ * client_connections, addresses_life and the gauges when the process has ended. */
 struct shm_slot {
     _Alignas(SHM_ALIGN) _Atomic int32_t pid; /* 0: not running */
     _Atomic uint32_t generation;             /* incarnation, from 1; 0: never started */
@@ -43,6 +44,7 @@ struct shm_slot {
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
     _Atomic uint64_t keys_wanted_ns; /* worker: when a token last named a key that is not there */
     struct admission_refused full;   /* worker: at config.max_connections */
+    _Atomic uint32_t addresses_life; /* worker: what is good in its table; 0: nothing */
     struct metrics metrics;          /* CACHE_LINE-aligned */
 };
 
@@ -71,6 +73,8 @@ struct shm {
     int worker_wake_fd[HUB_WORKERS_MAX];
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct shm_keys *keys;
+    struct addresses addresses; /* but for `own`, which each worker sets in a copy */
+    struct addresses_of address_tables[HUB_WORKERS_MAX];
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];
 };
 

@@ -14,13 +14,18 @@ void hash_seed(const uint8_t key[16])
     memcpy(process_key, key, sizeof(process_key));
 }
 
-void hash_seed_random(void)
+void hash_random_key(uint8_t key[16])
 {
     /* 16 bytes are never cut short once the kernel's generator is ready (getrandom(2)). */
-    if (getrandom(process_key, sizeof(process_key), 0) != (ssize_t)sizeof(process_key)) {
+    if (getrandom(key, 16, 0) != 16) {
         fprintf(stderr, "roost: the kernel gives no random bytes (getrandom)\n");
         exit(1);
     }
+}
+
+void hash_seed_random(void)
+{
+    hash_random_key(process_key);
 }
 
 static inline uint64_t rotl(uint64_t x, int b)
@@ -92,6 +97,11 @@ static inline uint64_t siphash(const uint8_t key[16], struct str s, int c, int d
 uint64_t hash_str(struct str s)
 {
     return siphash(process_key, s, 1, 3);
+}
+
+uint64_t hash_keyed(const uint8_t key[16], struct str s)
+{
+    return siphash(key, s, 1, 3);
 }
 
 /* Moves up to n buckets of the old array into the new one. */

@@ -2,19 +2,13 @@
 
 #include "base/clock.h"
 #include "base/config.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "net_internal.h"
 
 /* Who comes and goes at the limit must not make a line each time. */
-#define FULL_CALM_NS  (2 * NS_PER_SEC)
-#define FULL_AGAIN_NS (60 * NS_PER_SEC)
-
-struct address_count {
-    struct htab_node node;
-    uint8_t key[16];
-    uint32_t count;
-};
+#define FULL_CALM_NS   (2 * NS_PER_SEC)
+#define FULL_AGAIN_NS  (60 * NS_PER_SEC)
+#define COUNT_PER_TICK 65536 /* connections; an address is looked up for each */
 
 /* The bytes that are counted together: an IPv4 address, or an IPv6 /64, which one subscriber
  * usually has whole. */
@@ -27,55 +21,46 @@ void address_key(const uint8_t address[16], uint8_t key[16])
         memset(key + 8, 0, 8);
 }
 
-static bool count_equal(const struct htab_node *node, const void *key)
+/* Is anything to be known of addresses? */
+static bool addresses_count(void)
 {
-    return memcmp(CONTAINER_OF(node, struct address_count, node)->key, key, 16) == 0;
+    return reactor->cfg.addresses != NULL &&
+           (config.max_connections_per_address | config.connection_rate_per_address) != 0;
 }
 
-static struct address_count *count_find(const uint8_t key[16], uint64_t hash)
+static uint64_t tag_of(const uint8_t address[16])
 {
-    struct htab_node *node = htab_find(&reactor->admission.by_address, hash, count_equal, key);
+    uint8_t key[16];
 
-    return node != NULL ? CONTAINER_OF(node, struct address_count, node) : NULL;
-}
-
-static struct address_count *count_new(const uint8_t key[16], uint64_t hash)
-{
-    struct address_count *a;
-
-    if (reactor->admission.counts.size == 0)
-        pool_init(&reactor->admission.counts, "address_count", sizeof(struct address_count), 0);
-    a = pool_get(&reactor->admission.counts);
-    if (a == NULL)
-        return NULL;
-    memcpy(a->key, key, sizeof(a->key));
-    a->node.hash = hash;
-    if (htab_insert(&reactor->admission.by_address, &a->node) == -1) {
-        pool_put(&reactor->admission.counts, a);
-        return NULL;
-    }
-    return a;
-}
-
-static enum close_reason address_enter(const struct sockaddr *peer)
-{
-    struct address_count *a;
-    uint8_t address[16], key[16];
-    uint16_t port;
-    uint64_t hash;
-
-    address_bytes(peer, address, &port);
     address_key(address, key);
-    hash = hash_str((struct str){(const char *)key, sizeof(key)});
-    a = count_find(key, hash);
-    if (a == NULL)
-        a = count_new(key, hash);
-    if (a == NULL)
-        return CLOSE_NO_MEMORY;
-    if (a->count >= (uint64_t)config.max_connections_per_address)
+    return addresses_tag(reactor->cfg.addresses, key, 0);
+}
+
+static enum close_reason address_judge(const struct address_use *use)
+{
+    if (config.max_connections_per_address != 0 &&
+        use->connections > (uint64_t)config.max_connections_per_address)
         return CLOSE_ADDRESS_LIMIT;
-    a->count++;
+    if (config.connection_rate_per_address != 0 &&
+        use->lately > (uint64_t)config.connection_rate_per_address)
+        return CLOSE_ADDRESS_RATE;
     return CLOSE_NONE;
+}
+
+static enum close_reason address_enter(const uint8_t address[16])
+{
+    struct addresses *all = reactor->cfg.addresses;
+    uint64_t tag = tag_of(address);
+    struct address_use use;
+    enum close_reason why;
+
+    if (addresses_enter(all, tag) == -1)
+        return CLOSE_NO_MEMORY;
+    use = addresses_use(all, tag);
+    why = address_judge(&use);
+    if (why != CLOSE_NONE)
+        addresses_take_back(all, tag);
+    return why;
 }
 
 static void note_refused(struct admission_refused *r)
@@ -124,7 +109,7 @@ void admission_look(struct admission_watch *w, const struct admission_limit *lim
         look_at_full(w, limit, last_ns);
 }
 
-void admission_tick(void)
+static void watch_own_limit(void)
 {
     const struct admission_limit limit = {
         .of = "worker",
@@ -139,6 +124,8 @@ void admission_tick(void)
 enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted)
 {
     enum close_reason why;
+    uint8_t address[16];
+    uint16_t port;
 
     *counted = false;
     if (node_total >= (uint64_t)config.max_connections) {
@@ -150,9 +137,10 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
         note_refused(&reactor->admission.refused);
         return CLOSE_FULL;
     }
-    if (config.max_connections_per_address == 0)
+    if (!addresses_count())
         return CLOSE_NONE;
-    why = address_enter(peer);
+    address_bytes(peer, address, &port);
+    why = address_enter(address);
     *counted = why == CLOSE_NONE;
     return why;
 }
@@ -216,23 +204,38 @@ void admission_admin_added(struct conn *c)
 
 void admission_leave(const uint8_t address[16])
 {
-    struct address_count *a;
-    uint8_t key[16];
+    addresses_leave(reactor->cfg.addresses, tag_of(address));
+}
 
-    address_key(address, key);
-    a = count_find(key, hash_str((struct str){(const char *)key, sizeof(key)}));
-    if (a == NULL || --a->count > 0)
-        return;
-    htab_remove(&reactor->admission.by_address, &a->node);
-    pool_put(&reactor->admission.counts, a);
+/* A limit that a reload has brought is for those too that were here before. */
+static void count_one(struct conn *c, void *arg UNUSED)
+{
+    if ((c->flags & (CONN_ADMIN | CONN_REFUSED | CONN_COUNTED)) == 0 &&
+        addresses_enter(reactor->cfg.addresses, tag_of(c->address)) == 0)
+        c->flags |= CONN_COUNTED;
+}
+
+static void count_the_others(void)
+{
+    struct admission *a = &reactor->admission;
+    bool count = addresses_count();
+
+    if (count && !a->counting) {
+        a->cursor = 0;
+        a->recounting = true;
+    }
+    a->counting = count;
+    a->recounting =
+        count && a->recounting && reactor_scan(&a->cursor, COUNT_PER_TICK, count_one, NULL);
 }
 
 void admission_fini(void)
 {
-    memset(&reactor->admission.refused, 0, sizeof(reactor->admission.refused));
-    memset(&reactor->admission.watch, 0, sizeof(reactor->admission.watch));
-    htab_fini(&reactor->admission.by_address);
-    if (reactor->admission.counts.size != 0)
-        pool_fini(&reactor->admission.counts);
-    reactor->admission.counts.size = 0;
+    memset(&reactor->admission, 0, sizeof(reactor->admission));
+}
+
+void admission_tick(void)
+{
+    watch_own_limit();
+    count_the_others();
 }

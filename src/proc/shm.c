@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
+#include "base/nofile.h"
 #include "core/channel_name.h"
 #include "core/channel_options.h"
+#include "net/reactor.h"
 #include "proc/egress.h"
 #include "proc/sealed.h"
 
@@ -50,8 +53,31 @@ static int open_eventfds(struct shm *s)
     return 0;
 }
 
-/* The head, the slots, two rings for each worker: each begins at a page. */
-static void lay_out(char *at, unsigned workers, uint64_t ring_capacity)
+static size_t table_stride(size_t places)
+{
+    return shm_round_up(places * sizeof(struct address_place));
+}
+
+/* Memory is taken for what is used of them only. */
+static size_t table_places(void)
+{
+    return addresses_places(reactor_connection_limit(nofile_raise()));
+}
+
+static void lay_out_tables(struct shm *s, char *at, size_t places)
+{
+    s->addresses =
+        (struct addresses){.workers = s->workers, .places = places, .tables = s->address_tables};
+    hash_random_key(s->addresses.key);
+    for (unsigned i = 0; i < s->workers; i++, at += table_stride(places))
+        s->address_tables[i] =
+            (struct addresses_of){.places = (struct address_place *)(void *)at,
+                                  .life = &s->slots[SHM_WORKER + i].addresses_life};
+}
+
+/* The head, the slots, the fetched keys, a table of addresses and two rings for each worker: each
+ * begins at a page. */
+static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t places)
 {
     struct shm *s = (struct shm *)(void *)at;
 
@@ -62,6 +88,8 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity)
     at += sizeof(*s->slots) * (SHM_WORKER + workers);
     s->keys = (struct shm_keys *)(void *)at;
     at += shm_round_up(sizeof(*s->keys));
+    lay_out_tables(s, at, places);
+    at += workers * table_stride(places);
     for (unsigned i = 0; i < 2 * workers; i++, at += ring_stride(ring_capacity)) {
         struct ring_shared **place = i % 2 == 0 ? s->to_hub : s->to_worker;
 
@@ -73,13 +101,15 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity)
 /* An error ends the program, so nothing is unmapped on the way out. */
 int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errcap)
 {
+    size_t places = table_places();
     size_t bytes = shm_round_up(sizeof(struct shm)) +
                    sizeof(struct shm_slot) * (SHM_WORKER + workers) +
-                   shm_round_up(sizeof(struct shm_keys)) + 2 * workers * ring_stride(ring_capacity);
+                   shm_round_up(sizeof(struct shm_keys)) + workers * table_stride(places) +
+                   2 * workers * ring_stride(ring_capacity);
     struct shm *s = sealed_map(bytes);
 
     if (s != NULL)
-        lay_out((char *)s, workers, ring_capacity);
+        lay_out((char *)s, workers, ring_capacity, places);
     if (s == NULL || open_eventfds(s) == -1) {
         snprintf(err, errcap, "shared memory for %u workers with rings of %llu bytes: %s", workers,
                  (unsigned long long)ring_capacity, strerror(errno));
@@ -120,6 +150,9 @@ void shm_confine(unsigned slot)
             sealed_read_only(&shm->slots[i], sizeof(shm->slots[i]));
     if (slot != SHM_EGRESS)
         sealed_read_only(shm->keys, shm_round_up(sizeof(*shm->keys)));
+    for (unsigned i = 0; i < shm->workers; i++)
+        if (slot != SHM_WORKER + i)
+            sealed_read_only(shm->address_tables[i].places, table_stride(shm->addresses.places));
     for (unsigned i = 0; slot != SHM_HUB && i < shm->workers; i++) {
         if (slot == SHM_WORKER + i)
             continue;
@@ -149,6 +182,7 @@ void shm_enter(unsigned slot)
     metrics = &s->metrics;
     metrics_reset_gauges(metrics);
     atomic_store(&s->client_connections, 0);
+    atomic_store(&s->addresses_life, atomic_load(&s->generation));
     atomic_store(&s->pid, getpid());
     clock_refresh();
     atomic_store(&s->started_ns, clock_wall_ns());

@@ -138,6 +138,7 @@ static void on_child(struct ev_loop *loop, ev_child *watcher, int revents UNUSED
     atomic_store(&s->pid, 0);
     atomic_store(&s->phase, SHM_DOWN);
     atomic_store(&s->client_connections, 0);
+    atomic_store(&s->addresses_life, 0);
     metrics_reset_gauges(&s->metrics);
     c->pid = 0;
     supervisor.running--;

@@ -215,6 +215,7 @@ static void start_broker(void)
 
 void worker_main(unsigned index, int master_fd)
 {
+    static struct addresses addresses;
     struct reactor_config cfg = {.worker = index,
                                  .wake_fd = shm->worker_wake_fd[index],
                                  .hub_wake_fd = shm->hub_wake_fd,
@@ -222,6 +223,7 @@ void worker_main(unsigned index, int master_fd)
                                  .hub_generation = hub_generation,
                                  .node_connections = node_connections,
                                  .node_full = &shm->slots[SHM_WORKER + index].full,
+                                 .addresses = &addresses,
                                  .tell_refusals = true,
                                  .each_turn = each_turn};
     char name[32];
@@ -237,6 +239,8 @@ void worker_main(unsigned index, int master_fd)
     log_set_process(name + strlen("roost: "));
     shm_enter(SHM_WORKER + index);
     shm_confine(SHM_WORKER + index);
+    addresses = shm->addresses;
+    addresses.own = index;
     hash_seed_random();
     reactor_init(&cfg);
     start_broker();

@@ -178,6 +178,7 @@ static struct str http_refusal_fields(int status, unsigned methods, char *out, s
                      methods & 1u << HTTP_POST ? "POST" : "",
                      methods & 1u << HTTP_OPTIONS ? ", OPTIONS" : "");
         break;
+    case 429:
     case 503:
         n = snprintf(out, cap, "Retry-After: 1\r\n");
         break;

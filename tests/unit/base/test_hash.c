@@ -50,6 +50,7 @@ static void the_key_matters(void **state UNUSED)
     x = hash_str(STR_LIT("name"));
     hash_seed(b);
     assert_true(x != hash_str(STR_LIT("name")));
+    assert_true(x == hash_keyed(a, STR_LIT("name")));
     hash_seed_random();
 }
 

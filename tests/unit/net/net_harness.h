@@ -95,14 +95,43 @@ static UNUSED const struct conn_ops bare_ops = {
 };
 
 static struct metrics net_metrics UNUSED;
+/* Two workers' tables; this is worker 0. */
+enum { NET_PLACES = 16384 };
+static struct address_place net_places[2][NET_PLACES] UNUSED;
+static _Atomic uint32_t net_lives[2] UNUSED;
+static struct addresses_of net_tables[2] UNUSED;
+static struct addresses net_addresses UNUSED;
+
+static UNUSED void net_no_addresses(void)
+{
+    memset(net_places, 0, sizeof(net_places));
+    for (unsigned i = 0; i < 2; i++) {
+        net_lives[i] = 1;
+        net_tables[i] = (struct addresses_of){net_places[i], &net_lives[i]};
+    }
+    net_addresses = (struct addresses){
+        .workers = 2, .places = NET_PLACES, .tables = net_tables, .key = "net unit tests"};
+}
+
+/* Connections that count, of all addresses, at this worker. */
+static UNUSED uint64_t net_counted(void)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < NET_PLACES; i++)
+        n += net_places[0][i].life == net_lives[0] ? net_places[0][i].count : 0;
+    return n;
+}
+
 static size_t net_blob_bytes UNUSED; /* before the test */
 
 static UNUSED int net_setup(void **state UNUSED)
 {
     static const uint8_t key[16] = "net unit tests";
-    struct reactor_config cfg = {.wake_fd = -1, .hub_wake_fd = -1};
+    struct reactor_config cfg = {.wake_fd = -1, .hub_wake_fd = -1, .addresses = &net_addresses};
 
     fault_reset();
+    net_no_addresses();
     memset(&net_metrics, 0, sizeof(net_metrics));
     metrics = &net_metrics;
     config_defaults(&config);

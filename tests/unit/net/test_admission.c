@@ -20,7 +20,8 @@ static enum close_reason enter(const char *text)
     bool counted = false;
     enum close_reason why = admission_check((const struct sockaddr *)&sa, 0, &counted);
 
-    assert_int_equal(counted, why == CLOSE_NONE && config.max_connections_per_address > 0);
+    assert_int_equal(counted, why == CLOSE_NONE && (config.max_connections_per_address > 0 ||
+                                                    config.connection_rate_per_address > 0));
     return why;
 }
 
@@ -38,8 +39,9 @@ static void test_no_limit_keeps_nothing(void **state)
 {
     (void)state;
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
-    assert_int_equal(reactor->admission.by_address.count, 0);
     leave("192.0.2.1:1"); /* unknown: no effect */
+    for (size_t i = 0; i < NET_PLACES; i++)
+        assert_int_equal(net_places[0][i].tag, 0);
 }
 
 static void test_node_limit(void **state)
@@ -66,12 +68,11 @@ static void test_ipv4_exact(void **state)
     assert_int_equal(enter("192.0.2.2:1"), CLOSE_NONE);
     leave("192.0.2.1:1");
     assert_int_equal(enter("192.0.2.1:4"), CLOSE_NONE);
-    assert_int_equal(reactor->admission.by_address.count, 2);
+    assert_int_equal(net_counted(), 3);
     leave("192.0.2.1:4");
     leave("192.0.2.1:2");
     leave("192.0.2.2:1");
-    assert_int_equal(reactor->admission.by_address.count, 0);
-    assert_int_equal(reactor->admission.counts.in_use, 0);
+    assert_int_equal(net_counted(), 0);
 }
 
 static void test_ipv6_prefix(void **state)
@@ -100,21 +101,98 @@ static void test_many_addresses(void **state)
         snprintf(text, sizeof(text), "10.1.%d.%d:9", i / 250, i % 250);
         leave(text);
     }
-    assert_int_equal(reactor->admission.by_address.count, 0);
+    assert_int_equal(net_counted(), 0);
 }
 
-static void test_no_memory(void **state)
+/* Places of an address's own, and all near them, are taken. */
+static void test_no_place(void **state)
 {
     (void)state;
     config.max_connections_per_address = 1;
-    for (unsigned long k = 1; k <= 2; k++) { /* the pool, the table */
-        fault_fail_at(k);
-        assert_int_equal(enter("192.0.2.1:1"), CLOSE_NO_MEMORY);
-        fault_reset();
-        assert_int_equal(reactor->admission.by_address.count, 0);
-        admission_fini();
+    for (size_t i = 0; i < NET_PLACES; i++) {
+        net_places[0][i].tag = i + 1;
+        net_places[0][i].count = 1;
+        net_places[0][i].life = 1;
     }
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NO_MEMORY);
+}
+
+/* The other worker has connections of that address, too. */
+static void others(const char *text, uint32_t connections)
+{
+    struct addresses other = net_addresses;
+    struct sockaddr_storage sa = peer_of(text);
+    uint8_t bytes[16];
+    uint16_t port;
+
+    address_bytes((const struct sockaddr *)&sa, bytes, &port);
+    other.own = 1;
+    while (connections-- > 0)
+        assert_int_equal(addresses_enter(&other, tag_of(bytes)), 0);
+}
+
+static void test_the_node_counts(void **state)
+{
+    (void)state;
+    config.max_connections_per_address = 3;
+    others("192.0.2.1:1", 2);
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:2"), CLOSE_ADDRESS_LIMIT);
+    assert_int_equal(net_counted(), 1); /* a refused one leaves nothing */
+    net_lives[1] = 2;                   /* that worker was killed and is another one now */
+    assert_int_equal(enter("192.0.2.1:2"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:2"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:2"), CLOSE_ADDRESS_LIMIT);
+}
+
+static void test_rate(void **state)
+{
+    (void)state;
+    config.connection_rate_per_address = 4;
+    others("192.0.2.1:1", 2);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    leave("192.0.2.1:1"); /* that it has gone does not matter */
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    for (int i = 0; i < 100; i++) /* who is refused is not counted, or it would be so for ever */
+        assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_RATE);
+    assert_int_equal(enter("192.0.2.2:1"), CLOSE_NONE);
+    clock_advance(NS_PER_SEC + NS_PER_SEC / 2); /* half of the four count still */
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_RATE);
+    clock_advance(2 * NS_PER_SEC);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_RATE);
+}
+
+/* Those that were there before a reload brought the limit count, too. */
+static void test_a_limit_comes_later(void **state)
+{
+    struct sockaddr_in6 here = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct conn *c[3];
+    int peer;
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        c[i] = net_pair(&peer, &seen_ops, 0);
+        conn_set_peer(c[i], (struct sockaddr *)&here);
+    }
+    admission_tick();
+    assert_int_equal(net_counted(), 0);
+    config.max_connections_per_address = 3;
+    admission_tick();
+    admission_tick();
+    assert_int_equal(net_counted(), 3);
+    assert_int_equal(enter("[::1]:1"), CLOSE_ADDRESS_LIMIT);
+    conn_kill(c[0], CLOSE_NORMAL);
+    reactor_reap(SIZE_MAX);
+    assert_int_equal(enter("[::1]:1"), CLOSE_NONE);
+    config.max_connections_per_address = 0;
+    admission_tick();
+    conn_kill(c[1], CLOSE_NORMAL);
+    reactor_reap(SIZE_MAX);
+    assert_int_equal(net_counted(), 2);
 }
 
 static char said[65536];
@@ -289,7 +367,10 @@ int main(void)
         NET_TEST(test_ipv4_exact),
         NET_TEST(test_ipv6_prefix),
         NET_TEST(test_many_addresses),
-        NET_TEST(test_no_memory),
+        NET_TEST(test_no_place),
+        NET_TEST(test_the_node_counts),
+        NET_TEST(test_rate),
+        NET_TEST(test_a_limit_comes_later),
         NET_TEST(test_admin_makes_room),
         NET_TEST(test_admin_queue_stays_short),
     };

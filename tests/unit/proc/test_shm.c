@@ -168,6 +168,9 @@ static unsigned wrong_of_worker(void)
         return 8;
     if (fcntl(other_fd, F_GETFD) != -1 || fcntl(own_fd, F_GETFD) == -1)
         return 9;
+    if (!writable(&shm->address_tables[1].places[shm->addresses.places - 1]) ||
+        writable(&shm->address_tables[2].places[0]) || !readable(&shm->address_tables[0].places[0]))
+        return 10;
     return 0;
 }
 
@@ -180,7 +183,7 @@ static unsigned wrong_of_hub(void)
     if (!writable(&shm->to_hub[2]->head) || !writable(&shm->to_worker[0]->data[0]))
         return 2;
     if (writable(&shm->slots[SHM_WORKER].pid) || writable(&shm->configs[0]) ||
-        writable(&shm->keys->version))
+        writable(&shm->keys->version) || writable(&shm->address_tables[0].places[0]))
         return 3;
     return fcntl(shm->worker_wake_fd[2], F_GETFD) == -1 ? 4 : 0;
 }

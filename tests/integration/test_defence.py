@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""Limits that hold for the node, whatever worker a connection meets."""
+
+import os
+import signal
+import unittest
+
+from daemon import DaemonTest, wait_for
+from wsraw import Raw
+
+HANDSHAKE = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='),
+             ('Sec-WebSocket-Version', '13')]
+
+
+class Addresses(DaemonTest):
+    def status(self, d, keep, source='127.0.0.1'):
+        """Of a handshake; who is let in stays."""
+        c = Raw(d.client, source=source)
+        status = c.request('GET', '/ws/a', HANDSHAKE).status
+        keep.append(c) if status == 101 else c.close()
+        return status
+
+    def close(self, clients):
+        for c in clients:
+            c.close()
+        clients.clear()
+
+    def test_the_limit_is_the_nodes(self):
+        d = self.start(workers=4, max_connections_per_address=10)
+        here, there = [], []
+        self.assertEqual(sorted(self.status(d, here) for _ in range(40)), [101] * 10 + [503] * 30)
+        self.assertGreater(sum(p['connections'] > 0 for p in d.processes()), 1, 'one worker had them all')
+        self.assertEqual(self.status(d, there, '127.0.0.2'), 101)
+        self.assertEqual(d.metric('roost_closes_total{reason="address_limit"}'), 30)
+        here.pop().close()
+        wait_for(lambda: self.status(d, here) == 101, what='the place to be free again')
+        self.close(here + there)
+
+    def test_what_a_killed_worker_held_is_free(self):
+        d = self.start(workers=2, max_connections_per_address=8)
+        here = []
+        while len(here) < 8:
+            self.assertEqual(self.status(d, here), 101)
+        self.assertEqual(self.status(d, here), 503)
+        held = {p['name']: p['connections'] for p in d.processes()}
+        name = max(('worker0', 'worker1'), key=lambda n: held[n])
+        pid = d.pid_of(name)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: d.pid_of(name) not in (0, pid), what='the worker to be back')
+        again = []
+        wait_for(lambda: self.status(d, again) == 503, what='the limit')
+        self.assertEqual(len(again), held[name])
+        self.close(here + again)
+
+    def test_a_limit_that_a_reload_brings_counts_who_is_there(self):
+        path = self.file('log_level: info\n')
+        d = self.start(workers=2, config=path)
+        here = []
+        for _ in range(5):
+            self.assertEqual(self.status(d, here), 101)
+        with open(path, 'w') as f:
+            f.write('max_connections_per_address: 5\n')
+        d.process.send_signal(signal.SIGHUP)
+
+        def refused():
+            status = self.status(d, here)
+            while len(here) > 5:
+                here.pop().close()
+            return status == 503
+
+        wait_for(refused, what='the limit to count the five')
+        self.close(here)
+
+    def test_new_connections_a_second(self):
+        """However fast they come; who is refused is told so and loses nothing by it."""
+        d = self.start(workers=3, connection_rate_per_address=3)
+        here, seen = [], []
+        wait_for(lambda: seen.append(self.status(d, here)) or 429 in seen, what='the limit')
+        self.assertGreaterEqual(seen.count(101), 3)
+        self.assertEqual(self.status(d, here, '127.0.0.3'), 101)
+        with Raw(d.client) as c:
+            r = c.request('GET', '/ws/a', HANDSHAKE)
+            if r.status == 429:
+                self.assertEqual(r.get('retry-after'), '1')
+        wait_for(lambda: self.status(d, here) == 101, what='a place in a later second')
+        d.wait_log(r'level=warn .*reason=address_rate .* connection_rate_per_address=3 .*peer=127\.0\.0\.1')
+        self.assertGreater(d.metric('roost_closes_total{reason="address_rate"}'), 0)
+        self.close(here)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
