@@ -7,6 +7,7 @@
 
 #include "base/channel_table.h"
 #include "base/common.h"
+#include "base/listener_table.h"
 #include "base/log.h"
 #include "base/table.h"
 
@@ -30,6 +31,7 @@ _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy"
 #define CONFIG_MEMBER_LIST(name)      char name[CONFIG_LIST_MAX];
 #define CONFIG_MEMBER_TOKENS(name)    char name[CONFIG_LIST_MAX];
 #define CONFIG_MEMBER_ORIGINS(name)   char name[CONFIG_LIST_MAX];
+#define CONFIG_MEMBER_FILES(name)     char name[LISTENER_FILES_MAX];
 #define CONFIG_MEMBER_ADDRESS(name)   char name[CONFIG_STRING_MAX];
 #define CONFIG_MEMBER_CHOICE(name)    int name;
 /* Each has a struct and a table of its own. */
@@ -37,6 +39,7 @@ _Static_assert(CONFIG_LIST_MAX <= TABLE_LIST_MAX, "a list fits the table's copy"
 #define CONFIG_MEMBER_MAP(name)  struct channel_options name;
 
 struct config_namespaces TABLE_MAPS_BODY(struct channel_options, CHANNEL_NAMESPACES_MAX);
+struct config_listeners TABLE_MAPS_BODY(struct listener_options, LISTENERS_MAX);
 
 /* What tokens are verified with, as text: read from the settings and their files by whoever loads
  * them, so that no other process reads files. By purpose and kind, one behind the other. */
@@ -66,6 +69,10 @@ struct config {
     /* Derived: a token key, namespaces or channel_without_namespace is set, so whoever has no token
      * is anonymous, plain clients too, and permissions are looked at. */
     bool permissions;
+    /* Derived: the listeners, from listen, admin_listen and listeners. As many as there are, also
+     * where the list has no room for them, which is refused. */
+    struct listener_options listener[LISTENERS_MAX];
+    size_t listeners_count;
     struct config_keys keys;
     /* Said by a file, the environment or --set; else it is the default. */
     struct config_set set;

@@ -14,9 +14,10 @@
  * printable ASCII without spaces; never shown KEY        char[n]                       a public key
  * in PEM, or the name of a file that holds it LIST       char[n], '\n' between entries words, by
  * comma or as a sequence TOKENS     as LIST                       HTTP tokens ORIGINS    as LIST
- * web origins, which may be globs; stored as browsers send them LINES      as LIST lines of text:
- * each text is one entry more; wants marks of what is set ADDRESS char[n] host:port, [v6]:port,
- * :port, or "off" where min is 0 CHOICE int, index into the words     one of the words of `def`,
+ * web origins, which may be globs; stored as browsers send them FILES      as LIST names of files,
+ * which may repeat LINES      as LIST lines of text: each text is one entry more; wants marks of
+ * what is set ADDRESS char[n] host:port, [v6]:port, :port, unix:/path, fd:NAME, or "off" where min
+ * is 0 CHOICE int, index into the words     one of the words of `def`,
  * separated by '|', the first is the default; "warn=warning" has a second spelling MAPS
  * TABLE_MAPS_OF(struct x, n)    a sequence of mappings, each read by the table `of`
  * MAP        struct x                      one such mapping
@@ -43,6 +44,7 @@ enum table_type {
     TABLE_LIST,
     TABLE_TOKENS,
     TABLE_ORIGINS,
+    TABLE_FILES,
     TABLE_LINES,
     TABLE_ADDRESS,
     TABLE_CHOICE,

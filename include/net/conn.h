@@ -25,6 +25,7 @@
 
 #include "base/blob.h"
 #include "base/close.h"
+#include "base/config.h"
 #include "base/list.h"
 #include "base/wheel.h"
 #include "codec/ws_rx.h"
@@ -47,6 +48,7 @@ enum {
 #include "tbl/states.def"
 #undef X
     ,
+    CONN_STATES_OPENING = CONN_BIT(CONNECTING) | CONN_BIT(PROXY) | CONN_BIT(SECURING),
     CONN_STATES_DELIVERING = 0
 #define X(name, label, gauge, deadline, takes, successors)                                         \
     | (CONN_TAKES_##takes == CONN_TAKES_ALL ? CONN_BIT(name) : 0)
@@ -107,8 +109,8 @@ struct conn_ops {     /* static tables */
     /* It does not read fast enough (net/slow.c), and takes replies still: end politely; may kill.
      * Is to call conn_drop_publications(). Default when NULL: conn_kill(c, CLOSE_SLOW). */
     void (*slow)(struct conn *c);
-    /* An outgoing connection: the peer is there, and has agreed with us on keys if the transport
-     * has any. May kill. May be NULL. */
+    /* An outgoing connection: the peer is there. Any connection: the transports have agreed on
+     * keys, if they have any. May kill. May be NULL. */
     void (*connected)(struct conn *c);
     void (*secured)(struct conn *c);
     /* The connection is about to be freed. Called once, from the reaping step. May be NULL. */
@@ -130,7 +132,7 @@ struct conn {
         uint32_t close_code;     /* SETTLING: what the peer's close frame said */
     };
     uint32_t frames_in;  /* wraps */
-    uint64_t id;         /* unique in this worker's life; low CONN_ID_FD_BITS bits are the fd */
+    uint64_t id;         /* unique in this worker's life: serial, listener, descriptor */
     struct outq *out;    /* owned; NULL while nothing is queued */
     uint16_t port;       /* host byte order */
     uint8_t state;       /* enum conn_state */
@@ -143,10 +145,25 @@ struct conn {
 };
 
 #define CONN_ID_FD_BITS 24
+#define CONN_ID_SERIAL_BITS                                                                        \
+    (CONN_ID_FD_BITS + LISTENERS_BITS) /* the serial is what is above them */
 /* Its place in reactor->conns: the descriptor, if its transport has one. */
 static inline int conn_fd(const struct conn *c)
 {
     return (int)(c->id & ((1u << CONN_ID_FD_BITS) - 1));
+}
+/* Which listener it came by, beside the flags that a connection is made with. */
+#define CONN_VIA(listener) ((unsigned)(listener) << 16)
+/* Its place in config.listener. */
+static inline unsigned conn_listener_index(const struct conn *c)
+{
+    return (unsigned)(c->id >> CONN_ID_FD_BITS) & (LISTENERS_MAX - 1);
+}
+/* Options of the listener it came by; borrowed until config changes. Of one that we have opened:
+ * of no meaning. */
+static inline const struct listener_options *conn_listener(const struct conn *c)
+{
+    return &config.listener[conn_listener_index(c)];
 }
 #define CONN_SESSION_SIZE 32 /* sessions assert that they fit */
 /* Static tables; who speaks on the connection changes them. */
@@ -173,10 +190,11 @@ static inline bool conn_dead(const struct conn *c)
 {
     return c->state == CONN_DEAD;
 }
-/* It is connecting or securing: nothing has passed either way yet. */
+/* It is connecting, says on whose behalf it comes, or is securing: nothing has passed either way
+ * yet. */
 static inline bool conn_opening(const struct conn *c)
 {
-    return c->state == CONN_CONNECTING || c->state == CONN_SECURING;
+    return (CONN_STATES_OPENING >> c->state & 1) != 0;
 }
 /* Nothing can be sent on it any more, and what it says is discarded: it is flushing, lingering or
  * dead. */

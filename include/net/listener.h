@@ -18,19 +18,23 @@ int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err
 struct listener { /* one per worker and address; embedded by proc */
     ev_io io;
     const struct conn_ops *ops; /* given to each new connection */
-    bool admin;
+    unsigned index;             /* in config.listener */
     bool stand_in;      /* another worker's, which does not serve; set after listener_start() */
     bool paused;        /* after EMFILE or ENFILE: until a connection ends or a second passes */
     struct list link;   /* in reactor->paused */
     uint64_t resume_ns; /* when paused */
 };
 
-/* Starts accepting on fd (borrowed) in the reactor: at most config.accept_budget a turn. Over a
+/* Starts accepting on fd (borrowed), which is that of config.listener[index], in the reactor: at most config.accept_budget a turn. Over a
  * limit (config.max_connections for the node, RLIMIT_NOFILE, config.max_connections_per_address) a
  * connection is accepted with CONN_REFUSED and its reason while a small reserve lasts, closed at
- * once beyond it. Each listener has places of its own (config.max_admin_connections): on the
- * admin listener who waits longest makes room. */
-void listener_start(struct listener *l, int fd, bool admin, const struct conn_ops *ops);
+ * once beyond it. Clients and operators have places of their own (config.max_admin_connections):
+ * on an admin listener who waits longest makes room.
+ *
+ * Happy path of a connection: PROXY, if the listener's proxy_protocol says so: proxy_receive() ·
+ * SECURING, with tls_certificate: the transport's secure(), then ops->secured() · HTTP. Each has its
+ * deadline. can fail: the header or the handshake, their deadlines. */
+void listener_start(struct listener *l, int fd, unsigned index, const struct conn_ops *ops);
 /* Stops accepting; the fd stays open. Safe on a zeroed struct and to repeat. */
 void listener_stop(struct listener *l);
 

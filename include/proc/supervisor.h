@@ -7,11 +7,13 @@
 #ifndef ROOST_PROC_SUPERVISOR_H
 #define ROOST_PROC_SUPERVISOR_H
 
+#include "core/hub.h"
 #include "net/listener.h"
 #include "proc/config_load.h"
 
-struct supervisor_listeners {    /* inherited by workers */
-    int client[128], admin[128]; /* one per worker; admin -1 when off */
+struct supervisor_listeners {               /* inherited by workers */
+    unsigned n;                             /* of config.listener */
+    int fd[LISTENERS_MAX][HUB_WORKERS_MAX]; /* one for each worker; -1: none, or none any more */
 };
 extern struct supervisor_listeners supervisor_listeners;
 

@@ -22,6 +22,7 @@ struct config config;
 #define OF_LIST(name)      NULL
 #define OF_TOKENS(name)    NULL
 #define OF_ORIGINS(name)   NULL
+#define OF_FILES(name)     NULL
 #define OF_ADDRESS(name)   NULL
 #define OF_CHOICE(name)    NULL
 #define OF_MAPS(name)      &CONFIG_TABLE_##name
@@ -29,6 +30,7 @@ struct config config;
 
 #define CONFIG_TABLE_namespaces                namespace_table
 #define CONFIG_TABLE_channel_without_namespace channel_table
+#define CONFIG_TABLE_listeners                 listener_table
 
 static const struct table_row rows[] = {
 #define X(name, type, def, min, max, reload, sentence, paragraph)                                  \
@@ -114,8 +116,54 @@ static bool has_permissions(const struct config *c)
     return false;
 }
 
+_Static_assert(LISTENER_STRING_MAX == CONFIG_STRING_MAX, "an address is copied whole");
+
+static void add_listener(struct config *c, const struct listener_options *o)
+{
+    if (c->listeners_count < LISTENERS_MAX)
+        c->listener[c->listeners_count] = *o;
+    c->listeners_count++;
+}
+
+static bool has_kind(const struct config *c, enum listener_kind kind)
+{
+    for (size_t i = 0; i < c->listeners.n; i++)
+        if (c->listeners.items[i].kind == (int)kind)
+            return true;
+    return false;
+}
+
+/* The flat settings are a short form: one counts if somebody has set it, or nothing else has been
+ * said of its kind. */
+static void derive_listeners(struct config *c)
+{
+    struct listener_options client, admin;
+
+    table_defaults(&listener_table, &client);
+    table_defaults(&listener_table, &admin);
+    snprintf(client.name, sizeof(client.name), "listen");
+    snprintf(admin.name, sizeof(admin.name), "admin_listen");
+    memcpy(client.address, c->listen, sizeof(client.address));
+    memcpy(client.tls_certificate, c->tls_certificate, sizeof(client.tls_certificate));
+    memcpy(client.tls_key, c->tls_key, sizeof(client.tls_key));
+    admin.kind = LISTENER_ADMIN;
+    memcpy(admin.address, c->admin_listen, sizeof(admin.address));
+    memcpy(admin.tls_certificate, c->admin_tls_certificate, sizeof(admin.tls_certificate));
+    memcpy(admin.tls_key, c->admin_tls_key, sizeof(admin.tls_key));
+    memset(c->listener, 0, sizeof(c->listener));
+    c->listeners_count = 0;
+    if (c->set.listen || !has_kind(c, LISTENER_CLIENT))
+        add_listener(c, &client);
+    if (!str_equal(str_from(c->admin_listen), STR_LIT("off")) &&
+        (c->set.admin_listen || !has_kind(c, LISTENER_ADMIN)))
+        add_listener(c, &admin);
+    for (size_t i = 0; i < c->listeners.n; i++)
+        add_listener(c, &c->listeners.items[i]);
+}
+
 void config_derive(struct config *c)
 {
+    derive_listeners(c);
     c->permissions = has_permissions(c);
     if (!c->set.plain)
         c->plain = !c->permissions;

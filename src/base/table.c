@@ -59,6 +59,7 @@ static const char *number_kind(enum table_type type)
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
+    case TABLE_FILES:
     case TABLE_LINES:
     case TABLE_ADDRESS:
     case TABLE_CHOICE:
@@ -215,7 +216,7 @@ static int set_choice(const struct table_row *row, int *member, struct str value
 bool table_is_list(enum table_type type)
 {
     return type == TABLE_LIST || type == TABLE_TOKENS || type == TABLE_ORIGINS ||
-           type == TABLE_LINES;
+           type == TABLE_FILES || type == TABLE_LINES;
 }
 
 bool table_is_map(enum table_type type)
@@ -265,6 +266,7 @@ static int set_member(const struct table_row *row, char *member, bool replace, s
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
+    case TABLE_FILES:
     case TABLE_LINES:
         return table_set_list(row, member, replace, value, err, errcap);
     case TABLE_CHOICE:

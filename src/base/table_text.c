@@ -101,12 +101,25 @@ static int set_key(const struct table_row *row, char *member, struct str value, 
     return 0;
 }
 
+/* What may stand behind the word: a path, or the name of a socket that was passed. */
+static bool socket_syntax(struct str s)
+{
+    struct str word;
+
+    if (!str_cut(&s, ':', &word) || s.n == 0)
+        return false;
+    return (str_equal(word, STR_LIT("unix")) && s.p[0] == '/' && s.n > 1) ||
+           (str_equal(word, STR_LIT("fd")) && str_find(s, ':') == s.n && is_graphic(s));
+}
+
 static bool address_syntax(struct str s)
 {
     struct str host, port;
     uint64_t n;
     size_t at = s.n;
 
+    if (socket_syntax(s))
+        return true;
     while (at > 0 && s.p[at - 1] != ':')
         at--;
     if (at == 0)
@@ -130,10 +143,11 @@ static int set_address(const struct table_row *row, char *member, struct str val
     if (off)
         return store(row, member, STR_LIT("off"));
     if (has_control(value) || value.n >= row->size || !address_syntax(value))
-        return table_expected(row->min == 0
-                                  ? "an address such as 127.0.0.1:8001, [::1]:8001 or :8001, or off"
-                                  : "an address such as [::]:8000, 0.0.0.0:8000 or :8000",
-                              value, err, errcap);
+        return table_expected(
+            row->min == 0
+                ? "an address such as 127.0.0.1:8001, [::1]:8001, :8001 or unix:/path, or off"
+                : "an address such as [::]:8000, 0.0.0.0:8000, :8000 or unix:/path",
+            value, err, errcap);
     return store(row, member, value);
 }
 
@@ -149,7 +163,7 @@ int table_set_text(const struct table_row *row, char *member, struct str value, 
     return set_string(row, member, value, err, errcap);
 }
 
-/* Is the entry one of those there? A list is a set but for LINES, whose entries may repeat. */
+/* Is the entry one of those there? A list is a set but for FILES and LINES, whose entries may repeat. */
 static bool has_entry(const char *list, struct str entry)
 {
     struct str rest = str_from(list), one;
@@ -164,7 +178,7 @@ int table_add_entry(const struct table_row *row, char *member, struct str entry,
                     size_t errcap)
 {
     size_t used = str_from(member).n;
-    bool lines = row->type == TABLE_LINES;
+    bool lines = row->type == TABLE_LINES, repeat = lines || row->type == TABLE_FILES;
     char origin[300], what[96];
 
     if (row->type == TABLE_TOKENS && !is_token(entry))
@@ -177,7 +191,7 @@ int table_add_entry(const struct table_row *row, char *member, struct str entry,
             return table_expected(wrong, entry, err, errcap);
         entry = str_from(origin);
     }
-    if (!lines && has_entry(member, entry))
+    if (!repeat && has_entry(member, entry))
         return 0;
     /* Of LINES their owner knows what may stand in them; '\n' ends one. */
     if (entry.n == 0 || str_find(entry, '\n') < entry.n || (!lines && has_control(entry)) ||

@@ -80,6 +80,7 @@ struct str table_format(const struct table *t, const void *obj, size_t i, char *
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
+    case TABLE_FILES:
     case TABLE_LINES:
     case TABLE_ADDRESS:
         snprintf(out, cap, "%s", member);
@@ -198,6 +199,7 @@ int table_write(const struct table *t, const void *obj, size_t i, struct buf *ou
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
+    case TABLE_FILES:
     case TABLE_LINES:
         return write_list(str_from((const char *)obj + row->offset), out);
     case TABLE_MAPS:
@@ -248,6 +250,7 @@ int table_write_type(const struct table_row *row, struct buf *out)
         [TABLE_LIST] = "list of words",
         [TABLE_TOKENS] = "list of tokens",
         [TABLE_ORIGINS] = "list of origins",
+        [TABLE_FILES] = "list of files",
         [TABLE_LINES] = "lines of text",
         [TABLE_ADDRESS] = "address",
         [TABLE_CHOICE] = "one of",
@@ -281,6 +284,7 @@ int table_write_type(const struct table_row *row, struct buf *out)
     case TABLE_LIST:
     case TABLE_TOKENS:
     case TABLE_ORIGINS:
+    case TABLE_FILES:
     case TABLE_LINES:
     case TABLE_MAPS:
     case TABLE_MAP:

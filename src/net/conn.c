@@ -205,7 +205,11 @@ void conn_update_events(struct conn *c)
         if (c->flags & CONN_OUT_STALLED)
             want |= TRANSPORT_WRITE;
     }
-    transport_want(c, want);
+    if (UNLIKELY(c->state ==
+                 CONN_PROXY)) /* the header stands in front of what the transport reads */
+        tcp_want(c, want);
+    else
+        transport_want(c, want);
 }
 
 void conn_hold(struct conn *c, unsigned reasons)

@@ -1,7 +1,8 @@
-/* net/connect.c - happy path of an outgoing connection:
+/* net/connect.c - connections that are not open yet. Happy path of an outgoing one:
  *   1. a non-blocking connect(2)                    2. the socket is writable: the peer is there
  *   3. ops->connected(); with TLS, SECURING         4. the handshake, as the socket allows
  *   5. ops->secured(); state HTTP                   6. what was queued meanwhile is sent
+ * One that was accepted begins with a header (PROXY), the handshake or at once: net/listener.c.
  * can fail: no socket (errno), nobody there or the handshake (CLOSE_PEER_GONE), its deadline. */
 #include "net/connect.h"
 
@@ -99,6 +100,11 @@ void conn_establish(struct conn *c)
 
     if (c->state == CONN_CONNECTING)
         rc = establish_peer(c);
+    if (c->state == CONN_PROXY) {
+        rc = proxy_receive(c);
+        if (rc == 1)
+            accepted_next(c);
+    }
     if (rc == 1 && c->state == CONN_SECURING)
         rc = establish_keys(c);
     if (rc == -1)

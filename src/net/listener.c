@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "net/refusal.h"
 #include "net_internal.h"
+#include "tcp.h"
 
 #define PAUSE_NS NS_PER_SEC
 /* A client that says nothing is shown to us after this many seconds only. */
@@ -79,21 +80,52 @@ static bool listener_keep_refused(int fd, enum close_reason why)
     return false;
 }
 
+void accepted_next(struct conn *c)
+{
+    conn_set_state(c, transport_of(c)->secure != NULL ? CONN_SECURING : CONN_HTTP);
+    conn_arm(c, (uint64_t)config.header_timeout);
+}
+
+/* The connection in its first state. NULL: no memory (fd closed). */
+static struct conn *accepted_new(const struct listener *l, int fd, const struct sockaddr *peer,
+                                 unsigned flags)
+{
+    const struct listener_options *o = &config.listener[l->index];
+    enum conn_state first = o->proxy_protocol     ? CONN_PROXY
+                            : listener_has_tls(o) ? CONN_SECURING
+                                                  : CONN_HTTP;
+    struct conn *c;
+
+    flags |= CONN_VIA(l->index);
+    if (LIKELY(first == CONN_HTTP))
+        return reactor_add(fd, l->ops, peer, flags);
+    c = listener_has_tls(o) ? tls_accept(fd, l->ops, peer, flags, first)
+                            : conn_new(fd, l->ops, peer, flags, first);
+    if (c == NULL) {
+        close(fd);
+        return NULL;
+    }
+    tcp_watch(c);
+    conn_update_events(c);
+    return c;
+}
+
 static void listener_add(struct listener *l, int fd, const struct sockaddr *peer, uint64_t total)
 {
+    bool admin = listener_is_admin(&config.listener[l->index]);
     enum close_reason why;
-    unsigned flags = l->admin ? CONN_ADMIN : 0;
+    unsigned flags = admin ? CONN_ADMIN : 0;
     bool counted = false;
     struct conn *c;
 
-    why = l->admin ? admission_check_admin() : admission_check(peer, total, &counted);
+    why = admin ? admission_check_admin() : admission_check(peer, total, &counted);
     if (why != CLOSE_NONE) {
         refusal_say_peer(peer, why);
         if (!listener_keep_refused(fd, why))
             return;
         flags |= CONN_REFUSED;
     }
-    c = reactor_add(fd, l->ops, peer, flags);
+    c = accepted_new(l, fd, peer, flags);
     if (c != NULL) {
         c->refusal = (uint8_t)why;
         c->flags |= counted ? CONN_COUNTED : 0;
@@ -114,7 +146,8 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
 
 static void listener_pause(struct listener *l)
 {
-    LOG(LOG_WARN, "accept failed, pausing", KV_ERRNO(errno), KV_B("admin", l->admin));
+    LOG(LOG_WARN, "accept failed, pausing", KV_ERRNO(errno),
+        KV_S("listener", listener_label(&config.listener[l->index])));
     ev_io_stop(reactor->loop, &l->io);
     l->paused = true;
     l->resume_ns = clock_ns() + PAUSE_NS;
@@ -177,10 +210,10 @@ static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revent
     }
 }
 
-void listener_start(struct listener *l, int fd, bool admin, const struct conn_ops *ops)
+void listener_start(struct listener *l, int fd, unsigned index, const struct conn_ops *ops)
 {
     l->ops = ops;
-    l->admin = admin;
+    l->index = index;
     l->paused = false;
     l->stand_in = false;
     list_init(&l->link);

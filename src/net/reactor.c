@@ -223,7 +223,8 @@ struct conn *conn_new(int place, const struct conn_ops *ops, const struct sockad
     if (c == NULL)
         return NULL;
     assert(reactor->conns[place] == NULL);
-    c->id = ++reactor->next_serial << CONN_ID_FD_BITS | (uint64_t)place;
+    c->id = ++reactor->next_serial << CONN_ID_SERIAL_BITS |
+            (uint64_t)(flags >> 16) << CONN_ID_FD_BITS | (uint64_t)place;
     conn_set_ops(c, ops);
     c->flags = (uint16_t)flags;
     c->since = c->heard = reactor->tick;

@@ -435,6 +435,7 @@ void ws_deadline(struct conn *c)
         break;
     case CONN_FREE:
     case CONN_CONNECTING:
+    case CONN_PROXY:
     case CONN_SECURING:
     case CONN_HTTP:
     case CONN_SUBSCRIBING:

@@ -16,30 +16,26 @@
 static struct {
     unsigned worker;
     bool no_clients;
-    struct listener client[HUB_WORKERS_MAX], admin[HUB_WORKERS_MAX]; /* by worker */
-    bool accepts[HUB_WORKERS_MAX];                                   /* from that worker's */
+    struct listener listener[LISTENERS_MAX][HUB_WORKERS_MAX]; /* as supervisor_listeners */
+    bool accepts[HUB_WORKERS_MAX];                            /* from that worker's */
 } a;
 
 static void start(unsigned i)
 {
-    int client = supervisor_listeners.client[i], admin = supervisor_listeners.admin[i];
-
     a.accepts[i] = true;
-    if (!a.no_clients) {
-        listener_start(&a.client[i], client, false, &http_conn_ops);
-        a.client[i].stand_in = i != a.worker;
-    }
-    if (admin != -1) {
-        listener_start(&a.admin[i], admin, true, &http_conn_ops);
-        a.admin[i].stand_in = i != a.worker;
+    for (unsigned k = 0; k < supervisor_listeners.n; k++) {
+        if (a.no_clients && !listener_is_admin(&config.listener[k]))
+            continue;
+        listener_start(&a.listener[k][i], supervisor_listeners.fd[k][i], k, &http_conn_ops);
+        a.listener[k][i].stand_in = i != a.worker;
     }
 }
 
 static void stop(unsigned i)
 {
     a.accepts[i] = false;
-    listener_stop(&a.client[i]);
-    listener_stop(&a.admin[i]);
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        listener_stop(&a.listener[k][i]);
 }
 
 void accepting_start(unsigned worker)
@@ -85,8 +81,9 @@ void accepting_look(void)
 void accepting_stop_clients(void)
 {
     a.no_clients = true;
-    for (unsigned i = 0; i < shm->workers; i++)
-        listener_stop(&a.client[i]);
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        for (unsigned i = 0; i < shm->workers && !listener_is_admin(&config.listener[k]); i++)
+            listener_stop(&a.listener[k][i]);
 }
 
 void accepting_end(void)
@@ -94,8 +91,7 @@ void accepting_end(void)
     accepting_stop_clients();
     for (unsigned i = 0; i < shm->workers; i++) {
         stop(i);
-        shutdown(supervisor_listeners.client[i], SHUT_RDWR);
-        if (supervisor_listeners.admin[i] != -1)
-            shutdown(supervisor_listeners.admin[i], SHUT_RDWR);
+        for (unsigned k = 0; k < supervisor_listeners.n; k++)
+            shutdown(supervisor_listeners.fd[k][i], SHUT_RDWR);
     }
 }

@@ -72,10 +72,13 @@ static int put_absent(struct buf *out)
     return rc;
 }
 
-/* Then the client listener is the only one that can be asked. */
+/* Then clients' listeners are the only ones that can be asked. */
 static bool admin_off(void)
 {
-    return str_equal(str_from(config.admin_listen), STR_LIT("off"));
+    for (size_t i = 0; i < config.listeners_count; i++)
+        if (listener_is_admin(&config.listener[i]))
+            return false;
+    return true;
 }
 
 static void handle_readyz(struct http_exchange *x)

@@ -2,53 +2,9 @@
 #include <sys/stat.h>
 
 #include "config_internal.h"
-#include "net/listener.h"
 
 #define KEY_GOOD_LENGTH 16
 #define HANG_MIN_NS     INT64_C(2000000000)
-
-static int check_address(const char *name, const char *value, struct buf *errors)
-{
-    struct address a;
-    char err[200];
-
-    if (address_parse(str_from(value), &a, err, sizeof(err)) == 0)
-        return 0;
-    config_report(errors, name, err);
-    return 1;
-}
-
-static bool admin_on(const struct config *c)
-{
-    return !str_equal(str_from(c->admin_listen), STR_LIT("off"));
-}
-
-static bool admin_off_loopback(const struct config *c)
-{
-    struct address a;
-    char err[200];
-
-    return admin_on(c) && address_parse(str_from(c->admin_listen), &a, err, sizeof(err)) == 0 &&
-           !address_is_loopback(&a);
-}
-
-/* Two listeners on one port: the kernel would share out its connections, or give them to the one
- * whose address is narrower. */
-static int check_distinct(const struct config *c, struct buf *errors)
-{
-    struct address a, b;
-    char err[200];
-
-    if (!admin_on(c) || address_parse(str_from(c->listen), &a, err, sizeof(err)) == -1 ||
-        address_parse(str_from(c->admin_listen), &b, err, sizeof(err)) == -1 ||
-        !address_overlaps(&a, &b))
-        return 0;
-    if (buf_printf(errors,
-                   "admin_listen: %s takes in the port of listen, %s; give it another port\n",
-                   c->admin_listen, c->listen) == -1)
-        return 1;
-    return 1;
-}
 
 /* The folder of a file that will be written must be there. */
 static int check_folder(const char *name, const char *path, struct buf *errors)
@@ -76,17 +32,8 @@ static int check_folder(const char *name, const char *path, struct buf *errors)
 
 int config_check(const struct config *c, bool first, struct buf *errors)
 {
-    int bad = check_address("listen", c->listen, errors);
+    int bad = config_check_listeners(c, errors);
 
-    if (admin_on(c))
-        bad += check_address("admin_listen", c->admin_listen, errors);
-    if (c->api_key[0] == '\0' && admin_off_loopback(c)) {
-        config_report(
-            errors, "admin_listen",
-            "the admin listener is not on loopback, so anybody who reaches it could publish; set "
-            "api_key (ROOST_API_KEY) or api_key_file, or admin_listen to 127.0.0.1:8001 or off");
-        bad++;
-    }
     if (c->api_key[0] == '\0' && c->api_key_old[0] != '\0') {
         config_report(
             errors, "api_key_old",
@@ -99,7 +46,6 @@ int config_check(const struct config *c, bool first, struct buf *errors)
                       "well; 0 switches it off");
         bad++;
     }
-    bad += check_distinct(c, errors);
     bad += config_check_clients(c, errors);
     if (first) {
         bad += check_folder("pid_file", c->pid_file, errors);
@@ -169,7 +115,7 @@ int config_warnings(const struct config *c, struct buf *lines)
     if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1 ||
         config_warn_keys(c, lines) == -1)
         return -1;
-    if (admin_off_loopback(c) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
+    if (!config_listens_locally(c, LISTENER_ADMIN) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
         return buf_printf(lines,
                           "api_key: it has less than %d characters, and the admin listener is not "
                           "on loopback: it can be guessed\n",

@@ -1,6 +1,5 @@
 /* proc/config_check_clients.c - settings of Centrifuge clients that span, and that open doors. */
 #include "config_internal.h"
-#include "net/listener.h"
 #include "proc/egress.h"
 
 static int refuse(struct buf *errors, const char *where, const char *text)
@@ -41,21 +40,14 @@ static int check_meta_ttl(const struct config *c, const struct channel_options *
     return 1;
 }
 
-static bool listens_on_loopback(const struct config *c)
-{
-    struct address a;
-    char err[200];
-
-    return address_parse(str_from(c->listen), &a, err, sizeof(err)) == 0 && address_is_loopback(&a);
-}
-
 static int check_api(const struct config *c, struct buf *errors)
 {
-    if (c->api_insecure && !listens_on_loopback(c))
+    if (c->api_insecure && !config_listens_locally(c, LISTENER_CLIENT))
         return refuse(errors, "api_insecure",
                       "listen is not on loopback, so anybody who reaches it could publish; set "
                       "api_key, or listen to 127.0.0.1:8000");
-    if (c->api_on_client_listener && c->api_key[0] == '\0' && !listens_on_loopback(c))
+    if (c->api_on_client_listener && c->api_key[0] == '\0' &&
+        !config_listens_locally(c, LISTENER_CLIENT))
         return refuse(errors, "api_on_client_listener",
                       "listen is not on loopback, so anybody who reaches it could publish; set "
                       "api_key (ROOST_API_KEY) or api_key_file");

@@ -1,5 +1,5 @@
 /* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
- * config_check_clients.c, config_keys.c, config_print.c. */
+ * config_check_clients.c, config_check_listeners.c, config_keys.c, config_print.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 
@@ -7,6 +7,13 @@
 
 /* Appends "where: text". A line that cannot be stored for lack of memory is lost. */
 void config_report(struct buf *errors, const char *where, const char *text);
+
+/* config_check_listeners.c */
+int config_check_listeners(const struct config *c, struct buf *errors);
+/* Can only this machine reach all listeners of the kind? */
+bool config_listens_locally(const struct config *c, enum listener_kind kind);
+/* Do they differ in what no reload applies? */
+bool config_listeners_moved(const struct config *a, const struct config *b);
 
 /* config_check_clients.c: what concerns Centrifuge clients and the server API beside them. */
 int config_check_clients(const struct config *c, struct buf *errors);

@@ -96,6 +96,27 @@ static int put_cell_type(const struct table_row *row, struct buf *out)
     return rc;
 }
 
+static int put_listener_options(struct buf *out)
+{
+    int rc = buf_append_lit(
+        out,
+        "\n# Options of listeners\n\nOf each entry of `listeners`; written from "
+        "`include/tbl/listeners.def`. To add or remove entries, to reorder\nthem, and to change "
+        "what says so needs a restart.\n\n| option | | default | | reload "
+        "|\n|---|---|---|---|---|\n");
+
+    for (size_t i = 0; i < listener_table.n && rc == 0; i++) {
+        const struct table_row *row = &listener_table.rows[i];
+
+        rc |= buf_printf(out, "| `%s` | ", row->name);
+        rc |= put_cell_type(row, out);
+        rc |= buf_printf(out, " | `%.*s` | %s | %s |\n",
+                         STR_ARG(row->def != NULL ? default_text(row) : STR_LIT("none")),
+                         row->sentence, row->change != TABLE_RESTART ? "applies it" : "restart");
+    }
+    return rc == 0 ? 0 : -1;
+}
+
 static int put_channel_options(struct buf *out)
 {
     int rc = buf_append_lit(
@@ -134,15 +155,20 @@ int config_reference(struct buf *out)
         rc |= buf_printf(out, "; default `%.*s`; %s\n", STR_ARG(default_text(row)),
                          row->change != TABLE_RESTART ? "reload applies it" : "needs a restart");
     }
-    return rc == 0 && put_channel_options(out) == 0 ? put_http_limits(out) : -1;
+    return rc == 0 && put_listener_options(out) == 0 && put_channel_options(out) == 0
+               ? put_http_limits(out)
+               : -1;
 }
 
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,
                 struct buf *restart)
 {
+    bool moved = config_listeners_moved(a, b);
+
     for (size_t i = 0; i < config_row_count(); i++) {
         const struct table_row *row = config_row(i);
-        struct buf *names = row->change != TABLE_RESTART ? reloadable : restart;
+        bool stays = row->type == TABLE_MAPS && row->of == &listener_table && moved;
+        struct buf *names = row->change != TABLE_RESTART && !stays ? reloadable : restart;
 
         if (table_equal(&config_table, a, b, i))
             continue;

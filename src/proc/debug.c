@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "codec/json.h"
 #include "net/outq.h"
 #include "net/partial.h"
 #include "net/reactor.h"
@@ -75,6 +76,8 @@ static int put_conn(struct conn *c, struct buf *out)
         (unsigned long long)c->id, conn_fd(c), address, c->flags & CONN_ADMIN ? "admin" : "client",
         conn_ops(c)->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
         c->frames_in, c->frames_out, conn_queued(c));
+    rc |= buf_append_lit(out, ",\"by\":");
+    rc |= json_append_string(out, str_from(listener_label(conn_listener(c))));
     if (rc == 0 && session != NULL && session->describe != NULL)
         rc = session->describe(c, out);
     return rc;

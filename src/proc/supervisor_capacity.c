@@ -9,49 +9,59 @@
 #include "net/reactor.h"
 #include "supervisor_internal.h"
 
-#define SPREAD_PERCENT        5  /* SO_REUSEPORT spreads by chance: head room a worker needs */
-#define MASTER_FDS            24 /* beside those that each worker costs it */
-#define MASTER_FDS_PER_WORKER 3  /* two listeners and an eventfd */
-#define NOFILE_MIN            (MASTER_FDS + 2 * MASTER_FDS_PER_WORKER)
+#define SPREAD_PERCENT 5  /* SO_REUSEPORT spreads by chance: head room a worker needs */
+#define MASTER_FDS     24 /* beside those that each worker costs it */
 
 #define RAISE_NOFILE "raise the limit (LimitNOFILE=, --ulimit nofile=, ulimit -Hn)"
 
-/* Clients one of so many workers can hold: it has the listeners of the others too. */
-static uint64_t worker_capacity(unsigned workers, uint64_t nofile)
+/* Its listening sockets and an eventfd. */
+static uint64_t master_fds_per_worker(const struct config *c)
 {
-    return reactor_connection_limit(nofile - MIN(nofile, 2 * (uint64_t)(workers - 1)));
+    return c->listeners_count + 1;
+}
+
+static uint64_t nofile_min(const struct config *c)
+{
+    return MASTER_FDS + 2 * master_fds_per_worker(c);
+}
+
+/* Clients one of so many workers can hold: it has the listeners of the others too. */
+static uint64_t worker_capacity(const struct config *c, unsigned workers, uint64_t nofile)
+{
+    return reactor_connection_limit(nofile -
+                                    MIN(nofile, c->listeners_count * (uint64_t)(workers - 1)));
 }
 
 /* Clients they can hold together. */
-static uint64_t node_capacity(unsigned workers, uint64_t nofile)
+static uint64_t node_capacity(const struct config *c, unsigned workers, uint64_t nofile)
 {
-    uint64_t each = worker_capacity(workers, nofile);
+    uint64_t each = worker_capacity(c, workers, nofile);
 
     return workers == 1 ? each : workers * each * (100 - SPREAD_PERCENT) / 100;
 }
 
 /* Workers whose listeners and links the master can hold. */
-static unsigned workers_max(uint64_t nofile)
+static unsigned workers_max(const struct config *c, uint64_t nofile)
 {
-    uint64_t fit = nofile > MASTER_FDS ? (nofile - MASTER_FDS) / MASTER_FDS_PER_WORKER : 0;
+    uint64_t fit = nofile > MASTER_FDS ? (nofile - MASTER_FDS) / master_fds_per_worker(c) : 0;
 
     return (unsigned)MIN(fit, (uint64_t)HUB_WORKERS_MAX);
 }
 
 unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_t nofile)
 {
-    unsigned most = MAX(workers_max(nofile), 1u), n = MIN(MAX(cores, 1u), most);
+    unsigned most = MAX(workers_max(c, nofile), 1u), n = MIN(MAX(cores, 1u), most);
 
     while (c->set.max_connections && n < most &&
-           node_capacity(n, nofile) < (uint64_t)c->max_connections &&
-           node_capacity(n + 1, nofile) > node_capacity(n, nofile))
+           node_capacity(c, n, nofile) < (uint64_t)c->max_connections &&
+           node_capacity(c, n + 1, nofile) > node_capacity(c, n, nofile))
         n++;
     return n;
 }
 
 void supervisor_fit_capacity(struct config *c, unsigned workers)
 {
-    uint64_t nofile = nofile_raise(), capacity = node_capacity(workers, nofile);
+    uint64_t nofile = nofile_raise(), capacity = node_capacity(c, workers, nofile);
 
     if (c->set.max_connections || capacity >= (uint64_t)c->max_connections)
         return;
@@ -66,7 +76,7 @@ void supervisor_fit_capacity(struct config *c, unsigned workers)
 
 void supervisor_check_capacity(unsigned workers)
 {
-    uint64_t nofile = nofile_raise(), capacity = node_capacity(workers, nofile);
+    uint64_t nofile = nofile_raise(), capacity = node_capacity(&config, workers, nofile);
 
     if (capacity < (uint64_t)config.max_connections)
         LOG(LOG_WARN,
@@ -74,7 +84,7 @@ void supervisor_check_capacity(unsigned workers)
             "spread; raise workers; " RAISE_NOFILE,
             KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
             KV_U("workers", workers), KV_U("nofile", nofile),
-            KV_U("each", worker_capacity(workers, nofile)));
+            KV_U("each", worker_capacity(&config, workers, nofile)));
 }
 
 static int refuse(const char *what, unsigned long long n, uint64_t nofile)
@@ -89,9 +99,9 @@ int supervisor_decide_workers(void)
     uint64_t nofile = nofile_raise();
     unsigned cores = cpus_usable(""), n = (unsigned)config.workers;
 
-    if (nofile < NOFILE_MIN)
-        return refuse("the least number of descriptors", NOFILE_MIN, nofile);
-    if (n > workers_max(nofile))
+    if (nofile < nofile_min(&config))
+        return refuse("the least number of descriptors", nofile_min(&config), nofile);
+    if (n > workers_max(&config, nofile))
         return refuse("workers:", n, nofile);
     if (n == 0) {
         n = supervisor_auto_workers(&config, cores, nofile);

@@ -29,9 +29,9 @@ struct supervisor {
     bool draining, said_ready;
     const struct config_source *source;
     ev_signal term, intr, quit, hup, usr1;
-    ev_timer tick, deadline; /* heartbeat; the end of patience in a drain */
-    uint64_t watched_ns;     /* of the last children_watch() */
-    struct address client, admin;
+    ev_timer tick, deadline;               /* heartbeat; the end of patience in a drain */
+    uint64_t watched_ns;                   /* of the last children_watch() */
+    struct address address[LISTENERS_MAX]; /* of the listeners, with their ports */
 };
 extern struct supervisor supervisor;
 

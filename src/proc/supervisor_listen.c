@@ -63,32 +63,33 @@ static int open_group(struct address *a, int *fds)
     return 0;
 }
 
-static void say(const struct address *a, const char *who)
+static void say(const struct address *a, const struct listener_options *o)
 {
     char text[64];
 
     address_format(a, text, sizeof(text));
-    LOG(LOG_INFO, "listening", KV_S("address", text), KV_S("for", who));
+    LOG(LOG_INFO, "listening", KV_S("address", text),
+        KV_S("for", listener_is_admin(o) ? "admin" : "clients"));
 }
 
 int listeners_open(void)
 {
     char err[256];
-    bool admin = !str_equal(str_from(config.admin_listen), STR_LIT("off"));
 
-    memset(&supervisor_listeners, -1, sizeof(supervisor_listeners));
-    if (address_parse(str_from(config.listen), &supervisor.client, err, sizeof(err)) == -1 ||
-        (admin &&
-         address_parse(str_from(config.admin_listen), &supervisor.admin, err, sizeof(err)) == -1)) {
-        fprintf(stderr, "roostd: %s\n", err);
-        return -1;
+    memset(supervisor_listeners.fd, -1, sizeof(supervisor_listeners.fd));
+    supervisor_listeners.n = (unsigned)config.listeners_count;
+    for (unsigned k = 0; k < supervisor_listeners.n; k++) {
+        struct address *a = &supervisor.address[k];
+
+        if (address_parse(str_from(config.listener[k].address), a, err, sizeof(err)) == -1) {
+            fprintf(stderr, "roostd: %s\n", err);
+            return -1;
+        }
+        if (open_group(a, supervisor_listeners.fd[k]) == -1)
+            return -1;
     }
-    if (open_group(&supervisor.client, supervisor_listeners.client) == -1 ||
-        (admin && open_group(&supervisor.admin, supervisor_listeners.admin) == -1))
-        return -1;
-    say(&supervisor.client, "clients");
-    if (admin)
-        say(&supervisor.admin, "admin");
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        say(&supervisor.address[k], &config.listener[k]);
     return 0;
 }
 
@@ -103,31 +104,28 @@ static void shut_one(int *fd)
     *fd = -1;
 }
 
-static void close_one(int *fd)
-{
-    if (*fd != -1)
-        close(*fd);
-    *fd = -1;
-}
-
 void listeners_close(void)
 {
-    for (size_t i = 0; i < ARRAY_LEN(supervisor_listeners.client); i++) {
-        close_one(&supervisor_listeners.client[i]);
-        close_one(&supervisor_listeners.admin[i]);
+    for (unsigned k = 0; k < supervisor_listeners.n; k++) {
+        for (unsigned i = 0; i < shm->workers; i++) {
+            if (supervisor_listeners.fd[k][i] != -1)
+                close(supervisor_listeners.fd[k][i]);
+            supervisor_listeners.fd[k][i] = -1;
+        }
     }
 }
 
 void listeners_shut_client(void)
 {
-    for (size_t i = 0; i < ARRAY_LEN(supervisor_listeners.client); i++)
-        shut_one(&supervisor_listeners.client[i]);
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        for (unsigned i = 0; i < shm->workers && !listener_is_admin(&config.listener[k]); i++)
+            shut_one(&supervisor_listeners.fd[k][i]);
 }
 
 void listeners_shut_worker(unsigned worker)
 {
-    shut_one(&supervisor_listeners.client[worker]);
-    shut_one(&supervisor_listeners.admin[worker]);
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        shut_one(&supervisor_listeners.fd[k][worker]);
 }
 
 static unsigned port_of(const struct address *a)
@@ -137,10 +135,19 @@ static unsigned port_of(const struct address *a)
                      : ((const struct sockaddr_in *)(const void *)&a->sa)->sin_port);
 }
 
+/* Port of the first listener of a kind; 0: there is none. */
+static unsigned first_port(enum listener_kind kind)
+{
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        if (config.listener[k].kind == (int)kind)
+            return port_of(&supervisor.address[k]);
+    return 0;
+}
+
 void supervisor_print_hints(void)
 {
     const char *forced = getenv("ROOST_HINTS");
-    unsigned client = port_of(&supervisor.client), admin;
+    unsigned client = first_port(LISTENER_CLIENT), admin = first_port(LISTENER_ADMIN);
 
     if (!isatty(STDOUT_FILENO) && !(forced != NULL && forced[0] == '1'))
         return;
@@ -148,8 +155,7 @@ void supervisor_print_hints(void)
            "  a chat in the browser   http://localhost:%u/\n"
            "  a chat in two shells    npx wscat -c ws://localhost:%u/ws/lobby\n",
            shm->workers, client, client);
-    if (supervisor_listeners.admin[0] != -1) {
-        admin = port_of(&supervisor.admin);
+    if (admin != 0)
         printf(
             "  publish from a server   curl -d "
             "'{\"channel\":\"lobby\",\"data\":{\"text\":\"hi\"}}' "
@@ -157,7 +163,6 @@ void supervisor_print_hints(void)
             "  metrics                 curl http://localhost:%u/metrics\n"
             "  look inside             roostctl status | top | tail lobby | publish lobby hello\n",
             admin, admin);
-    }
     printf(
         "Ctrl-C stops it: clients are closed over drain_time; a second Ctrl-C ends at once.\n\n");
     fflush(stdout);

@@ -219,7 +219,7 @@ void worker_main(unsigned index, int master_fd)
     struct reactor_config cfg = {.worker = index,
                                  .wake_fd = shm->worker_wake_fd[index],
                                  .hub_wake_fd = shm->hub_wake_fd,
-                                 .inherited_fds = 2 * (shm->workers - 1),
+                                 .inherited_fds = supervisor_listeners.n * (shm->workers - 1),
                                  .hub_generation = hub_generation,
                                  .node_connections = node_connections,
                                  .node_full = &shm->slots[SHM_WORKER + index].full,

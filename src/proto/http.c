@@ -354,10 +354,20 @@ static void http_wait_over(struct http_job *job)
     http_refuse(x, CLOSE_HUB_TIMEOUT);
 }
 
+/* TLS is agreed upon: the head's time begins. */
+static void http_secured(struct conn *c)
+{
+    conn_arm(c, (uint64_t)config.header_timeout);
+}
+
 static void http_deadline(struct conn *c)
 {
     struct http_session *s = http_session(c);
 
+    if (conn_opening(c)) {
+        conn_abandon(c, CLOSE_HEADER_TIMEOUT);
+        return;
+    }
     if (s->job == NULL) { /* nothing was asked: nothing is answered */
         conn_abandon(c, s->served ? CLOSE_IDLE_TIMEOUT : CLOSE_HEADER_TIMEOUT);
         return;
@@ -416,6 +426,7 @@ const struct conn_ops http_conn_ops = {
     .input = http_input,
     .eof = http_eof,
     .deadline = http_deadline,
+    .secured = http_secured,
     .partial_over = http_partial_over,
     .drain = http_drain,
     .release = http_release,

@@ -72,14 +72,17 @@ static void wrong_values_say_what_was_expected(void **state)
     refused("demo_page", "perhaps", "expected true or false, got \"perhaps\"");
     refused("log_level", "loud", "expected one of info|debug|warn|error, got \"loud\"");
     refused("listen", "nowhere",
-            "expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got \"nowhere\"");
-    refused("listen", "off",
-            "expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got \"off\"");
-    refused("listen", "1.2.3.4:65536",
-            "expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got \"1.2.3.4:65536\"");
+            "expected an address such as [::]:8000, 0.0.0.0:8000, :8000 or unix:/path, got "
+            "\"nowhere\"");
     refused(
-        "admin_listen", "::1:80",
-        "expected an address such as 127.0.0.1:8001, [::1]:8001 or :8001, or off, got \"::1:80\"");
+        "listen", "off",
+        "expected an address such as [::]:8000, 0.0.0.0:8000, :8000 or unix:/path, got \"off\"");
+    refused("listen", "1.2.3.4:65536",
+            "expected an address such as [::]:8000, 0.0.0.0:8000, :8000 or unix:/path, got "
+            "\"1.2.3.4:65536\"");
+    refused("admin_listen", "::1:80",
+            "expected an address such as 127.0.0.1:8001, [::1]:8001, :8001 or unix:/path, or off, "
+            "got \"::1:80\"");
     refused("node_name", "a\nb",
             "expected text of 0 to 100 bytes without control characters, got \"a?b\"");
 }

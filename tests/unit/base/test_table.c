@@ -119,7 +119,8 @@ static void text(void **state)
     accepted("where", "OFF", "off");
     accepted("where", "[::1]:80", "[::1]:80");
     refused("where", "80",
-            "expected an address such as 127.0.0.1:8001, [::1]:8001 or :8001, or off, got \"80\"");
+            "expected an address such as 127.0.0.1:8001, [::1]:8001, :8001 or unix:/path, or off, "
+            "got \"80\"");
     accepted("choice", "Mid", "middle");
     accepted("choice", "high", "high");
     assert_int_equal(s.choice, 2);

@@ -27,7 +27,7 @@ static int setup(void **state)
     memset(&admin, 0, sizeof(admin));
     assert_int_equal(address_parse(STR_LIT("127.0.0.1:0"), &where, err, sizeof(err)), 0);
     listening = open_listener(&where);
-    listener_start(&client, listening, false, &seen_ops);
+    listener_start(&client, listening, 0, &seen_ops);
     return 0;
 }
 
@@ -63,7 +63,7 @@ static int dial(void)
 static struct conn *conn_of_serial(uint64_t serial)
 {
     for (size_t i = 0; i < reactor->conns_end; i++)
-        if (reactor->conns[i] && reactor->conns[i]->id >> CONN_ID_FD_BITS == serial)
+        if (reactor->conns[i] && reactor->conns[i]->id >> CONN_ID_SERIAL_BITS == serial)
             return reactor->conns[i];
     return NULL;
 }
@@ -136,7 +136,7 @@ static void test_dual_stack(void **state UNUSED)
     if (fd == -1 && errno == EAFNOSUPPORT)
         skip(); /* a machine without IPv6 */
     assert_int_not_equal(fd, -1);
-    listener_start(&l, fd, false, &seen_ops);
+    listener_start(&l, fd, 0, &seen_ops);
     ((struct sockaddr_in *)&v4.sa)->sin_port = ((struct sockaddr_in6 *)&any.sa)->sin6_port;
     peer = dial_from(&v4, NULL);
     net_steps(1);
@@ -178,7 +178,7 @@ static void test_stop(void **state UNUSED)
     peer = dial();
     net_steps(2);
     assert_int_equal(reactor->connections, 0);
-    listener_start(&client, listening, false, &seen_ops);
+    listener_start(&client, listening, 0, &seen_ops);
     net_steps(1);
     assert_int_equal(reactor->connections, 1);
     close(peer);
@@ -279,7 +279,7 @@ static void test_admin_is_not_limited(void **state UNUSED)
 
     ((struct sockaddr_in *)&a.sa)->sin_port = 0;
     fd = open_listener(&a);
-    listener_start(&admin, fd, true, &seen_ops);
+    listener_start(&admin, fd, 1, &seen_ops);
     config.max_connections = 1;
     config.max_connections_per_address = 1;
     peer = dial();

@@ -81,7 +81,8 @@ static void several_errors_are_told_together(void **state UNUSED)
 {
     refused("workers: 0\nlisten: nowhere\nnope: 1\n",
             "f.yaml:1:10: workers: expected auto or a whole number from 1 to 128, got \"0\"\n"
-            "f.yaml:2:9: listen: expected an address such as [::]:8000, 0.0.0.0:8000 or :8000, got "
+            "f.yaml:2:9: listen: expected an address such as [::]:8000, 0.0.0.0:8000, :8000 or "
+            "unix:/path, got "
             "\"nowhere\"\n"
             "f.yaml:3:1: unknown key \"nope\"; roostd --print-config lists all\n");
 }

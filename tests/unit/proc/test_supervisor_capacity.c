@@ -21,6 +21,14 @@ static void keep(struct str line, void *arg)
     lines++;
 }
 
+static const struct config *defaults(void)
+{
+    static struct config c;
+
+    config_defaults(&c);
+    return &c;
+}
+
 static unsigned for_cores(unsigned cores, uint64_t nofile)
 {
     struct config c;
@@ -62,18 +70,18 @@ static void more_only_for_connections_that_were_asked_for(void **state UNUSED)
     assert_int_equal(for_connections(1000, 1, 20000), 1);
     assert_int_equal(for_connections(30000, 2, 20000), 2);
     assert_int_equal(for_connections(1000000, 2, 20000), 54);
-    assert_true(node_capacity(54, 20000) >= 1000000);
-    assert_true(node_capacity(53, 20000) < 1000000);
+    assert_true(node_capacity(defaults(), 54, 20000) >= 1000000);
+    assert_true(node_capacity(defaults(), 53, 20000) < 1000000);
     assert_int_equal(for_connections(30000, 2, 1024), 43);
     assert_int_equal(for_connections(100, 1, 50), 6); /* 20 each, and head room */
 }
 
 static void the_capacity_is_what_workers_hold(void **state UNUSED)
 {
-    assert_int_equal(node_capacity(1, 20000), reactor_connection_limit(20000));
-    assert_int_equal(node_capacity(10, 20000),
+    assert_int_equal(node_capacity(defaults(), 1, 20000), reactor_connection_limit(20000));
+    assert_int_equal(node_capacity(defaults(), 10, 20000),
                      reactor_connection_limit(20000 - 18) * 10 * 95 / 100);
-    assert_int_equal(node_capacity(100, 150), 0); /* all descriptors are listeners */
+    assert_int_equal(node_capacity(defaults(), 100, 150), 0); /* all descriptors are listeners */
 }
 
 static void the_default_is_lowered_and_said_once(void **state UNUSED)
@@ -87,7 +95,7 @@ static void the_default_is_lowered_and_said_once(void **state UNUSED)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
     r.rlim_cur = r.rlim_max = 1024; /* of this program: it needs no more */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
-    capacity = (int64_t)node_capacity(2, 1024);
+    capacity = (int64_t)node_capacity(&config, 2, 1024);
     lines = 0;
     supervisor_fit_capacity(&config, 2);
     assert_int_equal(config.max_connections, capacity);
