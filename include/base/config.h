@@ -9,6 +9,7 @@
 #include "base/common.h"
 #include "base/listener_table.h"
 #include "base/log.h"
+#include "base/network.h"
 #include "base/table.h"
 
 #define CONFIG_STRING_MAX 256
@@ -73,6 +74,7 @@ struct config {
      * where the list has no room for them, which is refused. */
     struct listener_options listener[LISTENERS_MAX];
     size_t listeners_count;
+    struct networks trusted; /* derived: trusted_proxies */
     struct config_keys keys;
     /* Said by a file, the environment or --set; else it is the default. */
     struct config_set set;

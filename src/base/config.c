@@ -168,6 +168,7 @@ void config_derive(struct config *c)
     if (!c->set.plain)
         c->plain = !c->permissions;
 
+    networks_read(&c->trusted, c->trusted_proxies);
     if (!c->set.max_frame_size)
         c->max_frame_size = c->max_message_size;
     if (!c->set.max_body_size)

@@ -44,7 +44,14 @@ int http_param_next(struct str *rest, struct str *name, struct str *value)
         return 0;
     if (rest->p[0] != ';')
         return -1;
-    *rest = skip_ows(str_skip(*rest, 1));
+    *rest = str_skip(*rest, 1);
+    return http_pair_next(rest, name, value);
+}
+
+int http_pair_next(struct str *rest, struct str *name, struct str *value)
+{
+    *value = STR_NULL;
+    *rest = skip_ows(*rest);
     *name = take_token(rest);
     if (name->n == 0 || rest->n == 0 || rest->p[0] != '=')
         return 1;

@@ -69,6 +69,9 @@ int http_target_split(struct str target, struct http_request *r, struct str *aut
 /* Is s uri-host [ ":" port ] (RFC 9110 §7.2), not empty? */
 bool http_host_valid(struct str s);
 
+/* http_accept.c: what http_param_next() takes, without the ";" before it. */
+int http_pair_next(struct str *rest, struct str *name, struct str *value) MUST_CHECK;
+
 /* http_accept.c: a qvalue (RFC 9110 §12.4.2) in thousandths. -1: it is none. */
 int http_read_weight(struct str s, unsigned *out) MUST_CHECK;
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "net/client.h"
 #include "net_internal.h"
 
 /* Who comes and goes at the limit must not make a line each time. */
@@ -140,8 +141,22 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
     if (!addresses_count())
         return CLOSE_NONE;
     address_bytes(peer, address, &port);
+    if (client_is_proxy(address)) /* its clients are counted, when it has named them */
+        return CLOSE_NONE;
     why = address_enter(address);
     *counted = why == CLOSE_NONE;
+    return why;
+}
+
+enum close_reason admission_client(struct conn *c)
+{
+    enum close_reason why;
+
+    if (!addresses_count())
+        return CLOSE_NONE;
+    why = address_enter(c->address);
+    if (why == CLOSE_NONE)
+        c->flags |= CONN_COUNTED;
     return why;
 }
 
@@ -211,6 +226,7 @@ void admission_leave(const uint8_t address[16])
 static void count_one(struct conn *c, void *arg UNUSED)
 {
     if ((c->flags & (CONN_ADMIN | CONN_REFUSED | CONN_COUNTED)) == 0 &&
+        !client_is_proxy(c->address) &&
         addresses_enter(reactor->cfg.addresses, tag_of(c->address)) == 0)
         c->flags |= CONN_COUNTED;
 }

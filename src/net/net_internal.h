@@ -158,6 +158,8 @@ void drain_reset(void);
 enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted);
 /* A place on the admin listener, if need be of who waits longest. CLOSE_FULL: nobody waits. */
 enum close_reason admission_check_admin(void);
+/* c, which came by a trusted proxy, has its client's address now: counts it. */
+enum close_reason admission_client(struct conn *c);
 /* c has such a place. May kill. */
 void admission_admin_added(struct conn *c);
 void admission_leave(const uint8_t address[16]);

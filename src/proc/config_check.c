@@ -47,6 +47,7 @@ int config_check(const struct config *c, bool first, struct buf *errors)
         bad++;
     }
     bad += config_check_clients(c, errors);
+    bad += config_check_proxies(c, errors);
     if (first) {
         bad += check_folder("pid_file", c->pid_file, errors);
         bad += check_folder("log_file", c->log_file, errors);
@@ -113,7 +114,7 @@ static int warn_limits(const struct config *c, struct buf *lines)
 int config_warnings(const struct config *c, struct buf *lines)
 {
     if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1 ||
-        config_warn_keys(c, lines) == -1)
+        config_warn_proxies(c, lines) == -1 || config_warn_keys(c, lines) == -1)
         return -1;
     if (!config_listens_locally(c, LISTENER_ADMIN) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
         return buf_printf(lines,

@@ -1,5 +1,6 @@
 /* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
- * config_check_clients.c, config_check_listeners.c, config_keys.c, config_print.c. */
+ * config_check_clients.c, config_check_listeners.c, config_check_proxies.c, config_keys.c,
+ * config_print.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 
@@ -18,6 +19,9 @@ bool config_listeners_moved(const struct config *a, const struct config *b);
 /* config_check_clients.c: what concerns Centrifuge clients and the server API beside them. */
 int config_check_clients(const struct config *c, struct buf *errors);
 int config_warn_clients(const struct config *c, struct buf *lines) MUST_CHECK;
+/* config_check_proxies.c: whom we believe about others. */
+int config_check_proxies(const struct config *c, struct buf *errors);
+int config_warn_proxies(const struct config *c, struct buf *lines) MUST_CHECK;
 /* config_keys.c: fills c->keys from the settings and the files they name. -1: said why. */
 int config_read_keys(struct config *c, struct buf *errors) MUST_CHECK;
 /* Names of settings whose files hold something else now. */

@@ -132,6 +132,10 @@ static int http_begin(struct http_job *job, const struct http_request *r, struct
     job->x.head = r->method == HTTP_HEAD;
     job->x.keep_alive = r->keep_alive && !(c->flags & CONN_REFUSED);
     job->x.request = r;
+    if (http_client_begin(job, r, &why) == -1) {
+        http_refuse_last(job, why);
+        return 1;
+    }
     if (http_route(&job->x, r, &why) == -1) {
         /* A body that nobody asked for is not waited for. */
         job->x.keep_alive = job->x.keep_alive && !http_request_has_body(r);

@@ -2,7 +2,7 @@
  *
  * http.c reads (input, deadlines, ends) · http_route.c finds the resource and checks method and key
  * · http_guard.c keeps web pages from the admin listener · http_answer.c writes responses ·
- * http_job.c owns the pooled exchanges and their bytes · http_date.c makes the Date line. */
+ * http_client.c knows whose request it is · http_job.c owns the pooled exchanges and their bytes · http_date.c makes the Date line. */
 #ifndef ROOST_PROTO_HTTP_INTERNAL_H
 #define ROOST_PROTO_HTTP_INTERNAL_H
 
@@ -30,6 +30,9 @@ struct http_job { /* pooled; the exchange and what the server itself keeps of it
     struct holder holder; /* the account of in and body */
     uint8_t no_room;      /* enum close_reason: why input could not be kept */
     uint8_t minor;        /* HTTP/1.<minor> of the request */
+    bool forwarded; /* the connection has the address of the request's client; its peer's is: */
+    uint8_t peer[16];
+    uint16_t peer_port;
 };
 
 struct http_session {     /* in the connection's session area */
@@ -81,6 +84,14 @@ int http_guard(const struct http_exchange *x, const struct http_request *r,
                enum close_reason *why) MUST_CHECK;
 /* May it be asked on a connection that is refused? */
 bool http_route_always(const struct http_request *r);
+
+/* http_client.c */
+/* A trusted proxy has said whose request r is: the connection goes by that address until the
+ * exchange ends. -1: *why (BAD_FORWARDED, or what the client is refused for). */
+int http_client_begin(struct http_job *job, const struct http_request *r,
+                      enum close_reason *why) MUST_CHECK;
+/* The connection is its peer's own again. */
+void http_client_end(struct http_job *job);
 
 /* After an answer: looks at the pipelined bytes in a task. */
 void http_resume_later(struct http_job *job);

@@ -94,6 +94,7 @@ void http_job_reset(struct http_job *job)
 {
     struct conn *c = job->x.conn;
 
+    http_client_end(job);
     buf_fini(&job->x.body);
     memset(&job->x, 0, sizeof(job->x));
     job->x.conn = c;

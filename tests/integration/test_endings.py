@@ -158,6 +158,8 @@ class Endings(DaemonTest):
         d = self.start(workers=1, connection_rate_per_address=1)
         with d.ws('/ws/x'):
             self.until(d.client, upgrade(), 'address_rate')
+        d = self.start(workers=1, trusted_proxies='127.0.0.1', trusted_proxy_header='forwarded')
+        self.ask(d.client, 'GET / HTTP/1.1\r\nHost: x\r\nForwarded: for="x\r\n\r\n', 'bad_forwarded')
         d = self.start(workers=1, max_partial_bytes='64KiB')
         with d.ws('/ws/x') as c:
             c.send_frame(BINARY, b'x' * 100000, fin=False)
