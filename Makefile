@@ -321,6 +321,19 @@ fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECOND
 	build/fuzz/fuzz_$(TARGET) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
 	    build/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
 
+# A plan of faults comes from a seed; SEED=N repeats one.
+DURATION ?= 3600
+CLIENTS  ?= 160
+.PHONY: chaos
+chaos: build-packages ## kill, stop and starve a daemon under clients: make chaos DURATION=3600 SEED=N ARGS="--only kill_hub,slow"
+	@$(MAKE) $(BINS)
+	@TEST_BUILD=$(BUILD) $(PYTHON) tests/chaos/chaos.py --verbose --duration $(DURATION) --clients $(CLIENTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: check-chaos
+check-chaos: build-packages ## the same for some minutes, with the totals as last line (make test has twenty seconds of it)
+	@$(MAKE) $(BINS)
+	@TEST_BUILD=$(BUILD) $(PYTHON) tests/chaos/check.py
+
 .PHONY: bench-memory
 CONNECTIONS ?= 15000
 PROTOCOL    ?= plain
