@@ -56,6 +56,8 @@ void budget_pin(struct holder *h);
 void budget_renew(struct holder *h, uint64_t bytes);
 /* Nothing is held any more. Safe on a zeroed holder and to repeat. */
 void budget_leave(struct holder *h);
+/* Of all that may go, who would have to; NULL: nobody holds anything. */
+struct holder *budget_worst(struct budget *b);
 /* NULL: last, which was the last to change, exceeds nothing. Else who is to leave, and in *bound
  * the name of what is exceeded ("connection", "address", "all"); last itself when nobody else can.
  */

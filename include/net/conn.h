@@ -106,9 +106,9 @@ struct conn_ops {     /* static tables */
     void (*partial_over)(struct conn *c, enum close_reason why);
     /* The server drains: finish politely, soon. Default when NULL: conn_finish(c, CLOSE_DRAIN). */
     void (*drain)(struct conn *c);
-    /* It does not read fast enough (net/slow.c), and takes replies still: end politely; may kill.
-     * Is to call conn_drop_publications(). Default when NULL: conn_kill(c, CLOSE_SLOW). */
-    void (*slow)(struct conn *c);
+    /* It does not read fast enough (net/slow.c), and takes replies still: end politely, for this
+     * reason; may kill. Is to call conn_drop_publications(). Default when NULL: conn_kill(). */
+    void (*slow)(struct conn *c, enum close_reason why);
     /* An outgoing connection: the peer is there. Any connection: the transports have agreed on
      * keys, if they have any. May kill. May be NULL. */
     void (*connected)(struct conn *c);

@@ -20,8 +20,9 @@ struct listener { /* one per worker and address; embedded by proc */
     const struct conn_ops *ops; /* given to each new connection */
     unsigned index;             /* in config.listener */
     bool stand_in;      /* another worker's, which does not serve; set after listener_start() */
-    bool paused;        /* after EMFILE or ENFILE: until a connection ends or a second passes */
-    struct list link;   /* in reactor->paused */
+    bool paused;        /* after EMFILE or the like: until a connection ends or a second passes */
+    bool stopped;       /* until net/overload.c says that it may go on */
+    struct list link;   /* in reactor->paused: either */
     uint64_t resume_ns; /* when paused */
 };
 

@@ -17,6 +17,8 @@ void partial_config_changed(void);
  * CLOSE_NONE, or why c itself has to: CLOSE_PARTIAL or CLOSE_NO_MEMORY; its account is closed then.
  */
 enum close_reason partial_hold(struct conn *c, struct holder *h, uint64_t bytes) MUST_CHECK;
+/* Ends a client that holds most for longest. False: none does. */
+bool partial_end_worst(void);
 /* The incomplete bytes of the listener's connections. */
 uint64_t partial_bytes(bool admin);
 

@@ -20,6 +20,7 @@
 #include "net/admission.h"
 #include "net/conn.h"
 #include "net/outq.h"
+#include "net/overload.h"
 
 /* What stands behind a process's rings, a worker's broker or the hub: its part of a turn. */
 struct reactor_rings {
@@ -130,6 +131,7 @@ struct reactor { /* fields are for net and for /debug */
     bool draining;
     struct drain drain;
     struct admission admission;
+    struct overload overload;
     struct outq_pools output;
     uint32_t parts; /* bit nr - 1: that part is set up */
     _Alignas(max_align_t) char room[REACTOR_ROOM];

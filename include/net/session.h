@@ -70,7 +70,7 @@ void session_end(struct conn *c, enum close_reason why);
 /* The same in other words than the reason's row has: what somebody has asked for. */
 void session_end_as(struct conn *c, enum close_reason why, uint16_t code, struct str text);
 /* conn_ops.slow and conn_ops.release where there is no close handshake. */
-void session_slow(struct conn *c);
+void session_slow(struct conn *c, enum close_reason why);
 void session_release(struct conn *c);
 /* session_ops.deadline shall be called within ns, if not earlier. */
 void session_wake(struct conn *c, uint64_t ns);

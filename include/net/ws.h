@@ -39,7 +39,7 @@ void ws_input(struct conn *c, struct str in);
 void ws_eof(struct conn *c);
 void ws_deadline(struct conn *c);
 size_t ws_may_read(struct conn *c, size_t want);
-void ws_slow(struct conn *c);
+void ws_slow(struct conn *c, enum close_reason why);
 void ws_partial_over(struct conn *c, enum close_reason why);
 void ws_drain(struct conn *c);
 /* Gives everything back, the session too. */

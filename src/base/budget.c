@@ -183,6 +183,11 @@ static struct holder *heaviest(struct budget_share *share, size_t link)
     return found;
 }
 
+struct holder *budget_worst(struct budget *b)
+{
+    return heaviest(&b->all, offsetof(struct holder, in_all));
+}
+
 struct holder *budget_excess(struct budget *b, struct holder *last, const char **bound)
 {
     struct holder *found;
@@ -196,7 +201,7 @@ struct holder *budget_excess(struct budget *b, struct holder *last, const char *
         found = heaviest(&last->key->share, offsetof(struct holder, in_key));
     } else if (b->all.bytes > b->max) {
         *bound = "all";
-        found = heaviest(&b->all, offsetof(struct holder, in_all));
+        found = budget_worst(b);
     } else {
         return NULL;
     }

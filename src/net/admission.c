@@ -129,12 +129,12 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
     uint16_t port;
 
     *counted = false;
-    if (node_total >= (uint64_t)config.max_connections) {
+    if (node_total >= (uint64_t)config.max_connections && !overload_make_room()) {
         if (reactor->cfg.node_full != NULL)
             note_refused(reactor->cfg.node_full);
         return CLOSE_FULL;
     }
-    if (reactor->client_connections >= reactor->connection_max) {
+    if (reactor->client_connections >= reactor->connection_max && !overload_make_room()) {
         note_refused(&reactor->admission.refused);
         return CLOSE_FULL;
     }

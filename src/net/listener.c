@@ -144,14 +144,19 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
     }
 }
 
+static void listener_rest(struct listener *l, bool *why)
+{
+    ev_io_stop(reactor->loop, &l->io);
+    *why = true;
+    list_append(&reactor->paused, &l->link);
+}
+
 static void listener_pause(struct listener *l)
 {
     LOG(LOG_WARN, "accept failed, pausing", KV_ERRNO(errno),
         KV_S("listener", listener_label(&config.listener[l->index])));
-    ev_io_stop(reactor->loop, &l->io);
-    l->paused = true;
     l->resume_ns = clock_ns() + PAUSE_NS;
-    list_append(&reactor->paused, &l->link);
+    listener_rest(l, &l->paused);
 }
 
 /* After accept4() failed. True: try the next one. */
@@ -191,11 +196,16 @@ static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revent
     struct listener *l = CONTAINER_OF(io, struct listener, io);
     /* The sum over the node is asked for once; what this batch adds is counted on top. */
     uint64_t others = node_connections() - reactor->client_connections;
+    bool admin = listener_is_admin(&config.listener[l->index]);
     struct sockaddr_storage sa;
     socklen_t len;
     int fd;
 
     for (int64_t i = 0; i < config.accept_budget; i++) {
+        if (!admin && overload_stops()) {
+            listener_rest(l, &l->stopped);
+            return;
+        }
         len = sizeof(sa);
         fd = accept4(io->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd == -1) {
@@ -214,7 +224,7 @@ void listener_start(struct listener *l, int fd, unsigned index, const struct con
 {
     l->ops = ops;
     l->index = index;
-    l->paused = false;
+    l->paused = l->stopped = false;
     l->stand_in = false;
     list_init(&l->link);
     ev_io_init(&l->io, listener_on_event, fd, EV_READ);
@@ -226,8 +236,13 @@ void listener_stop(struct listener *l)
     if (l->ops == NULL)
         return;
     list_remove(&l->link);
-    l->paused = false;
+    l->paused = l->stopped = false;
     ev_io_stop(reactor->loop, &l->io);
+}
+
+static bool listener_rests(const struct listener *l, bool fds_freed)
+{
+    return l->stopped ? reactor->overload.stopped : !fds_freed && clock_ns() < l->resume_ns;
 }
 
 void listener_resume(bool fds_freed)
@@ -238,11 +253,11 @@ void listener_resume(bool fds_freed)
     while ((n = list_pop(&all)) != NULL) {
         struct listener *l = LIST_ENTRY(n, struct listener, link);
 
-        if (!fds_freed && clock_ns() < l->resume_ns) {
+        if (listener_rests(l, fds_freed)) {
             list_append(&reactor->paused, n);
             continue;
         }
-        l->paused = false;
+        l->paused = l->stopped = false;
         ev_io_start(reactor->loop, &l->io);
     }
 }

@@ -64,6 +64,8 @@ bool slow_with(const struct conn *c, size_t bytes);
 /* It is, and publications come; the last one begins at last: what the policy says. May kill or
  * close. */
 void slow_deliver(struct conn *c, struct blob *b, uint32_t last, uint32_t end, uint32_t items);
+/* Ends c, which has a queue; more: publications that are lost besides those in it. */
+void slow_end(struct conn *c, uint32_t more, enum close_reason why);
 /* The length of c's queue has changed. There is one. */
 void slow_note(struct conn *c);
 /* q is no longer in the list of those over the limit. */

@@ -66,6 +66,19 @@ enum close_reason partial_hold(struct conn *c, struct holder *h, uint64_t bytes)
     return CLOSE_NONE;
 }
 
+bool partial_end_worst(void)
+{
+    struct holder *worst = budget_worst(&reactor->partial[0]);
+    struct conn *c;
+
+    if (worst == NULL)
+        return false;
+    c = worst->owner;
+    partial_end(worst, "worker_memory");
+    conn_ops(c)->partial_over(c, CLOSE_PARTIAL);
+    return true;
+}
+
 uint64_t partial_bytes(bool admin)
 {
     return reactor->partial[admin ? 1 : 0].all.bytes;

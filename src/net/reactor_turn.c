@@ -119,6 +119,8 @@ static bool turn_work(void)
     more =
         wheel_advance(&reactor->wheel, clock_ns(), DEADLINES_PER_TURN, conn_deadline_fired, NULL);
     more |= slow_sweep(SLOW_PER_TURN);
+    if (config.worker_memory != 0 || reactor->overload.stopped)
+        more |= overload_turn();
     drain_step();
     more |= task_run(&reactor->tasks, budget);
     return more;

@@ -41,14 +41,14 @@ void session_wake(struct conn *c, uint64_t ns)
         conn_arm(c, MAX(ns, 1)); /* 0 would disarm */
 }
 
-void session_slow(struct conn *c)
+void session_slow(struct conn *c, enum close_reason why)
 {
     const struct session_ops *session = conn_ops(c)->session;
 
     METRIC_ADD(drops_disconnect, conn_drop_publications(c));
     if (c->out != NULL)
         conn_restart_age(c);
-    session_end(c, session->reason != NULL ? session->reason(CLOSE_SLOW) : CLOSE_SLOW);
+    session_end(c, session->reason != NULL ? session->reason(why) : why);
 }
 
 void session_release(struct conn *c)

@@ -60,16 +60,15 @@ void slow_note(struct conn *c)
     }
 }
 
-/* Ends it; more: publications that are lost besides those that are queued. */
-static void end_slow(struct conn *c, uint32_t more)
+void slow_end(struct conn *c, uint32_t more, enum close_reason why)
 {
     METRIC_ADD(drops_disconnect, more);
     if (conn_ops(c)->slow != NULL && !conn_finished(c)) {
-        conn_ops(c)->slow(c);
+        conn_ops(c)->slow(c, why);
         return;
     }
     METRIC_ADD(drops_disconnect, outq_items(c->out));
-    conn_kill(c, CLOSE_SLOW);
+    conn_kill(c, why);
 }
 
 /* Not a line per publication: one says that it happens, the metric how much. */
@@ -100,7 +99,7 @@ void slow_deliver(struct conn *c, struct blob *b, uint32_t last, uint32_t end, u
 {
     switch ((enum slow_consumer)config.slow_consumer) {
     case SLOW_DISCONNECT:
-        end_slow(c, items);
+        slow_end(c, items, CLOSE_SLOW);
         break;
     case SLOW_DROP:
         METRIC_ADD(drops_drop, items);
@@ -134,7 +133,7 @@ static bool sweep_over(size_t *max)
         slow_forget(q);
         /* Else it is ending, and bounded by that, or it is us who have not sent yet. */
         if (conn_delivers(c) && (c->flags & CONN_OUT_STALLED))
-            end_slow(c, 0);
+            slow_end(c, 0, CLOSE_SLOW);
     }
     return false;
 }
@@ -152,7 +151,7 @@ static bool sweep_stalled(size_t *max)
         if (c->state == CONN_CLOSING) /* bounded by its deadline */
             conn_restart_age(c);
         else
-            end_slow(c, 0);
+            slow_end(c, 0, CLOSE_SLOW);
     }
     return false;
 }

@@ -470,7 +470,7 @@ size_t ws_may_read(struct conn *c, size_t want)
     return 0;
 }
 
-void ws_slow(struct conn *c)
+void ws_slow(struct conn *c, enum close_reason why)
 {
     if (c->state == CONN_CLOSING) /* bounded by its deadline */
         return;
@@ -480,7 +480,7 @@ void ws_slow(struct conn *c)
     if (c->state == CONN_SETTLING)
         ws_settled(c);
     else
-        ws_close(c, CLOSE_SLOW);
+        ws_close(c, why);
 }
 
 void ws_drain(struct conn *c)

@@ -6,7 +6,7 @@ import signal
 import unittest
 
 from daemon import DaemonTest, wait_for
-from wsraw import Raw
+from wsraw import TEXT, Raw
 
 HANDSHAKE = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='),
              ('Sec-WebSocket-Version', '13')]
@@ -86,6 +86,57 @@ class Addresses(DaemonTest):
         d.wait_log(r'level=warn .*reason=address_rate .* connection_rate_per_address=3 .*peer=127\.0\.0\.1')
         self.assertGreater(d.metric('roost_closes_total{reason="address_rate"}'), 0)
         self.close(here)
+
+
+class Overload(DaemonTest):
+    def test_half_requests_make_room(self):
+        """All places are taken by who says a request byte by byte: a client that comes is served."""
+        d = self.start(workers=1, max_connections=50, header_timeout='1h')
+        slow = []
+
+        def sent():
+            """Dials until none is refused: another one may have been crowded out for it."""
+            while d.metric('roost_connections{protocol="http"}') < 50:
+                slow.append(Raw(d.client))
+                slow[-1].send('GET /ws/a HTTP/1.1\r\nX: ')
+            return True
+
+        wait_for(sent, what='the node to be full')
+
+        served = []
+
+        def serve():
+            c = Raw(d.client)
+            if c.request('GET', '/ws/a', HANDSHAKE).status == 101:
+                served.append(c)
+                return True
+            c.close()
+            return False
+
+        for _ in range(20):
+            wait_for(serve, what='who waits to be a second old')
+        wait_for(lambda: d.metric('roost_closes_total{reason="crowded_out"}') >= 19, what='their end')
+        d.wait_log('level=warn .*msg="full: who waits without a request makes room"')
+        for c in slow + served:
+            c.close()
+
+    def test_slow_consumers_pay_for_memory(self):
+        """Who reads gets everything meanwhile, and clients are accepted again when there is room."""
+        d = self.start(workers=1, worker_memory='4MiB', output_limit='64MiB', send_buffer_size='4KiB')
+        slow = [d.ws('/ws/f?mode=sub', rcvbuf=4096) for _ in range(3)]
+        good, publisher = d.ws('/ws/f?mode=sub'), d.ws('/ws/f?mode=pub')
+        for i in range(2000):
+            publisher.text(('%08d' % i).ljust(8192, '.'))
+            self.assertEqual(good.expect(TEXT).payload[:8], b'%08d' % i)
+            if i % 50 == 0 and d.metric('roost_closes_total{reason="overload"}') + d.metric('roost_connections_closing') == 3:
+                break
+        wait_for(lambda: d.metric('roost_closes_total{reason="overload"}') == 3, what='their end')
+        d.wait_log('level=warn .*msg="worker_memory is used up: the slowest clients are closed" .*worker_memory=4194304')
+        with d.ws('/ws/f') as c:
+            c.text('x')
+            c.expect(TEXT, 'x')
+        for c in slow:
+            c.close()
 
 
 if __name__ == '__main__':

@@ -184,6 +184,13 @@ class Endings(DaemonTest):
                 d.publish('x', 'x' * 10000)
             self.closed(c, 'slow')
 
+    def overload(self):
+        d = self.start(workers=1, worker_memory='2MiB', output_limit='64MiB', send_buffer_size='4KiB', close_timeout='60s')
+        with WebSocket(d.client, '/ws/x?mode=sub', rcvbuf=4096) as c:
+            while d.metric('roost_connections_closing') == 0:
+                d.publish('x', 'x' * 10000)
+            self.closed(c, 'overload')
+
     def hub(self):
         d = self.start(workers=1, hub_timeout='300ms')
         hub = d.pid_of('hub')
@@ -245,7 +252,7 @@ class Endings(DaemonTest):
         want = {(label, kind) for label, (code, status, _) in self.rows.items() if label not in NEVER
                 if not label.startswith('cf_')  # test_centrifuge.py
                 for kind, value in (('code', code), ('status', status)) if value}
-        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.hub, self.drain, self.lost):
+        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.overload, self.hub, self.drain, self.lost):
             with self.subTest(scenario.__name__):
                 scenario()
         self.assertEqual(self.met, want, 'a row without a scenario here, or the other way round')

@@ -32,7 +32,7 @@
 static struct {
     char input[256 * 1024];
     size_t len;
-    unsigned inputs, eofs, deadlines, drains, releases, asked;
+    unsigned inputs, eofs, deadlines, drains, releases, asked, partial_ends;
     size_t allow; /* what may_read() answers at most */
     struct conn *last;
 } seen UNUSED;
@@ -76,6 +76,12 @@ static UNUSED size_t seen_may_read(struct conn *c UNUSED, size_t want)
     return MIN(want, seen.allow);
 }
 
+static UNUSED void seen_partial_over(struct conn *c UNUSED, enum close_reason why)
+{
+    assert_int_equal(why, CLOSE_PARTIAL);
+    seen.partial_ends++;
+}
+
 static UNUSED const struct conn_ops seen_ops = {
     .name = "seen",
     .kind = SESSION_PLAIN, /* as far as the gauges go */
@@ -83,6 +89,7 @@ static UNUSED const struct conn_ops seen_ops = {
     .eof = seen_eof,
     .deadline = seen_deadline,
     .drain = seen_drain,
+    .partial_over = seen_partial_over,
     .release = seen_release,
 };
 

@@ -1,72 +1,6 @@
 #include "net/listener.c"
 
-#include <sys/resource.h>
-
-#include "net_harness.h"
-
-static struct listener client, admin;
-static struct address where;
-static int listening;
-
-static int open_listener(struct address *a)
-{
-    char err[200];
-    int fd = listener_open(a, 1024, 65536, err, sizeof(err));
-
-    if (fd == -1)
-        fail_msg("%s", err);
-    return fd;
-}
-
-static int setup(void **state)
-{
-    char err[200];
-
-    net_setup(state);
-    memset(&client, 0, sizeof(client));
-    memset(&admin, 0, sizeof(admin));
-    assert_int_equal(address_parse(STR_LIT("127.0.0.1:0"), &where, err, sizeof(err)), 0);
-    listening = open_listener(&where);
-    listener_start(&client, listening, 0, &seen_ops);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    listener_stop(&client);
-    listener_stop(&admin);
-    close(listening);
-    return net_teardown(state);
-}
-
-/* A client that has connected and said something (a silent one is deferred). */
-static int dial_from(const struct address *to, const char *from)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (from) {
-        assert_int_equal(inet_pton(AF_INET, from, &in.sin_addr), 1);
-        assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
-    }
-    assert_int_equal(connect(fd, (const struct sockaddr *)&to->sa, to->len), 0);
-    net_write(fd, "hi", 2);
-    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    return fd;
-}
-
-static int dial(void)
-{
-    return dial_from(&where, NULL);
-}
-
-static struct conn *conn_of_serial(uint64_t serial)
-{
-    for (size_t i = 0; i < reactor->conns_end; i++)
-        if (reactor->conns[i] && reactor->conns[i]->id >> CONN_ID_SERIAL_BITS == serial)
-            return reactor->conns[i];
-    return NULL;
-}
+#include "listener_harness.h"
 
 static int option(int fd, int level, int name)
 {
@@ -233,12 +167,42 @@ static void test_full(void **state UNUSED)
         close(peers[i]);
 }
 
-static void test_full_beyond_the_reserve(void **state UNUSED)
+/* As many descriptors are taken as there are for clients: who comes is left in the queue, until
+ * half of those of the refused are free. */
+static void test_out_of_places(void **state UNUSED)
 {
     enum { REFUSED = 64 };
     int peers[REFUSED + 5];
 
     reactor->connection_max = 0;
+    config.accept_budget = 1000;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        peers[i] = dial();
+    net_steps(5);
+    assert_int_equal(reactor->refused, REFUSED);
+    assert_int_equal(metrics->accepts, REFUSED);
+    assert_int_equal(metrics->closes[CLOSE_FULL], 0);
+    assert_int_equal(metrics->accept_stops_descriptors, 1);
+    assert_true(client.stopped);
+    for (uint64_t serial = 1; serial < REFUSED / 2; serial++)
+        conn_kill(conn_of_serial(serial), CLOSE_FULL);
+    net_steps(3);
+    assert_true(client.stopped);
+    conn_kill(conn_of_serial(REFUSED / 2), CLOSE_FULL);
+    net_steps(3);
+    assert_false(client.stopped);
+    assert_int_equal(metrics->accepts, ARRAY_LEN(peers));
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
+/* Beyond the places of the refused, at a limit that is not this worker's. */
+static void test_full_beyond_the_reserve(void **state UNUSED)
+{
+    enum { REFUSED = 64 };
+    int peers[REFUSED + 5];
+
+    config.max_connections = 0;
     config.accept_budget = 1000;
     for (size_t i = 0; i < ARRAY_LEN(peers); i++)
         peers[i] = dial();
@@ -363,46 +327,6 @@ static void test_no_memory(void **state UNUSED)
     close(peer);
 }
 
-/* fds run out: accepting pauses, and goes on when a second has passed or a connection has ended. */
-static void test_out_of_fds(void **state UNUSED)
-{
-    struct rlimit before, tight;
-    int peers[3], extra;
-
-    peers[0] = dial();
-    net_steps(1);
-    peers[1] = dial();
-    peers[2] = dial();
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    tight = before;
-    extra = dup(0);
-    close(extra);
-    tight.rlim_cur = (rlim_t)extra; /* no number is free below it but those in use */
-    for (int fd = 0; fd < extra; fd++)
-        assert_int_not_equal(fcntl(fd, F_GETFD), -1);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
-    net_steps(1);
-    assert_true(client.paused);
-    assert_int_equal(metrics->accept_errors, 1);
-    net_steps(5);
-    assert_int_equal(metrics->accept_errors, 1); /* no spinning */
-    net_after(PAUSE_NS + 1);
-    assert_false(client.paused);
-    net_steps(1);
-    assert_true(client.paused);
-    assert_int_equal(metrics->accept_errors, 2);
-    conn_kill(conn_of_serial(1), CLOSE_NORMAL);
-    net_steps(2);
-    assert_int_equal(metrics->accepts, 2);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    listener_stop(&client); /* also while paused */
-    assert_true(list_empty(&reactor->paused));
-    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
-        close(peers[i]);
-}
-
-#define LISTENER_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,12 +339,12 @@ int main(void)
         LISTENER_TEST(test_shut_down),
         LISTENER_TEST(test_stand_in),
         LISTENER_TEST(test_full),
+        LISTENER_TEST(test_out_of_places),
         LISTENER_TEST(test_full_beyond_the_reserve),
         LISTENER_TEST(test_full_over_the_node),
         LISTENER_TEST(test_admin_is_not_limited),
         LISTENER_TEST(test_address_limit),
         LISTENER_TEST(test_no_memory),
-        LISTENER_TEST(test_out_of_fds),
     };
 
     return cmocka_run_group_tests_name("net/listener", tests, NULL, NULL);
