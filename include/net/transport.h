@@ -57,6 +57,9 @@ struct transport_ops { /* static tables; one per transport */
     bool (*pending)(const struct conn *c);
     /* Has the peer not taken, or not acknowledged, all that was sent? */
     bool (*unread)(const struct conn *c);
+    /* State PROXY: as recv(), but of what stands before the transport's own bytes; peek: it is left
+     * where it is. NULL: read from the socket. */
+    ssize_t (*raw)(struct conn *c, char *p, size_t max, bool peek);
     /* For people: "tls TLSv1.3". */
     void (*describe)(const struct conn *c, char *out, size_t cap);
 };

@@ -205,8 +205,8 @@ void conn_update_events(struct conn *c)
         if (c->flags & CONN_OUT_STALLED)
             want |= TRANSPORT_WRITE;
     }
-    if (UNLIKELY(c->state ==
-                 CONN_PROXY)) /* the header stands in front of what the transport reads */
+    /* The header stands in front of what the transport reads. */
+    if (UNLIKELY(c->state == CONN_PROXY) && transport_of(c)->raw == NULL)
         tcp_want(c, want);
     else
         transport_want(c, want);

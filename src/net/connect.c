@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/proxy.h"
 #include "net/tls.h"
 #include "net_internal.h"
 #include "tcp.h"

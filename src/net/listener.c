@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "net/proxy.h"
 #include "net/refusal.h"
 #include "net_internal.h"
 #include "tcp.h"
@@ -106,6 +107,8 @@ static struct conn *accepted_new(const struct listener *l, int fd, const struct 
         return NULL;
     }
     tcp_watch(c);
+    if (first == CONN_PROXY)
+        proxy_begin(c);
     conn_update_events(c);
     return c;
 }

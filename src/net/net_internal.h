@@ -1,7 +1,7 @@
 /* net/net_internal.h - what the files of net share and nobody else needs.
  *
- * Without a header of their own: conn_output.c, held.c, ids.c, input.c, proxy.c, slow.c,
- * reactor_drain.c, reactor_turn.c, tls_server.c, ws_settle.c. */
+ * Without a header of their own: conn_output.c, held.c, ids.c, input.c, slow.c, reactor_drain.c,
+ * reactor_turn.c, tls_server.c, ws_settle.c. */
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
@@ -137,11 +137,6 @@ struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
 struct conn *tls_accept(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
                         unsigned flags, enum conn_state first) MUST_CHECK;
 
-/* proxy.c: c is in state PROXY and readable. Takes the header from the bare socket, not a byte more,
- * and gives c the address that it says. 1: done, 0: later, -1: it is none (c may be killed already,
- * with the reason). */
-int proxy_receive(struct conn *c) MUST_CHECK;
-
 /* listener.c: what c's state waited for has happened: the next one, of SECURING and HTTP, and its
  * deadline. For accepted connections in state PROXY. */
 void accepted_next(struct conn *c);
@@ -162,6 +157,9 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
 enum close_reason admission_check_admin(void);
 /* c, which came by a trusted proxy, has its client's address now: counts it. */
 enum close_reason admission_client(struct conn *c);
+/* reactor.c: c, counted as one that is served, is over a limit: one of those that are answered so,
+ * while there is a place for them; else killed. */
+void conn_set_refused(struct conn *c, enum close_reason why);
 /* c has such a place. May kill. */
 void admission_admin_added(struct conn *c);
 void admission_leave(const uint8_t address[16]);

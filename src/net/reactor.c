@@ -208,6 +208,18 @@ static void conn_count(const struct conn *c, size_t delta)
     *conn_counter(c) += delta;
 }
 
+void conn_set_refused(struct conn *c, enum close_reason why)
+{
+    refusal_say(c, why, "connection refused", NULL, 0);
+    if (reactor->refused >= reactor->refused_max) {
+        conn_kill(c, why);
+        return;
+    }
+    conn_count(c, (size_t)-1);
+    c->flags |= CONN_REFUSED;
+    conn_count(c, 1);
+}
+
 static struct pool *conn_pool(unsigned flags)
 {
     return flags & CONN_NOT_TCP ? &reactor->other_pool : &reactor->conn_pool;

@@ -45,6 +45,15 @@ void tcp_rewatch(struct conn *c, int events)
         ev_io_start(reactor->loop, &c->io);
 }
 
+ssize_t tcp_raw(struct conn *c, char *p, size_t max, bool peek)
+{
+    ssize_t n = recv(conn_fd(c), p, max, MSG_DONTWAIT | (peek ? MSG_PEEK : 0));
+
+    if (n > 0)
+        return n;
+    return n == 0 ? TRANSPORT_EOF : tcp_failed();
+}
+
 int tcp_connected(struct conn *c)
 {
     struct sockaddr_storage peer;

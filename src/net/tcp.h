@@ -53,6 +53,14 @@ static inline ssize_t transport_recv(struct conn *c, char *p, size_t max)
                                               : transport_of(c)->recv(c, p, max);
 }
 
+ssize_t tcp_raw(struct conn *c, char *p, size_t max, bool peek);
+static inline ssize_t transport_raw(struct conn *c, char *p, size_t max, bool peek)
+{
+    const struct transport_ops *t = transport_of(c);
+
+    return t->raw != NULL ? t->raw(c, p, max, peek) : tcp_raw(c, p, max, peek);
+}
+
 static inline ssize_t transport_send(struct conn *c, const char *p, size_t n)
 {
     return LIKELY(!(c->flags & CONN_NOT_TCP)) ? tcp_send(c, p, n) : transport_of(c)->send(c, p, n);

@@ -98,8 +98,12 @@ static int check_one(const struct config *c, size_t k, struct buf *errors)
         return refuse(c, k, err, errors);
     if (listener_passed(o).n > 0)
         return refuse(c, k, "fd: is not there yet", errors);
-    if (o->proxy_protocol)
-        return refuse(c, k, "proxy_protocol: is not there yet", errors);
+    if (o->proxy_protocol && !(listener_is_unix(o) ? c->trusted.unix_peers : c->trusted.n > 0))
+        return refuse(c, k,
+                      listener_is_unix(o)
+                          ? "proxy_protocol: nobody could connect: trusted_proxies has no unix:"
+                          : "proxy_protocol: nobody could connect: trusted_proxies has no address",
+                      errors);
     if (listener_has_tls(o))
         return refuse(c, k, "tls_certificate: is not there yet", errors);
     return check_admin(c, k, errors) + check_distinct(c, k, errors) + check_label(c, k, errors);

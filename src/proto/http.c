@@ -8,6 +8,7 @@
  */
 #include "base/clock.h"
 #include "base/config.h"
+#include "codec/proxy_protocol.h"
 #include "http_internal.h"
 
 static enum task_result http_resume_step(struct task *t);
@@ -160,6 +161,15 @@ static int http_begin(struct http_job *job, const struct http_request *r, struct
     return 1;
 }
 
+/* What stands where a head should: a proxy that sends its header unasked is told so. */
+static enum close_reason http_no_head(struct str in, enum close_reason why)
+{
+    struct proxy_header h;
+    enum close_reason other;
+
+    return proxy_header_parse(&in, &h, &other) > 0 ? CLOSE_PROXY_UNEXPECTED : why;
+}
+
 /* Looks for a head at job->cur. 0: incomplete, its bytes are kept. */
 static int http_take_head(struct http_job *job)
 {
@@ -176,7 +186,7 @@ static int http_take_head(struct http_job *job)
         return 0;
     }
     if (rc < 0) {
-        http_refuse_last(job, why);
+        http_refuse_last(job, http_no_head(job->cur, why));
         return -1;
     }
     job->looked_at = 0;

@@ -40,6 +40,7 @@ FRAMES = {
 # A head, by listener.
 HEADS = {
     'bad_request_line': ('client', 'GET / HTTP/1.1 \r\n\r\n'),
+    'proxy_unexpected': ('client', 'PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n'),
     'bad_target': ('client', 'GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n'),
     'bad_header': ('client', 'GET / HTTP/1.1\r\nHost: x\r\nA b\r\n\r\n'),
     'bad_host': ('client', 'GET / HTTP/1.1\r\n\r\n'),

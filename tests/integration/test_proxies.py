@@ -1,5 +1,8 @@
 """Whom a connection belongs to when a proxy stands in front: header fields, trusted peers and others."""
 
+import re
+import socket
+import struct
 import unittest
 
 from daemon import DaemonTest, SharedDaemonTest, run_roostd, wait_for
@@ -14,6 +17,27 @@ def addresses(d):
     """Of the WebSocket connections of the one worker."""
     return sorted(c['address'].rsplit(':', 1)[0] for c in d.get_json('/debug/connections?limit=1000')['connections']
                   if c['protocol'] == 'plain')
+
+
+V2 = b'\r\n\r\n\0\r\nQUIT\n'
+
+
+def v1(source, port=50000):
+    return b'PROXY TCP4 %s 192.0.2.2 %d 443\r\n' % (source.encode(), port)
+
+
+def v2(source, port=50000, tlvs=b''):
+    body = socket.inet_aton(source) + socket.inet_aton('192.0.2.2') + struct.pack('>HH', port, 443) + tlvs
+    return V2 + b'\x21\x11' + struct.pack('>H', len(body)) + body
+
+
+LOCAL = V2 + b'\x20\0\0\0'
+PROXIED = '[{address: "127.0.0.1:0", name: proxied, proxy_protocol: true}]'
+
+
+def last_listener(d):
+    """The address of the one in the setting `listeners`."""
+    return re.findall(r'listening"? .*address=(\S+) for=clients', d.text())[-1]
 
 
 class Fields(SharedDaemonTest):
@@ -74,11 +98,96 @@ class Fields(SharedDaemonTest):
         self.assertIn('peer=203.0.113.55:0', line)
 
 
+class ProxyProtocol(SharedDaemonTest):
+    settings = dict(workers=1, trusted_proxies=PROXY, listeners=PROXIED, max_connections_per_address=2, header_timeout='1s',
+                    log_level='debug')
+
+    def connect(self, header, source=PROXY):
+        c = Raw(last_listener(self.d), source=source)
+        self.addCleanup(c.close)
+        c.send(header)
+        return c
+
+    def count(self, reason):
+        return self.d.metric('roost_closes_total{reason="%s"}' % reason)
+
+    def assert_ends(self, header, reason, source=PROXY):
+        before = self.count(reason)
+        self.connect(header, source).expect_eof()
+        wait_for(lambda: self.count(reason) == before + 1, what=reason)
+
+    def test_the_client_is_who_the_header_says(self):
+        named = self.d.metric('roost_clients_named_total{by="proxy_protocol"}')
+        for header, who in (v1('203.0.113.1'), '203.0.113.1'), (v2('203.0.113.2'), '203.0.113.2'), (LOCAL, PROXY):
+            c = self.connect(header)
+            self.assertEqual(c.request('GET', '/ws/a', UPGRADE).status, 101)
+            self.assertIn(who, addresses(self.d))
+        self.assertEqual(self.d.metric('roost_clients_named_total{by="proxy_protocol"}'), named + 2)
+
+    def test_cut_anywhere(self):
+        for header in v1('203.0.113.3'), v2('203.0.113.3', tlvs=b'\x04\0\x03abc'):
+            c = self.connect(b'')
+            c.send(header, chop=1)
+            self.assertEqual(c.request('GET', '/healthz').status, 200)
+
+    def test_limits_are_the_clients(self):
+        held = [self.connect(v2('203.0.113.4')) for _ in range(2)]
+        for c in held:
+            self.assertEqual(c.request('GET', '/ws/a', UPGRADE).status, 101)
+        refused = self.connect(v2('203.0.113.4')).request('GET', '/ws/a', UPGRADE)
+        self.assertEqual(refused.status, 503)
+        self.assertIn(b'too many connections from this address', refused.body)
+        self.assertEqual(self.connect(v2('203.0.113.5')).request('GET', '/ws/a', UPGRADE).status, 101)
+
+    def test_strangers_are_not_heard(self):
+        self.assert_ends(v2('203.0.113.6') + b'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n', 'proxy_untrusted', STRANGER)
+        self.assertTrue(self.d.find(r'reason=proxy_untrusted.* peer=127\.0\.0\.9:'))
+        self.assertFalse(self.d.find(r'peer=203\.0\.113\.6'))
+
+    def test_no_header(self):
+        self.assert_ends(b'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n', 'proxy_missing')
+        self.assert_ends(b'PROXY TCP4 one two 3 4\r\n', 'proxy_header')
+        self.assert_ends(V2 + b'\x21\x11\xff\xff', 'proxy_header')
+
+    def test_it_does_not_come_in_time(self):
+        self.assert_ends(V2 + b'\x21\x11\0\x0c', 'proxy_timeout')
+
+    def test_a_header_unasked(self):
+        with Raw(self.d.client) as c:
+            c.send(v1('203.0.113.7') + b'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+            r = c.read_response()
+            self.assertEqual(r.status, 400)
+            self.assertIn(b'this listener takes none', r.body)
+
+    def test_fields_behind_a_header(self):
+        # Another proxy of ours speaks by this one: it is believed; a client is not.
+        c = self.connect(v2(PROXY))
+        self.assertEqual(c.request('GET', '/ws/a', [*UPGRADE, ('X-Forwarded-For', '203.0.113.8')]).status, 101)
+        self.assertIn('203.0.113.8', addresses(self.d))
+        c = self.connect(v2('203.0.113.9'))
+        self.assertEqual(c.request('GET', '/ws/a', [*UPGRADE, ('X-Forwarded-For', '9.9.9.9')]).status, 101)
+        self.assertIn('203.0.113.9', addresses(self.d))
+        self.assertNotIn('9.9.9.9', addresses(self.d))
+
+    def test_tlvs_are_told(self):
+        ssl = b'\x05\0\0\0\0' + b'\x21\0\x07TLSv1.3' + b'\x22\0\x05a\nb c'
+        self.connect(v2('203.0.113.10', tlvs=b'\x02\0\x03a.b' + b'\x20' + struct.pack('>H', len(ssl)) + ssl))
+        line = self.d.wait_log(r'.*PROXY header.*authority=a\.b.*').group(0)
+        self.assertIn('tls=TLSv1.3', line)
+        self.assertIn(r'tls_subject="a\u000ab c"', line)
+        self.assertIn('tls_verified=true', line)
+
+
 class Settings(DaemonTest):
     def test_malformed(self):
         status, _, err = run_roostd('--set', 'trusted_proxies=10.0.0.1/8', '--check')
         self.assertNotEqual(status, 0)
         self.assertIn('trusted_proxies: "10.0.0.1/8": the address has bits behind the first 8', err)
+
+    def test_nobody_is_trusted(self):
+        status, _, err = run_roostd('--set', 'listeners=' + PROXIED, '--check')
+        self.assertNotEqual(status, 0)
+        self.assertIn('proxy_protocol: nobody could connect: trusted_proxies has no address', err)
 
     def test_everybody_is_a_warning(self):
         d = self.start(workers=1, trusted_proxies='0.0.0.0/0')

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/proxy.h"
 #include "net/reactor.h"
 
 #define CAPACITY    65536
@@ -251,6 +252,24 @@ static ssize_t carrier_recv(struct conn *c, char *p, size_t max)
     return memory_read(memory_of(c), p, max);
 }
 
+static ssize_t carrier_raw(struct conn *c, char *p, size_t max, bool peek)
+{
+    struct memory_end *e = memory_of(c);
+    size_t head = e->head, len = e->len;
+    ssize_t n;
+
+    if (!peek)
+        return memory_read(e, p, max);
+    if (misbehaves(e, &n))
+        return n;
+    if (len == 0)
+        return e->peer->ended ? TRANSPORT_EOF : TRANSPORT_LATER;
+    n = take_bytes(e, p, max);
+    e->head = head;
+    e->len = len;
+    return n;
+}
+
 static ssize_t carrier_send(struct conn *c, const char *p, size_t n)
 {
     return c->state == CONN_CONNECTING ? TRANSPORT_LATER : memory_write(memory_of(c), p, n);
@@ -321,6 +340,7 @@ static void carrier_describe(const struct conn *c UNUSED, char *out, size_t cap)
 
 static const struct transport_ops memory_transport = {
     .recv = carrier_recv,
+    .raw = carrier_raw,
     .send = carrier_send,
     .sendv = carrier_sendv,
     .connected = carrier_connected,
@@ -356,6 +376,8 @@ struct conn *memory_add(struct memory_end *e, const struct conn_ops *ops,
         memory_close(e);
         return NULL;
     }
+    if (first == CONN_PROXY)
+        proxy_begin(e->conn);
     conn_update_events(e->conn);
     return e->conn;
 }
