@@ -9,6 +9,7 @@
 #include "proc/exposition.h"
 #include "proc/import.h"
 #include "proc/supervisor.h"
+#include "proc/tls_files.h"
 #include "proc/version.h"
 
 #define SETS_MAX 256
@@ -119,6 +120,11 @@ static int check(void)
     struct buf lines = {0};
     struct str rest, line;
 
+    if (tls_files_check(&config, &lines) == -1) {
+        fwrite(lines.p, 1, lines.len, stderr);
+        buf_fini(&lines);
+        return 2;
+    }
     if (config_warnings(&config, &lines) == -1)
         return print(&lines, -1);
     rest = buf_view(&lines);

@@ -115,6 +115,7 @@ struct reactor { /* fields are for net and for /debug */
     struct input input;
     struct ids admin;    /* connections by the admin listener, oldest first; some are gone */
     struct ids ready;    /* conn_ready(): what no poll tells */
+    struct ids securing; /* handshakes that can go on (net/tls_accept.c) */
     struct ids settling; /* net/ws_settle.c: told by the hub, a walk may be under way */
     struct task settle;
     struct budget partial[2]; /* incomplete input of clients, and by the admin listener */

@@ -35,6 +35,7 @@ struct transport_ops { /* static tables; one per transport */
     /* Bytes from the first one refused that must be offered again as they were: its output may not
      * be dropped. */
     uint32_t ahead;
+    bool tls; /* its state begins with struct tls_shared */
     ssize_t (*recv)(struct conn *c, char *p, size_t max);
     ssize_t (*send)(struct conn *c, const char *p, size_t n);
     ssize_t (*sendv)(struct conn *c, const struct iovec *iov, size_t n);

@@ -15,6 +15,7 @@
 #include "core/ring.h"
 #include "net/addresses.h"
 #include "net/admission.h"
+#include "proc/tls_files.h"
 
 enum shm_process {
     SHM_MASTER = 0,
@@ -73,6 +74,7 @@ struct shm {
     int worker_wake_fd[HUB_WORKERS_MAX];
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct shm_keys *keys;
+    struct tls_area *tls;       /* secrets: for workers to read, for others not there */
     struct addresses addresses; /* but for `own`, which each worker sets in a copy */
     struct addresses_of address_tables[HUB_WORKERS_MAX];
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];

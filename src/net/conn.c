@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "net/outq.h"
 #include "net/session.h"
+#include "net/tls_server.h"
 #include "net_internal.h"
 #include "tcp.h"
 
@@ -181,6 +182,8 @@ void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)
 
     switch (states[c->state].deadline) {
     case DEADLINE_OPS:
+        if (UNLIKELY(c->state == CONN_SECURING) && tls_overdue(c))
+            break;
         conn_ops(c)->deadline(c);
         break;
     case DEADLINE_END:

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "net/proxy.h"
 #include "net/refusal.h"
+#include "net/tls_server.h"
 #include "net_internal.h"
 #include "tcp.h"
 
@@ -84,7 +85,8 @@ static bool listener_keep_refused(int fd, enum close_reason why)
 void accepted_next(struct conn *c)
 {
     conn_set_state(c, transport_of(c)->secure != NULL ? CONN_SECURING : CONN_HTTP);
-    conn_arm(c, (uint64_t)config.header_timeout);
+    conn_arm(c, c->state == CONN_SECURING ? (uint64_t)config.tls_handshake_timeout
+                                          : (uint64_t)config.header_timeout);
 }
 
 /* The connection in its first state. NULL: no memory (fd closed). */

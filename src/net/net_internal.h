@@ -1,7 +1,7 @@
 /* net/net_internal.h - what the files of net share and nobody else needs.
  *
  * Without a header of their own: conn_output.c, held.c, ids.c, input.c, slow.c, reactor_drain.c,
- * reactor_turn.c, tls_server.c, ws_settle.c. */
+ * reactor_turn.c, ws_settle.c. */
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
@@ -129,13 +129,6 @@ bool input_turn(void);
  * memory (nothing was closed). */
 struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
                          const struct conn_ops *ops, const struct sockaddr *peer) MUST_CHECK;
-
-/* tls_server.c: an accepted connection on the descriptor, in state `first` (PROXY or SECURING), that
- * will speak TLS by the certificates of its listener; as reactor_add() else. flags hold CONN_VIA().
- * Hooks of transport_ops do the rest: secure(), then ops->secured(). NULL: no memory (nothing was
- * closed). */
-struct conn *tls_accept(int fd, const struct conn_ops *ops, const struct sockaddr *peer,
-                        unsigned flags, enum conn_state first) MUST_CHECK;
 
 /* listener.c: what c's state waited for has happened: the next one, of SECURING and HTTP, and its
  * deadline. For accepted connections in state PROXY. */

@@ -143,6 +143,7 @@ void reactor_fini(void)
     settle_fini();
     input_fini();
     free(reactor->ready.ids);
+    free(reactor->securing.ids);
     admission_fini();
     partial_fini();
     outq_pools_fini(&reactor->output);

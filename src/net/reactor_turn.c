@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/metrics.h"
+#include "net/tls_server.h"
 #include "net_internal.h"
 
 #define RECORDS_PER_TURN   1024
@@ -143,7 +144,8 @@ void reactor_turn(void)
     clock_refresh(); /* 1 */
     reactor->nap_ns = NAP_MAX_NS;
     more = rings != NULL && rings->receive(); /* 2 */
-    more |= ready_turn();                     /* 3 */
+    more |= tls_turn();                       /* 3 */
+    more |= ready_turn();
     more |= held_turn();
     more |= input_turn();
     more |= turn_work();                                    /* 4 */

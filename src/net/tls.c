@@ -1,4 +1,4 @@
-/* net/tls.c - OpenSSL between a connection and its socket.
+/* net/tls.c - OpenSSL between a connection and its socket; both roles, once the handshake has begun.
  *
  * OpenSSL may have to write in order to read and the other way round (a key update), so while an
  * operation waits, what it waits for is kept and tls_want() turns it into what the socket is
@@ -8,49 +8,118 @@
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "net_internal.h"
 #include "tcp.h"
+#include "tls_internal.h"
+
+/* What is said behind a silence goes in records that fit a packet, so that the peer can read the
+ * first of it before all of it has come. */
+#define FIRST_RECORD 1370
+#define FIRST_BYTES  4096
+#define SILENCE_NS   NS_PER_SEC
+#define RECORD_MAX   SSL3_RT_MAX_PLAIN_LENGTH
 
 struct tls_context {
     SSL_CTX *ctx; /* owned */
     bool verify;
 };
 
-enum tls_end {
-    TLS_END_NONE = 0,
-    TLS_END_NOTIFIED, /* by close_notify */
-    TLS_END_BROKEN    /* OpenSSL must not be asked again (SSL_get_error(3)) */
-};
-
-struct tls {
-    struct transport transport;
-    SSL *ssl; /* owned */
-    uint64_t began_ns;
-    enum tls_end end; /* of what is to be read; broken: of both directions */
-    bool read_wants_write, write_wants_read;
-};
-_Static_assert(sizeof(struct tls) <= TRANSPORT_STATE_SIZE, "TRANSPORT_STATE_SIZE");
-
-static const struct transport_ops tls_transport;
-
 static char failure[256];
 
-static struct tls *tls_of(const struct conn *c)
-{
-    return transport_state(c);
-}
-
-/* The oldest error that OpenSSL has queued, as a sentence; the others are forgotten. */
-static void take_error(char *out, size_t cap)
+void tls_take_error(char *out, size_t cap)
 {
     unsigned long e = ERR_get_error();
     const char *reason = e != 0 ? ERR_reason_error_string(e) : NULL;
 
     ERR_clear_error();
     snprintf(out, cap, "%s", reason != NULL ? reason : "the connection was closed");
+}
+
+/* ---- the socket, as OpenSSL sees it ---- */
+
+/* One for all connections: of its own each would need another object, and OpenSSL uses it only
+ * within the calls made here. */
+static struct {
+    BIO *bio;
+    const struct conn *conn;
+    bool eof;
+} socket_of;
+
+static int bio_write(BIO *b, const char *p, int n)
+{
+    ssize_t sent = send(conn_fd(socket_of.conn), p, (size_t)n, TCP_SEND_FLAGS);
+
+    BIO_clear_retry_flags(b);
+    if (sent == -1 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(b);
+    return (int)sent;
+}
+
+static int bio_read(BIO *b, char *p, int n)
+{
+    ssize_t got = recv(conn_fd(socket_of.conn), p, (size_t)n, MSG_DONTWAIT);
+
+    BIO_clear_retry_flags(b);
+    if (got == -1 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(b);
+    socket_of.eof = got == 0;
+    return (int)got;
+}
+
+static long bio_ctrl(BIO *b UNUSED, int what, long number UNUSED, void *p UNUSED)
+{
+    switch (what) {
+    case BIO_CTRL_EOF:
+        return socket_of.eof;
+    case BIO_CTRL_FLUSH:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static BIO *bio_new(void)
+{
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "roost socket");
+    BIO *bio = NULL;
+
+    if (method != NULL && BIO_meth_set_write(method, bio_write) == 1 &&
+        BIO_meth_set_read(method, bio_read) == 1 && BIO_meth_set_ctrl(method, bio_ctrl) == 1)
+        bio = BIO_new(method);
+    if (bio == NULL)
+        BIO_meth_free(method);
+    else
+        BIO_set_init(bio, 1);
+    return bio;
+}
+
+int tls_set_bio(SSL *ssl)
+{
+    if (socket_of.bio == NULL)
+        socket_of.bio = bio_new();
+    if (socket_of.bio == NULL || BIO_up_ref(socket_of.bio) != 1)
+        return -1;
+    SSL_set_bio(ssl, socket_of.bio, socket_of.bio);
+    return 0;
+}
+
+void tls_enter(const struct conn *c)
+{
+    socket_of.conn = c;
+    socket_of.eof = false;
+    ERR_clear_error();
+}
+
+/* ---- the client's side ---- */
+
+void tls_context_set_up(SSL_CTX *ctx)
+{
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 }
 
 struct tls_context *tls_client_context(const char *ca_file, bool verify, char *err, size_t errcap)
@@ -64,15 +133,12 @@ struct tls_context *tls_client_context(const char *ca_file, bool verify, char *e
         return NULL;
     }
     t->verify = verify;
-    SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
-    SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                 SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
+    tls_context_set_up(t->ctx);
     SSL_CTX_set_verify(t->ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     if (own ? SSL_CTX_load_verify_file(t->ctx, ca_file) == 1
             : SSL_CTX_set_default_verify_paths(t->ctx) == 1)
         return t;
-    take_error(err, errcap);
+    tls_take_error(err, errcap);
     tls_context_free(t);
     return NULL;
 }
@@ -100,7 +166,7 @@ static int expect_host(SSL *ssl, const struct tls_context *t, const char *host)
 }
 
 /* A client's side of the handshake. NULL: no memory. */
-static SSL *ssl_new(int fd, const struct tls_context *t, const char *host)
+static SSL *ssl_new(const struct tls_context *t, const char *host)
 {
     static const unsigned char alpn[] = "\x08http/1.1";
     SSL *ssl = SSL_new(t->ctx);
@@ -108,7 +174,7 @@ static SSL *ssl_new(int fd, const struct tls_context *t, const char *host)
     if (ssl == NULL)
         return NULL;
     SSL_set_connect_state(ssl);
-    if (SSL_set_fd(ssl, fd) == 1 && expect_host(ssl, t, host) == 0 &&
+    if (tls_set_bio(ssl) == 0 && expect_host(ssl, t, host) == 0 &&
         SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) == 0)
         return ssl;
     SSL_free(ssl);
@@ -119,12 +185,12 @@ static SSL *ssl_new(int fd, const struct tls_context *t, const char *host)
 struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
                          const struct conn_ops *ops, const struct sockaddr *peer)
 {
-    struct tls state = {.transport = {&tls_transport}, .ssl = ssl_new(fd, t, host)};
+    struct tls state = {.shared.transport = {&tls_transport}, .ssl = ssl_new(t, host)};
     struct conn *c;
 
     if (state.ssl == NULL)
         return NULL;
-    c = transport_add(&state.transport, sizeof(state), fd, ops, peer, 0, CONN_CONNECTING);
+    c = transport_add(&state.shared.transport, sizeof(state), fd, ops, peer, 0, CONN_CONNECTING);
     if (c == NULL)
         SSL_free(state.ssl);
     return c;
@@ -140,10 +206,14 @@ const char *tls_failure(void)
     return failure;
 }
 
+/* ---- both sides ---- */
+
 static void tls_close(struct conn *c)
 {
+    tls_enter(c);
     SSL_free(tls_of(c)->ssl);
     ERR_clear_error();
+    free(tls_of(c)->shared.subject);
     tcp_close(c);
 }
 
@@ -167,7 +237,7 @@ static void handshake_failed(const struct conn *c)
         snprintf(failure, sizeof(failure), "certificate verify failed: %s",
                  X509_verify_cert_error_string(verdict));
     } else {
-        take_error(failure, sizeof(failure));
+        tls_take_error(failure, sizeof(failure));
     }
 }
 
@@ -176,9 +246,11 @@ static int tls_secure(struct conn *c)
     struct tls *tls = tls_of(c);
     int rc;
 
+    if (tls->accepted)
+        return tls_accept_secure(c);
     if (tls->began_ns == 0)
         tls->began_ns = clock_precise_ns();
-    ERR_clear_error();
+    tls_enter(c);
     rc = SSL_do_handshake(tls->ssl);
     if (rc == 1) {
         tls->read_wants_write = false;
@@ -229,7 +301,7 @@ static ssize_t tls_recv(struct conn *c, char *p, size_t max)
 
     tls->read_wants_write = false;
     while (total < max && tls->end == TLS_END_NONE) {
-        ERR_clear_error();
+        tls_enter(c);
         if (SSL_read_ex(tls->ssl, p + total, max - total, &got) != 1) {
             note_stop(tls, true);
             break;
@@ -241,25 +313,63 @@ static ssize_t tls_recv(struct conn *c, char *p, size_t max)
     return total > 0 ? (ssize_t)total : wait_or_end(tls, true);
 }
 
+/* Bytes of the next record: few for what comes first behind a silence. What the socket did not
+ * take has to be offered again as long as it was. */
+static size_t next_record_size(const struct tls *tls)
+{
+    size_t size = tls->burst < FIRST_BYTES ? FIRST_RECORD : RECORD_MAX;
+
+    return MAX(size, (size_t)tls->refused);
+}
+
+/* The next record's bytes, `skip` behind the beginning of iov: where they stand, if they do so in
+ * one piece, else gathered. */
+static struct str gather(const struct iovec *iov, size_t n, size_t skip, size_t size)
+{
+    static char record[RECORD_MAX];
+    size_t i = 0, have = 0;
+
+    while (skip >= iov[i].iov_len)
+        skip -= iov[i++].iov_len;
+    if (i + 1 == n || iov[i].iov_len - skip >= size)
+        return (struct str){(const char *)iov[i].iov_base + skip, MIN(size, iov[i].iov_len - skip)};
+    for (; i < n && have < size; i++, skip = 0) {
+        size_t part = MIN(size - have, iov[i].iov_len - skip);
+
+        memcpy(record + have, (const char *)iov[i].iov_base + skip, part);
+        have += part;
+    }
+    return (struct str){record, have};
+}
+
 static ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
 {
     struct tls *tls = tls_of(c);
-    size_t total = 0, sent;
+    size_t total = 0, all = 0, sent;
 
     if (conn_opening(c))
         return TRANSPORT_LATER;
     if (tls->end == TLS_END_BROKEN)
         return TRANSPORT_BROKEN;
-    tls->write_wants_read = false;
     for (size_t i = 0; i < n; i++)
-        for (size_t at = 0; at < iov[i].iov_len; at += sent, total += sent) {
-            ERR_clear_error();
-            if (SSL_write_ex(tls->ssl, (const char *)iov[i].iov_base + at, iov[i].iov_len - at,
-                             &sent) != 1) {
-                note_stop(tls, false);
-                return total > 0 ? (ssize_t)total : wait_or_end(tls, false);
-            }
+        all += iov[i].iov_len;
+    if (reactor->tick - tls->sent_tick >= SILENCE_NS / WHEEL_TICK_NS)
+        tls->burst = 0;
+    tls->sent_tick = reactor->tick;
+    tls->write_wants_read = false;
+    while (total < all) {
+        struct str record = gather(iov, n, total, next_record_size(tls));
+
+        tls_enter(c);
+        if (SSL_write_ex(tls->ssl, record.p, record.n, &sent) != 1) {
+            tls->refused = (uint16_t)record.n;
+            note_stop(tls, false);
+            return total > 0 ? (ssize_t)total : wait_or_end(tls, false);
         }
+        tls->refused = 0;
+        tls->burst = (uint16_t)MIN(tls->burst + sent, (size_t)FIRST_BYTES);
+        total += sent;
+    }
     return (ssize_t)total;
 }
 
@@ -274,7 +384,7 @@ static int tls_shut(struct conn *c, bool last)
 {
     struct tls *tls = tls_of(c);
 
-    ERR_clear_error();
+    tls_enter(c);
     if (tls->end != TLS_END_BROKEN &&
         SSL_shutdown(tls->ssl) < 0) /* the socket is full: then without it */
         ERR_clear_error();
@@ -285,19 +395,22 @@ static bool tls_pending(const struct conn *c)
 {
     const struct tls *tls = tls_of(c);
 
-    return SSL_pending(tls->ssl) > 0 || tls->end != TLS_END_NONE;
+    return tls->ssl != NULL && (SSL_pending(tls->ssl) > 0 || tls->end != TLS_END_NONE);
 }
 
 static void tls_describe(const struct conn *c, char *out, size_t cap)
 {
     SSL *ssl = tls_of(c)->ssl;
 
-    snprintf(out, cap, "tls %s", SSL_in_init(ssl) ? "handshake" : SSL_get_version(ssl));
+    if (ssl == NULL || SSL_in_init(ssl))
+        snprintf(out, cap, "tls handshake");
+    else
+        snprintf(out, cap, "tls %s %s", SSL_get_version(ssl), SSL_get_cipher_name(ssl));
 }
 
-static const struct transport_ops tls_transport = {
-    .ahead =
-        SSL3_RT_MAX_PLAIN_LENGTH, /* OpenSSL wants to be given again what it was given: a record */
+const struct transport_ops tls_transport = {
+    .tls = true,
+    .ahead = RECORD_MAX, /* OpenSSL wants to be given again what it was given: a record */
     .recv = tls_recv,
     .send = tls_send,
     .sendv = tls_sendv,

@@ -104,8 +104,6 @@ static int check_one(const struct config *c, size_t k, struct buf *errors)
                           ? "proxy_protocol: nobody could connect: trusted_proxies has no unix:"
                           : "proxy_protocol: nobody could connect: trusted_proxies has no address",
                       errors);
-    if (listener_has_tls(o))
-        return refuse(c, k, "tls_certificate: is not there yet", errors);
     return check_admin(c, k, errors) + check_distinct(c, k, errors) + check_label(c, k, errors);
 }
 

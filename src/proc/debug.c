@@ -8,6 +8,7 @@
 #include "net/partial.h"
 #include "net/reactor.h"
 #include "net/session.h"
+#include "net/tls_server.h"
 #include "net/transport.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
@@ -78,6 +79,10 @@ static int put_conn(struct conn *c, struct buf *out)
         c->frames_in, c->frames_out, conn_queued(c));
     rc |= buf_append_lit(out, ",\"by\":");
     rc |= json_append_string(out, str_from(listener_label(conn_listener(c))));
+    if (tls_subject(c) != NULL) {
+        rc |= buf_append_lit(out, ",\"certificate\":");
+        rc |= json_append_string(out, str_from(tls_subject(c)));
+    }
     if (rc == 0 && session != NULL && session->describe != NULL)
         rc = session->describe(c, out);
     return rc;

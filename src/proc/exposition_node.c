@@ -204,6 +204,7 @@ static double node_value(enum node_metric m)
     case NODE_NODE_INFO:
     case NODE_BUILD_INFO:
         return 1;
+    case NODE_CERTIFICATE_EXPIRES: /* put_certificates() */
     case NODE_METRIC_NR:
         break;
     }
@@ -235,10 +236,39 @@ static int put_node_labels(enum node_metric m, struct buf *out)
     return 0;
 }
 
+static int put_certificate(const char *family, const struct listener_options *o, size_t i,
+                           int64_t expires, struct buf *out)
+{
+    char path[LISTENER_FILES_MAX];
+
+    if (buf_printf(out, "%s{listener=\"", family) == -1 ||
+        put_escaped(listener_label(o), out) == -1 || buf_append_lit(out, "\",file=\"") == -1 ||
+        put_escaped(tls_files_name(o->tls_certificate, i, path), out) == -1)
+        return -1;
+    return buf_printf(out, "\"} %lld\n", (long long)expires);
+}
+
+static int put_certificates(const struct node_metric_row *row, enum exposition_format f,
+                            struct buf *out)
+{
+    const struct tls_files *files = tls_files_used(shm->tls);
+
+    if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1)
+        return -1;
+    for (size_t k = 0; k < config.listeners_count; k++)
+        for (size_t i = 0; i < MIN(files->listener[k].npairs, (uint32_t)TLS_PAIRS_MAX); i++)
+            if (put_certificate(row->name, &config.listener[k], i,
+                                files->listener[k].pairs[i].expires, out) == -1)
+                return -1;
+    return 0;
+}
+
 static int put_node_metric(enum node_metric m, enum exposition_format f, struct buf *out)
 {
     const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + m];
 
+    if (m == NODE_CERTIFICATE_EXPIRES)
+        return put_certificates(row, f, out);
     if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1 ||
         buf_printf(out, "%s%s", row->name, exposition_counter_suffix(row->kind)) == -1 ||
         put_node_labels(m, out) == -1)

@@ -88,6 +88,8 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t p
     at += sizeof(*s->slots) * (SHM_WORKER + workers);
     s->keys = (struct shm_keys *)(void *)at;
     at += shm_round_up(sizeof(*s->keys));
+    s->tls = (struct tls_area *)(void *)at;
+    at += shm_round_up(sizeof(*s->tls));
     lay_out_tables(s, at, places);
     at += workers * table_stride(places);
     for (unsigned i = 0; i < 2 * workers; i++, at += ring_stride(ring_capacity)) {
@@ -104,8 +106,8 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
     size_t places = table_places();
     size_t bytes = shm_round_up(sizeof(struct shm)) +
                    sizeof(struct shm_slot) * (SHM_WORKER + workers) +
-                   shm_round_up(sizeof(struct shm_keys)) + workers * table_stride(places) +
-                   2 * workers * ring_stride(ring_capacity);
+                   shm_round_up(sizeof(struct shm_keys)) + shm_round_up(sizeof(struct tls_area)) +
+                   workers * table_stride(places) + 2 * workers * ring_stride(ring_capacity);
     struct shm *s = sealed_map(bytes);
 
     if (s != NULL)
@@ -153,6 +155,10 @@ void shm_confine(unsigned slot)
     for (unsigned i = 0; i < shm->workers; i++)
         if (slot != SHM_WORKER + i)
             sealed_read_only(shm->address_tables[i].places, table_stride(shm->addresses.places));
+    if (slot < SHM_WORKER)
+        sealed_remove(shm->tls, shm_round_up(sizeof(*shm->tls)));
+    else
+        sealed_read_only(shm->tls, shm_round_up(sizeof(*shm->tls)));
     for (unsigned i = 0; slot != SHM_HUB && i < shm->workers; i++) {
         if (slot == SHM_WORKER + i)
             continue;

@@ -96,6 +96,19 @@ static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revent
     LOG(LOG_INFO, "log opened again");
 }
 
+/* Session tickets get another key; certificates grow old. */
+static void watch_tls(void)
+{
+    static uint64_t rotated_ns;
+
+    if (rotated_ns == 0 || clock_ns() - rotated_ns >= (uint64_t)config.tls_ticket_rotation) {
+        if (tls_tickets_rotate(&shm->tls->tickets) == -1)
+            LOG(LOG_ERROR, "no random numbers for a new key of session tickets");
+        rotated_ns = clock_ns();
+    }
+    tls_files_watch(&config, tls_files_used(shm->tls), (int64_t)(clock_wall_ns() / NS_PER_SEC));
+}
+
 /* Each worker notes what it refuses; the node is said to be full once. */
 static void watch_capacity(void)
 {
@@ -119,6 +132,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *t, int revents UNUSED)
     shm_heartbeat(SHM_MASTER);
     log_say_suppressed(false);
     watch_capacity();
+    watch_tls();
     children_watch();
     if (!supervisor.said_ready && children_ready()) {
         supervisor.said_ready = true;
@@ -157,6 +171,21 @@ void supervisor_unwatch(void)
     ev_signal_stop(supervisor.loop, &supervisor.usr1);
 }
 
+/* -1: said why on stderr. */
+static int read_tls(void)
+{
+    struct buf errors = {0};
+    int rc = tls_files_read(&config, NULL, NULL, tls_files_unused(shm->tls), NULL, &errors);
+
+    if (rc == 0)
+        tls_files_publish(shm->tls);
+    else
+        fprintf(stderr, "roostd: %.*s", STR_ARG(buf_view(&errors)));
+    buf_fini(&errors);
+    watch_tls();
+    return rc;
+}
+
 /* Everything that can refuse to start. -1: said why on stderr. */
 static int set_up(void)
 {
@@ -170,6 +199,8 @@ static int set_up(void)
         return -1;
     }
     shm->configs[0] = config;
+    if (read_tls() == -1)
+        return -1;
     atomic_fetch_add(&shm->slots[SHM_MASTER].generation, 1);
     shm_enter(SHM_MASTER);
     if (pipe2(supervisor.life_pipe, O_CLOEXEC | O_NONBLOCK) == -1) {

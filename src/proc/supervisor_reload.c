@@ -2,13 +2,13 @@
 #include "base/log.h"
 #include "supervisor_internal.h"
 
-static void log_refusal(struct str text)
+static void log_lines(enum log_level level, const char *what, struct str text)
 {
     struct str line;
 
     while (text.n > 0 && str_cut(&text, '\n', &line))
         if (line.n > 0)
-            LOG(LOG_ERROR, "reload refused", KV_STR("reason", line));
+            LOG(level, what, KV_STR("reason", line));
 }
 
 static void count_refused(void)
@@ -17,21 +17,12 @@ static void count_refused(void)
     metrics->reload_refused = 1;
 }
 
-static void log_warnings(const char *what, struct str text)
-{
-    struct str line;
-
-    while (text.n > 0 && str_cut(&text, '\n', &line))
-        if (line.n > 0)
-            LOG(LOG_WARN, what, KV_STR("reason", line));
-}
-
 void supervisor_warn_settings(void)
 {
     struct buf lines = {0};
 
     if (config_warnings(&config, &lines) == 0)
-        log_warnings("settings that are hardly meant", buf_view(&lines));
+        log_lines(LOG_WARN, "settings that are hardly meant", buf_view(&lines));
     buf_fini(&lines);
 }
 
@@ -40,7 +31,7 @@ static void warn_removed(const struct config *fresh)
     struct buf lines = {0};
 
     if (config_removed(&config, fresh, &lines) == 0)
-        log_warnings("the reload takes a protection away", buf_view(&lines));
+        log_lines(LOG_WARN, "the reload takes a protection away", buf_view(&lines));
     buf_fini(&lines);
 }
 
@@ -52,6 +43,32 @@ static void publish_config(const struct config *fresh)
     shm->configs[next & 1] = *fresh;
     atomic_store(&shm->config_version, next);
     config = *fresh;
+}
+
+/* What the files hold now, into the copy that is not in use. -1: refused, said why. */
+static int read_tls(const struct config *fresh)
+{
+    struct buf kept = {0}, errors = {0};
+    int rc = tls_files_read(fresh, &config, tls_files_used(shm->tls), tls_files_unused(shm->tls),
+                            &kept, &errors);
+
+    log_lines(LOG_ERROR, "certificates are not replaced, the old ones stay", buf_view(&kept));
+    metrics->tls_kept = kept.len > 0;
+    if (rc == -1)
+        log_lines(LOG_ERROR, "reload refused", buf_view(&errors));
+    buf_fini(&kept);
+    buf_fini(&errors);
+    return rc;
+}
+
+/* Before the settings: who reads those finds what they name. */
+static void publish_tls(void)
+{
+    if (tls_files_equal(tls_files_used(shm->tls), tls_files_unused(shm->tls)))
+        return;
+    tls_files_publish(shm->tls);
+    children_signal(SIGHUP, false);
+    LOG(LOG_INFO, "certificates replaced; connections keep what they began with");
 }
 
 static void apply(struct config *fresh)
@@ -66,12 +83,16 @@ static void apply(struct config *fresh)
         LOG(LOG_ERROR, "reload refused", KV_S("reason", "these settings need a restart"),
             KV_STR("settings", buf_view(&restart)));
         count_refused();
+    } else if (read_tls(fresh) == -1) {
+        count_refused();
     } else if (reloadable.len == 0) {
+        publish_tls();
         LOG(LOG_INFO, "reloaded, nothing has changed");
         METRIC_INC(reloads_unchanged);
         metrics->reload_refused = 0;
     } else {
         warn_removed(fresh);
+        publish_tls();
         publish_config(fresh);
         log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
@@ -96,7 +117,7 @@ void supervisor_reload(void)
 
     source.running = &config;
     if (config_load(&fresh, &source, &errors) == -1) {
-        log_refusal(buf_view(&errors));
+        log_lines(LOG_ERROR, "reload refused", buf_view(&errors));
         count_refused();
     } else {
         apply(&fresh);

@@ -79,6 +79,12 @@ static void take_config(void)
     tokens_reload();
 }
 
+static void take_tls(void)
+{
+    if (tls_files_take(shm->tls) == -1)
+        return; /* logged; the old ones serve */
+}
+
 /* What egress has fetched, and what it is to fetch. */
 static void take_keys(void)
 {
@@ -97,6 +103,7 @@ static void take_keys(void)
 static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
     take_config();
+    take_tls();
 }
 
 static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
@@ -127,6 +134,7 @@ static void each_turn(void)
     atomic_store_explicit(&slot->open_fds, w.own_fds + reactor->connections, memory_order_relaxed);
     shm_heartbeat(SHM_WORKER + w.index);
     take_config();
+    take_tls();
     take_keys();
     if (w.drained)
         leave_with_the_others();
@@ -248,6 +256,9 @@ void worker_main(unsigned index, int master_fd)
         exit(1); /* said why */
     sessions_init();
     admin_init(index);
+    tls_tickets_use(&shm->tls->tickets);
+    if (tls_files_take(shm->tls) == -1)
+        exit(1); /* said why */
     watch_orders(master_fd);
     accepting_start(index);
     w.own_fds = shm_count_fds();

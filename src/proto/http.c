@@ -10,6 +10,7 @@
 #include "base/config.h"
 #include "codec/proxy_protocol.h"
 #include "http_internal.h"
+#include "net/tls_server.h"
 
 static enum task_result http_resume_step(struct task *t);
 
@@ -289,6 +290,10 @@ static void http_input(struct conn *c, struct str in)
         s->phase = HTTP_PHASE_HEAD;
         if (http_job_new(c) == -1) {
             conn_kill(c, CLOSE_NO_MEMORY);
+            return;
+        }
+        if (UNLIKELY(tls_looks_like(in))) {
+            http_refuse_last(s->job, CLOSE_TLS_ON_PLAIN);
             return;
         }
         conn_arm(c, (uint64_t)config.header_timeout);

@@ -1,0 +1,63 @@
+/* net/tls_internal.h - what tls.c, tls_accept.c, tls_server.c and tls_tickets.c share. */
+#ifndef ROOST_NET_TLS_INTERNAL_H
+#define ROOST_NET_TLS_INTERNAL_H
+
+#include <openssl/ssl.h>
+
+#include "net/tls.h"
+#include "net/tls_server.h"
+#include "net/transport.h"
+
+enum tls_end {
+    TLS_END_NONE = 0,
+    TLS_END_NOTIFIED, /* by close_notify */
+    TLS_END_BROKEN    /* OpenSSL must not be asked again (SSL_get_error(3)) */
+};
+
+/* Begins the state of every transport that speaks TLS. */
+struct tls_shared {
+    struct transport transport;
+    char *subject; /* owned: of the peer's certificate; NULL: none */
+};
+
+struct tls { /* by OpenSSL */
+    struct tls_shared shared;
+    SSL *ssl; /* owned */
+    uint64_t began_ns;
+    uint32_t sent_tick; /* reactor->tick of the last sending */
+    uint16_t burst;     /* bytes sent since it was last silent, as far as that matters */
+    uint16_t refused;   /* bytes of the record that the socket did not take */
+    uint8_t end;        /* enum tls_end of what is to be read; broken: of both directions */
+    bool read_wants_write : 1, write_wants_read : 1;
+    bool accepted : 1; /* we are the server */
+    bool queued : 1;   /* in reactor->securing */
+};
+_Static_assert(sizeof(struct tls) <= TRANSPORT_STATE_SIZE, "TRANSPORT_STATE_SIZE");
+
+static inline struct tls *tls_of(const struct conn *c)
+{
+    return transport_state(c);
+}
+
+extern const struct transport_ops tls_transport;
+
+/* tls.c */
+/* What all contexts of ours have in common. */
+void tls_context_set_up(SSL_CTX *ctx);
+/* The oldest error that OpenSSL has queued, as a sentence; the others are forgotten. */
+void tls_take_error(char *out, size_t cap);
+/* Before calls of OpenSSL for c: whose socket the shared BIO means. */
+void tls_enter(const struct conn *c);
+/* A socket's BIO, the same for all: tls_enter() says whose. -1: no memory. */
+int tls_set_bio(SSL *ssl) MUST_CHECK;
+
+/* tls_accept.c: struct transport_ops.secure of an accepted connection. */
+int tls_accept_secure(struct conn *c);
+
+/* tls_server.c: as tls_server_new() has stored it. */
+SSL_CTX *tls_server_context(const struct tls_server *s);
+
+/* tls_tickets.c: contexts that are servers. -1: no memory. */
+int tls_tickets_set_up(SSL_CTX *ctx) MUST_CHECK;
+
+#endif
