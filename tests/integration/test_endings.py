@@ -7,6 +7,7 @@ import signal
 import unittest
 
 from daemon import DaemonTest, wait_for
+from pki import Pki
 from wsraw import BINARY, CLOSE, CONT, TEXT, Raw, WebSocket, close_payload, frame
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
@@ -41,6 +42,7 @@ FRAMES = {
 HEADS = {
     'bad_request_line': ('client', 'GET / HTTP/1.1 \r\n\r\n'),
     'proxy_unexpected': ('client', 'PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n'),
+    'tls_on_plain': ('client', '\x16\x03\x01\x00\x04'),
     'bad_target': ('client', 'GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n'),
     'bad_header': ('client', 'GET / HTTP/1.1\r\nHost: x\r\nA b\r\n\r\n'),
     'bad_host': ('client', 'GET / HTTP/1.1\r\n\r\n'),
@@ -161,6 +163,9 @@ class Endings(DaemonTest):
             self.until(d.client, upgrade(), 'address_rate')
         d = self.start(workers=1, trusted_proxies='127.0.0.1', trusted_proxy_header='forwarded')
         self.ask(d.client, 'GET / HTTP/1.1\r\nHost: x\r\nForwarded: for="x\r\n\r\n', 'bad_forwarded')
+        with Pki() as pki:
+            d = self.start(workers=1, **pki.settings('server'))
+            self.ask(d.client, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', 'plain_on_tls')
         d = self.start(workers=1, max_partial_bytes='64KiB')
         with d.ws('/ws/x') as c:
             c.send_frame(BINARY, b'x' * 100000, fin=False)

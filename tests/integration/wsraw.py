@@ -75,9 +75,9 @@ class Response:
 
 
 class Raw:
-    """A TCP connection with a receive buffer."""
+    """A TCP connection with a receive buffer; tls: an ssl.SSLContext, for the host `name`."""
 
-    def __init__(self, address, timeout=TIMEOUT, rcvbuf=None, source=None):
+    def __init__(self, address, timeout=TIMEOUT, rcvbuf=None, source=None, tls=None, name='localhost', session=None):
         host, port = address.rsplit(':', 1)
         self.sock = socket.socket(socket.AF_INET6 if host[0] == '[' else socket.AF_INET, socket.SOCK_STREAM)
         if rcvbuf:
@@ -88,6 +88,8 @@ class Raw:
             self.sock.bind((source, 0))
         try:
             self.sock.connect((host.strip('[]'), int(port)))
+            if tls:
+                self.sock = tls.wrap_socket(self.sock, server_hostname=name, session=session)
         except OSError:
             self.sock.close()
             raise
@@ -184,8 +186,8 @@ class Raw:
 class WebSocket(Raw):
     """Opened by the constructor unless the answer is not 101: then self.response says."""
 
-    def __init__(self, address, path, fields=(), timeout=TIMEOUT, rcvbuf=None, early=b'', source=None):
-        super().__init__(address, timeout, rcvbuf, source)
+    def __init__(self, address, path, fields=(), timeout=TIMEOUT, rcvbuf=None, early=b'', source=None, **tls):
+        super().__init__(address, timeout, rcvbuf, source, **tls)
         self.key = base64.b64encode(os.urandom(16)).decode()
         self.send(('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                    'Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n'
