@@ -114,6 +114,10 @@ build/tools/promtool:
 # be had is left out: peers.py says so.
 PEER_PACKAGES := libnginx-mod-nchan mosquitto nats-server
 
+# So do the engines' servers, for their tests.
+ENGINE_PACKAGES := redis-server redis-sentinel nats-server
+ENGINES          = $(ENGINE_PACKAGES:%=build/tools/peers/.%)
+
 build/tools/peers/.%:
 	@mkdir -p build/tools/peers/deb.$*
 	@echo "fetching $*"
@@ -243,7 +247,7 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 cmocka = $(shell printf '\#include <%s>\n' stdarg.h stddef.h setjmp.h stdint.h cmocka.h | \
            $(CC) $(CPPFLAGS) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 PARTS_lint         = $(BINS)
-PARTS_unit         = $(if $(cmocka),$(filter-out $(if $(shell command -v protoc-c),,$(AGREE)),$(UNITBINS)))
+PARTS_unit         = $(ENGINES) $(if $(cmocka),$(filter-out $(if $(shell command -v protoc-c),,$(AGREE)),$(UNITBINS)))
 PARTS_fuzz         = $(REPLAYS)
 PARTS_integration  = $(BINS) build/tools/promtool
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed

@@ -99,6 +99,9 @@ struct engine_events { /* the hub's */
      * RECORD_IN_STREAM when it is kept, or RECORD_SKIP_HISTORY when those of this channel are and it
      * is not; borrowed. The hub neither subscribes nor unsubscribes meanwhile. */
     void (*message)(void *hub, struct engine_channel *c, const struct record *r);
+    /* Publications of a subscribed channel are missing, or nobody can say that none is: c->at is
+     * where it stands now, maybe in another epoch. */
+    void (*lost)(void *hub, struct engine_channel *c);
     /* Before the done() of history(): a publication. r: epoch, offset, flags, time_ns, data, fields;
      * borrowed. False: no more of them, as if limit were reached. */
     bool (*kept)(void *hub, uint64_t token, const struct record *r);

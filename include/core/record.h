@@ -37,6 +37,8 @@ enum record_flags {
 };
 /* Of a HISTORY, which is no publication: newest first. */
 #define RECORD_REVERSE RECORD_SKIP_HISTORY
+/* LOST: before they came to this node; only who knows its position is told. */
+#define RECORD_GAP RECORD_SKIP_HISTORY
 /* LIST: the first names behind data, in their order. */
 #define RECORD_PAGE     RECORD_SKIP_HISTORY
 #define RECORD_PAGE_MAX 1000 /* channels of one */
@@ -48,6 +50,9 @@ enum record_field { /* tbl/fields.def */
 #undef X
                     FIELD_NR
 };
+
+/* PUBLICATION and control messages: another node's; its position tells nothing. */
+#define RECORD_SOURCE_REMOTE 128 /* as many workers as a node can have */
 
 enum presence_flags { /* of PRESENCE_ADD, PRESENCE_REMOVE and USER */
                       /* The channel's subscribers are told: JOIN, LEAVE, also when its worker dies */

@@ -310,6 +310,8 @@ void broker_hub_generation(struct broker *b, uint32_t hub_generation)
 
 /* --- reading --- */
 
+_Static_assert(RECORD_SOURCE_REMOTE == HUB_WORKERS_MAX, "no worker's number");
+
 static void receive_subscribed(struct broker *b, const struct record *r)
 {
     struct chan *c = broker_chan_by_id(b, r->chan);
@@ -335,20 +337,21 @@ static void receive_publication(struct broker *b, const struct record *r)
 {
     struct chan *c;
 
-    if (r->source >= HUB_WORKERS_MAX) {
+    if (r->source > RECORD_SOURCE_REMOTE) {
         METRIC_INC(ring_bad_records);
         return;
     }
     /* The hub takes each ring in order, so a source's positions only rise: an old one is a hub that
      * died between sending and giving the record back. */
     c = broker_chan_by_id(b, r->chan);
-    if (r->position < b->seen[r->source]) {
+    if (r->source != RECORD_SOURCE_REMOTE && r->position < b->seen[r->source]) {
         METRIC_INC(duplicates);
         if (c != NULL && c->state == CHAN_LIVE) /* delivered, at another position */
             c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
         return;
     }
-    b->seen[r->source] = r->position + 1;
+    if (r->source != RECORD_SOURCE_REMOTE)
+        b->seen[r->source] = r->position + 1;
     if (c == NULL || c->state != CHAN_LIVE)
         return;
     if (r->flags & RECORD_IN_STREAM)
@@ -380,8 +383,11 @@ static void receive_lost(struct broker *b, const struct record *r)
 
     if (c == NULL || c->state != CHAN_LIVE)
         return;
-    fanout_lost(b, c);
+    if (!(r->flags & RECORD_GAP))
+        fanout_lost(b, c);
     c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
+    if (r->flags & RECORD_GAP)
+        fanout_restarted(b, c);
 }
 
 static void receive(struct broker *b, const struct record *r)

@@ -299,10 +299,22 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
         h->stale = true; /* the sweep prunes it */
 }
 
+static void on_lost(void *hub, struct engine_channel *ec)
+{
+    struct hub_channel *c = CONTAINER_OF(ec, struct hub_channel, engine);
+    struct hub *h = hub;
+
+    METRIC_INC(lost_publications);
+    for (unsigned i = 0; i < c->n; i++)
+        if (!hub_interest_stale(h, &hub_interests(c)[i]))
+            hub_report_gap(h, &hub_interests(c)[i], ec->at);
+}
+
 const struct engine_events hub_engine_events = {
     .done = on_done,
     .subscribed = on_subscribed,
     .message = on_message,
+    .lost = on_lost,
     .kept = hub_history_kept,
     .member = hub_on_member,
     .listed = hub_on_listed,

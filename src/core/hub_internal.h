@@ -207,6 +207,8 @@ void hub_deliver(struct hub *h, struct interest *i, struct record *publication);
 void hub_mark_lost(struct hub *h, struct interest *i);
 /* Writes the LOST that is owed, of what was published up to there. -1: no room yet. */
 int hub_report_lost(struct hub *h, struct interest *i, struct position to) MUST_CHECK;
+/* What the engine has lost: `to` is where the channel stands now. */
+void hub_report_gap(struct hub *h, struct interest *i, struct position to);
 /* Drops what is queued for the worker. */
 void hub_queue_drop(struct hub *h, unsigned worker);
 /* Sends what fits. True when the budget ended it. */

@@ -126,6 +126,19 @@ int hub_report_lost(struct hub *h, struct interest *i, struct position to)
     return 0;
 }
 
+void hub_report_gap(struct hub *h, struct interest *i, struct position to)
+{
+    struct record r = {.kind = RECORD_LOST,
+                       .flags = RECORD_GAP,
+                       .chan = i->chan,
+                       .epoch = to.epoch,
+                       .offset = to.offset};
+    struct queued *copy;
+
+    if (!i->lost && send_or_queue(h, i->worker, &r, h->limits.queue_max, &copy) == -1)
+        hub_mark_lost(h, i);
+}
+
 /* A gap is reported in its place: nothing more of the channel goes out before its LOST has. */
 void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
 {

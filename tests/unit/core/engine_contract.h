@@ -28,7 +28,7 @@ static struct message {
     char data[16];
     uint64_t origin;
 } messages[CONTRACT_MESSAGES];
-static unsigned nmessages, nsubscribed;
+static unsigned nmessages, nsubscribed, nlost;
 static uint64_t next_call;   /* token of the next call about presence */
 static unsigned kept_wanted; /* history() is told to stop behind so many */
 static char kept_text[256];  /* "offset:text " for each that history() tells */
@@ -62,6 +62,13 @@ static void on_message(void *hub, struct engine_channel *c, const struct record 
     m->origin = r->token;
     memcpy(m->data, r->data.p, r->data.n);
     m->data[r->data.n] = '\0';
+}
+
+static void on_lost(void *hub, struct engine_channel *c)
+{
+    assert_ptr_equal(hub, calls);
+    assert_true(c->at.epoch != 0);
+    nlost++;
 }
 
 static bool on_kept(void *hub, uint64_t token, const struct record *r)
@@ -126,6 +133,7 @@ static const struct engine_events contract_events = {
     .done = on_done,
     .subscribed = on_subscribed,
     .message = on_message,
+    .lost = on_lost,
     .kept = on_kept,
     .member = on_member,
     .listed = on_listed,
@@ -144,7 +152,7 @@ static int contract_setup(void **state)
     if (contract.setup != NULL)
         contract.setup(state);
     memset(calls, 0, sizeof(calls));
-    nmessages = nsubscribed = 0;
+    nmessages = nsubscribed = nlost = 0;
     told[0] = listed[0] = '\0';
     ncontrols = 0;
     next_call = 0;

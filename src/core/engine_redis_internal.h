@@ -1,0 +1,222 @@
+/* core/engine_redis_internal.h - what the Redis engine's files share: engine_redis.c answers the hub ·
+ * engine_redis_server.c keeps one server's connection and its calls · engine_redis_write.c writes
+ * calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
+ * engine_redis_scripts.c has what runs in the server. */
+#ifndef ROOST_CORE_ENGINE_REDIS_INTERNAL_H
+#define ROOST_CORE_ENGINE_REDIS_INTERNAL_H
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/pool.h"
+#include "codec/resp.h"
+#include "core/channel_name.h"
+#include "core/engine_redis.h"
+#include "core/envelope.h"
+
+#define REDIS_BATCH_MAX  32 /* publications of one call */
+#define REDIS_OPEN_SLOTS 64 /* calls of this round that may still grow, of each server */
+#define REDIS_HEAL_MAX   64 /* publications that are fetched to close a gap */
+
+enum redis_script {
+    REDIS_SCRIPT_PUBLISH = 0,
+    REDIS_SCRIPT_PUBLISH_IF,
+    REDIS_SCRIPT_HISTORY,
+    REDIS_SCRIPT_REMOVE,
+    REDIS_SCRIPT_CONTROL,
+    REDIS_SCRIPT_NR
+};
+extern const char *const redis_scripts[REDIS_SCRIPT_NR];
+
+enum redis_call_kind {
+    REDIS_HELLO = 0, /* those before PUBLISH: of a connection that is being set up */
+    REDIS_INFO,
+    REDIS_SELECT,
+    REDIS_LOAD,
+    REDIS_CAUGHT_UP, /* what the control log holds since we last heard */
+    REDIS_PUBLISH,   /* not kept: any number up to REDIS_BATCH_MAX */
+    REDIS_KEEP,      /* kept, likewise */
+    REDIS_PUBLISH_IF,
+    REDIS_SYNC, /* where a channel stands, and what this node has missed of it */
+    REDIS_HISTORY,
+    REDIS_REMOVE,
+    REDIS_CONTROL,
+    REDIS_PROBE
+};
+
+struct redis_publication {
+    uint64_t token;
+    struct position at; /* epoch 0: not known yet */
+    bool echo;          /* it is to come back to us, too */
+};
+
+struct redis_call {
+    struct list link; /* in server.waiting, server.sent */
+    struct redis_server *server;
+    uint64_t id;
+    uint64_t since_ns; /* when it came; sent: when it was sent */
+    struct buf body;   /* owned: envelopes of publications */
+    uint64_t token;    /* HISTORY and the like */
+    struct position since;
+    uint32_t limit;
+    uint8_t kind;
+    uint8_t script; /* LOAD */
+    uint8_t n;      /* publications */
+    uint8_t echoes; /* of them not back yet */
+    bool reverse, replied;
+    bool repeat;  /* it may have been done before */
+    bool refused; /* it has certainly not been */
+    uint8_t name_len;
+    uint16_t key_len; /* of the idempotency key, behind the name in `text` */
+    uint64_t version;
+    char *text; /* owned; key and epoch of the version */
+    uint16_t version_epoch_len;
+    char name[CHANNEL_NAME_MAX];
+    struct redis_publication pubs[REDIS_BATCH_MAX];
+};
+
+enum redis_sub_state { REDIS_SUB_ASKED = 0, REDIS_SUB_LIVE };
+
+struct redis_sub { /* a channel this node subscribes to, or did a moment ago */
+    struct htab_node node;
+    struct list link;         /* in server.subs, server.resubscribe */
+    struct list linger;       /* in redis.lingering */
+    struct engine_channel *c; /* borrowed; NULL: nobody is subscribed here any more */
+    struct redis_server *server;
+    struct position at; /* epoch 0: it has not been live yet */
+    uint64_t until_ns;  /* lingering */
+    uint64_t sync_id;   /* of the SYNC under way */
+    uint64_t asked_ns;
+    uint32_t connection; /* server.connections when SUBSCRIBE was sent */
+    uint8_t state;       /* enum redis_sub_state */
+    bool kept;           /* it has a history */
+    bool told;           /* subscribed() has been called */
+    uint8_t name_len;
+    char name[];
+};
+
+enum redis_state { REDIS_DOWN = 0, REDIS_CONNECTING, REDIS_SETTING_UP, REDIS_UP };
+
+struct redis_server {
+    struct redis *engine;
+    struct engine_address address;
+    unsigned number;
+    enum redis_state state;
+    struct engine_wire *wire; /* owned; NULL: none */
+    struct buf in;
+    struct resp_scan scan;
+    struct buf out;                            /* of this round */
+    struct list waiting, sent;                 /* of struct redis_call */
+    struct redis_call *open[REDIS_OPEN_SLOTS]; /* waiting ones that may grow, by hash of the name */
+    struct list subs, resubscribe; /* of struct redis_sub; resubscribe: still to be asked for */
+    uint32_t connections;          /* so many have there been */
+    size_t waiting_bytes, sent_bytes;
+    unsigned nwaiting, nsent, setup;
+    char sha[REDIS_SCRIPT_NR][41];
+    char run_id[64];
+    uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
+    uint64_t last_control_ms, last_control_seq; /* id of the last entry of the control log */
+    unsigned attempts;
+};
+
+struct redis {
+    struct engine engine; /* first */
+    struct engine_redis_settings s;
+    const struct engine_wire_ops *wires;
+    void *arg;
+    struct htab subs;
+    struct list lingering;
+    struct pool calls;
+    uint64_t next_id;
+    uint64_t repeats_until_ns; /* publications from the rings may be repetitions until then */
+    struct buf scratch;
+    struct redis_server servers[ENGINE_SERVERS_MAX];
+};
+
+static inline struct redis *redis_of(const struct engine *e)
+{
+    return (struct redis *)(uintptr_t)e;
+}
+
+/* engine_redis.c */
+struct redis_server *redis_server_of(struct redis *e, struct str channel);
+void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at);
+
+/* engine_redis_server.c */
+void redis_server_init(struct redis_server *s, struct redis *e, unsigned number);
+void redis_server_fini(struct redis_server *s);
+/* A call for the end of the queue. NULL: no memory. */
+struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind kind,
+                                  struct str name) MUST_CHECK;
+void redis_call_free(struct redis_call *c);
+/* Deadlines, what waits is sent. When it wants to be called again. */
+uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
+/* The connection is of no use any more: a new one. why: log and metric. */
+void redis_server_restart(struct redis_server *s, const char *why);
+/* A step of setting up is complete. */
+void redis_setup_step(struct redis_server *s);
+bool redis_server_wants(const struct redis_server *s);
+/* Is it gone for longer than patience lasts? */
+bool redis_server_given_up(const struct redis_server *s);
+
+/* engine_redis_write.c */
+/* Appends the call's command to s->out. -1: no memory. */
+int redis_call_write(struct redis_call *c) MUST_CHECK;
+/* Subscribes to what this node publishes to itself and what is for all nodes. No call: it is answered by
+ * pushes. -1: no memory. */
+int redis_write_listen(struct redis_server *s) MUST_CHECK;
+/* Does the call hold publications that are kept? */
+bool redis_call_is_kept(const struct redis_call *c);
+bool redis_call_is_publication(const struct redis_call *c);
+
+/* engine_redis_reply.c */
+/* What the server answers to it; rest: a whole value. May free it. False: the connection is to
+ * end. */
+bool redis_call_reply(struct redis_call *c, struct str value);
+/* It will not be done, or nobody knows. Frees it. */
+void redis_call_fail(struct redis_call *c, enum engine_status status);
+/* Completes and frees an answered call of publications when all of them have come back, or now. */
+void redis_call_settle(struct redis_call *c, bool now);
+/* A publication of this node's came back: of call `id`, from place `position` of a ring. */
+void redis_call_echo(struct redis_server *s, const struct envelope *e, struct position at);
+/* May it be sent again after its connection has ended, without being done twice? */
+bool redis_call_repeatable(const struct redis_call *c);
+
+/* Names of keys and channels: prefix:kind channel. -1: no memory. */
+int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind,
+                   struct str channel) MUST_CHECK;
+/* Takes an entry of a stream off *rest. False: it is none. */
+bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item);
+
+/* engine_redis_subs.c */
+struct redis_sub *redis_sub_find(struct redis *e, struct str name);
+/* Is it to be told by the present connection? */
+bool redis_sub_asked(const struct redis_sub *sub);
+void redis_subs_fini(struct redis *e);
+void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name);
+void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str name);
+/* The reply to SYNC: where it stands, and n entries of what was kept behind call->since. */
+void redis_synced(const struct redis_call *c, struct position top, struct str entries, uint32_t n);
+void redis_sync_failed(const struct redis_call *c);
+/* The connection has ended. */
+void redis_subs_down(struct redis_server *s);
+/* Subscribes to some more of what is to be subscribed to again. True: there is more. */
+bool redis_resubscribe(struct redis_server *s);
+/* Forgets channels that nobody has come back to; answers those who have waited too long. */
+void redis_linger_run(struct redis *e, uint64_t now_ns);
+
+/* engine_redis_push.c */
+/* A push: `>` and its children. */
+void redis_pushed(struct redis_server *s, struct str value);
+/* The reply to CAUGHT_UP. */
+void redis_control_log(struct redis_server *s, struct str value);
+/* A publication at its position; sub is live. */
+void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position at);
+/* clock_ns() at that time of the wall's clock. */
+uint64_t redis_time_ns(uint64_t wall_ms);
+/* "subscribe": the server has confirmed. */
+void redis_confirmed(struct redis_sub *sub);
+/* There is a gap in front of what has come. */
+void redis_sub_heal(struct redis_sub *sub);
+
+#endif

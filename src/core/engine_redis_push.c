@@ -1,0 +1,190 @@
+/* core/engine_redis_push.c - what the server says without being asked: publications, control messages,
+ * confirmations. */
+#include "engine_redis_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+uint64_t redis_time_ns(uint64_t wall_ms)
+{
+    uint64_t now_ms = clock_wall_ns() / NS_PER_MS, age_ns;
+
+    age_ns = now_ms > wall_ms ? (now_ms - wall_ms) * NS_PER_MS : 0;
+    return clock_ns() > age_ns ? clock_ns() - age_ns : 1;
+}
+
+/* As the hub knows it: another node's connections and rings mean nothing here. */
+static void localise(const struct redis *e, struct envelope *env)
+{
+    env->r.time_ns = redis_time_ns(env->wall_ms);
+    if (env->node == e->s.node)
+        return;
+    env->r.source = RECORD_SOURCE_REMOTE;
+    env->r.asker = 0;
+    env->r.token = 0;
+    env->r.position = 0;
+}
+
+void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position at)
+{
+    struct redis *e = sub->server->engine;
+
+    sub->at = at;
+    if (sub->c == NULL)
+        return;
+    sub->c->at = at;
+    localise(e, env);
+    env->r.name = (struct str){.p = sub->name, .n = sub->name_len};
+    e->engine.events->message(e->engine.hub, sub->c, &env->r);
+}
+
+/* A kept one: only the next one is delivered. */
+static void deliver_kept(struct redis_sub *sub, struct envelope *env, struct position at)
+{
+    if (at.epoch == sub->at.epoch && at.offset <= sub->at.offset)
+        return;
+    if (at.epoch == sub->at.epoch && at.offset == sub->at.offset + 1)
+        redis_deliver(sub, env, at);
+    else
+        redis_sub_heal(sub);
+}
+
+static void take_publication(struct redis_server *s, struct redis_sub *sub, struct envelope *env,
+                             struct position at)
+{
+    struct redis *e = s->engine;
+    bool own = env->node == e->s.node;
+    struct envelope mine = *env;
+
+    if (at.epoch == 0 && sub != NULL) {
+        at = sub->at;
+        at.offset += !sub->kept;
+        if (sub->state == REDIS_SUB_LIVE && redis_sub_asked(sub))
+            redis_deliver(sub, env, at);
+    } else if (sub != NULL && sub->state == REDIS_SUB_LIVE && redis_sub_asked(sub)) {
+        env->r.flags |= RECORD_IN_STREAM;
+        deliver_kept(sub, env, at);
+    }
+    if (own)
+        redis_call_echo(s, &mine, at);
+}
+
+/* "epoch:offset:" in front of publications. */
+static bool take_head(struct str *payload, struct position *at)
+{
+    struct str text;
+
+    return str_cut(payload, ':', &text) && str_to_u64(text, &at->epoch) == 0 &&
+           payload->p != NULL && str_cut(payload, ':', &text) &&
+           str_to_u64(text, &at->offset) == 0 && payload->p != NULL;
+}
+
+static void take_message(struct redis_server *s, struct str channel, struct str payload)
+{
+    struct redis_sub *sub = redis_sub_find(s->engine, channel);
+    struct envelope env;
+    struct position at;
+    int rc;
+
+    if (!take_head(&payload, &at)) {
+        METRIC_INC(engine_malformed);
+        return;
+    }
+    while ((rc = envelope_next(&payload, &env)) > 0) {
+        take_publication(s, sub, &env, at);
+        at.offset += at.epoch != 0;
+    }
+    if (rc < 0)
+        METRIC_INC(engine_malformed);
+}
+
+/* --- control --- */
+
+static void heard(struct redis_server *s, const uint64_t id[2], struct str item)
+{
+    struct redis *e = s->engine;
+    struct envelope env;
+
+    if (id[0] < s->last_control_ms || (id[0] == s->last_control_ms && id[1] <= s->last_control_seq))
+        return;
+    s->last_control_ms = id[0];
+    s->last_control_seq = id[1];
+    if (envelope_next(&item, &env) <= 0) {
+        METRIC_INC(engine_malformed);
+        return;
+    }
+    localise(e, &env);
+    e->engine.events->control(e->engine.hub, &env.r);
+}
+
+/* "ms-seq:" in front of it. */
+static void take_control(struct redis_server *s, struct str payload)
+{
+    struct str ms, seq;
+    uint64_t id[2];
+
+    if (str_cut(&payload, '-', &ms) && str_to_u64(ms, &id[0]) == 0 && payload.p != NULL &&
+        str_cut(&payload, ':', &seq) && str_to_u64(seq, &id[1]) == 0)
+        heard(s, id, payload);
+    else
+        METRIC_INC(engine_malformed);
+}
+
+void redis_control_log(struct redis_server *s, struct str value)
+{
+    bool first = s->last_control_ms == 0;
+    struct resp_node list;
+    struct str item;
+    uint64_t id[2];
+
+    if (!resp_next(&value, &list))
+        return;
+    for (uint32_t i = 0; i < list.n && redis_next_entry(&value, id, &item); i++) {
+        if (first) { /* what was said before this node began is not for it */
+            s->last_control_ms = id[0];
+            s->last_control_seq = id[1];
+        } else {
+            METRIC_INC(control_replayed);
+            heard(s, id, item);
+        }
+    }
+    if (first && s->last_control_ms == 0)
+        s->last_control_ms = 1; /* an empty log: from its first entry on */
+}
+
+/* --- pushes --- */
+
+static bool strip_prefix(const struct redis_server *s, struct str *name)
+{
+    struct str prefix = str_from(s->engine->s.prefix);
+
+    if (!str_starts_with(*name, prefix) || name->n <= prefix.n || name->p[prefix.n] != ':')
+        return false;
+    *name = str_skip(*name, prefix.n + 1);
+    return true;
+}
+
+void redis_pushed(struct redis_server *s, struct str value)
+{
+    struct str kind, name, payload;
+    struct resp_node node;
+    struct redis_sub *sub;
+
+    if (!resp_next(&value, &node) || !resp_next_text(&value, &kind) ||
+        !resp_next_text(&value, &name) || !strip_prefix(s, &name))
+        return;
+    if (str_equal(kind, STR_LIT("subscribe")) && str_starts_with(name, STR_LIT("c:"))) {
+        sub = redis_sub_find(s->engine, str_skip(name, 2));
+        if (sub != NULL && redis_sub_asked(sub))
+            redis_confirmed(sub);
+    }
+    if (!str_equal(kind, STR_LIT("message")) || !resp_next_text(&value, &payload))
+        return;
+    if (str_starts_with(name, STR_LIT("c:")))
+        take_message(s, str_skip(name, 2), payload);
+    else if (str_equal(name, STR_LIT("control")))
+        take_control(s, payload);
+    else if (str_starts_with(name, STR_LIT("probe:")))
+        s->probe_ns = clock_ns();
+}

@@ -1,0 +1,339 @@
+/* core/engine_redis_reply.c - what the server's replies mean, and how calls end. */
+#include "engine_redis_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+/* --- ends --- */
+
+static void count(enum engine_status status)
+{
+    switch (status) {
+    case ENGINE_OK:
+        METRIC_INC(engine_calls_ok);
+        break;
+    case ENGINE_DUPLICATE:
+        METRIC_INC(engine_calls_duplicate);
+        break;
+    case ENGINE_SUPPRESSED:
+        METRIC_INC(engine_calls_suppressed);
+        break;
+    case ENGINE_UNAVAILABLE:
+        METRIC_INC(engine_calls_unavailable);
+        break;
+    case ENGINE_UNKNOWN:
+        METRIC_INC(engine_calls_unknown);
+        break;
+    case ENGINE_TOO_BIG:
+        METRIC_INC(engine_calls_too_big);
+        break;
+    case ENGINE_REFUSED:
+    case ENGINE_STATUS_NR:
+        METRIC_INC(engine_calls_refused);
+        break;
+    }
+}
+
+bool redis_call_repeatable(const struct redis_call *c)
+{
+    switch ((enum redis_call_kind)c->kind) {
+    case REDIS_HELLO:
+    case REDIS_INFO:
+    case REDIS_SELECT:
+    case REDIS_LOAD:
+    case REDIS_CAUGHT_UP:
+    case REDIS_PROBE:
+    case REDIS_SYNC: /* each connection makes its own */
+        return false;
+    case REDIS_PUBLISH:
+        return c->refused;
+    case REDIS_KEEP: /* the script finds them, by their origin */
+    case REDIS_HISTORY:
+    case REDIS_REMOVE:
+    case REDIS_CONTROL: /* heard twice at worst, and told by source and position */
+        return true;
+    case REDIS_PUBLISH_IF: /* the script finds it, by its key or its origin */
+        return c->refused || c->key_len > 0 || redis_call_is_kept(c);
+    }
+    return false;
+}
+
+void redis_call_fail(struct redis_call *c, enum engine_status status)
+{
+    struct redis *e = c->server->engine;
+
+    count(status);
+    if (redis_call_is_publication(c)) {
+        for (unsigned i = 0; i < c->n; i++)
+            redis_done(e, c->pubs[i].token, status, (struct position){0});
+    } else if (c->kind == REDIS_HISTORY || c->kind == REDIS_REMOVE || c->kind == REDIS_CONTROL) {
+        redis_done(e, c->token, status, (struct position){0});
+    }
+    redis_call_free(c);
+}
+
+void redis_call_settle(struct redis_call *c, bool now)
+{
+    struct redis *e = c->server->engine;
+
+    if (!c->replied || (c->echoes > 0 && !now))
+        return;
+    count(ENGINE_OK);
+    for (unsigned i = 0; i < c->n; i++)
+        redis_done(e, c->pubs[i].token, ENGINE_OK, c->pubs[i].at);
+    redis_call_free(c);
+}
+
+/* The n-th publication of the call is the one from that place? */
+static bool is_the_one(const struct redis_call *c, unsigned n, const struct envelope *e)
+{
+    struct str rest = buf_view(&c->body);
+    struct envelope own;
+
+    for (unsigned i = 0; envelope_next(&rest, &own) > 0; i++)
+        if (i == n)
+            return own.r.position == e->r.position && own.r.source == e->r.source;
+    return false;
+}
+
+void redis_call_echo(struct redis_server *s, const struct envelope *e, struct position at)
+{
+    for (struct list *l = s->sent.next; l != &s->sent; l = l->next) {
+        struct redis_call *c = LIST_ENTRY(l, struct redis_call, link);
+
+        if (c->id != e->call) /* what was tried again keeps its number */
+            continue;
+        for (unsigned i = 0; i < c->n; i++) {
+            if (!c->pubs[i].echo || !is_the_one(c, i, e))
+                continue;
+            c->pubs[i].echo = false;
+            c->pubs[i].at = at;
+            c->echoes--;
+            redis_call_settle(c, false);
+            return;
+        }
+    }
+}
+
+/* --- replies --- */
+
+enum verdict { GO_ON, NOT_DONE, START_ANEW };
+
+/* What an error of the server means for the call and the connection. */
+static enum verdict judge(struct redis_call *c, struct str error)
+{
+    static const char *const anew[] = {"NOSCRIPT",   "READONLY",    "LOADING",
+                                       "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED",
+                                       "NOAUTH",     "WRONGPASS",   "NOPERM"};
+    char text[160];
+
+    snprintf(text, sizeof(text), "%.*s", STR_ARG(error));
+    LOG(LOG_WARN, "the engine's server refuses a call", KV_U("kind", c->kind), KV_S("error", text));
+    for (size_t i = 0; i < ARRAY_LEN(anew); i++)
+        if (str_starts_with(error, str_from(anew[i])))
+            return START_ANEW;
+    return c->kind < REDIS_PUBLISH ? START_ANEW : NOT_DONE;
+}
+
+static bool take_run_id(struct redis_server *s, struct str info)
+{
+    struct str line;
+
+    while (str_cut(&info, '\n', &line)) {
+        line = str_trim(line);
+        if (line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+        if (str_starts_with(line, STR_LIT("run_id:")))
+            return str_copy(str_skip(line, 7), s->run_id, sizeof(s->run_id)) == 0 &&
+                   s->run_id[0] != '\0';
+    }
+    return false;
+}
+
+static bool setup_reply(struct redis_call *c, struct str value)
+{
+    struct redis_server *s = c->server;
+    struct str text;
+    bool good = true;
+
+    switch ((enum redis_call_kind)c->kind) {
+    case REDIS_INFO:
+        good = resp_next_text(&value, &text) && take_run_id(s, text);
+        break;
+    case REDIS_LOAD:
+        good = resp_next_text(&value, &text) &&
+               str_copy(text, s->sha[c->script], sizeof(s->sha[0])) == 0;
+        break;
+    case REDIS_CAUGHT_UP:
+        redis_control_log(s, value);
+        break;
+    default:
+        break;
+    }
+    redis_call_free(c);
+    if (good)
+        redis_setup_step(s);
+    return good;
+}
+
+static bool read_u64(struct str *rest, uint64_t *out)
+{
+    int64_t n;
+
+    if (!resp_next_number(rest, &n) || n < 0)
+        return false;
+    *out = (uint64_t)n;
+    return true;
+}
+
+/* Array, then epoch and offset. */
+static bool read_position(struct str *rest, struct position *out)
+{
+    struct resp_node node;
+
+    return resp_next(rest, &node) && node.type == RESP_ARRAY && node.n >= 2 &&
+           read_u64(rest, &out->epoch) && read_u64(rest, &out->offset);
+}
+
+static bool keep_reply(struct redis_call *c, struct str value)
+{
+    struct position first;
+
+    if (!read_position(&value, &first))
+        return false;
+    for (unsigned i = 0; i < c->n; i++)
+        c->pubs[i].at = (struct position){.epoch = first.epoch, .offset = first.offset + i};
+    redis_call_settle(c, false);
+    return true;
+}
+
+static bool publish_if_reply(struct redis_call *c, struct str value)
+{
+    struct redis *e = c->server->engine;
+    enum engine_status status = ENGINE_OK;
+    struct resp_node node;
+    struct position at;
+    struct str what;
+
+    if (!resp_next(&value, &node) || node.type != RESP_ARRAY || !resp_next_text(&value, &what) ||
+        !read_u64(&value, &at.epoch) || !read_u64(&value, &at.offset))
+        return false;
+    if (str_equal(what, STR_LIT("duplicate")))
+        status = ENGINE_DUPLICATE;
+    else if (str_equal(what, STR_LIT("suppressed")))
+        status = ENGINE_SUPPRESSED;
+    if (status == ENGINE_OK) {
+        if (at.epoch != 0 || c->pubs[0].at.epoch == 0)
+            c->pubs[0].at = at;
+        redis_call_settle(c, str_equal(what, STR_LIT("known"))); /* pushed before */
+        return true;
+    }
+    count(status);
+    redis_done(e, c->pubs[0].token, status, at);
+    redis_call_free(c);
+    return true;
+}
+
+/* One entry: [id, ["d", envelope]]. */
+bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item)
+{
+    struct resp_node node;
+    struct str text, first, field;
+
+    if (!resp_next(rest, &node) || node.type != RESP_ARRAY || node.n != 2 ||
+        !resp_next_text(rest, &text) || !resp_next(rest, &node) || node.type != RESP_ARRAY ||
+        node.n < 2 || !resp_next_text(rest, &field) || !resp_next_text(rest, item))
+        return false;
+    resp_skip(rest, node.n - 2);
+    return str_cut(&text, '-', &first) && str_to_u64(first, &id[0]) == 0 && text.p != NULL &&
+           str_to_u64(text, &id[1]) == 0;
+}
+
+static void tell_history(const struct redis_call *c, struct position top, struct str rest,
+                         uint32_t n)
+{
+    struct redis *e = c->server->engine;
+    struct envelope env;
+    struct str item;
+    uint64_t id[2];
+
+    for (uint32_t i = 0; i < n && redis_next_entry(&rest, id, &item); i++) {
+        if (envelope_next(&item, &env) <= 0)
+            continue; /* another version's */
+        env.r.epoch = top.epoch;
+        env.r.offset = id[0];
+        env.r.flags |= RECORD_IN_STREAM;
+        env.r.time_ns = redis_time_ns(env.wall_ms);
+        if (!e->engine.events->kept(e->engine.hub, c->token, &env.r))
+            return;
+    }
+}
+
+static bool history_reply(struct redis_call *c, struct str value)
+{
+    struct resp_node list = {0};
+    struct position top;
+
+    if (!read_position(&value, &top))
+        return false;
+    if (c->kind != REDIS_REMOVE && (!resp_next(&value, &list) || list.type != RESP_ARRAY))
+        return false;
+    count(ENGINE_OK);
+    if (c->kind == REDIS_SYNC) {
+        redis_synced(c, top, value, list.n);
+    } else {
+        tell_history(c, top, value, list.n);
+        redis_done(c->server->engine, c->token, ENGINE_OK, top);
+    }
+    redis_call_free(c);
+    return true;
+}
+
+static bool reply(struct redis_call *c, struct str value)
+{
+    switch ((enum redis_call_kind)c->kind) {
+    case REDIS_PUBLISH:
+        redis_call_settle(c, false);
+        return true;
+    case REDIS_KEEP:
+        return keep_reply(c, value);
+    case REDIS_PUBLISH_IF:
+        return publish_if_reply(c, value);
+    case REDIS_SYNC:
+    case REDIS_HISTORY:
+    case REDIS_REMOVE:
+        return history_reply(c, value);
+    case REDIS_CONTROL:
+        redis_done(c->server->engine, c->token, ENGINE_OK, (struct position){0});
+        redis_call_free(c);
+        return true;
+    case REDIS_PROBE:
+        redis_call_free(c);
+        return true;
+    default:
+        return setup_reply(c, value);
+    }
+}
+
+bool redis_call_reply(struct redis_call *c, struct str value)
+{
+    struct str rest = value;
+    struct resp_node node;
+
+    if (!resp_next(&rest, &node))
+        return false;
+    if (node.type != RESP_ERROR && node.type != RESP_BULK_ERROR)
+        return reply(c, value);
+    switch (judge(c, node.text)) {
+    case START_ANEW: /* it is in the list of what was sent: tried again on a new connection, or UNAVAILABLE */
+        c->refused = true;
+        c->replied = false;
+        return false;
+    default:
+        if (c->kind == REDIS_SYNC)
+            redis_sync_failed(c);
+        redis_call_fail(c, ENGINE_UNAVAILABLE);
+        return true;
+    }
+}

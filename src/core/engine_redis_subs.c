@@ -1,0 +1,344 @@
+/* core/engine_redis_subs.c - the channels this node subscribes to.
+ *
+ * Happy path:
+ *   1. SUBSCRIBE, and behind it SYNC, which asks where a kept channel stands
+ *   2. what is pushed before the reply to SYNC is covered by it; what comes after is live
+ *   3. each publication follows the one before it, else SYNC fetches what is between.
+ * A new connection does the same for all channels, a bounded number at a time: what was missed is
+ * fetched if it is kept and not too much; else lost() tells whoever was subscribed. A channel without
+ * history has no position that could be compared: what was published while the connection was
+ * away is gone, as with any channel whose publications are not kept.
+ * Can fail: no answer within the patience of calls: subscribed() says UNAVAILABLE, the hub asks again
+ * when somebody subscribes. */
+#include "engine_redis_internal.h"
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "core/channel_options.h"
+#include "core/epoch.h"
+
+#define LINGER_NS       (10 * NS_PER_SEC)
+#define NAMES_MAX       512 /* of one SUBSCRIBE */
+#define RESUBSCRIBE_OUT ((size_t)64 * 1024)
+
+static struct str name_of(const struct redis_sub *sub)
+{
+    return (struct str){.p = sub->name, .n = sub->name_len};
+}
+
+static bool equal(const struct htab_node *node, const void *key)
+{
+    return str_equal(name_of(CONTAINER_OF(node, struct redis_sub, node)), *(const struct str *)key);
+}
+
+struct redis_sub *redis_sub_find(struct redis *e, struct str name)
+{
+    struct htab_node *n = htab_find(&e->subs, hash_str(name), equal, &name);
+
+    return n != NULL ? CONTAINER_OF(n, struct redis_sub, node) : NULL;
+}
+
+bool redis_sub_asked(const struct redis_sub *sub)
+{
+    return sub->connection == sub->server->connections && sub->server->state == REDIS_UP;
+}
+
+static bool is_kept(struct str name)
+{
+    const struct channel_options *o = channel_options_of(name);
+
+    return o != NULL && channel_has_history(o);
+}
+
+static struct redis_sub *sub_new(struct redis *e, struct str name)
+{
+    struct redis_sub *sub = calloc(1, sizeof(*sub) + name.n);
+
+    if (sub == NULL)
+        return NULL;
+    sub->node.hash = hash_str(name);
+    sub->name_len = (uint8_t)name.n;
+    memcpy(sub->name, name.p, name.n);
+    if (htab_insert(&e->subs, &sub->node) == -1) {
+        free(sub);
+        return NULL;
+    }
+    sub->server = redis_server_of(e, name);
+    list_init(&sub->link);
+    list_init(&sub->linger);
+    METRIC_ADD(engine_subscriptions, 1);
+    return sub;
+}
+
+static void sub_free(struct redis *e, struct redis_sub *sub)
+{
+    list_remove(&sub->link);
+    list_remove(&sub->linger);
+    htab_remove(&e->subs, &sub->node);
+    METRIC_ADD(engine_subscriptions, -1);
+    free(sub);
+}
+
+static void free_visit(struct htab_node *node, void *arg)
+{
+    sub_free(arg, CONTAINER_OF(node, struct redis_sub, node));
+}
+
+void redis_subs_fini(struct redis *e)
+{
+    size_t cursor = 0;
+
+    while (htab_scan(&e->subs, &cursor, 64, free_visit, e))
+        ;
+    htab_fini(&e->subs);
+}
+
+/* --- becoming live --- */
+
+/* The hub's view of it. */
+static void show(struct redis_sub *sub)
+{
+    if (sub->c == NULL)
+        return;
+    sub->c->at = sub->at;
+    sub->c->stream = sub->kept ? (struct stream *)(void *)sub : NULL;
+}
+
+static void tell(struct redis_sub *sub, enum engine_status status)
+{
+    struct redis *e = sub->server->engine;
+
+    if (sub->c == NULL || sub->told)
+        return;
+    sub->told = true;
+    e->engine.events->subscribed(e->engine.hub, sub->c, status);
+}
+
+static void live(struct redis_sub *sub)
+{
+    sub->state = REDIS_SUB_LIVE;
+    show(sub);
+    tell(sub, ENGINE_OK);
+}
+
+static int ask_sync(struct redis_sub *sub)
+{
+    struct redis_call *c = redis_call_new(sub->server, REDIS_SYNC, name_of(sub));
+
+    if (c == NULL)
+        return -1;
+    c->since = sub->at;
+    c->limit = sub->at.epoch != 0 ? REDIS_HEAL_MAX : 0;
+    sub->state = REDIS_SUB_ASKED;
+    sub->sync_id = c->id;
+    return 0;
+}
+
+void redis_sub_heal(struct redis_sub *sub)
+{
+    if (ask_sync(sub) == -1)
+        redis_server_restart(sub->server, "no memory");
+}
+
+void redis_confirmed(struct redis_sub *sub)
+{
+    if (sub->kept || sub->state == REDIS_SUB_LIVE)
+        return;
+    if (sub->at.epoch == 0)
+        sub->at.epoch = epoch_new();
+    live(sub);
+}
+
+static void lost(struct redis_sub *sub)
+{
+    struct redis *e = sub->server->engine;
+
+    METRIC_INC(engine_gaps_lost);
+    show(sub);
+    if (sub->c != NULL && sub->told)
+        e->engine.events->lost(e->engine.hub, sub->c);
+}
+
+/* What follows sub->at without a gap is delivered. */
+static void close_gap(struct redis_sub *sub, struct position top, struct str entries, uint32_t n)
+{
+    struct envelope env;
+    struct str item;
+    uint64_t id[2];
+    bool some = false;
+
+    for (uint32_t i = 0; i < n && redis_next_entry(&entries, id, &item); i++) {
+        struct position at = {.epoch = top.epoch, .offset = id[0]};
+
+        if (at.offset != sub->at.offset + 1 || envelope_next(&item, &env) <= 0)
+            break;
+        some = true;
+        redis_deliver(sub, &env, at);
+    }
+    if (some)
+        METRIC_INC(engine_gaps_healed);
+}
+
+void redis_synced(const struct redis_call *c, struct position top, struct str entries, uint32_t n)
+{
+    struct redis_sub *sub =
+        redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
+    bool fresh;
+
+    if (sub == NULL || sub->sync_id != c->id)
+        return;
+    fresh = sub->at.epoch == 0;
+    if (!fresh && sub->at.epoch == top.epoch)
+        close_gap(sub, top, entries, n);
+    if (!fresh && sub->at.epoch != top.epoch)
+        METRIC_INC(engine_epoch_changes);
+    if (!fresh && (sub->at.epoch != top.epoch || sub->at.offset != top.offset)) {
+        sub->at = top;
+        lost(sub);
+    }
+    sub->at = top;
+    live(sub);
+}
+
+void redis_sync_failed(const struct redis_call *c)
+{
+    struct redis_sub *sub =
+        redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
+
+    if (sub == NULL || sub->sync_id != c->id)
+        return;
+    sub->connection = 0;
+    list_remove(&sub->link);
+    list_append(&sub->server->resubscribe, &sub->link);
+    tell(sub, ENGINE_UNAVAILABLE);
+}
+
+/* --- the hub asks --- */
+
+void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name)
+{
+    struct redis_sub *sub = redis_sub_find(e, name);
+
+    c->at = (struct position){0};
+    c->stream = NULL;
+    if (sub == NULL && (sub = sub_new(e, name)) == NULL) {
+        e->engine.events->subscribed(e->engine.hub, c, ENGINE_UNAVAILABLE);
+        return;
+    }
+    list_remove(&sub->linger);
+    sub->c = c;
+    sub->told = false;
+    sub->asked_ns = clock_ns();
+    if (redis_sub_asked(sub) && sub->state == REDIS_SUB_LIVE && sub->kept == is_kept(name)) {
+        live(sub);
+        return;
+    }
+    if (redis_server_given_up(sub->server)) {
+        tell(sub, ENGINE_UNAVAILABLE);
+        return;
+    }
+    if (!list_linked(&sub->link)) /* else it waits for its turn, or is being asked for */
+        list_append(&sub->server->resubscribe, &sub->link);
+}
+
+void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str name)
+{
+    struct redis_sub *sub = redis_sub_find(e, name);
+
+    c->stream = NULL;
+    if (sub == NULL)
+        return;
+    sub->c = NULL;
+    sub->told = false;
+    sub->until_ns = clock_ns() + LINGER_NS;
+    list_remove(&sub->linger);
+    list_append(&e->lingering, &sub->linger);
+}
+
+/* Whoever waits for a server that is away is told so. */
+static void tell_waiting(struct redis_server *s)
+{
+    unsigned budget = NAMES_MAX;
+
+    if (!redis_server_given_up(s))
+        return;
+    for (struct list *n = s->resubscribe.prev; n != &s->resubscribe && budget > 0; n = n->prev) {
+        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
+
+        if (sub->told || sub->c == NULL) /* the newest stand last, and have not been told */
+            return;
+        tell(sub, ENGINE_UNAVAILABLE);
+        budget--;
+    }
+}
+
+static void unsubscribe(struct redis_server *s, struct redis_sub *sub)
+{
+    struct buf *out = &s->out;
+    size_t before = out->len;
+
+    if (redis_sub_asked(sub) && (resp_command(out, 2) || resp_arg(out, STR_LIT("UNSUBSCRIBE")) ||
+                                 redis_arg_name(s, out, "c:", name_of(sub))) != 0)
+        out->len = before; /* what comes of it is ignored */
+}
+
+void redis_linger_run(struct redis *e, uint64_t now_ns)
+{
+    unsigned budget = NAMES_MAX;
+
+    while (!list_empty(&e->lingering) && budget-- > 0) {
+        struct redis_sub *sub = LIST_ENTRY(e->lingering.next, struct redis_sub, linger);
+
+        if (now_ns < sub->until_ns)
+            break;
+        unsubscribe(sub->server, sub);
+        sub_free(e, sub);
+    }
+    for (unsigned i = 0; i < e->s.addresses; i++)
+        tell_waiting(&e->servers[i]);
+}
+
+/* --- connections come and go --- */
+
+void redis_subs_down(struct redis_server *s)
+{
+    list_prepend_all(&s->resubscribe, &s->subs);
+}
+
+/* One SUBSCRIBE for as many as fit, then a SYNC for each that is kept. */
+bool redis_resubscribe(struct redis_server *s)
+{
+    struct list some, *n;
+    struct buf *out = &s->out;
+    unsigned names = 0;
+    size_t bytes = 0, before = out->len;
+    int rc;
+
+    if (list_empty(&s->resubscribe) || s->nwaiting >= s->engine->s.window)
+        return !list_empty(&s->resubscribe);
+    list_init(&some);
+    while (names < NAMES_MAX && bytes < RESUBSCRIBE_OUT &&
+           (n = list_pop(&s->resubscribe)) != NULL) {
+        bytes += LIST_ENTRY(n, struct redis_sub, link)->name_len + 64u;
+        list_append(&some, n);
+        names++;
+    }
+    rc = resp_command(out, names + 1) || resp_arg(out, STR_LIT("SUBSCRIBE"));
+    for (n = some.next; n != &some; n = n->next)
+        rc |= redis_arg_name(s, out, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
+    while ((n = list_pop(&some)) != NULL) {
+        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
+
+        list_append(&s->subs, n);
+        sub->connection = s->connections;
+        sub->state = REDIS_SUB_ASKED;
+        sub->kept = is_kept(name_of(sub));
+        if (sub->kept && ask_sync(sub) == -1)
+            rc = -1;
+    }
+    if (rc != 0) {
+        out->len = before;
+        redis_server_restart(s, "no memory");
+    }
+    return !list_empty(&s->resubscribe);
+}

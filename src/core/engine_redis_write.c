@@ -1,0 +1,286 @@
+/* core/engine_redis_write.c - calls as commands of the server. */
+#include <inttypes.h>
+
+#include "engine_redis_internal.h"
+
+#include "base/clock.h"
+#include "core/channel_options.h"
+#include "core/epoch.h"
+
+#define KEY_TTL_MS "300000" /* of an idempotency key, as in the memory engine */
+
+static struct str name_of(const struct redis_call *c)
+{
+    return (struct str){.p = c->name, .n = c->name_len};
+}
+
+int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind, struct str channel)
+{
+    struct buf *name = &s->engine->scratch;
+
+    buf_clear(name);
+    if ((buf_printf(name, "%s:%s", s->engine->s.prefix, kind) || buf_append(name, channel)) != 0)
+        return -1;
+    return resp_arg(out, buf_view(name));
+}
+
+/* The result of an idempotency key: the channel's length keeps "a" with "b:c" from "a:b" with "c". */
+static int arg_result(struct redis_server *s, struct buf *out, const struct redis_call *c)
+{
+    struct buf *name = &s->engine->scratch;
+
+    buf_clear(name);
+    if ((buf_printf(name, "%s:i:%u:", s->engine->s.prefix, c->name_len) ||
+         buf_append(name, name_of(c)) || buf_append_char(name, ':') ||
+         buf_append(name, (struct str){.p = c->text, .n = c->key_len})) != 0)
+        return -1;
+    return resp_arg(out, buf_view(name));
+}
+
+static int script(struct redis_call *c, struct buf *out, enum redis_script which, unsigned keys,
+                  unsigned args)
+{
+    return resp_command(out, 3 + keys + args) || resp_arg(out, STR_LIT("EVALSHA")) ||
+                   resp_arg(out, str_from(c->server->sha[which])) || resp_arg_u64(out, keys)
+               ? -1
+               : 0;
+}
+
+/* KEYS 1, 2 and ARGV 1 to 3 of what META begins. */
+static int meta_keys(struct redis_call *c, struct buf *out)
+{
+    return redis_arg_name(c->server, out, "m:", name_of(c)) ||
+                   redis_arg_name(c->server, out, "s:", name_of(c))
+               ? -1
+               : 0;
+}
+
+static int meta_args(struct redis_call *c, struct buf *out)
+{
+    const struct channel_options *o = channel_options_of(name_of(c));
+    int64_t ttl = o != NULL ? channel_meta_ttl(o) : config.history_meta_ttl;
+
+    return resp_arg(out, str_from(c->server->run_id)) || resp_arg_u64(out, epoch_new()) ||
+                   resp_arg_u64(out, (uint64_t)MAX(ttl, (int64_t)NS_PER_SEC) / NS_PER_MS)
+               ? -1
+               : 0;
+}
+
+/* ARGV 4 to 6 of KEEP. */
+static int keep_args(struct redis_call *c, struct buf *out)
+{
+    const struct channel_options *o = channel_options_of(name_of(c));
+    uint64_t size = o != NULL ? (uint64_t)o->history_size : 0,
+             ttl = o != NULL ? (uint64_t)o->history_ttl : 0;
+
+    return resp_arg_u64(out, size) || resp_arg_u64(out, MAX(ttl, NS_PER_SEC) / NS_PER_MS) ||
+                   resp_arg_u64(out, clock_wall_ns() / NS_PER_MS)
+               ? -1
+               : 0;
+}
+
+/* Each publication apart. */
+static int items(const struct redis_call *c, struct buf *out)
+{
+    struct str rest = buf_view(&c->body), before;
+    struct envelope e;
+    int rc = 0;
+
+    for (before = rest; envelope_next(&rest, &e) > 0; before = rest)
+        rc |= resp_arg(out, (struct str){.p = before.p, .n = before.n - rest.n});
+    return rc;
+}
+
+static int write_publish(struct redis_call *c, struct buf *out)
+{
+    return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
+                   redis_arg_name(c->server, out, "c:", name_of(c)) ||
+                   buf_printf(out, "$%zu\r\n0:0:", c->body.len + 4) ||
+                   buf_append(out, buf_view(&c->body)) || buf_append_lit(out, "\r\n")
+               ? -1
+               : 0;
+}
+
+static int write_keep(struct redis_call *c, struct buf *out)
+{
+    return script(c, out, REDIS_SCRIPT_PUBLISH, 2, 7u + c->n) || meta_keys(c, out) ||
+                   meta_args(c, out) || keep_args(c, out) ||
+                   redis_arg_name(c->server, out, "c:", name_of(c)) || items(c, out)
+               ? -1
+               : 0;
+}
+
+bool redis_call_is_kept(const struct redis_call *c)
+{
+    struct str rest = buf_view(&c->body);
+    struct envelope e;
+
+    return envelope_next(&rest, &e) > 0 && (e.r.flags & RECORD_IN_STREAM) != 0;
+}
+
+static int write_publish_if(struct redis_call *c, struct buf *out)
+{
+    struct str epoch = {.p = c->text, .n = c->version_epoch_len};
+
+    if (c->text != NULL)
+        epoch.p += c->key_len;
+    return script(c, out, REDIS_SCRIPT_PUBLISH_IF, 3, 13) || meta_keys(c, out) ||
+                   arg_result(c->server, out, c) || meta_args(c, out) || keep_args(c, out) ||
+                   redis_arg_name(c->server, out, "c:", name_of(c)) ||
+                   resp_arg(out, buf_view(&c->body)) || resp_arg_u64(out, redis_call_is_kept(c)) ||
+                   resp_arg_u64(out, c->repeat) ||
+                   resp_arg(out, c->key_len > 0 ? STR_LIT(KEY_TTL_MS) : STR_LIT("0")) ||
+                   resp_arg_u64(out, c->version) || resp_arg(out, epoch)
+               ? -1
+               : 0;
+}
+
+static int write_history(struct redis_call *c, struct buf *out)
+{
+    char first[32] = "-", last[32] = "+";
+
+    if (c->reverse && c->since.offset > 0)
+        snprintf(last, sizeof(last), "(%" PRIu64 "-0", c->since.offset);
+    else if (!c->reverse)
+        snprintf(first, sizeof(first), "(%" PRIu64 "-0", c->since.offset);
+    return script(c, out, REDIS_SCRIPT_HISTORY, 2, 7) || meta_keys(c, out) || meta_args(c, out) ||
+                   resp_arg_u64(out, c->limit) || resp_arg_u64(out, c->reverse) ||
+                   resp_arg(out, str_from(first)) || resp_arg(out, str_from(last))
+               ? -1
+               : 0;
+}
+
+static int write_hello(struct redis_server *s, struct buf *out)
+{
+    const struct engine_address *a = &s->address;
+    bool auth = a->password[0] != '\0';
+
+    return resp_command(out, auth ? 7 : 4) || resp_arg(out, STR_LIT("HELLO")) ||
+                   resp_arg(out, STR_LIT("3")) ||
+                   (auth ? resp_arg(out, STR_LIT("AUTH")) ||
+                               resp_arg(out, a->user[0] != '\0' ? str_from(a->user)
+                                                                : STR_LIT("default")) ||
+                               resp_arg(out, str_from(a->password))
+                         : 0) ||
+                   resp_arg(out, STR_LIT("SETNAME")) || resp_arg(out, STR_LIT("roost"))
+               ? -1
+               : 0;
+}
+
+int redis_write_listen(struct redis_server *s)
+{
+    struct buf *out = &s->out;
+    char probe[32];
+
+    snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
+    return resp_command(out, 3) || resp_arg(out, STR_LIT("SUBSCRIBE")) ||
+                   redis_arg_name(s, out, probe, STR_NULL) ||
+                   redis_arg_name(s, out, "control", STR_NULL)
+               ? -1
+               : 0;
+}
+
+static int write_probe(struct redis_server *s, struct buf *out)
+{
+    char probe[32];
+
+    snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
+    return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
+                   redis_arg_name(s, out, probe, STR_NULL) || resp_arg(out, STR_LIT("probe"))
+               ? -1
+               : 0;
+}
+
+/* Control messages behind the last one that was heard; at first only where the log ends. */
+static int write_caught_up(struct redis_server *s, struct buf *out)
+{
+    char id[64];
+
+    if (s->last_control_ms == 0)
+        return resp_command(out, 6) || resp_arg(out, STR_LIT("XREVRANGE")) ||
+                       redis_arg_name(s, out, "log", STR_NULL) || resp_arg(out, STR_LIT("+")) ||
+                       resp_arg(out, STR_LIT("-")) || resp_arg(out, STR_LIT("COUNT")) ||
+                       resp_arg(out, STR_LIT("1"))
+                   ? -1
+                   : 0;
+    snprintf(id, sizeof(id), "(%" PRIu64 "-%" PRIu64, s->last_control_ms, s->last_control_seq);
+    return resp_command(out, 4) || resp_arg(out, STR_LIT("XRANGE")) ||
+                   redis_arg_name(s, out, "log", STR_NULL) || resp_arg(out, str_from(id)) ||
+                   resp_arg(out, STR_LIT("+"))
+               ? -1
+               : 0;
+}
+
+static int write_kind(struct redis_call *c, struct buf *out)
+{
+    struct redis_server *s = c->server;
+
+    switch ((enum redis_call_kind)c->kind) {
+    case REDIS_HELLO:
+        return write_hello(s, out);
+    case REDIS_INFO:
+        return resp_write(out, 2, "INFO", "server");
+    case REDIS_SELECT:
+        return resp_command(out, 2) || resp_arg(out, STR_LIT("SELECT")) ||
+                       resp_arg_u64(out, s->address.database)
+                   ? -1
+                   : 0;
+    case REDIS_LOAD:
+        return resp_write(out, 3, "SCRIPT", "LOAD", redis_scripts[c->script]);
+    case REDIS_CAUGHT_UP:
+        return write_caught_up(s, out);
+    case REDIS_PUBLISH:
+        return write_publish(c, out);
+    case REDIS_KEEP:
+        return write_keep(c, out);
+    case REDIS_PUBLISH_IF:
+        return write_publish_if(c, out);
+    case REDIS_SYNC:
+    case REDIS_HISTORY:
+        return write_history(c, out);
+    case REDIS_REMOVE:
+        return script(c, out, REDIS_SCRIPT_REMOVE, 2, 3) || meta_keys(c, out) || meta_args(c, out)
+                   ? -1
+                   : 0;
+    case REDIS_CONTROL:
+        return script(c, out, REDIS_SCRIPT_CONTROL, 1, 2) ||
+                       redis_arg_name(s, out, "log", STR_NULL) ||
+                       redis_arg_name(s, out, "control", STR_NULL) ||
+                       resp_arg(out, buf_view(&c->body))
+                   ? -1
+                   : 0;
+    case REDIS_PROBE:
+        return write_probe(s, out);
+    }
+    return -1;
+}
+
+bool redis_call_is_publication(const struct redis_call *c)
+{
+    return c->kind == REDIS_PUBLISH || c->kind == REDIS_KEEP || c->kind == REDIS_PUBLISH_IF;
+}
+
+static void expect_echoes(struct redis_call *c)
+{
+    const struct redis_sub *sub = redis_sub_find(c->server->engine, name_of(c));
+    bool echo = sub != NULL && redis_sub_asked(sub);
+
+    for (unsigned i = 0; i < c->n; i++) {
+        c->pubs[i].echo = echo;
+        c->pubs[i].at = (struct position){0};
+    }
+    c->echoes = echo ? c->n : 0;
+}
+
+int redis_call_write(struct redis_call *c)
+{
+    struct buf *out = &c->server->out;
+    size_t before = out->len;
+
+    if (redis_call_is_publication(c))
+        expect_echoes(c);
+    if (write_kind(c, out) == 0)
+        return 0;
+    out->len = before;
+    return -1;
+}

@@ -1,0 +1,75 @@
+/* The Redis engine keeps the contract with a real server, and the promises of engine_redis.h. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/config.h"
+#include "base/metrics.h"
+#include "core/channel_options.h"
+#include "core/engine_redis.c"
+
+#include "redis_server.h"
+
+#include "engine_contract.h"
+#include "engine_contract_presence.h"
+
+static struct engine *make(void)
+{
+    struct engine_redis_settings s = {
+        .addresses = 1,
+        .prefix = "t",
+        .node = 1,
+        .timeout_ns = 3 * NS_PER_SEC,
+        .patience_ns = 2 * NS_PER_SEC,
+        .reconnect_max_ns = NS_PER_SEC,
+        .probe_ns = NS_PER_SEC,
+        .queue_bytes = 1 << 24,
+        .window = 1024,
+    };
+
+    return engine_redis_new(&s, &redis_wires, NULL);
+}
+
+static int setup(void **state)
+{
+    struct channel_options *o = &config.namespaces.items[0];
+
+    config_defaults(&config);
+    config.namespaces.n = 2;
+    o[1] = o[0] = config.channel_without_namespace;
+    assert_int_equal(str_copy(STR_LIT("kept"), o[0].name, sizeof(o[0].name)), 0);
+    assert_int_equal(str_copy(STR_LIT("other"), o[1].name, sizeof(o[1].name)), 0);
+    o[0].history_size = o[1].history_size = 3;
+    o[0].history_ttl = o[1].history_ttl = 60 * (int64_t)NS_PER_SEC;
+    channel_options_changed();
+    memset(metrics, 0, sizeof(*metrics));
+    clock_refresh();
+    redis_say("FLUSHALL\r\n");
+    (void)state;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(metrics->engine_up, 0);
+    assert_int_equal(metrics->engine_subscriptions, 0);
+    config_defaults(&config);
+    channel_options_changed();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CONTRACT_TESTS, PRESENCE_TESTS};
+
+    contract.make = make;
+    contract.setup = setup;
+    contract.teardown = teardown;
+    contract.kept = "kept:";
+    contract.step = redis_step;
+    return cmocka_run_group_tests(tests, redis_group_setup, redis_group_teardown);
+}
