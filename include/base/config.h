@@ -80,6 +80,7 @@ struct config {
     struct config_set set;
 };
 
+enum engine_kind { ENGINE_IS_MEMORY = 0, ENGINE_IS_REDIS };         /* config.engine */
 enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
 
 /* This process's copy; all zero until config_defaults() or a load. */

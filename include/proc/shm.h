@@ -65,6 +65,7 @@ struct shm_keys {
 
 struct shm {
     unsigned workers;
+    uint64_t node_id; /* by chance; the node's, over all lives of its processes; not 0 */
     uint64_t ring_capacity;
     _Atomic uint32_t config_version; /* rises with each applied reload; the copy in use is
                                         configs[version & 1] */

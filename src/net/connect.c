@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "net/proxy.h"
@@ -18,6 +19,8 @@
 
 static socklen_t address_len(const struct sockaddr *sa)
 {
+    if (sa->sa_family == AF_UNIX)
+        return sizeof(struct sockaddr_un);
     return sa->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 }
 
@@ -39,7 +42,8 @@ static int open_socket(const struct outgoing *to)
     if (fd == -1)
         return -1;
     if ((to->source == NULL || bind_source(fd, to->source) == 0) &&
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0 &&
+        (to->peer->sa_family == AF_UNIX ||
+         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0) &&
         (connect(fd, to->peer, address_len(to->peer)) == 0 || errno == EINPROGRESS))
         return fd;
     saved = errno;

@@ -185,24 +185,26 @@ static int read_sets(struct config *out, const struct config_source *src, struct
     return rc;
 }
 
-/* api_key_file into api_key. */
-static int read_key(struct config *c, struct buf *errors)
+/* A secret that has a file: the file's text into it. */
+static int read_secret(struct config *c, const char *name, const char *file_name, bool *set,
+                       const char *present, const char *path, struct buf *errors)
 {
-    int row = config_row_find(STR_LIT("api_key"));
+    int row = config_row_find(str_from(name));
     struct buf text = {0};
     struct str key;
     char err[256];
     int rc = -1;
 
-    if (c->api_key_file[0] == '\0')
+    if (path[0] == '\0')
         return 0;
-    if (c->set.api_key && c->api_key[0] != '\0') {
-        config_report(errors, "api_key_file",
-                      "api_key is set as well; remove one of them, or it is unclear which counts");
+    if (*set && present[0] != '\0') {
+        snprintf(err, sizeof(err),
+                 "%s is set as well; remove one of them, or it is unclear which counts", name);
+        config_report(errors, file_name, err);
         return -1;
     }
-    if (read_whole_file(c->api_key_file, KEY_MAX, NULL, &text, err, sizeof(err)) == -1) {
-        config_report(errors, c->api_key_file, err);
+    if (read_whole_file(path, KEY_MAX, NULL, &text, err, sizeof(err)) == -1) {
+        config_report(errors, path, err);
         goto out;
     }
     key = buf_view(&text);
@@ -210,16 +212,26 @@ static int read_key(struct config *c, struct buf *errors)
         key.n--;
     if (key.n > 0 && key.p[key.n - 1] == '\r')
         key.n--;
-    if (key.n == 0)
-        config_report(errors, c->api_key_file, "api_key_file is empty");
-    else if (table_set(&config_table, c, (size_t)row, key, err, sizeof(err)) == -1)
-        config_report(errors, c->api_key_file, err);
+    snprintf(err, sizeof(err), "%s is empty", file_name);
+    if (key.n == 0 || table_set(&config_table, c, (size_t)row, key, err, sizeof(err)) == -1)
+        config_report(errors, path, err);
     else
         rc = 0;
-    c->set.api_key = false; /* the file is what is set */
+    *set = false; /* the file is what is set */
 out:
     buf_fini(&text);
     return rc;
+}
+
+static int read_secrets(struct config *c, struct buf *errors)
+{
+    return read_secret(c, "api_key", "api_key_file", &c->set.api_key, c->api_key, c->api_key_file,
+                       errors) ||
+                   read_secret(c, "engine_password", "engine_password_file",
+                               &c->set.engine_password, c->engine_password, c->engine_password_file,
+                               errors)
+               ? -1
+               : 0;
 }
 
 int config_load(struct config *out, const struct config_source *src, struct buf *errors)
@@ -233,7 +245,7 @@ int config_load(struct config *out, const struct config_source *src, struct buf 
     rc |= read_environ(&draft, src->environ_vars, errors);
     rc |= read_sets(&draft, src, errors);
     if (rc == 0)
-        rc = read_key(&draft, errors);
+        rc = read_secrets(&draft, errors);
     if (rc == 0)
         rc = config_read_keys(&draft, errors);
     if (rc == 0 && tokens_check(&draft, errors) == -1)

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "core/hub.h"
 #include "net/reactor.h"
+#include "proc/engine_wires.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
 
@@ -319,7 +320,8 @@ static void start(int master_fd)
         h.given_back[i] = h.in[i].position;
         ring_attach_producer(&h.out[i], shm->to_worker[i]);
     }
-    h.hub = hub_new(shm->workers, generation, engine_memory_new(), &ops, NULL);
+    h.hub = hub_new(shm->workers, generation, engine_of_settings(shm->node_id, generation > 1),
+                    &ops, NULL);
     if (h.hub == NULL) {
         LOG(LOG_ERROR, "no memory for the hub");
         exit(1);

@@ -11,6 +11,7 @@
 #include "base/nofile.h"
 #include "core/channel_name.h"
 #include "core/channel_options.h"
+#include "core/epoch.h"
 #include "net/reactor.h"
 #include "proc/egress.h"
 #include "proc/sealed.h"

@@ -1,0 +1,203 @@
+/* proc/engine_wires.c - happy path of a wire:
+ *   1. open(): the address is numeric, or its name is looked up
+ *   2. net connects, with TLS if the address says so        3. opened()
+ *   4. received(), send()                                   5. closed(), from the reaping step
+ * can fail: no descriptor or memory (open() says NULL), nobody there in engine_timeout, the name. */
+#include "proc/engine_wires.h"
+
+#include <arpa/inet.h>
+#include <sys/un.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "core/engine_redis.h"
+#include "core/engine_wire.h"
+#include "net/connect.h"
+#include "net/reactor.h"
+#include "net/tls.h"
+
+struct engine_wire {
+    struct conn *c; /* borrowed */
+    const struct engine_wire_events *events;
+    void *peer;
+};
+
+union peer_address {
+    struct sockaddr sa;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un un;
+};
+
+static struct tls_context *tls; /* owned; made when the first wire needs it */
+
+static struct engine_wire *wire_of(struct conn *c)
+{
+    return *(struct engine_wire **)conn_session(c);
+}
+
+static void on_ready(struct conn *c)
+{
+    struct engine_wire *w = wire_of(c);
+
+    conn_arm(c, 0);
+    if (w != NULL)
+        w->events->opened(w->peer);
+}
+
+static void on_connected(struct conn *c)
+{
+    if (!(c->flags & CONN_NOT_TCP))
+        on_ready(c);
+}
+
+static void on_input(struct conn *c, struct str in)
+{
+    struct engine_wire *w = wire_of(c);
+
+    if (w != NULL)
+        w->events->received(w->peer, in);
+}
+
+static void on_deadline(struct conn *c)
+{
+    conn_kill(c, CLOSE_PEER_GONE);
+}
+
+static const char *why(const struct conn *c)
+{
+    if (c->flags & CONN_NOT_TCP && conn_opening(c) && tls_failure()[0] != '\0')
+        return tls_failure();
+    return c->frames_in == 0 ? "nobody answers there" : "the connection has ended";
+}
+
+static void on_release(struct conn *c)
+{
+    struct engine_wire *w = wire_of(c);
+
+    if (w == NULL)
+        return;
+    w->events->closed(w->peer, why(c));
+    free(w);
+}
+
+static const struct conn_ops wire_conn_ops = {
+    .name = "engine",
+    .connected = on_connected,
+    .secured = on_ready,
+    .input = on_input,
+    .deadline = on_deadline,
+    .release = on_release,
+};
+
+/* Numeric addresses, localhost, and paths. */
+static bool address_of(const struct engine_address *a, union peer_address *out)
+{
+    const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
+
+    memset(out, 0, sizeof(*out));
+    if (host[0] == '/') {
+        out->un.sun_family = AF_UNIX;
+        return str_copy(str_from(host), out->un.sun_path, sizeof(out->un.sun_path)) == 0;
+    }
+    if (inet_pton(AF_INET, host, &out->v4.sin_addr) == 1) {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons(a->port);
+        return true;
+    }
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(a->port);
+    return inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1;
+}
+
+static struct engine_wire *wire_open(void *arg UNUSED, const struct engine_address *to,
+                                     const struct engine_wire_events *events, void *peer)
+{
+    struct engine_wire *w = calloc(1, sizeof(*w));
+    union peer_address address;
+    struct outgoing out = {.peer = &address.sa, .host = to->host};
+    char err[256];
+
+    if (w == NULL || !address_of(to, &address))
+        goto err_after_wire;
+    if (to->tls && tls == NULL &&
+        (tls = tls_client_context(config.engine_tls_ca, config.engine_tls_verify, err,
+                                  sizeof(err))) == NULL) {
+        LOG(LOG_ERROR, "no TLS to the engine's server", KV_S("why", err));
+        goto err_after_wire;
+    }
+    out.tls = to->tls ? tls : NULL;
+    w->events = events;
+    w->peer = peer;
+    w->c = reactor_connect(&out, &wire_conn_ops);
+    if (w->c == NULL)
+        goto err_after_wire;
+    *(struct engine_wire **)conn_session(w->c) = w;
+    conn_arm(w->c, (uint64_t)config.engine_connect_timeout);
+    return w;
+err_after_wire:
+    free(w);
+    return NULL;
+}
+
+static int wire_send(struct engine_wire *w, struct str bytes)
+{
+    return conn_send(w->c, bytes);
+}
+
+static size_t wire_queued(const struct engine_wire *w)
+{
+    return conn_queued(w->c);
+}
+
+static void wire_close(struct engine_wire *w)
+{
+    *(struct engine_wire **)conn_session(w->c) = NULL;
+    conn_kill(w->c, CLOSE_PEER_GONE);
+    free(w);
+}
+
+static const struct engine_wire_ops wires = {
+    .open = wire_open, .send = wire_send, .queued = wire_queued, .close = wire_close};
+
+static struct engine *redis_engine(uint64_t node, bool restarted)
+{
+    struct engine_redis_settings s = {
+        .node = node,
+        .restarted = restarted,
+        .timeout_ns = (uint64_t)config.engine_timeout,
+        .patience_ns = (uint64_t)config.engine_patience,
+        .reconnect_max_ns = (uint64_t)config.engine_reconnect_max,
+        .probe_ns = (uint64_t)config.engine_probe_interval,
+        .queue_bytes = (uint64_t)config.engine_queue,
+        .window = (uint32_t)config.engine_window,
+    };
+    struct str list = str_from(config.engine_address), one;
+    char err[256];
+
+    if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1)
+        return NULL; /* its row says 60 */
+    while (s.addresses < ENGINE_SERVERS_MAX && list.n > 0 && str_cut(&list, '\n', &one)) {
+        struct engine_address *a = &s.address[s.addresses++];
+
+        if (engine_address_parse(one, a, err, sizeof(err)) == -1) {
+            LOG(LOG_ERROR, "engine_address cannot be read", KV_S("why", err));
+            return NULL;
+        }
+        if (str_copy(str_from(config.engine_user), a->user, sizeof(a->user)) == -1 ||
+            str_copy(str_from(config.engine_password), a->password, sizeof(a->password)) == -1)
+            return NULL; /* their rows say less */
+    }
+    return engine_redis_new(&s, &wires, NULL);
+}
+
+struct engine *engine_of_settings(uint64_t node, bool restarted)
+{
+    switch (config.engine) {
+    case ENGINE_IS_REDIS:
+        return redis_engine(node, restarted);
+    default:
+        return engine_memory_new();
+    }
+}
