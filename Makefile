@@ -268,13 +268,14 @@ run: build-packages ## install what is missing, build, start the daemon with dep
 installed = $(call quote,$(DESTDIR)$(PREFIX)/$(1))
 
 .PHONY: install
-install: ## install the programs and the systemd unit under PREFIX (default /usr/local; DESTDIR is respected)
+install: ## install the programs and the systemd units under PREFIX (default /usr/local; DESTDIR is respected)
 	@$(MAKE) all
 	install -d $(foreach d,bin lib/systemd/system share/doc/roost,$(call installed,$(d)))
 	install -m 755 $(BINS) $(call installed,bin)
 	@prefix=$(call quote,$(PREFIX)); while IFS= read -r line; do \
 	    printf '%s\n' "$${line//\/usr\/local/"$${prefix// /\\x20}"}"; \
 	done <deploy/roost.service >$(call installed,lib/systemd/system/roost.service)
+	install -m 644 deploy/roost.socket $(call installed,lib/systemd/system)
 	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md deploy/demo.yaml $(call installed,share/doc/roost)
 
 # gdb looks there by the build id that both halves have.

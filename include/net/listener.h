@@ -1,28 +1,41 @@
-/* net/listener.h - listening sockets: opened by the master before fork, accepted from by one worker
- * each, and by others while that one does not serve. */
+/* net/listener.h - accepting from listening sockets (net/listener_socket.h).
+ *
+ * A TCP listener has one for each worker, which accepts from it, and others while that one does not
+ * serve. A socket that cannot be multiplied (UNIX, or passed to the daemon) is shared: all workers
+ * accept from it. Whoever holds more than its share of its connections waits a turn, as long as
+ * others accept. */
 #ifndef ROOST_NET_LISTENER_H
 #define ROOST_NET_LISTENER_H
 
 #include <ev.h>
+#include <stdatomic.h>
 
-#include "net/address.h"
 #include "net/conn.h"
 
-/* A bound, listening, non-blocking, close-on-exec SO_REUSEPORT socket with the options that
- * accepted sockets inherit (TCP_NODELAY, SO_SNDBUF, TCP_NOTSENT_LOWAT, TCP_DEFER_ACCEPT). Port 0 is
- * resolved into *a, so that the next call binds the same port. -1 with errno and a sentence in err.
- */
-int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err,
-                  size_t errcap) MUST_CHECK;
+/* What one worker has of a listener. Written by that worker alone. */
+struct listener_count {
+    _Atomic uint64_t connections; /* refused ones not counted */
+    _Atomic uint64_t accepts;     /* ever */
+};
+/* What the other workers have of it. */
+struct listener_others {
+    uint64_t connections;
+    uint64_t accepts;
+    unsigned serving;             /* those that serve, and */
+    uint64_t serving_connections; /* what they have */
+};
 
 struct listener { /* one per worker and address; embedded by proc */
     ev_io io;
     const struct conn_ops *ops; /* given to each new connection */
     unsigned index;             /* in config.listener */
-    bool stand_in;      /* another worker's, which does not serve; set after listener_start() */
-    bool paused;        /* after EMFILE or the like: until a connection ends or a second passes */
-    bool stopped;       /* until net/overload.c says that it may go on */
-    struct list link;   /* in reactor->paused: either */
+    bool stand_in; /* another worker's, which does not serve; set after listener_start() */
+    bool shared;   /* all workers accept from it; set likewise */
+    bool paused;   /* after EMFILE or the like: until a connection ends or a second passes */
+    bool stopped;  /* until net/overload.c says that it may go on */
+    bool waits;    /* a turn, or has waited one; the others had accepted so many: */
+    uint64_t seen_accepts;
+    struct list link;   /* in reactor->paused, for each of those */
     uint64_t resume_ns; /* when paused */
 };
 

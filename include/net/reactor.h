@@ -19,6 +19,7 @@
 #include "net/addresses.h"
 #include "net/admission.h"
 #include "net/conn.h"
+#include "net/listener.h"
 #include "net/outq.h"
 #include "net/overload.h"
 
@@ -41,8 +42,11 @@ struct reactor_config {
         void); /* all workers' client connections; NULL: this worker's own */
     struct admission_refused
         *node_full; /* refusals at config.max_connections are noted here; may be NULL */
-    struct addresses *addresses; /* borrowed; NULL: there are no limits per address */
-    bool tell_refusals;          /* as warnings (net/refusal.h) */
+    struct addresses *addresses;            /* borrowed; NULL: there are no limits per address */
+    struct listener_count *listener_counts; /* borrowed, of LISTENERS_MAX; NULL: its own */
+    /* What the other workers have of a listener, added to zeros; NULL: nothing. */
+    void (*listener_others)(unsigned index, struct listener_others *out);
+    bool tell_refusals; /* as warnings (net/refusal.h) */
     void (*each_turn)(
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };
@@ -105,6 +109,8 @@ struct reactor { /* fields are for net and for /debug */
     size_t client_connections;     /* by the client listener, refused ones not counted */
     size_t refused;                /* with CONN_REFUSED */
     size_t admin_connections;      /* by the admin listener, refused ones not counted */
+    struct listener_count *counts; /* borrowed; by listener */
+    struct listener_count own_counts[LISTENERS_MAX]; /* where nobody else is to see them */
     size_t connection_max;         /* for client_connections; from RLIMIT_NOFILE less a reserve */
     size_t admin_max, refused_max; /* for the others; of that reserve */
     struct list dirty;             /* output to flush at the end of the turn */

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "net/listener_socket.h"
 
 struct config_source {
     const char *path;        /* NULL: no file */
@@ -43,6 +44,10 @@ int config_check(const struct config *c, bool first, struct buf *errors);
 /* What works and is hardly meant: limits that others make unreachable, a short key. Appends lines;
  * -1: no memory. */
 int config_warnings(const struct config *c, struct buf *lines) MUST_CHECK;
+/* Mode, owner and group of a UNIX socket. -1 with a sentence in err: there is no such user or
+ * group. */
+int config_listener_file(const struct listener_options *o, struct listener_file *out, char *err,
+                         size_t errcap) MUST_CHECK;
 /* Lines about settings that protect and that `after` no longer has. */
 int config_removed(const struct config *before, const struct config *after,
                    struct buf *lines) MUST_CHECK;

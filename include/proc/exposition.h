@@ -39,7 +39,7 @@ const char *exposition_counter_suffix(enum metric_kind kind);
 struct node_metric_row {   /* of tbl/node_metrics.def, in order */
     enum metric_kind kind; /* METRIC_COUNTER or METRIC_GAUGE */
     const char *name, *help;
-    bool per_process;
+    const char *label;   /* one series for each "process" or "listener"; "": one */
     unsigned first_slot; /* of the processes it is shown for */
 };
 size_t node_metric_row_count(void);

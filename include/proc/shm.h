@@ -15,6 +15,7 @@
 #include "core/ring.h"
 #include "net/addresses.h"
 #include "net/admission.h"
+#include "net/listener.h"
 #include "proc/tls_files.h"
 
 enum shm_process {
@@ -31,7 +32,7 @@ enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 #define SHM_STILL_NS NS_PER_SEC
 
 /* Written by its process; generation and restarts by the master, which also clears pid, phase,
- * client_connections, addresses_life and the gauges when the process has ended. */
+ * client_connections, what listeners hold, addresses_life and the gauges when the process has ended. */
 struct shm_slot {
     _Alignas(SHM_ALIGN) _Atomic int32_t pid; /* 0: not running */
     _Atomic uint32_t generation;             /* incarnation, from 1; 0: never started */
@@ -45,6 +46,7 @@ struct shm_slot {
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
     _Atomic uint64_t keys_wanted_ns; /* worker: when a token last named a key that is not there */
     struct admission_refused full;   /* worker: at config.max_connections */
+    struct listener_count listeners[LISTENERS_MAX]; /* worker: by listener */
     _Atomic uint32_t addresses_life; /* worker: what is good in its table; 0: nothing */
     struct metrics metrics;          /* CACHE_LINE-aligned */
 };
@@ -123,6 +125,10 @@ bool shm_take_config(void);
 /* Sum over all slots. */
 void shm_sum_metrics(struct metrics *out);
 uint64_t shm_node_connections(void);
+/* Of a listener, by all workers but one (UINT_MAX: by all); added to what is there. */
+void shm_listener_others(unsigned listener, unsigned worker, struct listener_others *out);
+/* In the master: the process of the slot has ended; what it held is no more. */
+void shm_forget(unsigned slot);
 uint32_t shm_hub_generation(void);
 void shm_wake(int fd);
 

@@ -13,9 +13,14 @@
 
 struct supervisor_listeners {               /* inherited by workers */
     unsigned n;                             /* of config.listener */
+    bool shared[LISTENERS_MAX];             /* one socket for all workers, in fd[k][0] */
+    bool passed[LISTENERS_MAX];             /* and it is the parent's too */
     int fd[LISTENERS_MAX][HUB_WORKERS_MAX]; /* one for each worker; -1: none, or none any more */
 };
 extern struct supervisor_listeners supervisor_listeners;
+
+/* Where a listener listens, with its port; borrowed. */
+const struct address *supervisor_listener_address(unsigned listener);
 
 /* Number of workers for `auto`: as many as cores, or, for a max_connections that was set, as many
  * as it needs at nofile descriptors a process with 5 % head room; never more than the master has

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "net_internal.h"
 
@@ -64,6 +65,20 @@ static int address_parse_v4(struct str host, uint16_t port, struct address *out)
     return inet_pton(AF_INET, text, &in->sin_addr) == 1 ? 0 : -1;
 }
 
+static int address_parse_unix(struct str s, struct address *out, char *err, size_t errcap)
+{
+    struct sockaddr_un *un = (struct sockaddr_un *)&out->sa;
+    struct str path = str_skip(s, strlen("unix:"));
+
+    if (path.n < 2 || path.p[0] != '/')
+        return address_error(err, errcap, s, "expected unix: and a path that begins with /");
+    un->sun_family = AF_UNIX;
+    if (str_copy(path, un->sun_path, sizeof(un->sun_path)) == -1)
+        return address_error(err, errcap, s, "the path of a UNIX socket has at most 107 bytes");
+    out->len = sizeof(*un);
+    return 0;
+}
+
 int address_parse(struct str s, struct address *out, char *err, size_t errcap)
 {
     struct str host, port_text;
@@ -71,6 +86,10 @@ int address_parse(struct str s, struct address *out, char *err, size_t errcap)
     bool bracketed;
 
     memset(out, 0, sizeof(*out));
+    if (str_starts_with(s, STR_LIT("unix:")))
+        return address_parse_unix(s, out, err, errcap);
+    if (str_starts_with(s, STR_LIT("fd:")))
+        return 0;
     if (memchr(s.p != NULL ? s.p : "", '\0', s.n) != NULL ||
         address_split(s, &host, &port_text, &bracketed) == -1)
         return address_error(err, errcap, s, "expected host:port, [v6]:port or :port");
@@ -118,11 +137,20 @@ void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port)
     }
 }
 
+bool address_known(const uint8_t address[16])
+{
+    static const uint8_t unknown[16];
+
+    return memcmp(address, unknown, sizeof(unknown)) != 0;
+}
+
 void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, size_t cap)
 {
     char text[INET6_ADDRSTRLEN];
 
-    if (memcmp(address, mapped_prefix, sizeof(mapped_prefix)) == 0) {
+    if (port == 0 && !address_known(address)) {
+        snprintf(out, cap, "unix");
+    } else if (memcmp(address, mapped_prefix, sizeof(mapped_prefix)) == 0) {
         inet_ntop(AF_INET, address + 12, text, sizeof(text));
         snprintf(out, cap, "%s:%u", text, port);
     } else {
@@ -131,12 +159,38 @@ void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, s
     }
 }
 
+bool address_is_unix(const struct address *a)
+{
+    return a->sa.ss_family == AF_UNIX;
+}
+
+const char *address_path(const struct address *a)
+{
+    return ((const struct sockaddr_un *)&a->sa)->sun_path;
+}
+
+bool address_equal(const struct address *a, const struct address *b)
+{
+    uint8_t x[16], y[16];
+    uint16_t port_x, port_y;
+
+    if (a->sa.ss_family != b->sa.ss_family || a->len == 0)
+        return false;
+    if (address_is_unix(a))
+        return strcmp(address_path(a), address_path(b)) == 0;
+    address_bytes((const struct sockaddr *)&a->sa, x, &port_x);
+    address_bytes((const struct sockaddr *)&b->sa, y, &port_y);
+    return port_x == port_y && memcmp(x, y, sizeof(x)) == 0;
+}
+
 bool address_is_loopback(const struct address *a)
 {
     static const uint8_t v6_loopback[16] = {[15] = 1};
     uint8_t bytes[16];
     uint16_t port;
 
+    if (address_is_unix(a))
+        return true;
     address_bytes((const struct sockaddr *)&a->sa, bytes, &port);
     if (memcmp(bytes, mapped_prefix, sizeof(mapped_prefix)) == 0)
         return bytes[12] == 127;
@@ -159,6 +213,8 @@ bool address_overlaps(const struct address *a, const struct address *b)
     uint8_t x[16], y[16];
     uint16_t port_x, port_y;
 
+    if (address_is_unix(a) || address_is_unix(b))
+        return address_equal(a, b);
     address_bytes((const struct sockaddr *)&a->sa, x, &port_x);
     address_bytes((const struct sockaddr *)&b->sa, y, &port_y);
     if (port_x != port_y || port_x == 0)
@@ -184,6 +240,10 @@ void address_format(const struct address *a, char *out, size_t cap)
     uint8_t bytes[16];
     uint16_t port;
 
+    if (address_is_unix(a)) {
+        snprintf(out, cap, "unix:%s", address_path(a));
+        return;
+    }
     address_bytes((const struct sockaddr *)&a->sa, bytes, &port);
     address_format_bytes(bytes, port, out, cap);
 }

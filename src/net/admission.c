@@ -141,7 +141,8 @@ enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_tot
     if (!addresses_count())
         return CLOSE_NONE;
     address_bytes(peer, address, &port);
-    if (client_is_proxy(address)) /* its clients are counted, when it has named them */
+    if (!address_known(address) ||
+        client_is_proxy(address)) /* its clients are counted, when it has named them */
         return CLOSE_NONE;
     why = address_enter(address);
     *counted = why == CLOSE_NONE;
@@ -225,7 +226,7 @@ void admission_leave(const uint8_t address[16])
 /* A limit that a reload has brought is for those too that were here before. */
 static void count_one(struct conn *c, void *arg UNUSED)
 {
-    if ((c->flags & (CONN_ADMIN | CONN_REFUSED | CONN_COUNTED)) == 0 &&
+    if ((c->flags & (CONN_ADMIN | CONN_REFUSED | CONN_COUNTED)) == 0 && address_known(c->address) &&
         !client_is_proxy(c->address) &&
         addresses_enter(reactor->cfg.addresses, tag_of(c->address)) == 0)
         c->flags |= CONN_COUNTED;

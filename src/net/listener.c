@@ -1,6 +1,4 @@
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,62 +13,6 @@
 #include "tcp.h"
 
 #define PAUSE_NS NS_PER_SEC
-/* A client that says nothing is shown to us after this many seconds only. */
-#define DEFER_ACCEPT_S 1
-
-static int listener_error(int fd, const struct address *a, const char *what, char *err,
-                          size_t errcap)
-{
-    int saved = errno;
-    char where[CONN_ADDRESS_MAX];
-
-    address_format(a, where, sizeof(where));
-    snprintf(err, errcap, "%s: cannot %s: %s", where, what, strerror(saved));
-    if (fd != -1)
-        close(fd);
-    errno = saved;
-    return -1;
-}
-
-static int set_int(int fd, int level, int name, int value)
-{
-    return setsockopt(fd, level, name, &value, sizeof(value));
-}
-
-/* What accepted sockets inherit, so that accepting needs no further system call. NOTSENT_LOWAT
- * keeps a slow client's backlog in our queue, where the limits see it, instead of in the kernel. */
-static int listener_set_options(int fd, int family, int64_t send_buffer)
-{
-    if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) == -1 ||
-        set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) == -1 ||
-        set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)send_buffer) == -1 ||
-        set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) == -1 ||
-        set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)send_buffer) == -1 ||
-        set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_ACCEPT_S) == -1)
-        return -1;
-    if (family == AF_INET6)
-        return set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
-    return 0;
-}
-
-int listener_open(struct address *a, int backlog, int64_t send_buffer, char *err, size_t errcap)
-{
-    struct sockaddr *sa = (struct sockaddr *)&a->sa;
-    int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd == -1)
-        return listener_error(fd, a, "open a socket", err, errcap);
-    if (listener_set_options(fd, sa->sa_family, send_buffer) == -1)
-        return listener_error(fd, a, "set socket options", err, errcap);
-    if (bind(fd, sa, a->len) == -1)
-        return listener_error(fd, a, "bind", err, errcap);
-    if (listen(fd, backlog) == -1)
-        return listener_error(fd, a, "listen", err, errcap);
-    a->len = sizeof(a->sa);
-    if (getsockname(fd, sa, &a->len) == -1)
-        return listener_error(fd, a, "read the bound address", err, errcap);
-    return fd;
-}
 
 /* Over a limit: kept for a short answer while the reserve lasts. True: kept. */
 static bool listener_keep_refused(int fd, enum close_reason why)
@@ -115,15 +57,65 @@ static struct conn *accepted_new(const struct listener *l, int fd, const struct 
     return c;
 }
 
-static void listener_add(struct listener *l, int fd, const struct sockaddr *peer, uint64_t total)
+struct totals { /* of the other workers, asked for once in a batch */
+    uint64_t clients;
+    struct listener_others listener;
+};
+
+static uint64_t node_connections(void)
+{
+    return reactor->cfg.node_connections != NULL ? reactor->cfg.node_connections()
+                                                 : reactor->client_connections;
+}
+
+/* The sums are asked for once in a batch; what the batch adds is counted on top. */
+static void ask_others(const struct listener *l, struct totals *others)
+{
+    memset(others, 0, sizeof(*others));
+    others->clients = node_connections() - reactor->client_connections;
+    if (l->shared && reactor->cfg.listener_others != NULL)
+        reactor->cfg.listener_others(l->index, &others->listener);
+}
+
+/* Is the listener's own limit reached? It is counted before the others are looked at: so two
+ * workers may both refuse the last one, and never both take it. The place is held (true in *held)
+ * until the connection has its own. */
+static bool listener_full(const struct listener *l, bool *held)
+{
+    uint64_t most = (uint64_t)config.listener[l->index].max_connections;
+    _Atomic uint64_t *own = &reactor->counts[l->index].connections;
+    struct listener_others others = {0};
+
+    *held = most != 0;
+    if (most == 0)
+        return false;
+    listener_count_add(own, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (reactor->cfg.listener_others != NULL)
+        reactor->cfg.listener_others(l->index, &others);
+    return others.connections + atomic_load_explicit(own, memory_order_relaxed) > most;
+}
+
+static enum close_reason listener_check(const struct listener *l, const struct sockaddr *peer,
+                                        const struct totals *others, bool *counted)
+{
+    *counted = false;
+    return listener_is_admin(&config.listener[l->index])
+               ? admission_check_admin()
+               : admission_check(peer, others->clients + reactor->client_connections, counted);
+}
+
+static void listener_add(struct listener *l, int fd, const struct sockaddr *peer,
+                         const struct totals *others, bool full)
 {
     bool admin = listener_is_admin(&config.listener[l->index]);
-    enum close_reason why;
+    enum close_reason why = CLOSE_LISTENER_FULL;
     unsigned flags = admin ? CONN_ADMIN : 0;
     bool counted = false;
     struct conn *c;
 
-    why = admin ? admission_check_admin() : admission_check(peer, total, &counted);
+    if (!full)
+        why = listener_check(l, peer, others, &counted);
     if (why != CLOSE_NONE) {
         refusal_say_peer(peer, why);
         if (!listener_keep_refused(fd, why))
@@ -147,6 +139,16 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
         address_bytes(peer, address, &port);
         admission_leave(address);
     }
+}
+
+static void listener_take(struct listener *l, int fd, const struct sockaddr *peer,
+                          const struct totals *others)
+{
+    bool held, full = listener_full(l, &held);
+
+    listener_add(l, fd, peer, others, full);
+    if (held)
+        listener_count_add(&reactor->counts[l->index].connections, (uint64_t)-1);
 }
 
 static void listener_rest(struct listener *l, bool *why)
@@ -190,27 +192,33 @@ static bool listener_accept_failed(struct listener *l)
     }
 }
 
-static uint64_t node_connections(void)
+/* UNIX sockets inherit nothing. */
+static void set_unix(int fd)
 {
-    return reactor->cfg.node_connections != NULL ? reactor->cfg.node_connections()
-                                                 : reactor->client_connections;
+    int bytes = (int)config.send_buffer_size;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)) == -1)
+        return; /* UNTESTED: it is a socket; the kernel's default will do */
 }
 
 static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revents UNUSED)
 {
     struct listener *l = CONTAINER_OF(io, struct listener, io);
-    /* The sum over the node is asked for once; what this batch adds is counted on top. */
-    uint64_t others = node_connections() - reactor->client_connections;
+    struct listener_count *count = &reactor->counts[l->index];
     bool admin = listener_is_admin(&config.listener[l->index]);
+    struct totals others;
     struct sockaddr_storage sa;
     socklen_t len;
     int fd;
 
+    ask_others(l, &others);
     for (int64_t i = 0; i < config.accept_budget; i++) {
         if (!admin && overload_stops()) {
             listener_rest(l, &l->stopped);
             return;
         }
+        if (l->shared && listener_stands_back(l, &others.listener))
+            return;
         len = sizeof(sa);
         fd = accept4(io->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd == -1) {
@@ -219,9 +227,12 @@ static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revent
             continue;
         }
         METRIC_INC(accepts);
+        listener_count_add(&count->accepts, 1);
+        if (UNLIKELY(sa.ss_family == AF_UNIX))
+            set_unix(fd);
         if (l->stand_in)
             METRIC_INC(accepts_stand_in);
-        listener_add(l, fd, (struct sockaddr *)&sa, others + reactor->client_connections);
+        listener_take(l, fd, (struct sockaddr *)&sa, &others);
     }
 }
 
@@ -231,6 +242,8 @@ void listener_start(struct listener *l, int fd, unsigned index, const struct con
     l->index = index;
     l->paused = l->stopped = false;
     l->stand_in = false;
+    l->shared = false;
+    l->waits = false;
     list_init(&l->link);
     ev_io_init(&l->io, listener_on_event, fd, EV_READ);
     ev_io_start(reactor->loop, &l->io);
@@ -247,7 +260,12 @@ void listener_stop(struct listener *l)
 
 static bool listener_rests(const struct listener *l, bool fds_freed)
 {
-    return l->stopped ? reactor->overload.stopped : !fds_freed && clock_ns() < l->resume_ns;
+    if (l->stopped)
+        return reactor->overload.stopped;
+    if ((fds_freed && !l->waits) || clock_ns() >= l->resume_ns)
+        return false;
+    reactor_wake_within(l->resume_ns - clock_ns());
+    return true;
 }
 
 void listener_resume(bool fds_freed)
@@ -263,6 +281,8 @@ void listener_resume(bool fds_freed)
             continue;
         }
         l->paused = l->stopped = false;
+        if (l->waits)
+            listener_turn_comes(l);
         ev_io_start(reactor->loop, &l->io);
     }
 }

@@ -1,11 +1,12 @@
 /* net/net_internal.h - what the files of net share and nobody else needs.
  *
- * Without a header of their own: conn_output.c, held.c, ids.c, input.c, slow.c, reactor_drain.c,
- * reactor_turn.c, ws_settle.c. */
+ * Without a header of their own: conn_output.c, held.c, ids.c, input.c, listener_turn.c, slow.c,
+ * reactor_drain.c, reactor_turn.c, ws_settle.c. */
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
 #include "base/clock.h"
+#include "net/address.h"
 #include "net/connect.h"
 #include "net/listener.h"
 #include "net/reactor.h"
@@ -161,9 +162,24 @@ void admission_fini(void);
 /* admission.c: the bytes of an address that are counted together, its host's or its /64. */
 void address_key(const uint8_t address[16], uint8_t key[16]);
 
-/* address.c: IPv6 or IPv4-mapped bytes and the port; zeros for other families. */
+/* address.c: IPv6 or IPv4-mapped bytes and the port; zeros, shown as "unix", for other families. */
 void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port);
+/* False: its peer came by a UNIX socket. */
+bool address_known(const uint8_t address[16]);
 void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, size_t cap);
+
+/* listener_turn.c: l is shared and readable. True: it stands back for a turn, and is in
+ * reactor->paused. */
+bool listener_stands_back(struct listener *l, const struct listener_others *o);
+/* It has, and is about to be watched again. */
+void listener_turn_comes(struct listener *l);
+
+/* One writer: no locked instruction. */
+static inline void listener_count_add(_Atomic uint64_t *n, uint64_t delta)
+{
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + delta,
+                          memory_order_relaxed);
+}
 
 /* listener.c: starts paused listeners again that have waited, or all when fds have become free. */
 void listener_resume(bool fds_freed);

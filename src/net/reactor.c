@@ -60,6 +60,7 @@ void reactor_init(const struct reactor_config *cfg)
     memset(reactor, 0, sizeof(*reactor));
     reactor->cfg = *cfg;
     reactor->rings = cfg->rings;
+    reactor->counts = cfg->listener_counts != NULL ? cfg->listener_counts : reactor->own_counts;
     clock_refresh();
     reactor->tick = reactor_tick_now();
     reactor->turn = 1;
@@ -207,6 +208,8 @@ static void conn_count(const struct conn *c, size_t delta)
 {
     reactor->connections += delta;
     *conn_counter(c) += delta;
+    if (!(c->flags & CONN_REFUSED))
+        listener_count_add(&reactor->counts[conn_listener_index(c)].connections, delta);
 }
 
 void conn_set_refused(struct conn *c, enum close_reason why)

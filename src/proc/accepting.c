@@ -20,13 +20,25 @@ static struct {
     bool accepts[HUB_WORKERS_MAX];                            /* from that worker's */
 } a;
 
+/* Nobody has to stand in: all accept from it anyway. */
+static void start_shared(unsigned k, unsigned i)
+{
+    if (i != a.worker)
+        return;
+    listener_start(&a.listener[k][i], supervisor_listeners.fd[k][0], k, &http_conn_ops);
+    a.listener[k][i].shared = true;
+}
+
 static void start(unsigned i)
 {
     a.accepts[i] = true;
     for (unsigned k = 0; k < supervisor_listeners.n; k++) {
         if (a.no_clients && !listener_is_admin(&config.listener[k]))
             continue;
-        listener_start(&a.listener[k][i], supervisor_listeners.fd[k][i], k, &http_conn_ops);
+        if (supervisor_listeners.shared[k])
+            start_shared(k, i);
+        else
+            listener_start(&a.listener[k][i], supervisor_listeners.fd[k][i], k, &http_conn_ops);
         a.listener[k][i].stand_in = i != a.worker;
     }
 }
@@ -92,6 +104,7 @@ void accepting_end(void)
     for (unsigned i = 0; i < shm->workers; i++) {
         stop(i);
         for (unsigned k = 0; k < supervisor_listeners.n; k++)
-            shutdown(supervisor_listeners.fd[k][i], SHUT_RDWR);
+            if (supervisor_listeners.fd[k][i] != -1 && !supervisor_listeners.passed[k])
+                shutdown(supervisor_listeners.fd[k][i], SHUT_RDWR);
     }
 }

@@ -7,7 +7,7 @@
 #define HANG_MIN_NS     INT64_C(2000000000)
 
 /* The folder of a file that will be written must be there. */
-static int check_folder(const char *name, const char *path, struct buf *errors)
+int config_check_folder(const char *name, const char *path, struct buf *errors)
 {
     char folder[CONFIG_STRING_MAX];
     struct stat st;
@@ -32,7 +32,7 @@ static int check_folder(const char *name, const char *path, struct buf *errors)
 
 int config_check(const struct config *c, bool first, struct buf *errors)
 {
-    int bad = config_check_listeners(c, errors);
+    int bad = config_check_listeners(c, first, errors);
 
     if (c->api_key[0] == '\0' && c->api_key_old[0] != '\0') {
         config_report(
@@ -49,8 +49,8 @@ int config_check(const struct config *c, bool first, struct buf *errors)
     bad += config_check_clients(c, errors);
     bad += config_check_proxies(c, errors);
     if (first) {
-        bad += check_folder("pid_file", c->pid_file, errors);
-        bad += check_folder("log_file", c->log_file, errors);
+        bad += config_check_folder("pid_file", c->pid_file, errors);
+        bad += config_check_folder("log_file", c->log_file, errors);
     }
     return bad;
 }

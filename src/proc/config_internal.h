@@ -9,8 +9,12 @@
 /* Appends "where: text". A line that cannot be stored for lack of memory is lost. */
 void config_report(struct buf *errors, const char *where, const char *text);
 
+/* config_check.c: the folder of a file that will be written must be there. */
+int config_check_folder(const char *name, const char *path, struct buf *errors);
+
 /* config_check_listeners.c */
-int config_check_listeners(const struct config *c, struct buf *errors);
+/* first: at the start, when the machine is looked at, too. */
+int config_check_listeners(const struct config *c, bool first, struct buf *errors);
 /* Can only this machine reach all listeners of the kind? */
 bool config_listens_locally(const struct config *c, enum listener_kind kind);
 /* Do they differ in what no reload applies? */

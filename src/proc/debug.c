@@ -1,6 +1,8 @@
 /* proc/debug.c - see debug.h. */
 #include "proc/debug.h"
 
+#include <limits.h>
+
 #include "base/clock.h"
 #include "base/config.h"
 #include "codec/json.h"
@@ -13,6 +15,7 @@
 #include "proc/config_load.h"
 #include "proc/exposition.h"
 #include "proc/shm.h"
+#include "proc/supervisor.h"
 #include "proc/version.h"
 #include "proto/http.h"
 #include "proto/tokens.h"
@@ -50,6 +53,7 @@ static void handle_index(struct http_exchange *x)
                 "/debug/pools                object pools of this worker\n"
                 "/debug/rings                links between the hub and every worker\n"
                 "/debug/turns                turn statistics of every worker\n"
+                "/debug/listeners            addresses, and what each worker holds by them\n"
                 "/debug/tokens               keys that this worker verifies tokens with\n"
                 "/debug/config               settings in force\n"));
 }
@@ -336,6 +340,45 @@ static void handle_processes(struct http_exchange *x)
     answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 
+static int put_listener(unsigned k, struct buf *out)
+{
+    const struct listener_options *o = &config.listener[k];
+    struct listener_others all = {0};
+    char address[ADDRESS_TEXT_MAX];
+    int rc = buf_append_lit(out, "{\"name\":");
+
+    shm_listener_others(k, UINT_MAX, &all);
+    address_format(supervisor_listener_address(k), address, sizeof(address));
+    rc |= json_append_string(out, str_from(listener_label(o)));
+    rc |= buf_append_lit(out, ",\"address\":");
+    rc |= json_append_string(out, str_from(address));
+    rc |= buf_printf(out,
+                     ",\"kind\":\"%s\",\"shared\":%s,\"passed\":%s,\"connections\":%llu,"
+                     "\"max_connections\":%lld,\"accepts\":%llu,\"workers\":[",
+                     listener_is_admin(o) ? "admin" : "client",
+                     supervisor_listeners.shared[k] ? "true" : "false",
+                     supervisor_listeners.passed[k] ? "true" : "false",
+                     (unsigned long long)all.connections, (long long)o->max_connections,
+                     (unsigned long long)all.accepts);
+    for (unsigned i = 0; i < shm->workers; i++)
+        rc |= buf_printf(
+            out, "%s%llu", i == 0 ? "" : ",",
+            (unsigned long long)atomic_load(&shm->slots[SHM_WORKER + i].listeners[k].connections));
+    return rc | buf_append_lit(out, "]}");
+}
+
+static void handle_listeners(struct http_exchange *x)
+{
+    struct buf out = {0};
+    int rc = buf_append_lit(&out, "{\"listeners\":[");
+
+    for (unsigned k = 0; k < supervisor_listeners.n; k++) {
+        rc |= buf_append_lit(&out, k == 0 ? "\n" : ",\n");
+        rc |= put_listener(k, &out);
+    }
+    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+}
+
 static void handle_tokens(struct http_exchange *x)
 {
     struct buf out = {0};
@@ -372,6 +415,7 @@ void debug_init(unsigned worker)
         ROW("/debug/pools", handle_pools),
         ROW("/debug/rings", handle_rings),
         ROW("/debug/turns", handle_turns),
+        ROW("/debug/listeners", handle_listeners),
         ROW("/debug/tokens", handle_tokens),
         ROW("/debug/config", handle_config),
     };

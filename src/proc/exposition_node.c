@@ -1,5 +1,6 @@
 /* proc/exposition_node.c - the metrics of tbl/node_metrics.def: what is read from shared memory,
  * the settings and /proc when somebody asks. */
+#include <limits.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include "proc/exposition.h"
 #include "proc/node.h"
 #include "proc/shm.h"
+#include "proc/supervisor.h"
 #include "proc/version.h"
 #include "proc/worker.h"
 
@@ -18,6 +20,12 @@ enum process_metric { /* of processes, then of workers */
                       PROCESS_METRIC_NR
 };
 
+enum listener_metric {
+#define LISTENER(NAME, type, name, help) LISTENER_##NAME,
+#include "tbl/node_metrics.def"
+    LISTENER_METRIC_NR
+};
+
 enum node_metric {
 #define NODE(NAME, type, name, help) NODE_##NAME,
 #include "tbl/node_metrics.def"
@@ -25,11 +33,13 @@ enum node_metric {
 };
 
 static const struct node_metric_row rows[] = {
-#define PROCESS(NAME, type, name, help) {METRIC_##type, name, help, true, SHM_MASTER},
+#define PROCESS(NAME, type, name, help) {METRIC_##type, name, help, "process", SHM_MASTER},
 #include "tbl/node_metrics.def"
-#define WORKER(NAME, type, name, help) {METRIC_##type, name, help, true, SHM_WORKER},
+#define WORKER(NAME, type, name, help) {METRIC_##type, name, help, "process", SHM_WORKER},
 #include "tbl/node_metrics.def"
-#define NODE(NAME, type, name, help) {METRIC_##type, name, help, false, SHM_MASTER},
+#define LISTENER(NAME, type, name, help) {METRIC_##type, name, help, "listener", SHM_MASTER},
+#include "tbl/node_metrics.def"
+#define NODE(NAME, type, name, help) {METRIC_##type, name, help, "", SHM_MASTER},
 #include "tbl/node_metrics.def"
 };
 
@@ -223,6 +233,27 @@ static int put_escaped(const char *s, struct buf *out)
     return 0;
 }
 
+static int put_listener_metric(enum listener_metric m, enum exposition_format f, struct buf *out)
+{
+    const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + m];
+
+    if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1)
+        return -1;
+    for (unsigned k = 0; k < supervisor_listeners.n; k++) {
+        struct listener_others all = {0};
+
+        shm_listener_others(k, UINT_MAX, &all);
+        if (buf_printf(out, "%s%s{listener=\"", row->name, exposition_counter_suffix(row->kind)) ==
+                -1 ||
+            put_escaped(listener_label(&config.listener[k]), out) == -1 ||
+            buf_printf(
+                out, "\"} %llu\n",
+                (unsigned long long)(m == LISTENER_ACCEPTS ? all.accepts : all.connections)) == -1)
+            return -1;
+    }
+    return 0;
+}
+
 static int put_node_labels(enum node_metric m, struct buf *out)
 {
     if (m == NODE_NODE_INFO) {
@@ -265,7 +296,7 @@ static int put_certificates(const struct node_metric_row *row, enum exposition_f
 
 static int put_node_metric(enum node_metric m, enum exposition_format f, struct buf *out)
 {
-    const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + m];
+    const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + LISTENER_METRIC_NR + m];
 
     if (m == NODE_CERTIFICATE_EXPIRES)
         return put_certificates(row, f, out);
@@ -280,6 +311,9 @@ int exposition_write_node(enum exposition_format f, struct buf *out)
 {
     if (put_processes(f, out) == -1)
         return -1;
+    for (unsigned m = 0; m < LISTENER_METRIC_NR; m++)
+        if (put_listener_metric((enum listener_metric)m, f, out) == -1)
+            return -1;
     for (unsigned m = 0; m < NODE_METRIC_NR; m++)
         if (put_node_metric((enum node_metric)m, f, out) == -1)
             return -1;

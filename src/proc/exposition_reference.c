@@ -41,9 +41,10 @@ static int put_tables(struct buf *out)
     for (size_t i = 0; i < node_metric_row_count(); i++) {
         const struct node_metric_row *row = node_metric_row(i);
 
-        if (buf_printf(out, "| `%s%s` | %s | %s | %s |\n", row->name,
+        if (buf_printf(out, "| `%s%s` | %s | %s%s%s | %s |\n", row->name,
                        exposition_counter_suffix(row->kind), exposition_type_name(row->kind),
-                       row->per_process ? "`process`" : "", row->help) == -1)
+                       row->label[0] != '\0' ? "`" : "", row->label,
+                       row->label[0] != '\0' ? "`" : "", row->help) == -1)
             return -1;
     }
     return 0;

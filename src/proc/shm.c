@@ -332,6 +332,36 @@ uint64_t shm_node_connections(void)
     return n;
 }
 
+void shm_listener_others(unsigned listener, unsigned worker, struct listener_others *out)
+{
+    for (unsigned i = 0; i < shm->workers; i++) {
+        const struct listener_count *n = &shm->slots[SHM_WORKER + i].listeners[listener];
+        uint64_t connections = atomic_load_explicit(&n->connections, memory_order_relaxed);
+
+        if (i == worker)
+            continue;
+        out->connections += connections;
+        out->accepts += atomic_load_explicit(&n->accepts, memory_order_relaxed);
+        if (!shm_serves(SHM_WORKER + i))
+            continue;
+        out->serving++;
+        out->serving_connections += connections;
+    }
+}
+
+void shm_forget(unsigned slot)
+{
+    struct shm_slot *s = &shm->slots[slot];
+
+    atomic_store(&s->pid, 0);
+    atomic_store(&s->phase, SHM_DOWN);
+    atomic_store(&s->client_connections, 0);
+    for (unsigned k = 0; k < LISTENERS_MAX; k++)
+        atomic_store(&s->listeners[k].connections, 0);
+    atomic_store(&s->addresses_life, 0);
+    metrics_reset_gauges(&s->metrics);
+}
+
 uint32_t shm_hub_generation(void)
 {
     return atomic_load(&shm->slots[SHM_HUB].generation);

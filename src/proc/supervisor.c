@@ -228,6 +228,7 @@ int supervisor_run(const struct config_source *src)
     if (pid_file_take() == -1)
         return 1;
     if (set_up() == -1) {
+        listeners_shut();
         pid_file_remove();
         return 1;
     }
@@ -242,6 +243,7 @@ int supervisor_run(const struct config_source *src)
     watch_signals();
     boot_release();
     ev_run(supervisor.loop, 0);
+    listeners_shut();
     log_say_suppressed(true);
     pid_file_remove();
     return 0;

@@ -130,16 +130,11 @@ static void say_death(const struct child *c, int status)
 static void on_child(struct ev_loop *loop, ev_child *watcher, int revents UNUSED)
 {
     struct child *c = CONTAINER_OF(watcher, struct child, watcher);
-    struct shm_slot *s = &shm->slots[c->slot];
 
     ev_child_stop(loop, watcher);
     clock_refresh();
     say_death(c, watcher->rstatus);
-    atomic_store(&s->pid, 0);
-    atomic_store(&s->phase, SHM_DOWN);
-    atomic_store(&s->client_connections, 0);
-    atomic_store(&s->addresses_life, 0);
-    metrics_reset_gauges(&s->metrics);
+    shm_forget(c->slot);
     c->pid = 0;
     supervisor.running--;
     if (supervisor.draining) {

@@ -29,9 +29,13 @@ struct supervisor {
     bool draining, said_ready;
     const struct config_source *source;
     ev_signal term, intr, quit, hup, usr1;
-    ev_timer tick, deadline;               /* heartbeat; the end of patience in a drain */
-    uint64_t watched_ns;                   /* of the last children_watch() */
-    struct address address[LISTENERS_MAX]; /* of the listeners, with their ports */
+    ev_timer tick, deadline; /* heartbeat; the end of patience in a drain */
+    uint64_t watched_ns;     /* of the last children_watch() */
+    struct supervisor_listener {
+        struct address address; /* with its port */
+        dev_t device;           /* of a UNIX socket's file */
+        ino_t inode;
+    } listener[LISTENERS_MAX];
 };
 extern struct supervisor supervisor;
 
@@ -57,6 +61,8 @@ int listeners_open(void);
 void listeners_close(void);
 /* Ends them, whoever holds a copy. */
 void listeners_shut_client(void);
+/* At the end: all that are left. */
+void listeners_shut(void);
 /* Of a worker that will not come back: what waits in its queues is refused rather than left
  * waiting. */
 void listeners_shut_worker(unsigned worker);

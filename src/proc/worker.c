@@ -168,6 +168,21 @@ static uint64_t node_connections(void)
     return others + reactor->client_connections;
 }
 
+static void listener_others(unsigned index, struct listener_others *out)
+{
+    shm_listener_others(index, w.index, out);
+}
+
+/* Those of the other workers. */
+static unsigned inherited_listeners(void)
+{
+    unsigned n = 0;
+
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        n += supervisor_listeners.shared[k] ? 0 : shm->workers - 1;
+    return n;
+}
+
 bool worker_ready(const char **why)
 {
     struct shm_slot *hub = &shm->slots[SHM_HUB];
@@ -227,11 +242,13 @@ void worker_main(unsigned index, int master_fd)
     struct reactor_config cfg = {.worker = index,
                                  .wake_fd = shm->worker_wake_fd[index],
                                  .hub_wake_fd = shm->hub_wake_fd,
-                                 .inherited_fds = supervisor_listeners.n * (shm->workers - 1),
+                                 .inherited_fds = inherited_listeners(),
                                  .hub_generation = hub_generation,
                                  .node_connections = node_connections,
                                  .node_full = &shm->slots[SHM_WORKER + index].full,
                                  .addresses = &addresses,
+                                 .listener_counts = shm->slots[SHM_WORKER + index].listeners,
+                                 .listener_others = listener_others,
                                  .tell_refusals = true,
                                  .each_turn = each_turn};
     char name[32];

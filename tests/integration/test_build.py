@@ -182,6 +182,7 @@ class Install(Tree):
         self.make('install', 'DESTDIR=%s/x' % self.folder)
         with open(self.folder + '/x/usr/local/lib/systemd/system/roost.service') as f, open(TOP + '/deploy/roost.service') as g:
             self.assertEqual(f.read(), g.read())
+        self.assertTrue(os.path.exists(self.folder + '/x/usr/local/lib/systemd/system/roost.socket'))
 
 
 class Hardening(unittest.TestCase):

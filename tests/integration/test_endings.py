@@ -155,6 +155,9 @@ class Endings(DaemonTest):
         d = self.start(workers=1, max_connections=1)
         with d.ws('/ws/x'):
             self.ask(d.client, upgrade(), 'full')
+        d = self.start(workers=1, listen=None, listeners='[{address: "127.0.0.1:0", max_connections: 1}]')
+        with d.ws('/ws/x'):
+            self.ask(d.client, upgrade(), 'listener_full')
         d = self.start(workers=1, max_connections_per_address=1)
         with d.ws('/ws/x'):
             self.ask(d.client, upgrade(), 'address_limit')

@@ -75,25 +75,28 @@ class Response:
 
 
 class Raw:
-    """A TCP connection with a receive buffer; tls: an ssl.SSLContext, for the host `name`."""
+    """A TCP connection, or one to unix:/path, with a receive buffer; tls: an ssl.SSLContext, for the host `name`."""
 
     def __init__(self, address, timeout=TIMEOUT, rcvbuf=None, source=None, tls=None, name='localhost', session=None):
+        path = address[len('unix:'):] if address.startswith('unix:') else None
         host, port = address.rsplit(':', 1)
-        self.sock = socket.socket(socket.AF_INET6 if host[0] == '[' else socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_UNIX if path else socket.AF_INET6 if host[0] == '[' else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not path:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout)
         if source:
             self.sock.bind((source, 0))
         try:
-            self.sock.connect((host.strip('[]'), int(port)))
+            self.sock.connect(path or (host.strip('[]'), int(port)))
             if tls:
                 self.sock = tls.wrap_socket(self.sock, server_hostname=name, session=session)
         except OSError:
             self.sock.close()
             raise
-        self.address = address
+        self.address = 'localhost' if path else address
         self.buf = b''
 
     def __enter__(self):
@@ -191,7 +194,7 @@ class WebSocket(Raw):
         self.key = base64.b64encode(os.urandom(16)).decode()
         self.send(('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
                    'Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n'
-                   % (path, address, self.key, ''.join('%s: %s\r\n' % f for f in fields))).encode() + early)
+                   % (path, self.address, self.key, ''.join('%s: %s\r\n' % f for f in fields))).encode() + early)
         try:
             self.response = self.read_response()
         except (Closed, OSError):

@@ -3,16 +3,21 @@
 #ifndef TESTS_NET_LISTENER_HARNESS_H
 #define TESTS_NET_LISTENER_HARNESS_H
 
+#include <arpa/inet.h>
+
+#include "net/listener_socket.h"
 #include "net_harness.h"
 
 static struct listener client, admin UNUSED;
 static struct address where;
 static int listening;
 
+static const struct listener_socket how = {.backlog = 1024, .send_buffer = 65536};
+
 static int open_listener(struct address *a)
 {
     char err[200];
-    int fd = listener_open(a, 1024, 65536, err, sizeof(err));
+    int fd = listener_open(a, &how, err, sizeof(err));
 
     if (fd == -1)
         fail_msg("%s", err);

@@ -57,6 +57,38 @@ static void test_accepted(void **state UNUSED)
     }
 }
 
+static void test_unix_and_passed(void **state UNUSED)
+{
+    static const char *const bad[] = {"unix:", "unix:a", "unix:/", "unix:@a"};
+    struct address a, b;
+    char err[200] = "", out[ADDRESS_TEXT_MAX], longest[160];
+
+    assert_int_equal(address_parse(STR_LIT("unix:/run/a"), &a, err, sizeof(err)), 0);
+    address_format(&a, out, sizeof(out));
+    assert_string_equal(out, "unix:/run/a");
+    assert_string_equal(address_path(&a), "/run/a");
+    assert_true(address_is_unix(&a) && address_is_loopback(&a));
+    assert_false(address_to_ipv4(&a));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(address_parse(str_from(bad[i]), &b, err, sizeof(err)), -1);
+    for (int n = 107; n <= 108; n++) { /* unix(7): a path and its NUL in 108 bytes */
+        snprintf(longest, sizeof(longest), "unix:/%0*d", n - 1, 0);
+        assert_int_equal(address_parse(str_from(longest), &b, err, sizeof(err)), n == 107 ? 0 : -1);
+    }
+    assert_int_equal(address_parse(STR_LIT("unix:/run/a"), &b, err, sizeof(err)), 0);
+    assert_true(address_equal(&a, &b) && address_overlaps(&a, &b));
+    assert_int_equal(address_parse(STR_LIT("unix:/run/b"), &b, err, sizeof(err)), 0);
+    assert_false(address_equal(&a, &b) || address_overlaps(&a, &b));
+    assert_int_equal(address_parse(STR_LIT("fd:web"), &b, err, sizeof(err)), 0);
+    assert_int_equal(b.len, 0);
+    assert_false(address_is_loopback(&b)); /* who knows */
+    assert_false(address_equal(&b, &b) || address_overlaps(&a, &b) || address_overlaps(&b, &b));
+    assert_int_equal(address_parse(STR_LIT("[::]:80"), &a, err, sizeof(err)), 0);
+    assert_int_equal(address_parse(STR_LIT("0.0.0.0:80"), &b, err, sizeof(err)), 0);
+    assert_true(address_equal(&a, &a));
+    assert_false(address_equal(&a, &b)); /* it takes in more */
+}
+
 static void test_everywhere_without_ipv6(void **state UNUSED)
 {
     struct address a;
@@ -211,6 +243,7 @@ static void test_longest(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_unix_and_passed),
         cmocka_unit_test(test_everywhere_without_ipv6),
         cmocka_unit_test(test_overlaps),
         cmocka_unit_test(test_accepted),

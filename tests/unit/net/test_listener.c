@@ -1,5 +1,7 @@
 #include "net/listener.c"
 
+#include <netinet/tcp.h>
+
 #include "listener_harness.h"
 
 static int option(int fd, int level, int name)
@@ -47,14 +49,14 @@ static void test_open_fails_with_a_sentence(void **state UNUSED)
     assert_int_equal(address_parse(STR_LIT("127.0.0.1:0"), &a, err, sizeof(err)), 0);
     assert_int_equal(bind(plain, (struct sockaddr *)&a.sa, a.len), 0);
     assert_int_equal(getsockname(plain, (struct sockaddr *)&a.sa, &a.len), 0);
-    assert_int_equal(listener_open(&a, 10, 65536, err, sizeof(err)), -1);
+    assert_int_equal(listener_open(&a, &how, err, sizeof(err)), -1);
     assert_int_equal(errno, EADDRINUSE);
     address_format(&a, want, sizeof(want));
     assert_non_null(strstr(err, want));
     assert_non_null(strstr(err, "cannot bind: Address already in use"));
     close(plain);
     assert_int_equal(address_parse(STR_LIT("192.0.2.1:0"), &a, err, sizeof(err)), 0);
-    assert_int_equal(listener_open(&a, 10, 65536, err, sizeof(err)), -1);
+    assert_int_equal(listener_open(&a, &how, err, sizeof(err)), -1);
     assert_int_equal(errno, EADDRNOTAVAIL);
 }
 
@@ -66,7 +68,7 @@ static void test_dual_stack(void **state UNUSED)
     int fd, peer;
 
     assert_int_equal(address_parse(STR_LIT("[::]:0"), &any, err, sizeof(err)), 0);
-    fd = listener_open(&any, 10, 65536, err, sizeof(err));
+    fd = listener_open(&any, &how, err, sizeof(err));
     if (fd == -1 && errno == EAFNOSUPPORT)
         skip(); /* a machine without IPv6 */
     assert_int_not_equal(fd, -1);
