@@ -1,4 +1,4 @@
-/* codec/ws_rx.h - WebSocket receive side (RFC 6455 §5), wslay's frame layer underneath.
+/* codec/ws_rx.h - WebSocket receive side (RFC 6455 §5, RFC 7692), wslay's frame layer underneath.
  *
  * Turns bytes into items. Keeps nothing for a connection that is between messages: a slot (state of
  * the frame, fragment buffer, UTF-8 state) is borrowed from the pool while a frame or a
@@ -19,7 +19,8 @@ enum ws_opcode {
     WS_OP_BINARY = 0x2,
     WS_OP_CLOSE = 0x8,
     WS_OP_PING = 0x9,
-    WS_OP_PONG = 0xa
+    WS_OP_PONG = 0xa,
+    WS_OP_DEFLATED = 0x40 /* beside TEXT or BINARY: the message is compressed (RFC 7692 §6) */
 };
 enum ws_role {
     WS_SERVER = 0,
@@ -42,7 +43,9 @@ struct ws_item {
 
 struct ws_rx_limits {
     uint64_t frame;   /* bytes of one frame's payload */
-    uint64_t message; /* bytes of one message */
+    uint64_t message; /* bytes of one message, as sent and as decompressed */
+    uint64_t ratio;   /* of a compressed message, see struct inflate_limits */
+    bool deflate;     /* permessage-deflate has been agreed on: messages may be compressed */
 };
 
 /* partial_max: bytes that all attached slots may cost together, each with its buffer
@@ -52,6 +55,9 @@ struct ws_rx_pool *ws_rx_pool_new(enum ws_role role, uint64_t partial_max);
 void ws_rx_pool_free(struct ws_rx_pool *p);
 size_t ws_rx_pool_slots_in_use(const struct ws_rx_pool *p);
 size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p);
+/* The item last handed out as it has come, if it was compressed; else STR_NULL. Valid as long as its
+ * data. */
+struct str ws_rx_compressed(const struct ws_rx_pool *p);
 /* Frames completed so far by all connections, each fragment one. */
 uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p);
 
@@ -59,11 +65,13 @@ uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p);
  * one item.
  *   >0  *out is valid, call again
  *    0  all input consumed, nothing complete
- *   <0  violation; *why is CLOSE_FRAME_*, CLOSE_BAD_UTF8, CLOSE_*_TOO_BIG, CLOSE_CLOSE_PAYLOAD or
- *       CLOSE_NO_MEMORY. The slot has been returned; nothing more may be fed.
+ *   <0  violation; *why is CLOSE_FRAME_*, CLOSE_BAD_UTF8, CLOSE_*_TOO_BIG, CLOSE_CLOSE_PAYLOAD,
+ *       CLOSE_BAD_DEFLATE, CLOSE_INFLATE_RATIO or CLOSE_NO_MEMORY. The slot has been returned;
+ *       nothing more may be fed.
  *
  * Fails fast: bad UTF-8 and a bad header are reported as soon as the byte that proves it has
- * arrived, also in the middle of a frame (RFC 6455 §8.1), a length as soon as all of it has. */
+ * arrived, also in the middle of a frame (RFC 6455 §8.1), a length as soon as all of it has. A
+ * compressed message is kept as it comes, and decompressed when it is complete. */
 int ws_rx_next(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_limits *limits,
                struct str *in, struct ws_item *out, enum close_reason *why) MUST_CHECK;
 
@@ -75,6 +83,17 @@ size_t ws_rx_held(const struct ws_rx *rx);
  * there. It leaves its budget with the slot. NULL: nothing is held. */
 uint64_t ws_rx_cost(const struct ws_rx *rx);
 struct holder *ws_rx_holder(struct ws_rx *rx);
+/* A message that cannot be taken now, the item last handed out, and the input behind it: both are
+ * kept (copied) until ws_rx_resume(), before which nothing more may be fed. -1: CLOSE_NO_MEMORY. */
+int ws_rx_set_aside(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_item *item,
+                    struct str rest) MUST_CHECK;
+bool ws_rx_aside(const struct ws_rx *rx);
+/* Bytes of the message that is aside, decompressed. */
+size_t ws_rx_aside_size(const struct ws_rx *rx);
+/* Hands that message out again, and what stood behind it: the caller owns *rest and feeds it. As
+ * ws_rx_next(), but never 0. */
+int ws_rx_resume(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_limits *limits,
+                 struct buf *rest, struct ws_item *out, enum close_reason *why) MUST_CHECK;
 /* Returns the slot. Safe on a zeroed struct and to repeat. */
 void ws_rx_fini(struct ws_rx *rx, struct ws_rx_pool *pool);
 

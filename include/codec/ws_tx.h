@@ -11,6 +11,11 @@
 /* Header of a final, unmasked (server) frame of len payload bytes. Returns its length, 2..10; 0 for
  * what cannot be sent: a control frame over WS_CONTROL_MAX, a length of 2^63 or more. */
 size_t ws_tx_header(enum ws_opcode op, uint64_t len, uint8_t out[WS_HEADER_MAX]);
+/* Says in a header that the message is compressed (RFC 7692 §6). */
+static inline void ws_tx_deflated(uint8_t header[WS_HEADER_MAX])
+{
+    header[0] |= WS_OP_DEFLATED;
+}
 /* Size of the unmasked frame of our own that stands at the beginning of s; at most s.n. */
 size_t ws_tx_frame_size(struct str s);
 /* Whole masked (client) frame appended to out; key is 4 random bytes from the caller. -1: no

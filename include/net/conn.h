@@ -28,6 +28,7 @@
 #include "base/config.h"
 #include "base/list.h"
 #include "base/wheel.h"
+#include "codec/deflate.h"
 #include "codec/ws_rx.h"
 
 #define CONN_BIT(name) (1u << CONN_##name)
@@ -75,6 +76,7 @@ enum conn_flag {
 #define FLAG(name, label) CONN_##name = 1 << CONN_FLAG_NUMBER_##name,
 #include "tbl/conn_flags.def"
 };
+_Static_assert(CONN_FLAG_NUMBER_DEFLATE_SMALL == CONN_FLAG_NUMBER_DEFLATE + 1, "one number");
 _Static_assert(CONN_HOLD_NR <= 8 && CONN_FLAG_NR <= 16, "struct conn has a byte and two for them");
 
 struct conn;
@@ -166,6 +168,15 @@ static inline const struct listener_options *conn_listener(const struct conn *c)
     return &config.listener[conn_listener_index(c)];
 }
 #define CONN_SESSION_SIZE 32 /* sessions assert that they fit */
+/* permessage-deflate as agreed on: enum deflate_window + 1; 0: it was not. */
+static inline unsigned conn_deflate(const struct conn *c)
+{
+    return c->flags >> CONN_FLAG_NUMBER_DEFLATE & 3;
+}
+static inline void conn_set_deflate(struct conn *c, enum deflate_window window)
+{
+    c->flags |= (uint16_t)((window + 1u) << CONN_FLAG_NUMBER_DEFLATE);
+}
 /* Static tables; who speaks on the connection changes them. */
 static inline const struct conn_ops *conn_ops(const struct conn *c)
 {

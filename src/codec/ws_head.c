@@ -3,13 +3,25 @@
 
 #include "codec/ws_tx.h"
 
+/* §5.2: a reserved bit is set. RFC 7692 §6: the first one, of a message's first frame, is that of
+ * permessage-deflate. */
+static enum close_reason head_reserved(struct ws_head *h, uint8_t b, const struct ws_rules *rules)
+{
+    bool first = h->op == WS_OP_TEXT || h->op == WS_OP_BINARY;
+
+    if (!rules->limits->deflate || !first || (b & 0x30) != 0)
+        return CLOSE_FRAME_RSV;
+    h->op |= WS_OP_DEFLATED;
+    return rules->open ? CLOSE_FRAME_CONTINUATION : CLOSE_NONE;
+}
+
 /* Returns CLOSE_NONE, or the rule that the first byte breaks. */
 static enum close_reason head_first(struct ws_head *h, uint8_t b, const struct ws_rules *rules)
 {
     h->fin = (b & 0x80) != 0;
     h->op = b & 0x0f;
-    if ((b & 0x70) != 0) /* §5.2: no extension has been negotiated that gives them a meaning */
-        return CLOSE_FRAME_RSV;
+    if (UNLIKELY((b & 0x70) != 0))
+        return head_reserved(h, b, rules);
     switch (h->op) {
     case WS_OP_CONTINUATION: /* §5.4 */
         return rules->open ? CLOSE_NONE : CLOSE_FRAME_CONTINUATION;

@@ -8,7 +8,7 @@
 struct ws_head {
     bool fin;
     bool masked;
-    uint8_t op;     /* enum ws_opcode, once the first byte is there */
+    uint8_t op;     /* enum ws_opcode, with WS_OP_DEFLATED; once the first byte is there */
     uint8_t size;   /* bytes of the header; 2 while the second byte is missing */
     uint8_t key[4]; /* of a masked frame, once complete */
     uint64_t len;   /* of the payload, once known */

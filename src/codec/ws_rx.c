@@ -10,6 +10,7 @@
  * interleaved is it made again (ws_slot_follow()). */
 #include "codec/ws_rx.h"
 #include "base/utf8.h"
+#include "codec/deflate.h"
 #include "codec/ws_tx.h"
 #include "ws_slot.h"
 
@@ -67,8 +68,28 @@ static int control_item(struct call *c, uint8_t op, struct str payload)
     return 1;
 }
 
+/* What the compressed message stands for (RFC 7692 §6.2). */
+static int inflated_item(struct call *c, uint8_t op, struct str payload)
+{
+    const struct inflate_limits limits = {.bytes = c->limits->message, .ratio = c->limits->ratio};
+    struct buf *out = &c->pool->inflated;
+
+    if (inflate_message(payload, &limits, out, c->why) == -1)
+        return -1;
+    if ((op & 0x0f) == WS_OP_TEXT && !utf8_valid(buf_view(out)))
+        return refuse(c, CLOSE_BAD_UTF8);
+    *c->out = (struct ws_item){
+        .kind = (op & 0x0f) == WS_OP_TEXT ? WS_ITEM_TEXT : WS_ITEM_BINARY,
+        .data = buf_view(out),
+    };
+    c->pool->compressed = payload;
+    return 1;
+}
+
 static int message_item(struct call *c, uint8_t op, struct str payload)
 {
+    if (UNLIKELY(op & WS_OP_DEFLATED))
+        return inflated_item(c, op, payload);
     *c->out = (struct ws_item){
         .kind = op == WS_OP_TEXT ? WS_ITEM_TEXT : WS_ITEM_BINARY,
         .data = payload,
@@ -107,7 +128,7 @@ static void slot_open_frame(struct ws_slot *s)
     s->phase = SLOT_PAYLOAD;
     s->got = 0;
     s->control_len = 0;
-    if (s->head.op == WS_OP_TEXT || s->head.op == WS_OP_BINARY) {
+    if (!ws_head_control(&s->head) && s->head.op != WS_OP_CONTINUATION) {
         s->op = s->head.op;
         s->utf8 = UTF8_START;
     }
@@ -287,13 +308,23 @@ static int frame_next(struct call *c)
     return 0;
 }
 
+/* The item last handed out is over. */
+static inline void done_fini(struct ws_rx_pool *p)
+{
+    buf_fini(&p->done);
+    if (UNLIKELY(p->compressed.p != NULL)) {
+        buf_fini(&p->inflated);
+        p->compressed = STR_NULL;
+    }
+}
+
 int ws_rx_next(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_limits *limits,
                struct str *in, struct ws_item *out, enum close_reason *why)
 {
     struct call c = {rx, pool, limits, in, out, why};
     int rc = 0;
 
-    buf_fini(&pool->done);
+    done_fini(pool);
     while (rc == 0 && in->n > 0) {
         if (ws_slot_is_clean(rx->slot))
             rc = frame_next(&c);
@@ -305,11 +336,67 @@ int ws_rx_next(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_lim
     return rc;
 }
 
+/* --- messages that wait --- */
+
+int ws_rx_set_aside(struct ws_rx *rx, struct ws_rx_pool *p, const struct ws_item *item,
+                    struct str rest)
+{
+    struct str compressed = p->compressed;
+    bool deflated = compressed.p != NULL;
+    struct ws_slot *s;
+
+    if (ws_slot_attach(p, &rx->slot) == -1)
+        return -1;
+    s = rx->slot;
+    s->phase = SLOT_ASIDE;
+    s->op = (uint8_t)((item->kind == WS_ITEM_TEXT ? WS_OP_TEXT : WS_OP_BINARY) |
+                      (deflated ? WS_OP_DEFLATED : 0));
+    s->aside = item->data.n;
+    if (buf_append(&s->payload, deflated ? compressed : item->data) == 0 &&
+        buf_append(&s->rest, rest) == 0) {
+        ws_slot_charge(p, s, SLOT_BYTES + s->payload.cap + s->rest.cap);
+        if (p->bytes <= p->partial_max)
+            return 0;
+    }
+    ws_slot_detach(p, &rx->slot);
+    return -1;
+}
+
+bool ws_rx_aside(const struct ws_rx *rx)
+{
+    return rx->slot != NULL && rx->slot->phase == SLOT_ASIDE;
+}
+
+size_t ws_rx_aside_size(const struct ws_rx *rx)
+{
+    return rx->slot->aside;
+}
+
+int ws_rx_resume(struct ws_rx *rx, struct ws_rx_pool *pool, const struct ws_rx_limits *limits,
+                 struct buf *rest, struct ws_item *out, enum close_reason *why)
+{
+    struct call c = {.rx = rx, .pool = pool, .limits = limits, .out = out, .why = why};
+    struct ws_slot *s = rx->slot;
+    uint8_t op = s->op;
+
+    done_fini(pool);
+    pool->done = s->payload;
+    *rest = s->rest;
+    s->payload = s->rest = (struct buf){0};
+    ws_slot_detach(pool, &rx->slot);
+    return message_item(&c, op, buf_view(&pool->done));
+}
+
 /* --- the rest --- */
 
 bool ws_rx_partial(const struct ws_rx *rx)
 {
     return rx->slot != NULL;
+}
+
+struct str ws_rx_compressed(const struct ws_rx_pool *p)
+{
+    return p->compressed;
 }
 
 size_t ws_rx_held(const struct ws_rx *rx)

@@ -55,7 +55,7 @@ int ws_slot_follow(struct ws_rx_pool *p, const struct ws_slot *s, uint64_t missi
         return -1;
     p->following = s;
     p->inside = true;
-    p->feed = (struct str){(const char *)header, ws_tx_header(s->head.op, missing, header)};
+    p->feed = (struct str){(const char *)header, ws_tx_header(s->head.op & 0x0f, missing, header)};
     (void)!wslay_frame_recv(p->wslay, &iocb); /* takes the header and wants more */
     return 0;
 }
@@ -74,6 +74,7 @@ static struct ws_slot *slot_new(struct ws_rx_pool *p)
 static void slot_free(struct ws_rx_pool *p, struct ws_slot *s)
 {
     buf_fini(&s->payload);
+    buf_fini(&s->rest);
     free(s);
     p->allocated--;
 }
@@ -121,6 +122,7 @@ void ws_slot_detach(struct ws_rx_pool *p, struct ws_slot **slot)
         return;
     }
     buf_fini(&s->payload);
+    buf_fini(&s->rest);
     s->phase = SLOT_HEAD;
     s->raw_len = 0;
     s->op = WS_OP_CONTINUATION;
@@ -152,6 +154,7 @@ void ws_rx_pool_free(struct ws_rx_pool *p)
         slot_free(p, LIST_ENTRY(spare, struct ws_slot, link));
     context_free(p);
     buf_fini(&p->done);
+    buf_fini(&p->inflated);
     free(p);
 }
 

@@ -18,7 +18,8 @@
 
 enum slot_phase {
     SLOT_HEAD = 0, /* the header is incomplete; with no byte of it, between frames */
-    SLOT_PAYLOAD
+    SLOT_PAYLOAD,
+    SLOT_ASIDE /* payload is a whole message, which waits, and rest what came behind it */
 };
 
 struct ws_slot {
@@ -28,13 +29,15 @@ struct ws_slot {
     uint8_t phase;        /* enum slot_phase */
     uint8_t raw_len;
     uint8_t raw[WS_HEADER_MAX]; /* the open frame's header so far */
-    uint8_t op;                 /* of the open message, WS_OP_CONTINUATION if none */
+    uint8_t op;                 /* of the open message as in head, WS_OP_CONTINUATION if none */
     uint8_t control_len;
     char control[WS_CONTROL_MAX]; /* payload of the open control frame */
     uint32_t utf8;                /* of the open text message */
     uint64_t got;                 /* payload bytes of the open frame */
     uint64_t charged;             /* share in ws_rx_pool.bytes */
     struct buf payload;           /* owned; of the open message */
+    struct buf rest;              /* owned; input behind a message that is aside */
+    size_t aside;                 /* bytes of that, decompressed */
 };
 
 struct ws_rx_pool {
@@ -53,6 +56,8 @@ struct ws_rx_pool {
     bool inside;                     /* it is in the middle of a frame */
     struct str feed;                 /* what wslay may take; borrowed until the call ends */
     struct buf done;              /* owned; the item last handed out, if it came through a slot */
+    struct buf inflated;          /* owned; the same, if it was compressed */
+    struct str compressed;        /* borrowed; what that was made of */
     char control[WS_CONTROL_MAX]; /* the same for a control frame */
 };
 

@@ -233,6 +233,8 @@ void conn_release_hold(struct conn *c, unsigned reasons)
         return;
     c->hold &= (uint8_t)~reasons;
     conn_update_events(c);
+    if (c->hold == 0 && ws_rx_aside(&c->rx)) /* no poll tells of that */
+        conn_ready(c);
 }
 
 /* A finished one is read only to find its end, or a reset would destroy the last bytes we

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "net/partial.h"
 #include "net_internal.h"
+#include "ws_internal.h"
 
 /* What one input is answered with, pongs and the session's messages, is sent together: a flood of
  * empty pings must not become a flood of tiny queue entries. */
@@ -18,16 +19,6 @@ static struct {
     size_t n;
     char p[32 * (2 + WS_CONTROL_MAX)];
 } answers;
-
-static const struct session_ops *ws_session(const struct conn *c)
-{
-    return conn_ops(c)->session;
-}
-
-static uint64_t ticks_ns(uint32_t ticks)
-{
-    return ticks * WHEEL_TICK_NS;
-}
 
 /* Writes a control frame; returns its length. */
 static size_t control_frame(enum ws_opcode op, const void *payload, size_t n, char *out)
@@ -53,7 +44,7 @@ static void count_frames_in(struct conn *c, uint64_t frames)
     METRIC_ADD(frames_in, frames);
 }
 
-static int send_control(struct conn *c, enum ws_opcode op, const void *payload, size_t n)
+int ws_send_control(struct conn *c, enum ws_opcode op, const void *payload, size_t n)
 {
     char frame[2 + WS_CONTROL_MAX];
 
@@ -65,7 +56,7 @@ static int send_close(struct conn *c, uint16_t code, struct str text)
 {
     uint8_t payload[WS_CONTROL_MAX];
 
-    return send_control(c, WS_OP_CLOSE, payload, ws_tx_close_payload(code, text, payload));
+    return ws_send_control(c, WS_OP_CLOSE, payload, ws_tx_close_payload(code, text, payload));
 }
 
 static void answers_send(struct conn *c)
@@ -119,10 +110,13 @@ static int send_now(struct conn *c, const uint8_t *header, size_t len, struct st
 int ws_send(struct conn *c, struct str data, bool binary)
 {
     uint8_t header[WS_HEADER_MAX];
+    bool deflated = UNLIKELY(conn_deflate(c) != 0) && ws_deflate(c, &data);
     size_t len = ws_tx_header(binary ? WS_OP_BINARY : WS_OP_TEXT, data.n, header);
     bool gathered = answers.conn == c && len + data.n <= sizeof(answers.p);
     char *at;
 
+    if (UNLIKELY(deflated))
+        ws_tx_deflated(header);
     if (!gathered)
         answers_send(c);
     if (c->state != CONN_OPEN)
@@ -291,7 +285,10 @@ static struct ws_rx_limits ws_limits(const struct conn *c)
     const int64_t *own = ws_session(c)->message_max;
     uint64_t message = (uint64_t)(own != NULL ? *own : config.max_message_size);
 
-    return (struct ws_rx_limits){.frame = (uint64_t)config.max_frame_size, .message = message};
+    return (struct ws_rx_limits){.frame = (uint64_t)config.max_frame_size,
+                                 .message = message,
+                                 .ratio = (uint64_t)config.compression_max_ratio,
+                                 .deflate = conn_deflate(c) != 0};
 }
 
 static void ws_take_input(struct conn *c, struct str in)
@@ -307,6 +304,10 @@ static void ws_take_input(struct conn *c, struct str in)
     while (ws_listens(c) &&
            (rc = ws_rx_next(&c->rx, reactor->rx_pool, &limits, &in, &item, &why)) > 0) {
         same = same && ws_rx_partial(&c->rx); /* true only behind a control frame in its middle */
+        if (UNLIKELY(limits.deflate) && !ws_deflate_takes(c, &item)) {
+            rc = ws_set_aside(c, &item, in, &why);
+            break;
+        }
         ws_take(c, &item);
     }
     count_frames_in(c, ws_rx_pool_frames(reactor->rx_pool) - frames);
@@ -341,110 +342,28 @@ void ws_eof(struct conn *c)
         conn_kill(c, CLOSE_PEER_GONE);
 }
 
-static int ws_ping(struct conn *c)
+/* Goes on with what is aside. False: it is still, or nothing more may be read. */
+static bool ws_go_on(struct conn *c)
 {
-    METRIC_INC(pings_out);
-    c->flags |= CONN_PINGED;
-    /* However late this runs, the pong's time begins now. */
-    c->heard = reactor->tick - (uint32_t)((uint64_t)config.ping_interval / WHEEL_TICK_NS);
-    return send_control(c, WS_OP_PING, NULL, 0);
-}
+    const struct ws_rx_limits limits = ws_limits(c);
+    enum close_reason why = CLOSE_NONE;
+    struct buf rest = {0};
+    struct ws_item item;
 
-/* How long a connection may stay silent from now on; 0: it has ended. */
-static uint64_t ws_check_silence(struct conn *c)
-{
-    uint64_t interval = (uint64_t)config.ping_interval;
-    uint64_t pong_due = interval + (uint64_t)config.pong_timeout;
-
-    if (!(c->flags & CONN_PINGED) && ticks_ns(reactor->tick - c->heard) < interval)
-        return interval - ticks_ns(reactor->tick - c->heard);
-    if (!(c->flags & CONN_PINGED) && ws_ping(c) == -1)
-        return 0;
-    /* Looked at after an interval at the latest, so that an answered ping is followed by the next
-     * one in time. */
-    if (ticks_ns(reactor->tick - c->heard) < pong_due)
-        return MIN(pong_due - ticks_ns(reactor->tick - c->heard), interval);
-    ws_close(c, CLOSE_NO_PONG);
-    return 0;
-}
-
-/* How long until something is due by RFC 6455; 0: it has ended. */
-static uint64_t ws_due(struct conn *c)
-{
-    uint64_t timeout = (uint64_t)config.message_timeout, silence, age;
-
-    if (c->hold != 0) { /* it is not read: the silence is ours, and other limits bound it */
-        c->heard = c->begun = reactor->tick;
-        return (uint64_t)config.ping_interval;
+    if (!ws_deflate_has_room(c, ws_rx_aside_size(&c->rx)))
+        return false;
+    answers.conn = c;
+    answers.n = 0;
+    if (ws_rx_resume(&c->rx, reactor->rx_pool, &limits, &rest, &item, &why) < 0) {
+        ws_violated(c, why);
+    } else {
+        ws_take(c, &item);
+        if (ws_listens(c))
+            ws_take_input(c, buf_view(&rest));
     }
-    age = ws_rx_partial(&c->rx) ? ticks_ns(reactor->tick - c->begun) : 0;
-    if (age >= timeout) {
-        ws_close(c, CLOSE_MESSAGE_TIMEOUT);
-        return 0;
-    }
-    silence = c->flags & CONN_OWN_PINGS ? UINT64_MAX : ws_check_silence(c);
-    return ws_rx_partial(&c->rx) ? MIN(silence, timeout - age) : silence;
-}
-
-static void ws_deadline_open(struct conn *c)
-{
-    uint64_t due = ws_due(c), own;
-
-    if (due == 0)
-        return;
-    own = ws_session(c)->deadline != NULL ? ws_session(c)->deadline(c) : UINT64_MAX;
-    due = MIN(due, own);
-    if (c->state == CONN_OPEN && due != UINT64_MAX)
-        conn_arm(c, due);
-}
-
-/* The peer has not answered our close frame. */
-static void ws_deadline_closing(struct conn *c)
-{
-    uint32_t dropped = 0;
-
-    /* It does not read; but what stands before the close frame may have been too much. */
-    if (c->out != NULL)
-        dropped = conn_drop_publications(c);
-    METRIC_ADD(drops_disconnect, dropped);
-    if (dropped > 0) {
-        conn_arm(c, (uint64_t)config.close_timeout);
-        return;
-    }
-    /* The first reason stands, unless it was an ordinary end of ours, which this is not any more.
-     */
-    if (c->reason == CLOSE_DRAIN || c->reason == CLOSE_NORMAL)
-        c->reason = CLOSE_CLOSE_TIMEOUT;
-    if (conn_unread(c))
-        conn_abandon(c, c->reason);
-    else
-        conn_finish(c, c->reason);
-}
-
-void ws_deadline(struct conn *c)
-{
-    switch ((enum conn_state)c->state) {
-    case CONN_OPEN:
-        ws_deadline_open(c);
-        break;
-    case CONN_SETTLING:
-        ws_settled(c);
-        break;
-    case CONN_CLOSING:
-        ws_deadline_closing(c);
-        break;
-    case CONN_FREE:
-    case CONN_CONNECTING:
-    case CONN_PROXY:
-    case CONN_SECURING:
-    case CONN_HTTP:
-    case CONN_SUBSCRIBING:
-    case CONN_FLUSHING:
-    case CONN_LINGERING:
-    case CONN_DEAD:
-    case CONN_STATE_NR:
-        break; /* not this protocol's */
-    }
+    answers.conn = NULL;
+    buf_fini(&rest);
+    return ws_listens(c) && !ws_rx_aside(&c->rx) && (c->hold & ~CONN_HOLD_RING) == 0;
 }
 
 /* The worst case of one read: as many messages as empty masked frames fit, and one that was
@@ -462,6 +381,12 @@ size_t ws_may_read(struct conn *c, size_t want)
      * small one. */
     static const size_t chunks[] = {16384, 4096, 512};
 
+    if (UNLIKELY(conn_deflate(c) != 0)) {
+        if (ws_rx_aside(&c->rx) && !ws_go_on(c))
+            return 0;
+        /* Each message is asked for when it has come; but there should be room for some. */
+        return ws_deflate_has_room(c, chunks[0]) ? want : 0;
+    }
     if (c->state != CONN_OPEN || ws_session(c)->may_publish == NULL || ws_may_read_chunk(c, want))
         return want;
     for (size_t i = 0; i < ARRAY_LEN(chunks); i++)

@@ -97,31 +97,35 @@ static bool upgrade_quoted_token(struct str value)
     return value.n > 0;
 }
 
-/* One line of Sec-WebSocket-Extensions, RFC 6455 §9.1. None is spoken here, but what is malformed
- * fails the handshake. */
-static bool upgrade_extensions_good(struct str rest)
+/* One line of Sec-WebSocket-Extensions, RFC 6455 §9.1. What is malformed fails the handshake; of
+ * what is well-formed the first permessage-deflate in order is taken (RFC 7692 §5). */
+static bool upgrade_read_extensions(struct str rest, struct ws_deflate *deflate)
 {
     struct str element, name, value;
     bool any = false;
 
     while (http_list_next(&rest, &element)) {
         size_t end = str_find(element, ';');
-        struct str params = str_skip(element, end);
+        struct str params = str_skip(element, end), all = params;
+        struct str extension = str_trim((struct str){.p = element.p, .n = end});
         int rc;
 
         any = true;
-        if (!http_is_token(str_trim((struct str){.p = element.p, .n = end})))
+        if (!http_is_token(extension))
             return false;
         while ((rc = http_param_next(&params, &name, &value)) > 0)
             if (name.n == 0 || (value.p != NULL && !upgrade_quoted_token(value)))
                 return false;
         if (rc < 0)
             return false;
+        if (config.compression && deflate->window == 0 &&
+            str_equal_nocase(extension, WS_DEFLATE_NAME))
+            (void)ws_deflate_offered(all, deflate); /* false: declined */
     }
     return any;
 }
 
-/* What the client offers; picks the subprotocol. */
+/* What the client offers; picks the subprotocol and the compression. */
 static int upgrade_read_offers(const struct http_request *r, const char *spoken,
                                struct upgrade *out)
 {
@@ -135,7 +139,7 @@ static int upgrade_read_offers(const struct http_request *r, const char *spoken,
             if (upgrade_read_subprotocols(value, spoken, &offer, out) == -1)
                 return -1;
         } else if (str_equal_nocase(name, STR_LIT("Sec-WebSocket-Extensions"))) {
-            if (!upgrade_extensions_good(value))
+            if (!upgrade_read_extensions(value, &out->deflate))
                 return -1;
         }
     }
@@ -210,6 +214,10 @@ int upgrade_response(const struct upgrade *u, struct buf *out)
         return -1;
     if (u->subprotocol[0] != '\0' &&
         buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", u->subprotocol) == -1)
+        return -1;
+    if (u->deflate.window != 0 &&
+        (buf_append_lit(out, "Sec-WebSocket-Extensions: ") == -1 ||
+         ws_deflate_answer(&u->deflate, out) == -1 || buf_append_lit(out, "\r\n") == -1))
         return -1;
     return buf_append_lit(out, "\r\n");
 }

@@ -101,6 +101,8 @@ struct conn *ws_upgrade_take(struct http_exchange *x, const struct upgrade *chec
     u->want = subscriptions;
     *upgrade_of(c) = u;
     conn_set_ops(c, &session_waiting_ops[kind]);
+    if (checked->deflate.window != 0)
+        conn_set_deflate(c, deflate_window_of(checked->deflate.window));
     conn_set_state(c, CONN_SUBSCRIBING);
     conn_hold(c, CONN_HOLD_ANSWER);
     conn_arm(c, (uint64_t)config.hub_timeout);
@@ -176,6 +178,7 @@ static void open_now(struct conn *c)
         return;
     METRIC_INC(http_requests);
     METRIC_INC(upgrades);
+    METRIC_ADD(deflate_agreed, conn_deflate(c) != 0);
     conn_set_ops(c, &session_open_ops[conn_ops(c)->kind]);
     ws_open(c);
     feed(c);

@@ -1,6 +1,6 @@
 /* tests/fuzz/fuzz_ws_rx.c - WebSocket receive side: any bytes, in any pieces.
  *
- * Byte 0: bit 0 role, bits 1-2 limits. Byte 1: how the stream is cut. The rest is the stream. It is
+ * Byte 0: bit 0 role, bits 1-2 limits, bit 3 compression. Byte 1: how the stream is cut. The rest is the stream. It is
  * fed whole (frames are taken where they lie), byte by byte (everything goes through wslay) and cut
  * by byte 1; the events must be the same, and nothing may stay accounted for. */
 #include <stdint.h>
@@ -84,7 +84,11 @@ static void run(const struct input *input, uint8_t pattern, struct buf *log)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct ws_rx_limits limits[] = {
-        {1 << 20, 1 << 20}, {125, 200}, {1000, 300}, {UINT64_MAX, UINT64_MAX}};
+        {.frame = 1 << 20, .message = 1 << 20, .ratio = 100},
+        {.frame = 125, .message = 200},
+        {.frame = 1000, .message = 300},
+        /* What is not compressed has no limit: its own size is one. */
+        {.frame = UINT64_MAX, .message = UINT64_MAX, .ratio = 8}};
     struct buf whole = {0}, bytes = {0}, pieces = {0};
     struct input input;
 
@@ -92,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     input.role = (data[0] & 1) != 0 ? WS_CLIENT : WS_SERVER;
     input.limits = limits[data[0] >> 1 & 3];
+    input.limits.deflate = (data[0] & 8) != 0;
     input.stream = (struct str){(const char *)data + 2, size - 2};
     run(&input, 0, &whole);
     run(&input, 1, &bytes);

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import unittest
+import zlib
 
 from daemon import DaemonTest, wait_for
 from pki import Pki
@@ -36,6 +37,12 @@ FRAMES = {
     'frame_too_big': frame(BINARY, b'x', length=1 << 40),
     'message_too_big': frame(BINARY, b'x' * 60000, fin=False) + frame(CONT, b'x' * 60000),
     'peer_closed': frame(CLOSE, close_payload(1000)),
+}
+
+# The same where compression has been agreed on.
+DEFLATED = {
+    'bad_deflate': frame(TEXT, b'\x07', rsv=4),
+    'inflate_ratio': frame(BINARY, zlib.compress(bytes(90000), 9)[2:-5], rsv=4),
 }
 
 # A head, by listener.
@@ -131,6 +138,10 @@ class Endings(DaemonTest):
                        uni_websocket=True)
         for label, data in FRAMES.items():
             with d.ws('/ws/x') as c:
+                c.send(data)
+                self.closed(c, label)
+        for label, data in DEFLATED.items():
+            with d.ws('/ws/x', fields=[('Sec-WebSocket-Extensions', 'permessage-deflate')]) as c:
                 c.send(data)
                 self.closed(c, label)
         with d.ws('/ws/x?mode=sub') as c:

@@ -189,6 +189,8 @@ class Raw:
 class WebSocket(Raw):
     """Opened by the constructor unless the answer is not 101: then self.response says."""
 
+    reserved = (0,)  # what a data frame's reserved bits may be
+
     def __init__(self, address, path, fields=(), timeout=TIMEOUT, rcvbuf=None, early=b'', source=None, **tls):
         super().__init__(address, timeout, rcvbuf, source, **tls)
         self.key = base64.b64encode(os.urandom(16)).decode()
@@ -222,7 +224,7 @@ class WebSocket(Raw):
             n = struct.unpack('>Q', self.take(8))[0]
             assert n >= 65536, 'length is not minimal'
         f = Frame(bool(b0 & 0x80), b0 >> 4 & 7, b0 & 15, self.take(n))
-        assert f.rsv == 0, f
+        assert f.rsv in (self.reserved if f.opcode in (TEXT, BINARY) else (0,)), f
         assert f.opcode < 8 or (f.fin and n <= 125), f
         return f
 

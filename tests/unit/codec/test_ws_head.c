@@ -8,7 +8,7 @@
 
 #include "codec/ws_head.c"
 
-static const struct ws_rx_limits wide = {UINT64_MAX, UINT64_MAX};
+static const struct ws_rx_limits wide = {.frame = UINT64_MAX, .message = UINT64_MAX};
 
 static struct ws_rules rules(enum ws_role role, bool open)
 {
@@ -136,7 +136,7 @@ static void limits_are_compared_without_overflow(void **state UNUSED)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct ws_rx_limits limits = {rows[i].frame, rows[i].message};
+        struct ws_rx_limits limits = {.frame = rows[i].frame, .message = rows[i].message};
         struct ws_rules r = {.limits = &limits, .held = rows[i].held};
         struct ws_head h = {.op = WS_OP_BINARY, .len = rows[i].len};
         enum close_reason why = CLOSE_NONE;

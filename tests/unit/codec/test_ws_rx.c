@@ -132,7 +132,7 @@ static void s5_2_length_top_bit(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct script s = script_new(WS_SERVER);
 
-        s.limits = (struct ws_rx_limits){UINT64_MAX, UINT64_MAX};
+        s.limits = (struct ws_rx_limits){.frame = UINT64_MAX, .message = UINT64_MAX};
         put_header(&s, FIN | WS_OP_BINARY, 8, bad[i]);
         expect(&s, "! frame_length\n");
     }
@@ -145,7 +145,7 @@ static void s5_2_length_top_bit_beyond_limit(void **state UNUSED)
 
     put_header(&s, FIN | WS_OP_BINARY, 8, UINT64_C(1) << 63);
     expect(&s, "! frame_length\n");
-    s.limits = (struct ws_rx_limits){10, 10};
+    s.limits = (struct ws_rx_limits){.frame = 10, .message = 10};
     put_header(&s, FIN | WS_OP_BINARY, 2, 50);
     expect(&s, "! frame_length\n");
 }

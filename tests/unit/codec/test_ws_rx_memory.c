@@ -20,7 +20,7 @@ int test_context_init(wslay_frame_context_ptr *ctx, const struct wslay_frame_cal
     return no_context ? -1 : real_context_init(ctx, callbacks, user_data);
 }
 
-static const struct ws_rx_limits limits = {1 << 20, 1 << 20};
+static const struct ws_rx_limits limits = {.frame = 1 << 20, .message = 1 << 20};
 
 /* One connection: its stream so far is fed by piece(). */
 struct peer {

@@ -220,7 +220,7 @@ static void s10_4_limits_of_nothing(void **state UNUSED)
 {
     struct script s = script_new(WS_SERVER);
 
-    s.limits = (struct ws_rx_limits){0, 0};
+    s.limits = (struct ws_rx_limits){.frame = 0, .message = 0};
     put_text(&s, FIN | WS_OP_TEXT, "");
     put_text(&s, MORE | WS_OP_TEXT, "");
     put_text(&s, FIN | WS_OP_CONTINUATION, "");
@@ -322,7 +322,8 @@ static void whole_frames_and_wslay_agree(void **state UNUSED)
 
         random_state = seed;
         if (random_below(3) == 0)
-            s.limits = (struct ws_rx_limits){random_below(2000), random_below(4000)};
+            s.limits =
+                (struct ws_rx_limits){.frame = random_below(2000), .message = random_below(4000)};
         put_random_stream(&s);
         want = script_run(&s, next_whole, NULL);
         violations += str_find(buf_view(&want), '!') != want.len;

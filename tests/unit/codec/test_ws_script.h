@@ -33,7 +33,7 @@ struct script {
 
 static UNUSED struct script script_new(enum ws_role role)
 {
-    return (struct script){.role = role, .limits = {1 << 20, 1 << 20}};
+    return (struct script){.role = role, .limits = {.frame = 1 << 20, .message = 1 << 20}};
 }
 
 static void put_bytes(struct script *s, struct str bytes)

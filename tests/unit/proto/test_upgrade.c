@@ -179,6 +179,49 @@ static void the_first_subprotocol_that_is_configured(void **state UNUSED)
     assert_string_equal(up.subprotocol, "");
 }
 
+#define NOTHING_KEPT "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+#define EXT          "Sec-WebSocket-Extensions: "
+
+static void assert_compression(const char *text, const char *answer)
+{
+    struct upgrade up;
+    enum close_reason why;
+    struct buf out = {0};
+
+    assert_int_equal(check(text, &up, &why), 0);
+    assert_int_equal(upgrade_response(&up, &out), 0);
+    assert_int_equal(buf_append_char(&out, '\0'), 0);
+    if (answer == NULL)
+        assert_null(strstr(out.p, "Extensions"));
+    else
+        assert_non_null(strstr(out.p, answer));
+    buf_fini(&out);
+}
+
+/* RFC 7692 §5: the first offer in order is taken, on one line or several; others are passed over. */
+static void compression(void **state UNUSED)
+{
+    static const char any[] = "\r\n" EXT NOTHING_KEPT "\r\n";
+    static const char nine[] = "\r\n" EXT NOTHING_KEPT "; server_max_window_bits=9\r\n";
+
+    assert_compression(START UP CO KEY VER END, NULL);
+    assert_compression(START UP CO KEY VER EXT "permessage-deflate\r\n" END, any);
+    assert_compression(
+        START UP CO KEY VER EXT "x, PerMessage-Deflate ; client_max_window_bits\r\n" END, any);
+    assert_compression(START UP CO KEY VER EXT
+                       "permessage-deflate; server_max_window_bits=77, "
+                       "permessage-deflate; server_max_window_bits=9, permessage-deflate\r\n" END,
+                       nine);
+    assert_compression(START UP CO KEY VER EXT
+                       "permessage-deflate; unknown\r\n" EXT "y\r\n" EXT
+                       "permessage-deflate; server_max_window_bits=9\r\n" END,
+                       nine);
+    assert_compression(START UP CO KEY VER EXT "permessage-deflate; unknown\r\n" END, NULL);
+    assert_compression(START UP CO KEY VER EXT "permessage-bzip2\r\n" END, NULL);
+    config.compression = false;
+    assert_compression(START UP CO KEY VER EXT "permessage-deflate\r\n" END, NULL);
+}
+
 /* Each is compared with those before it. */
 static void few_subprotocols_may_be_offered(void **state UNUSED)
 {
@@ -216,7 +259,7 @@ static void listed_origins(void **state UNUSED)
 
 static void no_memory_for_the_response(void **state UNUSED)
 {
-    struct upgrade up = {.subprotocol = "roost-plain"};
+    struct upgrade up = {.subprotocol = "roost-plain", .deflate = {.window = 15}};
     struct buf out = {0};
     int failed = 0;
 
@@ -239,6 +282,7 @@ int main(void)
         cmocka_unit_test_setup(variants_that_are_in_order, setup),
         cmocka_unit_test_setup(what_is_refused_and_why, setup),
         cmocka_unit_test_setup(the_first_subprotocol_that_is_configured, setup),
+        cmocka_unit_test_setup(compression, setup),
         cmocka_unit_test_setup(few_subprotocols_may_be_offered, setup),
         cmocka_unit_test_setup(listed_origins, setup),
         cmocka_unit_test_setup(no_memory_for_the_response, setup),

@@ -1,0 +1,23 @@
+/* codec/ws_deflate.h - agreeing on permessage-deflate (RFC 7692 §5 and §7.1), the server's side.
+ *
+ * Nothing is kept between messages: a server may say so of itself, and require it of whoever offers
+ * the extension at all (§7.1.1). */
+#ifndef ROOST_CODEC_WS_DEFLATE_H
+#define ROOST_CODEC_WS_DEFLATE_H
+
+#include "base/buf.h"
+
+#define WS_DEFLATE_NAME STR_LIT("permessage-deflate")
+
+struct ws_deflate { /* what is agreed on; zeroed: nothing */
+    uint8_t window; /* bits of what the server writes, 8 to 15; 0: there is no compression */
+    bool named;     /* the client has asked for that window, so it is answered */
+};
+
+/* Takes the parameters of one offer, as they stand behind the name. False: it has to
+ * be declined (§7.1: an unknown or repeated parameter, a value that is none); another may follow. */
+bool ws_deflate_offered(struct str params, struct ws_deflate *out);
+/* Appends the value of Sec-WebSocket-Extensions that accepts it. -1: no memory. */
+int ws_deflate_answer(const struct ws_deflate *agreed, struct buf *out) MUST_CHECK;
+
+#endif
