@@ -14,10 +14,13 @@ struct ctl {
     char host[256], port[16]; /* of the admin listener */
     char authority[256 + 24]; /* as it stands in a URL: "[::1]:8001" */
     const char *key;          /* "" = none */
+    bool tls;
+    const char *ca; /* file of certificates to trust; "": the system's */
+    bool any_name;  /* ca: files of the certificates that may be shown, whatever their names */
 };
 extern struct ctl ctl;
 
-/* "http://127.0.0.1:8001", "[::1]:8001" into ctl. -1: said why. */
+/* "http://127.0.0.1:8001", "https://gateway.example", "[::1]:8001" into ctl. -1: said why. */
 int ctl_set_admin(const char *url) MUST_CHECK;
 
 /* node.c: the same from the daemon's own settings (ROOST_...), with its key if none was given. An
@@ -35,12 +38,14 @@ int ctl_ask(const char *path, const struct str *request, struct buf *body, bool 
 int ctl_wrong_server(const char *what, bool quiet);
 /* The first line of a response's body. */
 struct str ctl_line_of(struct str text);
-int ctl_connect(bool quiet) MUST_CHECK; /* a connected socket that does not block, or -1 */
+/* The URL of what is asked, without a path: for people. Borrowed until the next call. */
+const char *ctl_url(void);
+int ctl_connect(struct dialed *d, bool quiet) MUST_CHECK; /* -1: said why */
 extern const struct dial_limits ctl_patience;
 
 /* ws.c: a WebSocket client on the admin listener. */
 struct ctl_ws {
-    int fd;
+    struct dialed peer;
     struct ws_rx_pool *pool;
     struct ws_rx rx;
     struct str in; /* unread part of buffer */

@@ -1,11 +1,11 @@
 /* cmd/roostctl/http.c - one HTTP exchange with the admin listener. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "codec/http.h"
 #include "ctl.h"
 #include "net/address.h"
+#include "net/tls.h"
 
 #define RESPONSE_MAX ((size_t)64 * 1024 * 1024)
 
@@ -42,54 +42,92 @@ int ctl_set_admin(const char *url)
 {
     struct str rest = str_from(url), authority;
 
-    if (rest.n >= 7 && str_equal_nocase((struct str){rest.p, 7}, STR_LIT("http://")))
+    ctl.tls = false;
+    if (rest.n >= 7 && str_equal_nocase((struct str){rest.p, 7}, STR_LIT("http://"))) {
         rest = str_skip(rest, 7);
+    } else if (rest.n >= 8 && str_equal_nocase((struct str){rest.p, 8}, STR_LIT("https://"))) {
+        ctl.tls = true;
+        rest = str_skip(rest, 8);
+    }
     authority = (struct str){rest.p, str_find(rest, '/')};
     if (set_authority(authority) == 0)
         return 0;
     fprintf(stderr,
-            "roostctl: --admin: expected http://HOST:PORT (IPv6: http://[ADDRESS]:PORT), got "
-            "\"%s\"\n",
+            "roostctl: --admin: expected http://HOST:PORT or https://HOST:PORT (IPv6: "
+            "http://[ADDRESS]:PORT), got \"%s\"\n",
             url);
     return -1;
+}
+
+const char *ctl_url(void)
+{
+    static char url[sizeof(ctl.authority) + 16];
+
+    snprintf(url, sizeof(url), "%s://%s", ctl.tls ? "https" : "http", ctl.authority);
+    return url;
 }
 
 static void explain(const char *what, const char *why)
 {
     fprintf(stderr,
-            "roostctl: %s http://%s: %s\n"
+            "roostctl: %s %s: %s\n"
             "Is roostd running there? Start it with make run, or name its admin listener with "
             "--admin http://HOST:PORT (or ROOSTCTL_ADMIN).\n",
-            what, ctl.authority, why);
+            what, ctl_url(), why);
 }
 
 int ctl_wrong_server(const char *what, bool quiet)
 {
     if (!quiet)
         fprintf(stderr,
-                "roostctl: http://%s answers, but is not the admin listener of roostd: %s\n"
+                "roostctl: %s answers, but is not the admin listener of roostd: %s\n"
                 "A listener for clients answers so, too. --admin (or ROOSTCTL_ADMIN) wants the "
                 "address in its setting admin_listen.\n",
-                ctl.authority, what);
+                ctl_url(), what);
     return -1;
 }
 
-int ctl_connect(bool quiet)
+static int secure(struct dialed *d, bool quiet)
+{
+    static struct tls_context *context; /* one is enough for all connections */
+    char why[256];
+
+    if (context == NULL)
+        context = ctl.any_name ? tls_client_context_of(ctl.ca, why, sizeof(why))
+                               : tls_client_context(ctl.ca, true, why, sizeof(why));
+    if (context != NULL && dial_secure(d, context, ctl.any_name ? NULL : ctl.host, &ctl_patience,
+                                       why, sizeof(why)) == 0)
+        return 0;
+    if (!quiet && context == NULL)
+        fprintf(stderr, "roostctl: %s: %s\n", ctl.ca, why);
+    else if (!quiet)
+        fprintf(stderr,
+                "roostctl: no TLS with %s: %s\n"
+                "--ca FILE (or ROOSTCTL_CA) names certificates to trust instead of the system's.\n",
+                ctl_url(), why);
+    dial_close(d);
+    return -1;
+}
+
+int ctl_connect(struct dialed *d, bool quiet)
 {
     struct addrinfo *found;
-    int fd, rc = address_lookup(ctl.host, ctl.port, &found);
+    int rc = address_lookup(ctl.host, ctl.port, &found);
 
+    *d = (struct dialed){.fd = -1};
     if (rc != 0) {
         if (!quiet)
             explain("cannot resolve", gai_strerror(rc));
         return -1;
     }
-    fd = dial(found, &ctl_patience, NULL);
+    d->fd = dial(found, &ctl_patience, NULL);
     rc = errno;
     freeaddrinfo(found);
-    if (fd == -1 && !quiet)
+    if (d->fd == -1 && !quiet)
         explain("cannot reach", strerror(rc));
-    return fd;
+    if (d->fd == -1)
+        return -1;
+    return ctl.tls ? secure(d, quiet) : 0;
 }
 
 struct str ctl_line_of(struct str text)
@@ -119,17 +157,18 @@ static int append_request(struct buf *out, const char *path, const struct str *r
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet)
 {
     struct buf out = {0};
-    int fd = ctl_connect(quiet), status = -1;
+    struct dialed d;
+    int status = -1;
 
-    if (fd == -1)
+    if (ctl_connect(&d, quiet) == -1)
         return -1;
     if (append_request(&out, path, request) == 0)
-        status = dial_http(fd, buf_view(&out), RESPONSE_MAX, &ctl_patience, body);
+        status = dial_http(&d, buf_view(&out), RESPONSE_MAX, &ctl_patience, body);
     if (status == -1 && !quiet)
         explain("no answer from", strerror(errno));
     else if (status == 0 && !quiet)
         explain("no HTTP from", "is this its admin listener?");
-    close(fd);
+    dial_close(&d);
     buf_fini(&out);
     if (status == 401 && !quiet)
         fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");

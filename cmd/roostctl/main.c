@@ -101,6 +101,9 @@ static int act(const struct ctl_line *line)
         return 2;
     if (admin == NULL)
         admin = getenv("ROOSTCTL_ADMIN");
+    ctl.ca = line->given[OPTION_CA];
+    if (ctl.ca == NULL)
+        ctl.ca = first_env("ROOSTCTL_CA", NULL, "");
     if (line->command == COMMAND_help || line->command == COMMAND_version ||
         line->command == COMMAND_token || line->command == COMMAND_import)
         return run[line->command](line);

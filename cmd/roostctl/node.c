@@ -29,8 +29,9 @@ static void read_settings(void)
 }
 
 /* A daemon that listens on every address can be asked on loopback; [::] takes IPv4 too. */
-static int set_address(const char *name, const char *value)
+static int set_address(const char *name, const char *value, const char *certificates)
 {
+    const char *scheme = certificates[0] != '\0' ? "https" : "http";
     struct address a;
     char text[80], url[96], err[200];
     struct str port;
@@ -50,9 +51,14 @@ static int set_address(const char *name, const char *value)
     }
     if (str_starts_with(str_from(text), STR_LIT("0.0.0.0:")) ||
         str_starts_with(str_from(text), STR_LIT("[::]:")))
-        snprintf(url, sizeof(url), "http://127.0.0.1%.*s", STR_ARG(port));
+        snprintf(url, sizeof(url), "%s://127.0.0.1%.*s", scheme, STR_ARG(port));
     else
-        snprintf(url, sizeof(url), "http://%s", text);
+        snprintf(url, sizeof(url), "%s://%s", scheme, text);
+    /* Who shows the certificate that the settings name is who is meant, whatever its name. */
+    if (certificates[0] != '\0' && ctl.ca[0] == '\0') {
+        ctl.ca = certificates;
+        ctl.any_name = true;
+    }
     return ctl_set_admin(url) == -1;
 }
 
@@ -62,9 +68,9 @@ int ctl_find_node(bool client_will_do)
     if (ctl.key[0] == '\0')
         ctl.key = node.api_key;
     if (!str_equal(str_from(node.admin_listen), STR_LIT("off")))
-        return set_address("admin_listen", node.admin_listen);
+        return set_address("admin_listen", node.admin_listen, node.admin_tls_certificate);
     if (client_will_do)
-        return set_address("listen", node.listen);
+        return set_address("listen", node.listen, node.tls_certificate);
     fprintf(stderr, "roostctl: the daemon's settings say admin_listen: off, and this command asks "
                     "the admin listener; --admin URL names another\n");
     return 1;
@@ -85,8 +91,8 @@ int cmd_ready(const struct ctl_line *cmdline UNUSED)
     int status = ctl_http("/readyz", NULL, &body, false);
 
     if (status != 200 && status != -1)
-        fprintf(stderr, "roostctl: %.*s (status %d from http://%s/readyz)\n",
-                STR_ARG(ctl_line_of(buf_view(&body))), status, ctl.authority);
+        fprintf(stderr, "roostctl: %.*s (status %d from %s/readyz)\n",
+                STR_ARG(ctl_line_of(buf_view(&body))), status, ctl_url());
     buf_fini(&body);
     return status == 200 ? 0 : 1;
 }

@@ -271,7 +271,7 @@ int cmd_get(const struct ctl_line *cmdline)
     if (status == 200)
         out_write(buf_view(&body));
     else if (status != -1 && status != 401)
-        fprintf(stderr, "roostctl: http://%s%s: %d %s: %.*s\n", ctl.authority, path, status,
+        fprintf(stderr, "roostctl: %s%s: %d %s: %.*s\n", ctl_url(), path, status,
                 http_status_phrase(status), STR_ARG(ctl_line_of(buf_view(&body))));
     buf_fini(&body);
     return status == 200 ? 0 : 1;

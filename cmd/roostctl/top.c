@@ -104,7 +104,7 @@ static int look(struct ctl_view *view, int *current, bool once, struct buf *text
         *current = !*current;
         return view_draw(now, then, text);
     }
-    return once ? -1 : buf_printf(text, "no answer from http://%s, trying again\n", ctl.authority);
+    return once ? -1 : buf_printf(text, "no answer from %s, trying again\n", ctl_url());
 }
 
 /* Until it is told to stop, or, once: one block. */

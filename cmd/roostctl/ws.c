@@ -1,10 +1,8 @@
 /* cmd/roostctl/ws.c - a small WebSocket client that waits. */
 #include <errno.h>
-#include <poll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "base/clock.h"
 #include "codec/http.h"
 #include "codec/ws_tx.h"
 #include "ctl.h"
@@ -14,7 +12,7 @@
 
 static const char handshake_key[] = "cm9vc3RjdGwtaGFuZHNoYQ==";
 
-static int send_handshake(int fd, const char *path)
+static int send_handshake(struct dialed *d, const char *path)
 {
     struct buf out = {0};
     int rc = buf_printf(&out,
@@ -26,7 +24,7 @@ static int send_handshake(int fd, const char *path)
         rc |= buf_printf(&out, "X-API-Key: %s\r\n", ctl.key);
     rc |= buf_append_lit(&out, "\r\n");
     if (rc == 0)
-        rc = dial_send(fd, buf_view(&out), &ctl_patience);
+        rc = dial_send(d, buf_view(&out), &ctl_patience);
     buf_fini(&out);
     return rc;
 }
@@ -42,9 +40,7 @@ static int read_handshake(struct ctl_ws *ws)
         ssize_t got;
         int rc;
 
-        if (dial_wait(ws->fd, POLLIN, &ctl_patience) == -1)
-            return -1;
-        got = recv(ws->fd, ws->buffer + n, HEAD_MAX - n, 0);
+        got = dial_recv(&ws->peer, ws->buffer + n, HEAD_MAX - n, &ctl_patience);
         if (got <= 0)
             return -1;
         n += (size_t)got;
@@ -63,10 +59,9 @@ int ctl_ws_open(struct ctl_ws *ws, const char *path, bool quiet)
     int status;
 
     memset(ws, 0, offsetof(struct ctl_ws, buffer));
-    ws->fd = ctl_connect(quiet);
-    if (ws->fd == -1)
+    if (ctl_connect(&ws->peer, quiet) == -1)
         return -1;
-    status = send_handshake(ws->fd, path) == -1 ? -1 : read_handshake(ws);
+    status = send_handshake(&ws->peer, path) == -1 ? -1 : read_handshake(ws);
     if (status == 101) {
         ws->pool = ws_rx_pool_new(WS_CLIENT, PARTIAL_MAX);
         return 0;
@@ -74,13 +69,11 @@ int ctl_ws_open(struct ctl_ws *ws, const char *path, bool quiet)
     if (!quiet && status == 401)
         fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
     else if (!quiet && status == -1)
-        fprintf(stderr, "roostctl: http://%s: no answer to the WebSocket handshake\n",
-                ctl.authority);
+        fprintf(stderr, "roostctl: %s: no answer to the WebSocket handshake\n", ctl_url());
     else if (!quiet)
-        fprintf(stderr, "roostctl: http://%s: the WebSocket handshake was refused: %d %s: %.*s\n",
-                ctl.authority, status, http_status_phrase(status), STR_ARG(ctl_line_of(ws->in)));
-    close(ws->fd);
-    ws->fd = -1;
+        fprintf(stderr, "roostctl: %s: the WebSocket handshake was refused: %d %s: %.*s\n",
+                ctl_url(), status, http_status_phrase(status), STR_ARG(ctl_line_of(ws->in)));
+    dial_close(&ws->peer);
     return -1;
 }
 
@@ -92,7 +85,7 @@ int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload)
 
     if (getrandom(key, sizeof(key), 0) == (ssize_t)sizeof(key) &&
         ws_tx_masked(op, payload, key, &frame) == 0)
-        rc = dial_send(ws->fd, buf_view(&frame), &ctl_patience);
+        rc = dial_send(&ws->peer, buf_view(&frame), &ctl_patience);
     buf_fini(&frame);
     return rc;
 }
@@ -100,7 +93,7 @@ int ctl_ws_send(struct ctl_ws *ws, enum ws_opcode op, struct str payload)
 int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms)
 {
     static const struct ws_rx_limits limits = {.frame = 16 << 20, .message = 16 << 20};
-    struct pollfd p = {.fd = ws->fd, .events = POLLIN};
+    const struct dial_limits wait = {UINT64_MAX, (uint64_t)timeout_ms * NS_PER_MS};
     enum close_reason why;
     ssize_t n;
     int rc;
@@ -114,11 +107,9 @@ int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms)
         }
         if (rc != 0)
             return rc > 0 ? 1 : 0;
-        if (poll(&p, 1, timeout_ms) <= 0)
+        n = dial_recv(&ws->peer, ws->buffer, sizeof(ws->buffer), &wait);
+        if (n == -1 && errno == ETIMEDOUT)
             return -1;
-        n = recv(ws->fd, ws->buffer, sizeof(ws->buffer), 0);
-        if (n == -1 && errno == EAGAIN)
-            continue;
         if (n <= 0)
             return 0;
         ws->in = (struct str){ws->buffer, (size_t)n};
@@ -127,10 +118,9 @@ int ctl_ws_next(struct ctl_ws *ws, struct ws_item *item, int timeout_ms)
 
 void ctl_ws_close(struct ctl_ws *ws)
 {
-    if (ws->fd == -1)
+    if (ws->peer.fd == -1)
         return;
     ws_rx_fini(&ws->rx, ws->pool);
     ws_rx_pool_free(ws->pool);
-    close(ws->fd);
-    ws->fd = -1;
+    dial_close(&ws->peer);
 }

@@ -18,21 +18,21 @@ static int ask(const struct addrinfo *found, const struct url *u, struct buf *pa
     const struct dial_limits limits = {clock_precise_ns() + SCRAPE_LIMIT_NS, SCRAPE_LIMIT_NS};
     struct str path = u->path.n == 0 ? STR_LIT("/metrics") : u->path;
     struct buf request = {0};
-    int fd = dial(found, &limits, NULL), status = -1;
+    struct dialed d = {.fd = dial(found, &limits, NULL)};
+    int status = -1;
 
-    if (fd != -1 && buf_printf(&request,
-                               "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nAccept: text/plain\r\n"
-                               "Connection: close\r\n\r\n",
-                               STR_ARG(path), STR_ARG(u->authority)) == 0)
-        status = dial_http(fd, buf_view(&request), PAGE_MAX, &limits, page);
+    if (d.fd != -1 && buf_printf(&request,
+                                 "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nAccept: text/plain\r\n"
+                                 "Connection: close\r\n\r\n",
+                                 STR_ARG(path), STR_ARG(u->authority)) == 0)
+        status = dial_http(&d, buf_view(&request), PAGE_MAX, &limits, page);
     if (status == -1)
         snprintf(err, errcap, "%s", strerror(errno));
     else if (status == 0)
         snprintf(err, errcap, "what answers does not speak HTTP/1.1");
     else if (status != 200)
         snprintf(err, errcap, "it answers with HTTP status %d", status);
-    if (fd != -1)
-        close(fd);
+    dial_close(&d);
     buf_fini(&request);
     return status == 200 ? 0 : -1;
 }

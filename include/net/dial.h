@@ -18,12 +18,24 @@ struct dial_limits {
 /* A socket connected to the first of the addresses that takes it; *which (may be NULL) is its place
  * in `found`. */
 int dial(const struct addrinfo *found, const struct dial_limits *l, unsigned *which) MUST_CHECK;
-/* Until events (as poll's) are possible on fd. */
-int dial_wait(int fd, short events, const struct dial_limits *l) MUST_CHECK;
-int dial_send(int fd, struct str s, const struct dial_limits *l) MUST_CHECK;
+
+struct ssl_st;
+struct tls_context;
+struct dialed {         /* what dial() has brought, plain or by TLS; {.fd = -1}: nothing */
+    int fd;             /* owned */
+    struct ssl_st *ssl; /* owned; NULL: plain */
+};
+/* Agrees on keys with the host, as tls_client_context() says; host NULL: any name will do that the
+ * context's certificates vouch for. -1: a sentence in err. */
+int dial_secure(struct dialed *d, struct tls_context *t, const char *host,
+                const struct dial_limits *l, char *err, size_t errcap) MUST_CHECK;
+int dial_send(struct dialed *d, struct str s, const struct dial_limits *l) MUST_CHECK;
+/* Waits for bytes; 0: there will be no more. */
+ssize_t dial_recv(struct dialed *d, char *p, size_t max, const struct dial_limits *l) MUST_CHECK;
 /* Sends a request that ends with its answer ("Connection: close") and appends the answer's body, of
  * max bytes with its head. The status; 0: what answers does not speak HTTP/1.1. */
-int dial_http(int fd, struct str request, size_t max, const struct dial_limits *l,
+int dial_http(struct dialed *d, struct str request, size_t max, const struct dial_limits *l,
               struct buf *body) MUST_CHECK;
+void dial_close(struct dialed *d);
 
 #endif

@@ -17,6 +17,10 @@ struct tls_context; /* whom to trust; one for any number of connections */
  * TLS 1.2 at least. NULL: a sentence in err. */
 struct tls_context *tls_client_context(const char *ca_file, bool verify, char *err,
                                        size_t errcap) MUST_CHECK;
+/* Trusts those that show the first certificate of one of these files (PEM; line ends between), and
+ * nobody else. */
+struct tls_context *tls_client_context_of(const char *certificates, char *err,
+                                          size_t errcap) MUST_CHECK;
 /* tls_context_free(NULL) is fine. Connections keep what they need. */
 void tls_context_free(struct tls_context *t);
 

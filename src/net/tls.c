@@ -7,7 +7,9 @@
 #include "net/tls.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "net_internal.h"
@@ -31,7 +33,9 @@ static char failure[256];
 void tls_take_error(char *out, size_t cap)
 {
     unsigned long e = ERR_get_error();
-    const char *reason = e != 0 ? ERR_reason_error_string(e) : NULL;
+    const char *reason = e == 0                ? NULL
+                         : ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e))
+                                               : ERR_reason_error_string(e);
 
     ERR_clear_error();
     snprintf(out, cap, "%s", reason != NULL ? reason : "the connection was closed");
@@ -122,10 +126,27 @@ void tls_context_set_up(SSL_CTX *ctx)
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 }
 
-struct tls_context *tls_client_context(const char *ca_file, bool verify, char *err, size_t errcap)
+/* The first certificate of each, and nobody that it vouches for or is vouched for by. */
+static int trust_these(SSL_CTX *ctx, const char *list)
+{
+    struct str rest = str_from(list), name;
+    char path[PATH_MAX];
+    int rc = 0;
+
+    while (rc == 0 && rest.n > 0 && str_cut(&rest, '\n', &name)) {
+        BIO *in = str_copy(name, path, sizeof(path)) == 0 ? BIO_new_file(path, "r") : NULL;
+        X509 *x = in != NULL ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
+
+        rc = x != NULL && X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), x) == 1 ? 0 : -1;
+        X509_free(x);
+        BIO_free(in);
+    }
+    return rc;
+}
+
+static struct tls_context *context_new(bool verify, char *err, size_t errcap)
 {
     struct tls_context *t = calloc(1, sizeof(*t));
-    bool own = ca_file != NULL && ca_file[0] != '\0';
 
     if (t == NULL || (t->ctx = SSL_CTX_new(TLS_client_method())) == NULL) {
         snprintf(err, errcap, "no memory for TLS");
@@ -135,12 +156,39 @@ struct tls_context *tls_client_context(const char *ca_file, bool verify, char *e
     t->verify = verify;
     tls_context_set_up(t->ctx);
     SSL_CTX_set_verify(t->ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-    if (own ? SSL_CTX_load_verify_file(t->ctx, ca_file) == 1
-            : SSL_CTX_set_default_verify_paths(t->ctx) == 1)
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
+    return t;
+}
+
+static struct tls_context *context_or_why(struct tls_context *t, bool good, char *err,
+                                          size_t errcap)
+{
+    if (good)
         return t;
     tls_take_error(err, errcap);
     tls_context_free(t);
     return NULL;
+}
+
+struct tls_context *tls_client_context(const char *ca_file, bool verify, char *err, size_t errcap)
+{
+    struct tls_context *t = context_new(verify, err, errcap);
+    bool own = ca_file != NULL && ca_file[0] != '\0';
+
+    if (t == NULL)
+        return NULL;
+    return context_or_why(t,
+                          own ? SSL_CTX_load_verify_file(t->ctx, ca_file) == 1
+                              : SSL_CTX_set_default_verify_paths(t->ctx) == 1,
+                          err, errcap);
+}
+
+struct tls_context *tls_client_context_of(const char *certificates, char *err, size_t errcap)
+{
+    struct tls_context *t = context_new(true, err, errcap);
+
+    return t != NULL ? context_or_why(t, trust_these(t->ctx, certificates) == 0, err, errcap)
+                     : NULL;
 }
 
 void tls_context_free(struct tls_context *t)
@@ -165,8 +213,7 @@ static int expect_host(SSL *ssl, const struct tls_context *t, const char *host)
     return !t->verify || SSL_set1_host(ssl, host) == 1 ? 0 : -1;
 }
 
-/* A client's side of the handshake. NULL: no memory. */
-static SSL *ssl_new(const struct tls_context *t, const char *host)
+SSL *tls_client_ssl(const struct tls_context *t, const char *host)
 {
     static const unsigned char alpn[] = "\x08http/1.1";
     SSL *ssl = SSL_new(t->ctx);
@@ -174,7 +221,7 @@ static SSL *ssl_new(const struct tls_context *t, const char *host)
     if (ssl == NULL)
         return NULL;
     SSL_set_connect_state(ssl);
-    if (tls_set_bio(ssl) == 0 && expect_host(ssl, t, host) == 0 &&
+    if ((host == NULL || expect_host(ssl, t, host) == 0) &&
         SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) == 0)
         return ssl;
     SSL_free(ssl);
@@ -185,12 +232,12 @@ static SSL *ssl_new(const struct tls_context *t, const char *host)
 struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
                          const struct conn_ops *ops, const struct sockaddr *peer)
 {
-    struct tls state = {.shared.transport = {&tls_transport}, .ssl = ssl_new(t, host)};
-    struct conn *c;
+    struct tls state = {.shared.transport = {&tls_transport}, .ssl = tls_client_ssl(t, host)};
+    struct conn *c = NULL;
 
-    if (state.ssl == NULL)
-        return NULL;
-    c = transport_add(&state.shared.transport, sizeof(state), fd, ops, peer, 0, CONN_CONNECTING);
+    if (state.ssl != NULL && tls_set_bio(state.ssl) == 0)
+        c = transport_add(&state.shared.transport, sizeof(state), fd, ops, peer, 0,
+                          CONN_CONNECTING);
     if (c == NULL)
         SSL_free(state.ssl);
     return c;
@@ -228,16 +275,15 @@ static void tls_want(struct conn *c, int events)
     tcp_want(c, events);
 }
 
-static void handshake_failed(const struct conn *c)
+void tls_handshake_error(SSL *ssl, char *out, size_t cap)
 {
-    long verdict = SSL_get_verify_result(tls_of(c)->ssl);
+    long verdict = SSL_get_verify_result(ssl);
 
     if (verdict != X509_V_OK) {
         ERR_clear_error();
-        snprintf(failure, sizeof(failure), "certificate verify failed: %s",
-                 X509_verify_cert_error_string(verdict));
+        snprintf(out, cap, "certificate verify failed: %s", X509_verify_cert_error_string(verdict));
     } else {
-        tls_take_error(failure, sizeof(failure));
+        tls_take_error(out, cap);
     }
 }
 
@@ -260,7 +306,7 @@ static int tls_secure(struct conn *c)
     tls->read_wants_write = rc == SSL_ERROR_WANT_WRITE;
     if (rc == SSL_ERROR_WANT_READ || rc == SSL_ERROR_WANT_WRITE)
         return 0;
-    handshake_failed(c);
+    tls_handshake_error(tls->ssl, failure, sizeof(failure));
     return -1;
 }
 

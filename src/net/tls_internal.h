@@ -1,4 +1,4 @@
-/* net/tls_internal.h - what tls.c, tls_accept.c, tls_server.c and tls_tickets.c share. */
+/* net/tls_internal.h - what dial.c, tls.c, tls_accept.c, tls_server.c and tls_tickets.c share. */
 #ifndef ROOST_NET_TLS_INTERNAL_H
 #define ROOST_NET_TLS_INTERNAL_H
 
@@ -50,6 +50,12 @@ void tls_take_error(char *out, size_t cap);
 void tls_enter(const struct conn *c);
 /* A socket's BIO, the same for all: tls_enter() says whose. -1: no memory. */
 int tls_set_bio(SSL *ssl) MUST_CHECK;
+
+/* A client's side of a handshake with the host, without a BIO; host NULL: its name is not looked at.
+ * NULL: no memory. */
+SSL *tls_client_ssl(const struct tls_context *t, const char *host) MUST_CHECK;
+/* Why a handshake has failed. */
+void tls_handshake_error(SSL *ssl, char *out, size_t cap);
 
 /* tls_accept.c: struct transport_ops.secure of an accepted connection. */
 int tls_accept_secure(struct conn *c);

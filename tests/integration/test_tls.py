@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import unittest
 
-from daemon import DaemonTest, run_roostd, wait_for
+from daemon import ROOSTCTL, DaemonTest, run_roostd, wait_for
 from pki import Pki, openssl
 from wsraw import TEXT, Closed, Raw
 
@@ -301,6 +301,54 @@ class Tools(TlsTest):
                                 '-servername', 'localhost', '-quiet', version], input=b'GET /healthz HTTP/1.1\r\nHost: x\r\n'
                                b'Connection: close\r\n\r\n', capture_output=True, timeout=20)
             self.assertIn(b'HTTP/1.1 200 OK', r.stdout, r.stderr)
+
+
+class Roostctl(TlsTest):
+    def ctl(self, *args, **env):
+        return subprocess.run([ROOSTCTL, *args], capture_output=True, text=True, timeout=30, env={**os.environ, **env})
+
+    def test_https(self):
+        d = self.start(**self.pki.settings('server', prefix='admin_'))
+        url, ca = 'https://localhost:' + d.admin.rsplit(':', 1)[1], self.pki.path('ca.pem')
+        r = self.ctl('--admin', url, '--ca', ca, 'status')
+        self.assertEqual((r.returncode, r.stderr), (0, ''), r.stdout)
+        r = self.ctl('get', '/metrics', ROOSTCTL_ADMIN=url, ROOSTCTL_CA=ca)
+        self.assertIn('roost_tls_handshakes_total', r.stdout)
+        tail = subprocess.Popen([ROOSTCTL, '--admin', url, '--ca', ca, 'tail', 'news'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True)
+        try:
+            tail.stderr.readline()
+            long = 'x' * 30000
+            for text in ('first', long):
+                r = self.ctl('--admin', url, '--ca', ca, 'publish', 'news', text)
+                self.assertEqual(r.returncode, 0, r.stderr)
+                self.assertIn('"%s"' % text, tail.stdout.readline())
+        finally:
+            tail.terminate()
+            tail.communicate()
+        self.pki.authority('others')
+        for args, why in ((['--ca', self.pki.path('others.pem')], 'certificate verify failed'), ([], 'certificate verify failed'),
+                          (['--ca', '/nonexistent'], 'No such file')):
+            r = self.ctl('--admin', url, *args, 'health')
+            self.assertEqual(r.returncode, 1)
+            self.assertIn(why.lower(), r.stderr.lower())
+        r = self.ctl('--admin', 'https://' + d.client, '--ca', ca, 'health')
+        self.assertEqual(r.returncode, 1)
+        self.assertIn('no TLS with https://', r.stderr)
+        r = self.ctl('--admin', 'http://' + d.admin, 'health')
+        self.assertEqual(r.returncode, 1)
+
+    def test_by_the_daemons_own_settings(self):
+        """The certificate that they name is whom to trust, whatever its name."""
+        self.pki.make('elsewhere', ('DNS:gateway.example',)).make('elsewhere-rsa', ('DNS:gateway.example',), 'RSA')
+        settings = self.pki.settings('elsewhere-rsa', 'elsewhere', prefix='admin_')
+        d = self.start(**settings)
+        env = {'ROOST_' + k.upper(): v for k, v in settings.items()}
+        r = self.ctl('health', ROOST_ADMIN_LISTEN=d.admin, **env)
+        self.assertEqual((r.returncode, r.stderr), (0, ''))
+        r = self.ctl('health', ROOST_ADMIN_LISTEN=d.admin, **{**env, **{
+            'ROOST_' + k.upper(): v for k, v in self.pki.settings('server', prefix='admin_').items()}})
+        self.assertEqual(r.returncode, 1)
 
 
 if __name__ == '__main__':

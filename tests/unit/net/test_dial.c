@@ -30,7 +30,7 @@ static int ask(const char *answer, bool ends, size_t max, const struct dial_limi
     if (ends)
         assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
     buf_clear(body);
-    rc = dial_http(fds[0], STR_LIT(ASK), max, l, body);
+    rc = dial_http(&(struct dialed){.fd = fds[0]}, STR_LIT(ASK), max, l, body);
     assert_int_equal(recv(fds[1], asked, sizeof(asked), 0), (ssize_t)strlen(ASK));
     assert_memory_equal(asked, ASK, strlen(ASK));
     close(fds[0]);
