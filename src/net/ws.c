@@ -151,6 +151,8 @@ static enum close_reason ws_reason(const struct conn *c, enum close_reason why)
 void ws_end(struct conn *c, enum close_reason why, uint16_t code, struct str text)
 {
     answers_send(c);
+    if (c->state == CONN_SETTLING && why == CLOSE_LOST_POSITION)
+        ws_settled(c); /* what it waits for has a gap: it gets none of what is behind that */
     if (c->state != CONN_OPEN)
         return;
     if (code == 0) {

@@ -124,6 +124,28 @@ static void test_settling_waits(void **state UNUSED)
     close(peer);
 }
 
+/* What comes behind the gap is not for it any more. */
+static void test_settling_ends_with_a_loss(void **state UNUSED)
+{
+    struct blob *b = blob_from(STR_LIT("\x81\x04"
+                                       "mine"));
+    int peer;
+    struct conn *c = ws_pair(&peer, 0);
+
+    ws_start_broker();
+    session.waits = 3;
+    frame(peer, 0x88, "\x03\xe8", 2);
+    net_steps(3);
+    assert_int_equal(c->state, CONN_SETTLING);
+    ws_close(c, CLOSE_LOST_POSITION);
+    conn_deliver(c, b, 0, b->len, 0, 1);
+    net_steps(2);
+    EXPECT(peer, "\x88\x02\x03\xe8");
+    assert_true(net_at_eof(peer));
+    blob_put(&b);
+    close(peer);
+}
+
 static void test_settling_is_bounded(void **state UNUSED)
 {
     int peer;
@@ -327,6 +349,7 @@ int main(void)
         WS_TEST(test_violations),
         WS_TEST(test_order_before_violation),
         WS_TEST(test_settling_waits),
+        WS_TEST(test_settling_ends_with_a_loss),
         WS_TEST(test_settling_is_bounded),
         WS_TEST(test_our_close),
         WS_TEST(test_our_close_unanswered),
