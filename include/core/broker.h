@@ -71,6 +71,10 @@ struct sink_ops {
      * MEMBERS, MEMBER_COUNT, CONTROLLED, USER_CONNECTED) to what was asked with r->token. The asker
      * may be gone. */
     void (*answered)(const struct record *r);
+    /* What was asked before this position (as broker_written() told it then), and has not been
+     * answered, will not be: the hub that had it is gone. Where an answer has several parts, the
+     * first may still be on its way. NULL: its time runs out. */
+    void (*unanswered)(uint64_t position);
     /* Appends who s is (core/client_info.h) to out, for a hub that has to learn it again; nothing
      * when broker_presence_add() has not been called for it. *tell: as there. -1: no memory. NULL:
      * this kind has no presence. */

@@ -91,6 +91,7 @@ struct broker {
     bool scanned;       /* of that, the channels are */
     bool announce_lost; /* the inbound ring was corrupt: all channels have lost publications */
     bool starved;       /* the last flush could not write all that is owed */
+    bool fence_owed;    /* see broker_unanswered.c */
     uint64_t seen[HUB_WORKERS_MAX]; /* end of the positions seen, per source */
     uint64_t seen_own;              /* the same of our own requests */
     uint64_t seen_members[HUB_WORKERS_MAX], seen_control[HUB_WORKERS_MAX]; /* as seen */
@@ -120,6 +121,12 @@ void broker_owe(struct broker *b, struct chan *c);
 void broker_link_init(struct broker *b);
 /* Writes a record. -1: no room. */
 int broker_put(struct broker *b, struct record *r) MUST_CHECK;
+/* A fence is to be written behind all that has been asked; broker_flush() writes what is owed: true
+ * when there was no room. Its answer. */
+void unanswered_owe(struct broker *b);
+bool unanswered_flush(struct broker *b);
+void unanswered_receive(struct broker *b, const struct record *r);
+
 /* All is announced again. */
 void broker_announce(struct broker *b);
 

@@ -246,8 +246,8 @@ bool broker_flush(struct broker *b, bool *more)
         users_flush(b, &budget);
     finish_announcing(b);
     write_owed_list(b, &b->owed, &budget);
-    b->starved = !tails_flush(b) || !list_empty(&b->asks) || !list_empty(&b->owed) ||
-                 members_owed(b) || users_owed(b);
+    b->starved = unanswered_flush(b) || !tails_flush(b) || !list_empty(&b->asks) ||
+                 !list_empty(&b->owed) || members_owed(b) || users_owed(b);
     *more = b->starved || (b->announcing && !b->scanning);
     if (b->out.position == b->committed && !b->urgent)
         return false;
@@ -304,6 +304,8 @@ void broker_hub_generation(struct broker *b, uint32_t hub_generation)
 {
     if (hub_generation == 0 || hub_generation == b->hub_generation)
         return;
+    if (b->hub_generation != 0)
+        unanswered_owe(b);
     b->hub_generation = hub_generation;
     broker_announce(b);
 }
@@ -371,7 +373,9 @@ static bool repeated(struct broker *b, const struct record *r)
 /* To whoever asked. */
 static void receive_answer(struct broker *b, const struct record *r)
 {
-    if (r->asker >= b->cfg.nsinks || b->cfg.sinks[r->asker] == NULL)
+    if (r->asker == 0 && r->kind == RECORD_FENCED)
+        unanswered_receive(b, r);
+    else if (r->asker >= b->cfg.nsinks || b->cfg.sinks[r->asker] == NULL)
         METRIC_INC(ring_bad_records);
     else
         b->cfg.sinks[r->asker]->answered(r);

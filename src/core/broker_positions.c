@@ -41,6 +41,7 @@ void broker_check_positions(struct broker *b, uint64_t now_ns)
             return;
     }
     b->positions_cursor = 0;
+    unanswered_owe(b);
     b->positions_ns = now_ns + (uint64_t)config.channel_position_check_delay;
 }
 

@@ -138,6 +138,7 @@ struct client_published { /* pooled; a publication that is not answered */
     struct list link;
     uint32_t id;
     bool answered;
+    uint64_t position;      /* in the ring to the hub: behind it */
     uint16_t status;        /* enum engine_status, unless */
     uint16_t error;         /* it was refused: enum cf_error_code */
     struct client_sub *sub; /* borrowed; where it will come back. NULL: nowhere */
@@ -145,6 +146,7 @@ struct client_published { /* pooled; a publication that is not answered */
 
 struct client_work {       /* pooled; while there is something unfinished */
     struct list link;      /* in the list of those that go on; of no list: waits */
+    struct list all;       /* in the list of all */
     struct client *client; /* borrowed; owns this */
     struct waiter room;
     enum client_waits waits;
@@ -158,6 +160,8 @@ struct client_work {       /* pooled; while there is something unfinished */
     uint32_t id;           /* WAITS_CONNECT, WAITS_ANSWER: of the command */
     uint32_t ttl;          /* WAITS_CONNECT: seconds; 0: does not expire */
     struct position since; /* WAITS_ANSWER: of a history */
+    uint64_t position;     /* WAITS_ANSWER: in the ring to the hub, behind the question */
+    uint32_t overdue;      /* the tick when that is given up, as its hub is gone; 0: it is not */
     /* WAITS_ANSWER: a reply that is written while its parts come */
     struct buf out;
     struct cf_items items;
@@ -304,6 +308,8 @@ int client_current(struct client *cl, struct cf_command *out) MUST_CHECK;
 enum client_did client_wait_room(struct client *cl, size_t bytes);
 /* What is unfinished; made when there is none. NULL: no memory, and the client has ended. */
 struct client_work *client_work(struct client *cl) MUST_CHECK;
+/* As sink_ops.unanswered(). */
+void client_unanswered(uint64_t position);
 void client_work_free(struct client *cl);
 /* The task will look at it. */
 void client_go_on(struct client_work *w);
@@ -332,7 +338,9 @@ int server_subs_begin(struct client *cl, const struct cf_connect_request *r,
 /* publish.c */
 /* An error, in its place among the answers. */
 void publish_refuse(struct client *cl, uint32_t id, enum cf_error_code code);
-void publish_answered(struct client *cl, uint16_t status);
+void publish_answered(struct client *cl, const struct record *r);
+/* What was written before the position is not answered any more. */
+void publish_unanswered(struct client *cl, uint64_t position);
 /* Answers those that can be; false: one is still being delivered. */
 bool publish_settle(struct client *cl);
 /* The subscription goes. */
@@ -341,6 +349,8 @@ void publish_drop(struct client_work *w);
 
 /* query.c */
 void query_answered(struct client *cl, const struct record *r);
+/* The question that stands before the position may have gone with a hub: it has hub_timeout from now on. */
+void query_unanswered(struct client *cl, uint64_t position);
 
 /* subs.c */
 struct client_sub *sub_find(const struct client *cl, struct str channel);
@@ -400,6 +410,8 @@ int starting_end(struct client_sub *cs) MUST_CHECK;
 uint64_t centrifuge_deadline(struct conn *c);
 /* A subscription expires. */
 void deadlines_look(struct client *cl);
+/* What it has asked may have gone with a hub: the tick at which it is given up. */
+uint32_t deadlines_unanswered(struct client *cl);
 /* client.expire has been set. */
 void deadlines_changed(struct client *cl);
 /* It has connected: pings begin. */

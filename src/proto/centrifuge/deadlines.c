@@ -101,6 +101,28 @@ static uint64_t look_at_subs_in_time(struct client *cl)
     return cl->look == 0 ? UINT64_MAX : until(cl->look);
 }
 
+uint32_t deadlines_unanswered(struct client *cl)
+{
+    uint32_t end = reactor->tick + ticks(config.hub_timeout);
+
+    end += end == 0;
+    session_wake(cl->conn, until(end));
+    return end;
+}
+
+/* An answer that came after all would be taken for the next question's: so the connection ends. */
+static uint64_t look_at_question(struct client *cl)
+{
+    const struct client_work *w = cl->work;
+
+    if (w == NULL || w->waits != WAITS_ANSWER || w->overdue == 0)
+        return UINT64_MAX;
+    if (!due(w->overdue))
+        return until(w->overdue);
+    client_end(cl, CLOSE_CF_INTERNAL);
+    return UINT64_MAX;
+}
+
 void deadlines_look(struct client *cl)
 {
     if (cl->look != 0)
@@ -154,5 +176,7 @@ uint64_t centrifuge_deadline(struct conn *c)
         next = MIN(next, look_at_expiry(cl));
     if (!client_ended(cl))
         next = MIN(next, look_at_subs_in_time(cl));
+    if (!client_ended(cl))
+        next = MIN(next, look_at_question(cl));
     return next;
 }

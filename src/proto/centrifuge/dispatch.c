@@ -17,7 +17,8 @@ static enum waiter_answer room_asked(struct waiter *w);
 
 struct works {
     struct pool pool;
-    struct list ready; /* struct client_work, for: */
+    struct list all;   /* struct client_work */
+    struct list ready; /* of these, those for: */
     struct task go_on;
 };
 
@@ -26,6 +27,7 @@ static void works_init(void *part)
     struct works *w = part;
 
     pool_init(&w->pool, "centrifuge_work", sizeof(struct client_work), 0);
+    list_init(&w->all);
     list_init(&w->ready);
     task_init(&w->go_on, "centrifuge", go_on_step);
 }
@@ -60,6 +62,7 @@ struct client_work *client_work(struct client *cl)
         return NULL;
     }
     list_init(&w->link);
+    list_append(&works()->all, &w->all);
     list_init(&w->published);
     waiter_init(&w->room, room_asked);
     w->client = cl;
@@ -75,6 +78,7 @@ void client_work_free(struct client *cl)
         return;
     cl->work = NULL;
     list_remove(&w->link);
+    list_remove(&w->all);
     waiter_remove(&w->room);
     if (w->ask != NULL)
         token_cancel(&w->ask);
@@ -98,6 +102,20 @@ void client_go_on(struct client_work *w)
     if (!list_linked(&w->link))
         list_append(&works()->ready, &w->link);
     task_add(&reactor->tasks, &works()->go_on);
+}
+
+void client_unanswered(uint64_t position)
+{
+    struct list *n;
+
+    for (n = works()->all.next; n != &works()->all; n = n->next) {
+        struct client *cl = LIST_ENTRY(n, struct client_work, all)->client;
+
+        if (client_ended(cl))
+            continue;
+        publish_unanswered(cl, position);
+        query_unanswered(cl, position);
+    }
 }
 
 int client_wait(struct client *cl, enum client_waits why)

@@ -49,7 +49,7 @@ static void centrifuge_answered(const struct record *r)
         return;
     switch (r->kind) {
     case RECORD_PUBLISHED:
-        publish_answered(cl, r->status);
+        publish_answered(cl, r);
         break;
     case RECORD_USER_CONNECTED:
         connect_user_answered(cl, r->status);
@@ -116,6 +116,7 @@ const struct session_ops centrifuge_session_ops = {
             .restarted = centrifuge_restarted,
             .recovered = centrifuge_recovered,
             .answered = centrifuge_answered,
+            .unanswered = client_unanswered,
             .presence = centrifuge_presence,
             .control = centrifuge_control,
         },

@@ -61,23 +61,46 @@ void publish_forget(struct client *cl, const struct client_sub *cs)
     }
 }
 
-void publish_answered(struct client *cl, uint16_t status)
+/* The first that is not answered, or NULL. */
+static struct client_published *published_next(const struct client_work *w)
 {
-    struct client_work *w = cl->work;
     struct list *n;
 
-    if (w == NULL)
-        return;
     for (n = w->published.next; n != &w->published; n = n->next) {
         struct client_published *p = LIST_ENTRY(n, struct client_published, link);
 
-        if (p->answered)
-            continue;
-        p->answered = true;
-        p->status = status;
-        client_go_on(w);
-        return;
+        if (!p->answered)
+            return p;
     }
+    return NULL;
+}
+
+static void published_answered(struct client_work *w, struct client_published *p, uint16_t status)
+{
+    p->answered = true;
+    p->status = status;
+    client_go_on(w);
+}
+
+void publish_unanswered(struct client *cl, uint64_t position)
+{
+    struct client_published *p;
+
+    while ((p = published_next(cl->work)) != NULL && p->position <= position)
+        published_answered(cl->work, p, ENGINE_UNKNOWN);
+}
+
+/* Answers come in the order of the ring: what stands before this one has gone with a hub. */
+void publish_answered(struct client *cl, const struct record *r)
+{
+    struct client_published *p;
+
+    if (cl->work == NULL)
+        return;
+    publish_unanswered(cl, r->position);
+    p = published_next(cl->work);
+    if (p != NULL)
+        published_answered(cl->work, p, r->status);
 }
 
 bool publish_settle(struct client *cl)
@@ -184,7 +207,9 @@ static enum client_did publish(struct client *cl, const struct cf_command *c,
     if (broker_publish(reactor->broker, &p) == -1) {
         published_free(cl->work, pending);
         client_end(cl, CLOSE_CF_INTERNAL); /* there was room */
+        return DID;
     }
+    pending->position = broker_written(reactor->broker);
     return DID;
 }
 

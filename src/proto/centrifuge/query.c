@@ -39,6 +39,8 @@ static bool permitted(struct client *cl, uint32_t id, struct str channel, enum p
 /* The question was put (rc 0), or could not be. */
 static enum client_did asked(struct client *cl, uint32_t id, int rc)
 {
+    cl->work->position = broker_written(reactor->broker);
+    cl->work->overdue = 0;
     if (rc == 0)
         return WAITS;
     cl->work->waits = WAITS_NOT;
@@ -241,4 +243,12 @@ void query_answered(struct client *cl, const struct record *r)
     buf_fini(&w->out);
     w->failed = false;
     client_answered(cl);
+}
+
+void query_unanswered(struct client *cl, uint64_t position)
+{
+    struct client_work *w = cl->work;
+
+    if (w->waits == WAITS_ANSWER && w->overdue == 0 && w->position <= position)
+        w->overdue = deadlines_unanswered(cl);
 }

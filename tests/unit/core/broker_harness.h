@@ -106,6 +106,15 @@ static void on_lost(struct sub *s, struct position to)
     client_log(s, "L", 1);
 }
 
+static uint64_t unanswered_to;
+static unsigned nunanswered;
+
+static void on_unanswered(uint64_t position)
+{
+    unanswered_to = position;
+    nunanswered++;
+}
+
 static void on_answered(const struct record *r)
 {
     if (r->kind == RECORD_PUBLISHED) {
@@ -134,7 +143,7 @@ static const struct sink_ops client_ops = {.subscribed = on_subscribed,
                                            .restarted = on_restarted,
                                            .recovered = on_recovered,
                                            .answered = not_asked};
-static const struct sink_ops asker_ops = {.answered = on_answered};
+static const struct sink_ops asker_ops = {.answered = on_answered, .unanswered = on_unanswered};
 static const struct sink_ops *const sinks[KINDS] = {[CLIENT] = &client_ops, [ASKER] = &asker_ops};
 
 static inline struct asker asker(uint64_t token)

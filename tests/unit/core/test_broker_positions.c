@@ -63,6 +63,7 @@ static void channels_with_a_history_are_asked_about(void **state)
     expect_nothing();
     look(delay / 2);
     assert_int_equal(expect_record(RECORD_POSITION, "kept")->chan, chan);
+    (void)expect_record(RECORD_FENCE, "");
     expect_nothing();
     answer(chan, 9, 5);
     assert_string_equal(a.log, "S");

@@ -158,6 +158,7 @@ static void all_are_announced_to_a_new_hub(void **state)
     assert_non_null(r);
     assert_int_equal(connect_user("u2", 5), 0);
     flush();
+    (void)expect_record(RECORD_FENCE, "");
     expect_user(RECORD_USER_CONNECT, "u2", 2, 0);
 }
 
