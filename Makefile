@@ -249,7 +249,7 @@ cmocka = $(shell printf '\#include <%s>\n' stdarg.h stddef.h setjmp.h stdint.h c
 PARTS_lint         = $(BINS)
 PARTS_unit         = $(ENGINES) $(if $(cmocka),$(filter-out $(if $(shell command -v protoc-c),,$(AGREE)),$(UNITBINS)))
 PARTS_fuzz         = $(REPLAYS)
-PARTS_integration  = $(BINS) build/tools/promtool
+PARTS_integration  = $(BINS) $(ENGINES) build/tools/promtool
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
 

@@ -83,10 +83,9 @@ struct redis_sub { /* a channel this node subscribes to, or did a moment ago */
     struct list linger;       /* in redis.lingering */
     struct engine_channel *c; /* borrowed; NULL: nobody is subscribed here any more */
     struct redis_server *server;
-    struct position at; /* epoch 0: it has not been live yet */
-    uint64_t until_ns;  /* lingering */
-    uint64_t sync_id;   /* of the SYNC under way */
-    uint64_t asked_ns;
+    struct position at;  /* epoch 0: it has not been live yet */
+    uint64_t until_ns;   /* lingering */
+    uint64_t sync_id;    /* of the SYNC under way */
     uint32_t connection; /* server.connections when SUBSCRIBE was sent */
     uint8_t state;       /* enum redis_sub_state */
     bool kept;           /* it has a history */
@@ -202,7 +201,7 @@ void redis_sync_failed(const struct redis_call *c);
 void redis_subs_down(struct redis_server *s);
 /* Subscribes to some more of what is to be subscribed to again. True: there is more. */
 bool redis_resubscribe(struct redis_server *s);
-/* Forgets channels that nobody has come back to; answers those who have waited too long. */
+/* Forgets channels that nobody has come back to. */
 void redis_linger_run(struct redis *e, uint64_t now_ns);
 
 /* engine_redis_push.c */

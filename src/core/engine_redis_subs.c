@@ -8,8 +8,8 @@
  * fetched if it is kept and not too much; else lost() tells whoever was subscribed. A channel without
  * history has no position that could be compared: what was published while the connection was
  * away is gone, as with any channel whose publications are not kept.
- * Can fail: no answer within the patience of calls: subscribed() says UNAVAILABLE, the hub asks again
- * when somebody subscribes. */
+ * Can fail: the server is away: subscribed() comes when it is back, and whoever waits for it may give
+ * up before. */
 #include "engine_redis_internal.h"
 
 #include "base/clock.h"
@@ -104,21 +104,21 @@ static void show(struct redis_sub *sub)
     sub->c->stream = sub->kept ? (struct stream *)(void *)sub : NULL;
 }
 
-static void tell(struct redis_sub *sub, enum engine_status status)
+static void tell(struct redis_sub *sub)
 {
     struct redis *e = sub->server->engine;
 
     if (sub->c == NULL || sub->told)
         return;
     sub->told = true;
-    e->engine.events->subscribed(e->engine.hub, sub->c, status);
+    e->engine.events->subscribed(e->engine.hub, sub->c, ENGINE_OK);
 }
 
 static void live(struct redis_sub *sub)
 {
     sub->state = REDIS_SUB_LIVE;
     show(sub);
-    tell(sub, ENGINE_OK);
+    tell(sub);
 }
 
 static int ask_sync(struct redis_sub *sub)
@@ -210,7 +210,6 @@ void redis_sync_failed(const struct redis_call *c)
     sub->connection = 0;
     list_remove(&sub->link);
     list_append(&sub->server->resubscribe, &sub->link);
-    tell(sub, ENGINE_UNAVAILABLE);
 }
 
 /* --- the hub asks --- */
@@ -228,13 +227,8 @@ void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name)
     list_remove(&sub->linger);
     sub->c = c;
     sub->told = false;
-    sub->asked_ns = clock_ns();
     if (redis_sub_asked(sub) && sub->state == REDIS_SUB_LIVE && sub->kept == is_kept(name)) {
         live(sub);
-        return;
-    }
-    if (redis_server_given_up(sub->server)) {
-        tell(sub, ENGINE_UNAVAILABLE);
         return;
     }
     if (!list_linked(&sub->link)) /* else it waits for its turn, or is being asked for */
@@ -253,23 +247,6 @@ void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str nam
     sub->until_ns = clock_ns() + LINGER_NS;
     list_remove(&sub->linger);
     list_append(&e->lingering, &sub->linger);
-}
-
-/* Whoever waits for a server that is away is told so. */
-static void tell_waiting(struct redis_server *s)
-{
-    unsigned budget = NAMES_MAX;
-
-    if (!redis_server_given_up(s))
-        return;
-    for (struct list *n = s->resubscribe.prev; n != &s->resubscribe && budget > 0; n = n->prev) {
-        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
-
-        if (sub->told || sub->c == NULL) /* the newest stand last, and have not been told */
-            return;
-        tell(sub, ENGINE_UNAVAILABLE);
-        budget--;
-    }
 }
 
 static void unsubscribe(struct redis_server *s, struct redis_sub *sub)
@@ -294,8 +271,6 @@ void redis_linger_run(struct redis *e, uint64_t now_ns)
         unsubscribe(sub->server, sub);
         sub_free(e, sub);
     }
-    for (unsigned i = 0; i < e->s.addresses; i++)
-        tell_waiting(&e->servers[i]);
 }
 
 /* --- connections come and go --- */

@@ -48,6 +48,7 @@ int config_check(const struct config *c, bool first, struct buf *errors)
     }
     bad += config_check_clients(c, errors);
     bad += config_check_proxies(c, errors);
+    bad += config_check_engine(c, errors);
     if (first) {
         bad += config_check_folder("pid_file", c->pid_file, errors);
         bad += config_check_folder("log_file", c->log_file, errors);

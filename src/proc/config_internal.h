@@ -1,6 +1,6 @@
 /* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
- * config_check_clients.c, config_check_listeners.c, config_check_proxies.c, config_keys.c,
- * config_print.c, tls_files.c. */
+ * config_check_clients.c, config_check_engine.c, config_check_listeners.c, config_check_proxies.c,
+ * config_keys.c, config_print.c, tls_files.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 
@@ -25,6 +25,8 @@ int config_check_clients(const struct config *c, struct buf *errors);
 int config_warn_clients(const struct config *c, struct buf *lines) MUST_CHECK;
 /* config_check_proxies.c: whom we believe about others. */
 int config_check_proxies(const struct config *c, struct buf *errors);
+/* Of the engine. */
+int config_check_engine(const struct config *c, struct buf *errors);
 int config_warn_proxies(const struct config *c, struct buf *lines) MUST_CHECK;
 /* config_keys.c: fills c->keys from the settings and the files they name. -1: said why. */
 int config_read_keys(struct config *c, struct buf *errors) MUST_CHECK;

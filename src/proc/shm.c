@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,7 +12,6 @@
 #include "base/nofile.h"
 #include "core/channel_name.h"
 #include "core/channel_options.h"
-#include "core/epoch.h"
 #include "net/reactor.h"
 #include "proc/egress.h"
 #include "proc/sealed.h"
@@ -118,6 +118,12 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
                  (unsigned long long)ring_capacity, strerror(errno));
         return -1;
     }
+    /* Not epoch_new(), which would leave the numbers that it has in stock to every child. */
+    if (getrandom(&s->node_id, sizeof(s->node_id), 0) != sizeof(s->node_id)) {
+        snprintf(err, errcap, "the kernel gives no random bytes (getrandom)");
+        return -1;
+    }
+    s->node_id |= 1;
     shm = s;
     config_taken = 0;
     clock_refresh();

@@ -1,0 +1,85 @@
+/* proc/config_check_engine.c - the engine's settings: where its servers are, and what it can do. */
+#include <arpa/inet.h>
+
+#include "config_internal.h"
+#include "core/engine_address.h"
+#include "core/engine_redis.h"
+
+static int refuse(struct buf *errors, const char *where, const char *text)
+{
+    config_report(errors, where, text);
+    return 1;
+}
+
+static bool is_numeric(const char *host)
+{
+    struct in6_addr a;
+
+    return host[0] == '/' || strcmp(host, "localhost") == 0 || inet_pton(AF_INET, host, &a) == 1 ||
+           inet_pton(AF_INET6, host, &a) == 1;
+}
+
+static int check_address(struct str text, struct buf *errors)
+{
+    struct engine_address a;
+    char err[256];
+
+    if (engine_address_parse(text, &a, err, sizeof(err)) == -1)
+        return refuse(errors, "engine_address", err);
+    if (a.scheme != ENGINE_SCHEME_REDIS)
+        return refuse(
+            errors, "engine_address",
+            "engine: redis speaks with single servers: redis://, rediss:// or unix:/path");
+    if (a.user[0] != '\0' || a.password[0] != '\0')
+        return refuse(errors, "engine_address",
+                      "a password in an address would be shown with it; move it to "
+                      "engine_password_file or engine_password, the user to engine_user");
+    if (!is_numeric(a.host))
+        return refuse(errors, "engine_address",
+                      "names of hosts are not looked up; give a numeric address, localhost or "
+                      "unix:/path");
+    return 0;
+}
+
+static int check_addresses(const struct config *c, struct buf *errors)
+{
+    struct str list = str_from(c->engine_address), one;
+    unsigned n = 0;
+    int bad = 0;
+
+    for (; list.n > 0 && str_cut(&list, '\n', &one); n++)
+        bad += check_address(one, errors);
+    if (n == 0)
+        return refuse(errors, "engine_address",
+                      "engine: redis needs one, such as redis://127.0.0.1:6379");
+    if (n > ENGINE_SERVERS_MAX)
+        bad += refuse(errors, "engine_address", "there may be 16 of them");
+    return bad;
+}
+
+/* A namespace that needs more than the engine has. */
+static int check_options(const struct channel_options *o, const char *name, struct buf *errors)
+{
+    char text[200];
+
+    if (!o->presence && !o->join_leave && !o->force_push_join_leave)
+        return 0;
+    snprintf(text, sizeof(text),
+             "%s has presence or join_leave, which engine: redis cannot do; switch them off there, "
+             "or use engine: memory",
+             name);
+    return refuse(errors, "engine", text);
+}
+
+int config_check_engine(const struct config *c, struct buf *errors)
+{
+    int bad = 0;
+
+    if (c->engine == ENGINE_IS_MEMORY)
+        return 0;
+    bad += check_addresses(c, errors);
+    bad += check_options(&c->channel_without_namespace, "channel_without_namespace", errors);
+    for (size_t i = 0; i < c->namespaces.n; i++)
+        bad += check_options(&c->namespaces.items[i], c->namespaces.items[i].name, errors);
+    return bad;
+}

@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""Two nodes that share a Redis server: one order, one history, recovery on either, and what happens when a hub or the server is
+killed."""
+
+import json
+import signal
+import tempfile
+import unittest
+
+from centrifuge import OPEN, Client, yaml
+from daemon import DaemonTest, wait_for
+from engines import Redis
+
+BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
+KEPT = {**{k: v for k, v in OPEN.items() if 'presence' not in k}, 'force_positioning': True}
+
+
+class Engine(DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.redis = Redis()
+        self.addCleanup(self.redis.stop)
+
+    def node(self, clean=True, **settings):
+        settings = {'allow_anonymous_connect_without_token': True, 'plain': True, 'engine': 'redis',
+                    'engine_address': 'unix:' + self.redis.path, 'engine_probe_interval': '300ms', 'engine_timeout': '1s',
+                    'channel_without_namespace': KEPT, 'namespaces': [{**BARE, 'name': 'bare'}], **settings}
+        with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
+            f.write(yaml(settings))
+            f.flush()
+            d = self.start(config=f.name, clean=clean, workers=2)
+        wait_for(lambda: d.metric('roost_engine_up') == 1, what='the engine to be there')
+        return d
+
+    def client(self, d, *channels):
+        c = Client(d.client)
+        self.addCleanup(c.close)
+        c.connect()
+        for channel in channels:
+            c.subscribe(channel)
+        return c
+
+    def answers(self, d, channel, data):
+        """Status and body of a publish."""
+        r = d.http('POST', '/api/publish', json.dumps({'channel': channel, 'data': data}))
+        return r.status, json.loads(r.body)
+
+    def published(self, d, channel, data):
+        return d.api('publish', channel=channel, data=data)['result']
+
+    def test_one_order_and_one_history(self):
+        nodes = [self.node(), self.node()]
+        clients = [self.client(d, 'a') for d in nodes for _ in range(3)]
+        for i in range(200):
+            nodes[i % 2].api('publish', channel='a', data=i)
+        seen = []
+        for c in clients:
+            got = [c.push()[1] for _ in range(200)]
+            self.assertEqual([p['offset'] for p in got], list(range(1, 201)))
+            seen.append([p['data'] for p in got])
+        self.assertEqual(sorted(seen[0]), list(range(200)))
+        self.assertTrue(all(s == seen[0] for s in seen))
+        for d in nodes:
+            kept = d.api('history', channel='a', limit=1000)['result']
+            self.assertEqual([p['data'] for p in kept['publications']], seen[0][-100:])
+            self.assertEqual(kept['offset'], 200)
+
+    def test_a_client_recovers_on_the_other_node(self):
+        nodes = [self.node(), self.node()]
+        at = self.published(nodes[0], 'a', 'first')
+        for i in range(5):
+            self.published(nodes[i % 2], 'a', i)
+        c = self.client(nodes[1])
+        got = c.ask(subscribe={'channel': 'a', 'recover': True, 'offset': at['offset'], 'epoch': at['epoch']})['subscribe']
+        self.assertTrue(got['recovered'])
+        self.assertEqual([p['data'] for p in got['publications']], list(range(5)))
+
+    def test_plain_clients_and_channels_without_history(self):
+        nodes = [self.node(), self.node()]
+        a, b = (d.ws('/ws/bare:x') for d in nodes)
+        for i in range(20):
+            a.text(b'from a %d' % i)
+        for w in (a, b):
+            self.assertEqual([w.recv().payload for _ in range(20)], [b'from a %d' % i for i in range(20)])
+        b.text(b'from b')
+        self.assertEqual(a.recv().payload, b'from b')
+
+    def test_a_key_and_a_version_hold_on_all_nodes(self):
+        nodes = [self.node(), self.node()]
+        c = self.client(nodes[0], 'a')
+        one = [d.api('publish', channel='a', data='once', idempotency_key='k')['result'] for d in nodes]
+        self.assertEqual(one[0], one[1])
+        nodes[1].api('publish', channel='a', data='v2', version=2)
+        nodes[0].api('publish', channel='a', data='v1', version=1)
+        nodes[0].api('publish', channel='a', data='v3', version=3)
+        self.assertEqual([c.data() for _ in range(3)], ['once', 'v2', 'v3'])
+
+    def test_control_messages_reach_clients_of_all_nodes(self):
+        nodes = [self.node(), self.node()]
+        c = self.client(nodes[1], 'a')
+        nodes[0].api('unsubscribe', user='', client=c.me, channel='a')
+        self.assertEqual(c.push('unsubscribe')[0], 'a')
+
+    def test_a_killed_hub_loses_nothing_and_doubles_nothing(self):
+        nodes = [self.node(clean=False), self.node()]
+        c = [self.client(d, 'a') for d in nodes]
+        for i in range(60):
+            if i in (20, 40):
+                nodes[0].kill('hub')
+            body = json.dumps({'channel': 'a', 'data': i, 'idempotency_key': 'k%d' % i})
+            wait_for(lambda: nodes[0].http('POST', '/api/publish', body).status == 200, what='publication %d' % i)
+        for one in c:
+            data, lost = [], False
+            while len(data) < 60 and not lost:
+                push = one.next()['push']
+                if 'pub' in push:
+                    data.append(push['pub']['data'])
+                else:
+                    lost = 'unsubscribe' in push  # told, so it would recover
+            self.assertEqual(data, list(range(len(data))))
+        kept = nodes[1].api('history', channel='a', limit=100)['result']['publications']
+        self.assertEqual([p['data'] for p in kept], list(range(60)))
+        self.assertEqual([p['offset'] for p in kept], list(range(1, 61)))
+
+    def test_a_server_that_is_away(self):
+        d = self.node(engine_patience='300ms')
+        c, w = self.client(d, 'a', 'bare:a'), d.ws('/ws/a')
+        self.published(d, 'a', 1)
+        self.assertEqual(c.data(), 1)
+        self.redis.kill()
+        wait_for(lambda: d.metric('roost_engine_up') == 0, what='the node to notice')
+        status, body = self.answers(d, 'a', 2)
+        self.assertEqual((status, body['error']['code']), (503, 100))
+        other, waiting = self.client(d), self.client(d)
+        waiting.say({'id': 77, 'subscribe': {'channel': 'new'}})
+        self.assertEqual(other.error(history={'channel': 'a', 'limit': 1}), 100)
+        self.redis.start()
+        wait_for(lambda: d.metric('roost_engine_up') == 1, what='the node to connect again')
+        # Everything is gone from the server: another epoch, of which positioned clients are told; all stay connected.
+        self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
+        self.published(d, 'a', 3)
+        self.published(d, 'bare:a', 4)
+        self.assertEqual(c.data(), 4)
+        got = [w.recv().payload for _ in range(2)]
+        self.assertEqual(got, [b'1', b'3'])
+        self.assertTrue(waiting.answer(77)['subscribe']['recoverable'])
+
+    def test_a_server_that_stands_still(self):
+        d = self.node(engine_patience='300ms')
+        self.redis.kill(signal.SIGSTOP)
+        wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0, what='the node to notice')
+        self.redis.kill(signal.SIGCONT)
+        wait_for(lambda: self.answers(d, 'a', 1)[0] == 200, what='publications to be taken again')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)

@@ -1,0 +1,69 @@
+/* proc/config_check_engine: what the engine cannot do is refused at the start. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proc/config_check_engine.c"
+
+static struct config c;
+
+static void set(const char *name, const char *value)
+{
+    char err[256];
+
+    assert_int_equal(table_set(&config_table, &c, (size_t)config_row_find(str_from(name)),
+                               str_from(value), err, sizeof(err)),
+                     0);
+}
+
+static void has(int bad, const char *text)
+{
+    struct buf errors = {0};
+
+    assert_int_equal(config_check_engine(&c, &errors), bad);
+    assert_int_equal(buf_append_char(&errors, '\0'), 0);
+    if (strstr(errors.p, text) == NULL)
+        fail_msg("%s\nlacks: %s", errors.p, text);
+    buf_fini(&errors);
+}
+
+static void addresses(void **state)
+{
+    (void)state;
+    config_defaults(&c);
+    has(0, "");
+    set("engine", "redis");
+    has(1, "engine_address: engine: redis needs one");
+    set("engine_address", "redis://127.0.0.1,unix:/run/s,rediss://[::1]:1,redis://localhost");
+    has(0, "");
+    set("engine_address", "redis://h.example");
+    has(1, "names of hosts are not looked up");
+    set("engine_address", "redis://:pw@127.0.0.1");
+    has(1, "engine_password_file");
+    set("engine_address", "redis+cluster://127.0.0.1");
+    has(1, "single servers");
+    set("engine_address", "127.0.0.1:6379,redis://127.0.0.1:x");
+    has(2, "an address begins with");
+}
+
+static void options(void **state)
+{
+    (void)state;
+    config_defaults(&c);
+    set("engine", "redis");
+    set("engine_address", "unix:/s");
+    c.channel_without_namespace.presence = true;
+    has(1, "channel_without_namespace has presence");
+    c.engine = ENGINE_IS_MEMORY;
+    has(0, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(options)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
