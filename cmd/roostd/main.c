@@ -5,6 +5,7 @@
 #include "base/boot.h"
 #include "base/log.h"
 #include "base/out.h"
+#include "net/tls.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
 #include "proc/import.h"
@@ -186,6 +187,10 @@ int main(int argc, char **argv)
     const char *file;
 
     boot_process(0);
+    if (tls_wipe_memory() == -1) {
+        fprintf(stderr, "roostd: OpenSSL has been used already, its memory cannot be wiped\n");
+        return 1; /* UNTESTED: a library that uses it before main() */
+    }
     file = getenv("ROOST_CONFIG");
     args.source = (struct config_source){.path = file != NULL && file[0] != '\0' ? file : NULL,
                                          .sets = args.sets,

@@ -81,6 +81,7 @@ struct config {
 };
 
 enum engine_kind { ENGINE_IS_MEMORY = 0, ENGINE_IS_REDIS };         /* config.engine */
+enum tls_records { TLS_RECORDS_COMPACT = 0, TLS_RECORDS_OPENSSL };  /* config.tls_records */
 enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
 
 /* This process's copy; all zero until config_defaults() or a load. */

@@ -1,4 +1,4 @@
-/* net/tls.h - TLS as a transport, by OpenSSL; so far the client's side of it.
+/* net/tls.h - TLS as a transport, by OpenSSL (tls.c, tls_memory.c); so far the client's side of it.
  *
  * A connection speaks it when reactor_connect() is given a context. What is OpenSSL's stands behind
  * the session (net/transport.h), so a plain connection pays nothing. can fail: the handshake
@@ -28,5 +28,9 @@ void tls_context_free(struct tls_context *t);
 uint64_t tls_began_ns(const struct conn *c);
 /* Of the last handshake that has failed in this process: a sentence; "" when none has. */
 const char *tls_failure(void);
+
+/* First of all in a program, before OpenSSL is used: what that frees is overwritten (tls_memory.c).
+ * -1: it is too late for that. */
+int tls_wipe_memory(void) MUST_CHECK;
 
 #endif

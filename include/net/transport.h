@@ -21,9 +21,10 @@
 
 enum transport_answer {
     TRANSPORT_LATER = 0,
-    TRANSPORT_EOF = -1,      /* recv: the peer has said that nothing more comes */
-    TRANSPORT_BROKEN = -2,   /* the peer or the way to it is gone */
-    TRANSPORT_NO_MEMORY = -3 /* the system has none for it */
+    TRANSPORT_EOF = -1,       /* recv: the peer has said that nothing more comes */
+    TRANSPORT_BROKEN = -2,    /* the peer or the way to it is gone */
+    TRANSPORT_NO_MEMORY = -3, /* the system has none for it */
+    TRANSPORT_FAULT = -4      /* recv: the peer broke the transport's rules, and was told so */
 };
 
 enum transport_event { /* what is wanted, or possible */
@@ -61,6 +62,8 @@ struct transport_ops { /* static tables; one per transport */
     /* State PROXY: as recv(), but of what stands before the transport's own bytes; peek: it is left
      * where it is. NULL: read from the socket. */
     ssize_t (*raw)(struct conn *c, char *p, size_t max, bool peek);
+    /* Its account of incomplete input (net/partial.h); NULL: there is none. */
+    const struct holder *(*holder)(const struct conn *c);
     /* For people: "tls TLSv1.3". */
     void (*describe)(const struct conn *c, char *out, size_t cap);
 };

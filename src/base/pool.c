@@ -1,6 +1,8 @@
 /* base/pool.c - chunked pools with a free list threaded through the free objects. */
 #include "base/pool.h"
 
+#include <sys/mman.h>
+
 #if defined(__SANITIZE_ADDRESS__)
 #define POOL_ASAN 1
 #elif defined(__has_feature)
@@ -22,6 +24,8 @@
 #define CHUNK_BYTES_MIN   ((size_t)4 * 1024 - 64)
 #define CHUNK_BYTES_MAX   ((size_t)64 * 1024 - 64)
 #define CHUNK_MIN_OBJECTS 4
+/* Of secrets: whole pages. */
+#define SECRET_BYTES ((size_t)64 * 1024)
 
 struct chunk {
     struct chunk *next;
@@ -41,6 +45,37 @@ void pool_init(struct pool *p, const char *name, size_t size, size_t max)
     list_append(&pools, &p->link);
 }
 
+void pool_init_secret(struct pool *p, const char *name, size_t size)
+{
+    pool_init(p, name, size, 0);
+    p->secret = true;
+}
+
+static struct chunk *chunk_new(const struct pool *p, size_t bytes)
+{
+    void *pages;
+
+    if (!p->secret)
+        return malloc(bytes);
+    pages = mmap(NULL, SECRET_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        return NULL;
+    if (madvise(pages, SECRET_BYTES, MADV_DONTDUMP) == 0)
+        return pages;
+    munmap(pages, SECRET_BYTES); /* UNTESTED: a kernel without it */
+    return NULL;
+}
+
+static void chunk_free(const struct pool *p, struct chunk *c)
+{
+    if (!p->secret) {
+        free(c);
+        return;
+    }
+    explicit_bzero(c, SECRET_BYTES);
+    munmap(c, SECRET_BYTES);
+}
+
 void pool_fini(struct pool *p)
 {
     struct chunk *c, *next;
@@ -48,7 +83,7 @@ void pool_fini(struct pool *p)
     for (c = p->chunks; c != NULL; c = next) {
         next = c->next;
         UNPOISON(c + 1, c->objects * p->size);
-        free(c);
+        chunk_free(p, c);
     }
     p->chunks = p->free_list = NULL;
     p->in_use = p->allocated = 0;
@@ -57,7 +92,8 @@ void pool_fini(struct pool *p)
 
 static size_t chunk_objects(const struct pool *p)
 {
-    size_t bytes = MIN(MAX(p->allocated * p->size, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX);
+    size_t bytes = p->secret ? SECRET_BYTES
+                             : MIN(MAX(p->allocated * p->size, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX);
     size_t n = MAX((bytes - sizeof(struct chunk)) / p->size, (size_t)CHUNK_MIN_OBJECTS);
 
     return p->max > 0 ? MIN(n, p->max - p->allocated) : n;
@@ -71,7 +107,7 @@ static int pool_grow(struct pool *p)
 
     if (n == 0)
         return -1;
-    c = malloc(sizeof(*c) + n * p->size);
+    c = chunk_new(p, sizeof(*c) + n * p->size);
     if (c == NULL)
         return -1;
     *c = (struct chunk){.next = p->chunks, .objects = n};
@@ -110,6 +146,8 @@ void pool_put(struct pool *p, void *obj)
 
     if (f == NULL)
         return;
+    if (p->secret)
+        explicit_bzero(obj, p->size);
     f->next = p->free_list;
     p->free_list = f;
     p->in_use--;

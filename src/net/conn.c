@@ -107,7 +107,12 @@ void conn_kill(struct conn *c, enum close_reason why)
 
 void conn_broken(struct conn *c, ssize_t answer)
 {
-    conn_kill(c, answer == TRANSPORT_NO_MEMORY ? CLOSE_NO_MEMORY : CLOSE_PEER_GONE);
+    if (answer == TRANSPORT_FAULT && c->out == NULL) /* what it was told must not be reset away */
+        conn_finish(c, CLOSE_TLS_BROKEN);
+    else if (answer == TRANSPORT_FAULT)
+        conn_kill(c, CLOSE_TLS_BROKEN);
+    else
+        conn_kill(c, answer == TRANSPORT_NO_MEMORY ? CLOSE_NO_MEMORY : CLOSE_PEER_GONE);
 }
 
 bool conn_unread(const struct conn *c)

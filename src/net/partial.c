@@ -44,6 +44,17 @@ static void partial_end(struct holder *h, const char *bound)
     budget_leave(h);
 }
 
+/* c has to end for what h held; that may be kept below what is spoken on it. */
+static void end_holder(struct conn *c, const struct holder *h)
+{
+    const struct transport_ops *t = transport_of(c);
+
+    if (t->holder != NULL && t->holder(c) == h)
+        conn_kill(c, CLOSE_PARTIAL);
+    else
+        conn_ops(c)->partial_over(c, CLOSE_PARTIAL);
+}
+
 enum close_reason partial_hold(struct conn *c, struct holder *h, uint64_t bytes)
 {
     struct budget *b = &reactor->partial[c->flags & CONN_ADMIN ? 1 : 0];
@@ -61,7 +72,7 @@ enum close_reason partial_hold(struct conn *c, struct holder *h, uint64_t bytes)
         partial_end(over, bound);
         if (over == h)
             return CLOSE_PARTIAL;
-        conn_ops(other)->partial_over(other, CLOSE_PARTIAL);
+        end_holder(other, over);
     }
     return CLOSE_NONE;
 }
@@ -75,7 +86,7 @@ bool partial_end_worst(void)
         return false;
     c = worst->owner;
     partial_end(worst, "worker_memory");
-    conn_ops(c)->partial_over(c, CLOSE_PARTIAL);
+    end_holder(c, worst);
     return true;
 }
 

@@ -16,12 +16,7 @@
 #include "tcp.h"
 #include "tls_internal.h"
 
-/* What is said behind a silence goes in records that fit a packet, so that the peer can read the
- * first of it before all of it has come. */
-#define FIRST_RECORD 1370
-#define FIRST_BYTES  4096
-#define SILENCE_NS   NS_PER_SEC
-#define RECORD_MAX   SSL3_RT_MAX_PLAIN_LENGTH
+#define RECORD_MAX SSL3_RT_MAX_PLAIN_LENGTH
 
 struct tls_context {
     SSL_CTX *ctx; /* owned */
@@ -363,9 +358,7 @@ static ssize_t tls_recv(struct conn *c, char *p, size_t max)
  * take has to be offered again as long as it was. */
 static size_t next_record_size(const struct tls *tls)
 {
-    size_t size = tls->burst < FIRST_BYTES ? FIRST_RECORD : RECORD_MAX;
-
-    return MAX(size, (size_t)tls->refused);
+    return MAX(tls_burst_record(tls->burst), (size_t)tls->refused);
 }
 
 /* The next record's bytes, `skip` behind the beginning of iov: where they stand, if they do so in
@@ -399,9 +392,7 @@ static ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
         return TRANSPORT_BROKEN;
     for (size_t i = 0; i < n; i++)
         all += iov[i].iov_len;
-    if (reactor->tick - tls->sent_tick >= SILENCE_NS / WHEEL_TICK_NS)
-        tls->burst = 0;
-    tls->sent_tick = reactor->tick;
+    tls_burst_begin(&tls->burst, &tls->sent_tick);
     tls->write_wants_read = false;
     while (total < all) {
         struct str record = gather(iov, n, total, next_record_size(tls));
@@ -413,7 +404,7 @@ static ssize_t tls_sendv(struct conn *c, const struct iovec *iov, size_t n)
             return total > 0 ? (ssize_t)total : wait_or_end(tls, false);
         }
         tls->refused = 0;
-        tls->burst = (uint16_t)MIN(tls->burst + sent, (size_t)FIRST_BYTES);
+        tls_burst_add(&tls->burst, sent);
         total += sent;
     }
     return (ssize_t)total;

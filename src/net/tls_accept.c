@@ -13,6 +13,7 @@
 #include "net_internal.h"
 #include "tcp.h"
 #include "tls_internal.h"
+#include "tls_records.h"
 
 #define SUBJECT_MAX 1024 /* bytes of a subject's text; a longer one is refused */
 #define HANDSHAKE   0x16 /* ContentType, RFC 8446 §5.1 */
@@ -259,6 +260,8 @@ static int complete(struct conn *c)
     else
         METRIC_INC(tls_full);
     hist_record(&metrics->tls_handshake_duration, clock_precise_ns() - tls->began_ns);
+    if (config.tls_records == TLS_RECORDS_COMPACT)
+        (void)tls_records_take(c);
     return 1;
 }
 

@@ -4,6 +4,8 @@
 
 #include <openssl/ssl.h>
 
+#include "base/clock.h"
+#include "net/reactor.h"
 #include "net/tls.h"
 #include "net/tls_server.h"
 #include "net/transport.h"
@@ -11,7 +13,8 @@
 enum tls_end {
     TLS_END_NONE = 0,
     TLS_END_NOTIFIED, /* by close_notify */
-    TLS_END_BROKEN    /* OpenSSL must not be asked again (SSL_get_error(3)) */
+    TLS_END_BROKEN,   /* OpenSSL must not be asked again (SSL_get_error(3)) */
+    TLS_END_FAULT     /* the peer's, and it has been told so (net/tls_records.c) */
 };
 
 /* Begins the state of every transport that speaks TLS. */
@@ -33,6 +36,29 @@ struct tls { /* by OpenSSL */
     bool queued : 1;   /* in reactor->securing */
 };
 _Static_assert(sizeof(struct tls) <= TRANSPORT_STATE_SIZE, "TRANSPORT_STATE_SIZE");
+
+/* What is said behind a silence goes in records that fit a packet, so that the peer can read the
+ * first of it before all of it has come. */
+#define TLS_FIRST_RECORD 1370
+#define TLS_FIRST_BYTES  4096
+#define TLS_SILENCE_NS   NS_PER_SEC
+
+/* Something is to be sent: *burst is 0 if it is the first behind a silence. */
+static inline void tls_burst_begin(uint16_t *burst, uint32_t *sent_tick)
+{
+    if (reactor->tick - *sent_tick >= TLS_SILENCE_NS / WHEEL_TICK_NS)
+        *burst = 0;
+    *sent_tick = reactor->tick;
+}
+/* Bytes of the next record. */
+static inline size_t tls_burst_record(uint16_t burst)
+{
+    return burst < TLS_FIRST_BYTES ? TLS_FIRST_RECORD : SSL3_RT_MAX_PLAIN_LENGTH;
+}
+static inline void tls_burst_add(uint16_t *burst, size_t n)
+{
+    *burst = (uint16_t)MIN(*burst + n, (size_t)TLS_FIRST_BYTES);
+}
 
 static inline struct tls *tls_of(const struct conn *c)
 {

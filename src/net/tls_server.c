@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "tls_internal.h"
+#include "tls_records.h"
 
 /* Mozilla's intermediate configuration, without DHE, which nobody needs who has ECDHE. */
 #define SUITES_12                                                                                  \
@@ -379,7 +380,8 @@ static int set_up(struct tls_server *s)
     SSL_CTX_set_options(s->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     if (SSL_CTX_set_cipher_list(s->ctx, SUITES_12) != 1 ||
         SSL_CTX_set_ciphersuites(s->ctx, SUITES_13) != 1 ||
-        SSL_CTX_set1_groups_list(s->ctx, GROUPS) != 1 || tls_tickets_set_up(s->ctx) == -1)
+        SSL_CTX_set1_groups_list(s->ctx, GROUPS) != 1 || tls_tickets_set_up(s->ctx) == -1 ||
+        tls_records_watch(s->ctx) == -1)
         return -1;
     SSL_CTX_set_tlsext_servername_callback(s->ctx, on_name);
     SSL_CTX_set_alpn_select_cb(s->ctx, choose_protocol, NULL);

@@ -359,6 +359,7 @@ static void records(void **state UNUSED)
     size_t n, sizes[10] = {0}, count = 0;
     struct conn *c;
 
+    config.tls_records = TLS_RECORDS_OPENSSL;
     serve_plainly();
     c = accept_pair(65536);
     far_starts(NULL, NULL);
