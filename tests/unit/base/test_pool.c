@@ -83,6 +83,52 @@ static void pools_are_listed(void **state UNUSED)
     assert_true(list_empty(pool_list()));
 }
 
+/* Is the page kept out of core dumps? "dd" among its flags (proc(5)). */
+static bool is_undumped(const void *at)
+{
+    FILE *f = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool here = false, undumped = false;
+
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f) != NULL) {
+        uintptr_t from, to;
+
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            here = (uintptr_t)at >= from && (uintptr_t)at < to;
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            undumped = strstr(line, " dd") != NULL;
+    }
+    fclose(f);
+    return undumped;
+}
+
+static void secrets(void **state UNUSED)
+{
+    struct pool p, other;
+    char *objs[1000], *first;
+
+    pool_init(&other, "plain", 200, 0);
+    first = pool_get(&other);
+    assert_non_null(first);
+    assert_false(is_undumped(first));
+    pool_fini(&other);
+    pool_init_secret(&p, "secret", 200);
+    for (size_t i = 0; i < ARRAY_LEN(objs); i++) {
+        objs[i] = pool_get(&p);
+        assert_non_null(objs[i]);
+        memset(objs[i], 'x', 200);
+        assert_true(is_undumped(objs[i]) || i % 100 != 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(objs); i++)
+        pool_put(&p, objs[i]);
+    UNPOISON(objs[0], 200); /* given back, it is overwritten but for its link */
+    for (size_t i = sizeof(void *); i < 200; i++)
+        assert_int_equal(objs[0][i], 0);
+    POISON(objs[0], 200);
+    pool_fini(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +137,7 @@ int main(void)
         cmocka_unit_test(the_limit_holds),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(pools_are_listed),
+        cmocka_unit_test(secrets),
     };
     return cmocka_run_group_tests_name("base/pool", tests, NULL, NULL);
 }
