@@ -342,9 +342,11 @@ check-chaos: build-packages ## the same for some minutes, with the totals as las
 .PHONY: bench-memory
 CONNECTIONS ?= 15000
 PROTOCOL    ?= plain
-bench-memory: build-packages ## user-space bytes per idle connection (CONNECTIONS=15000); fails above 250, with PROTOCOL=centrifuge above 1024
+TLS ?=
+bench-memory: build-packages ## user-space bytes per idle connection (CONNECTIONS=15000); fails above 250, with PROTOCOL=centrifuge or TLS=1 above 1024
+	@$(if $(TLS),deploy/packages.sh openssl:openssl)
 	@$(MAKE) $(BUILD)/roostd $(BUILD)/tests/bench/hold
-	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS) --protocol $(PROTOCOL)
+	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS) --protocol $(PROTOCOL) $(if $(TLS),--tls $(if $(filter 1,$(TLS)),compact,$(TLS)))
 
 .PHONY: bench-ingest
 bench-ingest: build-packages ## instructions per byte of a text frame on its way in, by callgrind
@@ -365,9 +367,10 @@ bench-million: build-packages ## a million connections on this machine: memory, 
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/million.py $(ARGS)
 
 .PHONY: bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander
-bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander: build-packages ## compare with the least this machine needs for the same (bench-idle: PROTOCOL=centrifuge, too)
+bench-fanout bench-batch bench-echo bench-connect bench-idle bench-bystander: build-packages ## compare with the least this machine needs for the same (TLS=1: over TLS; bench-idle: PROTOCOL=centrifuge, too)
+	@$(if $(TLS),deploy/packages.sh openssl:openssl)
 	@$(MAKE) $(BINS) $(BENCHES)
-	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) --protocol $(PROTOCOL) $(ARGS)
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/bench.py $(@:bench-%=%) --protocol $(PROTOCOL) $(if $(TLS),--tls) $(ARGS)
 
 .PHONY: bench-peers
 bench-peers: build-packages ## compare with nchan, npm's ws, mosquitto and nats-server, fetched but not installed (ARGS="--rounds 3 --only ws,nats")

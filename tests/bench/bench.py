@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Benchmarks of the gateway against what this machine can do at all (tests/bench/floor.c).
 
-usage: bench.py fanout|batch|echo|connect|idle|bystander [--rounds N] [--connections N] [--seconds S] [--protocol P] [--json FILE]
+usage: bench.py fanout|batch|echo|connect|idle|bystander [--rounds N] [--connections N] [--seconds S] [--protocol P] [--tls] [--json FILE]
 
 Ours and the yardstick run interleaved, several rounds; the median ratio is reported. roostload drives both. CPU is that of the
 watched processes, read from the scheduler. Every run ends by itself. The figures go to build/bench/<name>.json too. fanout ends
 with batch, which is to be had alone too.
 """
 import argparse
+import atexit
 import json
 import os
 import signal
@@ -25,6 +26,19 @@ KEY = "Sec-WebSocket-Key: cm9vc3Rsb2FkLWtleS0wMQ=="
 FAILURES = ("connect_failed", "connect_timeout", "not_answered", "upgrade_refused", "turned_away", "tls_failed", "protocol_errors",
             "connection_lost", "server_closed", "gaps")
 BUILD = os.environ.get("BUILD", os.path.join(TOP, "build", "release"))
+
+
+TLS = ()  # certificate and key: both servers speak it
+
+
+def certificate():
+    """(certificate, key): files with a self-signed one for 127.0.0.1, which end with this program."""
+    where = tempfile.TemporaryDirectory(prefix="roost-bench-")
+    atexit.register(where.cleanup)
+    files = os.path.join(where.name, "certificate.pem"), os.path.join(where.name, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=bench",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0], "-keyout", files[1]], check=True, stderr=subprocess.DEVNULL)
+    return files
 
 
 def program(name):
@@ -49,6 +63,8 @@ class Gateway:
         args = ["setpriv", "--pdeathsig", "TERM", program("roostd"), "--set", f"listen=127.0.0.1:{self.port}", "--set",
                 f"admin_listen=127.0.0.1:{self.admin}", "--set", f"workers={workers}", "--set", "drain_time=0s",
                 "--set", "max_connections=16000000"]
+        if TLS:
+            settings.update(zip(("tls_certificate", "tls_key"), TLS))
         for name, value in settings.items():
             args += ["--set", f"{name}={value}"]
         self.process = subprocess.Popen(args, stderr=subprocess.DEVNULL)
@@ -80,7 +96,8 @@ class Floor:
 
     def __init__(self, mode, *more):
         self.port = free_port()
-        self.process = subprocess.Popen([program("floor"), mode, str(self.port), "600", *map(str, more)])
+        more = [*map(str, more), *["0"] * (1 - len(more)), *TLS] if TLS else map(str, more)
+        self.process = subprocess.Popen([program("floor"), mode, str(self.port), "600", *more])
         self.pid = self.process.pid
         time.sleep(0.3)
 
@@ -93,7 +110,9 @@ def load(server, scenario, **options):
     out = tempfile.NamedTemporaryFile(suffix=".json", delete=False)
     out.close()
     args = [program("roostload"), scenario, "--plain", "--json", out.name, "--pid", str(server.pid), "--url",
-            f"ws://127.0.0.1:{server.port}" + options.pop("url", "/ws/") + options.pop("path", "{channel}"), "--header", KEY]
+            f"{'wss' if TLS else 'ws'}://127.0.0.1:{server.port}" + options.pop("url", "/ws/") + options.pop("path", "{channel}"), "--header", KEY]
+    if TLS:
+        args.append("--insecure")
     for name, value in options.items():
         args += ["--" + name.replace("_", "-"), str(value)]
     done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
@@ -140,7 +159,7 @@ def with_server(make, run):
 
 def bench_fanout(args):
     rows = []
-    most = args.connections or 19000
+    most = args.connections or (5000 if args.tls else 19000)
     for n in sorted({min(1000, most), most}):
         for size in (72, 1024):
             options = dict(connections=n, ramp=8000, rate=min(max(100000 / n, 2), 100), size=size, duration=f"{args.seconds or 5}s", processes=1 if n < 19000 else 2,
@@ -184,13 +203,13 @@ def bench_echo(args):
 
 
 def bench_connect(args):
-    n = args.connections or 15000
+    n = args.connections or (5000 if args.tls else 15000)
 
     def cpu_per_connect(result):
         return ((result["server"]["ramped"]["cpu_seconds"] - result["server"]["start"]["cpu_seconds"]) /
                 result["counters"]["connects_done"])
 
-    options = dict(connections=n, ramp=5000, duration="100ms", path="c")
+    options = dict(connections=n, ramp=1000 if args.tls else 5000, duration="100ms", path="c")
     return [compare(f"connect, upgrade, subscribe: {n}, CPU each",
                     lambda: with_server(lambda: Gateway(1), lambda s: load(s, "hold", **options)),
                     lambda: with_server(lambda: Floor("echo"), lambda s: load(s, "hold", **options)),
@@ -271,13 +290,17 @@ def arguments(argv=None):
     parser.add_argument("--connections", type=int, default=0)
     parser.add_argument("--seconds", type=int, default=0, help="of each run; default: 4 to 20")
     parser.add_argument("--protocol", choices=["plain", "centrifuge"], default="plain", help="idle: what the clients speak")
+    parser.add_argument("--tls", action="store_true", help="all of it over TLS 1.3, the yardstick by OpenSSL's own calls")
     parser.add_argument("--json", help="default: build/bench/<name>.json")
     return parser.parse_args(argv)
 
 
 def main():
+    global TLS
     args = arguments()
-    write_json(args.json, args.bench, globals()["bench_" + args.bench](args))
+    if args.tls:
+        TLS = certificate()
+    write_json(args.json, args.bench + ("_tls" if args.tls else ""), globals()["bench_" + args.bench](args))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,14 @@
  * idle: each connection is sent an empty ping every MS milliseconds, all of them evenly spread;
  * what comes is read and dropped.
  *
+ * With CERTIFICATE and KEY all of that over TLS, by OpenSSL's own sockets and SSL_write().
+ *
  * Ends by itself after SECONDS (default 300). */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,7 +41,9 @@ static const char answer[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
     "Upgrade\r\nSec-WebSocket-Accept: k0BN+ttWp9L65ma6o6Kze4ubywE=\r\n\r\n";
 static unsigned char upgraded[FDS_MAX], buffer[1 << 19];
-static int top; /* highest fd */
+static SSL_CTX *tls;       /* NULL: plain */
+static SSL *ssls[FDS_MAX]; /* by fd; owned */
+static int top;            /* highest fd */
 static enum mode mode;
 
 static int open_listener(int port)
@@ -65,6 +71,11 @@ static void accept_all(int ep, int listener)
         e.data.fd = fd;
         epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
         upgraded[fd] = 0;
+        if (tls != NULL) {
+            ssls[fd] = SSL_new(tls);
+            SSL_set_fd(ssls[fd], fd);
+            SSL_set_accept_state(ssls[fd]);
+        }
         top = fd > top ? fd : top;
     }
 }
@@ -105,6 +116,14 @@ static unsigned char *turn_around(unsigned char **at, size_t *n)
     return out;
 }
 
+static void give(int fd, const void *p, size_t n)
+{
+    if (tls != NULL)
+        (void)SSL_write(ssls[fd], p, (int)n);
+    else if (send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
+        return;
+}
+
 /* Pings the next ones in turn: all of them once in interval_ms. */
 static void ping(int timer, int interval_ms)
 {
@@ -117,8 +136,8 @@ static void ping(int timer, int interval_ms)
         return;
     owed += (double)ticks * TICK_MS * (top + 1) / interval_ms;
     for (; owed >= 1; owed--, at = at >= top ? 0 : at + 1)
-        if (upgraded[at] && send(at, frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
-            continue;
+        if (upgraded[at])
+            give(at, frame, sizeof(frame));
 }
 
 static int open_timer(int ep)
@@ -136,37 +155,55 @@ static int open_timer(int ep)
     return fd;
 }
 
+static ssize_t take(int fd, void *p, size_t max)
+{
+    int n;
+
+    if (tls == NULL)
+        return recv(fd, p, max, 0);
+    n = SSL_read(ssls[fd], p, (int)max); /* and the handshake, if it comes to that */
+    if (n > 0)
+        return n;
+    errno = SSL_get_error(ssls[fd], n) == SSL_ERROR_WANT_READ ? EAGAIN : ECONNRESET;
+    ERR_clear_error();
+    return -1;
+}
+
+static void leave(int fd)
+{
+    upgraded[fd] = 0;
+    SSL_free(ssls[fd]);
+    ssls[fd] = NULL;
+    close(fd);
+}
+
 static void pass_on(int fd, const unsigned char *frame, size_t len)
 {
-    if (mode == ECHO && send(fd, frame, len, MSG_NOSIGNAL) == -1)
-        return;
+    if (mode == ECHO)
+        give(fd, frame, len);
     for (int i = 0; mode == FANOUT && i <= top; i++)
-        if (upgraded[i] && send(i, frame, len, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
-            continue;
+        if (upgraded[i])
+            give(i, frame, len);
 }
 
 static void serve(int fd)
 {
-    ssize_t n = recv(fd, buffer + 16, sizeof(buffer) - 32, 0);
+    ssize_t n = take(fd, buffer + 16, sizeof(buffer) - 32);
     unsigned char *at = buffer + 16, *out;
     size_t len;
 
     if (n <= 0) {
-        if (n == 0 || errno != EAGAIN) {
-            upgraded[fd] = 0;
-            close(fd);
-        }
+        if (n == 0 || errno != EAGAIN)
+            leave(fd);
         return;
     }
     if (!upgraded[fd]) {
         upgraded[fd] = 1;
-        if (send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) == -1)
-            return;
+        give(fd, answer, sizeof(answer) - 1);
         return;
     }
     if ((buffer[16] & 15) == 8) { /* close */
-        upgraded[fd] = 0;
-        close(fd);
+        leave(fd);
         return;
     }
     if (mode == IDLE)
@@ -182,14 +219,30 @@ static enum mode mode_of(const char *name)
     return strcmp(name, "fanout") == 0 ? FANOUT : strcmp(name, "idle") == 0 ? IDLE : ECHO;
 }
 
+/* What a bare server would have: stateless tickets, one of them. */
+static SSL_CTX *tls_server(const char *certificate, const char *key)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+
+    if (ctx == NULL || SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_set_num_tickets(ctx, 1) != 1) {
+        ERR_print_errors_fp(stderr);
+        exit(1);
+    }
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return ctx;
+}
+
 int main(int argc, char **argv)
 {
     struct epoll_event e = {.events = EPOLLIN}, events[1024];
     int listener, timer = -1, ep = epoll_create1(0);
     struct rlimit r;
 
-    if (argc < 3 || (mode_of(argv[1]) == IDLE && (argc < 5 || atoi(argv[4]) <= 0))) {
-        fprintf(stderr, "usage: floor echo|fanout PORT [SECONDS] | floor idle PORT SECONDS MS\n");
+    if (argc < 3 || argc == 6 || (mode_of(argv[1]) == IDLE && (argc < 5 || atoi(argv[4]) <= 0))) {
+        fprintf(stderr, "usage: floor echo|fanout|idle PORT [SECONDS [MS [CERTIFICATE KEY]]]\n");
         return 2;
     }
     mode = mode_of(argv[1]);
@@ -198,6 +251,8 @@ int main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &r);
     }
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 6)
+        tls = tls_server(argv[5], argv[6]);
     alarm(argc > 3 ? (unsigned)atoi(argv[3]) : 300);
     listener = open_listener(atoi(argv[2]));
     e.data.fd = listener;

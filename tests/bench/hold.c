@@ -1,13 +1,17 @@
 /* hold - opens WebSocket connections and keeps them until standard input ends.
  *
- * usage: hold PORT COUNT CHANNELS FIRST [centrifuge]
+ * usage: hold PORT COUNT CHANNELS FIRST [centrifuge] [tls]
  *
  * Connection i (counted from FIRST) of 127.0.0.1:PORT subscribes to /ws/hold-<i mod CHANNELS>. With
  * `centrifuge` it connects by that protocol, with the next token of standard input (one a line), and
  * subscribes to three channels, hold-<i mod CHANNELS>-a to -c. Says "holding COUNT" when all are
- * open. For the memory bench: it costs no more than its sockets. */
+ * open. For the memory bench: it costs no more than its sockets; with `tls`, which trusts anybody, too:
+ * when a connection is open, what it had for that is given back. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +50,54 @@ static int connect_to(in_port_t port)
     return fd;
 }
 
-static void ask(int fd, const char *path)
+static SSL_CTX *tls; /* NULL: plain */
+
+struct link {
+    int fd;
+    SSL *ssl; /* owned; NULL: plain */
+};
+
+static struct link open_link(in_port_t port)
+{
+    struct link l = {.fd = connect_to(port)};
+
+    if (tls == NULL)
+        return l;
+    l.ssl = SSL_new(tls);
+    if (l.ssl == NULL || SSL_set_fd(l.ssl, l.fd) != 1 || SSL_connect(l.ssl) != 1) {
+        ERR_print_errors_fp(stderr);
+        die("handshake");
+    }
+    return l;
+}
+
+static void say(const struct link *l, const char *p, size_t n)
+{
+    bool sent = l->ssl != NULL ? SSL_write(l->ssl, p, (int)n) == (int)n
+                               : send(l->fd, p, n, MSG_NOSIGNAL) == (ssize_t)n;
+
+    if (!sent)
+        die("send");
+}
+
+static size_t hear(const struct link *l, char *p, size_t max)
+{
+    ssize_t got = l->ssl != NULL ? SSL_read(l->ssl, p, (int)max) : recv(l->fd, p, max, 0);
+
+    if (got <= 0)
+        die(got == 0 ? "the server closed" : "recv");
+    return (size_t)got;
+}
+
+/* The connection stays, without a word. */
+static void forget(struct link *l)
+{
+    if (l->ssl != NULL)
+        SSL_set_quiet_shutdown(l->ssl, 1);
+    SSL_free(l->ssl);
+}
+
+static void ask(const struct link *l, const char *path)
 {
     char request[512];
     int n = snprintf(request, sizeof(request),
@@ -55,23 +106,17 @@ static void ask(int fd, const char *path)
                      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
                      path);
 
-    if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n)
-        die("send");
+    say(l, request, (size_t)n);
 }
 
-static void await_upgrade(int fd)
+static void await_upgrade(const struct link *l)
 {
     static const char want[] = "HTTP/1.1 101 ";
     char answer[1024];
     size_t n = 0;
 
-    while (memmem(answer, n, "\r\n\r\n", 4) == NULL) {
-        ssize_t got = recv(fd, answer + n, sizeof(answer) - n, 0);
-
-        if (got <= 0)
-            die(got == 0 ? "the server closed" : "recv");
-        n += (size_t)got;
-    }
+    while (memmem(answer, n, "\r\n\r\n", 4) == NULL)
+        n += hear(l, answer + n, sizeof(answer) - n);
     if (n < sizeof(want) - 1 || memcmp(answer, want, sizeof(want) - 1) != 0) {
         fprintf(stderr, "hold: refused: %.*s\n", (int)n, answer);
         exit(1);
@@ -79,7 +124,7 @@ static void await_upgrade(int fd)
 }
 
 /* One frame of commands, masked with zeros; of less than 64 KiB and more than 125 bytes. */
-static void send_commands(int fd, unsigned long channel)
+static void send_commands(const struct link *l, unsigned long channel)
 {
     char token[4096], frame[8192];
     int n;
@@ -96,23 +141,19 @@ static void send_commands(int fd, unsigned long channel)
     frame[2] = (char)(n >> 8);
     frame[3] = (char)n;
     memset(frame + 4, 0, 4);
-    if (send(fd, frame, (size_t)n + 8, MSG_NOSIGNAL) != n + 8)
-        die("send");
+    say(l, frame, (size_t)n + 8);
 }
 
-static void await_answers(int fd)
+static void await_answers(const struct link *l)
 {
     char answer[8192];
     size_t n = 0;
     int seen = 0;
 
     while (seen < 4) {
-        ssize_t got = recv(fd, answer + n, sizeof(answer) - n, 0);
         const char *at = answer;
 
-        if (got <= 0)
-            die(got == 0 ? "the server closed" : "recv");
-        n += (size_t)got;
+        n += hear(l, answer + n, sizeof(answer) - n);
         for (seen = 0; (at = memmem(at, n - (size_t)(at - answer), "{\"id\":", 6)) != NULL; at += 6)
             seen++;
     }
@@ -138,10 +179,13 @@ int main(int argc, char **argv)
 {
     unsigned long count, channels, first;
     in_port_t port;
+    bool centrifuge = argc > 5 && strcmp(argv[5], "centrifuge") == 0;
     char c;
 
-    if (argc != 5 && (argc != 6 || strcmp(argv[5], "centrifuge") != 0)) {
-        fprintf(stderr, "usage: hold PORT COUNT CHANNELS FIRST [centrifuge]\n");
+    if (argc > 5 + centrifuge && strcmp(argv[5 + centrifuge], "tls") == 0)
+        tls = SSL_CTX_new(TLS_client_method());
+    if (argc != 5 + centrifuge + (tls != NULL)) {
+        fprintf(stderr, "usage: hold PORT COUNT CHANNELS FIRST [centrifuge] [tls]\n");
         return 2;
     }
     port = (in_port_t)number(argv[1]);
@@ -150,17 +194,18 @@ int main(int argc, char **argv)
     first = number(argv[4]);
     raise_limit();
     for (unsigned long i = first; i < first + count; i++) {
-        int fd = connect_to(port);
+        struct link l = open_link(port);
         char path[64] = "/connection/websocket";
 
-        if (argc == 5)
+        if (!centrifuge)
             snprintf(path, sizeof(path), "/ws/hold-%lu?mode=sub", i % channels);
-        ask(fd, path);
-        await_upgrade(fd);
-        if (argc == 6) {
-            send_commands(fd, i % channels);
-            await_answers(fd);
+        ask(&l, path);
+        await_upgrade(&l);
+        if (centrifuge) {
+            send_commands(&l, i % channels);
+            await_answers(&l);
         }
+        forget(&l);
     }
     printf("holding %lu\n", count);
     fflush(stdout);
