@@ -74,7 +74,8 @@ struct config {
      * where the list has no room for them, which is refused. */
     struct listener_options listener[LISTENERS_MAX];
     size_t listeners_count;
-    struct networks trusted; /* derived: trusted_proxies */
+    struct networks allowed[LISTENERS_MAX]; /* derived: allow of each; n 0: all may */
+    struct networks trusted;                /* derived: trusted_proxies */
     struct config_keys keys;
     /* Said by a file, the environment or --set; else it is the default. */
     struct config_set set;

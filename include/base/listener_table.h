@@ -17,6 +17,7 @@
 #define LISTENER_MEMBER_STRING(name)  char name[LISTENER_STRING_MAX];
 #define LISTENER_MEMBER_PATH(name)    char name[LISTENER_STRING_MAX];
 #define LISTENER_MEMBER_ADDRESS(name) char name[LISTENER_STRING_MAX];
+#define LISTENER_MEMBER_LIST(name)    char name[LISTENER_FILES_MAX];
 #define LISTENER_MEMBER_FILES(name)   char name[LISTENER_FILES_MAX];
 #define LISTENER_MEMBER_CHOICE(name)  int name;
 

@@ -159,6 +159,8 @@ static void derive_listeners(struct config *c)
         add_listener(c, &admin);
     for (size_t i = 0; i < c->listeners.n; i++)
         add_listener(c, &c->listeners.items[i]);
+    for (size_t i = 0; i < LISTENERS_MAX; i++)
+        networks_read(&c->allowed[i], c->listener[i].allow);
 }
 
 void config_derive(struct config *c)

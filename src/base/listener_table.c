@@ -1,6 +1,8 @@
 /* base/listener_table.c - the rows of tbl/listeners.def, and what goes together. */
 #include "base/listener_table.h"
 
+#include "base/network.h"
+
 #define UNIX_PREFIX   "unix:"
 #define PASSED_PREFIX "fd:"
 
@@ -60,9 +62,26 @@ static const char *wrong_socket(const struct listener_options *o)
         return "mode: a socket has no set-id or sticky bits; write it such as 0660";
     if (!listener_is_unix(o) && (o->owner[0] != '\0' || o->group[0] != '\0'))
         return "owner and group: only a UNIX socket of the daemon's own has them";
+    if (listener_is_unix(o) && o->allow[0] != '\0')
+        return "allow: who may connect to a UNIX socket, its mode, owner and group say";
     if (o->ipv6_only && (o->address[0] != '[' && o->address[0] != ':'))
         return "ipv6_only: the address is not IPv6";
     return NULL;
+}
+
+static int check_allow(const struct listener_options *o, char *err, size_t errcap)
+{
+    struct str rest = str_from(o->allow), one;
+    struct network n;
+    char text[160];
+
+    while (rest.n > 0 && str_cut(&rest, '\n', &one)) {
+        if (network_parse(one, &n, text, sizeof(text)) == 0)
+            continue;
+        snprintf(err, errcap, "allow: %s", text);
+        return -1;
+    }
+    return 0;
 }
 
 static const char *wrong_tls(const struct listener_options *o)
@@ -92,7 +111,7 @@ static int check(const void *obj, char *err, size_t errcap)
             return -1;
         }
     }
-    return 0;
+    return check_allow(obj, err, errcap);
 }
 
 const struct table listener_table = {.rows = rows,

@@ -141,11 +141,31 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
     }
 }
 
+/* Closed at once: not even an answer is owed. */
+static bool listener_allows(const struct listener *l, const struct sockaddr *peer)
+{
+    const struct networks *allowed = &config.allowed[l->index];
+    uint8_t address[16];
+    uint16_t port;
+
+    if (LIKELY(allowed->n == 0))
+        return true;
+    address_bytes(peer, address, &port);
+    return networks_have(allowed, address);
+}
+
 static void listener_take(struct listener *l, int fd, const struct sockaddr *peer,
                           const struct totals *others)
 {
-    bool held, full = listener_full(l, &held);
+    bool held, full;
 
+    if (!listener_allows(l, peer)) {
+        METRIC_INC(closes[CLOSE_NOT_ALLOWED]);
+        refusal_say_peer(peer, CLOSE_NOT_ALLOWED);
+        close(fd);
+        return;
+    }
+    full = listener_full(l, &held);
     listener_add(l, fd, peer, others, full);
     if (held)
         listener_count_add(&reactor->counts[l->index].connections, (uint64_t)-1);

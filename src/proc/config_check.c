@@ -137,6 +137,11 @@ int config_removed(const struct config *before, const struct config *after, stru
         if (buf_printf(lines, "%s: it was set, and is not any more\n", config_row(i)->name) == -1)
             return -1;
     }
+    for (size_t k = 0; k < LISTENERS_MAX; k++)
+        if (before->allowed[k].n > 0 && after->allowed[k].n == 0 &&
+            buf_printf(lines, "allow: %s is open to all now\n",
+                       listener_label(&after->listener[k])) == -1)
+            return -1;
     if (config_list_has(after->allowed_origins, STR_LIT("*")) &&
         !config_list_has(before->allowed_origins, STR_LIT("*")))
         return buf_append_lit(lines, "allowed_origins: every web page may connect now\n");

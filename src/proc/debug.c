@@ -353,11 +353,13 @@ static int put_listener(unsigned k, struct buf *out)
     rc |= buf_append_lit(out, ",\"address\":");
     rc |= json_append_string(out, str_from(address));
     rc |= buf_printf(out,
-                     ",\"kind\":\"%s\",\"shared\":%s,\"passed\":%s,\"connections\":%llu,"
+                     ",\"kind\":\"%s\",\"shared\":%s,\"passed\":%s,\"tls\":%s,\"proxy_protocol\":%"
+                     "s,\"connections\":%llu,"
                      "\"max_connections\":%lld,\"accepts\":%llu,\"workers\":[",
                      listener_is_admin(o) ? "admin" : "client",
                      supervisor_listeners.shared[k] ? "true" : "false",
                      supervisor_listeners.passed[k] ? "true" : "false",
+                     listener_has_tls(o) ? "true" : "false", o->proxy_protocol ? "true" : "false",
                      (unsigned long long)all.connections, (long long)o->max_connections,
                      (unsigned long long)all.accepts);
     for (unsigned i = 0; i < shm->workers; i++)

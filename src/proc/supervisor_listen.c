@@ -245,40 +245,45 @@ static unsigned port_of(const struct address *a)
                      : ((const struct sockaddr_in *)(const void *)&a->sa)->sin_port);
 }
 
-/* The first listener of a kind that is no UNIX socket, or else one that is; NULL: there is none. */
-static const struct address *first_address(enum listener_kind kind)
+/* The first listener of a kind that is no UNIX socket, or else one that is; n: there is none. */
+static unsigned first_of(enum listener_kind kind)
 {
-    const struct address *found = NULL;
+    unsigned found = supervisor_listeners.n;
 
-    for (unsigned k = 0; k < supervisor_listeners.n; k++) {
-        const struct address *a = &supervisor.listener[k].address;
-
-        if (config.listener[k].kind == (int)kind && (found == NULL || address_is_unix(found)))
-            found = a;
-    }
+    for (unsigned k = 0; k < supervisor_listeners.n; k++)
+        if (config.listener[k].kind == (int)kind &&
+            (found == supervisor_listeners.n ||
+             (address_is_unix(&supervisor.listener[found].address) &&
+              !address_is_unix(&supervisor.listener[k].address))))
+            found = k;
     return found;
 }
 
-static void hint_clients(const struct address *a)
+static void hint_clients(unsigned k)
 {
+    const struct address *a = &supervisor.listener[k].address;
+    const char *s = listener_has_tls(&config.listener[k]) ? "s" : "";
+
     if (address_is_unix(a))
-        printf("  a client                curl --unix-socket %s http://localhost/\n",
-               address_path(a));
+        printf("  a client                curl --unix-socket %s http%s://localhost/\n",
+               address_path(a), s);
     else
-        printf("  a chat in the browser   http://localhost:%u/\n"
-               "  a chat in two shells    npx wscat -c ws://localhost:%u/ws/lobby\n",
-               port_of(a), port_of(a));
+        printf("  a chat in the browser   http%s://localhost:%u/\n"
+               "  a chat in two shells    npx wscat -c ws%s://localhost:%u/ws/lobby\n",
+               s, port_of(a), s, port_of(a));
 }
 
-static void hint_operators(const struct address *a)
+static void hint_operators(unsigned k)
 {
+    const struct address *a = &supervisor.listener[k].address;
+    const char *s = listener_has_tls(&config.listener[k]) ? "s" : "";
     char curl[ADDRESS_TEXT_MAX + 64], of[ADDRESS_TEXT_MAX + 16] = "";
 
     if (address_is_unix(a)) {
-        snprintf(curl, sizeof(curl), "--unix-socket %s http://localhost", address_path(a));
+        snprintf(curl, sizeof(curl), "--unix-socket %s http%s://localhost", address_path(a), s);
         snprintf(of, sizeof(of), "--admin unix:%s ", address_path(a));
     } else {
-        snprintf(curl, sizeof(curl), "http://localhost:%u", port_of(a));
+        snprintf(curl, sizeof(curl), "http%s://localhost:%u", s, port_of(a));
     }
     printf("  publish from a server   curl -d "
            "'{\"channel\":\"lobby\",\"data\":{\"text\":\"hi\"}}' %s/api/publish\n"
@@ -290,15 +295,14 @@ static void hint_operators(const struct address *a)
 void supervisor_print_hints(void)
 {
     const char *forced = getenv("ROOST_HINTS");
-    const struct address *client = first_address(LISTENER_CLIENT),
-                         *admin = first_address(LISTENER_ADMIN);
+    unsigned client = first_of(LISTENER_CLIENT), admin = first_of(LISTENER_ADMIN);
 
     if (!isatty(STDOUT_FILENO) && !(forced != NULL && forced[0] == '1'))
         return;
     printf("\nRoost is up: %u workers and a hub. Things to try:\n", shm->workers);
-    if (client != NULL)
+    if (client < supervisor_listeners.n)
         hint_clients(client);
-    if (admin != NULL)
+    if (admin < supervisor_listeners.n)
         hint_operators(admin);
     printf(
         "Ctrl-C stops it: clients are closed over drain_time; a second Ctrl-C ends at once.\n\n");

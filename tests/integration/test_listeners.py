@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 from daemon import ROOSTD, DaemonTest, run_roostd, wait_for
-from wsraw import TEXT, Raw, WebSocket
+from wsraw import TEXT, Closed, Raw, WebSocket
 
 
 def listeners(*entries):
@@ -194,6 +194,49 @@ class Several(Folder):
         with WebSocket(small, '/ws/x') as c:
             c.text('again')
             c.expect(TEXT, 'again')
+
+
+    def test_a_burst_does_not_exceed_it(self):
+        """Workers that take connections at the same moment: each counts before it looks."""
+        d = self.start(workers=4, listeners=listeners({'address': self.unix(), 'name': 'small', 'max_connections': 5}))
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Raw(self.unix())) for _ in range(60)]
+            for c in clients:
+                c.send('GET /ws/x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+                       'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n')
+            answers = []
+            for c in clients:
+                with contextlib.suppress(Closed, OSError):  # refused without an answer, beyond the reserve
+                    answers.append(c.read_response().status)
+            self.assertLessEqual(answers.count(101), 5)
+            self.assertEqual(self.by_name(d)['small']['connections'], answers.count(101))
+
+
+    def test_networks_that_may_connect(self):
+        entry = {'address': '127.0.0.1:0', 'name': 'closed', 'allow': ['127.0.0.2', '127.0.1.0/24']}
+        path = self.path('roost.yaml')
+        with open(path, 'w') as f:
+            json.dump({'listeners': [entry]}, f)
+        d = self.start(config=path)
+        closed = self.by_name(d)['closed']['address']
+        for source in ('127.0.0.2', '127.0.1.77'):
+            with Raw(closed, source=source) as c:
+                self.assertEqual(c.request('GET', '/healthz').status, 200)
+        with Raw(closed, source='127.0.0.3') as c:
+            with self.assertRaises((Closed, OSError)):
+                c.request('GET', '/healthz')
+        d.wait_log('connection refused" reason=not_allowed.*peer=127.0.0.3')
+        self.assertEqual(d.metric('roost_closes_total{reason="not_allowed"}'), 1)
+        with open(path, 'w') as f:
+            json.dump({'listeners': [{**entry, 'allow': []}]}, f)
+        d.process.send_signal(signal.SIGHUP)
+        d.wait_log('takes a protection away" reason="allow: closed is open to all now')
+
+        def served():
+            with contextlib.suppress(Closed, OSError), Raw(closed, source='127.0.0.3') as c:
+                return c.request('GET', '/healthz').status == 200
+
+        wait_for(served, what='a worker with the new settings')
 
 
 class Reload(Folder):
