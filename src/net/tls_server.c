@@ -377,7 +377,9 @@ static int trust_clients(SSL_CTX *ctx, const struct tls_texts *t, char *err, siz
 static int set_up(struct tls_server *s)
 {
     tls_context_set_up(s->ctx);
-    SSL_CTX_set_options(s->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    /* Our order, but for clients without AES in hardware, who put ChaCha first. */
+    SSL_CTX_set_options(s->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     if (SSL_CTX_set_cipher_list(s->ctx, SUITES_12) != 1 ||
         SSL_CTX_set_ciphersuites(s->ctx, SUITES_13) != 1 ||
         SSL_CTX_set1_groups_list(s->ctx, GROUPS) != 1 || tls_tickets_set_up(s->ctx) == -1 ||
