@@ -200,7 +200,8 @@ int main(int argc, char **argv)
         boot_release();
     if (args.mode != MODE_RUN && args.mode != MODE_CHECK && args.mode != MODE_PRINT)
         return run_mode(args.mode, &args.source);
-    if (config_load(&config, &args.source, &errors) == -1) {
+    if (config_load(&config, &args.source, &errors) == -1 ||
+        config_files_read(&config_files, &config, NULL, &errors) == -1) {
         fwrite(errors.p, 1, errors.len, stderr);
         buf_fini(&errors);
         return 2;

@@ -54,6 +54,11 @@ struct log_site {          /* static, zeroed; one limit */
 int log_open(enum log_level level, enum log_format format, const char *path) MUST_CHECK;
 /* Opens the same path again (SIGUSR1 after logrotate). -1: kept the old file. */
 int log_reopen(void) MUST_CHECK;
+/* Where lines go. */
+int log_fd(void);
+/* Lines go to this from now on; owned. It is what another process has opened for log_open()'s
+ * path. */
+void log_take(int fd);
 void log_set_level(enum log_level level);
 enum log_level log_level(void);
 void log_set_format(enum log_format format);

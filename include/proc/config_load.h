@@ -29,6 +29,16 @@ struct config_source {
 /* Reads all sources and api_key_file, derives, then checks what spans settings (config_check). -1:
  * one or more lines, '\n'-separated, in *errors. */
 int config_load(struct config *out, const struct config_source *src, struct buf *errors) MUST_CHECK;
+/* What stands in files that only the master opens and that another process needs whole. */
+struct config_files {
+    struct buf fetch_ca; /* owned; of token_fetch_ca_file; empty: the system's count */
+};
+extern struct config_files config_files; /* in force; a forked child has it, too */
+/* running: at a reload; a file that can no longer be read keeps what it held. -1: lines in errors,
+ * nothing in *out. */
+int config_files_read(struct config_files *out, const struct config *c,
+                      const struct config *running, struct buf *errors) MUST_CHECK;
+void config_files_fini(struct config_files *f);
 /* Parses YAML text only, on top of what *out holds, and derives. seen: what was in it; may
  * be NULL. */
 struct table_yaml_seen;

@@ -45,11 +45,4 @@ struct node_metric_row {   /* of tbl/node_metrics.def, in order */
 size_t node_metric_row_count(void);
 const struct node_metric_row *node_metric_row(size_t i);
 
-/* Resident bytes and CPU seconds of a process from /proc. 0 when unreadable. */
-struct process_usage {
-    uint64_t rss_bytes;
-    double cpu_seconds;
-};
-void process_usage_read(int pid, struct process_usage *out);
-
 #endif

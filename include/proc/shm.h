@@ -41,6 +41,7 @@ struct shm_slot {
     _Atomic uint64_t heartbeat_ns; /* clock_ns() of its last turn; of the start before the first */
     _Atomic uint64_t started_ns;   /* wall clock */
     _Atomic uint64_t entered_ns;   /* the same moment by clock_ns() */
+    _Atomic uint64_t rss_bytes;    /* a few times a second: usage_look() */
     _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
@@ -73,7 +74,8 @@ struct shm {
                                         configs[version & 1] */
     struct config configs[2];
     _Atomic uint32_t draining;
-    int hub_wake_fd; /* eventfds, inherited */
+    _Atomic uint64_t listen_overflows; /* of all accept queues of the machine, since it started */
+    int hub_wake_fd;                   /* eventfds, inherited */
     int worker_wake_fd[HUB_WORKERS_MAX];
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct shm_keys *keys;

@@ -1,7 +1,7 @@
 /* base/config.c - the rows of tbl/config.def, and what follows from them. */
 #include "base/config.h"
 
-struct config config;
+_Alignas(4096) struct config config; /* pages of its own: it holds secrets */
 
 #define BODY_LEAST ((int64_t)1024 * 1024)
 /* Room for the names of the members and of a few hundred channels. */

@@ -20,7 +20,8 @@
 static enum log_level level_now = LOG_INFO;
 static enum log_format format_now = LOG_FORMAT_LOGFMT;
 static int fd_now = STDERR_FILENO;
-static int own_now = -1; /* the file of fd_now, opened again; -1: not yet, or it cannot be */
+static int own_now = -1; /* standard error, opened again; -1: not yet, or it cannot be */
+static bool own_tried;
 static char path_now[4096];
 static char process_now[32] = "main";
 static void (*sink)(struct str line, void *arg);
@@ -55,6 +56,31 @@ static void use_fd(int fd)
         close(own_now);
     fd_now = fd;
     own_now = -1;
+    own_tried = false;
+}
+
+static bool is_regular(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* An open file description of our own may be non-blocking; that of a log file is. A pipe or terminal
+ * that belongs to another user cannot be opened again, nor can anything without /proc, or by a
+ * process that is confined: it is tried once, early, and children have the same. */
+static int own_fd(void)
+{
+    char path[32];
+
+    if (path_now[0] != '\0')
+        return fd_now;
+    if (!own_tried) {
+        own_tried = true;
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd_now);
+        own_now = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    }
+    return own_now;
 }
 
 int log_open(enum log_level level, enum log_format format, const char *path)
@@ -75,6 +101,8 @@ int log_open(enum log_level level, enum log_format format, const char *path)
     use_fd(fd);
     level_now = level;
     format_now = format;
+    if (!is_regular(fd_now))
+        (void)own_fd(); /* while files may be opened */
     return 0;
 }
 
@@ -89,6 +117,16 @@ int log_reopen(void)
         return -1;
     use_fd(fd);
     return 0;
+}
+
+int log_fd(void)
+{
+    return fd_now;
+}
+
+void log_take(int fd)
+{
+    use_fd(fd);
 }
 
 void log_set_level(enum log_level level)
@@ -326,26 +364,6 @@ static void put_kv_whole(struct line *l, struct log_kv kv)
         l->n = before;
 }
 
-static bool is_regular(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-}
-
-/* An open file description of our own may be non-blocking. A pipe or terminal that belongs to
- * another user cannot be opened again, nor can anything without /proc. */
-static int own_fd(void)
-{
-    char path[32];
-
-    if (own_now == -1) {
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd_now);
-        own_now = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    }
-    return own_now;
-}
-
 /* The last resort: between the answer and the write other processes may take the room, and a
  * terminal may have room for a part of the line. */
 static ssize_t write_if_polled(const char *p, size_t n)
@@ -370,7 +388,7 @@ static ssize_t write_at_once(const char *p, size_t n)
     if (rc != -1 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
         return rc;
     /* A terminal, a FIFO, an older kernel. */
-    return own_fd() != -1 ? write(own_now, p, n) : write_if_polled(p, n);
+    return own_fd() != -1 ? write(own_fd(), p, n) : write_if_polled(p, n);
 }
 
 /* A reader that has stopped (a stuck pipe, Ctrl-S) must not stop a worker: its lines are lost, and

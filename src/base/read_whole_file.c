@@ -82,14 +82,19 @@ static int read_all(int fd, size_t max, struct buf *text, char *err, size_t errc
 int read_whole_file(const char *path, size_t max, bool *pipe, struct buf *text, char *err,
                     size_t errcap)
 {
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), rc = -1;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), rc = -1, error = errno;
     const char *why;
     struct stat st;
 
-    if (fd == -1 || fstat(fd, &st) == -1) {
+    if (fd == -1) {
+        fail(strerror(error), err, errcap);
+        errno = error;
+        return -1;
+    }
+    if (fstat(fd, &st) == -1) {
         fail(strerror(errno), err, errcap);
-        if (fd != -1)
-            close(fd);
+        close(fd);
+        errno = EIO;
         return -1;
     }
     why = refusal(&st, pipe);
@@ -100,5 +105,6 @@ int read_whole_file(const char *path, size_t max, bool *pipe, struct buf *text, 
     if (rc == 0 && S_ISFIFO(st.st_mode))
         *pipe = true;
     close(fd);
+    errno = EINVAL;
     return rc;
 }

@@ -12,6 +12,7 @@
 #include "proc/gzip.h"
 #include "proc/node.h"
 #include "proc/shm.h"
+#include "proc/usage.h"
 #include "proc/version.h"
 #include "proc/worker.h"
 #include "proto/api.h"
@@ -167,7 +168,7 @@ static void node_info(struct api_node *out)
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
         struct process_usage u;
 
-        process_usage_read(atomic_load(&shm->slots[i].pid), &u);
+        process_usage_read(i, &u);
         out->rss_bytes += u.rss_bytes;
         cpu += u.cpu_seconds;
     }

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "config_internal.h"
+#include "proc/sandbox.h"
 
 #define KEY_GOOD_LENGTH 16
 #define HANG_MIN_NS     INT64_C(2000000000)
@@ -52,6 +53,7 @@ int config_check(const struct config *c, bool first, struct buf *errors)
     if (first) {
         bad += config_check_folder("pid_file", c->pid_file, errors);
         bad += config_check_folder("log_file", c->log_file, errors);
+        bad += privileges_check(c, errors);
     }
     return bad;
 }

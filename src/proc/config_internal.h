@@ -1,6 +1,6 @@
 /* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
  * config_check_clients.c, config_check_engine.c, config_check_listeners.c, config_check_proxies.c,
- * config_keys.c, config_print.c, tls_files.c. */
+ * config_files.c, config_keys.c, config_print.c, tls_files.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 
@@ -28,8 +28,12 @@ int config_check_proxies(const struct config *c, struct buf *errors);
 /* Of the engine. */
 int config_check_engine(const struct config *c, struct buf *errors);
 int config_warn_proxies(const struct config *c, struct buf *lines) MUST_CHECK;
-/* config_keys.c: fills c->keys from the settings and the files they name. -1: said why. */
-int config_read_keys(struct config *c, struct buf *errors) MUST_CHECK;
+/* config_keys.c: fills c->keys from the settings and the files they name. running: at a reload what is
+ * in force, whose keys stay where a file can no longer be read. -1: said why. */
+int config_read_keys(struct config *c, const struct config *running, struct buf *errors) MUST_CHECK;
+/* config_load.c: at a reload, after read_whole_file() has failed: may the user of this process no longer
+ * read the file, which is the one it was? Then what it held stays, and this says so in a line. */
+bool config_keeps(const char *path, const char *path_before);
 /* Names of settings whose files hold something else now. */
 int config_diff_keys(const struct config *a, const struct config *b, struct buf *out) MUST_CHECK;
 

@@ -39,8 +39,25 @@ static int append(struct config_keys *keys, size_t used, size_t i, struct str te
     return 0;
 }
 
+/* At a reload: the key that the same setting had from the same file, which is closed now. */
+static bool kept(const struct config *running, const char *name, struct str path, size_t i,
+                 struct str *key)
+{
+    enum table_type ignored;
+    struct str before;
+
+    if (running == NULL)
+        return false;
+    before = value_of(running, name, &ignored);
+    if (!config_keeps(path.p, before.p))
+        return false;
+    *key = config_key_text(running, i >= CONFIG_KEY_NR, (enum config_key)(i % CONFIG_KEY_NR));
+    return true;
+}
+
 static int append_file(struct config_keys *keys, size_t used, size_t i, const char *name,
-                       struct str path, bool secret, struct buf *errors)
+                       struct str path, bool secret, const struct config *running,
+                       struct buf *errors)
 {
     struct buf text = {0};
     struct str key;
@@ -49,7 +66,10 @@ static int append_file(struct config_keys *keys, size_t used, size_t i, const ch
 
     snprintf(where, sizeof(where), "%s: %.*s", name, STR_ARG(path));
     if (read_whole_file(path.p, CONFIG_KEYS_MAX, NULL, &text, err, sizeof(err)) == -1) {
-        config_report(errors, where, err);
+        if (kept(running, name, path, i, &key))
+            rc = append(keys, used, i, key, where, errors);
+        else
+            config_report(errors, where, err);
         goto out;
     }
     key = buf_view(&text);
@@ -66,7 +86,7 @@ out:
 }
 
 static int read_one(struct config *c, const struct key_row *row, size_t used, size_t i,
-                    struct buf *errors)
+                    const struct config *running, struct buf *errors)
 {
     enum table_type type = TABLE_STRING, ignored;
     struct str text = value_of(c, row->text, &type), file = value_of(c, row->file, &ignored);
@@ -78,9 +98,10 @@ static int read_one(struct config *c, const struct key_row *row, size_t used, si
         return -1;
     }
     if (type == TABLE_KEY && text.n > 0 && !table_key_is_inline(text))
-        return append_file(&c->keys, used, i, row->text, text, false, errors);
+        return append_file(&c->keys, used, i, row->text, text, false, running, errors);
     if (file.n > 0)
-        return append_file(&c->keys, used, i, row->file, file, type == TABLE_SECRET, errors);
+        return append_file(&c->keys, used, i, row->file, file, type == TABLE_SECRET, running,
+                           errors);
     return append(&c->keys, used, i, text, row->text, errors);
 }
 
@@ -95,7 +116,7 @@ static void make_row(size_t prefix, size_t key, struct key_row *row)
         snprintf(row->file, sizeof(row->file), "%s%s", prefixes[prefix], names[key].file);
 }
 
-int config_read_keys(struct config *c, struct buf *errors)
+int config_read_keys(struct config *c, const struct config *running, struct buf *errors)
 {
     size_t used = 0;
 
@@ -104,7 +125,7 @@ int config_read_keys(struct config *c, struct buf *errors)
         struct key_row row;
 
         make_row(i / CONFIG_KEY_NR, i % CONFIG_KEY_NR, &row);
-        if (read_one(c, &row, used, i, errors) == -1)
+        if (read_one(c, &row, used, i, running, errors) == -1)
             return -1;
         used += (&c->keys.len[0][0])[i];
     }

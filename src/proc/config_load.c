@@ -2,7 +2,9 @@
 #include "proc/config_load.h"
 
 #include <ctype.h>
+#include <errno.h>
 
+#include "base/log.h"
 #include "base/read_whole_file.h"
 #include "codec/table_yaml.h"
 #include "config_internal.h"
@@ -185,11 +187,47 @@ static int read_sets(struct config *out, const struct config_source *src, struct
     return rc;
 }
 
-/* A secret that has a file: the file's text into it. */
-static int read_secret(struct config *c, const char *name, const char *file_name, bool *set,
-                       const char *present, const char *path, struct buf *errors)
+bool config_keeps(const char *path, const char *path_before)
 {
-    int row = config_row_find(str_from(name));
+    int error = errno;
+
+    if ((error != EACCES && error != EPERM) || strcmp(path, path_before) != 0)
+        return false;
+    LOG(LOG_WARN, "a file can no longer be read; what it held stays in force", KV_S("file", path),
+        KV_ERRNO(error));
+    return true;
+}
+
+/* A secret that has a file. */
+struct secret {
+    const char *name, *file_name;
+    size_t value, path, set; /* offsets in struct config */
+};
+#define SECRET(name_, file_)                                                                       \
+    {                                                                                              \
+#name_, #file_, offsetof(struct config, name_), offsetof(struct config, file_),            \
+            offsetof(struct config, set.name_)                                                     \
+    }
+static const struct secret secrets[] = {SECRET(api_key, api_key_file),
+                                        SECRET(engine_password, engine_password_file)};
+
+/* At a reload a file that can no longer be read keeps what it held. */
+static int keep_secret(struct config *c, const struct config *running, const struct secret *s)
+{
+    if (running == NULL ||
+        !config_keeps((const char *)c + s->path, (const char *)running + s->path))
+        return -1;
+    memcpy((char *)c + s->value, (const char *)running + s->value, CONFIG_STRING_MAX);
+    return 0;
+}
+
+/* The file's text into the setting. */
+static int read_secret(struct config *c, const struct secret *s, const struct config *running,
+                       struct buf *errors)
+{
+    bool *set = (bool *)((char *)c + s->set);
+    const char *path = (const char *)c + s->path, *present = (const char *)c + s->value;
+    int row = config_row_find(str_from(s->name));
     struct buf text = {0};
     struct str key;
     char err[256];
@@ -199,12 +237,14 @@ static int read_secret(struct config *c, const char *name, const char *file_name
         return 0;
     if (*set && present[0] != '\0') {
         snprintf(err, sizeof(err),
-                 "%s is set as well; remove one of them, or it is unclear which counts", name);
-        config_report(errors, file_name, err);
+                 "%s is set as well; remove one of them, or it is unclear which counts", s->name);
+        config_report(errors, s->file_name, err);
         return -1;
     }
     if (read_whole_file(path, KEY_MAX, NULL, &text, err, sizeof(err)) == -1) {
-        config_report(errors, path, err);
+        rc = keep_secret(c, running, s);
+        if (rc == -1)
+            config_report(errors, path, err);
         goto out;
     }
     key = buf_view(&text);
@@ -212,26 +252,23 @@ static int read_secret(struct config *c, const char *name, const char *file_name
         key.n--;
     if (key.n > 0 && key.p[key.n - 1] == '\r')
         key.n--;
-    snprintf(err, sizeof(err), "%s is empty", file_name);
+    snprintf(err, sizeof(err), "%s is empty", s->file_name);
     if (key.n == 0 || table_set(&config_table, c, (size_t)row, key, err, sizeof(err)) == -1)
         config_report(errors, path, err);
     else
         rc = 0;
-    *set = false; /* the file is what is set */
 out:
+    *set = false; /* the file is what is set */
     buf_fini(&text);
     return rc;
 }
 
-static int read_secrets(struct config *c, struct buf *errors)
+static int read_secrets(struct config *c, const struct config *running, struct buf *errors)
 {
-    return read_secret(c, "api_key", "api_key_file", &c->set.api_key, c->api_key, c->api_key_file,
-                       errors) ||
-                   read_secret(c, "engine_password", "engine_password_file",
-                               &c->set.engine_password, c->engine_password, c->engine_password_file,
-                               errors)
-               ? -1
-               : 0;
+    for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
+        if (read_secret(c, &secrets[i], running, errors) == -1)
+            return -1;
+    return 0;
 }
 
 int config_load(struct config *out, const struct config_source *src, struct buf *errors)
@@ -245,9 +282,9 @@ int config_load(struct config *out, const struct config_source *src, struct buf 
     rc |= read_environ(&draft, src->environ_vars, errors);
     rc |= read_sets(&draft, src, errors);
     if (rc == 0)
-        rc = read_secrets(&draft, errors);
+        rc = read_secrets(&draft, src->running, errors);
     if (rc == 0)
-        rc = config_read_keys(&draft, errors);
+        rc = config_read_keys(&draft, src->running, errors);
     if (rc == 0 && tokens_check(&draft, errors) == -1)
         rc = -1;
     config_derive(&draft);

@@ -16,6 +16,7 @@
 #include "proc/exposition.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
+#include "proc/usage.h"
 #include "proc/version.h"
 #include "proto/http.h"
 #include "proto/tokens.h"
@@ -299,12 +300,11 @@ static void handle_turns(struct http_exchange *x)
 static int put_process(unsigned slot, struct buf *out)
 {
     const struct shm_slot *s = &shm->slots[slot];
-    struct process_usage u = {0};
+    struct process_usage u;
     int pid = atomic_load(&s->pid);
     char name[32];
 
-    if (pid > 0)
-        process_usage_read(pid, &u);
+    process_usage_read(slot, &u);
     return buf_printf(
         out,
         "{\"name\":\"%s\",\"pid\":%d,\"phase\":\"%s\",\"generation\":%u,\"restarts\":%llu,"

@@ -12,8 +12,11 @@
 #include "base/log.h"
 #include "codec/jwks.h"
 #include "egress_internal.h"
+#include "proc/orders.h"
+#include "proc/sandbox.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
+#include "proc/usage.h"
 
 _Static_assert(CURL_ERROR_SIZE <= sizeof(((struct fetch *)0)->detail), "room for libcurl's reason");
 
@@ -34,7 +37,8 @@ static struct {
     struct source sources[2]; /* of token_jwks_url, subscription_token_jwks_url */
     struct shm_key_set sets[2];
     ev_timer tick;
-    ev_signal term, usr1, hup;
+    struct buf ca; /* owned; PEM of whom to trust; empty: the system's */
+    ev_signal term, hup;
     ev_io master;
 } e;
 
@@ -173,6 +177,19 @@ static void take_url(struct source *s, const char *url)
     s->started_ns = s->next_ns = 0;
 }
 
+/* With no memory for them nobody is trusted whom the old ones would not let in. */
+static void take_certificates(struct str pem)
+{
+    struct buf fresh = {0};
+
+    if (buf_append(&fresh, pem) == -1) {
+        LOG(LOG_ERROR, "no memory for certificates, the old ones stay");
+        return;
+    }
+    buf_fini(&e.ca);
+    e.ca = fresh;
+}
+
 static void take_config(void)
 {
     for (unsigned k = 0; k < 2; k++) {
@@ -206,7 +223,7 @@ static void look(struct source *s)
     if (s->url[0] == '\0' || fetch_busy(&s->fetch) || !is_due(s, clock_ns(), wanted_ns()))
         return;
     s->started_ns = clock_ns();
-    if (fetch_start(&s->fetch, s->url, config.token_fetch_ca_file) == -1)
+    if (fetch_start(&s->fetch, s->url, buf_view(&e.ca)) == -1)
         failed(s, "no memory");
 }
 
@@ -214,6 +231,7 @@ static void on_tick(struct ev_loop *loop UNUSED, ev_timer *t UNUSED, int revents
 {
     clock_refresh();
     shm_heartbeat(SHM_EGRESS);
+    usage_look();
     log_say_suppressed(false);
     metrics->turns++;
     if (shm_take_config())
@@ -227,10 +245,10 @@ static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents
     on_tick(NULL, NULL, 0);
 }
 
-static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
+static void on_order(enum order what, struct str text)
 {
-    if (log_reopen() == -1)
-        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
+    if (what == ORDER_CERTIFICATES)
+        take_certificates(text);
 }
 
 static void on_term(struct ev_loop *loop, ev_signal *s UNUSED, int revents UNUSED)
@@ -246,17 +264,17 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io UNUSED, int revents U
 static void watch_orders(int master_fd)
 {
     ev_signal_init(&e.term, on_term, SIGTERM);
-    ev_signal_init(&e.usr1, on_usr1, SIGUSR1);
     ev_signal_init(&e.hup, on_hup, SIGHUP);
     ev_io_init(&e.master, on_master_gone, master_fd, EV_READ);
     ev_timer_init(&e.tick, on_tick, 0., TICK_S);
     ev_signal_start(e.loop, &e.term);
-    ev_signal_start(e.loop, &e.usr1);
     ev_signal_start(e.loop, &e.hup);
     ev_io_start(e.loop, &e.master);
+    orders_watch(e.loop, on_order);
     ev_timer_start(e.loop, &e.tick);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
     signal(SIGQUIT, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* as is the log file */
     signal(SIGPIPE, SIG_IGN);
     child_take_signals();
 }
@@ -291,10 +309,13 @@ void egress_main(int master_fd)
         e.sources[k].fetch.done = on_fetched;
         e.sources[k].fetch.max = SHM_KEYS_MAX;
     }
+    take_certificates(buf_view(&config_files.fetch_ca));
     take_config();
     take_over();
     watch_orders(master_fd);
+    usage_open(SHM_EGRESS);
     atomic_store(&shm->slots[SHM_EGRESS].open_fds, shm_count_fds());
+    sandbox_enter(SANDBOX_EGRESS);
     clock_refresh();
     shm_heartbeat(SHM_EGRESS);
     shm_set_phase(SHM_EGRESS, SHM_READY);

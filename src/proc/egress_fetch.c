@@ -129,8 +129,9 @@ int fetch_init(struct ev_loop *loop)
 }
 
 /* libcurl refuses what it was built without: then nothing is fetched. */
-static bool set_options(CURL *easy, struct fetch *f, const char *url, const char *ca_file)
+static bool set_options(CURL *easy, struct fetch *f, const char *url, struct str ca)
 {
+    struct curl_blob blob = {.data = (void *)(uintptr_t)ca.p, .len = ca.n, .flags = CURL_BLOB_COPY};
     bool good = true;
 
 #define SET(option, value) good &= curl_easy_setopt(easy, CURLOPT_##option, value) == CURLE_OK
@@ -150,13 +151,15 @@ static bool set_options(CURL *easy, struct fetch *f, const char *url, const char
     SET(WRITEFUNCTION, on_body);
     SET(WRITEDATA, f);
     SET(ERRORBUFFER, f->detail);
-    if (ca_file[0] != '\0')
-        SET(CAINFO, ca_file);
+    if (ca.n > 0) {
+        SET(CAINFO_BLOB, &blob);
+        SET(CAPATH, NULL); /* nobody else */
+    }
 #undef SET
     return good;
 }
 
-int fetch_start(struct fetch *f, const char *url, const char *ca_file)
+int fetch_start(struct fetch *f, const char *url, struct str ca)
 {
     CURL *easy = curl_easy_init();
 
@@ -166,7 +169,7 @@ int fetch_start(struct fetch *f, const char *url, const char *ca_file)
     f->detail[0] = '\0';
     f->too_large = false;
     buf_clear(&f->body);
-    if (set_options(easy, f, url, ca_file) && curl_multi_add_handle(curl.multi, easy) == CURLM_OK)
+    if (set_options(easy, f, url, ca) && curl_multi_add_handle(curl.multi, easy) == CURLM_OK)
         return 0;
     curl_easy_cleanup(easy);
     f->easy = NULL;

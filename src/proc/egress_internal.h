@@ -20,8 +20,8 @@ struct fetch {
 
 /* Once, in the process that fetches. -1: no memory. */
 int fetch_init(struct ev_loop *loop) MUST_CHECK;
-/* ca_file "": the system's. f->done and f->max are set. -1: no memory, nothing has begun. */
-int fetch_start(struct fetch *f, const char *url, const char *ca_file) MUST_CHECK;
+/* ca: PEM of whom to trust; empty: the system's. f->done and f->max are set. -1: no memory, nothing has begun. */
+int fetch_start(struct fetch *f, const char *url, struct str ca) MUST_CHECK;
 void fetch_cancel(struct fetch *f);
 static inline bool fetch_busy(const struct fetch *f)
 {

@@ -9,6 +9,7 @@
 #include "proc/node.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
+#include "proc/usage.h"
 #include "proc/version.h"
 #include "proc/worker.h"
 
@@ -51,31 +52,6 @@ size_t node_metric_row_count(void)
 const struct node_metric_row *node_metric_row(size_t i)
 {
     return &rows[i];
-}
-
-void process_usage_read(int pid, struct process_usage *out)
-{
-    char path[64], text[1024];
-    unsigned long long utime, stime;
-    long long rss;
-    const char *at;
-    FILE *f;
-
-    *out = (struct process_usage){0};
-    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-    f = fopen(path, "re");
-    if (f == NULL)
-        return;
-    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
-    fclose(f);
-    at = strrchr(text, ')'); /* the name may hold anything, also parentheses */
-    if (at == NULL || sscanf(at + 2,
-                             "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d "
-                             "%*d %*d %*d %*u %*u %lld",
-                             &utime, &stime, &rss) != 3)
-        return;
-    out->cpu_seconds = (double)(utime + stime) / (double)sysconf(_SC_CLK_TCK);
-    out->rss_bytes = rss > 0 ? (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static double process_value(enum process_metric m, unsigned slot, const struct process_usage *u,
@@ -137,43 +113,12 @@ static int put_processes(enum exposition_format f, struct buf *out)
 {
     static struct process_usage usage[SHM_WORKER + HUB_WORKERS_MAX];
 
-    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
-        int pid = atomic_load(&shm->slots[i].pid);
-
-        usage[i] = (struct process_usage){0};
-        if (pid > 0)
-            process_usage_read(pid, &usage[i]);
-    }
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
+        process_usage_read(i, &usage[i]);
     for (unsigned m = 0; m < PROCESS_METRIC_NR; m++)
         if (put_process_metric((enum process_metric)m, usage, f, out) == -1)
             return -1;
     return 0;
-}
-
-/* /proc/net/netstat has pairs of lines: names, then their values. */
-static double tcp_ext_value(const char *name)
-{
-    char names[4096], values[4096];
-    double found = 0;
-    FILE *f = fopen("/proc/self/net/netstat", "re");
-
-    while (f != NULL && fgets(names, sizeof(names), f) != NULL &&
-           fgets(values, sizeof(values), f) != NULL) {
-        struct str n = str_from(names), v = str_from(values), word, value;
-
-        if (!str_starts_with(n, STR_LIT("TcpExt: ")))
-            continue;
-        while (str_cut(&n, ' ', &word) && str_cut(&v, ' ', &value)) {
-            char number[32];
-
-            if (str_equal(str_trim(word), str_from(name)) &&
-                str_copy(str_trim(value), number, sizeof(number)) == 0)
-                found = strtod(number, NULL);
-        }
-    }
-    if (f != NULL)
-        fclose(f);
-    return found;
 }
 
 /* Read from the rings themselves, so that it is true of a process that does not move. */
@@ -196,7 +141,7 @@ static double node_value(enum node_metric m)
     case NODE_DRAINING:
         return atomic_load(&shm->draining) != 0 ? 1 : 0;
     case NODE_LISTEN_OVERFLOWS:
-        return tcp_ext_value("ListenOverflows");
+        return (double)atomic_load(&shm->listen_overflows);
     case NODE_LIMIT_CONNECTIONS:
         return (double)config.max_connections;
     case NODE_LIMIT_MESSAGE:

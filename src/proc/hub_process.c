@@ -18,8 +18,11 @@
 #include "core/hub.h"
 #include "net/reactor.h"
 #include "proc/engine_wires.h"
+#include "proc/orders.h"
+#include "proc/sandbox.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
+#include "proc/usage.h"
 
 #define RECORDS_PER_RING  256  /* of one ring per round */
 #define RUN_RECORDS       1024 /* of work left per round */
@@ -36,7 +39,7 @@ static struct {
     uint32_t generations[HUB_WORKERS_MAX]; /* incarnations the hub knows of */
     uint64_t gather_until_ns;              /* 0: not gathering */
     ev_io master;
-    ev_signal term, usr1;
+    ev_signal term;
     bool stop_asked;
 } h;
 
@@ -155,6 +158,7 @@ static void set_limits(void)
 static void look_around(void)
 {
     shm_heartbeat(SHM_HUB);
+    usage_look();
     log_say_suppressed(false);
     notice_workers();
     if (shm_take_config()) {
@@ -258,12 +262,6 @@ static void on_term(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revent
     h.stop_asked = true;
 }
 
-static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
-{
-    if (log_reopen() == -1)
-        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
-}
-
 /* And with it the daemon. */
 static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents UNUSED)
 {
@@ -274,13 +272,13 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents UNUSED)
 static void watch_orders(int master_fd)
 {
     ev_signal_init(&h.term, on_term, SIGTERM);
-    ev_signal_init(&h.usr1, on_usr1, SIGUSR1);
     ev_io_init(&h.master, on_master_gone, master_fd, EV_READ);
     ev_signal_start(reactor->loop, &h.term);
-    ev_signal_start(reactor->loop, &h.usr1);
     ev_io_start(reactor->loop, &h.master);
+    orders_watch(reactor->loop, NULL);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
     signal(SIGQUIT, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* as is the log file */
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     child_take_signals();
@@ -334,7 +332,9 @@ static void start(int master_fd)
         h.gather_until_ns = clock_ns() + GATHER_TIMEOUT_NS;
         take_interrupted();
     }
+    usage_open(SHM_HUB);
     atomic_store(&shm->slots[SHM_HUB].open_fds, shm_count_fds());
+    sandbox_enter(SANDBOX_HUB);
     clock_refresh();
     shm_heartbeat(SHM_HUB);
     shm_set_phase(SHM_HUB, SHM_READY);

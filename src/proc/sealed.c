@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/dumps.h"
 #include "base/log.h"
 
 static struct {
@@ -47,6 +48,7 @@ void *sealed_map(size_t bytes)
             "shared memory cannot be sealed: a process that was taken over could make it writable "
             "again (Linux 5.1 and later can)",
             KV_ERRNO(errno));
+    dumps_leave_out(at, bytes);
     mapping.at = at;
     mapping.bytes = bytes;
     mapping.fd = fd;
@@ -76,6 +78,7 @@ void sealed_read_only(void *at, size_t bytes)
     if (mmap(at, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, mapping.fd, (char *)at - mapping.at) ==
         MAP_FAILED)
         refuse("read-only");
+    dumps_leave_out(at, bytes);
 }
 
 void sealed_remove(void *at, size_t bytes)

@@ -14,6 +14,9 @@
 #include "base/boot.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "proc/orders.h"
+#include "proc/sandbox.h"
+#include "proc/usage.h"
 #include "proc/version.h"
 #include "supervisor_internal.h"
 
@@ -90,9 +93,15 @@ static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents
 static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
     clock_refresh();
-    if (log_reopen() == -1)
-        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
-    children_signal(SIGUSR1, true);
+    if (log_reopen() == -1) {
+        LOG(LOG_ERROR, "the log file cannot be opened again; lines go to the old one",
+            KV_S("file", config.log_file), KV_ERRNO(errno));
+        return;
+    }
+    for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers && config.log_file[0] != '\0';
+         slot++)
+        if (supervisor.child[slot].pid > 0)
+            orders_send(slot, ORDER_LOG, log_fd());
     LOG(LOG_INFO, "log opened again");
 }
 
@@ -130,6 +139,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *t, int revents UNUSED)
 {
     clock_refresh();
     shm_heartbeat(SHM_MASTER);
+    usage_look();
     log_say_suppressed(false);
     watch_capacity();
     watch_tls();
@@ -203,11 +213,25 @@ static int set_up(void)
         return -1;
     atomic_fetch_add(&shm->slots[SHM_MASTER].generation, 1);
     shm_enter(SHM_MASTER);
+    usage_open(SHM_MASTER);
     if (pipe2(supervisor.life_pipe, O_CLOEXEC | O_NONBLOCK) == -1) {
         fprintf(stderr, "roostd: pipe: %s\n", strerror(errno));
         return -1;
     }
     return listeners_open();
+}
+
+/* What only root can open is open by now. */
+static int confine(void)
+{
+    if (sandbox_prepare() == -1) {
+        fprintf(stderr, "roostd: filters of system calls: %s\n", strerror(errno));
+        return -1;
+    }
+    if (privileges_drop() == -1)
+        return -1;
+    sandbox_enter(SANDBOX_MASTER);
+    return 0;
 }
 
 static void start_children(void)
@@ -227,7 +251,7 @@ int supervisor_run(const struct config_source *src)
     supervisor_warn_settings();
     if (pid_file_take() == -1)
         return 1;
-    if (set_up() == -1) {
+    if (set_up() == -1 || confine() == -1) {
         listeners_shut();
         pid_file_remove();
         return 1;

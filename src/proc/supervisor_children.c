@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "proc/egress.h"
 #include "proc/hub_process.h"
+#include "proc/orders.h"
 #include "proc/worker.h"
 #include "supervisor_internal.h"
 
@@ -59,6 +60,7 @@ static void become(unsigned slot)
         signal(handled[i], SIG_DFL);
     close(supervisor.life_pipe[1]);
     pid_file_close();
+    orders_keep_child();
     if (slot < SHM_WORKER)
         listeners_close();
     if (slot == SHM_HUB)
@@ -90,7 +92,7 @@ int child_start(unsigned slot)
 
     clock_refresh();
     atomic_fetch_add(&s->generation, 1);
-    pid = fork_with_signals_blocked();
+    pid = orders_open(slot) == -1 ? -1 : fork_with_signals_blocked();
     if (pid == -1) {
         LOG(LOG_ERROR, "fork failed", KV_S("process", shm_slot_name(slot, name, sizeof(name))),
             KV_ERRNO(errno));
@@ -100,6 +102,7 @@ int child_start(unsigned slot)
     }
     if (pid == 0)
         become(slot);
+    orders_keep_master();
     c->pid = pid;
     c->started_ns = clock_ns();
     c->hung_ns = 0;

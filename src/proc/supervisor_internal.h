@@ -73,6 +73,8 @@ void supervisor_print_hints(void);
 int pid_file_take(void) MUST_CHECK;
 /* At the end: removes it, unless somebody has put another in its place. */
 void pid_file_remove(void);
+/* -1: there is none. */
+int pid_file_fd(void);
 /* In a new child: the file is the master's. */
 void pid_file_close(void);
 

@@ -88,11 +88,17 @@ void pid_file_remove(void)
 {
     if (pid_fd == -1)
         return;
-    /* Under the lock: nobody can take the file between the look and the removal. */
-    if (is_ours(pid_fd) && unlink(config.pid_file) == -1)
+    /* Under the lock: nobody can take the file between the look and the removal. Where another user
+     * has started the daemon the folder may be closed to this one: an empty file is left. */
+    if (is_ours(pid_fd) && unlink(config.pid_file) == -1 && ftruncate(pid_fd, 0) == -1)
         LOG(LOG_WARN, "the pid file cannot be removed", KV_S("file", config.pid_file),
             KV_ERRNO(errno));
     pid_file_close();
+}
+
+int pid_file_fd(void)
+{
+    return pid_fd;
 }
 
 void pid_file_close(void)

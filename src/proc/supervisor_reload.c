@@ -1,5 +1,6 @@
 /* proc/supervisor_reload.c - SIGHUP: read the sources again; apply everything or nothing. */
 #include "base/log.h"
+#include "proc/orders.h"
 #include "supervisor_internal.h"
 
 static void log_lines(enum log_level level, const char *what, struct str text)
@@ -71,12 +72,34 @@ static void publish_tls(void)
     LOG(LOG_INFO, "certificates replaced; connections keep what they began with");
 }
 
-static void apply(struct config *fresh)
+/* What children have of files goes to those that run; others are forked with it. */
+static void take_files(struct config_files *fresh)
+{
+    bool same = str_equal(buf_view(&fresh->fetch_ca), buf_view(&config_files.fetch_ca));
+
+    config_files_fini(&config_files);
+    config_files = *fresh;
+    *fresh = (struct config_files){.fetch_ca = {0}};
+    if (!same)
+        orders_send_text(SHM_EGRESS, ORDER_CERTIFICATES, buf_view(&config_files.fetch_ca));
+}
+
+static int diff_files(const struct config *fresh, const struct config_files *files,
+                      struct buf *names)
+{
+    if (strcmp(fresh->token_fetch_ca_file, config.token_fetch_ca_file) != 0 ||
+        str_equal(buf_view(&files->fetch_ca), buf_view(&config_files.fetch_ca)))
+        return 0;
+    return buf_printf(names, "%stoken_fetch_ca_file", names->len > 0 ? ", " : "");
+}
+
+static void apply(struct config *fresh, struct config_files *files)
 {
     struct buf reloadable = {0}, restart = {0};
 
     supervisor_fit_capacity(fresh, shm->workers);
-    if (config_diff(&config, fresh, &reloadable, &restart) == -1) {
+    if (config_diff(&config, fresh, &reloadable, &restart) == -1 ||
+        diff_files(fresh, files, &reloadable) == -1) {
         LOG(LOG_ERROR, "reload refused", KV_S("reason", "out of memory"));
         count_refused();
     } else if (restart.len > 0) {
@@ -93,6 +116,7 @@ static void apply(struct config *fresh)
     } else {
         warn_removed(fresh);
         publish_tls();
+        take_files(files);
         publish_config(fresh);
         log_set_level(config_log_level(&config));
         log_set_format((enum log_format)config.log_format);
@@ -112,15 +136,18 @@ static void apply(struct config *fresh)
 void supervisor_reload(void)
 {
     struct config_source source = *supervisor.source;
+    struct config_files files = {.fetch_ca = {0}};
     struct config fresh;
     struct buf errors = {0};
 
     source.running = &config;
-    if (config_load(&fresh, &source, &errors) == -1) {
+    if (config_load(&fresh, &source, &errors) == -1 ||
+        config_files_read(&files, &fresh, &config, &errors) == -1) {
         log_lines(LOG_ERROR, "reload refused", buf_view(&errors));
         count_refused();
     } else {
-        apply(&fresh);
+        apply(&fresh, &files);
+        config_files_fini(&files);
     }
     buf_fini(&errors);
 }

@@ -15,8 +15,11 @@
 #include "net/reactor.h"
 #include "proc/accepting.h"
 #include "proc/admin.h"
+#include "proc/orders.h"
+#include "proc/sandbox.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
+#include "proc/usage.h"
 #include "proto/http.h"
 #include "proto/session.h"
 #include "proto/tokens.h"
@@ -30,7 +33,7 @@
 static struct {
     unsigned index;
     ev_io master;
-    ev_signal term, hup, usr1;
+    ev_signal term, hup;
     struct broker *broker;
     uint64_t own_fds; /* descriptors but for connections */
     bool drained;     /* no client is left here */
@@ -106,12 +109,6 @@ static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents
     take_tls();
 }
 
-static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
-{
-    if (log_reopen() == -1)
-        LOG(LOG_ERROR, "the log file cannot be opened again", KV_ERRNO(errno));
-}
-
 /* End of file: there is no daemon any more that this worker could belong to. Its clients are told
  * at once, and its ports are free for the next daemon. */
 static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents UNUSED)
@@ -133,6 +130,7 @@ static void each_turn(void)
     /* Counting in /proc would take a scrape of a full node a second. */
     atomic_store_explicit(&slot->open_fds, w.own_fds + reactor->connections, memory_order_relaxed);
     shm_heartbeat(SHM_WORKER + w.index);
+    usage_look();
     take_config();
     take_tls();
     take_keys();
@@ -204,14 +202,14 @@ static void watch_orders(int master_fd)
 {
     ev_signal_init(&w.term, on_term, SIGTERM);
     ev_signal_init(&w.hup, on_hup, SIGHUP);
-    ev_signal_init(&w.usr1, on_usr1, SIGUSR1);
     ev_io_init(&w.master, on_master_gone, master_fd, EV_READ);
     ev_signal_start(reactor->loop, &w.term);
     ev_signal_start(reactor->loop, &w.hup);
-    ev_signal_start(reactor->loop, &w.usr1);
     ev_io_start(reactor->loop, &w.master);
+    orders_watch(reactor->loop, NULL);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
     signal(SIGQUIT, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* as is the log file */
     signal(SIGPIPE, SIG_IGN);
     child_take_signals();
 }
@@ -278,8 +276,10 @@ void worker_main(unsigned index, int master_fd)
         exit(1); /* said why */
     watch_orders(master_fd);
     accepting_start(index);
+    usage_open(SHM_WORKER + index);
     w.own_fds = shm_count_fds();
     atomic_store(&shm->slots[SHM_WORKER + index].open_fds, w.own_fds);
+    sandbox_enter(SANDBOX_WORKER);
     clock_refresh();
     shm_heartbeat(SHM_WORKER + index);
     shm_set_phase(SHM_WORKER + index, SHM_READY);

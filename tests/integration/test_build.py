@@ -228,7 +228,7 @@ class Hardening(unittest.TestCase):
             return  # looks otherwise
         code = self.run_tool('objdump', '-d', '--no-show-raw-insn', ROOSTD)
         body = re.search(r'<supervisor_reload>:\n(.*?)\n\n', code, re.S).group(1)
-        self.assertRegex(body, r'(orq|movq) +\$0x0,(0x[0-9a-f]+)?\(%rsp\)')
+        self.assertRegex(body, r'sub +\$0x1000,%rsp\n[^\n]*(orq|movq) +\$0x0,\(%rsp\)')
 
 
 if __name__ == '__main__':

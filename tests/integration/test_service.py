@@ -104,7 +104,7 @@ def build_filter(lines, refusal):
     families = [FAMILIES[x] for x in lines['RestrictAddressFamilies'].split()]
     special('socket', argument(0), *[op(JEQ, f, len(families) - i, 0) for i, f in enumerate(families)],
             op(RET, refusal), op(RET, ALLOW))
-    assert lines['SystemCallFilter'] == '@system-service', 'which calls does %s allow?' % lines['SystemCallFilter']
+    assert lines['SystemCallFilter'] == '@system-service @sandbox', 'which calls does %s allow?' % lines['SystemCallFilter']
     with open(os.path.join(HERE, 'system_service.txt')) as f:
         allowed = [nr[x] for line in f if line[0] != '#' for x in line.split() if x in nr]
     for n in allowed:

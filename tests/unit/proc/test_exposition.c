@@ -188,23 +188,12 @@ static void end_marks(void **state UNUSED)
     buf_fini(&b);
 }
 
-static void usage_of_this_process(void **state UNUSED)
-{
-    struct process_usage u;
-
-    process_usage_read(getpid(), &u);
-    assert_true(u.rss_bytes > 100000);
-    process_usage_read(-5, &u);
-    assert_int_equal(u.rss_bytes, 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(format_by_accept),          cmocka_unit_test(both_forms),
         cmocka_unit_test(nothing_counted_is_hidden), cmocka_unit_test(labels_come_before_le),
         cmocka_unit_test(no_memory_at_any_point),    cmocka_unit_test(end_marks),
-        cmocka_unit_test(usage_of_this_process),
     };
     return cmocka_run_group_tests_name("proc/exposition", tests, NULL, NULL);
 }
