@@ -13,6 +13,7 @@
 enum sandbox_kind {
     SANDBOX_MASTER = 0,
     SANDBOX_HUB,
+    SANDBOX_HUB_ENGINE, /* one whose engine has servers */
     SANDBOX_EGRESS,
     SANDBOX_WORKER,
     SANDBOX_KIND_NR

@@ -334,7 +334,7 @@ static void start(int master_fd)
     }
     usage_open(SHM_HUB);
     atomic_store(&shm->slots[SHM_HUB].open_fds, shm_count_fds());
-    sandbox_enter(SANDBOX_HUB);
+    sandbox_enter(config.engine == ENGINE_IS_MEMORY ? SANDBOX_HUB : SANDBOX_HUB_ENGINE);
     clock_refresh();
     shm_heartbeat(SHM_HUB);
     shm_set_phase(SHM_HUB, SHM_READY);

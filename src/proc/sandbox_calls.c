@@ -24,6 +24,7 @@
 enum {
     M = 1 << SANDBOX_MASTER,
     H = 1 << SANDBOX_HUB,
+    S = 1 << SANDBOX_HUB_ENGINE,
     E = 1 << SANDBOX_EGRESS,
     W = 1 << SANDBOX_WORKER
 };
@@ -55,7 +56,9 @@ static struct filter {
 /* The master's own filter is every process's. */
 static bool is_for(const struct call *c, enum sandbox_kind kind)
 {
-    return kind == SANDBOX_MASTER ? !c->fatal : (c->who & 1u << kind) != 0;
+    unsigned also = kind == SANDBOX_HUB_ENGINE ? H : 0;
+
+    return kind == SANDBOX_MASTER ? !c->fatal : (c->who & (1u << kind | also)) != 0;
 }
 
 static int add(scmp_filter_ctx ctx, const struct call *c)

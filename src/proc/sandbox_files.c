@@ -114,7 +114,8 @@ int sandbox_files_restrict(enum sandbox_kind kind)
     if (kind == SANDBOX_MASTER)
         set.files &= ~(uint64_t)READING;
     if (version >= 4 && kind != SANDBOX_MASTER) {
-        set.network = RIGHT_BIND_TCP | (kind == SANDBOX_EGRESS ? 0 : RIGHT_CONN_TCP);
+        set.network = RIGHT_BIND_TCP |
+                      (kind == SANDBOX_EGRESS || kind == SANDBOX_HUB_ENGINE ? 0 : RIGHT_CONN_TCP);
         size = offsetof(struct ruleset, scoped);
     }
     if (version >= 6 && kind != SANDBOX_MASTER) {

@@ -31,6 +31,7 @@ NEW_NAMESPACES = 0x7e020000  # the CLONE_NEW... bits
 FAMILIES = {'AF_UNIX': 1, 'AF_INET': 2, 'AF_INET6': 10}
 LD, JEQ, JSET, RET = 0x20, 0x15, 0x45, 0x06
 NO_SANITIZER = not SAN  # they make calls of their own: then only the limits are tried
+SANDBOX = ('landlock_add_rule', 'landlock_create_ruleset', 'landlock_restrict_self', 'seccomp')  # what @sandbox is
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 # Lines that change nothing a process could meet by a system call of its own, or what only root's services would notice.
@@ -107,6 +108,7 @@ def build_filter(lines, refusal):
     assert lines['SystemCallFilter'] == '@system-service @sandbox', 'which calls does %s allow?' % lines['SystemCallFilter']
     with open(os.path.join(HERE, 'system_service.txt')) as f:
         allowed = [nr[x] for line in f if line[0] != '#' for x in line.split() if x in nr]
+    allowed += [nr[x] for x in SANDBOX if x in nr]
     for n in allowed:
         out += [op(JEQ, n, 0, 1), op(RET, ALLOW)]
     return b''.join(out + [op(RET, refusal)])
