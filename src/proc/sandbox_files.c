@@ -100,7 +100,11 @@ static int allow_for(enum sandbox_kind kind, int ruleset, uint64_t handled)
             rc = allow(ruleset, egress_reads[i], READING);
     if (kind != SANDBOX_MASTER)
         return rc;
-    rc = allow_folder_of(ruleset, config.log_file, writing);
+    for (size_t k = 0; k < config.listeners_count && rc == 0; k++)
+        if (str_starts_with(str_from(config.listener[k].address), STR_LIT("unix:")))
+            rc = allow_folder_of(ruleset, config.listener[k].address + strlen("unix:"), writing);
+    if (rc == 0)
+        rc = allow_folder_of(ruleset, config.log_file, writing);
     return rc == 0 ? allow_folder_of(ruleset, config.pid_file, writing) : rc;
 }
 
