@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../
 from audit import Audit  # noqa: E402
 from clients import Centrifuge, Crowd, Half, PlainSubscriber  # noqa: E402
 from daemon import BUILD, SLOW, alive  # noqa: E402
-from node import Node  # noqa: E402
+from node import Certificates, Node  # noqa: E402
 from plan import KINDS, Plan, describe, variant  # noqa: E402
 from verdict import Verdict  # noqa: E402
 from wire import Loop  # noqa: E402
@@ -39,6 +39,7 @@ class Run:
         self.chance = random.Random(args.seed)  # of what no plan can fix: who of those who are there
         self.started, self.good, self.steps = time.monotonic(), 0, 0
         self.publishing, self.node = False, None
+        self.certificates = Certificates()
 
     def say(self, text, *values):
         if self.args.verbose:
@@ -105,6 +106,11 @@ class Run:
             self.settings = {**settings, 'ring_size': self.settings['ring_size']}
         self.node.signal('master', signal.SIGHUP)
 
+    def do_certificate(self, step):
+        shown = self.certificates.put(step['pair'])
+        self.certificates.shown = shown or self.certificates.shown
+        self.node.signal('master', signal.SIGHUP)
+
     def do_reopen(self, step):
         self.node.signal('master', signal.SIGUSR1)
 
@@ -141,12 +147,20 @@ class Run:
         self.wait('all publishers to be answered', lambda: not self.crowd.busy(), lambda: [m.name for m in self.crowd.busy()[:5]])
         self.wait('all that is published to arrive', lambda: not self.missing(), self.missing)
         self.audit.at_rest(self)
+        self.change_certificate()
         lost = self.audit.lost_now()
         self.audit.lost += lost
         self.verdict.judge(lost)
         self.verdict.next_round(self.loop.next_tick())
         self.say('whole again: %d sent, %d seen, %d recovered', self.verdict.sent_total, self.verdict.seen_total, self.crowd.recovered)
         self.good += len(self.verdict.problems) == before
+
+    def change_certificate(self):
+        """The settings are whole again, and what is shown from now on is the other pair."""
+        self.certificates.shown = self.certificates.put('two' if self.certificates.shown == 'one' else 'one')
+        self.node.write(self.settings)
+        self.node.signal('master', signal.SIGHUP)
+        self.wait('the new certificate', lambda: self.node.shown() == self.certificates.der(self.certificates.shown), self.node.d.text)
 
     def missing(self):
         return self.verdict.missing(0) and self.verdict.missing(self.audit.lost_now())
@@ -160,11 +174,12 @@ class Run:
     def era(self, plan):
         settings, _ = variant(plan['variant'])
         self.settings = {**(settings or {}), 'ring_size': plan['ring_size'], 'log_level': 'info'}
-        self.node = Node(self.args.workers, self.settings)
+        self.certificates.shown = self.certificates.put('one')
+        self.node = Node(self.args.workers, self.settings, self.certificates)
         try:
             self.audit = Audit(self.verdict, self.node, self.loop, PATIENCE)
             self.say('an era begins: %r', self.settings)
-            self.crowd.address, self.crowd.admin = self.node.d.client, self.node.d.admin
+            self.crowd.ways, self.crowd.admin = self.node.ways, self.node.d.admin
             self.crowd.leaving = False
             if not self.crowd.members:
                 self.crowd.fill(CHANNELS, self.args.clients // len(CHANNELS) // 2)

@@ -25,6 +25,7 @@ class Member:
     def __init__(self, crowd, name, channel):
         self.crowd, self.name, self.channel = crowd, name, channel
         self.connection, self.paused, self.tries = None, False, 0
+        self.way = len(crowd.members) // 2  # over TCP, TLS of both versions and a UNIX socket in turn
         self.ends = {}          # why connections ended, counted
         crowd.members.append(self)
         self.begin()
@@ -67,7 +68,8 @@ class Socket(WebSocket):
 
     def __init__(self, member, path):
         self.member = member
-        super().__init__(member.crowd.loop, member.crowd.address, path)
+        address, tls = member.crowd.way(member.way)
+        super().__init__(member.crowd.loop, address, path, tls)
 
     def on_101(self):
         self.member.opened()
@@ -335,13 +337,13 @@ class ApiPublisher(Member):
 class Half(Connection):
     """Begins something and does not go on."""
 
-    BEGINNINGS = {'nothing': b'', 'head': b'GET /ws/room HTTP/1.1\r\nHos', 'body': b'POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"ch',
+    BEGINNINGS = {'nothing': b'', 'hello': b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 'head': b'GET /ws/room HTTP/1.1\r\nHos', 'body': b'POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"ch',
                   'frame': b'GET /ws/room HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
                            b'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\x81\xfe\xff\xffabcdpart'}
 
     def __init__(self, crowd, what):
         self.crowd, self.beginning = crowd, self.BEGINNINGS[what]
-        super().__init__(crowd.loop, crowd.address)
+        super().__init__(crowd.loop, crowd.way(len(crowd.halves))[0])
         crowd.halves.append(self)
 
     def on_open(self):
@@ -358,7 +360,7 @@ class Crowd:
     def __init__(self, loop, verdict):
         self.loop, self.verdict = loop, verdict
         self.members, self.halves, self.ends = [], [], {}
-        self.address = self.admin = None
+        self.ways, self.admin = [], None  # of ways: address, and a context if it is TLS
         self.leaving = False
         self.recovered = 0
 
@@ -371,6 +373,9 @@ class Crowd:
             for i in range(2):
                 PlainPublisher(self, 'publisher%d@%s' % (i, channel), channel)
             ApiPublisher(self, 'api@%s' % channel, channel)
+
+    def way(self, number):
+        return self.ways[number % len(self.ways)]
 
     def count_end(self, kind, why):
         self.ends[kind + ': ' + why] = self.ends.get(kind + ': ' + why, 0) + 1

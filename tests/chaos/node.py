@@ -3,11 +3,15 @@
 import os
 import re
 import resource
+import shutil
 import signal
+import ssl
 import tempfile
 
 from centrifuge import OPEN, yaml
 from daemon import Daemon
+from pki import Pki
+from wsraw import Raw
 
 GAUGES_AT_REST = ('roost_connections{protocol="echo"}', 'roost_connections_closing', 'roost_hub_queue_bytes', 'roost_partial_bytes',
                   'roost_frame_slots_in_use', 'roost_output_queue_bytes', 'roost_output_queues', 'roost_tokens_waiting',
@@ -44,14 +48,49 @@ def segments_of(pid):
     return total
 
 
+class Certificates:
+    """Two pairs, of which one at a time is what the listener's files are."""
+
+    def __init__(self):
+        self.pki = Pki()
+        for name in ('one', 'two'):
+            self.pki.make(name)
+        self.shown = self.put('one')
+
+    def put(self, pair):
+        """Writes the files; the name of the pair that is in force once the daemon has read them, None: what was before."""
+        pem, key = {'mismatched': ('one', 'two')}.get(pair, (pair, pair))
+        for name, kind in ((pem, 'pem'), (key, 'key')):
+            to = self.pki.path('server.' + kind)
+            if pair == 'missing':
+                if os.path.exists(to):
+                    os.unlink(to)
+            else:
+                shutil.copy(self.pki.path(name + '.' + kind), to + '.new')
+                os.rename(to + '.new', to)
+        return pair if pair in ('one', 'two') else None
+
+    def ways(self, plain, tls, unix):
+        """Addresses, and contexts where TLS is spoken: half of the clients come without."""
+        old, new = (self.pki.client(version=v) for v in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+        return [(plain, None), (tls, new), (unix, None), (tls, old)]
+
+    def der(self, name):
+        with open(self.pki.path(name + '.one')) as f:
+            return ssl.PEM_cert_to_DER_cert(f.read())
+
+
 class Node:
-    def __init__(self, workers, settings):
-        self.workers = workers
+    def __init__(self, workers, settings, certificates):
+        self.workers, self.certificates = workers, certificates
+        self.folder = tempfile.TemporaryDirectory(prefix='roost-chaos-')
         self.file = tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-chaos-')
         self.write(settings)
-        self.d = Daemon(workers=workers, config=self.file.name, drain_time='500ms', ring_size=settings.get('ring_size', '4MiB'),
+        self.d = Daemon(workers=workers, listen=None, config=self.file.name, drain_time='500ms', ring_size=settings.get('ring_size', '4MiB'),
                         max_message_size='16KiB', send_buffer_size='16KiB')
         self.limits, self.stopped = {}, set()
+        found = dict(re.findall(r'msg="?listening"? address=(\S+) for=clients name=(\S+)', self.d.text()))
+        self.ways = certificates.ways(*(next(a for a, n in found.items() if n == name) for name in ('plain', 'tls', 'unix')))
 
     def write(self, settings, wrong=''):
         """The configuration file, whole."""
@@ -60,9 +99,19 @@ class Node:
         self.file.write(yaml({'plain': True, 'allow_anonymous_connect_without_token': True, 'presence_update_interval': '5s',
                               'recovery_max_publication_limit': 20000, 'ping_interval': '20s', 'pong_timeout': '60s',
                               'output_timeout': '60s', 'message_timeout': '600s', 'header_timeout': '600s', 'body_timeout': '600s',
-                              **{k: v for k, v in settings.items() if k != 'ring_size'},
+                              **{k: v for k, v in settings.items() if k != 'ring_size'}, 'listeners': self.listeners(),
                               'channel_without_namespace': PLAIN, 'namespaces': [{'name': 'stream', **STREAM}]}) + wrong)
         self.file.flush()
+
+    def listeners(self):
+        path = self.certificates.pki.path
+        return [{'name': 'plain', 'address': '127.0.0.1:0'}, {'name': 'unix', 'address': 'unix:' + os.path.join(self.folder.name, 's')},
+                {'name': 'tls', 'address': '127.0.0.1:0', 'tls_certificate': path('server.pem'), 'tls_key': path('server.key')}]
+
+    def shown(self):
+        """The certificate that a new connection is shown."""
+        with Raw(self.ways[1][0], tls=self.ways[1][1]) as c:
+            return c.sock.getpeercert(True)
 
     # processes
 

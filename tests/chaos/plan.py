@@ -19,8 +19,9 @@ KINDS = {
                                'by': r.choice(('plain', 'api'))}),
     'slow': (3, lambda r, w: {'share': r.uniform(0.05, 0.4), 'ms': r.randrange(50, 2000)}),
     'leave': (3, lambda r, w: {'share': r.uniform(0.05, 0.4), 'how': r.choice(('reset', 'goodbye'))}),
-    'halves': (2, lambda r, w: {'count': r.randrange(1, 12), 'what': r.choice(('nothing', 'head', 'frame', 'body'))}),
+    'halves': (2, lambda r, w: {'count': r.randrange(1, 12), 'what': r.choice(('nothing', 'hello', 'head', 'frame', 'body'))}),
     'reload': (2, lambda r, w: {'variant': r.randrange(1 << 30)}),
+    'certificate': (2, lambda r, w: {'pair': r.choice(('one', 'two', 'mismatched', 'missing'))}),
     'reopen': (1, lambda r, w: {}),
 }
 

@@ -1,4 +1,4 @@
-"""One loop for all clients of a run, and connections that never block: HTTP, then WebSocket."""
+"""One loop for all clients of a run, and connections that never block: TCP, TLS or UNIX sockets, HTTP, then WebSocket."""
 
 import base64
 import errno
@@ -8,6 +8,7 @@ import os
 import re
 import selectors
 import socket
+import ssl
 import struct
 import time
 
@@ -59,16 +60,21 @@ class Loop:
 class Connection:
     """A socket of the loop. Subclasses have on_open(), on_bytes() and on_end(), which comes once."""
 
-    def __init__(self, loop, address):
-        self.loop, self.address = loop, address
-        host, port = address.rsplit(':', 1)
+    def __init__(self, loop, address, tls=None):
+        """tls: a context, with which the connection is open when the handshake is complete."""
+        self.loop, self.address, self.tls = loop, address, tls
         self.out, self.buf = b'', b''
-        self.open = self.paused = False
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.open = self.paused = self.writes = False
+        unix = address.startswith('unix:')
+        self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET, socket.SOCK_STREAM)
         self.sock.setblocking(False)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.events = selectors.EVENT_WRITE
-        error = self.sock.connect_ex((host, int(port)))
+        if unix:
+            error = self.sock.connect_ex(address[5:])
+        else:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            host, port = address.rsplit(':', 1)
+            error = self.sock.connect_ex((host, int(port)))
         loop.selector.register(self.sock, self.events, self)
         if error not in (0, errno.EINPROGRESS):
             loop.call_in(0, lambda: self.end(os.strerror(error)))
@@ -76,8 +82,12 @@ class Connection:
     def want(self):
         if self.sock is None:
             return
-        events = (selectors.EVENT_READ if self.open and not self.paused else 0) | (
-            selectors.EVENT_WRITE if self.out or not self.open else 0)
+        if self.open:
+            events = (0 if self.paused else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.out else 0)
+        elif isinstance(self.sock, ssl.SSLSocket):
+            events = selectors.EVENT_WRITE if self.writes else selectors.EVENT_READ
+        else:
+            events = selectors.EVENT_WRITE
         if events == self.events:
             return
         if not events:
@@ -93,24 +103,45 @@ class Connection:
         self.want()
 
     def ready(self, events):
-        if not self.open:
-            error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                self.end(os.strerror(error))
-                return
-            self.open = True
-            self.on_open()
+        if not self.open and not self.established():
+            return
         if self.sock is not None and events & selectors.EVENT_WRITE:
             self.flush()
         if self.sock is not None and events & selectors.EVENT_READ:
             self.read()
         self.want()
 
+    def established(self):
+        """Has the connection just come to be open?"""
+        error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self.end(os.strerror(error))
+            return False
+        if self.tls is not None:
+            if not isinstance(self.sock, ssl.SSLSocket):
+                number = self.sock.fileno()
+                self.loop.selector.unregister(self.sock)
+                self.sock = self.tls.wrap_socket(self.sock, server_hostname='localhost', do_handshake_on_connect=False)
+                assert self.sock.fileno() == number
+                self.loop.selector.register(self.sock, self.events, self)
+            try:
+                self.sock.do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as e:
+                self.writes = isinstance(e, ssl.SSLWantWriteError)
+                self.want()
+                return False
+            except OSError as e:
+                self.end('handshake: %s' % (getattr(e, 'reason', None) or e.strerror))
+                return False
+        self.open = True
+        self.on_open()
+        return True
+
     def flush(self):
         try:
             while self.out:
                 self.out = self.out[self.sock.send(self.out[:262144]):]
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
         except OSError as e:
             self.broken(e.strerror)
@@ -124,9 +155,12 @@ class Connection:
         self.end(why)
 
     def read(self):
+        """False when there is nothing more now."""
         try:
             data = self.sock.recv(262144)
-        except BlockingIOError:
+            while isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0:
+                data += self.sock.recv(262144)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
         except OSError as e:
             self.end(e.strerror)
@@ -157,7 +191,7 @@ class Connection:
 
     def reset(self):
         """Ends as a client whose machine went away: nothing is said, and nothing of it is left."""
-        if self.sock is not None:
+        if self.sock is not None and self.sock.family != socket.AF_UNIX:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         self.end('reset by the client')
 
@@ -178,13 +212,13 @@ class Connection:
 class WebSocket(Connection):
     """Subclasses have on_101(), on_message() and on_gone(), which comes once, after the last message."""
 
-    def __init__(self, loop, address, path):
-        super().__init__(loop, address)
+    def __init__(self, loop, address, path, tls=None):
+        super().__init__(loop, address, tls)
         self.path, self.upgraded, self.code = path, False, None
 
     def on_open(self):
-        self.send(('GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n'
-                   'Sec-WebSocket-Version: 13\r\n\r\n' % (self.path, self.address, base64.b64encode(os.urandom(16)).decode())).encode())
+        self.send(('GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n'
+                   'Sec-WebSocket-Version: 13\r\n\r\n' % (self.path, base64.b64encode(os.urandom(16)).decode())).encode())
 
     def on_bytes(self):
         if not self.upgraded:
