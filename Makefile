@@ -314,18 +314,22 @@ lint check: ## layers, sizes, format, stale documents, banned words
 unit: ## unit tests only
 	@$(MAKE) test SUITE=unit
 
-# A fuzzer of its own build: clang with libFuzzer, new inputs under build/fuzz/.
-TARGET  ?= http
-SECONDS ?= 60
-.PHONY: fuzz
-fuzz: build-packages ## fuzz one target with clang: make fuzz TARGET=http SECONDS=60
+# Fuzzers of a build of their own: clang with libFuzzer, new inputs under build/fuzz/found/.
+TARGET   ?= http
+SECONDS  ?= 60
+TARGETS   = $(if $(filter all,$(TARGET)),$(FUZZERS),$(TARGET))
+FUZZFLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 -Iinclude -Itests/lib -Isrc -I.
+.PHONY: fuzz fuzzers
+fuzz: build-packages ## fuzz with clang and report hours, executions, findings: make fuzz TARGET=http SECONDS=60 (TARGET=all: each for so long)
 	@deploy/packages.sh $(CLANG)
-	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' build/fuzz/libroost.a build/fuzz/tests/libtest.a
-	@mkdir -p build/fuzz/found/$(TARGET)
-	clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=c11 -O1 -g -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 -Iinclude -Itests/lib -Isrc -I. \
-	    -o build/fuzz/fuzz_$(TARGET) tests/fuzz/fuzz_$(TARGET).c build/fuzz/tests/libtest.a build/fuzz/libroost.a $(LIBS)
-	build/fuzz/fuzz_$(TARGET) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/ \
-	    build/fuzz/found/$(TARGET) tests/fuzz/corpus/$(TARGET)
+	@$(MAKE) BUILD=build/fuzz CC=clang SANFLAGS='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' fuzzers
+	@$(PYTHON) tests/fuzz/run.py --build build/fuzz --seconds $(SECONDS) --jobs $(JOBS) $(TARGETS)
+
+fuzzers: $(TARGETS:%=build/fuzz/fuzz_%)
+
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) build/fuzz/tests/libtest.a build/fuzz/libroost.a
+	$(call say,FUZZER,$<)
+	$(Q)clang $(FUZZFLAGS) -o $@ $< build/fuzz/tests/libtest.a build/fuzz/libroost.a $(LIBS)
 
 # A plan of faults comes from a seed; SEED=N repeats one.
 DURATION ?= 3600
