@@ -331,6 +331,14 @@ build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) build/fuzz/tes
 	$(call say,FUZZER,$<)
 	$(Q)clang $(FUZZFLAGS) -o $@ $< build/fuzz/tests/libtest.a build/fuzz/libroost.a $(LIBS)
 
+# Each place where a unit suite asks for memory fails once. FOR: seconds for one suite.
+FOR    ?= 60
+SUITES ?=
+.PHONY: check-faults
+check-faults: ## no memory at each place of each unit suite: make check-faults FOR=60 SUITES="core/test_hub net/test_ws" SAN=address,undefined
+	@$(MAKE) tests SUITE=unit
+	@$(PYTHON) tests/faults/faults.py --build $(BUILD) --seconds $(FOR) $(SUITES)
+
 # A plan of faults comes from a seed; SEED=N repeats one.
 DURATION ?= 3600
 CLIENTS  ?= 160

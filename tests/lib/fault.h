@@ -1,5 +1,8 @@
 /* tests/lib/fault.h - makes the k-th allocation fail.
  *
+ * A test says so for what it is about. For a whole program FAULT_AT=k does, and FAULT_PLACES=file
+ * lists which k are worth it: make check-faults runs every suite with each of them.
+ *
  * The linker wraps malloc, calloc and realloc (-Wl,--wrap), so only calls from the program's own
  * objects are seen, not those inside libraries. */
 #ifndef ROOST_TESTS_FAULT_H
