@@ -1,5 +1,5 @@
 /* net/addresses.h - how many connections an address has on this node, and how many it has opened
- * lately.
+ * lately; the latter of each listener, too.
  *
  * Each worker has a table of what came to it, in memory that it alone writes and all may read; what
  * counts is the sum. A worker enters a connection first and looks at the sum then, so two that do
@@ -20,11 +20,11 @@ struct address_place {
     _Atomic uint32_t life;   /* of the worker that wrote it */
     _Atomic uint32_t count;  /* connections */
     _Atomic uint32_t second; /* in which `made` were opened */
-    _Atomic uint16_t made, made_before; /* and in the second before that */
+    _Atomic uint32_t made, made_before; /* and in the second before that */
 };
 
-struct addresses_of { /* a worker's */
-    struct address_place *places;
+struct addresses_of {             /* a worker's */
+    struct address_place *places; /* behind those of addresses one for each listener */
     const _Atomic uint32_t *life; /* what counts; 0: nothing does */
 };
 
@@ -42,14 +42,20 @@ struct address_use { /* on the node */
 
 /* Places for so many connections, each of another address, at twice. */
 size_t addresses_places(uint64_t connections);
+/* Of one table. */
+size_t addresses_bytes(size_t places);
 /* what tells apart several counts of one address, such as a listener's. */
 uint64_t addresses_tag(const struct addresses *a, const uint8_t address[16], unsigned what);
-/* A connection more in the own table. -1: no place is left near its own. */
-int addresses_enter(struct addresses *a, uint64_t tag) MUST_CHECK;
+/* A connection more in the own table; opened: now. -1: no place is left near its own. */
+int addresses_enter(struct addresses *a, uint64_t tag, bool opened) MUST_CHECK;
 /* One that was entered has ended. */
 void addresses_leave(struct addresses *a, uint64_t tag);
-/* One that was entered is refused: as if it had never come. */
+/* One that was opened is refused: as if it had never come. */
 void addresses_take_back(struct addresses *a, uint64_t tag);
 struct address_use addresses_use(const struct addresses *a, uint64_t tag);
+
+/* A listener's: one was opened; those of the last second, as above. */
+void addresses_listener_made(struct addresses *a, unsigned listener);
+uint64_t addresses_listener_lately(const struct addresses *a, unsigned listener);
 
 #endif

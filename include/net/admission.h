@@ -25,7 +25,7 @@ struct admission_watch { /* zeroed: there is room */
 struct admission {                    /* a reactor's; zeroed at first */
     struct admission_refused refused; /* at this worker's own limit */
     struct admission_watch watch;     /* over it */
-    bool counting;                    /* addresses, for a limit */
+    uint32_t counted;                 /* listeners whose addresses are, for a limit: bits */
     bool recounting;                  /* those that were there before that: */
     size_t cursor;
 };

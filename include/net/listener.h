@@ -33,10 +33,11 @@ struct listener { /* one per worker and address; embedded by proc */
     bool shared;   /* all workers accept from it; set likewise */
     bool paused;   /* after EMFILE or the like: until a connection ends or a second passes */
     bool stopped;  /* until net/overload.c says that it may go on */
+    bool slowed;   /* for a moment: the listener's accept_rate */
     bool waits;    /* a turn, or has waited one; the others had accepted so many: */
     uint64_t seen_accepts;
     struct list link;   /* in reactor->paused, for each of those */
-    uint64_t resume_ns; /* when paused */
+    uint64_t resume_ns; /* when paused, slowed or waiting */
 };
 
 /* Starts accepting on fd (borrowed), which is that of config.listener[index], in the reactor: at most config.accept_budget a turn. Over a

@@ -21,9 +21,9 @@ struct overload {     /* a reactor's; zeroed at first */
 uint64_t overload_used(void);
 /* Before each accept of a client: is it to be left where it is? */
 bool overload_stops(void);
-/* All places are taken: ends a client that has been waiting with no request, or half of one, for a
+/* All places are taken, or those of a listener (LISTENERS_MAX: of any): ends a client that has been waiting with no request, or half of one, for a
  * second or more, if one is found; first those that never had an answer. True: there is room. */
-bool overload_make_room(void);
+bool overload_make_room(unsigned listener);
 /* Step 4. True when there is more to do. */
 bool overload_turn(void);
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/listener_table.h"
 
 /* Tables are filled to a half at most, so a place is found sooner. */
 #define PROBE_MAX       64
@@ -15,6 +16,11 @@ size_t addresses_places(uint64_t connections)
     while (n < 4 * MIN(connections, CONNECTIONS_MAX))
         n *= 2;
     return n;
+}
+
+size_t addresses_bytes(size_t places)
+{
+    return (places + LISTENERS_MAX) * sizeof(struct address_place);
 }
 
 uint64_t addresses_tag(const struct addresses *a, const uint8_t address[16], unsigned what)
@@ -76,6 +82,15 @@ static struct address_place *find(const struct addresses *a, unsigned worker, ui
     return NULL;
 }
 
+static void begin(struct address_place *p, uint32_t life)
+{
+    atomic_store(&p->count, 0);
+    atomic_store(&p->made, 0);
+    atomic_store(&p->made_before, 0);
+    atomic_store(&p->second, second_now());
+    atomic_store(&p->life, life);
+}
+
 /* The own place of a tag, made if need be. */
 static struct address_place *place_of(struct addresses *a, uint64_t tag)
 {
@@ -84,36 +99,31 @@ static struct address_place *place_of(struct addresses *a, uint64_t tag)
     if (p != NULL || spare == NULL)
         return p;
     atomic_store(&spare->tag, tag); /* whoever reads it now finds no more than it was */
-    atomic_store(&spare->count, 0);
-    atomic_store(&spare->made, 0);
-    atomic_store(&spare->made_before, 0);
-    atomic_store(&spare->second, second_now());
-    atomic_store(&spare->life, life_of(a, a->own));
+    begin(spare, life_of(a, a->own));
     return spare;
 }
 
 static void note_made(struct address_place *p)
 {
     uint32_t now = second_now(), then = atomic_load(&p->second);
-    uint16_t made = atomic_load(&p->made);
+    uint32_t made = atomic_load(&p->made);
 
     if (now != then) {
         atomic_store(&p->made_before, now - then == 1 ? made : 0);
         atomic_store(&p->second, now);
         made = 0;
     }
-    if (made < UINT16_MAX)
-        made++;
-    atomic_store(&p->made, made);
+    atomic_store(&p->made, made + 1);
 }
 
-int addresses_enter(struct addresses *a, uint64_t tag)
+int addresses_enter(struct addresses *a, uint64_t tag, bool opened)
 {
     struct address_place *p = place_of(a, tag);
 
     if (p == NULL)
         return -1;
-    note_made(p);
+    if (opened)
+        note_made(p);
     atomic_fetch_add(&p->count, 1);
     return 0;
 }
@@ -155,7 +165,7 @@ void addresses_take_back(struct addresses *a, uint64_t tag)
 }
 
 /* Of the second before, the part that is less than a second ago. */
-static uint64_t part_of(uint16_t made_before)
+static uint64_t part_of(uint32_t made_before)
 {
     uint64_t left = NS_PER_SEC - clock_ns() % NS_PER_SEC;
 
@@ -184,4 +194,39 @@ struct address_use addresses_use(const struct addresses *a, uint64_t tag)
         use.lately += lately(p);
     }
     return use;
+}
+
+static struct address_place *listener_of(const struct addresses *a, unsigned worker,
+                                         unsigned listener)
+{
+    return &a->tables[worker].places[a->places + listener];
+}
+
+static struct address_place *own_listener(struct addresses *a, unsigned listener)
+{
+    struct address_place *p = listener_of(a, a->own, listener);
+    uint32_t life = life_of(a, a->own);
+
+    if (atomic_load(&p->life) != life)
+        begin(p, life);
+    return p;
+}
+
+void addresses_listener_made(struct addresses *a, unsigned listener)
+{
+    note_made(own_listener(a, listener));
+}
+
+uint64_t addresses_listener_lately(const struct addresses *a, unsigned listener)
+{
+    uint64_t n = 0;
+
+    for (unsigned worker = 0; worker < a->workers; worker++) {
+        const struct address_place *p = listener_of(a, worker, listener);
+        uint32_t life = life_of(a, worker);
+
+        if (life != 0 && atomic_load(&p->life) == life)
+            n += lately(p);
+    }
+    return n;
 }

@@ -22,45 +22,77 @@ void address_key(const uint8_t address[16], uint8_t key[16])
         memset(key + 8, 0, 8);
 }
 
-/* Is anything to be known of addresses? */
-static bool addresses_count(void)
+/* The limit of connections per address for those of a listener; 0: none. */
+static uint64_t address_max(unsigned listener)
 {
-    return reactor->cfg.addresses != NULL &&
-           (config.max_connections_per_address | config.connection_rate_per_address) != 0;
+    int64_t own = config.listener[listener].max_connections_per_address;
+
+    return (uint64_t)(own != 0 ? own : config.max_connections_per_address);
 }
 
-static uint64_t tag_of(const uint8_t address[16])
+/* Is anything to be known of the addresses of a listener's connections? */
+static bool addresses_count(unsigned listener)
+{
+    return reactor->cfg.addresses != NULL &&
+           (address_max(listener) != 0 || config.connection_rate_per_address != 0);
+}
+
+/* An address is counted as such and for its listener, whichever has a limit now: a reload may give
+ * one to the other. */
+struct tags {
+    uint64_t all, here;
+};
+
+static struct tags tags_of(const uint8_t address[16], unsigned listener)
 {
     uint8_t key[16];
 
     address_key(address, key);
-    return addresses_tag(reactor->cfg.addresses, key, 0);
+    return (struct tags){addresses_tag(reactor->cfg.addresses, key, 0),
+                         addresses_tag(reactor->cfg.addresses, key, listener + 1)};
 }
 
-static enum close_reason address_judge(const struct address_use *use)
+static enum close_reason address_judge(const struct tags *tags, unsigned listener)
 {
-    if (config.max_connections_per_address != 0 &&
-        use->connections > (uint64_t)config.max_connections_per_address)
+    const struct addresses *all = reactor->cfg.addresses;
+    struct address_use use = addresses_use(all, tags->all);
+    uint64_t max = address_max(listener), n = use.connections;
+
+    if (config.listener[listener].max_connections_per_address != 0)
+        n = addresses_use(all, tags->here).connections;
+    if (max != 0 && n > max)
         return CLOSE_ADDRESS_LIMIT;
     if (config.connection_rate_per_address != 0 &&
-        use->lately > (uint64_t)config.connection_rate_per_address)
+        use.lately > (uint64_t)config.connection_rate_per_address)
         return CLOSE_ADDRESS_RATE;
     return CLOSE_NONE;
 }
 
-static enum close_reason address_enter(const uint8_t address[16])
+static int tags_enter(const struct tags *tags, bool opened)
 {
     struct addresses *all = reactor->cfg.addresses;
-    uint64_t tag = tag_of(address);
-    struct address_use use;
+
+    if (addresses_enter(all, tags->all, opened) == -1)
+        return -1;
+    if (addresses_enter(all, tags->here, opened) == 0)
+        return 0;
+    addresses_take_back(all, tags->all);
+    return -1;
+}
+
+/* Entered before it is judged: net/addresses.h says why. */
+static enum close_reason address_enter(const uint8_t address[16], unsigned listener)
+{
+    struct tags tags = tags_of(address, listener);
     enum close_reason why;
 
-    if (addresses_enter(all, tag) == -1)
+    if (tags_enter(&tags, true) == -1)
         return CLOSE_NO_MEMORY;
-    use = addresses_use(all, tag);
-    why = address_judge(&use);
-    if (why != CLOSE_NONE)
-        addresses_take_back(all, tag);
+    why = address_judge(&tags, listener);
+    if (why == CLOSE_NONE)
+        return CLOSE_NONE;
+    addresses_take_back(reactor->cfg.addresses, tags.all);
+    addresses_take_back(reactor->cfg.addresses, tags.here);
     return why;
 }
 
@@ -122,40 +154,72 @@ static void watch_own_limit(void)
                    atomic_load(&reactor->admission.refused.last_ns));
 }
 
-enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted)
+/* Whether one more may be held, whoever it is. */
+static enum close_reason check_places(uint64_t node_total)
 {
-    enum close_reason why;
-    uint8_t address[16];
-    uint16_t port;
-
-    *counted = false;
-    if (node_total >= (uint64_t)config.max_connections && !overload_make_room()) {
+    if (node_total >= (uint64_t)config.max_connections && !overload_make_room(LISTENERS_MAX)) {
         if (reactor->cfg.node_full != NULL)
             note_refused(reactor->cfg.node_full);
         return CLOSE_FULL;
     }
-    if (reactor->client_connections >= reactor->connection_max && !overload_make_room()) {
+    if (reactor->client_connections >= reactor->connection_max &&
+        !overload_make_room(LISTENERS_MAX)) {
         note_refused(&reactor->admission.refused);
         return CLOSE_FULL;
     }
-    if (!addresses_count())
-        return CLOSE_NONE;
+    return CLOSE_NONE;
+}
+
+/* The clients of a proxy are counted when it has named them, peers of a UNIX socket not at all: they
+ * have no address. */
+static bool speaks_for_itself(const uint8_t address[16])
+{
+    return address_known(address) && !client_is_proxy(address);
+}
+
+enum close_reason admission_check(const struct sockaddr *peer, unsigned listener,
+                                  uint64_t node_total, bool *counted)
+{
+    enum close_reason why = check_places(node_total);
+    uint8_t address[16];
+    uint16_t port;
+
+    *counted = false;
+    if (why != CLOSE_NONE || !addresses_count(listener))
+        return why;
     address_bytes(peer, address, &port);
-    if (!address_known(address) ||
-        client_is_proxy(address)) /* its clients are counted, when it has named them */
+    if (!speaks_for_itself(address))
         return CLOSE_NONE;
-    why = address_enter(address);
+    why = address_enter(address, listener);
     *counted = why == CLOSE_NONE;
     return why;
+}
+
+static uint64_t rate_max(unsigned listener)
+{
+    return reactor->cfg.addresses != NULL ? (uint64_t)config.listener[listener].accept_rate : 0;
+}
+
+bool admission_waits(unsigned listener)
+{
+    uint64_t max = rate_max(listener);
+
+    return UNLIKELY(max != 0) && addresses_listener_lately(reactor->cfg.addresses, listener) >= max;
+}
+
+void admission_accepted(unsigned listener)
+{
+    if (UNLIKELY(rate_max(listener) != 0))
+        addresses_listener_made(reactor->cfg.addresses, listener);
 }
 
 enum close_reason admission_client(struct conn *c)
 {
     enum close_reason why;
 
-    if (!addresses_count())
+    if (!addresses_count(conn_listener_index(c)))
         return CLOSE_NONE;
-    why = address_enter(c->address);
+    why = address_enter(c->address, conn_listener_index(c));
     if (why == CLOSE_NONE)
         c->flags |= CONN_COUNTED;
     return why;
@@ -218,32 +282,41 @@ void admission_admin_added(struct conn *c)
         conn_kill(c, CLOSE_NO_MEMORY);
 }
 
-void admission_leave(const uint8_t address[16])
+void admission_leave(const uint8_t address[16], unsigned listener)
 {
-    addresses_leave(reactor->cfg.addresses, tag_of(address));
+    struct tags tags = tags_of(address, listener);
+
+    addresses_leave(reactor->cfg.addresses, tags.all);
+    addresses_leave(reactor->cfg.addresses, tags.here);
 }
 
 /* A limit that a reload has brought is for those too that were here before. */
 static void count_one(struct conn *c, void *arg UNUSED)
 {
-    if ((c->flags & (CONN_ADMIN | CONN_REFUSED | CONN_COUNTED)) == 0 && address_known(c->address) &&
-        !client_is_proxy(c->address) &&
-        addresses_enter(reactor->cfg.addresses, tag_of(c->address)) == 0)
+    unsigned listener = conn_listener_index(c);
+    struct tags tags;
+
+    if ((c->flags & (CONN_ADMIN | CONN_REFUSED | CONN_COUNTED)) != 0 ||
+        !addresses_count(listener) || !speaks_for_itself(c->address))
+        return;
+    tags = tags_of(c->address, listener);
+    if (tags_enter(&tags, false) == 0)
         c->flags |= CONN_COUNTED;
 }
 
 static void count_the_others(void)
 {
     struct admission *a = &reactor->admission;
-    bool count = addresses_count();
+    uint32_t counted = 0;
 
-    if (count && !a->counting) {
+    for (unsigned i = 0; i < MIN(config.listeners_count, (size_t)LISTENERS_MAX); i++)
+        counted |= (uint32_t)addresses_count(i) << i;
+    if (counted & ~a->counted) {
         a->cursor = 0;
         a->recounting = true;
     }
-    a->counting = count;
-    a->recounting =
-        count && a->recounting && reactor_scan(&a->cursor, COUNT_PER_TICK, count_one, NULL);
+    a->counted = counted;
+    a->recounting = a->recounting && reactor_scan(&a->cursor, COUNT_PER_TICK, count_one, NULL);
 }
 
 void admission_fini(void)

@@ -15,7 +15,7 @@ bool client_is_proxy(const uint8_t address[16])
 void client_gone(struct conn *c, const uint8_t address[16], uint16_t port)
 {
     if (c->flags & CONN_COUNTED)
-        admission_leave(c->address);
+        admission_leave(c->address, conn_listener_index(c));
     c->flags &= (uint16_t)~CONN_COUNTED;
     memcpy(c->address, address, sizeof(c->address));
     c->port = port;

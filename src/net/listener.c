@@ -12,7 +12,8 @@
 #include "net_internal.h"
 #include "tcp.h"
 
-#define PAUSE_NS NS_PER_SEC
+#define PAUSE_NS     NS_PER_SEC
+#define RATE_REST_NS (20 * NS_PER_MS)
 
 /* Over a limit: kept for a short answer while the reserve lasts. True: kept. */
 static bool listener_keep_refused(int fd, enum close_reason why)
@@ -93,7 +94,9 @@ static bool listener_full(const struct listener *l, bool *held)
     atomic_thread_fence(memory_order_seq_cst);
     if (reactor->cfg.listener_others != NULL)
         reactor->cfg.listener_others(l->index, &others);
-    return others.connections + atomic_load_explicit(own, memory_order_relaxed) > most;
+    if (others.connections + atomic_load_explicit(own, memory_order_relaxed) <= most)
+        return false;
+    return listener_is_admin(&config.listener[l->index]) || !overload_make_room(l->index);
 }
 
 static enum close_reason listener_check(const struct listener *l, const struct sockaddr *peer,
@@ -102,7 +105,8 @@ static enum close_reason listener_check(const struct listener *l, const struct s
     *counted = false;
     return listener_is_admin(&config.listener[l->index])
                ? admission_check_admin()
-               : admission_check(peer, others->clients + reactor->client_connections, counted);
+               : admission_check(peer, l->index, others->clients + reactor->client_connections,
+                                 counted);
 }
 
 static void listener_add(struct listener *l, int fd, const struct sockaddr *peer,
@@ -122,6 +126,8 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
             return;
         flags |= CONN_REFUSED;
     }
+    if (!admin)
+        admission_accepted(l->index);
     c = accepted_new(l, fd, peer, flags);
     if (c != NULL) {
         c->refusal = (uint8_t)why;
@@ -137,7 +143,7 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
         uint16_t port;
 
         address_bytes(peer, address, &port);
-        admission_leave(address);
+        admission_leave(address, l->index);
     }
 }
 
@@ -184,6 +190,26 @@ static void listener_pause(struct listener *l)
         KV_S("listener", listener_label(&config.listener[l->index])));
     l->resume_ns = clock_ns() + PAUSE_NS;
     listener_rest(l, &l->paused);
+}
+
+/* Is the client that comes next to be left where it is for now? */
+static bool listener_waits(struct listener *l)
+{
+    static struct log_site site = {.window_ns = 10 * NS_PER_SEC, .burst = 1};
+    const struct listener_options *o = &config.listener[l->index];
+
+    if (overload_stops()) {
+        listener_rest(l, &l->stopped);
+        return true;
+    }
+    if (!admission_waits(l->index))
+        return false;
+    METRIC_INC(accept_stops_rate);
+    LOG_AT(&site, LOG_WARN, "accept_rate is reached: clients wait to be accepted",
+           KV_S("listener", listener_label(o)), KV_I("accept_rate", o->accept_rate));
+    l->resume_ns = clock_ns() + RATE_REST_NS;
+    listener_rest(l, &l->slowed);
+    return true;
 }
 
 /* After accept4() failed. True: try the next one. */
@@ -233,10 +259,8 @@ static void listener_on_event(struct ev_loop *loop UNUSED, ev_io *io, int revent
 
     ask_others(l, &others);
     for (int64_t i = 0; i < config.accept_budget; i++) {
-        if (!admin && overload_stops()) {
-            listener_rest(l, &l->stopped);
+        if (!admin && listener_waits(l))
             return;
-        }
         if (l->shared && listener_stands_back(l, &others.listener))
             return;
         len = sizeof(sa);
@@ -260,7 +284,7 @@ void listener_start(struct listener *l, int fd, unsigned index, const struct con
 {
     l->ops = ops;
     l->index = index;
-    l->paused = l->stopped = false;
+    l->paused = l->stopped = l->slowed = false;
     l->stand_in = false;
     l->shared = false;
     l->waits = false;
@@ -274,7 +298,7 @@ void listener_stop(struct listener *l)
     if (l->ops == NULL)
         return;
     list_remove(&l->link);
-    l->paused = l->stopped = false;
+    l->paused = l->stopped = l->slowed = false;
     ev_io_stop(reactor->loop, &l->io);
 }
 
@@ -282,7 +306,7 @@ static bool listener_rests(const struct listener *l, bool fds_freed)
 {
     if (l->stopped)
         return reactor->overload.stopped;
-    if ((fds_freed && !l->waits) || clock_ns() >= l->resume_ns)
+    if ((fds_freed && !l->waits && !l->slowed) || clock_ns() >= l->resume_ns)
         return false;
     reactor_wake_within(l->resume_ns - clock_ns());
     return true;
@@ -300,7 +324,7 @@ void listener_resume(bool fds_freed)
             list_append(&reactor->paused, n);
             continue;
         }
-        l->paused = l->stopped = false;
+        l->paused = l->stopped = l->slowed = false;
         if (l->waits)
             listener_turn_comes(l);
         ev_io_start(reactor->loop, &l->io);

@@ -146,7 +146,11 @@ void drain_reset(void);
 /* admission.c: the limits on new client connections.
  * CLOSE_NONE, or why not. node_total: client connections of the node. On CLOSE_NONE *counted says
  * whether admission_leave() must be called when the connection ends. */
-enum close_reason admission_check(const struct sockaddr *peer, uint64_t node_total, bool *counted);
+enum close_reason admission_check(const struct sockaddr *peer, unsigned listener,
+                                  uint64_t node_total, bool *counted);
+/* Is who comes next to wait, because of the listener's accept_rate? One has been accepted. */
+bool admission_waits(unsigned listener);
+void admission_accepted(unsigned listener);
 /* A place on the admin listener, if need be of who waits longest. CLOSE_FULL: nobody waits. */
 enum close_reason admission_check_admin(void);
 /* c, which came by a trusted proxy, has its client's address now: counts it. */
@@ -156,7 +160,7 @@ enum close_reason admission_client(struct conn *c);
 void conn_set_refused(struct conn *c, enum close_reason why);
 /* c has such a place. May kill. */
 void admission_admin_added(struct conn *c);
-void admission_leave(const uint8_t address[16]);
+void admission_leave(const uint8_t address[16], unsigned listener);
 void admission_fini(void);
 
 /* admission.c: the bytes of an address that are counted together, its host's or its /64. */

@@ -104,21 +104,30 @@ static bool waits_longer(const struct conn *a, const struct conn *b)
     return (int32_t)(b->since - a->since) > 0;
 }
 
+struct search {
+    unsigned listener;
+    struct conn *found;
+};
+
 static void compare(struct conn *c, void *arg)
 {
-    struct conn **found = arg;
+    struct search *s = arg;
 
-    if (waits(c) && (*found == NULL || waits_longer(c, *found)))
-        *found = c;
+    if (s->listener != LISTENERS_MAX && s->listener != conn_listener_index(c))
+        return;
+    if (waits(c) && (s->found == NULL || waits_longer(c, s->found)))
+        s->found = c;
 }
 
-bool overload_make_room(void)
+bool overload_make_room(unsigned listener)
 {
-    struct conn *c = NULL;
+    struct search s = {.listener = listener};
+    struct conn *c;
     char address[CONN_ADDRESS_MAX];
 
-    if (!reactor_scan(&reactor->overload.cursor, ROOM_LOOK, compare, &c))
+    if (!reactor_scan(&reactor->overload.cursor, ROOM_LOOK, compare, &s))
         reactor->overload.cursor = 0;
+    c = s.found;
     if (c == NULL)
         return false;
     conn_format_address(c, address, sizeof(address));

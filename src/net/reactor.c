@@ -277,7 +277,7 @@ static void conn_free(struct conn *c)
     refusal_say_end(c);
     conn_count(c, (size_t)-1);
     if (c->flags & CONN_COUNTED)
-        admission_leave(c->address);
+        admission_leave(c->address, conn_listener_index(c));
     reactor->conns[conn_fd(c)] = NULL;
     if (c->out != NULL) /* it is lost: a reset tells the peer so */
         transport_of(c)->linger(c, 0);

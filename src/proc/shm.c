@@ -56,7 +56,7 @@ static int open_eventfds(struct shm *s)
 
 static size_t table_stride(size_t places)
 {
-    return shm_round_up(places * sizeof(struct address_place));
+    return shm_round_up(addresses_bytes(places));
 }
 
 /* Memory is taken for what is used of them only. */

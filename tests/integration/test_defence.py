@@ -2,6 +2,7 @@
 """Limits that hold for the node, whatever worker a connection meets."""
 
 import os
+import re
 import signal
 import unittest
 
@@ -86,6 +87,49 @@ class Addresses(DaemonTest):
         d.wait_log(r'level=warn .*reason=address_rate .* connection_rate_per_address=3 .*peer=127\.0\.0\.1')
         self.assertGreater(d.metric('roost_closes_total{reason="address_rate"}'), 0)
         self.close(here)
+
+
+class Listeners(DaemonTest):
+    """Limits of one listener, beside another without."""
+
+    def listen(self, **limits):
+        d = self.start(workers=2, config=self.file('listeners:\n- {address: "127.0.0.1:0", name: other, %s}\n' % ', '.join(
+            '%s: %d' % x for x in limits.items())))
+        self.other = re.search(r'address=(\S+)', d.lines(r'msg="?listening"? .*for=clients')[1]).group(1)
+        return d
+
+    def dial(self, address, keep):
+        c = Raw(address)
+        status = c.request('GET', '/ws/a', HANDSHAKE).status
+        keep.append(c) if status == 101 else c.close()
+        return status
+
+    def test_connections(self):
+        d, here = self.listen(max_connections=5), []
+        wait_for(lambda: self.dial(self.other, here) == 503, what='the limit')
+        self.assertEqual(len(here), 5)
+        self.assertEqual(self.dial(d.client, here), 101)
+        d.wait_log('level=warn .*reason=listener_full ')
+        self.assertGreaterEqual(d.metric('roost_closes_total{reason="listener_full"}'), 1)
+        for c in here:
+            c.close()
+
+    def test_connections_of_an_address(self):
+        d, here = self.listen(max_connections_per_address=3), []
+        self.assertEqual([self.dial(self.other, here) for _ in range(5)], [101] * 3 + [503] * 2)
+        self.assertEqual([self.dial(d.client, here) for _ in range(5)], [101] * 5)
+        for c in here:
+            c.close()
+
+    def test_who_comes_too_fast_waits(self):
+        """And is served: nobody is refused."""
+        d, here = self.listen(accept_rate=5), []
+        for _ in range(12):
+            self.assertEqual(self.dial(self.other, here), 101)
+        self.assertGreater(d.metric('roost_accept_stops_total{for_want_of="rate"}'), 0)
+        d.wait_log('msg="accept_rate is reached: clients wait to be accepted" listener=other accept_rate=5')
+        for c in here:
+            c.close()
 
 
 class Overload(DaemonTest):

@@ -104,7 +104,7 @@ static UNUSED const struct conn_ops bare_ops = {
 static struct metrics net_metrics UNUSED;
 /* Two workers' tables; this is worker 0. */
 enum { NET_PLACES = 16384 };
-static struct address_place net_places[2][NET_PLACES] UNUSED;
+static struct address_place net_places[2][NET_PLACES + LISTENERS_MAX] UNUSED;
 static _Atomic uint32_t net_lives[2] UNUSED;
 static struct addresses_of net_tables[2] UNUSED;
 static struct addresses net_addresses UNUSED;

@@ -4,6 +4,8 @@
 
 #include "net_harness.h"
 
+static unsigned here; /* the listener */
+
 static struct sockaddr_storage peer_of(const char *text)
 {
     struct address a;
@@ -18,7 +20,7 @@ static enum close_reason enter(const char *text)
 {
     struct sockaddr_storage sa = peer_of(text);
     bool counted = false;
-    enum close_reason why = admission_check((const struct sockaddr *)&sa, 0, &counted);
+    enum close_reason why = admission_check((const struct sockaddr *)&sa, here, 0, &counted);
 
     assert_int_equal(counted, why == CLOSE_NONE && (config.max_connections_per_address > 0 ||
                                                     config.connection_rate_per_address > 0));
@@ -32,7 +34,7 @@ static void leave(const char *text)
     uint16_t port;
 
     address_bytes((const struct sockaddr *)&sa, bytes, &port);
-    admission_leave(bytes);
+    admission_leave(bytes, here);
 }
 
 static void test_no_limit_keeps_nothing(void **state)
@@ -51,10 +53,10 @@ static void test_node_limit(void **state)
 
     (void)state;
     config.max_connections = 10;
-    assert_int_equal(admission_check((struct sockaddr *)&sa, 9, &counted), CLOSE_NONE);
-    assert_int_equal(admission_check((struct sockaddr *)&sa, 10, &counted), CLOSE_FULL);
+    assert_int_equal(admission_check((struct sockaddr *)&sa, here, 9, &counted), CLOSE_NONE);
+    assert_int_equal(admission_check((struct sockaddr *)&sa, here, 10, &counted), CLOSE_FULL);
     reactor->connection_max = 0;
-    assert_int_equal(admission_check((struct sockaddr *)&sa, 0, &counted), CLOSE_FULL);
+    assert_int_equal(admission_check((struct sockaddr *)&sa, here, 0, &counted), CLOSE_FULL);
 }
 
 static void test_ipv4_exact(void **state)
@@ -68,7 +70,7 @@ static void test_ipv4_exact(void **state)
     assert_int_equal(enter("192.0.2.2:1"), CLOSE_NONE);
     leave("192.0.2.1:1");
     assert_int_equal(enter("192.0.2.1:4"), CLOSE_NONE);
-    assert_int_equal(net_counted(), 3);
+    assert_int_equal(net_counted(), 6); /* once for the listener */
     leave("192.0.2.1:4");
     leave("192.0.2.1:2");
     leave("192.0.2.2:1");
@@ -128,7 +130,7 @@ static void others(const char *text, uint32_t connections)
     address_bytes((const struct sockaddr *)&sa, bytes, &port);
     other.own = 1;
     while (connections-- > 0)
-        assert_int_equal(addresses_enter(&other, tag_of(bytes)), 0);
+        assert_int_equal(addresses_enter(&other, tags_of(bytes, 0).all, true), 0);
 }
 
 static void test_the_node_counts(void **state)
@@ -138,7 +140,7 @@ static void test_the_node_counts(void **state)
     others("192.0.2.1:1", 2);
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
     assert_int_equal(enter("192.0.2.1:2"), CLOSE_ADDRESS_LIMIT);
-    assert_int_equal(net_counted(), 1); /* a refused one leaves nothing */
+    assert_int_equal(net_counted(), 2); /* twice one; a refused one leaves nothing */
     net_lives[1] = 2;                   /* that worker was killed and is another one now */
     assert_int_equal(enter("192.0.2.1:2"), CLOSE_NONE);
     assert_int_equal(enter("192.0.2.1:2"), CLOSE_NONE);
@@ -166,33 +168,100 @@ static void test_rate(void **state)
     assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_RATE);
 }
 
+/* A listener's own limit is instead of the setting, for those that come by it. */
+static void test_a_listener_of_its_own(void **state)
+{
+    (void)state;
+    config.listeners_count = 2;
+    config.max_connections_per_address = 2;
+    config.listener[1].max_connections_per_address = 3;
+    here = 0;
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    here = 1;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_LIMIT);
+    here = 0;
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_LIMIT); /* it has four in all */
+    config.listener[1].max_connections_per_address = 0;
+    here = 1;
+    leave("192.0.2.1:1");
+    leave("192.0.2.1:1");
+    leave("192.0.2.1:1");
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_LIMIT);
+    config.listener[1].max_connections_per_address = 2; /* by a reload: what was counted, counts */
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_NONE);
+    assert_int_equal(enter("192.0.2.1:1"), CLOSE_ADDRESS_LIMIT);
+    here = 0;
+}
+
+static void test_an_accept_rate(void **state)
+{
+    struct addresses other = net_addresses;
+
+    (void)state;
+    other.own = 1;
+    admission_accepted(1);
+    assert_false(admission_waits(1));
+    config.listener[1].accept_rate = 3;
+    addresses_listener_made(&other, 1);
+    admission_accepted(1);
+    assert_false(admission_waits(1));
+    admission_accepted(1);
+    assert_true(admission_waits(1));
+    assert_false(admission_waits(0));
+    net_lives[1] = 0; /* killed */
+    assert_false(admission_waits(1));
+    net_lives[1] = 1;
+    clock_advance(2 * NS_PER_SEC);
+    assert_false(admission_waits(1));
+}
+
+/* Peers of a UNIX socket are nobody in particular. */
+static void test_without_an_address(void **state)
+{
+    struct sockaddr_storage sa = {.ss_family = AF_UNIX};
+    bool counted;
+
+    (void)state;
+    config.max_connections_per_address = 1;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(admission_check((struct sockaddr *)&sa, here, 0, &counted), CLOSE_NONE);
+        assert_false(counted);
+    }
+}
+
 /* Those that were there before a reload brought the limit count, too. */
 static void test_a_limit_comes_later(void **state)
 {
-    struct sockaddr_in6 here = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct sockaddr_in6 local = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     struct conn *c[3];
     int peer;
 
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         c[i] = net_pair(&peer, &seen_ops, 0);
-        conn_set_peer(c[i], (struct sockaddr *)&here);
+        conn_set_peer(c[i], (struct sockaddr *)&local);
     }
     admission_tick();
     assert_int_equal(net_counted(), 0);
+    config.listeners_count = 1;
+    config.connection_rate_per_address = 1; /* they were not opened now */
     config.max_connections_per_address = 3;
     admission_tick();
     admission_tick();
-    assert_int_equal(net_counted(), 3);
+    assert_int_equal(net_counted(), 6); /* once for the listener */
     assert_int_equal(enter("[::1]:1"), CLOSE_ADDRESS_LIMIT);
     conn_kill(c[0], CLOSE_NORMAL);
     reactor_reap(SIZE_MAX);
     assert_int_equal(enter("[::1]:1"), CLOSE_NONE);
+    config.connection_rate_per_address = 0;
     config.max_connections_per_address = 0;
     admission_tick();
     conn_kill(c[1], CLOSE_NORMAL);
     reactor_reap(SIZE_MAX);
-    assert_int_equal(net_counted(), 2);
+    assert_int_equal(net_counted(), 4);
 }
 
 static char said[65536];
@@ -277,9 +346,9 @@ static void test_node_refusals_are_noted(void **state)
     (void)state;
     config.max_connections = 10;
     reactor->cfg.node_full = &r;
-    assert_int_equal(admission_check(NULL, 9, &counted), CLOSE_NONE);
+    assert_int_equal(admission_check(NULL, 0, 9, &counted), CLOSE_NONE);
     assert_int_equal(r.n, 0);
-    assert_int_equal(admission_check(NULL, 10, &counted), CLOSE_FULL);
+    assert_int_equal(admission_check(NULL, 0, 10, &counted), CLOSE_FULL);
     assert_int_equal(r.n, 1);
     assert_int_equal(r.last_ns, clock_ns());
 }
@@ -294,7 +363,7 @@ static void test_full_worker(void **state)
     log_set_level(LOG_INFO);
     reactor->connection_max = 0;
     for (int i = 0; i < 2; i++)
-        assert_int_equal(admission_check(NULL, 0, &counted), CLOSE_FULL);
+        assert_int_equal(admission_check(NULL, 0, 0, &counted), CLOSE_FULL);
     admission_tick();
     assert_int_equal(times("of=worker connections=0 max=0 fix=\"raise the limit of descriptors"),
                      1);
@@ -370,6 +439,9 @@ int main(void)
         NET_TEST(test_no_place),
         NET_TEST(test_the_node_counts),
         NET_TEST(test_rate),
+        NET_TEST(test_a_listener_of_its_own),
+        NET_TEST(test_an_accept_rate),
+        NET_TEST(test_without_an_address),
         NET_TEST(test_a_limit_comes_later),
         NET_TEST(test_admin_makes_room),
         NET_TEST(test_admin_queue_stays_short),

@@ -198,6 +198,31 @@ static void test_out_of_places(void **state UNUSED)
         close(peers[i]);
 }
 
+/* Who comes faster than accept_rate waits in the queue, for moments. */
+static void test_an_accept_rate(void **state UNUSED)
+{
+    int peers[5];
+
+    config.listener[0].accept_rate = 2;
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        peers[i] = dial();
+    net_steps(3);
+    assert_int_equal(metrics->accepts, 2);
+    assert_int_equal(metrics->accept_stops_rate, 1);
+    assert_true(client.slowed);
+    assert_true(reactor->nap_ns <= RATE_REST_NS);
+    conn_kill(conn_of_serial(1), CLOSE_NORMAL);
+    net_steps(3); /* that is no reason to go on */
+    assert_int_equal(metrics->accepts, 2);
+    for (int i = 0; i < 100 && metrics->accepts < ARRAY_LEN(peers); i++)
+        net_after(RATE_REST_NS + 1);
+    assert_int_equal(metrics->accepts, ARRAY_LEN(peers));
+    assert_int_equal(metrics->closes[CLOSE_FULL], 0);
+    assert_true(clock_ns() - NET_START >= NS_PER_SEC);
+    for (size_t i = 0; i < ARRAY_LEN(peers); i++)
+        close(peers[i]);
+}
+
 /* Beyond the places of the refused, at a limit that is not this worker's. */
 static void test_full_beyond_the_reserve(void **state UNUSED)
 {
@@ -342,6 +367,7 @@ int main(void)
         LISTENER_TEST(test_stand_in),
         LISTENER_TEST(test_full),
         LISTENER_TEST(test_out_of_places),
+        LISTENER_TEST(test_an_accept_rate),
         LISTENER_TEST(test_full_beyond_the_reserve),
         LISTENER_TEST(test_full_over_the_node),
         LISTENER_TEST(test_admin_is_not_limited),

@@ -33,16 +33,17 @@ static void test_who_waits_longest_makes_room(void **state UNUSED)
     admin->flags |= CONN_ADMIN;
     reactor->client_connections--;
     reactor->admin_connections++;
-    assert_true(overload_make_room());
+    assert_false(overload_make_room(1)); /* of another listener */
+    assert_true(overload_make_room(0));
     assert_int_equal(older->reason, CLOSE_CROWDED_OUT);
     older->since = older->heard = reactor->tick; /* that it trickles does not help it */
-    assert_true(overload_make_room());
+    assert_true(overload_make_room(LISTENERS_MAX));
     assert_int_equal(old->reason, CLOSE_CROWDED_OUT);
-    assert_true(overload_make_room());
+    assert_true(overload_make_room(LISTENERS_MAX));
     assert_int_equal(served->reason, CLOSE_CROWDED_OUT);
-    assert_false(overload_make_room());
+    assert_false(overload_make_room(LISTENERS_MAX));
     young->since -= (uint32_t)SECOND;
-    assert_true(overload_make_room());
+    assert_true(overload_make_room(LISTENERS_MAX));
     assert_int_equal(young->reason, CLOSE_CROWDED_OUT);
     assert_false(conn_dead(at_work) || conn_dead(answering) || conn_dead(admin));
 }
@@ -56,7 +57,7 @@ static void test_the_look_is_bounded(void **state UNUSED)
     for (int i = 0; i < 2 * ROOM_LOOK; i++)
         last = waiting(0);
     last->since -= 9 * (uint32_t)SECOND;
-    while (!overload_make_room())
+    while (!overload_make_room(LISTENERS_MAX))
         assert_true(++looks <= 5);
     assert_true(looks > 1);
     assert_int_equal(last->reason, CLOSE_CROWDED_OUT);
@@ -68,13 +69,13 @@ static void test_a_full_node_and_a_full_worker(void **state UNUSED)
 
     config.max_connections = 1;
     waiting(3);
-    assert_int_equal(admission_check(NULL, 1, &counted), CLOSE_NONE);
-    assert_int_equal(admission_check(NULL, 1, &counted), CLOSE_FULL);
+    assert_int_equal(admission_check(NULL, 0, 1, &counted), CLOSE_NONE);
+    assert_int_equal(admission_check(NULL, 0, 1, &counted), CLOSE_FULL);
     config.max_connections = 10;
     reactor->connection_max = 1;
     waiting(3);
-    assert_int_equal(admission_check(NULL, 1, &counted), CLOSE_NONE);
-    assert_int_equal(admission_check(NULL, 1, &counted), CLOSE_FULL);
+    assert_int_equal(admission_check(NULL, 0, 1, &counted), CLOSE_NONE);
+    assert_int_equal(admission_check(NULL, 0, 1, &counted), CLOSE_FULL);
 }
 
 /* --- memory --- */
