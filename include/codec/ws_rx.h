@@ -58,6 +58,10 @@ size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p);
 /* The item last handed out as it has come, if it was compressed; else STR_NULL. Valid as long as its
  * data. */
 struct str ws_rx_compressed(const struct ws_rx_pool *p);
+/* Of those below, the ones that are legal and that nobody needs many of: pings and pongs, empty
+ * messages, fragments of less than WS_TINY bytes. */
+#define WS_TINY 16
+uint64_t ws_rx_pool_odd(const struct ws_rx_pool *p);
 /* Frames completed so far by all connections, each fragment one. */
 uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p);
 

@@ -53,6 +53,7 @@ static int control_item(struct call *c, uint8_t op, struct str payload)
 
     *out = (struct ws_item){.data = payload};
     if (op != WS_OP_CLOSE) {
+        c->pool->odd++;
         out->kind = op == WS_OP_PING ? WS_ITEM_PING : WS_ITEM_PONG;
         return 1;
     }
@@ -216,6 +217,10 @@ static int slot_end_frame(struct call *c)
             ws_slot_detach(p, &c->rx->slot);
         return control_item(c, head.op, payload);
     }
+    if (head.fin && head.op != WS_OP_CONTINUATION)
+        p->odd += head.len == 0;
+    else
+        p->odd += head.len < WS_TINY;
     if (!head.fin)
         return 0;
     if (op == WS_OP_TEXT && s->utf8 != UTF8_START)
@@ -277,6 +282,7 @@ static int frame_in_place(struct call *c, const struct ws_head *h)
         ws_mask((char *)payload.p, payload.n, h->key, 0);
     if (ws_head_control(h))
         return control_item(c, h->op, payload);
+    c->pool->odd += payload.n == 0;
     if (h->op == WS_OP_TEXT && !utf8_valid(payload))
         return refuse(c, CLOSE_BAD_UTF8);
     return message_item(c, h->op, payload);

@@ -168,6 +168,11 @@ size_t ws_rx_pool_slots_allocated(const struct ws_rx_pool *p)
     return p->allocated;
 }
 
+uint64_t ws_rx_pool_odd(const struct ws_rx_pool *p)
+{
+    return p->odd;
+}
+
 uint64_t ws_rx_pool_frames(const struct ws_rx_pool *p)
 {
     return p->frames;

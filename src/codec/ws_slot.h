@@ -45,6 +45,7 @@ struct ws_rx_pool {
     uint64_t partial_max;
     uint64_t bytes;  /* all attached slots' shares */
     uint64_t frames; /* complete ones, fragments too; counts */
+    uint64_t odd;    /* of those, as ws_rx_pool_odd() says; counts */
     size_t in_use;
     size_t allocated;
     size_t spare_count;

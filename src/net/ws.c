@@ -8,6 +8,7 @@
 
 #include "base/config.h"
 #include "base/metrics.h"
+#include "net/glitch.h"
 #include "net/partial.h"
 #include "net_internal.h"
 #include "ws_internal.h"
@@ -297,7 +298,8 @@ static void ws_take_input(struct conn *c, struct str in)
 {
     const struct ws_rx_limits limits = ws_limits(c);
     bool same = ws_rx_partial(&c->rx); /* one incomplete message from before, all the way */
-    uint64_t frames = ws_rx_pool_frames(reactor->rx_pool);
+    uint64_t frames = ws_rx_pool_frames(reactor->rx_pool), odd = ws_rx_pool_odd(reactor->rx_pool);
+    bool tiny = in.n < WS_TINY;
     enum close_reason why = CLOSE_NONE;
     struct ws_item item;
     int rc = 0;
@@ -315,6 +317,9 @@ static void ws_take_input(struct conn *c, struct str in)
     count_frames_in(c, ws_rx_pool_frames(reactor->rx_pool) - frames);
     if (!ws_listens(c))
         return;
+    odd = ws_rx_pool_odd(reactor->rx_pool) - odd + (same && tiny && ws_rx_partial(&c->rx));
+    if (UNLIKELY(odd > 0))
+        glitch_note(c, (uint32_t)odd);
     if (rc == 0 && ws_rx_partial(&c->rx)) {
         why = partial_hold(c, ws_rx_holder(&c->rx), ws_rx_cost(&c->rx));
         rc = why == CLOSE_NONE ? 0 : -1;

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "codec/json.h"
+#include "net/glitch.h"
 #include "net/outq.h"
 #include "net/partial.h"
 #include "net/reactor.h"
@@ -195,11 +196,11 @@ static void handle_connection(struct http_exchange *x)
     transport_of(c)->describe(c, transport, sizeof(transport));
     rc |= buf_printf(&out,
                      ",\"transport\":\"%s\",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_"
-                     "bytes\":%zu,\"last_sent_turn\":%u,"
+                     "bytes\":%zu,\"glitches\":%u,\"last_sent_turn\":%u,"
                      "\"queue_age\":%.3f}}\n",
                      transport, close_row((enum close_reason)c->reason)->label,
                      wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx),
-                     c->sent_turn,
+                     glitch_points(c), c->sent_turn,
                      c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
     answer(x, &out, rc);
 }

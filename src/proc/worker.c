@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "net/admission.h"
+#include "net/glitch.h"
 #include "net/reactor.h"
 #include "proc/accepting.h"
 #include "proc/admin.h"
@@ -143,6 +144,7 @@ static void each_turn(void)
     accepting_look();
     reactor_update_gauges();
     admission_tick();
+    glitch_tick();
     log_say_suppressed(false);
 }
 

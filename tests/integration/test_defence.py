@@ -7,7 +7,7 @@ import signal
 import unittest
 
 from daemon import DaemonTest, wait_for
-from wsraw import TEXT, Raw
+from wsraw import CLOSE, CONT, PING, PONG, TEXT, Raw, frame
 
 HANDSHAKE = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='),
              ('Sec-WebSocket-Version', '13')]
@@ -87,6 +87,51 @@ class Addresses(DaemonTest):
         d.wait_log(r'level=warn .*reason=address_rate .* connection_rate_per_address=3 .*peer=127\.0\.0\.1')
         self.assertGreater(d.metric('roost_closes_total{reason="address_rate"}'), 0)
         self.close(here)
+
+
+class Glitches(DaemonTest):
+    """Frames that are legal and that nobody needs many of."""
+
+    def test_the_worst_is_closed_and_others_stay(self):
+        d = self.start(workers=1, glitch_limit=1000, glitch_cpu=0)
+        honest = d.ws('/ws/a')
+        for _ in range(100):
+            honest.send_frame(PING, b'x')
+            honest.expect(PONG)
+        for flood in frame(PING) * 1200, frame(CONT, fin=False) * 1200, frame(TEXT) * 1200:
+            c = d.ws('/ws/b?mode=pub')
+            if flood[0] == CONT:
+                c.send_frame(TEXT, 'begun', fin=False)
+            c.send(flood)
+            while True:
+                f = c.recv()
+                if f.opcode == CLOSE:
+                    break
+            self.assertEqual(f.code, 1008)
+            c.close()
+        self.assertEqual(d.metric('roost_closes_total{reason="glitches"}'), 3)
+        self.assertGreaterEqual(d.metric('roost_glitches_total'), 3600)
+        d.wait_log('level=warn .*reason=glitches .* glitch_limit=1000 ')
+        honest.text('x')
+        honest.expect(TEXT, 'x')
+
+    def test_an_idle_worker_closes_nobody(self):
+        d = self.start(workers=1, glitch_limit=10, glitch_cpu=100)
+        with d.ws('/ws/a') as c:
+            c.send(frame(PING) * 100)
+            for _ in range(100):
+                c.expect(PONG)
+            self.assertGreater(max(self.points(d)), 10)
+            # Two looks later it is there still.
+            turns = d.metric('roost_turns_total')
+            wait_for(lambda: d.metric('roost_turns_total') > turns + 4, what='some turns')
+            c.text('x')
+            c.expect(TEXT, 'x')
+
+    def points(self, d):
+        for c in d.get_json('/debug/connections')['connections']:
+            if c['protocol'] == 'plain':
+                yield d.get_json('/debug/connection?id=' + c['id'])['connection']['glitches']
 
 
 class Listeners(DaemonTest):

@@ -9,7 +9,7 @@ import zlib
 
 from daemon import DaemonTest, wait_for
 from pki import Pki
-from wsraw import BINARY, CLOSE, CONT, TEXT, Raw, WebSocket, close_payload, frame
+from wsraw import BINARY, CLOSE, CONT, PONG, TEXT, Raw, WebSocket, close_payload, frame
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 ROW = re.compile(r'^X\((\w+), (\d+), (\d+), "(\w+)", \w+,\s*"((?:[^"\\]|\\.)*)"', re.M)
@@ -147,6 +147,10 @@ class Endings(DaemonTest):
         with d.ws('/ws/x?mode=sub') as c:
             c.text('x')
             self.closed(c, 'not_permitted')
+        d2 = self.start(workers=1, glitch_limit=100, glitch_cpu=0)
+        with d2.ws('/ws/x') as c:
+            c.send(frame(PONG) * 200)
+            self.closed(c, 'glitches')
         self.heads(d)
 
     def heads(self, d):

@@ -68,10 +68,13 @@ static void centrifuge_answered(const struct record *r)
 /* What its connection finds, in the protocol's words. */
 static enum close_reason centrifuge_reason(enum close_reason why)
 {
-    static const uint8_t words[CLOSE_NR] = {
-        [CLOSE_DRAIN] = CLOSE_CF_SHUTDOWN,    [CLOSE_SLOW] = CLOSE_CF_SLOW,
-        [CLOSE_OVERLOAD] = CLOSE_CF_SLOW,     [CLOSE_NO_PONG] = CLOSE_CF_NO_PONG,
-        [CLOSE_INTERNAL] = CLOSE_CF_INTERNAL, [CLOSE_LOST_POSITION] = CLOSE_CF_INSUFFICIENT_STATE};
+    static const uint8_t words[CLOSE_NR] = {[CLOSE_DRAIN] = CLOSE_CF_SHUTDOWN,
+                                            [CLOSE_SLOW] = CLOSE_CF_SLOW,
+                                            [CLOSE_OVERLOAD] = CLOSE_CF_SLOW,
+                                            [CLOSE_GLITCHES] = CLOSE_CF_TOO_MANY_REQUESTS,
+                                            [CLOSE_NO_PONG] = CLOSE_CF_NO_PONG,
+                                            [CLOSE_INTERNAL] = CLOSE_CF_INTERNAL,
+                                            [CLOSE_LOST_POSITION] = CLOSE_CF_INSUFFICIENT_STATE};
 
     return words[why] != 0 ? (enum close_reason)words[why] : why;
 }
