@@ -21,6 +21,8 @@ enum deflate_window {
 _Static_assert(DEFLATE_WINDOW_NR <= 3, "a connection has two bits for it, one value is for none");
 /* The largest one for a peer that keeps 2^bits bytes, 8 to 15. */
 enum deflate_window deflate_window_of(unsigned bits);
+/* Does a message of so many bytes come out the same with this window as with any larger one? */
+bool deflate_reaches(enum deflate_window window, size_t bytes);
 
 struct deflater; /* one message; pooled */
 

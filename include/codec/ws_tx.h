@@ -16,6 +16,13 @@ static inline void ws_tx_deflated(uint8_t header[WS_HEADER_MAX])
 {
     header[0] |= WS_OP_DEFLATED;
 }
+/* Bytes of the header of an unmasked frame of our own. */
+static inline size_t ws_tx_header_size(struct str frame)
+{
+    uint8_t len = (uint8_t)frame.p[1];
+
+    return len < 126 ? 2 : len == 126 ? 4 : 10;
+}
 /* Size of the unmasked frame of our own that stands at the beginning of s; at most s.n. */
 size_t ws_tx_frame_size(struct str s);
 /* Whole masked (client) frame appended to out; key is 4 random bytes from the caller. -1: no

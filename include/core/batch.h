@@ -7,13 +7,14 @@
  * as many steps as it takes. Sealed when its walk starts; what it says is immutable after. All its
  * publications are of one epoch.
  *
- * batch.c collects · batch_encode.c makes the variants · framing.c frames · batch_own.c finds a
- * session's own. */
+ * batch.c collects · batch_encode.c makes the variants · framing.c frames · batch_deflate.c
+ * compresses · batch_own.c finds a session's own. */
 #ifndef ROOST_CORE_BATCH_H
 #define ROOST_CORE_BATCH_H
 
 #include "base/blob.h"
 #include "base/buf.h"
+#include "codec/deflate.h"
 #include "core/record.h"
 
 enum batch_encoding {
@@ -32,9 +33,31 @@ enum batch_variant {
 #undef ENCODING
 #undef FRAMING
 #undef VARIANT
-    BATCH_VARIANT_NR
+    BATCH_FORM_NR
 };
+enum { /* the same rows, of which those in WebSocket frames come first */
+#define ENCODING(name)
+#define FRAMING(name)
+#define VARIANT(name, encoding, framing)
+#define WS_VARIANT(name, encoding, framing) BATCH_WS_##name,
+#include "tbl/variants.def"
+#undef ENCODING
+#undef FRAMING
+#undef VARIANT
+       BATCH_WS_NR
+};
+/* Behind them, for each window, each of those in WebSocket frames compressed. */
+#define BATCH_VARIANT_NR (BATCH_FORM_NR + DEFLATE_WINDOW_NR * BATCH_WS_NR)
 _Static_assert(BATCH_VARIANT_NR <= UINT8_MAX, "struct sub has a byte for it");
+
+/* A form, compressed as agreed (conn_deflate(): 0 is not at all); one that has no compressed
+ * variant stays as it is. */
+static inline uint8_t batch_deflated(unsigned form, unsigned deflate)
+{
+    return (uint8_t)(deflate == 0 || form >= BATCH_WS_NR
+                         ? form
+                         : BATCH_FORM_NR + (deflate - 1) * BATCH_WS_NR + form);
+}
 
 /* What a batch tells of. Each has one class, and what is of another begins the next batch, so that a
  * session that has not asked for it (sub.joins) skips it whole: such a batch does not come to its
@@ -75,6 +98,7 @@ struct batch {
     struct batch *next; /* private to the broker: the one to be delivered after this */
     uint8_t notice;     /* private to the broker: enum batch_notice, of what was before this one */
     bool sealed;
+    bool deflated; /* a compressed variant is there */
     uint8_t class; /* enum batch_class */
     uint8_t any;   /* enum record_flags that some item has */
     uint32_t nitems, cap;
@@ -89,12 +113,12 @@ struct batch {
     struct position before;
     /* The payload that stood before the first item, for differences; NULL: it is not known, or not
      * wanted (broker_want_previous()). That of another item is the item before it. */
-    struct blob *previous;                         /* shared (refs) */
-    uint8_t previous_flags;                        /* its enum record_flags */
-    struct buf fields;                             /* owned; of all items, behind each other */
-    struct blob *variant[BATCH_VARIANT_NR];        /* shared (refs) */
-    struct batch_coding *coding[BATCH_VARIANT_NR]; /* owned; NULL until asked for (RAW: always) */
-    struct batch_index *index;                     /* owned; NULL until asked for */
+    struct blob *previous;                  /* shared (refs) */
+    uint8_t previous_flags;                 /* its enum record_flags */
+    struct buf fields;                      /* owned; of all items, behind each other */
+    struct blob *variant[BATCH_VARIANT_NR]; /* shared (refs) */
+    struct batch_coding *codings;           /* owned; of the variants asked for, but RAW */
+    struct batch_index *index;              /* owned; NULL until asked for */
     struct str channel; /* borrowed from the channel for as long as the batch lives */
 };
 
@@ -156,7 +180,7 @@ uint32_t batch_own_first(struct batch *b, uint16_t source, uint8_t asker, uint64
 uint32_t batch_own_next(const struct batch *b, uint32_t i);
 
 /* batch_encode.c and batch_own.c, for batch_free(). Safe on NULL. */
-void batch_coding_free(struct batch_coding *c);
+void batch_codings_free(struct batch_coding *first);
 void batch_index_free(struct batch_index *x);
 
 #endif

@@ -61,6 +61,12 @@ void session_answered(const struct record *r);
  * conn_deliver(), which those with a whole variant in hand may call themselves. */
 void session_deliver(struct conn *c, const struct batch *b, unsigned variant, uint32_t first,
                      uint32_t end);
+/* That form of batches (enum batch_variant) as the connection may have it: compressed, if that has
+ * been agreed on. */
+static inline uint8_t session_variant(const struct conn *c, unsigned form)
+{
+    return batch_deflated(form, conn_deflate(c));
+}
 /* Sends a message to the peer (a copy, as conn_send()). Without effect when the connection is not
  * open. -1: it has ended. */
 int session_send(struct conn *c, struct str data, bool binary) MUST_CHECK;

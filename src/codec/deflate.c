@@ -23,10 +23,11 @@ struct deflater {
  * never points back more than 250: zlib keeps 262 bytes of it as what it looks ahead. */
 static const struct {
     int bits, memory;
+    size_t reach;
 } windows[DEFLATE_WINDOW_NR] = {
-    [DEFLATE_32K] = {.bits = 15, .memory = 8},
-    [DEFLATE_4K] = {.bits = 12, .memory = 5},
-    [DEFLATE_256] = {.bits = 9, .memory = 5},
+    [DEFLATE_32K] = {.bits = 15, .memory = 8, .reach = SIZE_MAX},
+    [DEFLATE_4K] = {.bits = 12, .memory = 5, .reach = 4096 - 262},
+    [DEFLATE_256] = {.bits = 9, .memory = 5, .reach = 512 - 262},
 };
 
 static struct {
@@ -37,6 +38,11 @@ static struct {
 enum deflate_window deflate_window_of(unsigned bits)
 {
     return bits >= 15 ? DEFLATE_32K : bits >= 12 ? DEFLATE_4K : DEFLATE_256;
+}
+
+bool deflate_reaches(enum deflate_window window, size_t bytes)
+{
+    return bytes <= windows[window].reach;
 }
 
 static struct deflater *deflater_new(enum deflate_window window, int level)

@@ -20,9 +20,11 @@ void batch_free(struct batch *b)
 {
     if (b == NULL)
         return;
-    for (unsigned v = 0; v < BATCH_VARIANT_NR; v++) {
-        blob_put(&b->variant[v]);
-        batch_coding_free(b->coding[v]);
+    blob_put(&b->variant[BATCH_RAW]);
+    if (b->codings != NULL || b->deflated) {
+        for (unsigned v = BATCH_RAW + 1; v < BATCH_VARIANT_NR; v++)
+            blob_put(&b->variant[v]);
+        batch_codings_free(b->codings);
     }
     blob_put(&b->previous);
     batch_index_free(b->index);

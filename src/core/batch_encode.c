@@ -5,28 +5,20 @@
  *   2. items are encoded one after the other, long ones in pieces, into a buffer
  *   3. behind the last one the buffer becomes the blob.
  * Can fail: no memory; what has been encoded stays, and the next call goes on from there. */
-#include "core/batch.h"
+#include "batch_internal.h"
 
 #include <assert.h>
 
 #include "core/framing.h"
 
-#define AROUND 96          /* bytes that most encodings write around a payload */
-#define PIECE  (16 * 1024) /* bytes of a payload encoded in one go */
-
-struct batch_coding {
-    struct buf out;         /* owned; as blob_begin() has it, until the last item is done */
-    struct batch_part part; /* of item `done` */
-    uint32_t done;          /* items encoded */
-    uint32_t ends[];        /* where each of them ends in the variant */
-};
+#define AROUND 96 /* bytes that most encodings write around a payload */
 
 static batch_encoder encoders[ENCODING_NR];
 
 static const struct {
     enum batch_encoding encoding;
     enum framing framing;
-} variants[BATCH_VARIANT_NR] = {
+} variants[BATCH_FORM_NR] = {
 #define ENCODING(name)
 #define FRAMING(name)
 #define VARIANT(name, encoding, framing) {ENCODING_##encoding, FRAMING_##framing},
@@ -42,32 +34,47 @@ void batch_register(enum batch_encoding encoding, batch_encoder encode)
     encoders[encoding] = encode;
 }
 
-void batch_coding_free(struct batch_coding *c)
+void batch_codings_free(struct batch_coding *first)
 {
-    if (c == NULL)
-        return;
-    buf_fini(&c->out);
-    free(c);
+    while (first != NULL) {
+        struct batch_coding *c = first;
+
+        first = c->next;
+        deflate_detach(&c->deflater);
+        buf_fini(&c->out);
+        free(c);
+    }
 }
 
-static struct batch_coding *coding_new(const struct batch *b)
+struct batch_coding *batch_coding_of(const struct batch *b, unsigned variant)
+{
+    struct batch_coding *c = b->codings;
+
+    while (c != NULL && c->variant != variant)
+        c = c->next;
+    return c;
+}
+
+struct batch_coding *batch_coding_new(struct batch *b, unsigned variant, size_t expected)
 {
     struct batch_coding *c = malloc(sizeof(*c) + b->nitems * sizeof(c->ends[0]));
 
     if (c == NULL)
         return NULL;
-    *c = (struct batch_coding){.part.start = BLOB_HEAD};
-    if (blob_begin(&c->out, b->raw_len + (size_t)b->nitems * AROUND) == -1) {
-        batch_coding_free(c);
+    *c = (struct batch_coding){.part.start = BLOB_HEAD, .variant = (uint8_t)variant};
+    if (blob_begin(&c->out, expected) == -1) {
+        batch_codings_free(c);
         return NULL;
     }
+    c->next = b->codings;
+    b->codings = c;
     return c;
 }
 
-/* Takes n from the budget, or all of it. */
-static void spend(size_t *budget, size_t n)
+void batch_coding_item_done(struct batch_coding *c)
 {
-    *budget -= MIN(*budget, n);
+    c->ends[c->done++] = (uint32_t)(c->out.len - BLOB_HEAD);
+    c->part = (struct batch_part){.start = c->out.len};
 }
 
 /* The next piece of the item that *part is in, framed. As batch_encoder, but complete items are as
@@ -80,7 +87,7 @@ static int make_piece(const struct batch *b, unsigned variant, uint32_t item,
 
     if (out->len == part->start && framing_open(framing, out) == -1)
         return -1;
-    rc = encoders[variants[variant].encoding](b, item, part, PIECE, out);
+    rc = encoders[variants[variant].encoding](b, item, part, BATCH_PIECE, out);
     if (rc == 0)
         rc = framing_close(framing, part->start, b->items[item].flags & RECORD_BINARY, out);
     return rc == -1 || out->len - BLOB_HEAD > BLOB_MAX ? -1 : rc;
@@ -99,25 +106,26 @@ static int encode_piece(const struct batch *b, unsigned variant, struct batch_co
         return -1;
     }
     /* A long header may be left room for that is not needed in the end. */
-    spend(budget, part.done - c->part.done + (c->out.len > before ? c->out.len - before : 0));
+    batch_spend(budget, part.done - c->part.done + (c->out.len > before ? c->out.len - before : 0));
     c->part = part;
-    if (rc == 0) {
-        c->ends[c->done++] = (uint32_t)(c->out.len - BLOB_HEAD);
-        c->part = (struct batch_part){.start = c->out.len};
-    }
+    if (rc == 0)
+        batch_coding_item_done(c);
     return 0;
 }
 
 bool batch_encode(struct batch *b, unsigned variant, size_t *budget)
 {
-    struct batch_coding *c = b->coding[variant];
+    struct batch_coding *c;
 
     assert(b->sealed);
     if (b->variant[variant] != NULL)
         return true;
+    if (variant >= BATCH_FORM_NR)
+        return batch_deflate(b, variant, budget);
     assert(variant != BATCH_RAW && encoders[variants[variant].encoding] != NULL);
+    c = batch_coding_of(b, variant);
     if (c == NULL)
-        c = b->coding[variant] = coding_new(b);
+        c = batch_coding_new(b, variant, b->raw_len + (size_t)b->nitems * AROUND);
     if (c == NULL)
         return true;
     while (c->done < b->nitems) {
@@ -136,9 +144,18 @@ struct blob *batch_variant(const struct batch *b, unsigned variant)
     return b->variant[variant];
 }
 
+/* One that came out the same as another has that one's items. */
 void batch_encoded_range(const struct batch *b, unsigned variant, uint32_t i, uint32_t *start,
                          uint32_t *end)
 {
-    *start = i == 0 ? 0 : b->coding[variant]->ends[i - 1];
-    *end = b->coding[variant]->ends[i];
+    const struct batch_coding *c = b->codings;
+
+    while (c != NULL && b->variant[c->variant] != b->variant[variant])
+        c = c->next;
+    if (c == NULL) {
+        batch_range(b, BATCH_RAW, i, start, end);
+        return;
+    }
+    *start = i == 0 ? 0 : c->ends[i - 1];
+    *end = c->ends[i];
 }

@@ -143,8 +143,37 @@ class Compression(SharedDaemonTest):
         for data in (PROSE, b'small', PROSE[:3000]):
             publisher.send_deflated(data)
             for c in clients:
-                self.assertEqual(c.message()[1], data)
+                self.assertEqual(c.message(), (len(data) >= 512, data))
             other.expect(TEXT, data)
+
+    def test_a_publication_is_compressed_once(self):
+        """By each worker that has such subscribers, however many."""
+        clients = [self.open('/ws/once') for _ in range(20)] + [self.open('/ws/once', '; server_max_window_bits=12')]
+        before = self.d.metrics()['roost_deflated_messages_total']
+        clients[0].text(PROSE[:3500])
+        for c in clients:
+            self.assertEqual(c.message(), (True, PROSE[:3500]))
+        self.assertLessEqual(self.d.metrics()['roost_deflated_messages_total'] - before, 2)
+
+    def test_who_does_not_get_its_own(self):
+        """In runs between a client's own ones, in the compressed form, too."""
+        a, b = self.open('/ws/runs?echo=0'), self.open('/ws/runs')
+        for i in range(100):
+            a.text(b'a%d ' % i * 200)
+            b.text(b'b%d ' % i * 200)
+        self.assertEqual([a.message() for _ in range(100)], [(True, b'b%d ' % i * 200) for i in range(100)])
+        got = [b.message() for _ in range(200)]
+        self.assertEqual([m for m in got if m[1][:1] == b'a'], [(True, b'a%d ' % i * 200) for i in range(100)])
+
+    def test_several_channels(self):
+        c, other = self.open('/ws?channel=one&channel=two'), self.d.ws('/ws/two')
+        self.addCleanup(other.close)
+        other.text(PROSE)
+        compressed, data = c.message()
+        self.assertTrue(compressed)
+        self.assertEqual(json.loads(data), {'channel': 'two', 'data': json.loads(PROSE)})
+        other.text('short')
+        self.assertEqual(c.message(), (False, b'{"channel":"two","data":"short"}'))
 
     def test_it_is_counted(self):
         before = self.d.metrics()

@@ -28,9 +28,11 @@ static const uint8_t pushes[WIRE_NR] = {
 
 uint8_t client_variant(const struct client *cl, enum client_form form)
 {
-    if (cl->listens)
-        return pushes[cl->wire];
-    return cl->encoding == CF_JSON ? json[cl->wire][form] : protobuf[cl->wire][form];
+    unsigned of = pushes[cl->wire];
+
+    if (!cl->listens)
+        of = cl->encoding == CF_JSON ? json[cl->wire][form] : protobuf[cl->wire][form];
+    return session_variant(cl->conn, of);
 }
 
 /* JSON messages have no line ends but those between them. */

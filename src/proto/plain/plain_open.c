@@ -71,7 +71,8 @@ static int plain_subscribe(struct plain_session *ps, const struct plain_query *q
     for (unsigned i = 0; i < n && plain_name_next(&rest, &name); i++) {
         subs[i].flags = plain_sub_flags(ps, i, name);
         subs[i].kind = SESSION_PLAIN;
-        subs[i].variant = ps->envelope ? BATCH_PLAIN_ENVELOPE : BATCH_RAW;
+        subs[i].variant =
+            session_variant(conn_of_session(ps), ps->envelope ? BATCH_PLAIN_ENVELOPE : BATCH_RAW);
         if (broker_subscribe(reactor->broker, &subs[i], name, why) == -1)
             return -1;
     }

@@ -157,7 +157,7 @@ static void a_call_spends_its_budget(void **state UNUSED)
             done = batch_encode(b, BATCH_PLAIN_ENVELOPE, &budget);
             assert_true(done || budget == 0);
             assert_true(done || bytes >= budgets[i]);
-            assert_true(bytes - MIN(bytes, budgets[i]) <= 2 * PIECE + 25);
+            assert_true(bytes - MIN(bytes, budgets[i]) <= 2 * BATCH_PIECE + 25);
         }
         v = batch_variant(b, BATCH_PLAIN_ENVELOPE);
         assert_int_equal(v->len, want.len);
