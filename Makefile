@@ -86,6 +86,7 @@ PACKAGES_fuzz        :=
 PACKAGES_integration := python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm
 PACKAGES_bench       := valgrind
+PACKAGES_edge        := $(PACKAGES_integration)
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
 
 .PHONY: build-packages
@@ -112,8 +113,9 @@ build/tools/promtool:
 	fi
 
 # The servers we compare with come the same way, with the libraries that this machine lacks. What cannot
-# be had is left out: peers.py says so.
+# be had is left out: peers.py says so. So do the proxies that tests put in front.
 PEER_PACKAGES := libnginx-mod-nchan mosquitto nats-server
+PROXIES       := nginx haproxy
 
 # So do the engines' servers, for their tests.
 ENGINE_PACKAGES := redis-server redis-sentinel nats-server
@@ -250,9 +252,10 @@ cmocka = $(shell printf '\#include <%s>\n' stdarg.h stddef.h setjmp.h stdint.h c
 PARTS_lint         = $(BINS)
 PARTS_unit         = $(ENGINES) $(if $(cmocka),$(filter-out $(if $(shell command -v protoc-c),,$(AGREE)),$(UNITBINS)))
 PARTS_fuzz         = $(REPLAYS)
-PARTS_integration  = $(BINS) $(ENGINES) build/tools/promtool
+PARTS_integration  = $(BINS) $(ENGINES) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
+PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
 
 .PHONY: tests
 tests: $(if $(filter tests,$(MAKECMDGOALS)),$(sort $(foreach s,$(SUITE),$(PARTS_$(s)))))
@@ -351,6 +354,10 @@ chaos: build-packages ## kill, stop and starve a daemon under clients: make chao
 check-chaos: build-packages ## the same for some minutes, with the totals as last line (make test has twenty seconds of it)
 	@$(MAKE) $(BINS)
 	@TEST_BUILD=$(BUILD) $(PYTHON) tests/chaos/check.py
+
+.PHONY: check-edge
+check-edge: ## what an edge has to bear, with other people's programs: proxies, their restarts, requests made to deceive them
+	@$(MAKE) test SUITE=edge
 
 .PHONY: bench-memory
 CONNECTIONS ?= 15000

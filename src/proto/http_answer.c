@@ -99,6 +99,12 @@ static void http_answered(struct http_exchange *x, enum close_reason why)
         http_idle(c);
 }
 
+void http_look_at_upgrade(struct http_exchange *x)
+{
+    if (x->request != NULL && http_field_get(x->request, STR_LIT("Upgrade"), NULL).p != NULL)
+        x->keep_alive = false;
+}
+
 /* A connection is not kept while draining, nor behind the last request before the peer's end of
  * file. */
 static void http_decide_keep(struct http_exchange *x, struct http_status_line *h)
@@ -106,6 +112,7 @@ static void http_decide_keep(struct http_exchange *x, struct http_status_line *h
     const struct http_session *s = http_session(x->conn);
     const struct http_job *job = http_job_of(x);
 
+    http_look_at_upgrade(x);
     if (reactor->draining || (s->ended && job->in.len == 0))
         x->keep_alive = false;
     h->keep_alive = x->keep_alive;

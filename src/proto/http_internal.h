@@ -93,6 +93,11 @@ int http_client_begin(struct http_job *job, const struct http_request *r,
 /* The connection is its peer's own again. */
 void http_client_end(struct http_job *job);
 
+/* Behind an upgrade that is not granted the connection ends: a proxy that has not looked at the
+ * status would go on as a tunnel, and what its client says there, past the proxy's own rules, would
+ * be requests. (While x->request is there.) */
+void http_look_at_upgrade(struct http_exchange *x);
+
 /* After an answer: looks at the pipelined bytes in a task. */
 void http_resume_later(struct http_job *job);
 /* No exchange any more: waits for the next request. */

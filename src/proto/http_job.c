@@ -130,6 +130,7 @@ uint64_t http_defer(struct http_exchange *x)
     struct http_job *job = http_job_of(x);
 
     http_session(x->conn)->phase = HTTP_PHASE_WAITING;
+    http_look_at_upgrade(x);
     budget_pin(&job->holder); /* it is complete, and may be in the hub's hands already */
     conn_hold(x->conn, CONN_HOLD_ANSWER);
     conn_arm(x->conn, (uint64_t)config.hub_timeout);

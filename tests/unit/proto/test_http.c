@@ -348,6 +348,34 @@ static void a_long_head_in_pieces(void **state UNUSED)
     h_close(p);
 }
 
+/* A proxy that does not look at the status would be a tunnel from here on. */
+static void an_upgrade_that_is_not_granted_ends(void **state UNUSED)
+{
+    static const char *const rows[] = {
+        "GET /hello HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "GET /hello HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n",
+        "GET /hand HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "GET /nowhere HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "GET /later HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+    };
+    char text[300];
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct peer *p = h_connect(0);
+
+        snprintf(text, sizeof(text), "%sGET /soon HTTP/1.1\r\nHost: a\r\n\r\n", rows[i]);
+        h_ask(p, text);
+        if (i == ARRAY_LEN(rows) - 1)
+            http_respond(http_exchange_find(deferred), 200, NULL, STR_LIT(""), STR_LIT(""));
+        h_turns(3);
+        h_read(p);
+        assert_has(p, "Connection: close\r\n");
+        assert_has_not(p, "soon");
+        assert_true(p->eof);
+        h_close(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +390,7 @@ int main(void)
         T(the_second_head_has_a_deadline_of_its_own),
         T(a_slow_body_is_answered_408),
         T(a_half_closed_peer_is_answered),
+        T(an_upgrade_that_is_not_granted_ends),
         T(drain_ends_idle_ones_now_and_busy_ones_after),
         cmocka_unit_test_setup_teardown(when_a_head_is_looked_at_again, h_http_setup, h_stop),
         cmocka_unit_test_setup_teardown(a_long_head_in_pieces, h_http_setup, h_stop),
