@@ -60,6 +60,9 @@ CMDOBJS  := $(patsubst cmd/%.c,$(BUILD)/cmd/%.o,$(wildcard cmd/*/*.c))
 
 UNITS    := $(wildcard tests/unit/*/test_*.c tests/unit/*/*/test_*.c)
 UNITBINS := $(UNITS:tests/%.c=$(BUILD)/tests/%)
+# Unit tests of a kind that need a server: a test of integration runs them.
+REAL     := $(wildcard tests/unit/*/real_*.c)
+REALBINS := $(REAL:tests/%.c=$(BUILD)/tests/%)
 TESTLIB  := $(patsubst tests/lib/%.c,$(BUILD)/tests/lib/%.o,$(wildcard tests/lib/*.c))
 WRAP     := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -83,7 +86,7 @@ BUILD_PACKAGES := $(foreach h,$(HEADERS),$(lastword $(subst :, ,$(h)))) $(if $(f
 PACKAGES_lint        := python3-pyflakes clang-format
 PACKAGES_unit        := libcmocka-dev libprotobuf-c-dev protoc-c:protobuf-c-compiler
 PACKAGES_fuzz        :=
-PACKAGES_integration := python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
+PACKAGES_integration := libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm
 PACKAGES_bench       := valgrind
 PACKAGES_edge        := $(PACKAGES_integration)
@@ -243,16 +246,16 @@ $(BUILD)/tests/bench/%.o: tests/bench/%.c $(BUILD)/.flags | $(BUILD)/.headers
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 	$(Q)$(CC) $(LINKFLAGS) -o $@ $< $(LIB) $(LIBS)
 
-.SECONDARY: $(TESTLIB) $(UNITBINS:%=%.o) $(BENCHES:%=%.o) $(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz_%.o) $(BUILD)/tests/fuzz/replay.o
+.SECONDARY: $(TESTLIB) $(UNITBINS:%=%.o) $(REALBINS:%=%.o) $(BENCHES:%=%.o) $(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz_%.o) $(BUILD)/tests/fuzz/replay.o
 
 # What the suites run. Without cmocka unit tests cannot be built: they fail one by one, the others run. So
 # does the one that needs protoc-c.
 cmocka = $(shell printf '\#include <%s>\n' stdarg.h stddef.h setjmp.h stdint.h cmocka.h | \
            $(CC) $(CPPFLAGS) $(CFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 PARTS_lint         = $(BINS)
-PARTS_unit         = $(ENGINES) $(if $(cmocka),$(filter-out $(if $(shell command -v protoc-c),,$(AGREE)),$(UNITBINS)))
+PARTS_unit         = $(if $(cmocka),$(filter-out $(if $(shell command -v protoc-c),,$(AGREE)),$(UNITBINS)))
 PARTS_fuzz         = $(REPLAYS)
-PARTS_integration  = $(BINS) $(ENGINES) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
+PARTS_integration  = $(BINS) $(ENGINES) $(if $(cmocka),$(REALBINS)) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
 PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
@@ -418,4 +421,4 @@ help: ## list the targets
 	@sed -nE 's/^([a-z][a-z -]*):.*## (.*)/\1\t\2/p' Makefile | \
 	    awk -F'\t' '{ n = split($$1, t, " "); for (i = 1; i <= n; i++) printf "  make %-14s %s\n", t[i], $$2 }'
 
--include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(BENCHES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)
+-include $(OBJS:.o=.d) $(CMDOBJS:.o=.d) $(TESTLIB:.o=.d) $(UNITBINS:%=%.d) $(REALBINS:%=%.d) $(BENCHES:%=%.d) $(wildcard $(BUILD)/tests/fuzz/*.d)

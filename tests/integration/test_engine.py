@@ -3,13 +3,15 @@
 killed."""
 
 import json
+import os
 import signal
+import subprocess
 import tempfile
 import unittest
 
 from centrifuge import OPEN, Client, yaml
-from daemon import DaemonTest, wait_for
-from engines import Redis
+from daemon import BUILD, DaemonTest, wait_for
+from engines import TOP, Redis
 
 BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
 KEPT = {**{k: v for k, v in OPEN.items() if 'presence' not in k}, 'force_positioning': True}
@@ -151,6 +153,14 @@ class Engine(DaemonTest):
         wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0, what='the node to notice')
         self.redis.kill(signal.SIGCONT)
         wait_for(lambda: self.answers(d, 'a', 1)[0] == 200, what='publications to be taken again')
+
+
+class Contract(unittest.TestCase):
+    def test_the_engine_contract_with_a_real_server(self):
+        done = subprocess.run([os.path.join(BUILD, 'tests/unit/core/real_engine_redis')], cwd=TOP, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn('[  PASSED  ]', done.stdout)
 
 
 if __name__ == '__main__':
