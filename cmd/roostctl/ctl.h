@@ -8,11 +8,13 @@
 #include "codec/json.h"
 #include "codec/ws_rx.h"
 #include "commands.h"
+#include "net/address.h"
 #include "net/dial.h"
 
 struct ctl {
+    struct address socket; /* of the admin listener, if that is a UNIX socket; len 0: it is not */
     char host[256], port[16]; /* of the admin listener */
-    char authority[256 + 24]; /* as it stands in a URL: "[::1]:8001" */
+    char authority[256 + 24]; /* as it stands in a URL: "[::1]:8001"; "localhost" */
     const char *key;          /* "" = none */
     bool tls;
     const char *ca; /* file of certificates to trust; "": the system's */
@@ -20,7 +22,8 @@ struct ctl {
 };
 extern struct ctl ctl;
 
-/* "http://127.0.0.1:8001", "https://gateway.example", "[::1]:8001" into ctl. -1: said why. */
+/* "http://127.0.0.1:8001", "https://gateway.example", "[::1]:8001",
+ * "unix:/run/roost.sock" into ctl. -1: said why. */
 int ctl_set_admin(const char *url) MUST_CHECK;
 
 /* node.c: the same from the daemon's own settings (ROOST_...), with its key if none was given. An

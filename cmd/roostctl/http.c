@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "codec/http.h"
 #include "ctl.h"
-#include "net/address.h"
 #include "net/tls.h"
 
 #define RESPONSE_MAX ((size_t)64 * 1024 * 1024)
@@ -38,10 +37,24 @@ static int set_authority(struct str authority)
     return 0;
 }
 
+static int set_socket(struct str url)
+{
+    char err[256];
+
+    if (address_parse(url, &ctl.socket, err, sizeof(err)) == -1) {
+        fprintf(stderr, "roostctl: --admin: %s\n", err);
+        return -1;
+    }
+    snprintf(ctl.authority, sizeof(ctl.authority), "localhost");
+    return 0;
+}
+
 int ctl_set_admin(const char *url)
 {
     struct str rest = str_from(url), authority;
 
+    if (str_starts_with(rest, STR_LIT("unix:")))
+        return set_socket(rest);
     ctl.tls = false;
     if (rest.n >= 7 && str_equal_nocase((struct str){rest.p, 7}, STR_LIT("http://"))) {
         rest = str_skip(rest, 7);
@@ -54,7 +67,7 @@ int ctl_set_admin(const char *url)
         return 0;
     fprintf(stderr,
             "roostctl: --admin: expected http://HOST:PORT or https://HOST:PORT (IPv6: "
-            "http://[ADDRESS]:PORT), got \"%s\"\n",
+            "http://[ADDRESS]:PORT) or unix:/PATH, got \"%s\"\n",
             url);
     return -1;
 }
@@ -63,7 +76,10 @@ const char *ctl_url(void)
 {
     static char url[sizeof(ctl.authority) + 16];
 
-    snprintf(url, sizeof(url), "%s://%s", ctl.tls ? "https" : "http", ctl.authority);
+    if (ctl.socket.len > 0)
+        snprintf(url, sizeof(url), "unix:%s", address_path(&ctl.socket));
+    else
+        snprintf(url, sizeof(url), "%s://%s", ctl.tls ? "https" : "http", ctl.authority);
     return url;
 }
 
@@ -72,7 +88,7 @@ static void explain(const char *what, const char *why)
     fprintf(stderr,
             "roostctl: %s %s: %s\n"
             "Is roostd running there? Start it with make run, or name its admin listener with "
-            "--admin http://HOST:PORT (or ROOSTCTL_ADMIN).\n",
+            "--admin http://HOST:PORT or unix:/PATH (or ROOSTCTL_ADMIN).\n",
             what, ctl_url(), why);
 }
 
@@ -109,12 +125,27 @@ static int secure(struct dialed *d, bool quiet)
     return -1;
 }
 
+static int connect_socket(struct dialed *d, bool quiet)
+{
+    const struct addrinfo there = {.ai_family = AF_UNIX,
+                                   .ai_addr = (struct sockaddr *)&ctl.socket.sa,
+                                   .ai_addrlen = ctl.socket.len};
+
+    d->fd = dial(&there, &ctl_patience, NULL);
+    if (d->fd == -1 && !quiet)
+        explain("cannot reach", strerror(errno));
+    return d->fd == -1 ? -1 : 0;
+}
+
 int ctl_connect(struct dialed *d, bool quiet)
 {
     struct addrinfo *found;
-    int rc = address_lookup(ctl.host, ctl.port, &found);
+    int rc;
 
     *d = (struct dialed){.fd = -1};
+    if (ctl.socket.len > 0)
+        return connect_socket(d, quiet);
+    rc = address_lookup(ctl.host, ctl.port, &found);
     if (rc != 0) {
         if (!quiet)
             explain("cannot resolve", gai_strerror(rc));

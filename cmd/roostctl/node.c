@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "ctl.h"
-#include "net/listener.h"
 #include "proc/config_load.h"
 
 static struct config node; /* ctl.key may point into it */
@@ -29,11 +28,12 @@ static void read_settings(void)
 }
 
 /* A daemon that listens on every address can be asked on loopback; [::] takes IPv4 too. */
-static int set_address(const char *name, const char *value, const char *certificates)
+static int set_address(const struct listener_options *o)
 {
+    const char *name = listener_label(o), *value = o->address, *certificates = o->tls_certificate;
     const char *scheme = certificates[0] != '\0' ? "https" : "http";
     struct address a;
-    char text[80], url[96], err[200];
+    char text[ADDRESS_TEXT_MAX], url[ADDRESS_TEXT_MAX + 16], err[200];
     struct str port;
 
     if (address_parse(str_from(value), &a, err, sizeof(err)) == -1) {
@@ -41,6 +41,8 @@ static int set_address(const char *name, const char *value, const char *certific
         return 1;
     }
     address_format(&a, text, sizeof(text));
+    if (address_is_unix(&a))
+        return ctl_set_admin(text) == -1;
     port = str_from(strrchr(text, ':'));
     if (str_equal(port, STR_LIT(":0"))) {
         fprintf(stderr,
@@ -62,17 +64,34 @@ static int set_address(const char *name, const char *value, const char *certific
     return ctl_set_admin(url) == -1;
 }
 
+/* The first listener of a kind whose address the settings say: of sockets that are passed to the
+ * daemon they do not, and by a UNIX socket with TLS nobody asks. NULL: there is none. */
+static const struct listener_options *find(enum listener_kind kind)
+{
+    for (size_t i = 0; i < MIN(node.listeners_count, (size_t)LISTENERS_MAX); i++) {
+        const struct listener_options *o = &node.listener[i];
+
+        if (o->kind == (int)kind && listener_passed(o).n == 0 &&
+            !(listener_is_unix(o) && listener_has_tls(o)))
+            return o;
+    }
+    return NULL;
+}
+
 int ctl_find_node(bool client_will_do)
 {
+    const struct listener_options *o;
+
     read_settings();
     if (ctl.key[0] == '\0')
         ctl.key = node.api_key;
-    if (!str_equal(str_from(node.admin_listen), STR_LIT("off")))
-        return set_address("admin_listen", node.admin_listen, node.admin_tls_certificate);
-    if (client_will_do)
-        return set_address("listen", node.listen, node.tls_certificate);
-    fprintf(stderr, "roostctl: the daemon's settings say admin_listen: off, and this command asks "
-                    "the admin listener; --admin URL names another\n");
+    o = find(LISTENER_ADMIN);
+    if (o == NULL && client_will_do)
+        o = find(LISTENER_CLIENT);
+    if (o != NULL)
+        return set_address(o);
+    fprintf(stderr, "roostctl: by the daemon's settings there is no admin listener that could be "
+                    "asked (admin_listen: off?); --admin URL names one\n");
     return 1;
 }
 

@@ -9,10 +9,11 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import tempfile
 import unittest
 
-from daemon import ROOSTD, DaemonTest, run_roostd, wait_for
+from daemon import ROOSTCTL, ROOSTD, DaemonTest, run_roostd, wait_for
 from wsraw import TEXT, Closed, Raw, WebSocket
 
 
@@ -125,6 +126,26 @@ class UnixSockets(Folder):
             wait_for(lambda: not os.path.exists(self.path()), what='the file to go')
             d.process.send_signal(signal.SIGTERM)
             d.process.wait(20)
+
+    def test_hints_and_roostctl(self):
+        """Where roostctl finds the daemon by its settings, and where it is told."""
+        env = {'ROOST_HINTS': '1'}
+        d = self.start(listen=self.unix('c'), admin_listen=self.unix('a'), env=env)
+        d.wait_log('curl --unix-socket %s http://localhost/\n' % self.path('c'))
+        d.wait_log('roostctl --admin %s status' % self.unix('a'))
+        self.enterContext(WebSocket(d.client, '/ws/lobby'))
+        for argv, extra in ((['--admin', self.unix('a')], {}), ([], {'ROOSTCTL_ADMIN': self.unix('a')}),
+                            ([], {'ROOST_ADMIN_LISTEN': self.unix('a')}),
+                            ([], {'ROOST_LISTENERS': listeners({'address': 'fd:x', 'kind': 'admin', 'name': 'x'},
+                                                               {'address': self.unix('a'), 'kind': 'admin'}),
+                                  'ROOST_API_KEY': 'k' * 16})):
+            for command in (['status'], ['publish', 'lobby', 'text'], ['ready']):
+                p = subprocess.run([ROOSTCTL, *argv, *command], capture_output=True, text=True, timeout=60,
+                                   env={**os.environ, **extra})
+                self.assertEqual((p.returncode, p.stderr), (0, ''), (argv, extra, command))
+        p = subprocess.run([ROOSTCTL, '--admin', self.unix('nobody'), 'status'], capture_output=True, text=True, timeout=60)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('cannot reach unix:%s: No such file or directory' % self.path('nobody'), p.stderr)
 
 
 class Several(Folder):
