@@ -88,7 +88,7 @@ PACKAGES_unit        := libcmocka-dev libprotobuf-c-dev protoc-c:protobuf-c-comp
 PACKAGES_fuzz        :=
 PACKAGES_integration := libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm
-PACKAGES_bench       := valgrind
+PACKAGES_bench       := valgrind openssl:openssl
 PACKAGES_edge        := $(PACKAGES_integration)
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
 

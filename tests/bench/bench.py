@@ -159,10 +159,10 @@ def with_server(make, run):
 
 def bench_fanout(args):
     rows = []
-    most = args.connections or (5000 if args.tls else 19000)
+    most = args.connections or (3000 if args.tls else 19000)
     for n in sorted({min(1000, most), most}):
         for size in (72, 1024):
-            options = dict(connections=n, ramp=8000, rate=min(max(100000 / n, 2), 100), size=size, duration=f"{args.seconds or 5}s", processes=1 if n < 19000 else 2,
+            options = dict(connections=n, ramp=150 if args.tls else 8000, rate=min(max(100000 / n, 2), 100), size=size, duration=f"{args.seconds or 5}s", processes=1 if n < 19000 else 2,
                            path="b")
             rows.append(compare(f"fan-out to {n}, {size} B, CPU per delivery",
                                 lambda: with_server(lambda: Gateway(1), lambda s: load(s, "broadcast", **options)),
@@ -177,7 +177,7 @@ def bench_batch(args):
     for k in (1, 4, 16, 64):
         rates = []
         for _ in range(args.rounds):
-            r = with_server(lambda: Gateway(1), lambda s: load(s, "broadcast", connections=n, ramp=8000, rate=4, burst=k, size=72,
+            r = with_server(lambda: Gateway(1), lambda s: load(s, "broadcast", connections=n, ramp=150 if args.tls else 8000, rate=4, burst=k, size=72,
                                                               duration=f"{args.seconds or 5}s", path="b"))
             rates.append(r["run_messages_in"] / run_cpu(r))
         rows.append({"what": f"{k} publications per turn to {n}", "deliveries_per_cpu_second": statistics.median(rates)})
@@ -203,13 +203,13 @@ def bench_echo(args):
 
 
 def bench_connect(args):
-    n = args.connections or (5000 if args.tls else 15000)
+    n = args.connections or (1500 if args.tls else 15000)
 
     def cpu_per_connect(result):
         return ((result["server"]["ramped"]["cpu_seconds"] - result["server"]["start"]["cpu_seconds"]) /
                 result["counters"]["connects_done"])
 
-    options = dict(connections=n, ramp=1000 if args.tls else 5000, duration="100ms", path="c")
+    options = dict(connections=n, ramp=150 if args.tls else 5000, duration="100ms", path="c")
     return [compare(f"connect, upgrade, subscribe: {n}, CPU each",
                     lambda: with_server(lambda: Gateway(1), lambda s: load(s, "hold", **options)),
                     lambda: with_server(lambda: Floor("echo"), lambda s: load(s, "hold", **options)),

@@ -8,7 +8,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from memory import LIMITS, measure  # noqa: E402
+from memory import LIMITS, TLS_LIMIT, measure  # noqa: E402
 
 
 
@@ -18,6 +18,9 @@ class Memory(unittest.TestCase):
 
     def test_bytes_per_idle_centrifuge_client(self):
         self.assertLessEqual(measure(os.environ['TEST_BUILD'], 4000, 2, 1, protocol='centrifuge'), LIMITS['centrifuge'])
+
+    def test_bytes_per_idle_tls_connection(self):
+        self.assertLessEqual(measure(os.environ['TEST_BUILD'], 2000, 2, 1, tls='compact'), TLS_LIMIT)
 
 
 if __name__ == '__main__':

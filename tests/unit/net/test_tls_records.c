@@ -77,6 +77,8 @@ static void updates_at_any_time(void **state UNUSED)
                 (void)SSL_key_update(far.ssl, type); /* one may be on its way still */
                 ERR_clear_error();
             }
+            if (random_below(40) == 0) /* ours, and the client's is asked for */
+                records_of(c)->keys->update = TLS13_UPDATE_BOTH;
             pump();
         }
         assert_int_equal(seen.len, n);
