@@ -157,16 +157,18 @@ static int open_timer(int ep)
 
 static ssize_t take(int fd, void *p, size_t max)
 {
-    int n;
+    size_t got = 0;
+    int n = 1;
 
     if (tls == NULL)
         return recv(fd, p, max, 0);
-    n = SSL_read(ssls[fd], p, (int)max); /* and the handshake, if it comes to that */
-    if (n > 0)
-        return n;
+    while (n > 0 && got < max) { /* and the handshake, if it comes to that */
+        n = SSL_read(ssls[fd], (char *)p + got, (int)(max - got));
+        got += n > 0 ? (size_t)n : 0;
+    }
     errno = SSL_get_error(ssls[fd], n) == SSL_ERROR_WANT_READ ? EAGAIN : ECONNRESET;
     ERR_clear_error();
-    return -1;
+    return got > 0 ? (ssize_t)got : -1;
 }
 
 static void leave(int fd)
