@@ -401,6 +401,14 @@ bench-peers: build-packages ## compare with nchan, npm's ws, mosquitto and nats-
 	@$(MAKE) $(BINS) tests/e2e/node_modules/.installed $(PEER_PACKAGES:%=build/tools/peers/.%)
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/peers.py $(ARGS)
 
+.PHONY: bench-seal
+bench-seal: build-packages ## what a TLS 1.3 record costs by our own code and by SSL_write()
+	@deploy/packages.sh openssl:openssl
+	@$(MAKE) $(BUILD)/tests/bench/seal
+	@mkdir -p build/bench
+	@openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=bench -out build/bench/seal.pem -keyout build/bench/seal.key 2>/dev/null
+	@$(BUILD)/tests/bench/seal build/bench/seal.pem build/bench/seal.key
+
 # Every commit after BASE builds and passes on its own.
 BASE ?= $(shell git rev-list --max-parents=0 HEAD | tail -1)
 .PHONY: range
