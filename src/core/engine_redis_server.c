@@ -63,7 +63,7 @@ struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind k
     if (c == NULL)
         return NULL;
     c->server = s;
-    c->kind = kind;
+    c->kind = (uint8_t)kind;
     c->id = ++s->engine->next_id;
     c->since_ns = clock_ns();
     c->name_len = (uint8_t)name.n;
