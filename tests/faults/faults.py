@@ -36,6 +36,19 @@ def environment(**extra):
     return env
 
 
+def short(path):
+    return re.sub(r'^.*/((?:src|tests|include|cmd)/)', r'\1', path)
+
+
+def ours(frames):
+    return [x for x in frames if re.match(r'(src|cmd|tests)/|include/(?!x86)', x[1]) and 'tests/lib/fault.c' not in x[1]]
+
+
+def called_by_test(frames):
+    """What the test called, and where."""
+    return next(((inner[0], outer[1]) for inner, outer in zip(frames, frames[1:]) if outer[1].startswith('tests/')), None)
+
+
 class Suite:
     def __init__(self, build, path):
         self.name = os.path.relpath(path, os.path.join(build, 'tests'))
@@ -53,13 +66,14 @@ class Suite:
             return []
 
     def lines_of(self, text):
-        """Files and lines of the frames of the program itself, the innermost first."""
+        """Functions, files and lines of the frames of the program itself, the innermost first."""
         addresses = FRAME.findall(text)
         if not addresses:
             return []
-        out = subprocess.run(['addr2line', '-e', self.path, *('%#x' % (int(a, 16) - 1) for a in addresses)], capture_output=True,
+        out = subprocess.run(['addr2line', '-f', '-e', self.path, *('%#x' % (int(a, 16) - 1) for a in addresses)], capture_output=True,
                              text=True).stdout
-        return [re.sub(r'^.*/((?:src|tests|include|cmd)/)', r'\1', x.split(' ')[0]) for x in out.split('\n')]
+        lines = out.split('\n')
+        return [(name, short(at.split(' ')[0])) for name, at in zip(lines[0::2], lines[1::2])]
 
     def run(self, k):
         """Fails the k-th; what was found, or None."""
@@ -89,16 +103,20 @@ class Suite:
         return self.judge(text[:failed], text[failed:], status)
 
     def judge(self, before, after, status):
-        where = next((x for x in self.lines_of(before) if x.startswith(('src/', 'cmd/'))), '?')
+        asked = ours(self.lines_of(before))
+        where = next((at for _, at in asked if at.startswith(('src/', 'cmd/'))), '?')
         if status == 97:  # a sanitizer's report has names in it
-            frames = [re.sub(r'^.*/((?:src|tests|include|cmd)/)', r'\1', x) for x in re.findall(r' in \S+ (/\S+:\d+)', after)]
+            frames = [(name, short(at)) for name, at in re.findall(r' in (\S+) (/\S+:\d+)', after)]
         else:
             frames = self.lines_of(after)
-        frames = [x for x in frames if x.startswith(('src/', 'cmd/', 'tests/', 'include/')) and 'tests/lib/fault.c' not in x]
-        if not frames or frames[0].startswith('tests/'):
+        frames = ours(frames)
+        if not frames or frames[0][1].startswith('tests/'):
+            return None
+        # It called with what another call, which had no memory, did not give it.
+        if called_by_test(frames) not in (None, called_by_test(asked)) and frames[1:] and frames[1][1].startswith('tests/'):
             return None
         what = re.search(r'fault: (?!that)(.*)|(ERROR: \w+: \S+|runtime error: .*)', after)
-        return '%s: %s at %s' % (where, what.group(0) if what else 'crash', ' < '.join(frames[:4]))
+        return '%s: %s at %s' % (where, what.group(0) if what else 'crash', ' < '.join(at for _, at in frames[:4]))
 
 
 def sweep(suite, seconds):
