@@ -2,9 +2,9 @@
  * workers that do not serve.
  *
  * The kernel gives each worker's sockets their share of the connections, whether the worker lives
- * or not; to close them would reset whoever waits in them. So every worker holds all of them and
- * looks at the others' heartbeats: the first few that serve behind one that does not accept in its
- * place, until it serves again. Nobody has to tell them, so a master that does not move does not
+ * or not, or has no room for one more; to close them would reset whoever waits in them. So every
+ * worker holds all of them and looks at the others' slots: the first few that accept behind one that
+ * does not do so in its place, until it does again. Nobody has to tell them, so a master that does not move does not
  * matter. */
 #ifndef ROOST_PROC_ACCEPTING_H
 #define ROOST_PROC_ACCEPTING_H

@@ -48,6 +48,7 @@ struct shm_slot {
     _Atomic uint64_t keys_wanted_ns; /* worker: when a token last named a key that is not there */
     struct admission_refused full;   /* worker: at config.max_connections */
     struct listener_count listeners[LISTENERS_MAX]; /* worker: by listener */
+    _Atomic uint32_t stopped;        /* worker: it accepts no clients (net/overload.h) */
     _Atomic uint32_t addresses_life; /* worker: what is good in its table; 0: nothing */
     struct metrics metrics;          /* CACHE_LINE-aligned */
 };
@@ -113,6 +114,8 @@ uint64_t shm_heartbeat_age_ns(unsigned slot);
 bool shm_moves(unsigned slot);
 /* It moves, is ready, and does not leave while the node stays. */
 bool shm_serves(unsigned slot);
+/* And has room for clients. */
+bool shm_accepts(unsigned slot);
 /* As in /debug and roostctl: "down", "starting", "ready", "draining", "hung". */
 const char *shm_phase_name(unsigned slot);
 /* Since the process in the slot started; not moved by changes of the wall clock. */

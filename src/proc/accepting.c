@@ -56,7 +56,7 @@ void accepting_start(unsigned worker)
     start(worker);
 }
 
-/* Is this worker one of the first STAND_INS that serve behind worker i? */
+/* Is this worker one of the first STAND_INS that accept behind worker i? */
 static bool is_next(unsigned i)
 {
     unsigned before = 0;
@@ -66,7 +66,7 @@ static bool is_next(unsigned i)
 
         if (k == a.worker)
             return true;
-        if (shm_serves(SHM_WORKER + k))
+        if (shm_accepts(SHM_WORKER + k))
             before++;
     }
     return false;
@@ -75,11 +75,12 @@ static bool is_next(unsigned i)
 void accepting_look(void)
 {
     for (unsigned i = 0; i < shm->workers; i++) {
-        bool wanted = i != a.worker && !shm_serves(SHM_WORKER + i) && is_next(i);
+        bool wanted = i != a.worker && !shm_accepts(SHM_WORKER + i) &&
+                      shm_accepts(SHM_WORKER + a.worker) && is_next(i);
 
         if (i == a.worker || wanted == a.accepts[i])
             continue;
-        LOG(LOG_DEBUG, wanted ? "accepts in place of another worker" : "that worker serves again",
+        LOG(LOG_DEBUG, wanted ? "accepts in place of another worker" : "that worker accepts again",
             KV_U("worker", i));
         if (wanted)
             start(i);

@@ -195,6 +195,7 @@ void shm_enter(unsigned slot)
     metrics = &s->metrics;
     metrics_reset_gauges(metrics);
     atomic_store(&s->client_connections, 0);
+    atomic_store(&s->stopped, 0);
     atomic_store(&s->addresses_life, atomic_load(&s->generation));
     atomic_store(&s->pid, getpid());
     clock_refresh();
@@ -267,6 +268,11 @@ bool shm_serves(unsigned slot)
     uint32_t phase = atomic_load(&shm->slots[slot].phase);
 
     return shm_moves(slot) && (phase != SHM_DRAINING || atomic_load(&shm->draining));
+}
+
+bool shm_accepts(unsigned slot)
+{
+    return shm_serves(slot) && !atomic_load(&shm->slots[slot].stopped);
 }
 
 const char *shm_phase_name(unsigned slot)
@@ -348,7 +354,7 @@ void shm_listener_others(unsigned listener, unsigned worker, struct listener_oth
             continue;
         out->connections += connections;
         out->accepts += atomic_load_explicit(&n->accepts, memory_order_relaxed);
-        if (!shm_serves(SHM_WORKER + i))
+        if (!shm_accepts(SHM_WORKER + i))
             continue;
         out->serving++;
         out->serving_connections += connections;

@@ -128,6 +128,7 @@ static void each_turn(void)
 
     atomic_store_explicit(&slot->client_connections, reactor->client_connections,
                           memory_order_relaxed);
+    atomic_store_explicit(&slot->stopped, reactor->overload.stopped, memory_order_relaxed);
     /* Counting in /proc would take a scrape of a full node a second. */
     atomic_store_explicit(&slot->open_fds, w.own_fds + reactor->connections, memory_order_relaxed);
     shm_heartbeat(SHM_WORKER + w.index);

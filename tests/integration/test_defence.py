@@ -7,7 +7,7 @@ import signal
 import unittest
 
 from daemon import DaemonTest, wait_for
-from wsraw import CLOSE, CONT, PING, PONG, TEXT, Raw, frame
+from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Raw, frame
 
 HANDSHAKE = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='),
              ('Sec-WebSocket-Version', '13')]
@@ -207,6 +207,30 @@ class Overload(DaemonTest):
         wait_for(lambda: d.metric('roost_closes_total{reason="crowded_out"}') >= 19, what='their end')
         d.wait_log('level=warn .*msg="full: who waits without a request makes room"')
         for c in slow + served:
+            c.close()
+
+    def test_a_worker_without_room_is_stood_in_for(self):
+        """One of two workers holds as much as it may, the other nothing: who comes is served, whichever it meets."""
+        d = self.start(workers=2, worker_memory='2MiB')
+        here, others = [], []
+
+        def connections():
+            return d.metric('roost_worker_connections{process="worker0"}')
+
+        while not d.lines('no clients are accepted for now'):
+            before = connections()
+            c = d.ws('/ws/a')
+            (here if connections() > before else others).append(c)
+            if here and c is here[-1]:
+                c.send_frame(BINARY, b'x' * 60000, fin=False)
+            self.assertLess(len(here), 100)
+        for _ in range(20):
+            others.append(d.ws('/ws/a'))
+        self.assertGreater(d.metric('roost_accepts_stand_in_total'), 0)
+        for c in here:
+            c.close()
+        d.wait_log('clients are accepted again')
+        for c in others:
             c.close()
 
     def test_slow_consumers_pay_for_memory(self):

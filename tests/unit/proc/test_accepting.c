@@ -55,6 +55,17 @@ static void the_first_few_that_serve(void **state UNUSED)
     assert_int_equal(stand_ins(6), 0x8b);
 }
 
+/* A worker without room is passed over, and others accept for it. */
+static void who_has_no_room(void **state UNUSED)
+{
+    absent(0);
+    atomic_store(&shm->slots[SHM_WORKER + 2].stopped, 1);
+    atomic_store(&shm->slots[SHM_WORKER + 4].stopped, 1);
+    assert_int_equal(stand_ins(2) & ~(1u << 4), 0xe8);
+    assert_true(shm_serves(SHM_WORKER + 2));
+    assert_false(shm_accepts(SHM_WORKER + 2));
+}
+
 static void somebody_always(void **state UNUSED)
 {
     for (unsigned bits = 0; bits < 255; bits++) { /* 255: nobody is left */
@@ -73,6 +84,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_first_few_that_serve, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_has_no_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(somebody_always, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("proc/accepting", tests, NULL, NULL);
