@@ -89,7 +89,7 @@ PACKAGES_fuzz        :=
 PACKAGES_integration := libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm
 PACKAGES_bench       := valgrind openssl:openssl
-PACKAGES_edge        := $(PACKAGES_integration)
+PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
 
 .PHONY: build-packages
