@@ -6,7 +6,7 @@
  * latency counts from that time.
  *
  * engine.c is the process · connect.c, handshake.c, traffic.c are a user's life · schedule.c opens and
- * closes · publish.c publishes. */
+ * closes · publish.c publishes · send.c sends. */
 #ifndef ROOSTLOAD_ENGINE_H
 #define ROOSTLOAD_ENGINE_H
 

@@ -2,6 +2,7 @@
  * templates filled, and what the answer must be. */
 #include "base/clock.h"
 #include "codec/http.h"
+#include "codec/ws_deflate.h"
 #include "codec/ws_tx.h"
 #include "engine.h"
 #include "net/reactor.h"
@@ -102,6 +103,8 @@ void handshake_request(const struct user *u, const struct load_target *t, struct
         rc |= buf_printf(out, "Sec-WebSocket-Key: %.*s\r\n", STR_ARG(make_key(u, key)));
     if (offered_subprotocols().n > 0)
         rc |= buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", STR_ARG(offered_subprotocols()));
+    if (engine.o->compression)
+        rc |= buf_append_lit(out, "Sec-WebSocket-Extensions: " WS_DEFLATE_OFFER "\r\n");
     while (headers.n > 0 && str_cut(&headers, '\n', &header)) {
         host = host || is_field(header, STR_LIT("Host"));
         render(header, u, out);
@@ -118,6 +121,8 @@ static void upgraded(struct conn *c, struct str rest)
     struct user *u = user_of(c);
 
     u->flags &= (uint16_t)~USER_HANDSHAKE;
+    if (engine.o->compression)
+        conn_set_deflate(c, DEFLATE_32K);
     conn_set_state(c, CONN_OPEN);
     hdr_record(&engine.slot->m.upgrade, clock_precise_ns() - u->since);
     if (engine.adapter->hello != NULL) {
@@ -150,10 +155,10 @@ static bool list_has(struct str list, struct str token)
     return false;
 }
 
-/* What RFC 6455 §4.1 has a client check in a 101: NULL, or what is wrong. No extension
- * was offered. */
+/* What RFC 6455 §4.1 has a client check in a 101: NULL, or what is wrong. */
 static const char *wrong_answer(const struct user *u, const struct http_response *r)
 {
+    struct str extensions = http_response_field(r, STR_LIT("Sec-WebSocket-Extensions"));
     struct str sub = http_response_field(r, STR_LIT("Sec-WebSocket-Protocol"));
     char key[WS_KEY_LEN], accept[WS_ACCEPT_LEN];
 
@@ -165,7 +170,9 @@ static const char *wrong_answer(const struct user *u, const struct http_response
         return "a 101 without Upgrade: websocket";
     if (!list_has(http_response_field(r, STR_LIT("Connection")), STR_LIT("Upgrade")))
         return "a 101 without Connection: Upgrade";
-    if (http_response_field(r, STR_LIT("Sec-WebSocket-Extensions")).n > 0)
+    if (engine.o->compression && extensions.n == 0)
+        return "no compression: permessage-deflate was declined";
+    if (engine.o->compression ? !ws_deflate_answered(extensions) : extensions.n > 0)
         return "an extension that was not offered";
     if (sub.n > 0 && !list_has(offered_subprotocols(), sub))
         return "a subprotocol that was not offered";

@@ -44,6 +44,27 @@ void payload_write(const struct payload *p, char *out, size_t size)
     memset(out, '.', (size_t)(end - out));
 }
 
+void payload_fill(char *out, size_t n, uint32_t sequence)
+{
+    static const char *const words[] = {"market", "price", "order",  "status",
+                                        "hello",  "there", "change", "update"};
+    uint32_t random = sequence;
+    char text[160];
+
+    while (n > 0) {
+        size_t len;
+
+        random = random * 1664525 + 1013904223;
+        len = (size_t)snprintf(text, sizeof(text), "{id:%u,kind:%s,value:%u.%02u,text:%s-%s},",
+                               random >> 8, words[random >> 29], random >> 20, (random >> 10) % 100,
+                               words[random >> 26 & 7], words[random >> 23 & 7]);
+        len = MIN(len, n);
+        memcpy(out, text, len);
+        out += len;
+        n -= len;
+    }
+}
+
 bool payload_is_of(struct str s, uint32_t run)
 {
     char head[10] = "RL";

@@ -1,6 +1,6 @@
 /* payload.h - the text of a test message: who sent it, where, which one, when.
  *
- *   RL<run:8><publisher:8><channel:8><sequence:8><intended:16><sent:16> then dots up to the size;
+ *   RL<run:8><publisher:8><channel:8><sequence:8><intended:16><sent:16> then dots up to the size, or payload_fill();
  * numbers in hex. No character needs escaping in JSON. Times are CLOCK_MONOTONIC ns of this
  * machine. */
 #ifndef ROOSTLOAD_PAYLOAD_H
@@ -18,6 +18,9 @@ struct payload {
 
 /* size >= PAYLOAD_MIN bytes are written to out. */
 void payload_write(const struct payload *p, char *out, size_t size);
+/* What stands there instead of the dots where messages are to be compressed: words and numbers,
+ * others for each sequence, that compress as JSON does, to about two fifths. */
+void payload_fill(char *out, size_t n, uint32_t sequence);
 /* Is it, or was it once, a message of that run? */
 bool payload_is_of(struct str s, uint32_t run);
 /* -1: not such a message. */

@@ -37,23 +37,6 @@ struct adapter_user user_for_adapter(const struct user *u)
     return as;
 }
 
-int user_send(struct conn *c, enum ws_opcode op, struct str payload)
-{
-    uint32_t key = (uint32_t)engine_random();
-
-    buf_clear(&engine.frame);
-    if (ws_tx_masked(op, payload, (const uint8_t *)&key, &engine.frame) == -1) {
-        conn_kill(c, CLOSE_NO_MEMORY);
-        return -1;
-    }
-    return conn_send(c, buf_view(&engine.frame));
-}
-
-int user_send_data(struct conn *c, struct str payload)
-{
-    return user_send(c, engine.adapter->binary ? WS_OP_BINARY : WS_OP_TEXT, payload);
-}
-
 int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t sequence,
                  uint64_t intended_ns)
 {
@@ -69,6 +52,8 @@ int user_publish(struct conn *c, uint32_t publisher, uint32_t channel, uint32_t 
         return -1;
     p.sent_ns = clock_precise_ns();
     payload_write(&p, payload, text.n);
+    if (engine.o->compression)
+        payload_fill(payload + PAYLOAD_MIN, text.n - PAYLOAD_MIN, sequence);
     if (engine.adapter->publish != NULL) {
         struct adapter_user as = user_for_adapter(user_of(c));
         struct buf name = {0};
@@ -412,7 +397,8 @@ static void on_item(struct conn *c, const struct ws_item *item)
 
 void user_frames(struct conn *c, struct str in)
 {
-    static const struct ws_rx_limits limits = {.frame = 64 << 20, .message = 64 << 20};
+    const struct ws_rx_limits limits = {
+        .frame = 64 << 20, .message = 64 << 20, .deflate = conn_deflate(c) != 0};
     enum close_reason why;
     struct ws_item item;
     int rc;

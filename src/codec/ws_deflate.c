@@ -85,8 +85,23 @@ bool ws_deflate_offered(struct str params, struct ws_deflate *out)
 
 int ws_deflate_answer(const struct ws_deflate *agreed, struct buf *out)
 {
-    if (buf_append_lit(out, "permessage-deflate; server_no_context_takeover; "
-                            "client_no_context_takeover") == -1)
+    if (buf_append_lit(out, WS_DEFLATE_OFFER) == -1)
         return -1;
     return agreed->named ? buf_printf(out, "; server_max_window_bits=%u", agreed->window) : 0;
+}
+
+/* One element, whose server keeps nothing. Its window may be any; ours must not be bounded, because
+ * we have not said that it can be (§7.1.2.2). */
+bool ws_deflate_answered(struct str value)
+{
+    struct params p;
+    struct str element, more;
+
+    if (!http_list_next(&value, &element) || http_list_next(&value, &more))
+        return false;
+    if (!str_equal_nocase(str_trim((struct str){element.p, str_find(element, ';')}),
+                          WS_DEFLATE_NAME))
+        return false;
+    return read_params(str_skip(element, str_find(element, ';')), &p) && p.server_keeps_nothing &&
+           !p.client_window;
 }

@@ -114,7 +114,7 @@ def load(server, scenario, **options):
     if TLS:
         args.append("--insecure")
     for name, value in options.items():
-        args += ["--" + name.replace("_", "-"), str(value)]
+        args += ["--" + name.replace("_", "-"), *([] if value is True else [str(value)])]
     done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
     if done.returncode != 0:
         sys.exit(f"bench: {' '.join(args)}\n{done.stdout}")

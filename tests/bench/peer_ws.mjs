@@ -1,6 +1,6 @@
 // peer_ws.mjs - publish/subscribe with npm's `ws`, as its README would have it: each path is a channel, each frame goes
-// to every client of the channel, the sender included. One process, no cluster, no compression.
-// usage: node peer_ws.mjs PORT
+// to every client of the channel, the sender included. One process, no cluster; no compression, or with `deflate` permessage-deflate with its defaults.
+// usage: node peer_ws.mjs PORT [deflate]
 import { createRequire } from 'node:module';
 import http from 'node:http';
 
@@ -26,7 +26,7 @@ function leave(channel, members, client) {
     }
 }
 
-const sockets = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false });
+const sockets = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: process.argv[3] === 'deflate' });
 const server = http.createServer((request, response) => {
     response.writeHead(404);
     response.end();

@@ -44,6 +44,21 @@ class AgainstTheDaemon(SharedDaemonTest):
         self.assertEqual(r['counters']['messages_out'] + r['counters']['not_sent'], 300)
         self.assertEqual(r['counters']['messages_in'], 16 * r['counters']['messages_out'])  # 15 subscribers and the publisher
 
+    def test_compression(self):
+        before = self.d.metrics()
+        r, _ = self.load('broadcast', '--connections', '40', '--size', '2KiB', '--rate', '50', '--compression', '--duration', '1s')
+        self.assert_clean(r)
+        sent = r['counters']['messages_out']
+        self.assertEqual(r['counters']['messages_in'], 41 * sent)  # and the publisher
+
+        def grown(name):
+            return self.d.metrics()[name] - before.get(name, 0)
+
+        self.assertEqual(grown('roost_inflated_messages_total'), sent)
+        self.assertEqual(grown('roost_inflated_to_bytes_total'), 2048 * sent)
+        self.assertLess(grown('roost_inflated_from_bytes_total'), 1024 * sent)
+        self.assertLess(grown('roost_delivery_bytes_total'), 1024 * 41 * sent)
+
     def test_echo(self):
         r, _ = self.load('echo', '--connections', '20', '--depth', '3', '--duration', '1s', '--channel', 'echo-{n}')
         self.assert_clean(r)

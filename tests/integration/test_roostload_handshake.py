@@ -26,6 +26,13 @@ class Handshakes(ByHand):
                 self.assertEqual(r['given_up'], 2)
                 self.assertIn('the first broken protocol: ', out)
 
+    def test_compression_that_is_not_had(self):
+        for answer in (None, 'permessage-deflate', 'permessage-deflate; server_no_context_takeover; client_max_window_bits=9'):
+            fields = {'Sec_WebSocket_Extensions': answer} if answer else {}
+            c, r, out = self.outcome(lambda s: upgrade(s, **fields), '--compression')
+            self.assertEqual((c, r['given_up']), ({'protocol_errors': 6}, 2))
+            self.assertIn('not offered' if answer else 'permessage-deflate was declined', out)
+
     def test_no_answer(self):
         c, r, _ = self.outcome(lambda s: None)
         self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))

@@ -102,6 +102,36 @@ static void declined(void **state)
         assert_answer(bad[i], NULL);
 }
 
+static void answers_of_a_server(void **state)
+{
+    static const char *const good[] = {
+        NOTHING_KEPT,
+        "permessage-deflate; server_no_context_takeover",
+        "Permessage-Deflate;server_no_context_takeover;server_max_window_bits=9",
+        ", permessage-deflate ; server_no_context_takeover ,",
+    };
+    static const char *const bad[] = {
+        "",
+        "permessage-deflate",
+        "permessage-deflate; client_no_context_takeover",
+        "permessage-deflate; server_no_context_takeover; client_max_window_bits=15",
+        "permessage-deflate; server_no_context_takeover; server_max_window_bits",
+        "permessage-deflate; server_no_context_takeover; unknown",
+        "permessage-deflate; server_no_context_takeover, permessage-deflate",
+        "permessage-bzip2; server_no_context_takeover",
+        "x-webkit-deflate-frame",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(ws_deflate_answered(str_from(good[i])));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (ws_deflate_answered(str_from(bad[i])))
+            fail_msg("taken: %s", bad[i]);
+    /* The server's own answers to what the client offers. */
+    assert_true(str_equal(STR_LIT(WS_DEFLATE_OFFER), STR_LIT(NOTHING_KEPT)));
+}
+
 static void no_memory(void **state)
 {
     const struct ws_deflate agreed = {.window = 9, .named = true};
@@ -119,9 +149,8 @@ static void no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(combinations),
-        cmocka_unit_test(other_spellings),
-        cmocka_unit_test(declined),
+        cmocka_unit_test(combinations), cmocka_unit_test(other_spellings),
+        cmocka_unit_test(declined),     cmocka_unit_test(answers_of_a_server),
         cmocka_unit_test(no_memory),
     };
 

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "cmd/roostload/payload.c"
+#include "codec/deflate.h"
 #include "fault.h"
 
 static void round_trip(void **state UNUSED)
@@ -22,6 +23,30 @@ static void round_trip(void **state UNUSED)
         for (size_t i = 0; i < n; i++) /* safe inside JSON and text frames */
             assert_true(text[i] > ' ' && text[i] < 0x7f && text[i] != '"' && text[i] != '\\');
     }
+}
+
+static void words_and_numbers(void **state UNUSED)
+{
+    static const struct payload p = {.sequence = 7};
+    struct payload q;
+    struct buf out = {0};
+    char text[2000], other[2000];
+
+    for (size_t n = PAYLOAD_MIN; n <= sizeof(text); n++) {
+        memset(text, '\0', sizeof(text));
+        payload_write(&p, text, n);
+        payload_fill(text + PAYLOAD_MIN, n - PAYLOAD_MIN, 7);
+        assert_int_equal(payload_read((struct str){text, n}, &q), 0);
+        for (size_t i = 0; i < sizeof(text); i++)
+            assert_true(i < n ? text[i] > ' ' && text[i] < 0x7f && text[i] != '"' && text[i] != '\\'
+                              : text[i] == '\0');
+    }
+    payload_fill(text, sizeof(text), 7);
+    payload_fill(other, sizeof(other), 8);
+    assert_memory_not_equal(text, other, 100);
+    assert_int_equal(deflate_message(DEFLATE_32K, 1, (struct str){text, sizeof(text)}, &out), 0);
+    assert_in_range(out.len, sizeof(text) / 4, sizeof(text) / 2);
+    buf_fini(&out);
 }
 
 static void anything_else_is_refused(void **state UNUSED)
@@ -130,8 +155,10 @@ static void no_memory_is_said(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip),
+                                       cmocka_unit_test(words_and_numbers),
                                        cmocka_unit_test(anything_else_is_refused),
-                                       cmocka_unit_test(sequences), cmocka_unit_test(held_back),
+                                       cmocka_unit_test(sequences),
+                                       cmocka_unit_test(held_back),
                                        cmocka_unit_test(no_memory_is_said)};
     return cmocka_run_group_tests_name("roostload/payload", tests, NULL, NULL);
 }

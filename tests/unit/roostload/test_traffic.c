@@ -13,6 +13,7 @@
 #include "cmd/roostload/options.c"
 #include "cmd/roostload/payload.c"
 #include "cmd/roostload/scrape.c"
+#include "cmd/roostload/send.c"
 #include "cmd/roostload/target.c"
 #include "cmd/roostload/traffic.c"
 #include "cmd/roostload/url.c"
