@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""npm's ws, and two pages in headless Chromium: the demo of a daemon of several workers, and roostload's report of one."""
+"""npm's ws, also compressed, and two pages in headless Chromium: the demo of a daemon of several workers, and roostload's report of one."""
 
 import os
 import re
@@ -27,6 +27,11 @@ class Clients(DaemonTest):
     def test_npm_ws(self):
         d = self.start(workers=3)
         self.node('ws.mjs', 11, d.client, d.admin)
+
+    def test_compression(self):
+        d = self.start(workers=2, echo='true', allowed_origins='*')
+        self.node('compression.mjs', 4, d.client)
+        self.assertGreater(d.metrics()['roost_deflated_messages_total'], 0)
 
     def test_demo_page_in_chromium(self):
         d = self.start(workers=3, config=DEMO)

@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """permessage-deflate (RFC 7692): what is agreed on, both directions, limits, and those who have not agreed."""
 
+import asyncio
 import itertools
 import json
 import os
 import signal
 import unittest
 import zlib
+
+import websockets
 
 from daemon import DaemonTest, SharedDaemonTest, wait_for
 from wsraw import BINARY, CLOSE, CONT, TEXT, WebSocket, frame
@@ -52,7 +55,7 @@ class Deflated(WebSocket):
 
 
 class Compression(SharedDaemonTest):
-    settings = {'workers': 2, 'echo': 'true'}
+    settings = {'workers': 2, 'echo': 'true', 'insecure': 'true'}
 
     def open(self, path='/echo', params='', **kw):
         c = Deflated(self.d.client, path, params, **kw)
@@ -192,6 +195,39 @@ class Compression(SharedDaemonTest):
         self.assertGreaterEqual(grown('roost_deflated_messages_total'), 1)
         self.assertGreaterEqual(grown('roost_deflated_from_bytes_total'), len(PROSE))
         self.assertGreater(grown('roost_deflated_to_bytes_total'), 0)
+
+
+    def test_python3_websockets(self):
+        """Its defaults: it keeps its own context unless told not to."""
+        async def talk():
+            url = 'ws://%s' % self.d.client
+            async with websockets.connect(url + '/echo') as c, websockets.connect(url + '/ws/py') as one, \
+                    websockets.connect(url + '/ws/py') as two:
+                self.assertEqual(c.response_headers['Sec-WebSocket-Extensions'], NOTHING_KEPT)
+                for data in (PROSE.decode(), 'short', PROSE[:3000], PROSE.decode()):
+                    await c.send(data)
+                    self.assertEqual(await c.recv(), data)
+                    await one.send(data)
+                    self.assertEqual([await one.recv(), await two.recv()], [data, data])
+
+        asyncio.run(asyncio.wait_for(talk(), 60))
+
+    def test_centrifuge_clients(self):
+        """Replies and publications, in both forms; recovery brings what was missed in one compressed form, too."""
+        text = json.dumps({'text': 'compress me ' * 100})
+        extension = [('Sec-WebSocket-Extensions', 'permessage-deflate')]
+        c = Deflated(self.d.client, '/connection/websocket')
+        self.addCleanup(c.close)
+        c.text('{"id":1,"connect":{}}')
+        self.assertIn(b'"connect"', c.message()[1])
+        c.text('{"id":2,"subscribe":{"channel":"news"}}')
+        self.assertIn(b'"subscribe"', c.message()[1])
+        self.assertEqual(self.d.http('POST', '/api/publish', '{"channel":"news","data":%s}' % text).status, 200)
+        compressed, push = c.message()
+        self.assertTrue(compressed)
+        self.assertEqual(json.loads(push)['push']['pub']['data'], json.loads(text))
+        with WebSocket(self.d.client, '/connection/websocket?format=protobuf', extension) as other:
+            self.assertEqual(other.response.get('sec-websocket-extensions'), NOTHING_KEPT)
 
 
 class Settings(DaemonTest):
