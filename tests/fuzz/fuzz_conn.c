@@ -1,6 +1,7 @@
 /* fuzz_conn - a whole connection: HTTP, upgrade, frames in any order, against a worker and a hub.
  *
- * Input: one byte of choices (bit 0: the admin listener), one that seeds the cuts, then the bytes
+ * Input: one byte of choices (bit 0: the admin listener, bit 1: one that wants a header of the PROXY
+ * protocol), one that seeds the cuts, then the bytes
  * that the peer sends. Properties: what comes back is well formed, nothing follows a close frame;
  * another client of the channel stays served and gets whole frames; the answers do not depend on how
  * the input was cut, nor on a way that takes and gives little at a time. */
@@ -161,7 +162,7 @@ static void forget(struct heard *h)
 }
 
 /* cuts 0: the input in one piece. */
-static void converse(struct str in, bool admin, uint32_t cuts, struct heard *h)
+static void converse(struct str in, unsigned choices, uint32_t cuts, struct heard *h)
 {
     struct sim_plan plan = {.seed = 1,
                             .workers = 1,
@@ -182,7 +183,7 @@ static void converse(struct str in, bool admin, uint32_t cuts, struct heard *h)
     other = sim_connect(s, 0, false);
     REQUIRE(say(other, STR_LIT(UPGRADE)));
     finish(s, other, &got_beside);
-    end = sim_connect(s, 0, admin);
+    end = choices & 2 ? sim_connect_proxied(s, 0) : sim_connect(s, 0, choices & 1);
     while (in.n > 0) {
         size_t n = cuts == 0 ? in.n : 1 + (cuts >> 16) % (1 + in.n / 8);
 
@@ -227,8 +228,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > INPUT_MAX)
         return 0;
     in = (struct str){(const char *)data + 2, size - 2};
-    converse(in, data[0] & 1, 0, &whole);
-    converse(in, data[0] & 1, (uint32_t)data[1] * 2654435761u | 1, &cut);
+    converse(in, data[0], 0, &whole);
+    converse(in, data[0], (uint32_t)data[1] * 2654435761u | 1, &cut);
     REQUIRE(same_answers(buf_view(&whole.http), buf_view(&cut.http)));
     REQUIRE(str_equal(buf_view(&whole.data), buf_view(&cut.data)));
     REQUIRE(str_equal(buf_view(&whole.pongs), buf_view(&cut.pongs)));

@@ -258,7 +258,8 @@ static void worker_act(struct sim *s, unsigned index)
         (void)reactor_scan(&cursor, SIZE_MAX, check_queue, s);
 }
 
-struct memory_end *sim_connect(struct sim *s, unsigned worker, bool admin)
+static struct memory_end *connect_in(struct sim *s, unsigned worker, unsigned flags,
+                                     enum conn_state first)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(40000)};
     struct memory_plan way = s->plan.way;
@@ -270,9 +271,19 @@ struct memory_end *sim_connect(struct sim *s, unsigned worker, bool admin)
     sim_enter(s, worker);
     way.seed = 1 + sim_dice(s, UINT32_MAX);
     SIM_REQUIRE(s, memory_pair(&way, ends) == 0);
-    SIM_REQUIRE(s, memory_add(ends[0], &http_conn_ops, (struct sockaddr *)&sa,
-                              admin ? CONN_ADMIN : 0, CONN_HTTP) != NULL);
+    SIM_REQUIRE(s,
+                memory_add(ends[0], &http_conn_ops, (struct sockaddr *)&sa, flags, first) != NULL);
     return ends[1];
+}
+
+struct memory_end *sim_connect(struct sim *s, unsigned worker, bool admin)
+{
+    return connect_in(s, worker, admin ? CONN_ADMIN : 0, CONN_HTTP);
+}
+
+struct memory_end *sim_connect_proxied(struct sim *s, unsigned worker)
+{
+    return connect_in(s, worker, 0, CONN_PROXY);
 }
 
 /* The world */
@@ -319,7 +330,8 @@ struct sim *sim_new(const struct sim_plan *plan)
     log_set_sink(quiet, NULL);
     config_defaults(&config);
     snprintf(config.admin_hosts, sizeof(config.admin_hosts), "a");
-    config.max_message_size = 2 * SIM_FILL_MAX; /* a ring holds several, as proc/shm.c sees to */
+    networks_read(&config.trusted, "127.0.0.1"); /* all come from there, proxies too */
+    config.max_message_size = 2 * SIM_FILL_MAX;  /* a ring holds several, as proc/shm.c sees to */
     config.output_limit = (int64_t)plan->output_limit;
     config.hub_queue = (int64_t)plan->queue_max;
     config.channel_without_namespace.history_size = plan->history;

@@ -35,6 +35,7 @@ struct sim_plan {
 struct sim_counts {
     uint64_t steps, published, seen, opened, closed, refused, lost, resets, deaths, hub_deaths;
     uint64_t api_calls;
+    uint64_t proxied; /* opened by a client that a proxy has named */
 };
 
 struct sim;
@@ -47,6 +48,8 @@ void sim_settle(struct sim *s);
 /* A connection of a worker that is up, to be spoken on by the caller, who closes the end that is
  * returned. NULL: there is none. */
 struct memory_end *sim_connect(struct sim *s, unsigned worker, bool admin);
+/* The same for a client, by a listener that wants a header of the PROXY protocol first. */
+struct memory_end *sim_connect_proxied(struct sim *s, unsigned worker);
 void sim_free(struct sim *s);
 const struct sim_counts *sim_counts(const struct sim *s);
 

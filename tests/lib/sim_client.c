@@ -34,6 +34,19 @@ void sim_client_end(struct sim *s UNUSED, struct sim_client *c)
 
 /* What it says */
 
+/* Half of the proxies speak the first version. */
+static void say_header(struct sim *s, struct sim_client *c)
+{
+    static const char v2[] =
+        "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xcb\0\x71\x09\xc0\0\x02\x02\xc3\x50"
+        "\x01\xbb\x04\0\0";
+
+    if (sim_dice(s, 2) == 0)
+        say(s, c, "PROXY TCP4 203.0.113.9 192.0.2.2 50000 443\r\n");
+    else
+        SIM_REQUIRE(s, buf_append(&c->out, (struct str){v2, sizeof(v2) - 1}) == 0);
+}
+
 static void come(struct sim *s, struct sim_client *c)
 {
     char request[300];
@@ -41,7 +54,8 @@ static void come(struct sim *s, struct sim_client *c)
 
     c->worker = sim_dice(s, s->plan.workers);
     c->channel = sim_dice(s, s->plan.channels);
-    c->end = sim_connect(s, c->worker, api);
+    c->proxied = !api && sim_dice(s, 4) == 0;
+    c->end = c->proxied ? sim_connect_proxied(s, c->worker) : sim_connect(s, c->worker, api);
     c->last = SIM_NOT_YET;
     if (c->end == NULL)
         return;
@@ -50,6 +64,8 @@ static void come(struct sim *s, struct sim_client *c)
         return;
     }
     c->phase = SIM_SHAKING;
+    if (c->proxied)
+        say_header(s, c);
     snprintf(request, sizeof(request),
              "GET /ws/room%u HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -292,6 +308,7 @@ static void hear_answer(struct sim *s, struct sim_client *c, int status)
         c->phase = SIM_OPEN;
         c->told_at = s->npubs;
         s->counts.opened++;
+        s->counts.proxied += c->proxied ? 1 : 0;
     } else if (c->phase == SIM_SHAKING) {
         SIM_REQUIRE(s, status == 503);
         s->counts.refused++;

@@ -55,6 +55,7 @@ struct sim_client {
     enum sim_phase phase;
     struct memory_end *end; /* owned; NULL: no connection */
     unsigned worker, channel;
+    bool proxied;        /* it came with a header of the PROXY protocol */
     bool asked;          /* API: an answer is awaited */
     uint64_t stalled_to; /* clock_ns() */
     struct buf out, in;  /* owned; what it still has to say, and what it has not parsed */

@@ -65,6 +65,7 @@ static struct sim_counts run(struct sim_plan plan)
         sum.deaths += n->deaths;
         sum.hub_deaths += n->hub_deaths;
         sum.api_calls += n->api_calls;
+        sum.proxied += n->proxied;
         sim_free(s);
         if (only != NULL)
             break;
@@ -77,7 +78,7 @@ static void test_nobody_dies(void **state UNUSED)
 {
     struct sim_counts n = run(roomy);
 
-    ASSERT_HAPPENED(n.seen > 0 && n.closed > 0 && n.api_calls > 0);
+    ASSERT_HAPPENED(n.seen > 0 && n.closed > 0 && n.api_calls > 0 && n.proxied > 0);
     assert_int_equal(n.lost, 0);
     assert_int_equal(n.resets, 0);
     assert_int_equal(n.refused, 0);
