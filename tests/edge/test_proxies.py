@@ -1,12 +1,15 @@
 """nginx and HAProxy at their edges: silence, restarts, and requests that two readers could read differently."""
 
+import json
 import os
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../integration'))
 
 from daemon import DaemonTest, wait_for  # noqa: E402
+from pki import Pki  # noqa: E402
 from proxies import HAProxy, Nginx  # noqa: E402
 from test_proxies import PROXIED, PROXY, UPGRADE, last_listener  # noqa: E402
 from test_proxy_programs import BehindStreams  # noqa: E402
@@ -43,6 +46,36 @@ class ProxiedDaemon(DaemonTest):
         self.addCleanup(c.close)
         self.assertEqual(c.response.status, 101)
         return c
+
+
+class Sockets(ProxiedDaemon):
+    def test_nginx_by_a_unix_socket(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix='roost-'))
+        os.chmod(folder, 0o755)
+        self.d = self.start(workers=2, trusted_proxies='unix:', listen='unix:%s/s' % folder)
+        where = self.nginx().address
+        a = WebSocket(where, '/ws/a', source='127.0.0.7')
+        self.addCleanup(a.close)
+        a.text('hello')
+        self.assertEqual(a.recv_data(), b'hello')
+        shown = wait_for(lambda: [c['address'] for _ in range(2) for c in self.d.get_json('/debug/connections')['connections']
+                                  if c['protocol'] == 'plain'])
+        self.assertEqual(shown[0].rsplit(':', 1)[0], '127.0.0.7')
+
+    def test_haproxy_passes_tls_on(self):
+        with Pki().make('server') as pki:
+            self.d = self.start(workers=2, trusted_proxies=PROXY, listeners=json.dumps(
+                [{'address': '127.0.0.1:0', 'proxy_protocol': True, **pki.settings('server')}]))
+            h = HAProxy(self.d.client, last_listener(self.d), [
+                ('server roost1 127.0.0.1:8002 send-proxy-v2'.replace('127.0.0.1:8002', last_listener(self.d)),
+                 'server roost1 %s check-ssl verify none send-proxy-v2' % last_listener(self.d))])
+            self.addCleanup(h.stop)
+            for _ in range(3):
+                with WebSocket(h.streams, '/ws/a', tls=pki.client()) as c:
+                    c.text('x' * 100000)
+                    self.assertEqual(len(c.recv_data()), 100000)
+            self.assertEqual(self.d.metric('roost_tls_handshakes_total{resumed="false"}') > 0, True)
+            self.assertGreaterEqual(self.d.metric('roost_clients_named_total{by="proxy_protocol"}'), 3)
 
 
 class Silence(ProxiedDaemon):

@@ -1,12 +1,16 @@
 """Whom a connection belongs to when a proxy stands in front: header fields, trusted peers and others."""
 
+import json
 import re
 import socket
+import ssl
 import struct
+import tempfile
 import unittest
 
 from daemon import DaemonTest, SharedDaemonTest, run_roostd, wait_for
-from wsraw import Raw
+from pki import Pki
+from wsraw import Closed, Raw
 
 UPGRADE = [('Upgrade', 'websocket'), ('Connection', 'Upgrade'), ('Sec-WebSocket-Version', '13'),
            ('Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ==')]
@@ -176,6 +180,84 @@ class ProxyProtocol(SharedDaemonTest):
         self.assertIn('tls=TLSv1.3', line)
         self.assertIn(r'tls_subject="a\u000ab c"', line)
         self.assertIn('tls_verified=true', line)
+
+
+class BeforeTls(DaemonTest):
+    """The header stands before the handshake, in the same segment too: not a byte more is taken than it has."""
+
+    def setUp(self):
+        super().setUp()
+        self.pki = Pki().make('server')
+        self.addCleanup(self.pki.close)
+        self.d = self.start(workers=1, trusted_proxies=PROXY, log_level='debug', listeners=json.dumps(
+            [{'address': '127.0.0.1:0', 'proxy_protocol': True, **self.pki.settings('server')}]))
+        self.where = last_listener(self.d)
+
+    def speak(self, header, chop=0):
+        """The header and the handshake's first bytes go together. What an upgrade is answered with."""
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.pki.client().wrap_bio(came, goes, server_hostname='localhost')
+        with Raw(self.where) as c:
+            pending = header
+
+            def step(what, *args):
+                nonlocal pending
+                while True:
+                    try:
+                        return what(*args)
+                    except ssl.SSLWantReadError:
+                        c.send(pending + goes.read(), chop=chop)
+                        pending = b''
+                        c.fill()
+                        came.write(c.take(len(c.buf)))
+
+            step(tls.do_handshake)
+            tls.write(('GET /ws/a HTTP/1.1\r\nHost: a\r\n%s\r\n' % ''.join('%s: %s\r\n' % f for f in UPGRADE)).encode())
+            answer = step(tls.read, 4000)
+            return answer, addresses(self.d)
+
+    def test_every_header(self):
+        for header, who in ((v1('203.0.113.1'), '203.0.113.1'), (v2('203.0.113.2', tlvs=b'\x04\0\x03abc'), '203.0.113.2'),
+                            (LOCAL, PROXY)):
+            for chop in (0, 7):
+                with self.subTest(header=header, chop=chop):
+                    answer, shown = self.speak(header, chop)
+                    self.assertTrue(answer.startswith(b'HTTP/1.1 101 '), answer)
+                    self.assertEqual(shown, [who])
+                    wait_for(lambda: addresses(self.d) == [])
+
+    def test_no_header(self):
+        with self.assertRaises(Closed):
+            self.speak(b'')
+        wait_for(lambda: self.d.metric('roost_closes_total{reason="proxy_missing"}') == 1)
+
+
+class UnixSockets(DaemonTest):
+    def begin(self, **kw):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix='roost-'))
+        return self.start(workers=1, listen='unix:%s/s' % folder, **kw)
+
+    def test_trusted_as_such(self):
+        d = self.begin(trusted_proxies='unix:', max_connections_per_address=1)
+        with Raw(d.client) as a, Raw(d.client) as b, Raw(d.client) as c:
+            for conn, who, status in (a, '203.0.113.1', 101), (b, '203.0.113.2', 101), (c, '203.0.113.2', 503):
+                self.assertEqual(conn.request('GET', '/ws/a', [*UPGRADE, ('X-Forwarded-For', who)]).status, status)
+            self.assertEqual(addresses(d), ['203.0.113.1', '203.0.113.2'])
+
+    def test_not_trusted(self):
+        d = self.begin(trusted_proxies=PROXY)
+        with Raw(d.client) as c:
+            self.assertEqual(c.request('GET', '/ws/a', [*UPGRADE, ('X-Forwarded-For', '203.0.113.1')]).status, 101)
+            self.assertEqual(addresses(d), ['unix'])
+
+    def test_the_proxy_protocol(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix='roost-'))
+        where = 'unix:%s/s' % folder
+        d = self.start(workers=1, trusted_proxies='unix:', listeners=json.dumps([{'address': where, 'proxy_protocol': True}]))
+        with Raw(where) as c:
+            c.send(v2('203.0.113.1'), chop=5)
+            self.assertEqual(c.request('GET', '/ws/a', UPGRADE).status, 101)
+            self.assertEqual(addresses(d), ['203.0.113.1'])
 
 
 class Settings(DaemonTest):
