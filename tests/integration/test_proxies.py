@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -261,6 +262,33 @@ class UnixSockets(DaemonTest):
 
 
 class Settings(DaemonTest):
+    def test_reload(self):
+        """Whom to trust is asked of each request; a header is wanted from the next connection on."""
+        text = 'trusted_proxies: [%s]\nlisteners:\n- {address: "127.0.0.1:0", proxy_protocol: %s}\n'
+        path = self.file(text % (STRANGER, 'false'))
+        d = self.start(workers=1, config=path)
+
+        def reload(*values):
+            with open(path, 'w') as f:
+                f.write(text % values)
+            before = len(d.lines('msg="?reloaded'))
+            d.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(d.lines('msg="?reloaded')) > before, what='the reload')
+
+        with Raw(last_listener(d)) as kept:
+            named = [('X-Forwarded-For', '203.0.113.1')]
+            self.assertEqual(kept.request('GET', '/healthz', named).status, 200)
+            reload(PROXY, 'true')
+
+            def told():
+                self.assertEqual(kept.request('GET', '/healthz', named).status, 200)
+                return d.metric('roost_clients_named_total{by="field"}') > 0
+            wait_for(told, what='the client by the field')
+        with Raw(last_listener(d)) as c:
+            c.send(v1('203.0.113.2'))
+            self.assertEqual(c.request('GET', '/ws/a', UPGRADE).status, 101)
+            self.assertEqual(addresses(d), ['203.0.113.2'])
+
     def test_malformed(self):
         status, _, err = run_roostd('--set', 'trusted_proxies=10.0.0.1/8', '--check')
         self.assertNotEqual(status, 0)
