@@ -273,10 +273,14 @@ class Roostctl(SharedDaemonTest):
             p = subprocess.run([ROOSTCTL, '--admin', url, 'status'], capture_output=True, text=True)
             self.assertEqual(p.returncode, 1)
             self.assertIn('http://[::1]:1: ', p.stderr)
-        for url in ('', 'http://', 'http://localhost', 'http://::1:8001', 'http://[::1]', 'a:0', 'a:65536', 'a:x', ':1', 'https://a:1'):
+        for url in ('', 'http://', 'http://localhost', 'http://::1:8001', 'http://[::1]', 'a:0', 'a:65536', 'a:x', ':1', 'ftp://a:1'):
             p = subprocess.run([ROOSTCTL, '--admin', url, 'status'], capture_output=True, text=True)
             self.assertEqual(p.returncode, 2, url)
             self.assertIn('expected http://HOST:PORT', p.stderr)
+        for url in ('unix:', 'unix:a', 'unix:/', 'unix:/' + 'a' * 107):
+            p = subprocess.run([ROOSTCTL, '--admin', url, 'status'], capture_output=True, text=True)
+            self.assertEqual(p.returncode, 2, url)
+            self.assertIn('path', p.stderr)
 
 
 class Restart(DaemonTest):
