@@ -38,12 +38,6 @@ enum tls13_alert { /* RFC 8446 §6 */
                    TLS13_USER_CANCELED = 90
 };
 
-enum tls13_update { /* a KeyUpdate that we owe the peer */
-                    TLS13_UPDATE_NONE = 0,
-                    TLS13_UPDATE,     /* update_not_requested */
-                    TLS13_UPDATE_BOTH /* update_requested */
-};
-
 struct tls13_direction {
     uint64_t seq; /* of the next record */
     uint8_t secret[TLS13_SECRET_MAX];
@@ -53,7 +47,8 @@ struct tls13_direction {
 struct tls13 {
     struct tls13_direction in, out;
     uint8_t suite;       /* private: row of tbl/tls13_suites.def */
-    uint8_t update;      /* enum tls13_update: due before the next data */
+    uint8_t answers;     /* KeyUpdates that the peer has asked for, due before the next data */
+    bool ask;            /* and one that asks the peer for one of its own */
     uint8_t quiet;       /* records in a row that brought nothing */
     uint8_t message_len; /* of a handshake message that is not complete */
     uint8_t message[5];
@@ -103,9 +98,9 @@ size_t tls13_seal_alert(struct tls13 *t, enum tls13_alert alert, uint8_t *out) M
 /* Must a KeyUpdate go before the next data? */
 static inline bool tls13_update_due(const struct tls13 *t)
 {
-    return UNLIKELY(t->update != TLS13_UPDATE_NONE || t->out.seq >= TLS13_RECORDS_MAX - 1);
+    return UNLIKELY(t->answers > 0 || t->ask || t->out.seq >= TLS13_RECORDS_MAX - 1);
 }
-/* The KeyUpdate that is due; new keys from then on. Room for TLS13_OVERHEAD + 5. */
+/* A KeyUpdate that is due; new keys from then on. At most 256 in a row. Room for TLS13_OVERHEAD + 5. */
 size_t tls13_seal_update(struct tls13 *t, uint8_t *out) MUST_CHECK;
 
 #endif

@@ -103,9 +103,9 @@ static enum tls13_event take_key_update(struct tls13 *t, struct tls13_opened *op
         return fatal(opened, TLS13_ILLEGAL_PARAMETER);
     if (tls13_keys_update(t, &t->in) == -1)
         return fatal(opened, TLS13_INTERNAL_ERROR); /* UNTESTED: OpenSSL's memory */
-    /* One answers all that are asked for before it is sent. */
-    if (request == 1 && t->update == TLS13_UPDATE_NONE)
-        t->update = TLS13_UPDATE;
+    /* Each has its answer; one for many would do (§4.6.3), if there ever are so many. */
+    if (request == 1 && t->answers < UINT8_MAX)
+        t->answers++;
     return quiet(t, opened);
 }
 
@@ -158,8 +158,8 @@ enum tls13_event tls13_open(struct tls13 *t, const uint8_t *record, size_t size,
     *opened = (struct tls13_opened){0};
     if (tls13_aead_open(t, &t->in, record, record + TLS13_HEADER, n, out) == -1)
         return fatal(opened, TLS13_BAD_RECORD_MAC);
-    if (UNLIKELY(t->in.seq == TLS13_RECORDS_MAX) && t->update == TLS13_UPDATE_NONE)
-        t->update = TLS13_UPDATE_BOTH; /* the peer's key is old */
+    if (UNLIKELY(t->in.seq == TLS13_RECORDS_MAX))
+        t->ask = true; /* the peer's key is old */
     if (n > TLS13_PLAIN_MAX + 1)
         return fatal(opened, TLS13_RECORD_OVERFLOW); /* §5.2: padding counts */
     while (n > 0 && out[n - 1] == 0)
@@ -204,9 +204,13 @@ size_t tls13_seal_alert(struct tls13 *t, enum tls13_alert alert, uint8_t *out)
 
 size_t tls13_seal_update(struct tls13 *t, uint8_t *out)
 {
-    const uint8_t text[KEY_UPDATE_SIZE] = {KEY_UPDATE, 0, 0, 1, t->update == TLS13_UPDATE_BOTH};
+    bool ask = t->answers == 0 && t->ask;
+    const uint8_t text[KEY_UPDATE_SIZE] = {KEY_UPDATE, 0, 0, 1, ask};
     size_t n = tls13_seal(t, TLS13_HANDSHAKE, text, sizeof(text), out);
 
-    t->update = TLS13_UPDATE_NONE;
+    if (t->answers > 0)
+        t->answers--;
+    else
+        t->ask = false;
     return n > 0 && tls13_keys_update(t, &t->out) == 0 ? n : 0;
 }

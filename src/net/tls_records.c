@@ -17,7 +17,8 @@
 #include "tcp.h"
 #include "tls_records_internal.h"
 
-#define SEALED_MAX (TLS13_PLAIN_MAX + 32 * TLS13_OVERHEAD) /* of one call, a KeyUpdate included */
+/* Of one call: records, and all the KeyUpdates that can be due before one. */
+#define SEALED_MAX (TLS13_PLAIN_MAX + 32 * TLS13_OVERHEAD + 257 * (TLS13_OVERHEAD + 5))
 
 struct rest { /* sealed, and not taken by the socket */
     size_t from, to;
@@ -228,17 +229,32 @@ static ssize_t at_the_end(const struct records *r)
     return TRANSPORT_LATER;
 }
 
-/* The KeyUpdate that the peer has asked for (RFC 8446 §4.6.3: before the next data). Behind what the
- * socket did not take it waits for that. */
-static void send_update(struct conn *c, struct records *r)
+/* Seals the KeyUpdates that are due. Returns their size, -1: no memory. */
+static ssize_t seal_updates(struct records *r, uint8_t *out)
 {
-    size_t len = tls13_seal_update(r->keys, sealed);
-    ssize_t n = len == 0 ? TRANSPORT_NO_MEMORY : tcp_send(c, (char *)sealed, len);
+    size_t len = 0;
+
+    while (tls13_update_due(r->keys)) {
+        size_t n = tls13_seal_update(r->keys, out + len);
+
+        if (n == 0)
+            return -1; /* UNTESTED: OpenSSL's memory */
+        len += n;
+    }
+    return (ssize_t)len;
+}
+
+/* Those that the peer has asked for (RFC 8446 §4.6.3: before the next data). Behind what the socket did
+ * not take they wait for that. */
+static void send_updates(struct conn *c, struct records *r)
+{
+    ssize_t len = seal_updates(r, sealed);
+    ssize_t n = len == -1 ? TRANSPORT_NO_MEMORY : tcp_send(c, (char *)sealed, (size_t)len);
 
     if (n < 0)
         r->end = TLS_END_BROKEN;
-    else if ((size_t)n < len)
-        (void)keep_rest(r, sealed + n, len - (size_t)n);
+    else if (n < len)
+        (void)keep_rest(r, sealed + n, (size_t)(len - n));
 }
 
 static ssize_t records_recv(struct conn *c, char *p, size_t max)
@@ -254,8 +270,8 @@ static ssize_t records_recv(struct conn *c, char *p, size_t max)
     n = (ssize_t)tls_kept_take(r->kept, p, max);
     if (n == 0 && r->end == TLS_END_NONE)
         n = read_records(c, r, p, max);
-    if (r->end == TLS_END_NONE && r->keys->update != TLS13_UPDATE_NONE && r->rest == NULL)
-        send_update(c, r);
+    if (r->end == TLS_END_NONE && tls13_update_due(r->keys) && r->rest == NULL)
+        send_updates(c, r);
     end = tls_kept_settle(c, &r->kept);
     if (end != 0)
         return end;
@@ -314,12 +330,11 @@ static size_t seal_some(struct records *r, struct offer *o, size_t *took)
 
     *took = 0;
     while (o->n > 0 && *took < TLS13_PLAIN_MAX) {
-        if (tls13_update_due(r->keys)) {
-            n = tls13_seal_update(r->keys, sealed + len);
-            if (n == 0)
-                return 0; /* UNTESTED: OpenSSL's memory */
-            len += n;
-        }
+        ssize_t updates = seal_updates(r, sealed + len);
+
+        if (updates == -1)
+            return 0; /* UNTESTED: OpenSSL's memory */
+        len += (size_t)updates;
         n = seal_next(r, o, MIN(tls_burst_record(r->burst), TLS13_PLAIN_MAX - *took), sealed + len,
                       &one);
         if (n == 0)

@@ -55,7 +55,7 @@ static bool take(struct tls13 *us, size_t size, enum tls13_event *e, struct tls1
     REQUIRE(tls13_open(&copy, wire, size, wire + TLS13_HEADER, &other) == *e);
     REQUIRE(other.n == o->n && other.alert == o->alert && o->n <= TLS13_PLAIN_MAX);
     REQUIRE(memcmp(there, wire + TLS13_HEADER, o->n) == 0);
-    REQUIRE(copy.in.seq == us->in.seq && copy.update == us->update);
+    REQUIRE(copy.in.seq == us->in.seq && copy.answers == us->answers);
     REQUIRE(memcmp(copy.in.key, us->in.key, sizeof(copy.in.key)) == 0);
     tls13_fini(&copy);
     if (*e == TLS13_EVENT_FATAL)

@@ -78,7 +78,7 @@ static void updates_at_any_time(void **state UNUSED)
                 ERR_clear_error();
             }
             if (random_below(40) == 0) /* ours, and the client's is asked for */
-                records_of(c)->keys->update = TLS13_UPDATE_BOTH;
+                records_of(c)->keys->ask = true;
             pump();
         }
         assert_int_equal(seen.len, n);
@@ -115,7 +115,7 @@ static void a_socket_that_takes_little(void **state UNUSED)
         }
         assert_int_equal(far.len, n);
         assert_memory_equal(far.got, pattern, n);
-        assert_int_equal(records_of(c)->keys->update, TLS13_UPDATE_NONE);
+        assert_false(tls13_update_due(records_of(c)->keys));
         assert_null(records_of(c)->rest);
         assert_null(c->out);
         end(c);
@@ -144,6 +144,29 @@ static void a_control_record_in_two(void **state UNUSED)
     assert_int_equal(peer.in.seq, 0);
     assert_int_equal(conn_send(c, STR_LIT("behind")), 0);
     expect_text("behind");
+    end(c);
+}
+
+/* Each request has its answer, before the next data. */
+static void every_update_is_answered(void **state UNUSED)
+{
+    struct conn *c = open_bare();
+    struct tls13_opened o;
+
+    peer.ask = true;
+    for (int i = 0; i < 32; i++) {
+        net_write(far.fd, wire, tls13_seal_update(&peer, wire));
+        peer.ask = true;
+    }
+    say(TLS13_DATA, "all asked", 9);
+    net_steps(2);
+    assert_int_equal(conn_send(c, STR_LIT("answered")), 0);
+    for (int i = 0; i < 32; i++) {
+        assert_int_equal(hear(&o), TLS13_EVENT_QUIET);
+        assert_memory_equal(plain, "\x18\0\0\1\0", 5);
+    }
+    expect_text("answered");
+    assert_int_equal(seen.len, 9);
     end(c);
 }
 
@@ -453,6 +476,7 @@ int main(void)
         T(updates_at_any_time),
         T(a_socket_that_takes_little),
         T(a_control_record_in_two),
+        T(every_update_is_answered),
         T(room_for_less_than_a_record),
         T(tiny_records_are_read_in_portions),
         T(sizes_of_records),
