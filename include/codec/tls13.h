@@ -6,7 +6,7 @@
  * KeyUpdate is taken after the handshake; whatever else comes is answered with the alert that RFC 8446
  * demands. No I/O and no buffers: the caller has both.
  *
- * The AEAD is OpenSSL's, in contexts that all connections of the process share, so one costs 232
+ * The AEAD is OpenSSL's, in contexts that all connections of the process share, so one costs 224
  * bytes. tls13_fini() makes them forget a connection's keys. */
 #ifndef ROOST_CODEC_TLS13_H
 #define ROOST_CODEC_TLS13_H
