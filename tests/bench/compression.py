@@ -25,9 +25,13 @@ def measure(make, n, args, **more):
     rate = min(200, 2000 / n)  # ws takes a second and more for 10,000
     server = make()
     try:
-        r = bench.load(server, "broadcast", connections=n, ramp=1000, rate=rate, size=SIZE, duration=f"{max(args.seconds, round(3 / rate))}s", path="b", **more)
+        options = dict(connections=n, ramp=1000, rate=rate, size=SIZE, duration=f"{max(args.seconds, round(3 / rate))}s",
+                       connect_timeout="60s", **more)
         saved = None
-        if isinstance(server, bench.Gateway):
+        if isinstance(server, peers.Peer):
+            r = peers.load(server, "broadcast", **options)
+        else:
+            r = bench.load(server, "broadcast", path="b", **options)
             metrics = dict(line.rsplit(" ", 1) for line in server.get("/metrics").splitlines() if line and line[0] != "#")
             saved = 1 - float(metrics["roost_delivery_bytes_total"]) / (float(metrics["roost_deliveries_total"]) * SIZE)
         return bench.cpu_per_message(r) * 1e6, saved

@@ -292,7 +292,7 @@ def load(server, scenario, **options):
         args = [bench.program("roostload"), scenario, "--plain", "--json", out, "--pid", str(server.pid), "--url",
                 server.target(), "--adapter", server.adapter, "--processes", "1"]
         for name, value in options.items():
-            args += ["--" + name.replace("_", "-"), str(value)]
+            args += ["--" + name.replace("_", "-"), *([] if value is True else [str(value)])]
         done = subprocess.run(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         if not os.path.exists(out):
             sys.exit(f"peers: {' '.join(args)}\n{done.stdout}")
