@@ -29,7 +29,7 @@ def fds_of(pid):
     kinds = {}
     for name in os.listdir('/proc/%d/fd' % pid):
         try:
-            kind = re.sub(r':\[\d+\]$', '', os.readlink('/proc/%d/fd/%s' % (pid, name)))
+            kind = re.sub(r':\[\d+\]$|(?<=^/proc/)\d+', '', os.readlink('/proc/%d/fd/%s' % (pid, name)))
         except FileNotFoundError:
             continue
         kinds[kind] = kinds.get(kind, 0) + 1
