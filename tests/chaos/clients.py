@@ -69,7 +69,7 @@ class Socket(WebSocket):
     def __init__(self, member, path):
         self.member = member
         address, tls = member.crowd.way(member.way)
-        super().__init__(member.crowd.loop, address, path, tls)
+        super().__init__(member.crowd.loop, address, path, tls, deflate=member.way // 4 % 2 == 1)
 
     def on_101(self):
         self.member.opened()

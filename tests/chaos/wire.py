@@ -11,10 +11,13 @@ import socket
 import ssl
 import struct
 import time
+import zlib
 
 from wsraw import BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame
 
 HEAD_END = b'\r\n\r\n'
+OFFER = 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n'
+DEFLATE_TAIL = b'\0\0\xff\xff'
 LENGTH = re.compile(rb'\r\ncontent-length: *(\d+)', re.I)
 
 
@@ -205,6 +208,7 @@ class Connection:
         behind = at + len(HEAD_END) + (int(found.group(1)) if found and status != 101 else 0)
         if len(self.buf) < behind:
             return None
+        self.head = self.buf[:at]
         body, self.buf = self.buf[at + len(HEAD_END):behind], self.buf[behind:]
         return status, body
 
@@ -212,13 +216,15 @@ class Connection:
 class WebSocket(Connection):
     """Subclasses have on_101(), on_message() and on_gone(), which comes once, after the last message."""
 
-    def __init__(self, loop, address, path, tls=None):
+    def __init__(self, loop, address, path, tls=None, deflate=False):
         super().__init__(loop, address, tls)
+        self.deflate = deflate  # offered; from the 101 on: agreed
         self.path, self.upgraded, self.code = path, False, None
 
     def on_open(self):
         self.send(('GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\n'
-                   'Sec-WebSocket-Version: 13\r\n\r\n' % (self.path, base64.b64encode(os.urandom(16)).decode())).encode())
+                   'Sec-WebSocket-Version: 13\r\n%s\r\n' % (self.path, base64.b64encode(os.urandom(16)).decode(),
+                                                                   OFFER if self.deflate else '')).encode())
 
     def on_bytes(self):
         if not self.upgraded:
@@ -229,6 +235,7 @@ class WebSocket(Connection):
                 self.end('answered %d' % response[0])
                 return
             self.upgraded = True
+            self.deflate = b'permessage-deflate; server_no_context_takeover' in self.head
             self.on_101()
         self.take_frames()
 
@@ -251,6 +258,8 @@ class WebSocket(Connection):
         if self.code is not None:
             self.on_fault('a frame after the close frame: %02x %r' % (first, payload[:40]))
         opcode = first & 15
+        if first & 0x40 and self.deflate and opcode in (TEXT, BINARY):
+            first, payload = first & ~0x40, zlib.decompressobj(-15).decompress(payload + DEFLATE_TAIL)
         if opcode in (TEXT, BINARY) and first & 0xf0 == 0x80:
             self.on_message(payload)
         elif first == 0x80 | PING:
@@ -265,6 +274,12 @@ class WebSocket(Connection):
         self.send(frame(CLOSE, close_payload(1000)))
 
     def text(self, payload):
+        if self.deflate and len(payload) > 64:
+            z = zlib.compressobj(1, zlib.DEFLATED, -15)
+            small = z.compress(payload.encode()) + z.flush(zlib.Z_SYNC_FLUSH)
+            if len(payload) < 100 * len(small):  # else it would be taken for a bomb
+                self.send(frame(TEXT, small[:-4], rsv=4))
+                return
         self.send(frame(TEXT, payload))
 
     def on_end(self, why):
