@@ -149,7 +149,7 @@ class Demo(DaemonTest):
     def test_make_run_starts_with_it(self):
         """Nothing but one warning, and everybody chats from this machine's pages."""
         d = self.start(config=DEMO)
-        self.assertEqual(len(d.lines('level=warn')), 1, d.text())
+        self.assertEqual(len(d.warnings()), 1, d.text())
         with d.ws('/ws/caf%C3%A9', fields=[('Origin', 'http://localhost:5173')]) as a, d.ws('/ws/caf%C3%A9') as b:
             a.text('hello')
             b.expect(TEXT, 'hello')

@@ -128,7 +128,7 @@ class Limits(DaemonTest):
             with Raw(d.client) as c:
                 self.assertEqual(c.request('GET', '/ws/a', HANDSHAKE).status, 503)
         d.wait_log(r'level=warn proc=master msg="full: further clients are answered 503" of=node connections=2 max=2 fix="raise max_connections')
-        self.assertEqual(len(d.lines('level=warn')), 1, d.text())
+        self.assertEqual(len(d.warnings()), 1, d.text())
         held[0].goodbye()
         self.assertRegex(d.wait_log('msg="there is room for clients again" .*').group(0), r'of=node refused=60\b')
         self.assertEqual(len(d.lines('there is room')), 1)
