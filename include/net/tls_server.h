@@ -61,6 +61,8 @@ bool tls_turn(void);
 /* The subject of the client's certificate, which was verified: RFC 2253 text, most specific first.
  * NULL: it has shown none. Borrowed while c lives. */
 const char *tls_subject(const struct conn *c);
+/* Its common name, in UTF-8; "": it has none, or not just one. */
+const char *tls_common_name(const struct conn *c);
 /* Do these bytes begin as a TLS handshake does? */
 bool tls_looks_like(struct str in);
 

@@ -1,6 +1,7 @@
 #include "net/refusal.h"
 
 #include "base/config.h"
+#include "net/tls_server.h"
 #include "net_internal.h"
 
 #define REFUSAL_BURST     3
@@ -79,6 +80,8 @@ static void add_conn(struct line *l, const struct conn *c)
     conn_format_address(c, l->address, sizeof(l->address));
     add(l, KV_S("peer", l->address));
     add(l, KV_U("conn", c->id));
+    if (tls_subject(c) != NULL)
+        add(l, KV_S("certificate", tls_subject(c)));
 }
 
 static void say(struct line *l, enum close_reason why, enum log_level level, const char *what)

@@ -15,7 +15,7 @@
 #include "tls_internal.h"
 #include "tls_records.h"
 
-#define SUBJECT_MAX 1024 /* bytes of a subject's text; a longer one is refused */
+#define SUBJECT_MAX 1024 /* bytes of a subject and its common name; a longer one is refused */
 #define HANDSHAKE   0x16 /* ContentType, RFC 8446 §5.1 */
 
 enum tls_failure {
@@ -58,6 +58,13 @@ const char *tls_subject(const struct conn *c)
     if (!(c->flags & CONN_NOT_TCP) || c->state == CONN_SECURING || !transport_of(c)->tls)
         return NULL;
     return ((const struct tls_shared *)transport_state(c))->subject;
+}
+
+const char *tls_common_name(const struct conn *c)
+{
+    const char *subject = tls_subject(c);
+
+    return subject != NULL ? subject + strlen(subject) + 1 : "";
 }
 
 /* ---- whose turn ---- */
@@ -231,21 +238,45 @@ static int failed(struct conn *c)
     return 0;
 }
 
+/* Into a text of its own; a name with a NUL within would be read as another. NULL: none, several. */
+static char *common_name(const X509_NAME *name)
+{
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1), n;
+    unsigned char *text = NULL;
+
+    if (at == -1 || X509_NAME_get_index_by_NID(name, NID_commonName, at) != -1)
+        return NULL;
+    n = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    if (n > 0 && strlen((const char *)text) == (size_t)n)
+        return (char *)text;
+    OPENSSL_free(text);
+    return NULL;
+}
+
 /* What is kept of the client's certificate when OpenSSL's objects are gone. */
 static int keep_subject(struct tls *tls)
 {
     const X509 *x = SSL_get0_peer_certificate(tls->ssl);
+    const X509_NAME *name = x != NULL ? X509_get_subject_name(x) : NULL;
+    char *subject = NULL, *cn;
     BIO *out;
-    char *text;
     long n;
 
     if (x == NULL)
         return 0;
+    cn = common_name(name);
     out = BIO_new(BIO_s_mem());
-    if (out != NULL && X509_NAME_print_ex(out, X509_get_subject_name(x), 0, XN_FLAG_RFC2253) >= 0 &&
-        (n = BIO_get_mem_data(out, &text)) <= SUBJECT_MAX)
-        tls->shared.subject = strndup(text, (size_t)n);
+    if (out != NULL &&
+        X509_NAME_print_ex(out, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
+        BIO_write(out, "", 1) == 1 &&
+        BIO_write(out, cn != NULL ? cn : "", (int)strlen(cn != NULL ? cn : "") + 1) > 0 &&
+        (n = BIO_get_mem_data(out, &subject)) <= SUBJECT_MAX) {
+        tls->shared.subject = malloc((size_t)n);
+        if (tls->shared.subject != NULL)
+            memcpy(tls->shared.subject, subject, (size_t)n);
+    }
     BIO_free(out);
+    OPENSSL_free(cn);
     return tls->shared.subject != NULL ? 0 : -1;
 }
 

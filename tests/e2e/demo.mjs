@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { inBrowser } from './browser.mjs';
 
 const [client, admin, protocol, shots] = process.argv.slice(2);
+const scheme = process.env.TLS_CA ? 'https://' : 'http://'; // whoever sets it has Chromium trust it
 const CENTRIFUGE_ONLY = /by name|is seen to|said|missed nothing/; // what the plain protocol has not
 
 async function visit(newPage, hash, name) {
   const page = await newPage();
-  await page.goto('http://' + client + '/' + hash);
+  await page.goto(scheme + client + '/' + hash);
   await page.fill('#name', name);
   await open(page);
   return page;
@@ -120,7 +121,7 @@ async function dark(page) {
 let ada, bob, newPage;
 // A refused or lost connection is reported by the browser itself; everything else is a fault of the page.
 await inBrowser({
-  viewport: { width: 1000, height: 700 }, ours: (url) => url.startsWith('http://' + client + '/'), ignored: /WebSocket connection/,
+  viewport: { width: 1000, height: 700 }, ours: (url) => url.startsWith(scheme + client + '/'), ignored: /WebSocket connection/,
 }, async (pages) => {
   newPage = pages;
   ada = await visit(newPage, '#e2e', 'ada');

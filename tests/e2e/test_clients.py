@@ -14,12 +14,14 @@ sys.path.insert(0, os.path.join(HERE, '../integration'))
 
 from daemon import DaemonTest  # noqa: E402
 from loadtest import run  # noqa: E402
+from pki import Pki  # noqa: E402
 
 
 class Clients(DaemonTest):
-    def node(self, script, wanted, *args):
+    def node(self, script, wanted, *args, **env):
         p = subprocess.run(['node', os.path.join(HERE, script), *args, *filter(None, [os.environ.get('SCREENSHOTS')])],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200)
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200,
+                           env={**os.environ, **env})
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
         done = re.findall(r'^ok (.*)$', p.stdout, re.M)
         self.assertEqual(len(done), wanted, p.stdout)  # none was forgotten
@@ -36,6 +38,25 @@ class Clients(DaemonTest):
     def test_demo_page_in_chromium(self):
         d = self.start(workers=3, config=DEMO)
         self.node('demo.mjs', 10, d.client, d.admin, 'centrifuge')
+
+    def test_npm_ws_by_tls(self):
+        with Pki() as pki:
+            d = self.start(workers=3, **pki.settings('server'))
+            self.node('ws.mjs', 11, d.client.replace('127.0.0.1', 'localhost'), d.admin, TLS_CA=pki.path('ca.pem'))
+
+    def test_demo_page_by_tls_with_a_private_authority(self):
+        """Chromium trusts what its user has said: the database of a home of its own."""
+        with Pki() as pki:
+            home = pki.path('home')
+            database = os.path.join(home, '.pki/nssdb')
+            os.makedirs(database)
+            for args in (['-N', '--empty-password'], ['-A', '-t', 'C,,', '-n', 'ca', '-i', pki.path('ca.pem')]):
+                subprocess.run(['certutil', '-d', 'sql:' + database, *args], check=True, capture_output=True)
+            d = self.start(workers=3, config=DEMO, **pki.settings('server'))
+            address = d.client.replace('127.0.0.1', 'localhost')
+            self.node('demo.mjs', 10, address, d.admin, 'centrifuge', TLS_CA=pki.path('ca.pem'), HOME=home)
+            self.assertGreater(d.metric('roost_tls_handshakes_total{resumed="false"}') +
+                               d.metric('roost_tls_handshakes_total{resumed="true"}'), 3)
 
     def test_demo_page_where_anonymous_clients_have_the_plain_protocol_alone(self):
         d = self.start(workers=3)

@@ -1,14 +1,18 @@
-// npm's ws as a client: usage: node ws.mjs CLIENT_ADDRESS ADMIN_ADDRESS. Exit status 0: all held.
+// npm's ws as a client: usage: node ws.mjs CLIENT_ADDRESS ADMIN_ADDRESS. By TLS with TLS_CA in the environment, a file of
+// certificates to trust. Exit status 0: all held.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import WebSocket from 'ws';
 
 const [client, admin] = process.argv.slice(2);
+const trust = process.env.TLS_CA ? { ca: readFileSync(process.env.TLS_CA) } : {};
+const scheme = process.env.TLS_CA ? 'wss://' : 'ws://';
 const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, 60000);
 
 // Messages that arrived wait in .queue until next() asks.
 function open(path, protocols, options) {
-  const s = new WebSocket('ws://' + client + path, protocols, options);
+  const s = new WebSocket(scheme + client + path, protocols, { ...trust, ...options });
   s.queue = [];
   s.on('message', (data, binary) => {
     s.queue.push(binary ? data : data.toString());
@@ -80,7 +84,7 @@ const checks = {
   },
   async 'refused handshakes'() {
     for (const [path, options, status] of [['/ws/a%20b', {}, 400], ['/nothing', {}, 404], ['/ws/x', { origin: 'http://evil.example' }, 403]]) {
-      const s = new WebSocket('ws://' + client + path, [], options);
+      const s = new WebSocket(scheme + client + path, [], { ...trust, ...options });
       const [, response] = await once(s, 'unexpected-response');
       assert.equal(response.statusCode, status);
       s.on('error', () => {});

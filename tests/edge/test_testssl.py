@@ -37,7 +37,8 @@ class Testssl(DaemonTest):
         self.assertIn('TLS1_3', seen, r.stdout)
         self.assertIn('LUCKY13', seen, r.stdout)  # the last of the attacks but one: the scan has come to its end
         bad = [(x['severity'], x['id'], x['finding']) for x in findings
-               if x['severity'] not in GOOD and x['id'] not in OURS and not x['id'].startswith(PRIVATE)]
+               if x['severity'] not in GOOD and x['id'] not in OURS and not x['id'].startswith(PRIVATE)
+               and 'local OpenSSL' not in x['finding']]
         self.assertEqual(bad, [])
 
 

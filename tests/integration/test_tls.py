@@ -1,12 +1,16 @@
 #!/usr/bin/python3
 """TLS on the daemon's own listeners: certificates and their choice, clients' certificates, sessions, replacement, refusals."""
 
+import asyncio
 import os
 import signal
 import ssl
 import subprocess
 import unittest
 
+import websockets
+
+from centrifuge import Client
 from daemon import ROOSTCTL, DaemonTest, run_roostd, wait_for
 from pki import Pki, openssl
 from wsraw import TEXT, Closed, Raw
@@ -276,6 +280,23 @@ class Clients(TlsTest):
                     self.assertEqual(c.request('GET', '/healthz').status, 200)
 
 
+    def test_users_by_their_certificates(self):
+        self.pki.make('ann', None, subject='/O=Tests/CN=ann', usage='clientAuth')
+        self.pki.make('nameless', None, subject='/O=Tests', usage='clientAuth')
+        for what, user in (('common_name', 'ann'), ('subject', 'CN=ann,O=Tests')):
+            d = self.start(workers=1, user_id_client_certificate=what, channel_without_namespace='{allow_subscribe_for_client: true, '
+                           'allow_publish_for_client: true, presence: true, allow_presence_for_client: true}', **self.listener('optional'))
+            with Client(d.client, tls=self.pki.client('ann')) as c:
+                c.connect()
+                c.subscribe('x')
+                c.publish('x', 1)
+                self.assertEqual(c.push()[1]['info']['user'], user)
+            for who in ('nameless', None) if what == 'common_name' else (None,):
+                with Client(d.client, tls=self.pki.client(who)) as c:
+                    c.say({'id': 1, 'connect': {}})
+                    self.assertEqual(c.ends()[0], 3501)
+
+
 class Expiry(TlsTest):
     def test_warnings_and_metric(self):
         for name, days in (('long', 22), ('soon', 15), ('sooner', 5), ('now', 1)):
@@ -301,6 +322,22 @@ class Tools(TlsTest):
                                 '-servername', 'localhost', '-quiet', version], input=b'GET /healthz HTTP/1.1\r\nHost: x\r\n'
                                b'Connection: close\r\n\r\n', capture_output=True, timeout=20)
             self.assertIn(b'HTTP/1.1 200 OK', r.stdout, r.stderr)
+
+
+    def test_python_websockets(self):
+        d = self.serve(workers=2)
+
+        async def run():
+            url = 'wss://localhost:%s/ws/asyncio' % d.client.rsplit(':', 1)[1]
+            async with websockets.connect(url, ssl=self.pki.client(), compression=None) as a, \
+                    websockets.connect(url, ssl=self.pki.client(), compression=None) as b:
+                big = 'ü' * 400000
+                await a.send(['frag', 'ments ', big])
+                self.assertEqual(await b.recv(), 'fragments ' + big)
+                await (await a.ping(b'are you there'))
+                await a.close(4001, 'done')
+                self.assertEqual(a.close_code, 4001)
+        asyncio.run(asyncio.wait_for(run(), 60))
 
 
 class Roostctl(TlsTest):

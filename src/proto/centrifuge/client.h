@@ -212,8 +212,9 @@ static inline struct client_sub *client_sub_of(struct sub *s)
 
 /* open.c */
 extern const struct session_ops centrifuge_session_ops;
-/* Who a proxy in front says that it is. -1: no memory. */
-int client_identify_by_header(struct client *cl, const struct http_request *r) MUST_CHECK;
+/* Who its certificate, or a proxy in front, says that it is. -1: no memory. */
+int client_identify_by_peer(struct client *cl, const struct conn *c,
+                            const struct http_request *r) MUST_CHECK;
 
 /* stream.c, emulation.c */
 void stream_register(void);

@@ -248,7 +248,7 @@ enum client_did connect_begin(struct client *cl, const struct cf_command *c)
         return end(cl, CLOSE_CF_BAD_REQUEST);
     if (c->connect.token.n > 0)
         return verify(cl, c);
-    if (cl->user != NULL) /* a proxy has said so: user_id_http_header */
+    if (cl->user != NULL) /* its certificate, or a proxy, has said so: user_id_... */
         return start(cl, c, NULL);
     if (!config.allow_anonymous_connect_without_token && !config.insecure)
         return end(cl, CLOSE_CF_NO_CREDENTIALS);

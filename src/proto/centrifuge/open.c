@@ -4,6 +4,7 @@
 #include "client.h"
 #include "codec/json.h"
 #include "encode.h"
+#include "net/tls_server.h"
 #include "proto/session.h"
 #include "stream.h"
 
@@ -152,11 +153,27 @@ static void read_query(struct str query, struct wish *w)
     }
 }
 
-int client_identify_by_header(struct client *cl, const struct http_request *r)
+/* By the certificate that it has shown; empty: not. */
+static struct str certified_user(const struct conn *c)
 {
-    bool repeated = false;
-    struct str user;
+    switch ((enum user_of_certificate)config.user_id_client_certificate) {
+    case USER_OF_NONE:
+        break;
+    case USER_OF_COMMON_NAME:
+        return str_from(tls_common_name(c));
+    case USER_OF_SUBJECT:
+        return tls_subject(c) != NULL ? str_from(tls_subject(c)) : STR_NULL;
+    }
+    return STR_NULL;
+}
 
+int client_identify_by_peer(struct client *cl, const struct conn *c, const struct http_request *r)
+{
+    struct str user = certified_user(c);
+    bool repeated = false;
+
+    if (user.n > 0)
+        return client_identify(cl, user, STR_NULL);
     if (config.user_id_http_header[0] == '\0')
         return 0;
     user = http_field_get(r, str_from(config.user_id_http_header), &repeated);
@@ -194,7 +211,7 @@ static void centrifuge_handle(struct http_exchange *x)
     if (strcmp(checked.subprotocol, "centrifuge-protobuf") == 0)
         w.encoding = CF_PROTOBUF;
     cl = client_new(x->conn, w.encoding);
-    if (cl == NULL || client_identify_by_header(cl, x->request) == -1) {
+    if (cl == NULL || client_identify_by_peer(cl, x->conn, x->request) == -1) {
         client_free(&cl);
         http_refuse(x, CLOSE_NO_MEMORY);
         return;
@@ -229,7 +246,7 @@ static void listener_handle(struct http_exchange *x)
         return;
     }
     cl = client_new(x->conn, CF_JSON);
-    if (cl == NULL || client_identify_by_header(cl, x->request) == -1) {
+    if (cl == NULL || client_identify_by_peer(cl, x->conn, x->request) == -1) {
         client_free(&cl);
         http_refuse(x, CLOSE_NO_MEMORY);
         return;

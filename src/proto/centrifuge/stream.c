@@ -282,7 +282,7 @@ static void stream_handle(struct http_exchange *x)
     if (path->wire == WIRE_EVENTS || path->listens)
         encoding = CF_JSON;
     cl = client_new(x->conn, encoding);
-    if (cl == NULL || client_identify_by_header(cl, x->request) == -1) {
+    if (cl == NULL || client_identify_by_peer(cl, x->conn, x->request) == -1) {
         client_free(&cl);
         http_refuse(x, CLOSE_NO_MEMORY);
         return;

@@ -285,7 +285,8 @@ static void use_certificate(const struct pki *p)
 
 static void clients_show_certificates(void **state UNUSED)
 {
-    struct pki mine = pki_make(&(struct pki_want){.name = "alice, of B", .issuer = &authority});
+    struct pki mine =
+        pki_make(&(struct pki_want){.name = "alice, of B \xc3\xa4", .issuer = &authority});
     struct pki stranger = pki_make(&(struct pki_want){.name = "mallory"});
     struct pki old = pki_make(
         &(struct pki_want){.name = "bob", .issuer = &authority, .from = -60, .until = -30});
@@ -298,7 +299,8 @@ static void clients_show_certificates(void **state UNUSED)
         far_starts(NULL, NULL);
         use_certificate(&mine);
         pump_until_secured();
-        assert_string_equal(tls_subject(c), "CN=alice\\, of B");
+        assert_string_equal(tls_subject(c), "CN=alice\\, of B \xc3\xa4");
+        assert_string_equal(tls_common_name(c), "alice, of B \xc3\xa4");
         end(c);
 
         serve(&one, 1, how);
@@ -320,6 +322,7 @@ static void clients_show_certificates(void **state UNUSED)
         } else {
             pump_until_secured();
             assert_null(tls_subject(c));
+            assert_string_equal(tls_common_name(c), "");
         }
         end(c);
     }
