@@ -359,7 +359,7 @@ check-chaos: build-packages ## the same for some minutes, with the totals as las
 	@TEST_BUILD=$(BUILD) $(PYTHON) tests/chaos/check.py
 
 .PHONY: check-edge
-check-edge: ## what an edge has to bear, with other people's programs: proxies, their restarts, requests made to deceive them
+check-edge: ## what an edge has to bear, with other people's programs: proxies, their restarts, requests made to deceive them, scanners
 	@$(MAKE) test SUITE=edge
 
 .PHONY: bench-memory

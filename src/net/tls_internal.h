@@ -20,7 +20,8 @@ enum tls_end {
 /* Begins the state of every transport that speaks TLS. */
 struct tls_shared {
     struct transport transport;
-    char *subject; /* owned: of the peer's certificate, its common name behind the NUL; NULL: none */
+    char
+        *subject; /* owned: of the peer's certificate, its common name behind the NUL; NULL: none */
 };
 
 struct tls { /* by OpenSSL */
