@@ -30,7 +30,7 @@ union peer_address {
     struct sockaddr_un un;
 };
 
-static struct tls_context *tls; /* owned; made when the first wire needs it */
+static struct tls_context *tls; /* owned; NULL: no address wants it */
 
 static struct engine_wire *wire_of(struct conn *c)
 {
@@ -117,16 +117,9 @@ static struct engine_wire *wire_open(void *arg UNUSED, const struct engine_addre
     struct engine_wire *w = calloc(1, sizeof(*w));
     union peer_address address;
     struct outgoing out = {.peer = &address.sa, .host = to->host};
-    char err[256];
 
     if (w == NULL || !address_of(to, &address))
         goto err_after_wire;
-    if (to->tls && tls == NULL &&
-        (tls = tls_client_context(config.engine_tls_ca, config.engine_tls_verify, err,
-                                  sizeof(err))) == NULL) {
-        LOG(LOG_ERROR, "no TLS to the engine's server", KV_S("why", err));
-        goto err_after_wire;
-    }
     out.tls = to->tls ? tls : NULL;
     w->events = events;
     w->peer = peer;
@@ -183,6 +176,13 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
 
         if (engine_address_parse(one, a, err, sizeof(err)) == -1) {
             LOG(LOG_ERROR, "engine_address cannot be read", KV_S("why", err));
+            return NULL;
+        }
+        /* Now: once the process is confined it opens no file. */
+        if (a->tls && tls == NULL &&
+            (tls = tls_client_context(config.engine_tls_ca, config.engine_tls_verify, err,
+                                      sizeof(err))) == NULL) {
+            LOG(LOG_ERROR, "no TLS to the engine's server", KV_S("why", err));
             return NULL;
         }
         if (str_copy(str_from(config.engine_user), a->user, sizeof(a->user)) == -1 ||
