@@ -38,7 +38,7 @@ class Run:
         self.plan = Plan(args.seed, args.workers, args.only or sorted(KINDS))
         self.chance = random.Random(args.seed)  # of what no plan can fix: who of those who are there
         self.started, self.good, self.steps = time.monotonic(), 0, 0
-        self.publishing, self.node = False, None
+        self.publishing, self.node, self.calms = False, None, 0
         self.certificates = Certificates()
 
     def say(self, text, *values):
@@ -139,6 +139,7 @@ class Run:
             m.pause(False)
         for half in list(self.crowd.halves):
             half.reset()
+        self.look_again()
         self.wait('all processes to serve', self.node.all_up, lambda: 'there are %r' % self.node.names())
         self.wait('all clients to come back', lambda: not self.crowd.not_ready(),
                   lambda: ['%s: %r' % (m.name, m.ends) for m in self.crowd.not_ready()[:5]])
@@ -154,6 +155,13 @@ class Run:
         self.verdict.next_round(self.loop.next_tick())
         self.say('whole again: %d sent, %d seen, %d recovered', self.verdict.sent_total, self.verdict.seen_total, self.crowd.recovered)
         self.good += len(self.verdict.problems) == before
+
+    def look_again(self):
+        """A worker that was reloaded while it had few descriptors learns of more with the next reload that changes something."""
+        self.calms += 1
+        self.settings['keepalive_timeout'] = '%ds' % (100 + self.calms)
+        self.node.write(self.settings)
+        self.node.signal('master', signal.SIGHUP)
 
     def change_certificate(self):
         """The settings are whole again, and what is shown from now on is the other pair."""
