@@ -73,11 +73,15 @@ static void become(unsigned slot)
 static void arm_restart(struct child *c)
 {
     double delay = 0;
+    char name[32];
 
     if (c->crashes > 1) {
         unsigned doublings = MIN(c->crashes - 2, 10u);
 
         delay = MIN(BACKOFF_FIRST_S * (double)(1u << doublings), BACKOFF_MAX_S);
+        LOG(LOG_WARN, "a process that ends again and again is started later",
+            KV_S("process", shm_slot_name(c->slot, name, sizeof(name))), KV_U("ends", c->crashes),
+            KV_U("ms", (uint64_t)(delay * 1000)));
     }
     ev_timer_set(&c->restart, delay, 0.);
     ev_timer_start(supervisor.loop, &c->restart);

@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import re
 import signal
 import threading
 import time
@@ -78,11 +79,13 @@ class Worker(DaemonTest):
 
     def test_crash_loop_backs_off(self):
         d = self.start(workers=2)
-        for n in range(1, 4):
+        for n in range(1, 5):
             old = d.pid_of('worker0')
             os.kill(old, signal.SIGKILL)
             wait_for(lambda: d.pid_of('worker0') not in (0, old), 10, 'restart %d' % n)
-        self.assertGreaterEqual(d.metric('roost_process_restarts_total{process="worker0"}'), 3)
+        self.assertGreaterEqual(d.metric('roost_process_restarts_total{process="worker0"}'), 4)
+        put_off = [re.search(r' ms=(\d+)', x).group(1) for x in d.lines('ends again and again')]
+        self.assertEqual(put_off, ['100', '200', '400'])  # the first time at once
 
     def test_publications_in_the_ring_of_a_dead_worker_are_delivered(self):
         d = self.start(workers=2)
