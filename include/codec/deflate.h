@@ -42,7 +42,8 @@ struct inflate_limits {
     uint64_t bytes; /* of the message, decompressed */
     uint64_t ratio; /* of them for each compressed one, beyond INFLATE_FREE; 0: no limit */
 };
-#define INFLATE_FREE ((uint64_t)64 * 1024) /* so many bytes may come of anything */
+/* So many bytes may come of anything: people do send a megabyte of one letter. */
+#define INFLATE_FREE ((uint64_t)1024 * 1024)
 
 /* Decompresses a message into out, which is empty. -1: *why is CLOSE_BAD_DEFLATE,
  * CLOSE_MESSAGE_TOO_BIG, CLOSE_INFLATE_RATIO or CLOSE_NO_MEMORY, and out has no memory. It grows

@@ -27,7 +27,7 @@ class Clients(DaemonTest):
         self.assertEqual(len(done), wanted, p.stdout)  # none was forgotten
 
     def test_npm_ws(self):
-        d = self.start(workers=3, compression='false')
+        d = self.start(workers=3)
         self.node('ws.mjs', 11, d.client, d.admin)
 
     def test_compression(self):
@@ -41,7 +41,7 @@ class Clients(DaemonTest):
 
     def test_npm_ws_by_tls(self):
         with Pki() as pki:
-            d = self.start(workers=3, compression='false', **pki.settings('server'))
+            d = self.start(workers=3, **pki.settings('server'))
             self.node('ws.mjs', 11, d.client.replace('127.0.0.1', 'localhost'), d.admin, TLS_CA=pki.path('ca.pem'))
 
     def test_demo_page_by_tls_with_a_private_authority(self):

@@ -42,7 +42,7 @@ FRAMES = {
 # The same where compression has been agreed on.
 DEFLATED = {
     'bad_deflate': frame(TEXT, b'\x07', rsv=4),
-    'inflate_ratio': frame(BINARY, zlib.compress(bytes(90000), 9)[2:-5], rsv=4),
+    'inflate_ratio': frame(BINARY, zlib.compress(bytes(2 << 20), 9)[2:-5], rsv=4),
 }
 
 # A head, by listener.
@@ -140,8 +140,9 @@ class Endings(DaemonTest):
             with d.ws('/ws/x') as c:
                 c.send(data)
                 self.closed(c, label)
+        larger = self.start(workers=1, max_message_size='4MiB')
         for label, data in DEFLATED.items():
-            with d.ws('/ws/x', fields=[('Sec-WebSocket-Extensions', 'permessage-deflate')]) as c:
+            with larger.ws('/ws/x', fields=[('Sec-WebSocket-Extensions', 'permessage-deflate')]) as c:
                 c.send(data)
                 self.closed(c, label)
         with d.ws('/ws/x?mode=sub') as c:

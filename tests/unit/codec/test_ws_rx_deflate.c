@@ -116,7 +116,7 @@ static struct buf compressed_run(size_t n)
 
 static void limits(void **state UNUSED)
 {
-    struct buf run = compressed_run(100001);
+    struct buf run = compressed_run(100001), bomb = compressed_run(2 << 20);
     struct script s = deflate_script(WS_SERVER);
 
     s.limits.message = 100000;
@@ -124,12 +124,14 @@ static void limits(void **state UNUSED)
     expect_refusal(&s, CLOSE_MESSAGE_TOO_BIG);
     s = deflate_script(WS_SERVER);
     s.limits.ratio = 256;
-    put(&s, FIN | RSV1 | WS_OP_TEXT, buf_view(&run));
+    s.limits.message = 4 << 20;
+    put(&s, FIN | RSV1 | WS_OP_TEXT, buf_view(&bomb));
     expect_refusal(&s, CLOSE_INFLATE_RATIO);
     s = deflate_script(WS_SERVER);
     s.limits.frame = run.len - 1;
     put(&s, FIN | RSV1 | WS_OP_TEXT, buf_view(&run));
     expect_refusal(&s, CLOSE_FRAME_TOO_BIG);
+    buf_fini(&bomb);
     buf_fini(&run);
 }
 

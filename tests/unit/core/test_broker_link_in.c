@@ -66,12 +66,15 @@ static void repeated_publications_are_skipped(void **state UNUSED)
     assert_true(to_broker(r));
     r.position = 400;
     assert_true(to_broker(r));
-    r.source = HUB_WORKERS_MAX;
+    r.source = RECORD_SOURCE_REMOTE; /* other nodes' positions tell nothing */
+    assert_true(to_broker(r));
+    assert_true(to_broker(r));
+    r.source = RECORD_SOURCE_REMOTE + 1;
     assert_true(to_broker(r));
     r.source = UINT16_MAX;
     assert_true(to_broker(r));
     turn();
-    assert_string_equal(a.log, "S(x)(x)(x)");
+    assert_string_equal(a.log, "S(x)(x)(x)(x)(x)");
     assert_int_equal(metrics->duplicates, 3);
     assert_int_equal(metrics->ring_bad_records, 2);
 }

@@ -137,7 +137,9 @@ static void off_it_is_404(void **state UNUSED)
     config.echo = false;
     h_shake(a, "/echo");
     assert_int_equal(h_status(a), 404);
+    h_close(a);
     config.echo = true;
+    a = h_connect(0);
     h_shake(a, "/echo");
     assert_int_equal(h_status(a), 101);
     h_close(a);

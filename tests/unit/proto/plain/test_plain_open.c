@@ -60,8 +60,11 @@ static void handshakes_that_are_refused(void **state UNUSED)
             fail_msg("%s: %s", bad[i].text, p->got);
         if (bad[i].has != NULL)
             assert_has(p, bad[i].has);
-        if (strstr(bad[i].text, "HTTP/1.0") == NULL) { /* the connection is good for another try */
-            assert_false(p->eof);
+        h_turns(2);
+        h_read(p);
+        /* A proxy may have taken what asks for an upgrade for a tunnel: nothing else is read of it. */
+        assert_true(p->eof == (strstr(bad[i].text, "Upgrade:") != NULL));
+        if (!p->eof) {
             h_shake(p, "/ws/fine");
             h_turns(2);
             h_read(p);
@@ -80,6 +83,8 @@ static void the_admin_listener_asks_for_the_key(void **state UNUSED)
     h_shake(p, "/ws/a");
     assert_int_equal(h_status(p), 401);
     assert_int_equal(metrics->handshake_failures[CLOSE_UNAUTHORIZED], 1);
+    h_close(p);
+    p = h_connect(CONN_ADMIN);
     h_shake(p, "/ws/a?api_key=k");
     h_turns(2);
     h_read(p);
