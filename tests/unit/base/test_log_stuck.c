@@ -54,6 +54,7 @@ static void use_stderr(void)
     if (own_now != -1)
         close(own_now);
     own_now = -1;
+    own_tried = false;
     lost = 0;
 }
 
