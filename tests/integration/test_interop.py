@@ -10,7 +10,9 @@ from daemon import SharedDaemonTest, wait_for
 
 
 class Libwebsockets(SharedDaemonTest):
-    settings = {'workers': 2, 'subprotocols': 'dumb-increment-protocol,lws-mirror-protocol'}
+    # Its client (4.1.6) loops for ever at the second message that a server sends uncompressed once compression was agreed on,
+    # with other servers too.
+    settings = {'workers': 2, 'subprotocols': 'dumb-increment-protocol,lws-mirror-protocol', 'compression': 'false'}
 
     def test_mirror_and_dumb_increment(self):
         """Its test client opens two connections: one draws circles and hears the other's, one listens."""
