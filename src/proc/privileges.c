@@ -156,7 +156,7 @@ int privileges_drop(void)
             return -1;
         LOG(LOG_INFO, "is no longer root", KV_U("uid", t.uid), KV_U("gid", t.gid));
     } else if (was_root && config.user[0] == '\0') {
-        LOG(LOG_WARN, "runs as root, without root's capabilities; set user to one who owns little");
+        LOG(LOG_INFO, "runs as root, without root's capabilities; set user to one who owns little");
     }
     return drop_capabilities();
 }
