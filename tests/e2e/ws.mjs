@@ -62,12 +62,14 @@ const checks = {
     assert.equal(s.protocol, 'roost-plain');
     s.close();
   },
-  async 'offered compression is declined'() {
-    const s = await open('/ws/npm-deflate', [], { perMessageDeflate: true });
-    assert.equal(s.extensions, '');
-    s.send('x'.repeat(10000));
-    assert.equal((await next(s)).length, 10000);
-    s.close();
+  async 'compression, offered and not'() {
+    for (const perMessageDeflate of [true, false]) {
+      const s = await open('/ws/npm-deflate', [], { perMessageDeflate });
+      assert.equal(s.extensions, perMessageDeflate ? 'permessage-deflate' : '');
+      s.send('x'.repeat(10000));
+      assert.equal((await next(s)).length, 10000);
+      s.close();
+    }
   },
   async 'close code and reason'() {
     const s = await open('/ws/npm-close');
