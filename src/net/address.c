@@ -241,7 +241,7 @@ void address_format(const struct address *a, char *out, size_t cap)
     uint16_t port;
 
     if (address_is_unix(a)) {
-        snprintf(out, cap, "unix:%s", address_path(a));
+        snprintf(out, cap, "unix:%.*s", cap > 6 ? (int)(cap - 6) : 0, address_path(a));
         return;
     }
     address_bytes((const struct sockaddr *)&a->sa, bytes, &port);
