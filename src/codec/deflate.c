@@ -101,10 +101,11 @@ void deflate_detach(struct deflater **deflater)
 
 int deflate_piece(struct deflater *d, struct str piece, bool last, struct buf *out)
 {
-    z_stream *z = &d->z;
+    z_stream *z;
 
     if (piece.n > DEFLATE_PIECE_MAX)
         return -1;
+    z = &d->z;
     z->next_in = (z_const Bytef *)(uintptr_t)piece.p;
     z->avail_in = (uInt)piece.n;
     do {
