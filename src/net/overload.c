@@ -93,8 +93,10 @@ static bool waits(const struct conn *c)
     if (c->flags & (CONN_ADMIN | CONN_REFUSED) ||
         reactor->tick - since < ROOM_AGE_NS / WHEEL_TICK_NS)
         return false;
-    return c->state == CONN_PROXY || c->state == CONN_SECURING || c->state == CONN_LINGERING ||
-           (c->state == CONN_HTTP && c->hold == 0 && c->out == NULL);
+    if (c->state == CONN_HTTP || c->state == CONN_FLUSHING)
+        return c->out != NULL ? (c->flags & CONN_OUT_STALLED) != 0 /* does not take its answer */
+                              : c->state == CONN_HTTP && c->hold == 0;
+    return c->state == CONN_PROXY || c->state == CONN_SECURING || c->state == CONN_LINGERING;
 }
 
 static bool waits_longer(const struct conn *a, const struct conn *b)

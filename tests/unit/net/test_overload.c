@@ -48,6 +48,27 @@ static void test_who_waits_longest_makes_room(void **state UNUSED)
     assert_false(conn_dead(at_work) || conn_dead(answering) || conn_dead(admin));
 }
 
+/* Its request is answered, and it does not take the answer. */
+static void test_who_does_not_read_makes_room(void **state UNUSED)
+{
+    static char page[65536];
+    struct conn *c = waiting(5);
+
+    c->flags |= CONN_WELCOME;
+    c->hold = CONN_HOLD_OUTPUT;
+    assert_false(overload_make_room(LISTENERS_MAX));
+    for (int i = 0; i < 1000 && !(c->flags & CONN_OUT_STALLED); i++) {
+        assert_int_equal(conn_send(c, (struct str){page, sizeof(page)}), 0);
+        net_steps(1);
+    }
+    assert_true(c->flags & CONN_OUT_STALLED);
+    c->heard = reactor->tick;
+    assert_false(overload_make_room(LISTENERS_MAX));
+    c->heard -= 2 * (uint32_t)SECOND;
+    assert_true(overload_make_room(LISTENERS_MAX));
+    assert_int_equal(c->reason, CLOSE_CROWDED_OUT);
+}
+
 /* However many there are, a look is bounded, and the next one goes on from there. */
 static void test_the_look_is_bounded(void **state UNUSED)
 {
@@ -215,13 +236,10 @@ static void test_marks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        NET_TEST(test_who_waits_longest_makes_room),
-        NET_TEST(test_the_look_is_bounded),
-        NET_TEST(test_a_full_node_and_a_full_worker),
-        OVERLOAD_TEST(test_the_slowest_go_first),
-        OVERLOAD_TEST(test_trickling_does_not_help),
-        OVERLOAD_TEST(test_then_incomplete_input),
-        OVERLOAD_TEST(test_marks),
+        NET_TEST(test_who_waits_longest_makes_room), NET_TEST(test_who_does_not_read_makes_room),
+        NET_TEST(test_the_look_is_bounded),          NET_TEST(test_a_full_node_and_a_full_worker),
+        OVERLOAD_TEST(test_the_slowest_go_first),    OVERLOAD_TEST(test_trickling_does_not_help),
+        OVERLOAD_TEST(test_then_incomplete_input),   OVERLOAD_TEST(test_marks),
     };
 
     return cmocka_run_group_tests_name("net/overload", tests, NULL, NULL);
