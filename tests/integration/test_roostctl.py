@@ -110,6 +110,7 @@ class Roostctl(SharedDaemonTest):
     def test_tail_raw(self):
         with Tail(self.d, '--raw', 'raw') as t, self.d.ws('/ws/raw') as c:
             wait_for(lambda: self.d.api('channels')['result']['channels'].get('raw', {}).get('num_clients') == 2, what='the subscription')
+            wait_for(lambda: t.errors, what='it to say so')
             c.text('as it is')
             c.send_frame(BINARY, b'\x00\x01')
             wait_for(lambda: len(t.lines) == 2, what='two lines')
