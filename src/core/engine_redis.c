@@ -86,7 +86,7 @@ static int add_publication(struct redis *e, struct redis_call *c, const struct r
     if (envelope_write(&c->body, &env) == -1)
         return -1;
     c->pubs[c->n++] = (struct redis_publication){.token = token};
-    c->server->waiting_bytes += c->body.len - before;
+    redis_call_grew(c, c->body.len - before);
     return 0;
 }
 
@@ -222,7 +222,9 @@ static void control(struct engine *engine, struct str node UNUSED, const struct 
     if (envelope_write(&c->body, &env) == -1) {
         redis_call_free(c);
         give_up(e, token, ENGINE_UNAVAILABLE);
+        return;
     }
+    redis_call_grew(c, c->body.len);
 }
 
 /* --- the rest --- */
@@ -303,6 +305,6 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     list_init(&e->lingering);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
     for (unsigned i = 0; i < e->s.addresses; i++)
-        redis_server_init(&e->servers[i], e, i);
+        redis_server_init(&e->servers[i], e, &e->s.address[i]);
     return &e->engine;
 }

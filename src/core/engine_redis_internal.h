@@ -66,6 +66,7 @@ struct redis_call {
     bool reverse, replied;
     bool repeat;  /* it may have been done before */
     bool refused; /* it has certainly not been */
+    bool sent;    /* in server.sent, else in server.waiting */
     uint8_t name_len;
     uint16_t key_len; /* of the idempotency key, behind the name in `text` */
     uint64_t version;
@@ -99,7 +100,6 @@ enum redis_state { REDIS_DOWN = 0, REDIS_CONNECTING, REDIS_SETTING_UP, REDIS_UP 
 struct redis_server {
     struct redis *engine;
     struct engine_address address;
-    unsigned number;
     enum redis_state state;
     struct engine_wire *wire; /* owned; NULL: none */
     struct buf in;
@@ -142,12 +142,16 @@ struct redis_server *redis_server_of(struct redis *e, struct str channel);
 void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at);
 
 /* engine_redis_server.c */
-void redis_server_init(struct redis_server *s, struct redis *e, unsigned number);
+void redis_server_init(struct redis_server *s, struct redis *e,
+                       const struct engine_address *address);
 void redis_server_fini(struct redis_server *s);
 /* A call for the end of the queue. NULL: no memory. */
 struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind kind,
                                   struct str name) MUST_CHECK;
+/* Takes it out of its queue, with what it counts there. */
 void redis_call_free(struct redis_call *c);
+/* So many bytes have been added to a waiting call's body. */
+void redis_call_grew(struct redis_call *c, size_t bytes);
 /* Deadlines, what waits is sent. When it wants to be called again. */
 uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
 /* The connection is of no use any more: a new one. why: log and metric. */

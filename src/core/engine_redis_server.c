@@ -24,11 +24,11 @@ static void set_state(struct redis_server *s, enum redis_state state)
     s->state = state;
 }
 
-void redis_server_init(struct redis_server *s, struct redis *e, unsigned number)
+void redis_server_init(struct redis_server *s, struct redis *e,
+                       const struct engine_address *address)
 {
     s->engine = e;
-    s->number = number;
-    s->address = e->s.address[number];
+    s->address = *address;
     s->down_since_ns = clock_ns();
     list_init(&s->waiting);
     list_init(&s->sent);
@@ -73,6 +73,17 @@ struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind k
     return c;
 }
 
+void redis_call_grew(struct redis_call *c, size_t bytes)
+{
+    c->server->waiting_bytes += bytes;
+}
+
+static void leave_waiting(struct redis_call *c)
+{
+    c->server->nwaiting--;
+    c->server->waiting_bytes -= c->body.len;
+}
+
 void redis_call_free(struct redis_call *c)
 {
     struct redis_server *s = c->server;
@@ -82,6 +93,8 @@ void redis_call_free(struct redis_call *c)
     if (*slot == c)
         *slot = NULL;
     list_remove(&c->link);
+    if (!c->sent)
+        leave_waiting(c);
     buf_fini(&c->body);
     free(c->text);
     pool_put(&s->engine->calls, c);
@@ -92,9 +105,9 @@ static void call_sent(struct redis_server *s, struct redis_call *c)
 {
     list_remove(&c->link);
     list_append(&s->sent, &c->link);
-    s->nwaiting--;
+    leave_waiting(c);
+    c->sent = true;
     s->nsent++;
-    s->waiting_bytes -= MIN(s->waiting_bytes, c->body.len);
     s->sent_bytes += c->body.len;
     c->since_ns = clock_ns();
 }
@@ -112,8 +125,6 @@ bool redis_server_given_up(const struct redis_server *s)
 static void write_call(struct redis_server *s, struct redis_call *c)
 {
     if (redis_call_write(c) == -1) {
-        s->nwaiting--;
-        s->waiting_bytes -= MIN(s->waiting_bytes, c->body.len);
         redis_call_fail(c, ENGINE_UNAVAILABLE);
         return;
     }
@@ -158,10 +169,8 @@ static void split(struct redis_server *s, struct redis_call *c, struct list *to)
         if (one == NULL ||
             buf_append(&one->body, (struct str){.p = before.p, .n = before.n - rest.n}) == -1) {
             redis_done(s->engine, c->pubs[i].token, ENGINE_UNKNOWN, (struct position){0});
-            if (one != NULL) {
-                s->nwaiting--;
+            if (one != NULL)
                 redis_call_free(one);
-            }
             continue;
         }
         one->id = c->id;
@@ -169,7 +178,7 @@ static void split(struct redis_server *s, struct redis_call *c, struct list *to)
         one->repeat = true;
         one->pubs[0].token = c->pubs[i].token;
         one->n = 1;
-        s->waiting_bytes += one->body.len;
+        redis_call_grew(one, one->body.len);
         list_remove(&one->link);
         list_append(to, &one->link);
     }
@@ -195,8 +204,9 @@ static void take_back(struct redis_server *s)
         c->repeat |= !c->refused;
         c->refused = false;
         list_append(&again, n);
+        c->sent = false;
         s->nwaiting++;
-        s->waiting_bytes += c->body.len;
+        redis_call_grew(c, c->body.len);
     }
     list_prepend_all(&s->waiting, &again);
 }
@@ -350,7 +360,7 @@ static bool take_value(struct redis_server *s, struct str value)
             continue;
         c->replied = true;
         s->nsent--;
-        s->sent_bytes -= MIN(s->sent_bytes, c->body.len);
+        s->sent_bytes -= c->body.len;
         return redis_call_reply(c, value);
     }
     return false;
@@ -416,15 +426,14 @@ static void expire_waiting(struct redis_server *s, uint64_t now_ns)
         next = n->next;
         if (now_ns - c->since_ns <= s->engine->s.patience_ns)
             continue;
-        s->nwaiting--;
-        s->waiting_bytes -= MIN(s->waiting_bytes, c->body.len);
         redis_call_fail(c, c->repeat ? ENGINE_UNKNOWN : ENGINE_UNAVAILABLE);
     }
 }
 
 static void send_waiting(struct redis_server *s)
 {
-    while (!list_empty(&s->waiting) && s->nsent < s->engine->s.window && s->out.len < OUT_MAX &&
+    while (!list_empty(&s->waiting) && s->nsent < s->engine->s.window &&
+           s->sent_bytes < s->engine->s.queue_bytes && s->out.len < OUT_MAX &&
            s->engine->wires->queued(s->wire) < s->engine->s.queue_bytes)
         write_call(s, LIST_ENTRY(s->waiting.next, struct redis_call, link));
     memset(s->open, 0, sizeof(s->open));

@@ -11,6 +11,7 @@
 #include "core/channel_options.h"
 #include "core/engine_redis.c"
 
+#include "fault.h"
 #include "redis_server.h"
 
 #include "engine_contract.h"
@@ -62,9 +63,37 @@ static int teardown(void **state)
     return 0;
 }
 
+/* What fails half way counts nothing for ever: else the hub would read no publications any more. */
+static void without_memory_a_call_leaves_nothing(void **state)
+{
+    const struct record r = {.data = STR_LIT("x"), .name = STR_LIT("kept:a")};
+    const struct engine_condition once = {.idempotency_key = STR_LIT("k")};
+    const struct redis_server *s = &redis_of(engine)->servers[0];
+
+    (void)state;
+    contract_publish(NULL, "kept:a", "first", 0);
+    completed(0, ENGINE_OK);
+    for (uint64_t k = 1; k <= 12; k++) {
+        fault_fail_at(k);
+        engine->ops->publish(engine, NULL, &r, k % 2 ? NULL : &once, 3 * k);
+        engine->ops->control(engine, STR_NULL, &(struct record){.data = STR_LIT("x"), .source = 1},
+                             true, 3 * k + 1);
+        engine->ops->history(engine, STR_LIT("kept:a"), (struct position){0}, 1, false, 3 * k + 2);
+        fault_reset();
+        kept_wanted = UINT32_MAX;
+        steps();
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(calls[3 * k + i].completed, 1);
+        assert_true(s->nwaiting == 0 && s->nsent == 0);
+        assert_true(s->waiting_bytes == 0 && s->sent_bytes == 0);
+        assert_true(engine->ops->wants(engine));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CONTRACT_TESTS, PRESENCE_TESTS};
+    const struct CMUnitTest tests[] = {CONTRACT_TESTS, PRESENCE_TESTS,
+                                       CONTRACT_TEST(without_memory_a_call_leaves_nothing)};
 
     contract.make = make;
     contract.setup = setup;
