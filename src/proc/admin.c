@@ -202,6 +202,7 @@ void admin_init(unsigned worker)
          .where = HTTP_ON_ADMIN,
          .methods = GET,
          .needs_key = true,
+         .own_key = offsetof(struct config, metrics_key),
          .handle = handle_metrics},
     };
 

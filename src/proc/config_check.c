@@ -31,16 +31,32 @@ int config_check_folder(const char *name, const char *path, struct buf *errors)
     return 1;
 }
 
-int config_check(const struct config *c, bool first, struct buf *errors)
+static int check_keys(const struct config *c, struct buf *errors)
 {
-    int bad = config_check_listeners(c, first, errors);
+    const char *name = "metrics_key", *why = NULL;
 
     if (c->api_key[0] == '\0' && c->api_key_old[0] != '\0') {
-        config_report(
-            errors, "api_key_old",
-            "it is good beside an api_key, and there is none; set api_key, or remove this");
-        bad++;
+        name = "api_key_old";
+        why = "it is good beside an api_key, and there is none; set api_key, or remove this";
+    } else if (c->metrics_key[0] == '\0') {
+        return 0;
+    } else if (c->api_key[0] == '\0') {
+        why = "without an api_key everything is open, /metrics too; set api_key, or remove this";
+    } else if (strcmp(c->metrics_key, c->api_key) == 0 ||
+               strcmp(c->metrics_key, c->api_key_old) == 0) {
+        why = "it is the same as api_key or api_key_old, so whoever scrapes could publish; "
+              "take another one";
     }
+    if (why == NULL)
+        return 0;
+    config_report(errors, name, why);
+    return 1;
+}
+
+int config_check(const struct config *c, bool first, struct buf *errors)
+{
+    int bad = config_check_listeners(c, first, errors) + check_keys(c, errors);
+
     if (c->hang_timeout > 0 && c->hang_timeout < HANG_MIN_NS) {
         config_report(errors, "hang_timeout",
                       "an idle process moves twice a second, so less than 2s would kill what is "
@@ -114,17 +130,26 @@ static int warn_limits(const struct config *c, struct buf *lines)
     return 0;
 }
 
+static int warn_short_key(const char *name, const char *key, struct buf *lines)
+{
+    if (str_from(key).n >= KEY_GOOD_LENGTH)
+        return 0;
+    return buf_printf(lines,
+                      "%s: it has less than %d characters, and the admin listener is not "
+                      "on loopback: it can be guessed\n",
+                      name, KEY_GOOD_LENGTH);
+}
+
 int config_warnings(const struct config *c, struct buf *lines)
 {
     if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1 ||
         config_warn_proxies(c, lines) == -1 || config_warn_keys(c, lines) == -1)
         return -1;
-    if (!config_listens_locally(c, LISTENER_ADMIN) && str_from(c->api_key).n < KEY_GOOD_LENGTH)
-        return buf_printf(lines,
-                          "api_key: it has less than %d characters, and the admin listener is not "
-                          "on loopback: it can be guessed\n",
-                          KEY_GOOD_LENGTH);
-    return 0;
+    if (config_listens_locally(c, LISTENER_ADMIN))
+        return 0;
+    if (warn_short_key("api_key", c->api_key, lines) == -1)
+        return -1;
+    return c->metrics_key[0] == '\0' ? 0 : warn_short_key("metrics_key", c->metrics_key, lines);
 }
 
 int config_removed(const struct config *before, const struct config *after, struct buf *lines)

@@ -209,6 +209,7 @@ struct secret {
             offsetof(struct config, set.name_)                                                     \
     }
 static const struct secret secrets[] = {SECRET(api_key, api_key_file),
+                                        SECRET(metrics_key, metrics_key_file),
                                         SECRET(engine_password, engine_password_file)};
 
 /* At a reload a file that can no longer be read keeps what it held. */

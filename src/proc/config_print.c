@@ -43,7 +43,7 @@ static struct str default_text(const struct table_row *row)
     return def.n > 0 ? def : STR_LIT("empty");
 }
 
-/* A key that came from api_key_file is not written as if it stood here. */
+/* A key that came from a file of its own is not written as if it stood here. */
 static int put_value(const struct config *c, size_t i, struct buf *out)
 {
     if (config_row(i)->type == TABLE_SECRET && !table_was_set(&config_table, c, i))

@@ -100,6 +100,11 @@ static bool http_key_needed(const struct http_exchange *x)
     return !x->resource->client_open && !config.api_insecure;
 }
 
+static struct str http_own_key(const struct http_resource *res)
+{
+    return res->own_key == 0 ? STR_NULL : str_from((const char *)&config + res->own_key);
+}
+
 /* Whoever has not the right key is answered, but has to connect again and again: a connection for
  * every few guesses, and a count of all of them. */
 static bool http_key_good(struct http_exchange *x, const struct http_request *r)
@@ -107,7 +112,8 @@ static bool http_key_good(struct http_exchange *x, const struct http_request *r)
     struct http_session *s = http_session(x->conn);
 
     if (http_key_given(r, str_from(config.api_key)) ||
-        http_key_given(r, str_from(config.api_key_old))) {
+        http_key_given(r, str_from(config.api_key_old)) ||
+        http_key_given(r, http_own_key(x->resource))) {
         s->keyless = 0;
         return true;
     }

@@ -121,7 +121,6 @@ class Keys(DaemonTest):
             self.assertEqual(c.response.status, 101)
         self.assertNotIn('s3cret', d.text())
 
-
     def test_the_key_before_is_good_until_it_is_removed(self):
         path = self.file('api_key: the-new-key-of-callers\napi_key_old: the-old-key-of-callers\n')
         d = self.start(config=path)
@@ -137,6 +136,36 @@ class Keys(DaemonTest):
         wait_for(lambda: status('the-old-key-of-callers') == 401, what='the end of the old key')
         self.assertEqual(status('the-new-key-of-callers'), 200)
         self.assertNotIn('of-callers', d.text())
+
+    def test_the_key_for_metrics_opens_nothing_else(self):
+        path = self.file('the-key-of-the-scraper\n')
+        d = self.start(api_key='the-key-of-publishers', metrics_key_file=path)
+
+        def status(method, target, key, body=None):
+            return d.http(method, target, body, [('Authorization', 'apikey ' + key)]).status
+
+        for key in 'the-key-of-the-scraper', 'the-key-of-publishers':
+            self.assertEqual(status('GET', '/metrics', key), 200)
+            self.assertEqual(status('HEAD', '/metrics', key), 200)
+        self.assertEqual(status('GET', '/metrics', 'the-key-of-nobody'), 401)
+        self.assertEqual(d.http('GET', '/metrics?api_key=the-key-of-the-scraper').status, 200)
+        index = json.loads(d.http('GET', '/api/openapi.json', fields=[('X-API-Key', 'the-key-of-publishers')]).body)
+        targets = [('POST', p) for p in index['paths']] + [('GET', '/debug'), ('GET', '/debug/config'), ('GET', '/debug/processes'),
+                                                           ('GET', '/api/openapi.json'), ('GET', '/metrics/')]
+        self.assertGreater(len(targets), 15)
+        for method, target in targets:
+            self.assertIn(status(method, target, 'the-key-of-the-scraper', '{}' if method == 'POST' else None), (401, 404), target)
+        self.assertEqual(status('POST', '/api/publish', 'the-key-of-the-scraper', '{"channel":"c","data":1}'), 401)
+        with WebSocket(d.admin, '/ws/c', [('X-API-Key', 'the-key-of-the-scraper')]) as c:
+            self.assertEqual(c.response.status, 401)
+        with open(path, 'w') as f:
+            f.write('the-next-key-of-scrapers')
+        d.process.send_signal(signal.SIGHUP)
+        d.wait_log('msg="reloaded"')
+        wait_for(lambda: status('GET', '/metrics', 'the-key-of-the-scraper') == 401, what='the end of the key')
+        self.assertEqual(status('GET', '/metrics', 'the-next-key-of-scrapers'), 200)
+        self.assertNotIn('of-the-scraper', d.text())
+        self.assertNotIn('of-scrapers', d.text() + d.http('GET', '/debug/config', fields=[('X-API-Key', 'the-key-of-publishers')]).body.decode())
 
     def test_guesses_are_counted_and_end_the_connection(self):
         d = self.start(api_key='a-key-of-some-length', workers=1)

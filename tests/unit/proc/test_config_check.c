@@ -242,6 +242,24 @@ static void an_old_key_stands_beside_a_new_one(void **state UNUSED)
     refuses(NULL);
 }
 
+static void a_key_for_metrics_is_another_one(void **state UNUSED)
+{
+    set("metrics_key", "0123456789abcdef");
+    refuses("metrics_key: without an api_key everything is open, /metrics too");
+    set("api_key", "0123456789abcdef");
+    refuses("metrics_key: it is the same as api_key or api_key_old");
+    set("api_key", "fedcba9876543210");
+    refuses(NULL);
+    set("api_key_old", "0123456789abcdef");
+    refuses("metrics_key: it is the same as api_key or api_key_old");
+    set("api_key_old", "another-old-key-of-ours");
+    refuses(NULL);
+    set("metrics_key", "short");
+    warns(NULL);
+    set("admin_listen", "0.0.0.0:8001");
+    warns("metrics_key: it has less than 16 characters");
+}
+
 static void open_doors(void **state UNUSED)
 {
     static const char *const rows[][2] = {
@@ -274,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_clients_settings_need, set_up, tear_down),
         cmocka_unit_test_setup_teardown(api_for_clients, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_old_key_stands_beside_a_new_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_for_metrics_is_another_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(open_doors, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("proc/config_check", tests, NULL, NULL);

@@ -73,10 +73,15 @@ static void keys_are_asked_for(void **state UNUSED)
         {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cret\r\n\r\n", 200},
         {"GET /key HTTP/1.1\r\nHost: a\r\nAuthorization: ApiKey s3cret\r\n\r\n", 200},
         {"GET /key?a=b&api_key=s3%63ret HTTP/1.1\r\nHost: a\r\n\r\n", 200},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nX-API-Key: count\r\n\r\n", 401},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nX-API-Key: coun\r\n\r\n", 401},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nX-API-Key: count\r\n\r\n", 200},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cret\r\n\r\n", 200},
     };
     struct peer *p = NULL;
 
     snprintf(config.api_key, sizeof(config.api_key), "s3cret");
+    snprintf(config.metrics_key, sizeof(config.metrics_key), "count");
     for (size_t i = 0; i < ARRAY_LEN(asks); i++) {
         p = h_connect(CONN_ADMIN);
         h_ask(p, asks[i].text);
@@ -86,7 +91,7 @@ static void keys_are_asked_for(void **state UNUSED)
             assert_has(p, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
         h_close(p);
     }
-    assert_int_equal(metrics->api_key_failures, 10);
+    assert_int_equal(metrics->api_key_failures, 12);
     p = h_connect(CONN_ADMIN);
     h_ask(p, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 401);
