@@ -1,16 +1,14 @@
 """Servers of engines, real ones, on ports or sockets of their own, in folders that go with them: Redis (passwords, users, TLS, replicas),
-Sentinel, Redis Cluster, NATS. Link stands between two of whatever and stalls or cuts their connections."""
+Sentinel, Redis Cluster, NATS. links.py has what stands between a node and its server."""
 
 import json
 import os
 import random
-import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import threading
 
 from daemon import before_exec, wait_for
 
@@ -327,7 +325,8 @@ class Cluster:
 
 
 class Nats(Server):
-    """One nats-server. user and password or token: of everybody. tls: a Pki, as Redis has it. routes: others of its cluster; conf: more lines of its file."""
+    """One nats-server. user and password or token: of everybody. tls: a Pki, as Redis has it. routes: others of its cluster; conf: more
+    lines of its file."""
 
     def __init__(self, user=None, password=None, token=None, tls=None, ask_certificate=False, routes=(), conf='', names=None):
         super().__init__()
@@ -367,145 +366,3 @@ class Nats(Server):
             s.sendall(b'GET /%s HTTP/1.0\r\n\r\n' % what.encode())
             answer = b''.join(iter(lambda: s.recv(65536), b''))
         return json.loads(answer.split(b'\r\n\r\n', 1)[1])
-
-
-class Link:
-    """A port that leads to another one, as long as it is not cut. Directions are 'up' (to the server) and 'down' (to who has connected).
-
-    stall(): what is sent that way stays under way, while connections look sound; heal() lets it go on. cut(): connections end and new
-    ones are refused until heal()."""
-
-    def __init__(self, port, host=HOST):
-        self.target = (host, port)
-        self.port = free_port()
-        self.stalled, self.pairs = set(), {}
-        self.listener, self.ended = None, False
-        self.lock, self.selector = threading.Lock(), selectors.DefaultSelector()
-        self.waker, self.wakes = socket.socketpair()
-        self.selector.register(self.wakes, selectors.EVENT_READ)
-        self.accepted = 0
-        self._listen()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
-
-    def _listen(self):
-        self.listener = socket.create_server((HOST, self.port), backlog=256)
-        self.listener.setblocking(False)
-        self.selector.register(self.listener, selectors.EVENT_READ)
-
-    # orders
-
-    def _order(self, change):
-        with self.lock:
-            change()
-        self.waker.send(b'x')
-
-    def stall(self, *directions):
-        self._order(lambda: self.stalled.update(directions or ('up', 'down')))
-
-    def cut(self):
-        def change():
-            if self.listener:
-                self.selector.unregister(self.listener)
-                self.listener.close()
-                self.listener = None
-            for s in list(self.pairs):
-                self._close(s)
-
-        self._order(change)
-
-    def heal(self):
-        def change():
-            self.stalled.clear()
-            if not self.listener:
-                self._listen()
-
-        self._order(change)
-
-    def stop(self):
-        self.cut()
-        self.ended = True
-        self.waker.send(b'x')
-        self.thread.join(10)
-        for s in (self.waker, self.wakes):
-            s.close()
-        self.selector.close()
-
-    # the thread
-
-    def _close(self, s):
-        if s in self.pairs:
-            other = self.pairs.pop(s)[0]
-            self.pairs.pop(other, None)
-            for x in (s, other):
-                try:
-                    self.selector.unregister(x)
-                except (KeyError, ValueError):
-                    pass
-                x.close()
-
-    def _accept(self):
-        s, _ = self.listener.accept()
-        try:
-            t = socket.create_connection(self.target, 2)
-        except OSError:
-            s.close()
-            return
-        self.accepted += 1
-        for x in (s, t):
-            x.setblocking(False)
-            x.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.pairs[s] = [t, 'up', b'']  # whom its bytes go to, which way, those that wait
-        self.pairs[t] = [s, 'down', b'']
-
-    def _move(self, s):
-        """Takes from one what the other has room for."""
-        other, way, waits = self.pairs[s]
-        if way in self.stalled:
-            return
-        try:
-            if not waits:
-                waits = s.recv(262144)
-                if not waits:
-                    self._close(s)
-                    return
-            n = other.send(waits)
-            self.pairs[s][2] = waits[n:]
-        except BlockingIOError:
-            self.pairs[s][2] = waits
-        except OSError:
-            self._close(s)
-
-    def _watch(self):
-        wanted = {}
-        for s, (other, way, waits) in self.pairs.items():
-            if way in self.stalled:
-                continue
-            who, what = (other, selectors.EVENT_WRITE) if waits else (s, selectors.EVENT_READ)
-            wanted[who] = wanted.get(who, 0) | what
-        for s in self.pairs:
-            known = self.selector.get_map().get(s)
-            if s not in wanted:
-                if known:
-                    self.selector.unregister(s)
-            elif not known:
-                self.selector.register(s, wanted[s])
-            elif known.events != wanted[s]:
-                self.selector.modify(s, wanted[s])
-
-    def _run(self):
-        while not self.ended:
-            with self.lock:
-                self._watch()
-            ready = self.selector.select(0.5)
-            with self.lock:
-                for key, events in ready:
-                    s = key.fileobj
-                    if s is self.wakes:
-                        s.recv(1024)
-                    elif s is self.listener:
-                        self._accept()
-                    elif s in self.pairs and events & selectors.EVENT_READ and not self.pairs[s][2]:
-                        self._move(s)
-                    if s in self.pairs and events & selectors.EVENT_WRITE and self.pairs[self.pairs[s][0]][2]:
-                        self._move(self.pairs[s][0])
