@@ -11,8 +11,8 @@
 #include "base/pool.h"
 #include "codec/resp.h"
 #include "core/channel_name.h"
+#include "core/engine_common.h"
 #include "core/engine_redis.h"
-#include "core/envelope.h"
 
 #define REDIS_BATCH_MAX  32 /* publications of one call */
 #define REDIS_OPEN_SLOTS 64 /* calls of this round that may still grow, of each server */
@@ -215,8 +215,6 @@ void redis_pushed(struct redis_server *s, struct str value);
 void redis_control_log(struct redis_server *s, struct str value);
 /* A publication at its position; sub is live. */
 void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position at);
-/* clock_ns() at that time of the wall's clock. */
-uint64_t redis_time_ns(uint64_t wall_ms);
 /* "subscribe": the server has confirmed. */
 void redis_confirmed(struct redis_sub *sub);
 /* There is a gap in front of what has come. */

@@ -6,26 +6,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-uint64_t redis_time_ns(uint64_t wall_ms)
-{
-    uint64_t now_ms = clock_wall_ns() / NS_PER_MS, age_ns;
-
-    age_ns = now_ms > wall_ms ? (now_ms - wall_ms) * NS_PER_MS : 0;
-    return clock_ns() > age_ns ? clock_ns() - age_ns : 1;
-}
-
-/* As the hub knows it: another node's connections and rings mean nothing here. */
-static void localise(const struct redis *e, struct envelope *env)
-{
-    env->r.time_ns = redis_time_ns(env->wall_ms);
-    if (env->node == e->s.node)
-        return;
-    env->r.source = RECORD_SOURCE_REMOTE;
-    env->r.asker = 0;
-    env->r.token = 0;
-    env->r.position = 0;
-}
-
 void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position at)
 {
     struct redis *e = sub->server->engine;
@@ -34,7 +14,7 @@ void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position 
     if (sub->c == NULL)
         return;
     sub->c->at = at;
-    localise(e, env);
+    engine_localise(env, e->s.node);
     env->r.name = (struct str){.p = sub->name, .n = sub->name_len};
     e->engine.events->message(e->engine.hub, sub->c, &env->r);
 }
@@ -114,7 +94,7 @@ static void heard(struct redis_server *s, const uint64_t id[2], struct str item)
         METRIC_INC(engine_malformed);
         return;
     }
-    localise(e, &env);
+    engine_localise(&env, e->s.node);
     e->engine.events->control(e->engine.hub, &env.r);
 }
 

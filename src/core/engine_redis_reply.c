@@ -7,34 +7,6 @@
 
 /* --- ends --- */
 
-static void count(enum engine_status status)
-{
-    switch (status) {
-    case ENGINE_OK:
-        METRIC_INC(engine_calls_ok);
-        break;
-    case ENGINE_DUPLICATE:
-        METRIC_INC(engine_calls_duplicate);
-        break;
-    case ENGINE_SUPPRESSED:
-        METRIC_INC(engine_calls_suppressed);
-        break;
-    case ENGINE_UNAVAILABLE:
-        METRIC_INC(engine_calls_unavailable);
-        break;
-    case ENGINE_UNKNOWN:
-        METRIC_INC(engine_calls_unknown);
-        break;
-    case ENGINE_TOO_BIG:
-        METRIC_INC(engine_calls_too_big);
-        break;
-    case ENGINE_REFUSED:
-    case ENGINE_STATUS_NR:
-        METRIC_INC(engine_calls_refused);
-        break;
-    }
-}
-
 bool redis_call_repeatable(const struct redis_call *c)
 {
     switch ((enum redis_call_kind)c->kind) {
@@ -63,7 +35,7 @@ void redis_call_fail(struct redis_call *c, enum engine_status status)
 {
     struct redis *e = c->server->engine;
 
-    count(status);
+    engine_count_call(status);
     if (redis_call_is_publication(c)) {
         for (unsigned i = 0; i < c->n; i++)
             redis_done(e, c->pubs[i].token, status, (struct position){0});
@@ -79,7 +51,7 @@ void redis_call_settle(struct redis_call *c, bool now)
 
     if (!c->replied || (c->echoes > 0 && !now))
         return;
-    count(ENGINE_OK);
+    engine_count_call(ENGINE_OK);
     for (unsigned i = 0; i < c->n; i++)
         redis_done(e, c->pubs[i].token, ENGINE_OK, c->pubs[i].at);
     redis_call_free(c);
@@ -229,7 +201,7 @@ static bool publish_if_reply(struct redis_call *c, struct str value)
         redis_call_settle(c, str_equal(what, STR_LIT("known"))); /* pushed before */
         return true;
     }
-    count(status);
+    engine_count_call(status);
     redis_done(e, c->pubs[0].token, status, at);
     redis_call_free(c);
     return true;
@@ -264,7 +236,7 @@ static void tell_history(const struct redis_call *c, struct position top, struct
         env.r.epoch = top.epoch;
         env.r.offset = id[0];
         env.r.flags |= RECORD_IN_STREAM;
-        env.r.time_ns = redis_time_ns(env.wall_ms);
+        env.r.time_ns = engine_time_ns(env.wall_ms);
         if (!e->engine.events->kept(e->engine.hub, c->token, &env.r))
             return;
     }
@@ -279,7 +251,7 @@ static bool history_reply(struct redis_call *c, struct str value)
         return false;
     if (c->kind != REDIS_REMOVE && (!resp_next(&value, &list) || list.type != RESP_ARRAY))
         return false;
-    count(ENGINE_OK);
+    engine_count_call(ENGINE_OK);
     if (c->kind == REDIS_SYNC) {
         redis_synced(c, top, value, list.n);
     } else {

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#define RETRY_MIN_NS  (50 * NS_PER_MS)
 #define OUT_MAX       ((size_t)1 << 20) /* bytes handed to the connection in one round */
 #define PROBES_MISSED 2
 
@@ -139,21 +138,9 @@ static void on_closed(void *peer, const char *why);
 static const struct engine_wire_events wire_events = {
     .opened = on_opened, .received = on_received, .closed = on_closed};
 
-static uint64_t chance(uint64_t max)
-{
-    static uint64_t n;
-    uint64_t key[2] = {clock_precise_ns(), ++n};
-
-    return hash_str((struct str){.p = (const char *)key, .n = sizeof(key)}) % (max + 1);
-}
-
-/* Full jitter: nodes that lose the same server do not come back together. */
 static void plan_retry(struct redis_server *s)
 {
-    uint64_t most = RETRY_MIN_NS << MIN(s->attempts, 20u);
-
-    s->attempts++;
-    s->retry_ns = clock_ns() + RETRY_MIN_NS / 2 + chance(MIN(most, s->engine->s.reconnect_max_ns));
+    s->retry_ns = clock_ns() + engine_retry_delay_ns(s->attempts++, s->engine->s.reconnect_max_ns);
 }
 
 /* One call for each of its publications, which the script looks for first. Those without memory end. */

@@ -1,0 +1,73 @@
+/* core/engine_common: attempts come later and later and by chance, what another node says is made this
+ * node's, how calls ended is counted. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/engine_common.c"
+
+static void attempts_are_spread_and_bounded(void **state)
+{
+    const uint64_t max = 5 * NS_PER_SEC;
+
+    (void)state;
+    for (unsigned attempts = 0; attempts < 200; attempts++) {
+        uint64_t most = MIN(RETRY_MIN_NS << MIN(attempts, 20u), max);
+        uint64_t delay = engine_retry_delay_ns(attempts, max);
+
+        assert_in_range(delay, RETRY_MIN_NS / 2, RETRY_MIN_NS / 2 + most);
+    }
+    assert_int_equal(engine_chance(0), 0);
+}
+
+static void another_nodes_connections_mean_nothing(void **state)
+{
+    const struct envelope sent = {
+        .node = 7, .r = {.source = 3, .asker = 2, .token = 9, .position = 77, .generation = 1}};
+    struct envelope own = sent, others = sent;
+
+    (void)state;
+    clock_set_virtual(100 * NS_PER_SEC);
+    own.wall_ms = others.wall_ms = clock_wall_ns() / NS_PER_MS - 5;
+    engine_localise(&own, 7);
+    engine_localise(&others, 8);
+    assert_true(own.r.source == 3 && own.r.token == 9 && own.r.position == 77);
+    assert_int_equal(others.r.source, RECORD_SOURCE_REMOTE);
+    assert_true(others.r.token == 0 && others.r.position == 0 && others.r.asker == 0);
+    assert_in_range(others.r.time_ns, clock_ns() - 6 * NS_PER_MS, clock_ns() - 5 * NS_PER_MS);
+}
+
+static void a_time_is_never_nothing(void **state)
+{
+    (void)state;
+    clock_set_virtual(NS_PER_SEC);
+    assert_int_equal(engine_time_ns(0), 1);
+    assert_int_equal(engine_time_ns(UINT64_MAX), clock_ns());
+}
+
+static void ends_are_counted(void **state)
+{
+    (void)state;
+    memset(metrics, 0, sizeof(*metrics));
+    for (int i = 0; i < ENGINE_STATUS_NR; i++)
+        engine_count_call((enum engine_status)i);
+    assert_true(metrics->engine_calls_ok == 1 && metrics->engine_calls_duplicate == 1);
+    assert_true(metrics->engine_calls_suppressed == 1 && metrics->engine_calls_unavailable == 1);
+    assert_true(metrics->engine_calls_unknown == 1 && metrics->engine_calls_too_big == 1);
+    assert_int_equal(metrics->engine_calls_refused, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attempts_are_spread_and_bounded),
+        cmocka_unit_test(another_nodes_connections_mean_nothing),
+        cmocka_unit_test(a_time_is_never_nothing),
+        cmocka_unit_test(ends_are_counted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
