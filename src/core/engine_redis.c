@@ -46,7 +46,12 @@ static uint64_t same_hash(struct str s)
 
 struct redis_server *redis_server_of(struct redis *e, struct str channel)
 {
-    return &e->servers[e->s.addresses == 1 ? 0 : jump(same_hash(channel), e->s.addresses)];
+    return e->servers[e->nservers == 1 ? 0 : jump(same_hash(channel), e->nservers)];
+}
+
+bool redis_is_home(const struct redis_server *s)
+{
+    return redis_server_of(s->engine, STR_NULL) == s;
 }
 
 /* A new call, or NULL after the asker has been told that it cannot be done. */
@@ -243,8 +248,8 @@ static bool wants(const struct engine *engine)
 {
     const struct redis *e = redis_of(engine);
 
-    for (unsigned i = 0; i < e->s.addresses; i++)
-        if (!redis_server_wants(&e->servers[i]))
+    for (unsigned i = 0; i < e->nservers; i++)
+        if (!redis_server_wants(e->servers[i]))
             return false;
     return true;
 }
@@ -255,8 +260,8 @@ static uint64_t tick(struct engine *engine, uint64_t now_ns)
     uint64_t next = UINT64_MAX, one;
 
     redis_linger_run(e, now_ns);
-    for (unsigned i = 0; i < e->s.addresses; i++) {
-        one = redis_server_tick(&e->servers[i], now_ns);
+    for (unsigned i = 0; i < e->nservers; i++) {
+        one = redis_server_tick(e->servers[i], now_ns);
         next = MIN(next, one);
     }
     return next == UINT64_MAX ? 0 : next;
@@ -266,9 +271,9 @@ static void redis_free(struct engine *engine)
 {
     struct redis *e = redis_of(engine);
 
-    for (unsigned i = 0; i < e->s.addresses; i++)
-        redis_server_fini(&e->servers[i]);
     redis_subs_fini(e);
+    while (e->nservers > 0)
+        redis_server_free(e->servers[e->nservers - 1]);
     pool_fini(&e->calls);
     buf_fini(&e->scratch);
     free(e);
@@ -304,7 +309,11 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
-    for (unsigned i = 0; i < e->s.addresses; i++)
-        redis_server_init(&e->servers[i], e, &e->s.address[i]);
+    for (unsigned i = 0; i < e->s.addresses; i++) {
+        if (redis_server_new(e, &e->s.address[i]) == NULL) {
+            redis_free(&e->engine);
+            return NULL;
+        }
+    }
     return &e->engine;
 }

@@ -14,9 +14,10 @@
 #include "core/engine_common.h"
 #include "core/engine_redis.h"
 
-#define REDIS_BATCH_MAX  32 /* publications of one call */
-#define REDIS_OPEN_SLOTS 64 /* calls of this round that may still grow, of each server */
-#define REDIS_HEAL_MAX   64 /* publications that are fetched to close a gap */
+#define REDIS_BATCH_MAX   32 /* publications of one call */
+#define REDIS_OPEN_SLOTS  64 /* calls of this round that may still grow, of each server */
+#define REDIS_HEAL_MAX    64 /* publications that are fetched to close a gap */
+#define REDIS_SERVERS_MAX 128
 
 enum redis_script {
     REDIS_SCRIPT_PUBLISH = 0,
@@ -33,6 +34,7 @@ enum redis_call_kind {
     REDIS_INFO,
     REDIS_SELECT,
     REDIS_LOAD,
+    REDIS_LISTEN,    /* to what this node publishes to itself, and what is for all nodes */
     REDIS_CAUGHT_UP, /* what the control log holds since we last heard */
     REDIS_PUBLISH,   /* not kept: any number up to REDIS_BATCH_MAX */
     REDIS_KEEP,      /* kept, likewise */
@@ -41,7 +43,9 @@ enum redis_call_kind {
     REDIS_HISTORY,
     REDIS_REMOVE,
     REDIS_CONTROL,
-    REDIS_PROBE
+    REDIS_PROBE,
+    REDIS_SUBSCRIBE, /* and UNSUBSCRIBE: pushes answer them, the PING behind them ends the call */
+    REDIS_UNSUBSCRIBE
 };
 
 struct redis_publication {
@@ -55,7 +59,7 @@ struct redis_call {
     struct redis_server *server;
     uint64_t id;
     uint64_t since_ns; /* when it came; sent: when it was sent */
-    struct buf body;   /* owned: envelopes of publications */
+    struct buf body;   /* owned: envelopes of publications; SUBSCRIBE and the like: commands */
     uint64_t token;    /* HISTORY and the like */
     struct position since;
     uint32_t limit;
@@ -114,7 +118,6 @@ struct redis_server {
     char sha[REDIS_SCRIPT_NR][41];
     char run_id[64];
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
-    uint64_t last_control_ms, last_control_seq; /* id of the last entry of the control log */
     unsigned attempts;
 };
 
@@ -129,7 +132,9 @@ struct redis {
     uint64_t next_id;
     uint64_t repeats_until_ns; /* publications from the rings may be repetitions until then */
     struct buf scratch;
-    struct redis_server servers[ENGINE_SERVERS_MAX];
+    uint64_t last_control_ms, last_control_seq;      /* id of the last entry of the control log */
+    struct redis_server *servers[REDIS_SERVERS_MAX]; /* owned */
+    unsigned nservers;
 };
 
 static inline struct redis *redis_of(const struct engine *e)
@@ -139,17 +144,22 @@ static inline struct redis *redis_of(const struct engine *e)
 
 /* engine_redis.c */
 struct redis_server *redis_server_of(struct redis *e, struct str channel);
+/* Control messages and their log live where the channel without a name would. */
+bool redis_is_home(const struct redis_server *s);
 void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at);
 
 /* engine_redis_server.c */
-void redis_server_init(struct redis_server *s, struct redis *e,
-                       const struct engine_address *address);
-void redis_server_fini(struct redis_server *s);
+/* Added to the engine's. NULL: no memory, or there are too many. */
+struct redis_server *redis_server_new(struct redis *e,
+                                      const struct engine_address *address) MUST_CHECK;
+void redis_server_free(struct redis_server *s);
 /* A call for the end of the queue. NULL: no memory. */
 struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind kind,
                                   struct str name) MUST_CHECK;
 /* Takes it out of its queue, with what it counts there. */
 void redis_call_free(struct redis_call *c);
+/* Sends it now, before all that waits; when it cannot be written it fails. */
+void redis_call_send(struct redis_call *c);
 /* So many bytes have been added to a waiting call's body. */
 void redis_call_grew(struct redis_call *c, size_t bytes);
 /* Deadlines, what waits is sent. When it wants to be called again. */
@@ -165,17 +175,18 @@ bool redis_server_given_up(const struct redis_server *s);
 /* engine_redis_write.c */
 /* Appends the call's command to s->out. -1: no memory. */
 int redis_call_write(struct redis_call *c) MUST_CHECK;
-/* Subscribes to what this node publishes to itself and what is for all nodes. No call: it is answered by
- * pushes. -1: no memory. */
-int redis_write_listen(struct redis_server *s) MUST_CHECK;
 /* Does the call hold publications that are kept? */
 bool redis_call_is_kept(const struct redis_call *c);
 bool redis_call_is_publication(const struct redis_call *c);
+/* SUBSCRIBE and the like: a PING ends it, and errors may stand before its answer. */
+bool redis_call_is_listening(const struct redis_call *c);
 
 /* engine_redis_reply.c */
 /* What the server answers to it; rest: a whole value. May free it. False: the connection is to
  * end. */
 bool redis_call_reply(struct redis_call *c, struct str value);
+/* An error in front of the reply to SUBSCRIBE and the like. */
+bool redis_subscribe_refused(struct redis_call *c, struct str error);
 /* It will not be done, or nobody knows. Frees it. */
 void redis_call_fail(struct redis_call *c, enum engine_status status);
 /* Completes and frees an answered call of publications when all of them have come back, or now. */
@@ -185,7 +196,8 @@ void redis_call_echo(struct redis_server *s, const struct envelope *e, struct po
 /* May it be sent again after its connection has ended, without being done twice? */
 bool redis_call_repeatable(const struct redis_call *c);
 
-/* Names of keys and channels: prefix:kind channel. -1: no memory. */
+/* Names of keys and channels: prefix:kind channel. All of them are made here. -1: no
+ * memory. */
 int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind,
                    struct str channel) MUST_CHECK;
 /* Takes an entry of a stream off *rest. False: it is none. */

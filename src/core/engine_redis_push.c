@@ -86,10 +86,10 @@ static void heard(struct redis_server *s, const uint64_t id[2], struct str item)
     struct redis *e = s->engine;
     struct envelope env;
 
-    if (id[0] < s->last_control_ms || (id[0] == s->last_control_ms && id[1] <= s->last_control_seq))
+    if (id[0] < e->last_control_ms || (id[0] == e->last_control_ms && id[1] <= e->last_control_seq))
         return;
-    s->last_control_ms = id[0];
-    s->last_control_seq = id[1];
+    e->last_control_ms = id[0];
+    e->last_control_seq = id[1];
     if (envelope_next(&item, &env) <= 0) {
         METRIC_INC(engine_malformed);
         return;
@@ -113,7 +113,8 @@ static void take_control(struct redis_server *s, struct str payload)
 
 void redis_control_log(struct redis_server *s, struct str value)
 {
-    bool first = s->last_control_ms == 0;
+    struct redis *e = s->engine;
+    bool first = e->last_control_ms == 0;
     struct resp_node list;
     struct str item;
     uint64_t id[2];
@@ -122,15 +123,15 @@ void redis_control_log(struct redis_server *s, struct str value)
         return;
     for (uint32_t i = 0; i < list.n && redis_next_entry(&value, id, &item); i++) {
         if (first) { /* what was said before this node began is not for it */
-            s->last_control_ms = id[0];
-            s->last_control_seq = id[1];
+            e->last_control_ms = id[0];
+            e->last_control_seq = id[1];
         } else {
             METRIC_INC(control_replayed);
             heard(s, id, item);
         }
     }
-    if (first && s->last_control_ms == 0)
-        s->last_control_ms = 1; /* an empty log: from its first entry on */
+    if (first && e->last_control_ms == 0)
+        e->last_control_ms = 1; /* an empty log: from its first entry on */
 }
 
 /* --- pushes --- */

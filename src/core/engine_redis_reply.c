@@ -14,9 +14,12 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_INFO:
     case REDIS_SELECT:
     case REDIS_LOAD:
+    case REDIS_LISTEN:
     case REDIS_CAUGHT_UP:
     case REDIS_PROBE:
-    case REDIS_SYNC: /* each connection makes its own */
+    case REDIS_SUBSCRIBE: /* each connection makes its own, as SYNC */
+    case REDIS_UNSUBSCRIBE:
+    case REDIS_SYNC:
         return false;
     case REDIS_PUBLISH:
         return c->refused;
@@ -281,11 +284,22 @@ static bool reply(struct redis_call *c, struct str value)
         redis_call_free(c);
         return true;
     case REDIS_PROBE:
+    case REDIS_SUBSCRIBE:
+    case REDIS_UNSUBSCRIBE:
         redis_call_free(c);
         return true;
     default:
         return setup_reply(c, value);
     }
+}
+
+bool redis_subscribe_refused(struct redis_call *c, struct str error)
+{
+    struct resp_node node;
+
+    if (resp_next(&error, &node))
+        (void)judge(c, node.text);
+    return false;
 }
 
 bool redis_call_reply(struct redis_call *c, struct str value)

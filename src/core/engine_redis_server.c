@@ -23,9 +23,12 @@ static void set_state(struct redis_server *s, enum redis_state state)
     s->state = state;
 }
 
-void redis_server_init(struct redis_server *s, struct redis *e,
-                       const struct engine_address *address)
+struct redis_server *redis_server_new(struct redis *e, const struct engine_address *address)
 {
+    struct redis_server *s = e->nservers < REDIS_SERVERS_MAX ? calloc(1, sizeof(*s)) : NULL;
+
+    if (s == NULL)
+        return NULL;
     s->engine = e;
     s->address = *address;
     s->down_since_ns = clock_ns();
@@ -33,10 +36,13 @@ void redis_server_init(struct redis_server *s, struct redis *e,
     list_init(&s->sent);
     list_init(&s->subs);
     list_init(&s->resubscribe);
+    e->servers[e->nservers++] = s;
+    return s;
 }
 
-void redis_server_fini(struct redis_server *s)
+void redis_server_free(struct redis_server *s)
 {
+    struct redis *e = s->engine;
     struct list *n;
 
     while ((n = list_pop(&s->sent)) != NULL || (n = list_pop(&s->waiting)) != NULL) {
@@ -44,12 +50,17 @@ void redis_server_fini(struct redis_server *s)
 
         buf_fini(&c->body);
         free(c->text);
+        pool_put(&e->calls, c);
     }
     if (s->wire != NULL)
-        s->engine->wires->close(s->wire);
+        e->wires->close(s->wire);
     set_state(s, REDIS_DOWN);
     buf_fini(&s->in);
     buf_fini(&s->out);
+    for (unsigned i = 0; i < e->nservers; i++)
+        if (e->servers[i] == s)
+            e->servers[i] = e->servers[--e->nservers];
+    free(s);
 }
 
 /* --- calls --- */
@@ -121,13 +132,12 @@ bool redis_server_given_up(const struct redis_server *s)
     return s->state != REDIS_UP && clock_ns() - s->down_since_ns > s->engine->s.patience_ns;
 }
 
-static void write_call(struct redis_server *s, struct redis_call *c)
+void redis_call_send(struct redis_call *c)
 {
-    if (redis_call_write(c) == -1) {
+    if (redis_call_write(c) == -1)
         redis_call_fail(c, ENGINE_UNAVAILABLE);
-        return;
-    }
-    call_sent(s, c);
+    else
+        call_sent(c->server, c);
 }
 
 /* --- the connection --- */
@@ -278,7 +288,7 @@ static int setup_call(struct redis_server *s, enum redis_call_kind kind, unsigne
     if (c == NULL)
         return -1;
     c->script = (uint8_t)script;
-    write_call(s, c);
+    redis_call_send(c);
     s->setup++;
     return 0;
 }
@@ -292,7 +302,9 @@ static int setup(struct redis_server *s)
     for (unsigned i = 0; i < REDIS_SCRIPT_NR; i++)
         if (setup_call(s, REDIS_LOAD, i) == -1)
             return -1;
-    return redis_write_listen(s) == -1 ? -1 : setup_call(s, REDIS_CAUGHT_UP, 0);
+    if (setup_call(s, REDIS_LISTEN, 0) == -1)
+        return -1;
+    return redis_is_home(s) ? setup_call(s, REDIS_CAUGHT_UP, 0) : 0;
 }
 
 static void flush(struct redis_server *s)
@@ -345,6 +357,8 @@ static bool take_value(struct redis_server *s, struct str value)
         c = LIST_ENTRY(n, struct redis_call, link);
         if (c->replied) /* its echo is awaited */
             continue;
+        if (value.p[0] == RESP_ERROR && redis_call_is_listening(c))
+            return redis_subscribe_refused(c, value);
         c->replied = true;
         s->nsent--;
         s->sent_bytes -= c->body.len;
@@ -422,7 +436,7 @@ static void send_waiting(struct redis_server *s)
     while (!list_empty(&s->waiting) && s->nsent < s->engine->s.window &&
            s->sent_bytes < s->engine->s.queue_bytes && s->out.len < OUT_MAX &&
            s->engine->wires->queued(s->wire) < s->engine->s.queue_bytes)
-        write_call(s, LIST_ENTRY(s->waiting.next, struct redis_call, link));
+        redis_call_send(LIST_ENTRY(s->waiting.next, struct redis_call, link));
     memset(s->open, 0, sizeof(s->open));
 }
 

@@ -249,28 +249,49 @@ void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str nam
     list_append(&e->lingering, &sub->linger);
 }
 
-static void unsubscribe(struct redis_server *s, struct redis_sub *sub)
+static void send(struct redis_call *c)
 {
-    struct buf *out = &s->out;
-    size_t before = out->len;
+    if (c == NULL)
+        return;
+    redis_call_grew(c, c->body.len);
+    redis_call_send(c);
+}
 
-    if (redis_sub_asked(sub) && (resp_command(out, 2) || resp_arg(out, STR_LIT("UNSUBSCRIBE")) ||
-                                 redis_arg_name(s, out, "c:", name_of(sub))) != 0)
-        out->len = before; /* what comes of it is ignored */
+/* Adds it to the call, or to a new one for another server. The call, or NULL. */
+static struct redis_call *unsubscribe(struct redis_call *c, struct redis_sub *sub)
+{
+    struct redis_server *s = sub->server;
+
+    if (!redis_sub_asked(sub))
+        return c;
+    if (c == NULL || c->server != s) {
+        send(c);
+        c = redis_call_new(s, REDIS_UNSUBSCRIBE, STR_NULL);
+    }
+    if (c == NULL || resp_command(&c->body, 2) || resp_arg(&c->body, STR_LIT("UNSUBSCRIBE")) ||
+        redis_arg_name(s, &c->body, "c:", name_of(sub)) != 0) {
+        if (c != NULL)
+            redis_call_free(c);
+        redis_server_restart(s, "no memory"); /* a new connection is not subscribed */
+        return NULL;
+    }
+    return c;
 }
 
 void redis_linger_run(struct redis *e, uint64_t now_ns)
 {
     unsigned budget = NAMES_MAX;
+    struct redis_call *c = NULL;
 
     while (!list_empty(&e->lingering) && budget-- > 0) {
         struct redis_sub *sub = LIST_ENTRY(e->lingering.next, struct redis_sub, linger);
 
         if (now_ns < sub->until_ns)
             break;
-        unsubscribe(sub->server, sub);
+        c = unsubscribe(c, sub);
         sub_free(e, sub);
     }
+    send(c);
 }
 
 /* --- connections come and go --- */
@@ -284,13 +305,16 @@ void redis_subs_down(struct redis_server *s)
 bool redis_resubscribe(struct redis_server *s)
 {
     struct list some, *n;
-    struct buf *out = &s->out;
+    struct redis_call *c;
     unsigned names = 0;
-    size_t bytes = 0, before = out->len;
+    size_t bytes = 0;
     int rc;
 
     if (list_empty(&s->resubscribe) || s->nwaiting >= s->engine->s.window)
         return !list_empty(&s->resubscribe);
+    c = redis_call_new(s, REDIS_SUBSCRIBE, STR_NULL);
+    if (c == NULL)
+        return true;
     list_init(&some);
     while (names < NAMES_MAX && bytes < RESUBSCRIBE_OUT &&
            (n = list_pop(&s->resubscribe)) != NULL) {
@@ -298,9 +322,10 @@ bool redis_resubscribe(struct redis_server *s)
         list_append(&some, n);
         names++;
     }
-    rc = resp_command(out, names + 1) || resp_arg(out, STR_LIT("SUBSCRIBE"));
+    rc = resp_command(&c->body, names + 1) || resp_arg(&c->body, STR_LIT("SUBSCRIBE"));
     for (n = some.next; n != &some; n = n->next)
-        rc |= redis_arg_name(s, out, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
+        rc |= redis_arg_name(s, &c->body, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
+    send(c);
     while ((n = list_pop(&some)) != NULL) {
         struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
 
@@ -311,9 +336,7 @@ bool redis_resubscribe(struct redis_server *s)
         if (sub->kept && ask_sync(sub) == -1)
             rc = -1;
     }
-    if (rc != 0) {
-        out->len = before;
+    if (rc != 0)
         redis_server_restart(s, "no memory");
-    }
     return !list_empty(&s->resubscribe);
 }

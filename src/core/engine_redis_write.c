@@ -167,15 +167,16 @@ static int write_hello(struct redis_server *s, struct buf *out)
                : 0;
 }
 
-int redis_write_listen(struct redis_server *s)
+static int write_listen(struct redis_server *s, struct buf *out)
 {
-    struct buf *out = &s->out;
+    bool home = redis_is_home(s);
     char probe[32];
 
     snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
-    return resp_command(out, 3) || resp_arg(out, STR_LIT("SUBSCRIBE")) ||
+    return resp_command(out, home ? 3 : 2) || resp_arg(out, STR_LIT("SUBSCRIBE")) ||
                    redis_arg_name(s, out, probe, STR_NULL) ||
-                   redis_arg_name(s, out, "control", STR_NULL)
+                   (home ? redis_arg_name(s, out, "control", STR_NULL) : 0) ||
+                   resp_write(out, 1, "PING")
                ? -1
                : 0;
 }
@@ -194,16 +195,17 @@ static int write_probe(struct redis_server *s, struct buf *out)
 /* Control messages behind the last one that was heard; at first only where the log ends. */
 static int write_caught_up(struct redis_server *s, struct buf *out)
 {
+    const struct redis *e = s->engine;
     char id[64];
 
-    if (s->last_control_ms == 0)
+    if (e->last_control_ms == 0)
         return resp_command(out, 6) || resp_arg(out, STR_LIT("XREVRANGE")) ||
                        redis_arg_name(s, out, "log", STR_NULL) || resp_arg(out, STR_LIT("+")) ||
                        resp_arg(out, STR_LIT("-")) || resp_arg(out, STR_LIT("COUNT")) ||
                        resp_arg(out, STR_LIT("1"))
                    ? -1
                    : 0;
-    snprintf(id, sizeof(id), "(%" PRIu64 "-%" PRIu64, s->last_control_ms, s->last_control_seq);
+    snprintf(id, sizeof(id), "(%" PRIu64 "-%" PRIu64, e->last_control_ms, e->last_control_seq);
     return resp_command(out, 4) || resp_arg(out, STR_LIT("XRANGE")) ||
                    redis_arg_name(s, out, "log", STR_NULL) || resp_arg(out, str_from(id)) ||
                    resp_arg(out, STR_LIT("+"))
@@ -227,6 +229,8 @@ static int write_kind(struct redis_call *c, struct buf *out)
                    : 0;
     case REDIS_LOAD:
         return resp_write(out, 3, "SCRIPT", "LOAD", redis_scripts[c->script]);
+    case REDIS_LISTEN:
+        return write_listen(s, out);
     case REDIS_CAUGHT_UP:
         return write_caught_up(s, out);
     case REDIS_PUBLISH:
@@ -251,6 +255,9 @@ static int write_kind(struct redis_call *c, struct buf *out)
                    : 0;
     case REDIS_PROBE:
         return write_probe(s, out);
+    case REDIS_SUBSCRIBE:
+    case REDIS_UNSUBSCRIBE:
+        return buf_append(out, buf_view(&c->body)) || resp_write(out, 1, "PING") ? -1 : 0;
     }
     return -1;
 }
@@ -258,6 +265,11 @@ static int write_kind(struct redis_call *c, struct buf *out)
 bool redis_call_is_publication(const struct redis_call *c)
 {
     return c->kind == REDIS_PUBLISH || c->kind == REDIS_KEEP || c->kind == REDIS_PUBLISH_IF;
+}
+
+bool redis_call_is_listening(const struct redis_call *c)
+{
+    return c->kind == REDIS_LISTEN || c->kind == REDIS_SUBSCRIBE || c->kind == REDIS_UNSUBSCRIBE;
 }
 
 static void expect_echoes(struct redis_call *c)

@@ -68,7 +68,7 @@ static void without_memory_a_call_leaves_nothing(void **state)
 {
     const struct record r = {.data = STR_LIT("x"), .name = STR_LIT("kept:a")};
     const struct engine_condition once = {.idempotency_key = STR_LIT("k")};
-    const struct redis_server *s = &redis_of(engine)->servers[0];
+    const struct redis_server *s = redis_of(engine)->servers[0];
 
     (void)state;
     contract_publish(NULL, "kept:a", "first", 0);

@@ -200,7 +200,7 @@ static void wire_step(struct engine_wire *w, int timeout_ms)
 /* Is something to be waited for? */
 static bool redis_busy(const struct redis *e)
 {
-    const struct redis_server *s = &e->servers[0];
+    const struct redis_server *s = e->servers[0];
 
     for (const struct list *n = s->subs.next; n != &s->subs; n = n->next)
         if (LIST_ENTRY(n, struct redis_sub, link)->state != REDIS_SUB_LIVE)
