@@ -51,8 +51,7 @@ static void on_deadline(struct ev_loop *loop UNUSED, ev_timer *t UNUSED, int rev
 
 static void start_drain(void)
 {
-    double patience =
-        (double)(config.drain_time + config.close_timeout + (int64_t)PATIENCE_NS) / 1e9;
+    uint64_t patience_ns = (uint64_t)(config.drain_time + config.close_timeout) + PATIENCE_NS;
 
     supervisor.draining = true;
     atomic_store(&shm->draining, 1);
@@ -64,7 +63,8 @@ static void start_drain(void)
     for (unsigned slot = SHM_HUB; slot < SHM_WORKER + shm->workers; slot++)
         ev_timer_stop(supervisor.loop, &supervisor.child[slot].restart);
     children_signal(SIGTERM, false);
-    ev_timer_set(&supervisor.deadline, patience, 0.);
+    notify_stopping(patience_ns + PATIENCE_NS);
+    ev_timer_set(&supervisor.deadline, (double)patience_ns / 1e9, 0.);
     ev_timer_start(supervisor.loop, &supervisor.deadline);
     if (supervisor.running == 0)
         finish();
@@ -86,8 +86,16 @@ static void on_stop(struct ev_loop *loop UNUSED, ev_signal *s, int revents UNUSE
 
 static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
+    bool serves = supervisor.said_ready && !supervisor.draining;
+
     clock_refresh();
+    if (serves)
+        notify_reloading();
     supervisor_reload();
+    if (serves)
+        notify_ready(metrics->reload_refused
+                         ? "reload refused, the old settings stay; the log says why"
+                         : "reloaded");
 }
 
 static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
@@ -144,10 +152,12 @@ static void on_tick(struct ev_loop *loop, ev_timer *t, int revents UNUSED)
     watch_capacity();
     watch_tls();
     children_watch();
+    notify_tick();
     if (!supervisor.said_ready && children_ready()) {
         supervisor.said_ready = true;
         shm_set_phase(SHM_MASTER, SHM_READY);
         LOG(LOG_INFO, "ready", KV_U("workers", shm->workers));
+        notify_ready("ready");
         supervisor_print_hints();
         ev_timer_stop(loop, t);
         ev_timer_set(t, 0.5, 0.5);
@@ -251,6 +261,7 @@ int supervisor_run(const struct config_source *src)
     supervisor_warn_settings();
     if (pid_file_take() == -1)
         return 1;
+    notify_open();
     if (set_up() == -1 || confine() == -1) {
         listeners_shut();
         pid_file_remove();

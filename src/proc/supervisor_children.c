@@ -60,6 +60,7 @@ static void become(unsigned slot)
         signal(handled[i], SIG_DFL);
     close(supervisor.life_pipe[1]);
     pid_file_close();
+    notify_close();
     orders_keep_child();
     if (slot < SHM_WORKER)
         listeners_close();

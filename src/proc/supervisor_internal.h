@@ -78,6 +78,19 @@ int pid_file_fd(void);
 /* In a new child: the file is the master's. */
 void pid_file_close(void);
 
+/* supervisor_notify.c: what the service manager is told; nothing, where there is none */
+/* At the start, before the process is confined. */
+void notify_open(void);
+/* In a new child: the word is the master's. */
+void notify_close(void);
+/* The node serves, for the first time or after a reload; status: a line for people. */
+void notify_ready(const char *status);
+void notify_reloading(void);
+/* Clients are being closed: it may take that long from now, whatever the unit says. */
+void notify_stopping(uint64_t patience_ns);
+/* At every tick: that the master lives, and how many connections there are. */
+void notify_tick(void);
+
 /* supervisor_reload.c */
 void supervisor_reload(void);
 /* Logs what is in force and hardly meant. */
