@@ -275,7 +275,7 @@ static uint64_t tick(struct engine *e, uint64_t now_ns)
 
 static void presence(struct engine *e, const struct engine_presence *p, uint64_t token)
 {
-    presence_call(&CONTAINER_OF(e, struct memory, engine)->presence, e, p, token);
+    presence_call(&CONTAINER_OF(e, struct memory, engine)->members, e, p, token);
 }
 
 static void control(struct engine *e, struct str node, const struct record *r,
@@ -294,7 +294,7 @@ static void memory_free(struct engine *e)
     struct memory *m = CONTAINER_OF(e, struct memory, engine);
 
     streams_fini(&m->streams);
-    presence_fini(&m->presence);
+    members_fini(&m->members);
     free(m);
 }
 
@@ -321,6 +321,6 @@ struct engine *engine_memory_new(void)
         return NULL;
     m->engine.ops = &memory_ops;
     streams_init(&m->streams);
-    presence_init(&m->presence);
+    members_init(&m->members);
     return &m->engine;
 }

@@ -1,7 +1,7 @@
 /* core/engine_memory_internal.h - what the memory engine's files share: engine_memory.c answers the
  * hub · engine_memory_stream.c keeps publications · engine_memory_bounds.c says what goes when time
  * or memory is up · engine_memory_keys.c knows idempotency keys again ·
- * engine_memory_presence.c knows who is there. */
+ * engine_memory_presence.c says who is there. */
 #ifndef ROOST_CORE_ENGINE_MEMORY_INTERNAL_H
 #define ROOST_CORE_ENGINE_MEMORY_INTERNAL_H
 
@@ -10,6 +10,7 @@
 #include "core/channel_name.h"
 #include "core/channel_options.h"
 #include "core/engine.h"
+#include "engine_members_internal.h"
 
 struct kept {         /* a publication of a stream; its offset follows from its place */
     uint64_t time_ns; /* clock_ns() when it came */
@@ -59,18 +60,10 @@ struct streams {
     size_t key_bytes;
 };
 
-struct presence {
-    struct htab channels;                 /* those with members, by name */
-    struct htab members;                  /* by channel and client */
-    struct htab users;                    /* by channel and user */
-    struct list owner[ENGINE_OWNERS_MAX]; /* its members; those with old marks in front */
-    struct list cursors;                  /* those that are not ended */
-};
-
 struct memory {
     struct engine engine; /* first */
     struct streams streams;
-    struct presence presence;
+    struct members members;
 };
 
 /* engine_memory_stream.c */
@@ -120,10 +113,8 @@ bool keys_expire(struct streams *s, unsigned budget);
 void keys_fini(struct streams *s);
 
 /* engine_memory_presence.c */
-void presence_init(struct presence *p);
-void presence_fini(struct presence *p);
 /* engine_ops.presence(). */
-void presence_call(struct presence *p, struct engine *e, const struct engine_presence *ask,
+void presence_call(struct members *t, struct engine *e, const struct engine_presence *ask,
                    uint64_t token);
 
 #endif
