@@ -90,6 +90,7 @@ PACKAGES_integration := libcmocka-dev python3-websockets python3-jsonschema libw
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm certutil:libnss3-tools
 PACKAGES_bench       := valgrind openssl:openssl
 PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
+PACKAGES_cluster     := openssl:openssl node:nodejs npm:npm
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
 
 .PHONY: build-packages
@@ -259,6 +260,7 @@ PARTS_integration  = $(BINS) $(ENGINES) $(if $(cmocka),$(REALBINS)) build/tools/
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
 PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
+PARTS_cluster      = $(BINS) $(ENGINES) build/tools/peers/.haproxy tests/e2e/node_modules/.installed
 
 .PHONY: tests
 tests: $(if $(filter tests,$(MAKECMDGOALS)),$(sort $(foreach s,$(SUITE),$(PARTS_$(s)))))
@@ -361,6 +363,10 @@ check-chaos: build-packages ## the same for some minutes, with the totals as las
 .PHONY: check-edge
 check-edge: ## what an edge has to bear, with other people's programs: proxies, their restarts, requests made to deceive them, scanners
 	@$(MAKE) test SUITE=edge
+
+.PHONY: check-cluster
+check-cluster: ## several nodes over every engine: one order, kill -9 of everything, failovers, links that stall, outages
+	@$(MAKE) test SUITE=cluster
 
 .PHONY: bench-memory
 CONNECTIONS ?= 15000
