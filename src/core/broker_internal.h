@@ -95,6 +95,8 @@ struct broker {
     uint64_t seen[HUB_WORKERS_MAX]; /* end of the positions seen, per source */
     uint64_t seen_own;              /* the same of our own requests */
     uint64_t seen_members[HUB_WORKERS_MAX], seen_control[HUB_WORKERS_MAX]; /* as seen */
+    uint64_t repeats[HUB_WORKERS_MAX];         /* seen, when this hub came: what is before may be */
+    uint64_t repeats_members[HUB_WORKERS_MAX]; /* sent again */
     /* Tails of channels, see broker_tail_internal.h. */
     struct list tails; /* those that keep publications, the least lately used first */
     struct list fetches,
@@ -143,6 +145,12 @@ void members_receive(struct broker *b, const struct record *r);
 
 /* broker_positions.c */
 void positions_receive(struct broker *b, const struct record *r);
+
+/* broker_repeats.c */
+/* Another hub has come. */
+void repeats_begin(struct broker *b);
+/* Has this publication come before? c: its channel's, or NULL. */
+bool repeats_has(const struct broker *b, const struct chan *c, const struct record *r);
 
 /* broker_control.c */
 void control_receive(struct broker *b, const struct record *r);

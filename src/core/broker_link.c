@@ -306,6 +306,7 @@ void broker_hub_generation(struct broker *b, uint32_t hub_generation)
         return;
     if (b->hub_generation != 0)
         unanswered_owe(b);
+    repeats_begin(b);
     b->hub_generation = hub_generation;
     broker_announce(b);
 }
@@ -343,17 +344,15 @@ static void receive_publication(struct broker *b, const struct record *r)
         METRIC_INC(ring_bad_records);
         return;
     }
-    /* The hub takes each ring in order, so a source's positions only rise: an old one is a hub that
-     * died between sending and giving the record back. */
     c = broker_chan_by_id(b, r->chan);
-    if (r->source != RECORD_SOURCE_REMOTE && r->position < b->seen[r->source]) {
+    if (repeats_has(b, c, r)) {
         METRIC_INC(duplicates);
         if (c != NULL && c->state == CHAN_LIVE) /* delivered, at another position */
             c->position = (struct position){.epoch = r->epoch, .offset = r->offset};
         return;
     }
     if (r->source != RECORD_SOURCE_REMOTE)
-        b->seen[r->source] = r->position + 1;
+        b->seen[r->source] = MAX(b->seen[r->source], r->position + 1);
     if (c == NULL || c->state != CHAN_LIVE)
         return;
     if (r->flags & RECORD_IN_STREAM)

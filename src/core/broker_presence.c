@@ -153,9 +153,9 @@ void members_receive(struct broker *b, const struct record *r)
 
     /* As with publications. Who has left with a worker that died is told without a source. */
     if (r->source < HUB_WORKERS_MAX) {
-        if (r->position < b->seen_members[r->source])
+        if (r->position < b->repeats_members[r->source])
             return;
-        b->seen_members[r->source] = r->position + 1;
+        b->seen_members[r->source] = MAX(b->seen_members[r->source], r->position + 1);
     }
     if (c != NULL && c->state == CHAN_LIVE && c->count > 0 && c->joins)
         fanout_member(b, c, r);

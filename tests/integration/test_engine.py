@@ -67,6 +67,18 @@ class Engine(DaemonTest):
             self.assertEqual([p['data'] for p in kept['publications']], seen[0][-100:])
             self.assertEqual(kept['offset'], 200)
 
+    def test_what_one_publishes_to_several_channels_at_once_comes(self):
+        # Publications of a channel travel together, so channels overtake one another.
+        d = self.node()
+        channels = ['a', 'b', 'bare:a', 'bare:b']
+        c, publisher = self.client(d, *channels), self.client(d)
+        publisher.say(*[{'id': 100 + i, 'publish': {'channel': channels[i % 4], 'data': i}} for i in range(80)])
+        came = {channel: [] for channel in channels}
+        for _ in range(80):
+            channel, p = c.push()
+            came[channel].append(p['data'])
+        self.assertEqual(came, {channel: list(range(i, 80, 4)) for i, channel in enumerate(channels)})
+
     def test_a_client_recovers_on_the_other_node(self):
         nodes = [self.node(), self.node()]
         at = self.published(nodes[0], 'a', 'first')

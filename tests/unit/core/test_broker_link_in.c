@@ -58,25 +58,61 @@ static void repeated_publications_are_skipped(void **state UNUSED)
     struct record r = {.kind = RECORD_PUBLICATION, .chan = id, .data = STR_LIT("x")};
 
     assert_true(to_broker(r)); /* position 0, source 0 */
-    assert_true(to_broker(r));
-    r.source = 1; /* another ring */
-    assert_true(to_broker(r));
+    r.source = 1;              /* another ring */
     assert_true(to_broker(r));
     r.position = 800;
     assert_true(to_broker(r));
-    r.position = 400;
+    r.position = 400; /* of a channel that others have overtaken */
+    assert_true(to_broker(r));
+    turn();
+    assert_string_equal(a.log, "S(x)(x)(x)(x)");
+    assert_int_equal(metrics->duplicates, 0);
+    broker_hub_generation(broker, 2); /* the next hub sends what the one before had sent */
+    assert_true(to_broker(r));
+    r.position = 800;
+    assert_true(to_broker(r));
+    r.source = 0;
+    r.position = 0;
+    assert_true(to_broker(r));
+    r.position = 8;
     assert_true(to_broker(r));
     r.source = RECORD_SOURCE_REMOTE; /* other nodes' positions tell nothing */
-    assert_true(to_broker(r));
     assert_true(to_broker(r));
     r.source = RECORD_SOURCE_REMOTE + 1;
     assert_true(to_broker(r));
     r.source = UINT16_MAX;
     assert_true(to_broker(r));
     turn();
-    assert_string_equal(a.log, "S(x)(x)(x)(x)(x)");
+    assert_string_equal(a.log, "S(x)(x)(x)(x)(x)(x)");
     assert_int_equal(metrics->duplicates, 3);
     assert_int_equal(metrics->ring_bad_records, 2);
+}
+
+/* Where a server keeps offsets through the death of a hub, they tell, not the place in the ring. */
+static void an_engine_with_servers_tells_repeats_by_offset(void **state UNUSED)
+{
+    struct client a;
+    uint32_t id = join_live(&a, "a");
+    struct record r = {.kind = RECORD_PUBLICATION,
+                       .flags = RECORD_IN_STREAM,
+                       .chan = id,
+                       .position = 800,
+                       .epoch = 1,
+                       .offset = 1,
+                       .data = STR_LIT("x")};
+
+    config.engine = ENGINE_IS_REDIS;
+    assert_true(to_broker(r));
+    turn();
+    broker_hub_generation(broker, 2);
+    assert_true(to_broker(r)); /* the same one */
+    r.position = 400;          /* of before, but it had not come */
+    r.offset = 2;
+    assert_true(to_broker(r));
+    turn();
+    config.engine = ENGINE_IS_MEMORY;
+    assert_string_equal(a.log, "S(x)(x)");
+    assert_int_equal(metrics->duplicates, 1);
 }
 
 static void records_for_an_old_incarnation(void **state UNUSED)
@@ -186,6 +222,7 @@ int main(void)
         T(answers_reach_their_askers_once),
         T(answers_for_nobody),
         T(repeated_publications_are_skipped),
+        T(an_engine_with_servers_tells_repeats_by_offset),
         T(records_for_an_old_incarnation),
         T(unknown_channels_and_kinds),
         T(the_backlog_is_bounded),

@@ -386,9 +386,12 @@ static void who_wants_it_is_told(void **state)
         broker_subscribe(broker, &members[1].client.sub, STR_LIT("room"), &(enum close_reason){0}),
         0);
     send_publication(id, "a");
-    send_member(RECORD_JOIN, id, "c1", 1, 808);
-    send_member(RECORD_JOIN, id, "c2", 1, 816);
-    send_member(RECORD_JOIN, id, "c2", 1, 816); /* by a hub that was started again */
+    send_member(RECORD_JOIN, id, "c1", 1, 816);
+    send_member(RECORD_JOIN, id, "c2", 1, 808); /* overtaken */
+    while (broker_receive(broker, 100)) {
+    }
+    broker_hub_generation(broker, 2);
+    send_member(RECORD_JOIN, id, "c2", 1, 808); /* by a hub that was started again */
     send_member(RECORD_LEAVE, id, "c3", HUB_WORKERS_MAX, 0);
     send_member(RECORD_LEAVE, id, "c4", HUB_WORKERS_MAX, 0);
     send_publication(id, "b");
