@@ -89,6 +89,7 @@ PACKAGES_fuzz        :=
 PACKAGES_integration := libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm certutil:libnss3-tools
 PACKAGES_bench       := valgrind openssl:openssl
+PACKAGES_deploy      := python3-yaml
 PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
 PACKAGES_cluster     := openssl:openssl node:nodejs npm:npm
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
@@ -102,17 +103,19 @@ build-packages:
 test-packages: build-packages
 	@deploy/packages.sh $(TEST_PACKAGES) || [ $$? -eq 3 ]
 
-# promtool comes with the prometheus package, whose installation would start a server: it is taken
-# out of the package instead.
-build/tools/promtool:
+# Prometheus and promtool come with a package whose installation would start a server: they are taken out of it
+# instead.
+PROMETHEUS := build/tools/promtool build/tools/prometheus
+
+$(PROMETHEUS) &:
 	@mkdir -p build/tools/deb
-	@if command -v promtool >/dev/null; then ln -sf "$$(command -v promtool)" $@; else \
-	    echo "fetching promtool"; \
+	@if command -v promtool >/dev/null && command -v prometheus >/dev/null; then ln -sf "$$(command -v promtool)" "$$(command -v prometheus)" build/tools; else \
+	    echo "fetching prometheus"; \
 	    cd build/tools/deb; rm -f prometheus_*.deb; \
 	    sudo=; [ $$(id -u) -eq 0 ] || sudo="sudo -n"; \
 	    { apt-get download -qq prometheus || { $$sudo apt-get update -qq; apt-get download -qq prometheus; }; } >../promtool.log 2>&1 && \
-	    dpkg-deb -x prometheus_*.deb . >>../promtool.log 2>&1 && mv usr/bin/promtool .. || \
-	    echo "promtool cannot be fetched (build/tools/promtool.log says why): the tests that need it will fail" >&2; \
+	    dpkg-deb -x prometheus_*.deb . >>../promtool.log 2>&1 && mv usr/bin/promtool usr/bin/prometheus .. || \
+	    echo "prometheus cannot be fetched (build/tools/promtool.log says why): the tests that need it will fail" >&2; \
 	    cd ..; rm -rf deb; \
 	fi
 
@@ -259,6 +262,7 @@ PARTS_fuzz         = $(REPLAYS)
 PARTS_integration  = $(BINS) $(ENGINES) $(if $(cmocka),$(REALBINS)) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
+PARTS_deploy       = $(BINS) $(PROMETHEUS)
 PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
 PARTS_cluster      = $(BINS) $(ENGINES) build/tools/peers/.haproxy tests/e2e/node_modules/.installed
 
@@ -367,6 +371,10 @@ check-edge: ## what an edge has to bear, with other people's programs: proxies, 
 .PHONY: check-cluster
 check-cluster: ## several nodes over every engine: one order, kill -9 of everything, failovers, links that stall, outages
 	@$(MAKE) test SUITE=cluster
+
+.PHONY: check-deploy
+check-deploy: ## what operators deploy with: Prometheus' rules and Grafana's dashboard against a real Prometheus, and so on
+	@$(MAKE) test SUITE=deploy
 
 .PHONY: bench-memory
 CONNECTIONS ?= 15000

@@ -75,6 +75,7 @@ struct shm {
                                         configs[version & 1] */
     struct config configs[2];
     _Atomic uint32_t draining;
+    _Atomic uint64_t drain_deadline_s; /* Unix time at which the drain has to be over; 0: none */
     _Atomic uint64_t listen_overflows; /* of all accept queues of the machine, since it started */
     int hub_wake_fd;                   /* eventfds, inherited */
     int worker_wake_fd[HUB_WORKERS_MAX];

@@ -140,6 +140,8 @@ static double node_value(enum node_metric m)
         return worker_ready(&why) ? 1 : 0;
     case NODE_DRAINING:
         return atomic_load(&shm->draining) != 0 ? 1 : 0;
+    case NODE_DRAIN_DEADLINE:
+        return (double)atomic_load(&shm->drain_deadline_s);
     case NODE_LISTEN_OVERFLOWS:
         return (double)atomic_load(&shm->listen_overflows);
     case NODE_LIMIT_CONNECTIONS:

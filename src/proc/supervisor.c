@@ -54,6 +54,7 @@ static void start_drain(void)
     uint64_t patience_ns = (uint64_t)(config.drain_time + config.close_timeout) + PATIENCE_NS;
 
     supervisor.draining = true;
+    atomic_store(&shm->drain_deadline_s, clock_wall_ns() / NS_PER_SEC + patience_ns / NS_PER_SEC);
     atomic_store(&shm->draining, 1);
     shm_set_phase(SHM_MASTER, SHM_DRAINING);
     LOG(LOG_INFO, "stopping: no new clients, those that are here are closed",

@@ -183,6 +183,8 @@ class Stop(DaemonTest):
         d = self.start(drain_time='2s')
         with d.ws('/ws/x'), Raw(d.admin) as admin:
             self.assertEqual(admin.request('GET', '/readyz').status, 200)
+            self.assertEqual(d.metric('roost_drain_deadline_timestamp_seconds'), 0)
+            before = time.time()
             d.process.send_signal(signal.SIGTERM)
             d.wait_log('stopping')
             time.sleep(0.1)
@@ -190,6 +192,10 @@ class Stop(DaemonTest):
             self.assertEqual(r.status, 503)
             self.assertIn(b'drain', r.body)
             self.assertEqual(d.http('GET', '/healthz').status, 200)
+            m = d.metrics()
+            self.assertEqual((m['roost_draining'], m['roost_ready']), (1, 0))
+            self.assertGreater(m['roost_drain_deadline_timestamp_seconds'], before + 2)  # drain_time, close_timeout and some patience
+            self.assertLess(m['roost_drain_deadline_timestamp_seconds'], time.time() + 60)
 
     def test_client_that_does_not_answer_the_close(self):
         d = self.start(drain_time='100ms', close_timeout='300ms')
