@@ -86,7 +86,7 @@ BUILD_PACKAGES := $(foreach h,$(HEADERS),$(lastword $(subst :, ,$(h)))) $(if $(f
 PACKAGES_lint        := python3-pyflakes clang-format
 PACKAGES_unit        := libcmocka-dev libprotobuf-c-dev protoc-c:protobuf-c-compiler
 PACKAGES_fuzz        :=
-PACKAGES_integration := libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
+PACKAGES_integration := nroff:groff-base libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm certutil:libnss3-tools
 PACKAGES_bench       := valgrind openssl:openssl
 PACKAGES_deploy      := python3-yaml
@@ -280,15 +280,37 @@ run: build-packages ## install what is missing, build, start the daemon with dep
 # A path below PREFIX, quoted: DESTDIR may have blanks.
 installed = $(call quote,$(DESTDIR)$(PREFIX)/$(1))
 
+# Manual pages and completion scripts come from the programs' own tables.
+MANUALS := roostd.8 roost.yaml.5 roostctl.1 roostload.1
+.PHONY: manual
+manual: $(BINS) ## write manual pages and completion scripts of shells, into build/.../manual
+	@mkdir -p $(BUILD)/manual
+	@$(BUILD)/roostd --reference=manual >$(BUILD)/manual/roostd.8
+	@$(BUILD)/roostd --reference=manual-settings >$(BUILD)/manual/roost.yaml.5
+	@$(BUILD)/roostctl manual >$(BUILD)/manual/roostctl.1
+	@$(BUILD)/roostload --manual >$(BUILD)/manual/roostload.1
+	@for shell in bash zsh fish; do \
+	    $(BUILD)/roostd --completion $$shell >$(BUILD)/manual/roostd.$$shell; \
+	    $(BUILD)/roostctl completion $$shell >$(BUILD)/manual/roostctl.$$shell; \
+	    $(BUILD)/roostload --completion $$shell >$(BUILD)/manual/roostload.$$shell; \
+	done
+
 .PHONY: install
-install: ## install the programs and the systemd units under PREFIX (default /usr/local; DESTDIR is respected)
+install: ## install programs, manual pages, completions, systemd units under PREFIX (default /usr/local; DESTDIR is respected)
 	@$(MAKE) all
+	@$(MAKE) manual
 	install -d $(foreach d,bin lib/systemd/system share/doc/roost,$(call installed,$(d)))
 	install -m 755 $(BINS) $(call installed,bin)
 	@prefix=$(call quote,$(PREFIX)); while IFS= read -r line; do \
 	    printf '%s\n' "$${line//\/usr\/local/"$${prefix// /\\x20}"}"; \
 	done <deploy/roost.service >$(call installed,lib/systemd/system/roost.service)
 	install -m 644 deploy/roost.socket $(call installed,lib/systemd/system)
+	for page in $(MANUALS); do install -D -m 644 $(BUILD)/manual/$$page $(call installed,share/man)/man$${page##*.}/$$page; done
+	for name in $(PROGRAMS); do \
+	    install -D -m 644 $(BUILD)/manual/$$name.bash $(call installed,share/bash-completion/completions)/$$name; \
+	    install -D -m 644 $(BUILD)/manual/$$name.zsh $(call installed,share/zsh/vendor-completions)/_$$name; \
+	    install -D -m 644 $(BUILD)/manual/$$name.fish $(call installed,share/fish/vendor_completions.d)/$$name.fish; \
+	done
 	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md deploy/demo.yaml $(call installed,share/doc/roost)
 
 # gdb looks there by the build id that both halves have.

@@ -2,34 +2,53 @@
 #include "commands.h"
 
 #include "base/suggest.h"
+#include "proc/version.h"
 
-static const struct option_row {
-    const char *name;
-    char letter;
-    const char *value, *help;
-    int command; /* -1: of all */
-} options[OPTION_NR] = {
-#define OPTION(id, name, letter, value, help)          {name, letter, value, help, -1},
-#define COMMAND_OPTION(id, command, name, value, help) {name, 0, value, help, COMMAND_##command},
+static const struct program_option options[OPTION_NR] = {
+#define OPTION(id, name_, letter_, value_, help_)                                                  \
+    {.name = name_, .letter = letter_, .value = value_, .help = help_, .command = -1},
+#define COMMAND_OPTION(id, command_, name_, value_, help_)                                         \
+    {.name = name_, .value = value_, .help = help_, .command = COMMAND_##command_},
 #include "commands.def"
 };
 
-static const struct command_row {
-    const char *name, *operands;
-    int least, most;
-    const char *line, *more;
-} commands[COMMAND_NR] = {
-#define COMMAND(name, operands, least, most, line, more) {#name, operands, least, most, line, more},
+static const struct program_command commands[COMMAND_NR] = {
+#define COMMAND(name, operands, least, most, line, more) {#name, operands, line, more},
 #include "commands.def"
 };
 
 static const struct {
-    enum ctl_command command;
-    int code;
-    const char *when;
-} statuses[] = {
+    int least, most;
+} counts[COMMAND_NR] = {
+#define COMMAND(name, operands, least, most, line, more) {least, most},
+#include "commands.def"
+};
+
+static const struct program_status statuses[] = {
 #define STATUS(command, code, when) {COMMAND_##command, code, when},
 #include "commands.def"
+    {-1, 0, "done"},
+    {-1, 1, "failed; a sentence on standard error says why"},
+    {-1, 2, "wrong usage"},
+};
+
+static const struct program program = {
+    .name = "roostctl",
+    .section = 1,
+    .line = "talks to a running roostd",
+    .synopsis = "COMMAND [OPTIONS] [ARGUMENTS]",
+    .description = "Shows what a node does and has it do something, through its admin listener. "
+                   "Where that is, and its key, come from --admin and --key, from ROOSTCTL_ADMIN "
+                   "and ROOSTCTL_KEY, or from the daemon's own settings (ROOST_CONFIG, "
+                   "ROOST_ADMIN_LISTEN, ROOST_API_KEY and so on).",
+    .options = options,
+    .noptions = ARRAY_LEN(options),
+    .commands_title = "COMMANDS",
+    .commands = commands,
+    .ncommands = ARRAY_LEN(commands),
+    .statuses = statuses,
+    .nstatuses = ARRAY_LEN(statuses),
+    .see_also = "roostd(8), roost.yaml(5), roostload(1)",
 };
 
 /* Without memory for the sentence the exit status still tells. */
@@ -61,7 +80,7 @@ enum ctl_command commands_find(const char *name, struct buf *error)
     return COMMAND_NR;
 }
 
-static bool may_have(const struct option_row *o, const struct ctl_line *line)
+static bool may_have(const struct program_option *o, const struct ctl_line *line)
 {
     return o->command == -1 || (line->have_command && o->command == (int)line->command);
 }
@@ -69,7 +88,7 @@ static bool may_have(const struct option_row *o, const struct ctl_line *line)
 static void unknown_option(const struct ctl_line *line, struct str name, const char *word,
                            struct buf *error)
 {
-    const struct option_row *other = NULL;
+    const struct program_option *other = NULL;
     struct suggest s;
 
     suggest_init(&s, name);
@@ -91,15 +110,15 @@ static void unknown_option(const struct ctl_line *line, struct str name, const c
 }
 
 /* The option that word ("--name", "--name=value", "-x") names, or NULL. */
-static const struct option_row *find_option(const struct ctl_line *line, const char *word,
-                                            struct buf *error)
+static const struct program_option *find_option(const struct ctl_line *line, const char *word,
+                                                struct buf *error)
 {
     bool brief = word[1] != '-';
     struct str name = str_skip(str_from(word), brief ? 1 : 2);
 
     name.n = brief ? name.n : str_find(name, '=');
     for (size_t i = 0; i < OPTION_NR; i++) {
-        const struct option_row *o = &options[i];
+        const struct program_option *o = &options[i];
 
         if (may_have(o, line) && (brief ? name.n == 1 && o->letter != 0 && name.p[0] == o->letter
                                         : str_equal(name, str_from(o->name))))
@@ -112,7 +131,7 @@ static const struct option_row *find_option(const struct ctl_line *line, const c
 /* How many words it took, or -1. */
 static int take_option(struct ctl_line *line, char **argv, struct buf *error)
 {
-    const struct option_row *o = find_option(line, argv[0], error);
+    const struct program_option *o = find_option(line, argv[0], error);
     struct str word = str_from(argv[0]);
     size_t eq = str_find(word, '=');
 
@@ -155,14 +174,15 @@ static int take_word(struct ctl_line *line, const char *word, struct buf *error)
 
 static int check_count(const struct ctl_line *line, struct buf *error)
 {
-    const struct command_row *c = &commands[line->command];
+    const struct program_command *c = &commands[line->command];
+    int most = counts[line->command].most;
 
-    if (line->count < c->least) {
+    if (line->count < counts[line->command].least) {
         COMPLAIN(error, "%s: something is missing: roostctl %s %s", c->name, c->name, c->operands);
         return -1;
     }
-    if (c->most >= 0 && line->count > c->most) {
-        COMPLAIN(error, "%s: unexpected argument \"%.60s\"", c->name, line->operands[c->most]);
+    if (most >= 0 && line->count > most) {
+        COMPLAIN(error, "%s: unexpected argument \"%.60s\"", c->name, line->operands[most]);
         return -1;
     }
     return 0;
@@ -194,7 +214,7 @@ int commands_parse(struct ctl_line *line, char **argv, struct buf *error)
     return check_count(line, error);
 }
 
-static int put_option(const struct option_row *o, struct buf *out)
+static int put_option(const struct program_option *o, struct buf *out)
 {
     char left[64];
 
@@ -251,7 +271,7 @@ int commands_usage(struct buf *out)
 
 int commands_usage_of(enum ctl_command command, struct buf *out)
 {
-    const struct command_row *c = &commands[command];
+    const struct program_command *c = &commands[command];
     char text[50];
     int rc;
 
@@ -266,7 +286,20 @@ int commands_usage_of(enum ctl_command command, struct buf *out)
     if (rc == 0)
         rc = buf_append_lit(out, "\nExit status:\n");
     for (size_t i = 0; i < ARRAY_LEN(statuses) && rc == 0; i++)
-        if (statuses[i].command == command)
+        if (statuses[i].command == (int)command)
             rc = buf_printf(out, "  %d  %s\n", statuses[i].code, statuses[i].when);
     return rc == 0 ? buf_append_lit(out, "  2  wrong usage\n") : -1;
+}
+
+int commands_manual(struct buf *out)
+{
+    struct program p = program;
+
+    p.version = version_string();
+    return program_manual(&p, out);
+}
+
+int commands_completion(enum shell shell, struct buf *out)
+{
+    return program_completion(&program, shell, out);
 }

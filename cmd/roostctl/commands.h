@@ -2,7 +2,7 @@
 #ifndef ROOSTCTL_COMMANDS_H
 #define ROOSTCTL_COMMANDS_H
 
-#include "base/buf.h"
+#include "base/program.h"
 
 enum ctl_option {
 #define OPTION(id, name, letter, value, help)          OPTION_##id,
@@ -36,5 +36,7 @@ enum ctl_command commands_find(const char *name, struct buf *error);
 /* Usage of all commands, or of one. */
 int commands_usage(struct buf *out) MUST_CHECK;
 int commands_usage_of(enum ctl_command command, struct buf *out) MUST_CHECK;
+int commands_manual(struct buf *out) MUST_CHECK;
+int commands_completion(enum shell shell, struct buf *out) MUST_CHECK;
 
 #endif

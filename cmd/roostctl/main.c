@@ -56,6 +56,33 @@ int cmd_version(const struct ctl_line *line UNUSED)
     return rc == 0 ? 0 : 1;
 }
 
+int cmd_manual(const struct ctl_line *line UNUSED)
+{
+    struct buf out = {0};
+    int rc = commands_manual(&out);
+
+    out_write(buf_view(&out));
+    buf_fini(&out);
+    return rc == 0 ? 0 : 1;
+}
+
+int cmd_completion(const struct ctl_line *line)
+{
+    enum shell shell = shell_of(line->operands[0]);
+    struct buf out = {0};
+    int rc;
+
+    if (shell == SHELL_NR) {
+        fprintf(stderr, "roostctl: completion: expected bash, zsh or fish, got \"%.60s\"\n",
+                line->operands[0]);
+        return 2;
+    }
+    rc = commands_completion(shell, &out);
+    out_write(buf_view(&out));
+    buf_fini(&out);
+    return rc == 0 ? 0 : 1;
+}
+
 static int print_usage(const struct ctl_line *line)
 {
     struct buf out = {0};
@@ -88,6 +115,12 @@ int cmd_help(const struct ctl_line *line)
     return print_usage(&about);
 }
 
+static bool asks_nobody(enum ctl_command c)
+{
+    return c == COMMAND_help || c == COMMAND_version || c == COMMAND_token || c == COMMAND_import ||
+           c == COMMAND_completion || c == COMMAND_manual;
+}
+
 static int act(const struct ctl_line *line)
 {
     const char *admin = line->given[OPTION_ADMIN];
@@ -104,8 +137,7 @@ static int act(const struct ctl_line *line)
     ctl.ca = line->given[OPTION_CA];
     if (ctl.ca == NULL)
         ctl.ca = first_env("ROOSTCTL_CA", NULL, "");
-    if (line->command == COMMAND_help || line->command == COMMAND_version ||
-        line->command == COMMAND_token || line->command == COMMAND_import)
+    if (asks_nobody(line->command))
         return run[line->command](line);
     if (admin != NULL && ctl_set_admin(admin) == -1)
         return 2;

@@ -8,6 +8,16 @@
 #include "plan.h"
 #include "proc/version.h"
 
+static int describe(bool manual)
+{
+    struct buf out = {0};
+    int rc = options_describe(manual, &out);
+
+    out_write(buf_view(&out));
+    buf_fini(&out);
+    return rc == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     static struct options options;
@@ -25,6 +35,12 @@ int main(int argc, char **argv)
     case OPTIONS_VERSION:
         out_printf("roostload %s (%s)\n", version_string(), version_revision());
         rc = 0;
+        break;
+    case OPTIONS_MANUAL:
+        rc = describe(true);
+        break;
+    case OPTIONS_COMPLETION:
+        rc = describe(false);
         break;
     case OPTIONS_OK:
         if (plan_make(&options, &errors) == 0)

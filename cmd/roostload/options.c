@@ -2,10 +2,12 @@
 #include "options.h"
 
 #include "base/out.h"
+#include "base/program.h"
 #include "base/read_whole_file.h"
 #include "base/suggest.h"
 #include "base/table.h"
 #include "codec/table_yaml.h"
+#include "proc/version.h"
 
 #define RATE_DEFAULT   10 /* messages per second where the scenario needs a rate */
 #define FILE_MAX_BYTES ((size_t)1024 * 1024)
@@ -73,8 +75,24 @@ static const struct { /* of --help: a heading, or an option */
 #undef SECTION
 };
 
+static enum shell completed; /* of --completion */
+
 /* Of the command line alone. */
-static const char *const general[] = {"config", "help", "version"};
+static const struct program_option general[] = {
+    {.name = "config",
+     .value = "FILE",
+     .help = "scenario file: YAML mapping of \"scenario\" and the options above",
+     .section = "General",
+     .command = -1},
+    {.name = "completion",
+     .value = "SHELL",
+     .words = SHELL_WORDS,
+     .help = "print a script that completes this command line, and exit",
+     .command = -1},
+    {.name = "manual", .help = "print the manual page (roff) and exit", .command = -1},
+    {.name = "help", .help = "this text", .command = -1},
+    {.name = "version", .help = "version", .command = -1},
+};
 
 const char *scenario_name(enum scenario s)
 {
@@ -104,7 +122,7 @@ static void unknown(struct str name, char *err, size_t errcap)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         suggest_offer(&s, rows[i].name);
     for (size_t i = 0; i < ARRAY_LEN(general); i++)
-        suggest_offer(&s, general[i]);
+        suggest_offer(&s, general[i].name);
     if (s.nearest != NULL)
         snprintf(err, errcap, "unknown option \"%.*s\"; did you mean --%s?",
                  (int)MIN(name.n, (size_t)60), name.p, s.nearest);
@@ -115,6 +133,8 @@ static void unknown(struct str name, char *err, size_t errcap)
 
 void options_usage(void)
 {
+    char left[24];
+
     out_printf(
         "usage: roostload SCENARIO [options]\n"
         "       roostload --config FILE [options]\n\n"
@@ -139,11 +159,75 @@ void options_usage(void)
         "protocol_errors. Messages never sent (not_sent), duplicates, reordered, misrouted and "
         "damaged\n"
         "are counters of their own.\n"
-        "\nGeneral:\n"
-        "  --config FILE        scenario file: YAML mapping of \"scenario\" and the options above\n"
-        "  --help               this text\n"
-        "  --version            version\n\n"
-        "Exit status: 0 done, 1 the test could not run, 2 usage, 3 a --fail-if was true.\n");
+        "\nGeneral:\n");
+    for (size_t i = 0; i < ARRAY_LEN(general); i++) {
+        snprintf(left, sizeof(left), "%s %s", general[i].name,
+                 general[i].value != NULL ? general[i].value : "");
+        out_printf("  --%-18s %s\n", left, general[i].help);
+    }
+    out_printf(
+        "\nExit status: 0 done, 1 the test could not run, 2 usage, 3 a --fail-if was true.\n");
+}
+
+/* The table for manual pages and shells. */
+static struct program describe(struct program_option *all)
+{
+    static const struct program_status statuses[] = {{-1, 0, "done"},
+                                                     {-1, 1, "the test could not run"},
+                                                     {-1, 2, "wrong usage"},
+                                                     {-1, 3, "a --fail-if was true"}};
+    static struct program_command scenarios[SCENARIO_NR];
+    const char *section = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < SCENARIO_NR; i++)
+        scenarios[i] = (struct program_command){scenario_names[i], "", scenario_help[i], ""};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        const struct table_row *row = &rows[lines[i].row];
+        bool file = lines[i].row == ROW_json || lines[i].row == ROW_html || lines[i].row == ROW_ca;
+
+        if (lines[i].section != NULL) {
+            section = lines[i].section;
+            continue;
+        }
+        all[n++] = (struct program_option){.name = row->name,
+                                           .value = row->type == TABLE_BOOL ? NULL
+                                                    : file                  ? "FILE"
+                                                                            : "VALUE",
+                                           .words = row->type == TABLE_CHOICE ? row->def : NULL,
+                                           .help = row->sentence,
+                                           .section = section,
+                                           .command = -1};
+        section = NULL;
+    }
+    memcpy(all + n, general, sizeof(general));
+    return (struct program){
+        .name = "roostload",
+        .version = version_string(),
+        .section = 1,
+        .line = "a load generator for long-lived WebSocket connections",
+        .synopsis = "SCENARIO [options]",
+        .description = "Opens connections to a WebSocket server, holds them, has them send and "
+                       "receive, and measures what comes of it: connections lost, messages lost, "
+                       "late or out of order, latencies with percentiles.\n\n"
+                       "Targets that are not on loopback want --i-own-the-target.",
+        .options = all,
+        .noptions = n + ARRAY_LEN(general),
+        .commands_title = "SCENARIOS",
+        .commands = scenarios,
+        .ncommands = SCENARIO_NR,
+        .statuses = statuses,
+        .nstatuses = ARRAY_LEN(statuses),
+        .see_also = "roostd(8), roostctl(1)",
+    };
+}
+
+int options_describe(bool manual, struct buf *out)
+{
+    struct program_option all[ARRAY_LEN(lines) + ARRAY_LEN(general)];
+    struct program p = describe(all);
+
+    return manual ? program_manual(&p, out) : program_completion(&p, completed, out);
 }
 
 void options_complain(struct buf *errors, const char *text)
@@ -239,6 +323,15 @@ static enum options_result first_pass(struct cli *cli, int argc, char **argv)
             return OPTIONS_HELP;
         if (str_equal(str_from(argv[i]), STR_LIT("--version")))
             return OPTIONS_VERSION;
+        if (str_equal(str_from(argv[i]), STR_LIT("--manual")))
+            return OPTIONS_MANUAL;
+        if (str_equal(str_from(argv[i]), STR_LIT("--completion"))) {
+            completed = shell_of(argv[i + 1] != NULL ? argv[i + 1] : "");
+            if (completed != SHELL_NR)
+                return OPTIONS_COMPLETION;
+            options_complain(cli->errors, "--completion: expected bash, zsh or fish");
+            return OPTIONS_ERROR;
+        }
         file = str_starts_with(str_from(argv[i]), STR_LIT("--config=")) ? argv[i] + 9 : NULL;
         if (str_equal(str_from(argv[i]), STR_LIT("--config")))
             file = argv[i + 1] != NULL ? argv[i + 1] : "";

@@ -44,10 +44,19 @@ struct options { /* plain data */
     ]; /* somebody has said it */
 };
 
-enum options_result { OPTIONS_OK = 0, OPTIONS_ERROR, OPTIONS_HELP, OPTIONS_VERSION };
+enum options_result {
+    OPTIONS_OK = 0,
+    OPTIONS_ERROR,
+    OPTIONS_HELP,
+    OPTIONS_VERSION,
+    OPTIONS_MANUAL,
+    OPTIONS_COMPLETION
+};
 /* Reads argv. On OPTIONS_ERROR *errors holds lines for the user. */
 enum options_result options_parse(struct options *o, int argc, char **argv, struct buf *errors);
 void options_usage(void); /* to standard output */
+/* The manual page, or the completion script that --completion has asked for. */
+int options_describe(bool manual, struct buf *out) MUST_CHECK;
 /* Appends a line "roostload: text". */
 void options_complain(struct buf *errors, const char *text);
 /* The value as it would be written; for reports. */

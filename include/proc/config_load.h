@@ -1,5 +1,5 @@
 /* proc/config_load.h - file (YAML), environment (ROOST_*) and --set, in rising precedence, into
- * struct config.
+ * struct config. Printing it is in config_print.c, the manual page in config_manual.c.
  *
  * All or nothing: *out is written only on success. Errors are complete lines for a person:
  *   roost.yaml:3:10: ping_interval: expected a duration such as 250ms, 10s, 5m or 1h, got "fast"
@@ -67,6 +67,8 @@ int config_removed(const struct config *before, const struct config *after,
 int config_print(const struct config *c, struct buf *out) MUST_CHECK;
 /* Markdown reference of all settings (for deploy/CONFIGURATION.md; `make lint` compares). */
 int config_reference(struct buf *out) MUST_CHECK;
+/* roost.yaml(5), in roff. */
+int config_manual(struct buf *out) MUST_CHECK;
 /* Names of settings whose values differ, comma-separated, split by whether a reload may
  * apply them. */
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,
