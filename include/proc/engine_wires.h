@@ -8,4 +8,7 @@
  * sentence in the log. Before the reactor runs. */
 struct engine *engine_of_settings(uint64_t node, bool restarted) MUST_CHECK;
 
+/* Has a server said something since this was asked last? */
+bool engine_wires_heard(void);
+
 #endif

@@ -31,6 +31,7 @@ union peer_address {
 };
 
 static struct tls_context *tls; /* owned; NULL: no address wants it */
+static bool heard;              /* since engine_wires_heard() */
 
 static struct engine_wire *wire_of(struct conn *c)
 {
@@ -56,6 +57,7 @@ static void on_input(struct conn *c, struct str in)
 {
     struct engine_wire *w = wire_of(c);
 
+    heard = true;
     if (w != NULL)
         w->events->received(w->peer, in);
 }
@@ -200,4 +202,12 @@ struct engine *engine_of_settings(uint64_t node, bool restarted)
     default:
         return engine_memory_new();
     }
+}
+
+bool engine_wires_heard(void)
+{
+    bool was = heard;
+
+    heard = false;
+    return was;
 }

@@ -89,6 +89,21 @@ class Engine(DaemonTest):
         self.assertTrue(got['recovered'])
         self.assertEqual([p['data'] for p in got['publications']], list(range(5)))
 
+    def test_a_long_history_comes_in_one_answer(self):
+        """Piece after piece, each as soon as the server has answered the one before."""
+        d = self.node(namespaces=[{**KEPT, 'name': 'long', 'history_size': 2000}], recovery_max_publication_limit=2000)
+        at = self.published(d, 'long:a', 'first')
+        w = d.ws('/ws/long:a')
+        for i in range(1600):
+            w.text(b'%d' % i)
+        for i in range(1600):
+            self.assertEqual(w.recv_data(), b'%d' % i)
+        kept = d.api('history', channel='long:a', limit=2000)['result']['publications']
+        self.assertEqual([p['data'] for p in kept], ['first', *map(str, range(1600))])
+        got = self.client(d).ask(subscribe={'channel': 'long:a', 'recover': True, **at})['subscribe']
+        self.assertTrue(got['recovered'])
+        self.assertEqual(len(got['publications']), 1600)
+
     def test_plain_clients_and_channels_without_history(self):
         nodes = [self.node(), self.node()]
         a, b = (d.ws('/ws/bare:x') for d in nodes)
