@@ -113,11 +113,20 @@ struct engine_events { /* the hub's */
     void (*listed)(void *hub, uint64_t token, struct str fields);
     void (*counted)(void *hub, uint64_t token, uint32_t clients, uint32_t users);
     /* For every worker of this node: r as it was given to engine_ops.control(), before its
-     * done(); source as in member(). */
-    void (*control)(void *hub, const struct record *r);
+     * done(); source as in member(). False: some worker does not get it. */
+    bool (*control)(void *hub, const struct record *r);
+    /* Before the done() of control(): so many nodes, this one included, were to have it, and so many
+     * are known to. Not told by an engine of one node. */
+    void (*told)(void *hub, uint64_t token, uint32_t asked, uint32_t answered);
+    /* Another node's hub has said this by engine_nodes_say(). Borrowed; checked by nobody yet. NULL: it
+     * listens to none. */
+    void (*heard)(void *hub, uint64_t node, struct str bytes);
+    /* Another node has come, or is dead. NULL: it does not matter. */
+    void (*node)(void *hub, uint64_t node, bool alive);
 };
 
-struct engine; /* each engine's own struct begins with it */
+struct engine_nodes; /* core/engine_nodes.h */
+struct engine;       /* each engine's own struct begins with it */
 struct engine_ops {
     const char *name;
     unsigned capabilities; /* enum engine_capability bits */
@@ -139,6 +148,10 @@ struct engine_ops {
     /* r->data to every node, or to the one of that id. r: borrowed. */
     void (*control)(struct engine *e, struct str node, const struct record *r, bool must_arrive,
                     uint64_t token);
+    /* This node has `count` connections of the user from now on; limit: of all nodes' together, 0:
+     * none. REFUSED: that would be more, and this node's count is as it was. NULL: it has not the
+     * capability USERS. */
+    void (*user)(struct engine *e, struct str user, uint32_t count, uint32_t limit, uint64_t token);
     /* May more be handed to it now? NULL: always. */
     bool (*wants)(const struct engine *e);
     /* Deadlines: once a round at least. Returns when it wants to be called again, by clock_ns() (not
@@ -151,6 +164,7 @@ struct engine {
     const struct engine_ops *ops;
     const struct engine_events *events; /* set by engine_attach() */
     void *hub;                          /* borrowed; first argument of events */
+    struct engine_nodes *nodes;         /* owned by the engine; NULL: it is for one node */
 };
 
 /* At the hub's start, before any other call. */

@@ -14,7 +14,7 @@
 #ifndef ROOST_CORE_ENGINE_REDIS_H
 #define ROOST_CORE_ENGINE_REDIS_H
 
-#include "core/engine.h"
+#include "core/engine_nodes.h"
 #include "core/engine_wire.h"
 
 #define ENGINE_SERVERS_MAX 16
@@ -23,8 +23,9 @@ struct engine_redis_settings {
     struct engine_address
         address[ENGINE_SERVERS_MAX]; /* independent servers: channels are spread */
     unsigned addresses;
-    char prefix[64]; /* of every key and channel */
-    uint64_t node;   /* this node's id, over all lives of its hub; not 0 */
+    char prefix[64];                    /* of every key and channel */
+    uint64_t node;                      /* this node's id, over all lives of its hub; not 0 */
+    struct engine_nodes_settings nodes; /* but for id, which is `node` */
     bool
         restarted; /* this hub is not the node's first: what its rings hold may have been published */
     uint64_t timeout_ns, patience_ns, reconnect_max_ns, probe_ns;

@@ -16,6 +16,7 @@
 #include "net/addresses.h"
 #include "net/admission.h"
 #include "net/listener.h"
+#include "proc/nodes.h"
 #include "proc/tls_files.h"
 
 enum shm_process {
@@ -81,6 +82,7 @@ struct shm {
     int worker_wake_fd[HUB_WORKERS_MAX];
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct shm_keys *keys;
+    struct nodes_area *nodes;
     struct tls_area *tls;       /* secrets: for workers to read, for others not there */
     struct addresses addresses; /* but for `own`, which each worker sets in a copy */
     struct addresses_of address_tables[HUB_WORKERS_MAX];

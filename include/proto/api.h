@@ -10,16 +10,9 @@
 #ifndef ROOST_PROTO_API_H
 #define ROOST_PROTO_API_H
 
-#include "base/buf.h"
+#include "core/engine_nodes.h"
 
-struct api_node { /* what /api/info says of this node; filled by proc */
-    const char *name, *version;
-    char uid[40];
-    uint64_t num_clients, num_users, num_channels, num_subs, uptime_s, rss_bytes;
-    double cpu; /* percent of one core since the last call */
-};
-
-/* Registers the resources. info fills *out from the shared metrics. */
-void api_init(void (*info)(struct api_node *out));
+/* Registers the resources. nodes: fills in this node and then the others, at most max; how many. */
+void api_init(unsigned (*nodes)(struct engine_node *out, unsigned max));
 
 #endif

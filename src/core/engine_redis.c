@@ -224,12 +224,46 @@ static void control(struct engine *engine, struct str node UNUSED, const struct 
         return;
     env.call = c->id;
     env.r.kind = RECORD_CONTROL;
-    if (envelope_write(&c->body, &env) == -1) {
-        redis_call_free(c);
-        give_up(e, token, ENGINE_UNAVAILABLE);
-        return;
+    if (envelope_write(&c->body, &env) == 0) {
+        redis_call_grew(c, c->body.len);
+        if (engine_nodes_control_sent(e->engine.nodes, &env, token) == 0)
+            return;
     }
-    redis_call_grew(c, c->body.len);
+    redis_call_free(c);
+    give_up(e, token, ENGINE_UNAVAILABLE);
+}
+
+/* --- nodes --- */
+
+static void say(struct engine *engine, uint64_t to, bool everywhere, struct str bytes)
+{
+    struct redis *e = redis_of(engine);
+
+    for (unsigned i = 0; i < e->nservers; i++) {
+        struct redis_server *s = e->servers[i];
+        struct redis_call *c = s->state == REDIS_UP ? redis_call_new(s, REDIS_SAY, STR_NULL) : NULL;
+
+        if (c == NULL)
+            continue;
+        c->token = to;
+        if (buf_append(&c->body, bytes) == -1)
+            redis_call_free(c);
+        else
+            redis_call_grew(c, c->body.len);
+        if (!everywhere)
+            return;
+    }
+}
+
+static const struct engine_nodes_ops nodes_ops = {.send = say};
+
+void redis_nodes_up(struct redis *e)
+{
+    bool up = false;
+
+    for (unsigned i = 0; i < e->nservers; i++)
+        up |= e->servers[i]->state == REDIS_UP;
+    engine_nodes_up(e->engine.nodes, up);
 }
 
 /* --- the rest --- */
@@ -257,9 +291,10 @@ static bool wants(const struct engine *engine)
 static uint64_t tick(struct engine *engine, uint64_t now_ns)
 {
     struct redis *e = redis_of(engine);
-    uint64_t next = UINT64_MAX, one;
+    uint64_t next, one;
 
     redis_linger_run(e, now_ns);
+    next = engine_nodes_tick(e->engine.nodes, now_ns);
     for (unsigned i = 0; i < e->nservers; i++) {
         one = redis_server_tick(e->servers[i], now_ns);
         next = MIN(next, one);
@@ -274,6 +309,7 @@ static void redis_free(struct engine *engine)
     redis_subs_fini(e);
     while (e->nservers > 0)
         redis_server_free(e->servers[e->nservers - 1]);
+    engine_nodes_free(engine->nodes);
     pool_fini(&e->calls);
     buf_fini(&e->scratch);
     free(e);
@@ -304,6 +340,12 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
         return NULL;
     e->engine.ops = &redis_ops;
     e->s = *settings;
+    e->s.nodes.id = settings->node;
+    e->engine.nodes = engine_nodes_new(&e->s.nodes, &nodes_ops, &e->engine);
+    if (e->engine.nodes == NULL) {
+        free(e);
+        return NULL;
+    }
     e->wires = wires;
     e->arg = arg;
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;

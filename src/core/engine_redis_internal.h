@@ -43,6 +43,7 @@ enum redis_call_kind {
     REDIS_HISTORY,
     REDIS_REMOVE,
     REDIS_CONTROL,
+    REDIS_SAY, /* nodes to each other; token: to whom, 0: all */
     REDIS_PROBE,
     REDIS_SUBSCRIBE, /* and UNSUBSCRIBE: pushes answer them, the PING behind them ends the call */
     REDIS_UNSUBSCRIBE
@@ -147,6 +148,8 @@ struct redis_server *redis_server_of(struct redis *e, struct str channel);
 /* Control messages and their log live where the channel without a name would. */
 bool redis_is_home(const struct redis_server *s);
 void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at);
+/* A server has come up or has gone. */
+void redis_nodes_up(struct redis *e);
 
 /* engine_redis_server.c */
 /* Added to the engine's. NULL: no memory, or there are too many. */

@@ -94,8 +94,7 @@ static void heard(struct redis_server *s, const uint64_t id[2], struct str item)
         METRIC_INC(engine_malformed);
         return;
     }
-    engine_localise(&env, e->s.node);
-    e->engine.events->control(e->engine.hub, &env.r);
+    engine_nodes_control_heard(e->engine.nodes, &env);
 }
 
 /* "ms-seq:" in front of it. */
@@ -166,6 +165,8 @@ void redis_pushed(struct redis_server *s, struct str value)
         take_message(s, str_skip(name, 2), payload);
     else if (str_equal(name, STR_LIT("control")))
         take_control(s, payload);
+    else if (str_equal(name, STR_LIT("nodes")) || str_starts_with(name, STR_LIT("node:")))
+        engine_nodes_received(s->engine->engine.nodes, payload);
     else if (str_starts_with(name, STR_LIT("probe:")))
         s->probe_ns = clock_ns();
 }

@@ -17,6 +17,7 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_LISTEN:
     case REDIS_CAUGHT_UP:
     case REDIS_PROBE:
+    case REDIS_SAY:       /* heartbeats come again, and nobody waits for the rest for long */
     case REDIS_SUBSCRIBE: /* each connection makes its own, as SYNC */
     case REDIS_UNSUBSCRIBE:
     case REDIS_SYNC:
@@ -26,7 +27,7 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_KEEP: /* the script finds them, by their origin */
     case REDIS_HISTORY:
     case REDIS_REMOVE:
-    case REDIS_CONTROL: /* heard twice at worst, and told by source and position */
+    case REDIS_CONTROL: /* whoever hears it twice knows it by its origin */
         return true;
     case REDIS_PUBLISH_IF: /* the script finds it, by its key or its origin */
         return c->refused || c->key_len > 0 || redis_call_is_kept(c);
@@ -42,8 +43,10 @@ void redis_call_fail(struct redis_call *c, enum engine_status status)
     if (redis_call_is_publication(c)) {
         for (unsigned i = 0; i < c->n; i++)
             redis_done(e, c->pubs[i].token, status, (struct position){0});
-    } else if (c->kind == REDIS_HISTORY || c->kind == REDIS_REMOVE || c->kind == REDIS_CONTROL) {
+    } else if (c->kind == REDIS_HISTORY || c->kind == REDIS_REMOVE) {
         redis_done(e, c->token, status, (struct position){0});
+    } else if (c->kind == REDIS_CONTROL) {
+        engine_nodes_control_done(e->engine.nodes, c->token, status);
     }
     redis_call_free(c);
 }
@@ -280,9 +283,11 @@ static bool reply(struct redis_call *c, struct str value)
     case REDIS_REMOVE:
         return history_reply(c, value);
     case REDIS_CONTROL:
-        redis_done(c->server->engine, c->token, ENGINE_OK, (struct position){0});
+        engine_count_call(ENGINE_OK);
+        engine_nodes_control_done(c->server->engine->engine.nodes, c->token, ENGINE_OK);
         redis_call_free(c);
         return true;
+    case REDIS_SAY:
     case REDIS_PROBE:
     case REDIS_SUBSCRIBE:
     case REDIS_UNSUBSCRIBE:

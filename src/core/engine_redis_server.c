@@ -18,9 +18,13 @@
 
 static void set_state(struct redis_server *s, enum redis_state state)
 {
-    if ((s->state == REDIS_UP) != (state == REDIS_UP))
-        METRIC_ADD(engine_up, state == REDIS_UP ? 1 : -1);
+    bool other = (s->state == REDIS_UP) != (state == REDIS_UP);
+
     s->state = state;
+    if (!other)
+        return;
+    METRIC_ADD(engine_up, state == REDIS_UP ? 1 : -1);
+    redis_nodes_up(s->engine);
 }
 
 struct redis_server *redis_server_new(struct redis *e, const struct engine_address *address)

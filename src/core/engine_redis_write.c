@@ -167,14 +167,25 @@ static int write_hello(struct redis_server *s, struct buf *out)
                : 0;
 }
 
+/* The channel of what is said to that node alone. */
+static int arg_node(struct redis_server *s, struct buf *out, uint64_t node)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "node:%016" PRIx64, node);
+    return redis_arg_name(s, out, name, STR_NULL);
+}
+
 static int write_listen(struct redis_server *s, struct buf *out)
 {
     bool home = redis_is_home(s);
     char probe[32];
 
     snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
-    return resp_command(out, home ? 3 : 2) || resp_arg(out, STR_LIT("SUBSCRIBE")) ||
+    return resp_command(out, home ? 5 : 4) || resp_arg(out, STR_LIT("SUBSCRIBE")) ||
                    redis_arg_name(s, out, probe, STR_NULL) ||
+                   redis_arg_name(s, out, "nodes", STR_NULL) ||
+                   arg_node(s, out, s->engine->s.node) ||
                    (home ? redis_arg_name(s, out, "control", STR_NULL) : 0) ||
                    resp_write(out, 1, "PING")
                ? -1
@@ -188,6 +199,16 @@ static int write_probe(struct redis_server *s, struct buf *out)
     snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
     return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
                    redis_arg_name(s, out, probe, STR_NULL) || resp_arg(out, STR_LIT("probe"))
+               ? -1
+               : 0;
+}
+
+static int write_say(struct redis_call *c, struct buf *out)
+{
+    return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
+                   (c->token == 0 ? redis_arg_name(c->server, out, "nodes", STR_NULL)
+                                  : arg_node(c->server, out, c->token)) ||
+                   resp_arg(out, buf_view(&c->body))
                ? -1
                : 0;
 }
@@ -253,6 +274,8 @@ static int write_kind(struct redis_call *c, struct buf *out)
                        resp_arg(out, buf_view(&c->body))
                    ? -1
                    : 0;
+    case REDIS_SAY:
+        return write_say(c, out);
     case REDIS_PROBE:
         return write_probe(s, out);
     case REDIS_SUBSCRIBE:

@@ -48,8 +48,8 @@ void hub_control_left(struct hub *h, unsigned worker, struct queued *copy, enum 
     told(h, p);
 }
 
-/* One worker. p: who waits for it, or NULL. */
-static void tell(struct hub *h, unsigned worker, const struct record *r, struct pending *p)
+/* One worker. p: who waits for it, or NULL. False: it does not get it. */
+static bool tell(struct hub *h, unsigned worker, const struct record *r, struct pending *p)
 {
     uint32_t generation = h->ops->generation(h->arg, worker);
     struct record out = {.kind = RECORD_CONTROL_MESSAGE,
@@ -59,13 +59,15 @@ static void tell(struct hub *h, unsigned worker, const struct record *r, struct 
     struct queued *copy;
 
     if (generation == 0)
-        return;
+        return true;
     hub_adopt(h, worker, generation, false);
     if (hub_deliver_control(h, worker, &out, &copy) == -1) {
         METRIC_INC(controls_lost);
         if (p != NULL)
             p->status = ENGINE_UNKNOWN;
-    } else if (p != NULL && copy == NULL) {
+        return false;
+    }
+    if (p != NULL && copy == NULL) {
         p->told++;
     } else if (p != NULL) {
         copy->awaited = true;
@@ -73,15 +75,26 @@ static void tell(struct hub *h, unsigned worker, const struct record *r, struct 
         h->awaited++;
         p->waits++;
     }
+    return true;
 }
 
-void hub_on_control(void *hub, const struct record *r)
+bool hub_on_control(void *hub, const struct record *r)
 {
     struct hub *h = hub;
     struct pending *p = origin(h, r);
+    bool all = true;
 
     for (unsigned i = 0; i < h->workers; i++)
-        tell(h, i, r, p);
+        all &= tell(h, i, r, p);
+    return all;
+}
+
+void hub_on_told(void *hub UNUSED, uint64_t token, uint32_t asked, uint32_t answered)
+{
+    struct pending *p = (struct pending *)(uintptr_t)token;
+
+    p->nodes_asked = asked;
+    p->nodes_answered = answered;
 }
 
 void hub_control_done(struct hub *h, struct pending *p, enum engine_status status)
@@ -100,12 +113,13 @@ void hub_control(struct hub *h, const struct record *r)
     p->status = ENGINE_OK;
     p->told = 0;
     p->waits = 1;
+    p->nodes_asked = p->nodes_answered = 0;
     if (r->chan == BROKER_ALL_WORKERS) {
         h->engine->ops->control(h->engine, STR_NULL, r, true, (uint64_t)(uintptr_t)p);
         return;
     }
     if (r->chan < h->workers)
-        tell(h, r->chan, r, p);
+        (void)tell(h, r->chan, r, p);
     hub_control_done(h, p, ENGINE_OK);
 }
 

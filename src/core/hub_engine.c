@@ -43,6 +43,8 @@ static void answer(struct hub *h, const struct pending *p)
     case RECORD_CONTROL:
         r.kind = RECORD_CONTROLLED;
         r.count = p->told;
+        r.epoch = p->nodes_asked;
+        r.offset = p->nodes_answered;
         break;
     case RECORD_USER_CONNECT:
         r.kind = RECORD_USER_CONNECTED;
@@ -320,4 +322,5 @@ const struct engine_events hub_engine_events = {
     .listed = hub_on_listed,
     .counted = hub_on_counted,
     .control = hub_on_control,
+    .told = hub_on_told,
 };

@@ -35,8 +35,9 @@ struct pending { /* what a worker has asked for and the engine has not completed
             uint32_t clients, users; /* MEMBER_COUNT; clients: USER_CONNECTED too */
         };
         struct {
-            uint32_t told;  /* workers that have it in their rings */
-            uint32_t waits; /* copies in queues, and the engine's call */
+            uint32_t told;                        /* workers that have it in their rings */
+            uint32_t waits;                       /* copies in queues, and the engine's call */
+            uint32_t nodes_asked, nodes_answered; /* 0: nobody but this node was asked */
         };
     };
     uint32_t life; /* of the asker */
@@ -277,7 +278,8 @@ void hub_control_done(struct hub *h, struct pending *p, enum engine_status statu
 void hub_control_left(struct hub *h, unsigned worker, struct queued *copy, enum engine_status how);
 /* Waits no longer for workers that take nothing. */
 void hub_control_run(struct hub *h);
-void hub_on_control(void *hub, const struct record *r);
+bool hub_on_control(void *hub, const struct record *r);
+void hub_on_told(void *hub, uint64_t token, uint32_t asked, uint32_t answered);
 
 /* hub_users.c */
 void hub_user_count(struct hub *h, const struct record *r);

@@ -11,9 +11,9 @@
 #include "proc/exposition.h"
 #include "proc/gzip.h"
 #include "proc/node.h"
+#include "proc/nodes.h"
 #include "proc/shm.h"
 #include "proc/usage.h"
-#include "proc/version.h"
 #include "proc/worker.h"
 #include "proto/api.h"
 #include "proto/http.h"
@@ -134,47 +134,6 @@ static void handle_metrics(struct http_exchange *x)
     free(sum);
 }
 
-/* CPU of all processes since the last call from this worker, in percent of one core. */
-static double cpu_percent(double cpu_seconds)
-{
-    static double last_cpu;
-    static uint64_t last_ns;
-    uint64_t now = clock_precise_ns();
-    double percent = 0;
-
-    if (last_ns != 0 && now > last_ns && cpu_seconds > last_cpu)
-        percent = (cpu_seconds - last_cpu) / ((double)(now - last_ns) / 1e9) * 100;
-    last_cpu = cpu_seconds;
-    last_ns = now;
-    return percent;
-}
-
-static void node_info(struct api_node *out)
-{
-    static struct metrics sum; /* 20 KiB: not for the stack */
-    double cpu = 0;
-
-    shm_sum_metrics(&sum);
-    *out = (struct api_node){.name = node_name(), .version = version_string()};
-    snprintf(out->uid, sizeof(out->uid), "%s", node_uid());
-    out->num_clients = 0;
-#define WS_SESSION(NAME, name, label)                                                              \
-    out->num_clients += (uint64_t)MAX(sum.connections_##name, (int64_t)0);
-#include "tbl/protocols.def"
-    out->num_users = (uint64_t)MAX(sum.users, (int64_t)0);
-    out->num_channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
-    out->num_subs = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
-    out->uptime_s = shm_uptime_ns(SHM_MASTER) / NS_PER_SEC;
-    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
-        struct process_usage u;
-
-        process_usage_read(i, &u);
-        out->rss_bytes += u.rss_bytes;
-        cpu += u.cpu_seconds;
-    }
-    out->cpu = cpu_percent(cpu);
-}
-
 void admin_init(unsigned worker)
 {
     static const struct http_resource table[] = {
@@ -209,5 +168,5 @@ void admin_init(unsigned worker)
     node_init();
     http_register(table, ARRAY_LEN(table));
     debug_init(worker);
-    api_init(node_info);
+    api_init(nodes_read);
 }

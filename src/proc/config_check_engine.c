@@ -77,6 +77,10 @@ int config_check_engine(const struct config *c, struct buf *errors)
 
     if (c->engine == ENGINE_IS_MEMORY)
         return 0;
+    if (c->node_ttl < 3 * c->node_heartbeat)
+        bad += refuse(errors, "node_ttl",
+                      "it is less than three times node_heartbeat: a message that is lost would "
+                      "bury a node");
     bad += check_addresses(c, errors);
     bad += check_options(&c->channel_without_namespace, "channel_without_namespace", errors);
     for (size_t i = 0; i < c->namespaces.n; i++)

@@ -16,6 +16,7 @@
 #include "net/connect.h"
 #include "net/reactor.h"
 #include "net/tls.h"
+#include "proc/nodes.h"
 
 struct engine_wire {
     struct conn *c; /* borrowed */
@@ -160,6 +161,10 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
 {
     struct engine_redis_settings s = {
         .node = node,
+        .nodes = {.heartbeat_ns = (uint64_t)config.node_heartbeat,
+                  .ttl_ns = (uint64_t)config.node_ttl,
+                  .agreement = nodes_agreement(),
+                  .self = nodes_self},
         .restarted = restarted,
         .timeout_ns = (uint64_t)config.engine_timeout,
         .patience_ns = (uint64_t)config.engine_patience,

@@ -18,6 +18,7 @@
 #include "core/hub.h"
 #include "net/reactor.h"
 #include "proc/engine_wires.h"
+#include "proc/node.h"
 #include "proc/orders.h"
 #include "proc/sandbox.h"
 #include "proc/shm.h"
@@ -33,6 +34,7 @@
 
 static struct {
     struct hub *hub;
+    struct engine *engine; /* borrowed: the hub's */
     struct ring in[HUB_WORKERS_MAX], out[HUB_WORKERS_MAX];
     bool sent[HUB_WORKERS_MAX];            /* something was written in this round */
     uint64_t given_back[HUB_WORKERS_MAX];  /* positions in the inbound rings */
@@ -40,7 +42,7 @@ static struct {
     uint64_t gather_until_ns;              /* 0: not gathering */
     ev_io master;
     ev_signal term;
-    bool stop_asked;
+    bool stop_asked, left;
 } h;
 
 static int hub_send(void *arg UNUSED, unsigned worker, const struct record *r)
@@ -161,6 +163,7 @@ static void look_around(void)
     usage_look();
     log_say_suppressed(false);
     notice_workers();
+    nodes_publish(h.engine->nodes);
     if (shm_take_config()) {
         set_limits();
         log_set_level(config_log_level(&config));
@@ -218,6 +221,17 @@ static bool something_has_come(void)
     return false;
 }
 
+/* What this node says to the others at its end leaves in this turn. */
+static void leave(void)
+{
+    if (h.left || h.engine->nodes == NULL)
+        reactor_stop();
+    else
+        engine_nodes_leave(h.engine->nodes);
+    h.left = true;
+    reactor_wake_within(0);
+}
+
 /* Heartbeat, deaths and configuration are looked at as often as a reactor turns at least. While
  * records come in a stream, another round is cheaper than another poll. */
 static bool rings_receive(void)
@@ -234,7 +248,7 @@ static bool rings_receive(void)
     else if (h.gather_until_ns != 0)
         reactor_wake_within(GATHER_NAP_NS);
     if (h.stop_asked && last_worker_gone())
-        reactor_stop();
+        leave();
     return more;
 }
 
@@ -329,8 +343,9 @@ static void start(int master_fd)
         h.given_back[i] = h.in[i].position;
         ring_attach_producer(&h.out[i], shm->to_worker[i]);
     }
-    h.hub = hub_new(shm->workers, generation, engine_of_settings(shm->node_id, generation > 1),
-                    &ops, NULL);
+    node_init();
+    h.engine = engine_of_settings(shm->node_id, generation > 1);
+    h.hub = hub_new(shm->workers, generation, h.engine, &ops, NULL);
     if (h.hub == NULL) {
         LOG(LOG_ERROR, "no memory for the hub");
         exit(1);

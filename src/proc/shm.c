@@ -76,8 +76,8 @@ static void lay_out_tables(struct shm *s, char *at, size_t places)
                                   .life = &s->slots[SHM_WORKER + i].addresses_life};
 }
 
-/* The head, the slots, the fetched keys, a table of addresses and two rings for each worker: each
- * begins at a page. */
+/* The head, the slots, the fetched keys, certificates, the nodes, a table of addresses and two rings for
+ * each worker: each begins at a page. */
 static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t places)
 {
     struct shm *s = (struct shm *)(void *)at;
@@ -91,6 +91,8 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t p
     at += shm_round_up(sizeof(*s->keys));
     s->tls = (struct tls_area *)(void *)at;
     at += shm_round_up(sizeof(*s->tls));
+    s->nodes = (struct nodes_area *)(void *)at;
+    at += shm_round_up(nodes_area_bytes());
     lay_out_tables(s, at, places);
     at += workers * table_stride(places);
     for (unsigned i = 0; i < 2 * workers; i++, at += ring_stride(ring_capacity)) {
@@ -108,7 +110,8 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
     size_t bytes = shm_round_up(sizeof(struct shm)) +
                    sizeof(struct shm_slot) * (SHM_WORKER + workers) +
                    shm_round_up(sizeof(struct shm_keys)) + shm_round_up(sizeof(struct tls_area)) +
-                   workers * table_stride(places) + 2 * workers * ring_stride(ring_capacity);
+                   shm_round_up(nodes_area_bytes()) + workers * table_stride(places) +
+                   2 * workers * ring_stride(ring_capacity);
     struct shm *s = sealed_map(bytes);
 
     if (s != NULL)
@@ -157,6 +160,8 @@ void shm_confine(unsigned slot)
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
         if (i != slot)
             sealed_read_only(&shm->slots[i], sizeof(shm->slots[i]));
+    if (slot != SHM_HUB)
+        sealed_read_only(shm->nodes, shm_round_up(nodes_area_bytes()));
     if (slot != SHM_EGRESS)
         sealed_read_only(shm->keys, shm_round_up(sizeof(*shm->keys)));
     for (unsigned i = 0; i < shm->workers; i++)

@@ -299,8 +299,9 @@ static struct ring_shared *ring_new(uint64_t size)
     return r;
 }
 
-static void tell_node(struct api_node *out UNUSED)
+static unsigned tell_nodes(struct engine_node *out UNUSED, unsigned max UNUSED)
 {
+    return 0;
 }
 
 static void quiet(struct str line UNUSED, void *arg UNUSED)
@@ -316,7 +317,7 @@ static void register_protocols(void)
         return;
     done = true;
     sessions_init();
-    api_init(tell_node);
+    api_init(tell_nodes);
 }
 
 struct sim *sim_new(const struct sim_plan *plan)

@@ -39,8 +39,8 @@ static const struct http_resource resources[] = {
     ROW("/api/openapi.json", CLIENT, on_client_listener, GET, api_openapi, 0),
 };
 
-void api_init(void (*info)(struct api_node *out))
+void api_init(unsigned (*nodes)(struct engine_node *out, unsigned max))
 {
-    api_info_init(info);
+    api_info_init(nodes);
     http_register(resources, ARRAY_LEN(resources));
 }

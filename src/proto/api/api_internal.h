@@ -239,7 +239,7 @@ int api_append_tags(struct buf *out, struct str tags) MUST_CHECK;
 /* The response of a call with one op. */
 void api_respond_one(struct api_call *call, struct api_op *op);
 
-void api_info_init(void (*info)(struct api_node *out));
+void api_info_init(unsigned (*nodes)(struct engine_node *out, unsigned max));
 void api_openapi(struct http_exchange *x);
 
 #endif

@@ -141,10 +141,19 @@ static void control_answered(struct api_op *op, const struct record *r)
 {
     if (r->kind != RECORD_CONTROLLED)
         return;
-    if (r->status == ENGINE_OK)
-        api_op_done(op);
-    else
+    if (r->status != ENGINE_OK) {
         api_op_refused(op, (enum engine_status)r->status);
+        return;
+    }
+    if (r->epoch > 1) { /* beside the original's shape, where there are other nodes */
+        op->out.len--;  /* the brace at its end */
+        if (buf_printf(&op->out, "\"nodes_asked\":%llu,\"nodes_answered\":%llu}",
+                       (unsigned long long)r->epoch, (unsigned long long)r->offset) == -1) {
+            api_op_failed(op, CLOSE_NO_MEMORY);
+            return;
+        }
+    }
+    api_op_done(op);
 }
 
 const struct api_method_ops api_control_ops = {

@@ -2,17 +2,16 @@
  * has none. */
 #include "api_internal.h"
 
-static void (*api_node_info)(struct api_node *out);
+static unsigned (*api_nodes)(struct engine_node *out, unsigned max);
 
-void api_info_init(void (*info)(struct api_node *out))
+void api_info_init(unsigned (*nodes)(struct engine_node *out, unsigned max))
 {
-    api_node_info = info;
+    api_nodes = nodes;
 }
 
-static int append_node(struct buf *out, const struct api_node *n)
+static int append_node(struct buf *out, const struct engine_node *n)
 {
-    if (buf_append_lit(out, "{\"nodes\":[{\"uid\":") == -1 ||
-        json_append_string(out, str_from(n->uid)) == -1 ||
+    if (buf_append_lit(out, "{\"uid\":") == -1 || json_append_string(out, str_from(n->uid)) == -1 ||
         buf_append_lit(out, ",\"name\":") == -1 ||
         json_append_string(out, str_from(n->name)) == -1 ||
         buf_append_lit(out, ",\"version\":") == -1 ||
@@ -21,18 +20,29 @@ static int append_node(struct buf *out, const struct api_node *n)
     return buf_printf(out,
                       ",\"num_clients\":%llu,\"num_users\":%llu,\"num_channels\":%llu,"
                       "\"num_subs\":%llu,\"uptime\":%llu,"
-                      "\"process\":{\"cpu\":%.2f,\"rss\":%llu}}]}",
-                      (unsigned long long)n->num_clients, (unsigned long long)n->num_users,
-                      (unsigned long long)n->num_channels, (unsigned long long)n->num_subs,
-                      (unsigned long long)n->uptime_s, n->cpu, (unsigned long long)n->rss_bytes);
+                      "\"process\":{\"cpu\":%.2f,\"rss\":%llu}}",
+                      (unsigned long long)n->clients, (unsigned long long)n->users,
+                      (unsigned long long)n->channels, (unsigned long long)n->subscriptions,
+                      (unsigned long long)n->uptime_s, (double)n->cpu_hundredths / 100,
+                      (unsigned long long)n->rss_bytes);
+}
+
+static int append_nodes(struct buf *out)
+{
+    static struct engine_node nodes[ENGINE_NODES_MAX]; /* not for the stack */
+    unsigned n = api_nodes(nodes, ARRAY_LEN(nodes));
+
+    if (buf_append_lit(out, "{\"nodes\":[") == -1)
+        return -1;
+    for (unsigned i = 0; i < n; i++)
+        if ((i > 0 && buf_append_char(out, ',') == -1) || append_node(out, &nodes[i]) == -1)
+            return -1;
+    return buf_append_lit(out, "]}");
 }
 
 static void info_begin(struct api_op *op)
 {
-    struct api_node node = {0};
-
-    api_node_info(&node);
-    if (append_node(&op->out, &node) == -1)
+    if (append_nodes(&op->out) == -1)
         api_op_failed(op, CLOSE_NO_MEMORY);
     else
         api_op_done(op);

@@ -122,11 +122,19 @@ static void on_counted(void *hub, uint64_t token, uint32_t clients, uint32_t use
     nusers = users;
 }
 
-static void on_control(void *hub, const struct record *r)
+static bool on_control(void *hub, const struct record *r)
 {
     assert_ptr_equal(hub, calls);
     assert_true(str_equal(r->data, STR_LIT("x")));
     ncontrols++;
+    return true;
+}
+
+static void on_told(void *hub, uint64_t token, uint32_t asked, uint32_t answered)
+{
+    assert_ptr_equal(hub, calls);
+    assert_int_equal(calls[token].completed, 0);
+    assert_true(answered <= asked);
 }
 
 static const struct engine_events contract_events = {
@@ -139,6 +147,7 @@ static const struct engine_events contract_events = {
     .listed = on_listed,
     .counted = on_counted,
     .control = on_control,
+    .told = on_told,
 };
 
 static void steps(void)

@@ -23,6 +23,7 @@ static struct engine *make(void)
         .addresses = 1,
         .prefix = "t",
         .node = 1,
+        .nodes = {.heartbeat_ns = NS_PER_SEC, .ttl_ns = 3 * NS_PER_SEC},
         .timeout_ns = 3 * NS_PER_SEC,
         .patience_ns = 2 * NS_PER_SEC,
         .reconnect_max_ns = NS_PER_SEC,

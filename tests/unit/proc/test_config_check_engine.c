@@ -61,9 +61,23 @@ static void options(void **state)
     has(0, "");
 }
 
+static void nodes(void **state)
+{
+    (void)state;
+    config_defaults(&c);
+    set("engine", "redis");
+    set("engine_address", "unix:/s");
+    set("node_heartbeat", "2s");
+    set("node_ttl", "6s");
+    has(0, "");
+    set("node_ttl", "5999ms");
+    has(1, "node_ttl: it is less than three times node_heartbeat");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(options)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(options),
+                                       cmocka_unit_test(nodes)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,18 +73,21 @@ static UNUSED void wait_long(uint64_t ns)
         h_wait(100 * NS_PER_MS);
 }
 
-static UNUSED void tell_node(struct api_node *out)
+static UNUSED unsigned tell_nodes(struct engine_node *out, unsigned max)
 {
-    *out = (struct api_node){.name = "n \"1\"",
-                             .version = "0.1",
-                             .uid = "u-1",
-                             .num_clients = 3,
-                             .num_users = 7,
-                             .num_channels = 2,
-                             .num_subs = 4,
-                             .uptime_s = 5,
-                             .rss_bytes = 6,
-                             .cpu = 1.5};
+    assert_true(max > 1);
+    out[0] = (struct engine_node){.name = "n \"1\"",
+                                  .version = "0.1",
+                                  .uid = "u-1",
+                                  .clients = 3,
+                                  .users = 7,
+                                  .channels = 2,
+                                  .subscriptions = 4,
+                                  .uptime_s = 5,
+                                  .rss_bytes = 6,
+                                  .cpu_hundredths = 150};
+    out[1] = (struct engine_node){.name = "n2", .uid = "u-2", .clients = 1};
+    return 2;
 }
 
 #endif

@@ -220,7 +220,10 @@ static void info_says_what_proc_knows(void **state UNUSED)
     post(p, "/api/info", "{}");
     assert_answer(p, "{\"result\":{\"nodes\":[{\"uid\":\"u-1\",\"name\":\"n \\\"1\\\"\","
                      "\"version\":\"0.1\",\"num_clients\":3,\"num_users\":7,\"num_channels\":2,"
-                     "\"num_subs\":4,\"uptime\":5,\"process\":{\"cpu\":1.50,\"rss\":6}}]}}");
+                     "\"num_subs\":4,\"uptime\":5,\"process\":{\"cpu\":1.50,\"rss\":6}},"
+                     "{\"uid\":\"u-2\",\"name\":\"n2\",\"version\":\"\",\"num_clients\":1,"
+                     "\"num_users\":0,\"num_channels\":0,\"num_subs\":0,\"uptime\":0,"
+                     "\"process\":{\"cpu\":0.00,\"rss\":0}}]}}");
     h_close(p);
 }
 
@@ -242,6 +245,6 @@ int main(void)
     };
 
     sessions_init();
-    api_init(tell_node);
+    api_init(tell_nodes);
     return cmocka_run_group_tests_name("proto/api/api", tests, NULL, NULL);
 }

@@ -387,6 +387,6 @@ int main(void)
     };
 
     sessions_init();
-    api_init(tell_node);
+    api_init(tell_nodes);
     return cmocka_run_group_tests_name("proto/api/call", tests, NULL, NULL);
 }

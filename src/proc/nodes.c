@@ -1,0 +1,137 @@
+#include "proc/nodes.h"
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "proc/node.h"
+#include "proc/shm.h"
+#include "proc/usage.h"
+#include "proc/version.h"
+
+#define PUBLISH_NS (NS_PER_SEC / 4)
+
+/* As the settings: the copy in use is copies[version & 1], and no other is written to. */
+struct nodes_area {
+    _Atomic uint32_t version;
+    struct nodes_copy {
+        uint32_t n;
+        struct engine_node nodes[ENGINE_NODES_MAX];
+    } copies[2];
+};
+
+size_t nodes_area_bytes(void)
+{
+    return sizeof(struct nodes_area);
+}
+
+/* CPU of all processes since this process asked before, a second ago at least, in hundredths of a percent
+ * of one core. */
+static uint64_t cpu_hundredths(double cpu_seconds)
+{
+    static double last_cpu;
+    static uint64_t last_ns, last;
+    uint64_t now = clock_precise_ns();
+
+    if (last_ns != 0 && now < last_ns + NS_PER_SEC)
+        return last;
+    last = last_ns != 0 && cpu_seconds > last_cpu
+               ? (uint64_t)((cpu_seconds - last_cpu) / ((double)(now - last_ns) / 1e9) * 10000)
+               : 0;
+    last_cpu = cpu_seconds;
+    last_ns = now;
+    return last;
+}
+
+void nodes_self(void *arg UNUSED, struct engine_node *out)
+{
+    static struct metrics sum; /* 20 KiB: not for the stack */
+    double cpu = 0;
+
+    shm_sum_metrics(&sum);
+    *out = (struct engine_node){0};
+    snprintf(out->name, sizeof(out->name), "%s", node_name());
+    snprintf(out->uid, sizeof(out->uid), "%s", node_uid());
+    snprintf(out->version, sizeof(out->version), "%s", version_string());
+#define WS_SESSION(NAME, name, label)                                                              \
+    out->clients += (uint64_t)MAX(sum.connections_##name, (int64_t)0);
+#include "tbl/protocols.def"
+    out->users = (uint64_t)MAX(sum.users, (int64_t)0);
+    out->channels = (uint64_t)MAX(sum.hub_channels, (int64_t)0);
+    out->subscriptions = (uint64_t)MAX(sum.subscriptions, (int64_t)0);
+    out->uptime_s = shm_uptime_ns(SHM_MASTER) / NS_PER_SEC;
+    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
+        struct process_usage u;
+
+        process_usage_read(i, &u);
+        out->rss_bytes += u.rss_bytes;
+        cpu += u.cpu_seconds;
+    }
+    out->cpu_hundredths = cpu_hundredths(cpu);
+    out->draining = atomic_load(&shm->draining) != 0;
+}
+
+/* FNV-1a: the same on every node, unlike hash_str(). */
+static uint64_t mix(uint64_t h, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * UINT64_C(0x100000001b3);
+    return (h ^ '\n') * UINT64_C(0x100000001b3);
+}
+
+/* One server has many names, and whoever hears the others has the same one; which of several has a
+ * channel depends on all of them and on their order. */
+uint64_t nodes_agreement(void)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    struct str servers = str_from(config.engine_address);
+
+    h = mix(h, str_from(config.engine_prefix));
+    if (str_find(servers, '\n') < servers.n)
+        h = mix(h, servers);
+    return h;
+}
+
+void nodes_publish(const struct engine_nodes *n)
+{
+    static uint64_t published, next_ns;
+    uint32_t version = atomic_load(&shm->nodes->version);
+    struct nodes_copy *next = &shm->nodes->copies[(version + 1) & 1];
+
+    if (n == NULL || engine_nodes_version(n) == published || clock_ns() < next_ns)
+        return;
+    published = engine_nodes_version(n);
+    next_ns = clock_ns() + PUBLISH_NS;
+    next->n = engine_nodes_list(n, next->nodes, ENGINE_NODES_MAX);
+    atomic_store(&shm->nodes->version, version + 1);
+}
+
+static void read_others(struct nodes_copy *out)
+{
+    uint32_t version;
+
+    do {
+        version = atomic_load(&shm->nodes->version);
+        memcpy(out, &shm->nodes->copies[version & 1], sizeof(*out));
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load(&shm->nodes->version) != version);
+    out->n = MIN(out->n, (uint32_t)ENGINE_NODES_MAX);
+    for (uint32_t i = 0; i < out->n; i++) {
+#define TEXT(NAME, name, size) out->nodes[i].name[(size)-1] = '\0';
+#include "tbl/nodes.def"
+    }
+}
+
+unsigned nodes_read(struct engine_node *out, unsigned max)
+{
+    static struct nodes_copy copy; /* 100 KiB: not for the stack */
+    unsigned n = 1;
+
+    read_others(&copy);
+    nodes_self(NULL, out);
+    out->id = shm->node_id;
+    out->heard_ns = clock_ns();
+    out->protocol = ENGINE_NODES_PROTOCOL;
+    out->agreement = nodes_agreement();
+    for (uint32_t i = 1; i < copy.n && n < max; i++)
+        out[n++] = copy.nodes[i];
+    return n;
+}
