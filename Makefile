@@ -89,7 +89,7 @@ PACKAGES_fuzz        :=
 PACKAGES_integration := nroff:groff-base libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm certutil:libnss3-tools
 PACKAGES_bench       := valgrind openssl:openssl
-PACKAGES_deploy      := python3-yaml
+PACKAGES_deploy      := python3-yaml openssl:openssl
 PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
 PACKAGES_cluster     := openssl:openssl node:nodejs npm:npm
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
@@ -262,7 +262,7 @@ PARTS_fuzz         = $(REPLAYS)
 PARTS_integration  = $(BINS) $(ENGINES) $(if $(cmocka),$(REALBINS)) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
-PARTS_deploy       = $(BINS) $(PROMETHEUS)
+PARTS_deploy       = $(BINS) $(PROMETHEUS) build/tools/peers/.redis-server
 PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
 PARTS_cluster      = $(BINS) $(ENGINES) build/tools/peers/.haproxy tests/e2e/node_modules/.installed
 
