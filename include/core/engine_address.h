@@ -1,7 +1,7 @@
 /* core/engine_address.h - where an engine's server is, as a setting says it.
  *
  * redis://[user[:password]@]host[:port][/database], rediss:// with TLS, unix:/path; the schemes with
- * +sentinel (?master=NAME) and +cluster; nats://, tls:// likewise. IPv6 addresses in brackets. */
+ * +sentinel (host,host/database?master=NAME) and +cluster (host,host); nats://, tls:// likewise. IPv6 addresses in brackets. */
 #ifndef ROOST_CORE_ENGINE_ADDRESS_H
 #define ROOST_CORE_ENGINE_ADDRESS_H
 
@@ -25,11 +25,15 @@ struct engine_address {
     char master[128]; /* of Sentinel */
 };
 
-/* -1 with a sentence in err, which never holds the password. */
-int engine_address_parse(struct str s, struct engine_address *out, char *err,
-                         size_t errcap) MUST_CHECK;
 /* "redis://host:6379": for people, without user and password. */
 void engine_address_format(const struct engine_address *a, char *out, size_t cap);
 #define ENGINE_ADDRESS_TEXT 320
+
+/* All of a setting, with line ends between: each host becomes one of out. An entry may have several hosts,
+ * with commas between, where they are of one service (Sentinel, Cluster, NATS); what has no scheme belongs to
+ * the entry before it, as a list is cut at its commas. -1 with a sentence in err, which never holds the password. */
+#define ENGINE_ADDRESSES_MAX 64
+int engine_addresses_parse(struct str list, struct engine_address out[ENGINE_ADDRESSES_MAX],
+                           unsigned *n, char *err, size_t errcap) MUST_CHECK;
 
 #endif

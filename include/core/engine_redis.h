@@ -20,8 +20,8 @@
 #define ENGINE_SERVERS_MAX 16
 
 struct engine_redis_settings {
-    struct engine_address
-        address[ENGINE_SERVERS_MAX]; /* independent servers: channels are spread */
+    struct engine_address address[ENGINE_ADDRESSES_MAX]; /* of independent servers, over which
+                                                          * channels are spread, or of one service */
     unsigned addresses;
     char prefix[64];                    /* of every key and channel */
     uint64_t node;                      /* this node's id, over all lives of its hub; not 0 */

@@ -13,6 +13,8 @@ struct engine_wire; /* one connection; the process's */
 struct engine_wire_events { /* the engine's; static */
     /* It is there: what is sent from now on goes out. */
     void (*opened)(void *peer);
+    /* What secure() has begun is complete. NULL where nobody calls that. */
+    void (*secured)(void *peer);
     /* Bytes have come, as they cut themselves; all of them are taken. Borrowed. May close it. */
     void (*received)(void *peer, struct str bytes);
     /* It has ended or never came to be, why: a sentence's end. It is gone: not to be closed any
@@ -25,6 +27,11 @@ struct engine_wire_ops {
      * cannot be tried now (no descriptor, no memory). */
     struct engine_wire *(*open)(void *arg, const struct engine_address *to,
                                 const struct engine_wire_events *events, void *peer);
+    /* Begins TLS on a connection that is open, for a server that wants it so (NATS: scheme
+     * ENGINE_SCHEME_NATS is never secured by open()). Everything that was to be sent has left, and what was
+     * received so far is all that may be taken of what came before: bytes behind it would be anybody's. -1: it
+     * cannot be; closed() does not follow. */
+    int (*secure)(struct engine_wire *w) MUST_CHECK;
     /* Takes all of it, as a copy if need be. -1: no memory, or it has ended (closed() follows). */
     int (*send)(struct engine_wire *w, struct str bytes);
     /* Bytes taken by send() that have not left. */

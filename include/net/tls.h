@@ -1,4 +1,5 @@
-/* net/tls.h - TLS as a transport, by OpenSSL (tls.c, tls_memory.c); so far the client's side of it.
+/* net/tls.h - TLS as a transport, by OpenSSL (tls.c, tls_client.c, tls_memory.c); the server's
+ * side: net/tls_server.h.
  *
  * A connection speaks it when reactor_connect() is given a context. What is OpenSSL's stands behind
  * the session (net/transport.h), so a plain connection pays nothing. can fail: the handshake
@@ -21,6 +22,14 @@ struct tls_context *tls_client_context(const char *ca_file, bool verify, char *e
  * nobody else. */
 struct tls_context *tls_client_context_of(const char *certificates, char *err,
                                           size_t errcap) MUST_CHECK;
+/* From texts, for who may open no file; no ALPN is offered. */
+struct tls_client_texts {        /* borrowed */
+    struct str trusted;          /* with verify: certificates in PEM, at least one */
+    struct str certificate, key; /* to show who asks for one; certificate.n 0: none */
+    bool verify;
+};
+struct tls_context *tls_client_context_from(const struct tls_client_texts *texts, char *err,
+                                            size_t errcap) MUST_CHECK;
 /* tls_context_free(NULL) is fine. Connections keep what they need. */
 void tls_context_free(struct tls_context *t);
 

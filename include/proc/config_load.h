@@ -30,15 +30,30 @@ struct config_source {
  * one or more lines, '\n'-separated, in *errors. */
 int config_load(struct config *out, const struct config_source *src, struct buf *errors) MUST_CHECK;
 /* What stands in files that only the master opens and that another process needs whole. */
-struct config_files {
-    struct buf fetch_ca; /* owned; of token_fetch_ca_file; empty: the system's count */
+struct config_files {    /* owned */
+    struct buf fetch_ca; /* egress: of token_fetch_ca_file; empty: the system's count */
+    struct buf engine_ca, engine_certificate,
+        engine_key; /* hub: of engine_tls_*; or the system's */
 };
 extern struct config_files config_files; /* in force; a forked child has it, too */
 /* running: at a reload; a file that can no longer be read keeps what it held. -1: lines in errors,
  * nothing in *out. */
 int config_files_read(struct config_files *out, const struct config *c,
                       const struct config *running, struct buf *errors) MUST_CHECK;
+/* Appends the names of settings whose files hold something else now. */
+int config_files_diff(const struct config *fresh, struct config_files *read,
+                      struct buf *names) MUST_CHECK;
+/* What the hub needs of them in one text, and back; views into it. -1: no memory, or it is none. */
+struct tls_client_texts;
+int config_files_pack_engine(const struct config_files *f, struct buf *out) MUST_CHECK;
+int config_files_unpack_engine(struct str packed, struct tls_client_texts *out) MUST_CHECK;
+/* In a child: what is another's goes, overwritten. */
+void config_files_keep_for(bool hub, bool egress);
+/* Does an address of the engine's ask for TLS? */
+bool config_engine_has_tls(const struct config *c);
+/* Both overwrite what was there. */
 void config_files_fini(struct config_files *f);
+void config_wipe(struct buf *secret);
 /* Parses YAML text only, on top of what *out holds, and derives. seen: what was in it; may
  * be NULL. */
 struct table_yaml_seen;

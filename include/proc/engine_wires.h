@@ -7,6 +7,8 @@
 /* The engine that the settings ask for; restarted: this hub is not the node's first. NULL: no memory, or a
  * sentence in the log. Before the reactor runs. */
 struct engine *engine_of_settings(uint64_t node, bool restarted) MUST_CHECK;
+/* The text of ORDER_ENGINE_TLS (engine_tls.c). */
+void engine_tls_take(struct str packed);
 
 /* Has a server said something since this was asked last? */
 bool engine_wires_heard(void);

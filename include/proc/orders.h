@@ -13,8 +13,9 @@
 #include "base/buf.h"
 
 enum order {
-    ORDER_LOG = 1,     /* where lines go from now on */
-    ORDER_CERTIFICATES /* egress: PEM of those it verifies servers with, in a sealed file in memory */
+    ORDER_LOG = 1,      /* where lines go from now on */
+    ORDER_CERTIFICATES, /* egress: PEM of those it verifies servers with, in a sealed file in memory */
+    ORDER_ENGINE_TLS    /* hub: likewise, what engine_wires_pack_tls() made */
 };
 
 /* In the master, before it forks the child of a slot. -1: errno. */

@@ -101,8 +101,8 @@ static int take_rest(struct str path, struct str query, struct engine_address *o
     uint64_t number;
 
     if (path.n > 0) {
-        if (out->scheme != ENGINE_SCHEME_REDIS || str_to_u64(path, &number) == -1 ||
-            number > UINT8_MAX) {
+        if ((out->scheme != ENGINE_SCHEME_REDIS && out->scheme != ENGINE_SCHEME_SENTINEL) ||
+            str_to_u64(path, &number) == -1 || number > UINT8_MAX) {
             snprintf(err, errcap, "what follows the host is no number of a database");
             return -1;
         }
@@ -130,15 +130,58 @@ static const struct scheme *find_scheme(struct str s)
     return NULL;
 }
 
-int engine_address_parse(struct str s, struct engine_address *out, char *err, size_t errcap)
+/* One host of an entry: what stands in front of it and behind all of them is in *like. */
+static int add_host(struct str host, const struct engine_address *like, struct engine_address *out,
+                    unsigned max, unsigned *n, char *err, size_t errcap)
 {
-    struct str scheme = {.p = s.p, .n = str_find(s, ':')}, host, path = STR_NULL, query = STR_NULL;
-    const struct scheme *known = find_scheme(scheme);
+    if (*n == max) {
+        snprintf(err, errcap,
+                 max == 1 ? "several hosts where there can be one"
+                          : "there are more hosts than 64");
+        return -1;
+    }
+    out[*n] = *like;
+    if (take_host(str_trim(host), &out[*n]) == -1) {
+        snprintf(err, errcap, "\"%.*s\" is no host:port", STR_ARG(host));
+        return -1;
+    }
+    ++*n;
+    return 0;
+}
 
-    *out = (struct engine_address){0};
+/* host:port, with commas or line ends between where there may be several. */
+static int take_hosts(struct str hosts, const struct engine_address *like,
+                      struct engine_address *out, unsigned max, unsigned *n, char *err,
+                      size_t errcap)
+{
+    unsigned before = *n;
+    struct str part, host;
+
+    while (str_cut(&hosts, '\n', &part))
+        while (str_cut(&part, ',', &host))
+            if (add_host(host, like, out, max, n, err, errcap) == -1)
+                return -1;
+    if (like->scheme == ENGINE_SCHEME_REDIS && *n - before > 1) {
+        snprintf(err, errcap,
+                 "each redis:// is a server of its own: write the scheme in front of each");
+        return -1;
+    }
+    return 0;
+}
+
+/* Everything that begins with one scheme. Appends to out. */
+static int parse_entry(struct str s, struct engine_address *out, unsigned max, unsigned *n,
+                       char *err, size_t errcap)
+{
+    struct str scheme = {.p = s.p, .n = str_find(s, ':')}, hosts, path = STR_NULL, query = STR_NULL;
+    const struct scheme *known = find_scheme(scheme);
+    struct engine_address like = {0};
+
     if (str_starts_with(s, STR_LIT("unix:/"))) {
-        if (decode(str_skip(s, 5), out->host, sizeof(out->host)) == 0)
+        if (*n < max && decode(str_skip(s, 5), like.host, sizeof(like.host)) == 0) {
+            out[(*n)++] = like;
             return 0;
+        }
         snprintf(err, errcap, "the path is too long");
         return -1;
     }
@@ -148,29 +191,53 @@ int engine_address_parse(struct str s, struct engine_address *out, char *err, si
                  "nats://, tls:// or unix:/");
         return -1;
     }
-    out->scheme = known->scheme;
-    out->tls = known->tls;
-    out->port = known->port;
-    host = str_skip(s, scheme.n + 3);
-    if (str_find(host, '?') < host.n) {
-        query = str_skip(host, str_find(host, '?') + 1);
-        host.n = str_find(host, '?');
+    like.scheme = known->scheme;
+    like.tls = known->tls;
+    like.port = known->port;
+    hosts = str_skip(s, scheme.n + 3);
+    if (str_find(hosts, '?') < hosts.n) {
+        query = str_skip(hosts, str_find(hosts, '?') + 1);
+        hosts.n = str_find(hosts, '?');
     }
-    if (str_find(host, '/') < host.n) {
-        path = str_skip(host, str_find(host, '/') + 1);
-        host.n = str_find(host, '/');
+    if (str_find(hosts, '/') < hosts.n) {
+        path = str_skip(hosts, str_find(hosts, '/') + 1);
+        hosts.n = str_find(hosts, '/');
     }
-    if (take_credentials(&host, out) == -1) {
+    if (take_credentials(&hosts, &like) == -1) {
         snprintf(err, errcap,
                  "user or password cannot be read; other characters than letters and digits are "
                  "written as %%XX");
         return -1;
     }
-    if (take_host(host, out) == -1) {
-        snprintf(err, errcap, "\"%.*s\" is no host:port", STR_ARG(host));
+    if (take_rest(path, query, &like, err, errcap) == -1)
         return -1;
+    return take_hosts(hosts, &like, out, max, n, err, errcap);
+}
+
+static bool begins_entry(struct str line)
+{
+    size_t colon = str_find(line, ':');
+
+    return str_starts_with(line, STR_LIT("unix:")) ||
+           str_starts_with(str_skip(line, MIN(colon, line.n)), STR_LIT("://"));
+}
+
+int engine_addresses_parse(struct str list, struct engine_address out[ENGINE_ADDRESSES_MAX],
+                           unsigned *n, char *err, size_t errcap)
+{
+    struct str line, entry = STR_NULL;
+
+    *n = 0;
+    while (list.n > 0 && str_cut(&list, '\n', &line)) {
+        if (entry.n > 0 && !begins_entry(line)) {
+            entry.n = (size_t)(line.p + line.n - entry.p);
+            continue;
+        }
+        if (entry.n > 0 && parse_entry(entry, out, ENGINE_ADDRESSES_MAX, n, err, errcap) == -1)
+            return -1;
+        entry = line;
     }
-    return take_rest(path, query, out, err, errcap);
+    return entry.n == 0 ? 0 : parse_entry(entry, out, ENGINE_ADDRESSES_MAX, n, err, errcap);
 }
 
 void engine_address_format(const struct engine_address *a, char *out, size_t cap)

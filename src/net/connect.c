@@ -60,7 +60,7 @@ struct conn *reactor_connect(const struct outgoing *to, const struct conn_ops *o
     if (fd == -1)
         return NULL;
     if (to->tls != NULL)
-        c = tls_connect(fd, to->tls, to->host, ops, to->peer);
+        c = tls_connect(fd, to, ops);
     else
         c = conn_new(fd, ops, to->peer, 0, CONN_CONNECTING);
     if (c == NULL) {

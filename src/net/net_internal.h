@@ -126,10 +126,9 @@ void input_took(uint64_t began_ns);
 /* Step 3: reads from those that wait. True when some are left. */
 bool input_turn(void);
 
-/* tls.c: a client's connection on the descriptor, CONNECTING; for reactor_connect(). NULL: no
+/* tls_client.c: a client's connection on the descriptor, CONNECTING; for reactor_connect(). NULL: no
  * memory (nothing was closed). */
-struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
-                         const struct conn_ops *ops, const struct sockaddr *peer) MUST_CHECK;
+struct conn *tls_connect(int fd, const struct outgoing *to, const struct conn_ops *ops) MUST_CHECK;
 
 /* listener.c: what c's state waited for has happened: the next one, of SECURING and HTTP, and its
  * deadline. For accepted connections in state PROXY. */

@@ -6,22 +6,13 @@
  * no socket readable, nor does an end that came with the last of them: tls_pending() tells. */
 #include "net/tls.h"
 
-#include <arpa/inet.h>
-#include <limits.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 
 #include "net_internal.h"
 #include "tcp.h"
 #include "tls_internal.h"
 
 #define RECORD_MAX SSL3_RT_MAX_PLAIN_LENGTH
-
-struct tls_context {
-    SSL_CTX *ctx; /* owned */
-    bool verify;
-};
 
 static char failure[256];
 
@@ -111,7 +102,7 @@ void tls_enter(const struct conn *c)
     ERR_clear_error();
 }
 
-/* ---- the client's side ---- */
+/* ---- both sides ---- */
 
 void tls_context_set_up(SSL_CTX *ctx)
 {
@@ -119,123 +110,6 @@ void tls_context_set_up(SSL_CTX *ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-}
-
-/* The first certificate of each, and nobody that it vouches for or is vouched for by. */
-static int trust_these(SSL_CTX *ctx, const char *list)
-{
-    struct str rest = str_from(list), name;
-    char path[PATH_MAX];
-    int rc = 0;
-
-    while (rc == 0 && rest.n > 0 && str_cut(&rest, '\n', &name)) {
-        BIO *in = str_copy(name, path, sizeof(path)) == 0 ? BIO_new_file(path, "r") : NULL;
-        X509 *x = in != NULL ? PEM_read_bio_X509(in, NULL, NULL, NULL) : NULL;
-
-        rc = x != NULL && X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), x) == 1 ? 0 : -1;
-        X509_free(x);
-        BIO_free(in);
-    }
-    return rc;
-}
-
-static struct tls_context *context_new(bool verify, char *err, size_t errcap)
-{
-    struct tls_context *t = calloc(1, sizeof(*t));
-
-    if (t == NULL || (t->ctx = SSL_CTX_new(TLS_client_method())) == NULL) {
-        snprintf(err, errcap, "no memory for TLS");
-        free(t);
-        return NULL;
-    }
-    t->verify = verify;
-    tls_context_set_up(t->ctx);
-    SSL_CTX_set_verify(t->ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
-    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(t->ctx), X509_V_FLAG_PARTIAL_CHAIN);
-    return t;
-}
-
-static struct tls_context *context_or_why(struct tls_context *t, bool good, char *err,
-                                          size_t errcap)
-{
-    if (good)
-        return t;
-    tls_take_error(err, errcap);
-    tls_context_free(t);
-    return NULL;
-}
-
-struct tls_context *tls_client_context(const char *ca_file, bool verify, char *err, size_t errcap)
-{
-    struct tls_context *t = context_new(verify, err, errcap);
-    bool own = ca_file != NULL && ca_file[0] != '\0';
-
-    if (t == NULL)
-        return NULL;
-    return context_or_why(t,
-                          own ? SSL_CTX_load_verify_file(t->ctx, ca_file) == 1
-                              : SSL_CTX_set_default_verify_paths(t->ctx) == 1,
-                          err, errcap);
-}
-
-struct tls_context *tls_client_context_of(const char *certificates, char *err, size_t errcap)
-{
-    struct tls_context *t = context_new(true, err, errcap);
-
-    return t != NULL ? context_or_why(t, trust_these(t->ctx, certificates) == 0, err, errcap)
-                     : NULL;
-}
-
-void tls_context_free(struct tls_context *t)
-{
-    if (t == NULL)
-        return;
-    SSL_CTX_free(t->ctx);
-    free(t);
-}
-
-/* What the certificate must say. */
-static int expect_host(SSL *ssl, const struct tls_context *t, const char *host)
-{
-    struct in6_addr address;
-    bool numeric =
-        inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
-
-    if (numeric)
-        return !t->verify || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1 ? 0 : -1;
-    if (SSL_set_tlsext_host_name(ssl, host) != 1)
-        return -1;
-    return !t->verify || SSL_set1_host(ssl, host) == 1 ? 0 : -1;
-}
-
-SSL *tls_client_ssl(const struct tls_context *t, const char *host)
-{
-    static const unsigned char alpn[] = "\x08http/1.1";
-    SSL *ssl = SSL_new(t->ctx);
-
-    if (ssl == NULL)
-        return NULL;
-    SSL_set_connect_state(ssl);
-    if ((host == NULL || expect_host(ssl, t, host) == 0) &&
-        SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) == 0)
-        return ssl;
-    SSL_free(ssl);
-    ERR_clear_error();
-    return NULL;
-}
-
-struct conn *tls_connect(int fd, struct tls_context *t, const char *host,
-                         const struct conn_ops *ops, const struct sockaddr *peer)
-{
-    struct tls state = {.shared.transport = {&tls_transport}, .ssl = tls_client_ssl(t, host)};
-    struct conn *c = NULL;
-
-    if (state.ssl != NULL && tls_set_bio(state.ssl) == 0)
-        c = transport_add(&state.shared.transport, sizeof(state), fd, ops, peer, 0,
-                          CONN_CONNECTING);
-    if (c == NULL)
-        SSL_free(state.ssl);
-    return c;
 }
 
 uint64_t tls_began_ns(const struct conn *c)
@@ -248,9 +122,7 @@ const char *tls_failure(void)
     return failure;
 }
 
-/* ---- both sides ---- */
-
-static void tls_close(struct conn *c)
+void tls_close(struct conn *c)
 {
     tls_enter(c);
     SSL_free(tls_of(c)->ssl);

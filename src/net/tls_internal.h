@@ -1,4 +1,5 @@
-/* net/tls_internal.h - what dial.c, tls.c, tls_accept.c, tls_server.c and tls_tickets.c share. */
+/* net/tls_internal.h - what dial.c, tls.c, tls_accept.c, tls_client.c, tls_pem.c, tls_server.c
+ * and tls_tickets.c share. */
 #ifndef ROOST_NET_TLS_INTERNAL_H
 #define ROOST_NET_TLS_INTERNAL_H
 
@@ -78,11 +79,21 @@ void tls_enter(const struct conn *c);
 /* A socket's BIO, the same for all: tls_enter() says whose. -1: no memory. */
 int tls_set_bio(SSL *ssl) MUST_CHECK;
 
+/* Why a handshake has failed. */
+void tls_handshake_error(SSL *ssl, char *out, size_t cap);
+/* Frees what is OpenSSL's, and closes. */
+void tls_close(struct conn *c);
+
+/* tls_pem.c */
+/* The certificates of a PEM text, in order. NULL: there is none, or one of them is malformed. */
+STACK_OF(X509) * tls_read_certificates(struct str text);
+/* NULL: a sentence in err. */
+EVP_PKEY *tls_read_key(struct str text, char *err, size_t errcap) MUST_CHECK;
+
+/* tls_client.c */
 /* A client's side of a handshake with the host, without a BIO; host NULL: its name is not looked at.
  * NULL: no memory. */
 SSL *tls_client_ssl(const struct tls_context *t, const char *host) MUST_CHECK;
-/* Why a handshake has failed. */
-void tls_handshake_error(SSL *ssl, char *out, size_t cap);
 
 /* tls_accept.c: struct transport_ops.secure of an accepted connection. */
 int tls_accept_secure(struct conn *c);

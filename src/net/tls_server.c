@@ -51,57 +51,6 @@ static int say(char *err, size_t errcap, const char *what)
 
 /* ---- texts ---- */
 
-/* A key with a passphrase is refused; nobody is asked. */
-static int no_passphrase(char *out UNUSED, int cap UNUSED, int writing UNUSED, void *arg)
-{
-    *(bool *)arg = true;
-    return -1;
-}
-
-static BIO *reader(struct str text)
-{
-    return BIO_new_mem_buf(text.p, (int)text.n);
-}
-
-/* The certificates of a PEM text, in order. NULL: there is none, or one of them is malformed. */
-static STACK_OF(X509) * read_certificates(struct str text)
-{
-    STACK_OF(X509) *all = sk_X509_new_null();
-    BIO *in = reader(text);
-    X509 *x;
-
-    while (all != NULL && in != NULL && (x = PEM_read_bio_X509(in, NULL, NULL, NULL)) != NULL)
-        if (sk_X509_push(all, x) == 0) {
-            X509_free(x);
-            break;
-        }
-    BIO_free(in);
-    /* Behind the last one is "no start line". */
-    if (sk_X509_num(all) > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
-        ERR_clear_error();
-        return all;
-    }
-    sk_X509_pop_free(all, X509_free);
-    return NULL;
-}
-
-static EVP_PKEY *read_key(struct str text, char *err, size_t errcap)
-{
-    BIO *in = reader(text);
-    bool encrypted = false;
-    EVP_PKEY *key = NULL;
-
-    if (in != NULL)
-        key = PEM_read_bio_PrivateKey(in, NULL, no_passphrase, &encrypted);
-    BIO_free(in);
-    if (key == NULL && encrypted)
-        snprintf(err, errcap, "the key is encrypted: a daemon has nobody to ask for a passphrase");
-    else if (key == NULL)
-        say(err, errcap, "no private key in PEM");
-    ERR_clear_error();
-    return key;
-}
-
 /* Seconds since 1970. */
 static int64_t seconds_of(const ASN1_TIME *t)
 {
@@ -170,11 +119,11 @@ static int read_ocsp(struct pair *p, struct str der, char *err, size_t errcap)
 
 static int read_pair(struct pair *p, const struct tls_pair *text, char *err, size_t errcap)
 {
-    p->chain = read_certificates(text->certificate);
+    p->chain = tls_read_certificates(text->certificate);
     if (p->chain == NULL)
         return say(err, errcap, "no certificate in PEM");
     p->certificate = sk_X509_shift(p->chain);
-    p->key = read_key(text->key, err, errcap);
+    p->key = tls_read_key(text->key, err, errcap);
     if (p->key == NULL)
         return -1;
     if (X509_check_private_key(p->certificate, p->key) != 1) {
@@ -357,7 +306,7 @@ static int trust_clients(SSL_CTX *ctx, const struct tls_texts *t, char *err, siz
 
     if (t->clients == TLS_CLIENTS_OFF)
         return 0;
-    ca = read_certificates(t->client_ca);
+    ca = tls_read_certificates(t->client_ca);
     if (ca == NULL)
         return say(err, errcap, "tls_client_ca: no certificate in PEM");
     for (int i = 0; ok == 1 && i < sk_X509_num(ca); i++)

@@ -19,22 +19,17 @@ static bool is_numeric(const char *host)
            inet_pton(AF_INET6, host, &a) == 1;
 }
 
-static int check_address(struct str text, struct buf *errors)
+static int check_address(const struct engine_address *a, struct buf *errors)
 {
-    struct engine_address a;
-    char err[256];
-
-    if (engine_address_parse(text, &a, err, sizeof(err)) == -1)
-        return refuse(errors, "engine_address", err);
-    if (a.scheme != ENGINE_SCHEME_REDIS)
+    if (a->scheme != ENGINE_SCHEME_REDIS)
         return refuse(
             errors, "engine_address",
             "engine: redis speaks with single servers: redis://, rediss:// or unix:/path");
-    if (a.user[0] != '\0' || a.password[0] != '\0')
+    if (a->password[0] != '\0')
         return refuse(errors, "engine_address",
                       "a password in an address would be shown with it; move it to "
-                      "engine_password_file or engine_password, the user to engine_user");
-    if (!is_numeric(a.host))
+                      "engine_password_file or engine_password");
+    if (!is_numeric(a->host))
         return refuse(errors, "engine_address",
                       "names of hosts are not looked up; give a numeric address, localhost or "
                       "unix:/path");
@@ -43,12 +38,15 @@ static int check_address(struct str text, struct buf *errors)
 
 static int check_addresses(const struct config *c, struct buf *errors)
 {
-    struct str list = str_from(c->engine_address), one;
+    struct engine_address a[ENGINE_ADDRESSES_MAX];
     unsigned n = 0;
+    char err[256];
     int bad = 0;
 
-    for (; list.n > 0 && str_cut(&list, '\n', &one); n++)
-        bad += check_address(one, errors);
+    if (engine_addresses_parse(str_from(c->engine_address), a, &n, err, sizeof(err)) == -1)
+        return refuse(errors, "engine_address", err);
+    for (unsigned i = 0; i < n; i++)
+        bad += check_address(&a[i], errors);
     if (n == 0)
         return refuse(errors, "engine_address",
                       "engine: redis needs one, such as redis://127.0.0.1:6379");
@@ -82,6 +80,10 @@ int config_check_engine(const struct config *c, struct buf *errors)
                       "it is less than three times node_heartbeat: a message that is lost would "
                       "bury a node");
     bad += check_addresses(c, errors);
+    if ((c->engine_tls_cert[0] == '\0') != (c->engine_tls_key[0] == '\0'))
+        bad += refuse(errors, "engine_tls_cert",
+                      "a certificate and its key go together: set "
+                      "engine_tls_cert and engine_tls_key, or neither");
     bad += check_options(&c->channel_without_namespace, "channel_without_namespace", errors);
     for (size_t i = 0; i < c->namespaces.n; i++)
         bad += check_options(&c->namespaces.items[i], c->namespaces.items[i].name, errors);

@@ -13,13 +13,18 @@
 #include "base/log.h"
 #include "core/engine_redis.h"
 #include "core/engine_wire.h"
+#include "engine_wires_internal.h"
 #include "net/connect.h"
 #include "net/reactor.h"
 #include "net/tls.h"
 #include "proc/nodes.h"
 
+enum wire_state { WIRE_CONNECTING = 0, WIRE_OPEN, WIRE_SECURING /* by secure() */ };
+
 struct engine_wire {
     struct conn *c; /* borrowed */
+    enum wire_state state;
+    bool heard; /* bytes have come */
     const struct engine_wire_events *events;
     void *peer;
 };
@@ -31,8 +36,7 @@ union peer_address {
     struct sockaddr_un un;
 };
 
-static struct tls_context *tls; /* owned; NULL: no address wants it */
-static bool heard;              /* since engine_wires_heard() */
+static bool heard; /* since engine_wires_heard() */
 
 static struct engine_wire *wire_of(struct conn *c)
 {
@@ -42,15 +46,22 @@ static struct engine_wire *wire_of(struct conn *c)
 static void on_ready(struct conn *c)
 {
     struct engine_wire *w = wire_of(c);
+    bool secured = w != NULL && w->state == WIRE_SECURING;
 
     conn_arm(c, 0);
-    if (w != NULL)
+    if (w == NULL)
+        return;
+    w->state = WIRE_OPEN;
+    if (secured)
+        w->events->secured(w->peer);
+    else
         w->events->opened(w->peer);
 }
 
+/* There; with TLS, keys are agreed on next. */
 static void on_connected(struct conn *c)
 {
-    if (!(c->flags & CONN_NOT_TCP))
+    if (!conn_opening(c))
         on_ready(c);
 }
 
@@ -59,8 +70,10 @@ static void on_input(struct conn *c, struct str in)
     struct engine_wire *w = wire_of(c);
 
     heard = true;
-    if (w != NULL)
-        w->events->received(w->peer, in);
+    if (w == NULL)
+        return;
+    w->heard = true;
+    w->events->received(w->peer, in);
 }
 
 static void on_deadline(struct conn *c)
@@ -68,11 +81,13 @@ static void on_deadline(struct conn *c)
     conn_kill(c, CLOSE_PEER_GONE);
 }
 
-static const char *why(const struct conn *c)
+static const char *why(const struct engine_wire *w)
 {
-    if (c->flags & CONN_NOT_TCP && conn_opening(c) && tls_failure()[0] != '\0')
-        return tls_failure();
-    return c->frames_in == 0 ? "nobody answers there" : "the connection has ended";
+    if (w->state != WIRE_OPEN && w->c->flags & CONN_NOT_TCP && tls_began_ns(w->c) != 0)
+        return tls_failure()[0] != '\0' ? tls_failure() : "no agreement on keys in time";
+    if (w->state == WIRE_CONNECTING)
+        return "nobody answers there";
+    return w->heard ? "the connection has ended" : "it ended the connection without a word";
 }
 
 static void on_release(struct conn *c)
@@ -81,7 +96,7 @@ static void on_release(struct conn *c)
 
     if (w == NULL)
         return;
-    w->events->closed(w->peer, why(c));
+    w->events->closed(w->peer, why(w));
     free(w);
 }
 
@@ -123,7 +138,8 @@ static struct engine_wire *wire_open(void *arg UNUSED, const struct engine_addre
 
     if (w == NULL || !address_of(to, &address))
         goto err_after_wire;
-    out.tls = to->tls ? tls : NULL;
+    out.tls = to->tls ? engine_tls() : NULL;
+    out.tls_later = out.tls != NULL && to->scheme == ENGINE_SCHEME_NATS;
     w->events = events;
     w->peer = peer;
     w->c = reactor_connect(&out, &wire_conn_ops);
@@ -142,6 +158,15 @@ static int wire_send(struct engine_wire *w, struct str bytes)
     return conn_send(w->c, bytes);
 }
 
+static int wire_secure(struct engine_wire *w)
+{
+    if (conn_queued(w->c) > 0)
+        return -1;
+    w->state = WIRE_SECURING;
+    conn_arm(w->c, (uint64_t)config.engine_connect_timeout);
+    return conn_secure(w->c);
+}
+
 static size_t wire_queued(const struct engine_wire *w)
 {
     return conn_queued(w->c);
@@ -154,8 +179,11 @@ static void wire_close(struct engine_wire *w)
     free(w);
 }
 
-static const struct engine_wire_ops wires = {
-    .open = wire_open, .send = wire_send, .queued = wire_queued, .close = wire_close};
+static const struct engine_wire_ops wires = {.open = wire_open,
+                                             .secure = wire_secure,
+                                             .send = wire_send,
+                                             .queued = wire_queued,
+                                             .close = wire_close};
 
 static struct engine *redis_engine(uint64_t node, bool restarted)
 {
@@ -173,34 +201,31 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
         .queue_bytes = (uint64_t)config.engine_queue,
         .window = (uint32_t)config.engine_window,
     };
-    struct str list = str_from(config.engine_address), one;
     char err[256];
 
     if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1)
         return NULL; /* its row says 60 */
-    while (s.addresses < ENGINE_SERVERS_MAX && list.n > 0 && str_cut(&list, '\n', &one)) {
-        struct engine_address *a = &s.address[s.addresses++];
+    if (engine_addresses_parse(str_from(config.engine_address), s.address, &s.addresses, err,
+                               sizeof(err)) == -1) {
+        LOG(LOG_ERROR, "engine_address cannot be read", KV_S("why", err));
+        return NULL;
+    }
+    for (unsigned i = 0; i < s.addresses; i++) {
+        struct engine_address *a = &s.address[i];
 
-        if (engine_address_parse(one, a, err, sizeof(err)) == -1) {
-            LOG(LOG_ERROR, "engine_address cannot be read", KV_S("why", err));
-            return NULL;
-        }
-        /* Now: once the process is confined it opens no file. */
-        if (a->tls && tls == NULL &&
-            (tls = tls_client_context(config.engine_tls_ca, config.engine_tls_verify, err,
-                                      sizeof(err))) == NULL) {
-            LOG(LOG_ERROR, "no TLS to the engine's server", KV_S("why", err));
-            return NULL;
-        }
-        if (str_copy(str_from(config.engine_user), a->user, sizeof(a->user)) == -1 ||
-            str_copy(str_from(config.engine_password), a->password, sizeof(a->password)) == -1)
-            return NULL; /* their rows say less */
+        if (a->user[0] == '\0' &&
+            str_copy(str_from(config.engine_user), a->user, sizeof(a->user)) == -1)
+            return NULL; /* its row says less */
+        if (str_copy(str_from(config.engine_password), a->password, sizeof(a->password)) == -1)
+            return NULL; /* likewise */
     }
     return engine_redis_new(&s, &wires, NULL);
 }
 
 struct engine *engine_of_settings(uint64_t node, bool restarted)
 {
+    if (engine_tls_begin() == -1)
+        return NULL;
     switch (config.engine) {
     case ENGINE_IS_REDIS:
         return redis_engine(node, restarted);

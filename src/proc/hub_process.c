@@ -294,13 +294,19 @@ static void on_master_gone(struct ev_loop *loop, ev_io *io, int revents UNUSED)
     reactor_stop();
 }
 
+static void on_order_text(enum order what, struct str text)
+{
+    if (what == ORDER_ENGINE_TLS)
+        engine_tls_take(text);
+}
+
 static void watch_orders(int master_fd)
 {
     ev_signal_init(&h.term, on_term, SIGTERM);
     ev_io_init(&h.master, on_master_gone, master_fd, EV_READ);
     ev_signal_start(reactor->loop, &h.term);
     ev_io_start(reactor->loop, &h.master);
-    orders_watch(reactor->loop, NULL);
+    orders_watch(reactor->loop, on_order_text);
     signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C and Ctrl-\ are the master's to handle */
     signal(SIGQUIT, SIG_IGN);
     signal(SIGUSR1, SIG_IGN); /* as is the log file */

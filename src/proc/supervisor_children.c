@@ -62,6 +62,7 @@ static void become(unsigned slot)
     pid_file_close();
     notify_close();
     orders_keep_child();
+    config_files_keep_for(slot == SHM_HUB, slot == SHM_EGRESS);
     if (slot < SHM_WORKER)
         listeners_close();
     if (slot == SHM_HUB)

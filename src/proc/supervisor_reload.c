@@ -75,22 +75,21 @@ static void publish_tls(void)
 /* What children have of files goes to those that run; others are forked with it. */
 static void take_files(struct config_files *fresh)
 {
-    bool same = str_equal(buf_view(&fresh->fetch_ca), buf_view(&config_files.fetch_ca));
+    struct config_files before = config_files;
+    struct buf tls = {0};
 
-    config_files_fini(&config_files);
     config_files = *fresh;
     *fresh = (struct config_files){.fetch_ca = {0}};
-    if (!same)
+    if (!str_equal(buf_view(&before.fetch_ca), buf_view(&config_files.fetch_ca)))
         orders_send_text(SHM_EGRESS, ORDER_CERTIFICATES, buf_view(&config_files.fetch_ca));
-}
-
-static int diff_files(const struct config *fresh, const struct config_files *files,
-                      struct buf *names)
-{
-    if (strcmp(fresh->token_fetch_ca_file, config.token_fetch_ca_file) != 0 ||
-        str_equal(buf_view(&files->fetch_ca), buf_view(&config_files.fetch_ca)))
-        return 0;
-    return buf_printf(names, "%stoken_fetch_ca_file", names->len > 0 ? ", " : "");
+    if (config_engine_has_tls(&config)) {
+        if (config_files_pack_engine(&config_files, &tls) == -1)
+            LOG(LOG_ERROR, "no memory for the engine's certificates, the old ones stay");
+        else
+            orders_send_text(SHM_HUB, ORDER_ENGINE_TLS, buf_view(&tls));
+        config_wipe(&tls);
+    }
+    config_files_fini(&before);
 }
 
 static void apply(struct config *fresh, struct config_files *files)
@@ -99,7 +98,7 @@ static void apply(struct config *fresh, struct config_files *files)
 
     supervisor_fit_capacity(fresh, shm->workers);
     if (config_diff(&config, fresh, &reloadable, &restart) == -1 ||
-        diff_files(fresh, files, &reloadable) == -1) {
+        config_files_diff(fresh, files, &reloadable) == -1) {
         LOG(LOG_ERROR, "reload refused", KV_S("reason", "out of memory"));
         count_refused();
     } else if (restart.len > 0) {

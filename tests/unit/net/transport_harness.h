@@ -153,7 +153,7 @@ static UNUSED void tls_open(struct wire *w, const struct conn_ops *its)
     w->out = BIO_new(BIO_s_mem());
     SSL_set_bio(w->ssl, w->in, w->out);
     SSL_set_accept_state(w->ssl);
-    w->c = tls_connect(fds[0], trusting, "127.0.0.1", its, NULL);
+    w->c = tls_connect(fds[0], &(struct outgoing){.tls = trusting, .host = "127.0.0.1"}, its);
     assert_non_null(w->c);
     tcp_watch(w->c);
     conn_update_events(w->c);

@@ -45,8 +45,14 @@ static void addresses(void **state)
     has(1, "engine_password_file");
     set("engine_address", "redis+cluster://127.0.0.1");
     has(1, "single servers");
+    set("engine_address", "rediss://roost@127.0.0.1");
+    has(0, "");
+    set("engine_tls_cert", "/c.pem");
+    has(1, "engine_tls_cert: a certificate and its key");
+    set("engine_tls_key", "/c.key");
+    has(0, "");
     set("engine_address", "127.0.0.1:6379,redis://127.0.0.1:x");
-    has(2, "an address begins with");
+    has(1, "an address begins with");
 }
 
 static void options(void **state)
