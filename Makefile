@@ -91,7 +91,7 @@ PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certif
 PACKAGES_bench       := valgrind openssl:openssl
 PACKAGES_deploy      := python3-yaml openssl:openssl
 PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
-PACKAGES_cluster     := openssl:openssl node:nodejs npm:npm
+PACKAGES_cluster     := python3-yaml openssl:openssl node:nodejs npm:npm
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
 
 .PHONY: build-packages

@@ -23,15 +23,15 @@ KEPT = {**{k: v for k, v in OPEN.items() if 'presence' not in k}, 'force_positio
 class Nodes(DaemonTest):
     """engine: what has an address (engines.py), of which each test starts its own."""
 
-    def node(self, address, clean=True, up=1, **settings):
+    def node(self, address, clean=True, up=1, where=('127.0.0.1:0', '127.0.0.1:0'), **settings):
         settings = {'allow_anonymous_connect_without_token': True, 'plain': True, 'engine': address.split(':')[0] if
                     address.startswith('nats') else 'redis', 'engine_address': address,
                     'channel_without_namespace': KEPT, 'namespaces': [{**BARE, 'name': 'bare'}],
-                    'output_limit': '32MiB', **settings}
+                    'output_limit': '32MiB', 'recovery_max_publication_limit': 10000, **settings}
         with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
             f.write(yaml(settings))
             f.flush()
-            d = self.start(config=f.name, clean=clean, workers=2)
+            d = self.start(config=f.name, clean=clean, workers=2, listen=where[0], admin_listen=where[1])
         if up:
             wait_for(lambda: d.metric('roost_engine_up') >= up, what='the engine to be there')
         return d
@@ -178,6 +178,9 @@ class Witness(threading.Thread):
         self.join(20)
 
 
+PACE = 0.005  # between two publications of a thread
+
+
 class Traffic:
     """Threads that publish to a channel, each its own numbers one after another, on whichever node answers, until stop(). done: (epoch,
     offset, data) of each that was answered with OK. keys: it is tried again, with an idempotency key, until it is done."""
@@ -214,8 +217,7 @@ class Traffic:
             data = '%d %d' % (number, i)
             if self._once(data, run + data) or not self.keys:
                 i += 1
-            else:
-                time.sleep(0.01)
+            time.sleep(PACE)
 
     def await_more(self, n, seconds=30):
         """Until so many more are done."""

@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+"""A server fails over to a copy that lacks what was acknowledged: offsets are given a second time, and whoever has the first ones is told."""
+
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from nodes import Nodes  # noqa: E402 (it finds the others)
+from centrifuge import Client  # noqa: E402
+from daemon import wait_for  # noqa: E402
+from engines import Redis  # noqa: E402
+from links import Link  # noqa: E402
+
+
+class Failover(Nodes):
+    """Nodes reach the master by one link, its replica by another one."""
+
+    def setUp(self):
+        super().setUp()
+        self.master = self.started(Redis(tcp=True))
+        self.road, self.copying = self.started(Link(self.master.port)), self.started(Link(self.master.port))
+        self.replica = self.started(Redis(tcp=True, replica_of=('127.0.0.1', self.copying.port)))
+        self.master.await_replicas()
+
+    def three(self, d, *data):
+        return [self.published(d, 'a', x) for x in data]
+
+    def fall(self):
+        """The master dies; nodes are led to the replica."""
+        self.master.kill()
+        self.road.target = ('127.0.0.1', self.replica.port)
+        self.assertEqual(self.replica.say('REPLICAOF', 'NO', 'ONE'), 'OK')
+
+    def scene(self, **settings):
+        """What a client is told that has 4 to 6 of the master, when the replica has given 4 to 6 to others; with what it was told before."""
+        nodes = [self.node('redis://127.0.0.1:%d' % self.road.port, **settings) for _ in range(2)]
+        stays, leaves = self.client(nodes[0], 'a'), self.client(nodes[1], 'a')
+        self.three(nodes[0], 1, 2, 3)
+        self.assertEqual(self.master.say('WAIT', 1, 10000), '1')
+        self.copying.cut()
+        first = self.three(nodes[1], 'lost 4', 'lost 5', 'lost 6')
+        for c in (stays, leaves):
+            self.assertEqual([c.data() for _ in range(6)], [1, 2, 3, 'lost 4', 'lost 5', 'lost 6'])
+        leaves.close()
+        self.fall()
+        for d in nodes:
+            wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0 and d.metric('roost_engine_up') == 1, what='the nodes to be back')
+        second = [self.again(lambda: nodes[1], 'a', x) for x in ('new 4', 'new 5', 'new 6')]
+        self.assertEqual([p['offset'] for p in first], [4, 5, 6])
+        self.assertEqual([p['offset'] for p in second], [4, 5, 6])  # that is the hole
+        back = Client(nodes[0].client)
+        self.addCleanup(back.close)
+        back.connect()
+        at = {'offset': first[-1]['offset'], 'epoch': first[-1]['epoch']}
+        return stays, back.ask(subscribe={'channel': 'a', 'recover': True, **at})['subscribe']
+
+    def test_acknowledged_and_lost_is_told(self):
+        stays, got = self.scene()
+        self.assertFalse(got.get('recovered', False), got)
+        self.assertEqual(stays.push('unsubscribe')[1]['code'], 2500)  # also who was there all the time
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
