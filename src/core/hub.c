@@ -27,6 +27,9 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
     h->generation = hub_generation;
     h->state = HUB_GATHERING;
     list_init(&h->listings);
+    list_init(&h->surveys);
+    list_init(&h->replies);
+    h->last_survey = clock_wall_ns(); /* not one of an earlier hub */
     list_init(&h->histories);
     list_init(&h->lingering);
     pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
@@ -64,6 +67,7 @@ void hub_free(struct hub *h)
     }
     queue_fini(&h->aside);
     hub_list_fini(h);
+    hub_survey_fini(h);
     hub_history_fini(h);
     hub_members_fini(h);
     hub_users_fini(h);

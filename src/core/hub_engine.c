@@ -323,4 +323,6 @@ const struct engine_events hub_engine_events = {
     .counted = hub_on_counted,
     .control = hub_on_control,
     .told = hub_on_told,
+    .heard = hub_on_heard,
+    .node = hub_on_node,
 };

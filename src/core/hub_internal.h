@@ -137,6 +137,10 @@ struct hub {
     struct queue aside;
     size_t aside_publications;
     struct list listings;    /* of struct listing, that wait */
+    struct list surveys;     /* of struct survey */
+    struct list replies;     /* of struct reply: what other nodes have not taken yet */
+    unsigned nreplies;       /* those, and the listings for more of them */
+    uint64_t last_survey;    /* its id */
     struct listing *listing; /* owned; the one that has begun */
     uint32_t listing_serial;
     struct list histories; /* of struct asking */
@@ -288,10 +292,62 @@ void hub_user_connect(struct hub *h, const struct record *r);
 bool hub_users_run(struct hub *h, size_t *budget);
 void hub_users_fini(struct hub *h);
 
+/* hub_page.c: the first names of many, in the order of their bytes */
+struct page_item { /* malloc'ed */
+    uint64_t clients;
+    uint8_t len;
+    char name[];
+};
+struct hub_page { /* malloc'ed */
+    uint32_t n, max;
+    struct page_item *items[]; /* owned */
+};
+struct hub_page *hub_page_new(uint32_t max) MUST_CHECK;
+void hub_page_free(struct hub_page *p);
+/* 1: it is behind the first max, or another one is from now on; -1: no memory. One that is there: its clients are added. */
+int hub_page_add(struct hub_page *p, struct str name, uint64_t clients) MUST_CHECK;
+/* STR_NULL: it is empty. */
+struct str hub_page_last(const struct hub_page *p);
+int hub_name_compare(struct str a, struct str b);
+
 /* hub_list.c */
+struct hub_query { /* borrowed */
+    struct str pattern, after;
+    uint32_t max;
+    bool paged; /* the first names behind `after`, in their order */
+};
+struct hub_collected {     /* a listing for a survey */
+    uint64_t node, survey; /* node 0: this node's survey */
+    uint32_t matches;
+    bool failed;
+    struct buf names; /* as hub_survey_put() writes them; owned */
+};
 void hub_list_start(struct hub *h, unsigned worker, const struct record *r);
+/* Ends with hub_survey_collected(). -1: no memory. */
+int hub_list_collect(struct hub *h, const struct hub_query *q, uint64_t node, uint64_t survey,
+                     uint64_t until_ns) MUST_CHECK;
+/* The last part, of a listing that cannot be had. */
+void hub_list_refuse(struct hub *h, unsigned worker, uint8_t asker, uint64_t token);
+/* One channel of a listing, as JSON; at most HUB_LISTED_MAX bytes. */
+#define HUB_LISTED_MAX (CHANNEL_NAME_MAX + sizeof(",\"\":{\"num_clients\":18446744073709551615}"))
+size_t hub_list_put(char *out, size_t size, bool first, struct str name, uint64_t clients);
 /* True when the listing could go on now. */
 bool hub_list_run(struct hub *h, size_t *budget);
 void hub_list_fini(struct hub *h);
+
+/* hub_survey.c, hub_survey_reply.c: listings of all nodes */
+/* Are there other nodes to ask? */
+bool hub_survey_wanted(const struct hub *h);
+/* -1: no memory. */
+int hub_survey_start(struct hub *h, unsigned worker, const struct record *r,
+                     const struct hub_query *q) MUST_CHECK;
+int hub_survey_put(struct buf *out, struct str name, uint64_t clients) MUST_CHECK;
+/* Takes the names. */
+void hub_survey_collected(struct hub *h, struct hub_collected *c);
+/* True when one could go on now. */
+bool hub_survey_run(struct hub *h, size_t *budget);
+void hub_on_heard(void *hub, uint64_t node, struct str bytes);
+void hub_on_node(void *hub, uint64_t node, bool alive);
+void hub_survey_fini(struct hub *h);
 
 #endif

@@ -3,39 +3,30 @@
  * One listing runs at a time, and only while its asker takes the answers, so it holds one part of
  * memory. A page, which has the first names behind one in their order, is collected to the end of the
  * walk. Whoever does not read is passed over at first, and given up when it hangs in the middle
- * or has waited for too long: nobody else waits for it, and no ring is left unread for its sake. */
+ * or has waited for too long: nobody else waits for it, and no ring is left unread for its sake.
+ * Where there are several nodes, hub_survey.c asks for the listing of each: those are collected. */
 #include "hub_internal.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
 
-#define PART_SIZE  8192
-#define MEMBER_MAX (CHANNEL_NAME_MAX + sizeof(",\"\":{\"num_clients\":18446744073709551615}"))
-
-struct page_item { /* malloc'ed */
-    uint64_t clients;
-    uint8_t len;
-    char name[];
-};
-
-struct page { /* malloc'ed, while its listing runs */
-    uint32_t n, max;
-    struct page_item *items[]; /* owned; in the order of their names */
-};
+#define PART_SIZE 8192
+#define COLLECTED UINT32_MAX /* no worker has asked */
 
 struct listing {
-    struct list link; /* in hub.listings */
-    unsigned worker;
+    struct list link;  /* in hub.listings */
+    unsigned worker;   /* COLLECTED: for a survey */
     uint32_t life;     /* of the asker */
     uint64_t until_ns; /* then nobody waits for the answer any more */
     uint8_t asker;
     uint64_t token;
+    struct hub_collected collected;
     uint32_t max, listed, matches;
     uint32_t serial; /* marks the channels that it has seen */
     size_t cursor;
     size_t pattern_len, part_len;
     bool paged;
-    struct page *page; /* owned; NULL until it runs */
+    struct hub_page *page; /* owned; NULL until it runs */
     size_t after_len;
     char after[CHANNEL_NAME_MAX]; /* a page has names behind this one */
     char pattern[CHANNEL_NAME_MAX];
@@ -44,7 +35,7 @@ struct listing {
 };
 
 /* The last part, of a listing that cannot be had. */
-static void refuse(struct hub *h, unsigned worker, uint8_t asker, uint64_t token)
+void hub_list_refuse(struct hub *h, unsigned worker, uint8_t asker, uint64_t token)
 {
     struct record r = {
         .kind = RECORD_LISTED,
@@ -58,53 +49,77 @@ static void refuse(struct hub *h, unsigned worker, uint8_t asker, uint64_t token
         return; /* the asker's time runs out */
 }
 
-void hub_list_start(struct hub *h, unsigned worker, const struct record *r)
+static struct listing *listing_new(struct hub *h, const struct hub_query *q, uint64_t until_ns)
 {
-    struct listing *l =
-        h->worker[worker].listings < HUB_LISTINGS_MAX ? calloc(1, sizeof(*l)) : NULL;
+    struct listing *l = calloc(1, sizeof(*l));
 
-    if (l == NULL) {
-        refuse(h, worker, r->asker, r->token);
-        return;
-    }
+    if (l == NULL)
+        return NULL;
     list_init(&l->link);
     l->hub = h;
-    l->worker = worker;
-    l->life = h->worker[worker].life;
-    l->until_ns = clock_ns() + h->limits.answer_ns;
-    l->asker = r->asker;
-    l->token = r->token;
-    l->max = r->count;
-    l->pattern_len = r->name.n;
-    if (r->name.n > 0)
-        memcpy(l->pattern, r->name.p, r->name.n);
-    l->paged = r->flags & RECORD_PAGE;
-    if (l->paged) {
-        l->max = MIN(l->max, RECORD_PAGE_MAX);
-        l->after_len = MIN(r->data.n, sizeof(l->after));
-        if (l->after_len > 0)
-            memcpy(l->after, r->data.p, l->after_len);
-    }
-    h->worker[worker].listings++;
+    l->worker = COLLECTED;
+    l->until_ns = until_ns;
+    l->max = q->paged ? MIN(q->max, RECORD_PAGE_MAX) : q->max;
+    l->paged = q->paged;
+    l->pattern_len = MIN(q->pattern.n, sizeof(l->pattern));
+    if (l->pattern_len > 0)
+        memcpy(l->pattern, q->pattern.p, l->pattern_len);
+    l->after_len = q->paged ? MIN(q->after.n, sizeof(l->after)) : 0;
+    if (l->after_len > 0)
+        memcpy(l->after, q->after.p, l->after_len);
     list_append(&h->listings, &l->link);
+    return l;
 }
 
-static void page_free(struct page *p)
+void hub_list_start(struct hub *h, unsigned worker, const struct record *r)
 {
-    if (p == NULL)
+    const struct hub_query q = {.pattern = r->name,
+                                .after = r->data,
+                                .max = r->count,
+                                .paged = (r->flags & RECORD_PAGE) != 0};
+    uint64_t until_ns = clock_ns() + h->limits.answer_ns;
+    struct listing *l = NULL;
+
+    if (h->worker[worker].listings < HUB_LISTINGS_MAX) {
+        if (hub_survey_wanted(h)) {
+            if (hub_survey_start(h, worker, r, &q) == 0)
+                return;
+        } else {
+            l = listing_new(h, &q, until_ns);
+        }
+    }
+    if (l == NULL) {
+        hub_list_refuse(h, worker, r->asker, r->token);
         return;
-    for (uint32_t i = 0; i < p->n; i++)
-        free(p->items[i]);
-    free(p);
+    }
+    l->worker = worker;
+    l->life = h->worker[worker].life;
+    l->asker = r->asker;
+    l->token = r->token;
+    h->worker[worker].listings++;
+}
+
+int hub_list_collect(struct hub *h, const struct hub_query *q, uint64_t node, uint64_t survey,
+                     uint64_t until_ns)
+{
+    struct listing *l = listing_new(h, q, until_ns);
+
+    if (l == NULL)
+        return -1;
+    l->collected.node = node;
+    l->collected.survey = survey;
+    return 0;
 }
 
 static void listing_free(struct listing *l)
 {
-    page_free(l->page);
+    hub_page_free(l->page);
+    buf_fini(&l->collected.names);
     if (l->hub->listing == l)
         l->hub->listing = NULL;
     list_remove(&l->link);
-    l->hub->worker[l->worker].listings--;
+    if (l->worker != COLLECTED)
+        l->hub->worker[l->worker].listings--;
     free(l);
 }
 
@@ -116,9 +131,16 @@ void hub_list_fini(struct hub *h)
         listing_free(LIST_ENTRY(h->listings.next, struct listing, link));
 }
 
-static struct str item_name(const struct page_item *item)
+/* It cannot be had. */
+static void give_up(struct listing *l)
 {
-    return (struct str){.p = item->name, .n = item->len};
+    if (l->worker == COLLECTED) {
+        l->collected.failed = true;
+        hub_survey_collected(l->hub, &l->collected);
+    } else {
+        hub_list_refuse(l->hub, l->worker, l->asker, l->token);
+    }
+    listing_free(l);
 }
 
 static void send_part(struct listing *l, bool last)
@@ -129,8 +151,7 @@ static void send_part(struct listing *l, bool last)
         .asker = l->asker,
         .token = l->token,
         .count = l->matches,
-        .name = last && l->paged && l->page->n > 0 ? item_name(l->page->items[l->page->n - 1])
-                                                   : STR_NULL,
+        .name = last && l->paged ? hub_page_last(l->page) : STR_NULL,
         .data = {.p = l->part, .n = l->part_len},
     };
 
@@ -151,62 +172,32 @@ static uint64_t count_clients(const struct hub *h, struct hub_channel *c)
     return sum;
 }
 
+size_t hub_list_put(char *out, size_t size, bool first, struct str name, uint64_t clients)
+{
+    return (size_t)snprintf(out, size, "%s\"%.*s\":{\"num_clients\":%llu}", first ? "" : ",",
+                            STR_ARG(name), (unsigned long long)clients);
+}
+
 static void put_member(struct listing *l, struct str name, uint64_t clients)
 {
-    int n;
-
-    if (l->part_len > PART_SIZE - MEMBER_MAX)
-        send_part(l, false);
-    n = snprintf(l->part + l->part_len, PART_SIZE - l->part_len,
-                 "%s\"%.*s\":{\"num_clients\":%llu}", l->listed > 0 ? "," : "", STR_ARG(name),
-                 (unsigned long long)clients);
-    l->part_len += (size_t)n;
-    l->listed++;
-}
-
-/* By bytes. */
-static int compare(struct str a, struct str b)
-{
-    int rc = a.n > 0 && b.n > 0 ? memcmp(a.p, b.p, MIN(a.n, b.n)) : 0;
-
-    return rc != 0 ? rc : (a.n > b.n) - (a.n < b.n);
-}
-
-/* Its place among the first max names. -1: no memory. */
-static int page_add(struct page *p, struct str name, uint64_t clients)
-{
-    struct page_item *item;
-    uint32_t low = 0, high = p->n;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (compare(item_name(p->items[middle]), name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
+    if (l->worker == COLLECTED) {
+        if (hub_survey_put(&l->collected.names, name, clients) == -1)
+            l->until_ns = 0;
+    } else {
+        if (l->part_len > PART_SIZE - HUB_LISTED_MAX)
+            send_part(l, false);
+        l->part_len += hub_list_put(l->part + l->part_len, PART_SIZE - l->part_len, l->listed == 0,
+                                    name, clients);
     }
-    if (low == p->max)
-        return 0;
-    item = malloc(sizeof(*item) + name.n);
-    if (item == NULL)
-        return -1;
-    item->clients = clients;
-    item->len = (uint8_t)name.n;
-    memcpy(item->name, name.p, name.n);
-    if (p->n == p->max)
-        free(p->items[--p->n]);
-    memmove(&p->items[low + 1], &p->items[low], (p->n - low) * sizeof(p->items[0]));
-    p->items[low] = item;
-    p->n++;
-    return 0;
+    l->listed++;
 }
 
 /* The page is complete. */
 static void put_page(struct listing *l)
 {
     for (uint32_t i = 0; i < l->page->n; i++)
-        put_member(l, item_name(l->page->items[i]), l->page->items[i]->clients);
+        put_member(l, (struct str){.p = l->page->items[i]->name, .n = l->page->items[i]->len},
+                   l->page->items[i]->clients);
 }
 
 static void visit(struct htab_node *node, void *arg)
@@ -221,10 +212,10 @@ static void visit(struct htab_node *node, void *arg)
     c->listed = l->serial;
     clients = count_clients(l->hub, c);
     if (clients == 0 || !str_glob((struct str){.p = l->pattern, .n = l->pattern_len}, name) ||
-        (l->paged && compare(name, (struct str){.p = l->after, .n = l->after_len}) <= 0))
+        (l->paged && hub_name_compare(name, (struct str){.p = l->after, .n = l->after_len}) <= 0))
         return;
     l->matches++;
-    if (l->paged && page_add(l->page, name, clients) == -1)
+    if (l->paged && hub_page_add(l->page, name, clients) == -1)
         l->until_ns = 0; /* it is refused */
     else if (!l->paged && l->listed < l->max)
         put_member(l, name, clients);
@@ -234,26 +225,25 @@ static void visit(struct htab_node *node, void *arg)
  * it has. */
 static bool ended(struct listing *l)
 {
-    struct hub *h = l->hub;
-
-    if (l->life == h->worker[l->worker].life) {
-        if (clock_ns() < l->until_ns)
-            return false;
-        refuse(h, l->worker, l->asker, l->token);
+    if (l->worker != COLLECTED && l->life != l->hub->worker[l->worker].life) {
+        listing_free(l);
+        return true;
     }
-    listing_free(l);
+    if (clock_ns() < l->until_ns)
+        return false;
+    give_up(l);
     return true;
 }
 
 static bool reads(const struct listing *l)
 {
-    return l->hub->worker[l->worker].out.first == NULL;
+    return l->worker == COLLECTED || l->hub->worker[l->worker].out.first == NULL;
 }
 
 /* Its worker leaves what is queued for it. */
 static bool hangs(const struct listing *l)
 {
-    return hub_hangs(l->hub, l->worker);
+    return l->worker != COLLECTED && hub_hangs(l->hub, l->worker);
 }
 
 /* -1: no memory, it stays among those that wait. */
@@ -261,12 +251,8 @@ static int page_begin(struct listing *l)
 {
     if (!l->paged)
         return 0;
-    l->page = malloc(sizeof(*l->page) + l->max * sizeof(l->page->items[0]));
-    if (l->page == NULL)
-        return -1;
-    l->page->n = 0;
-    l->page->max = l->max;
-    return 0;
+    l->page = hub_page_new(l->max);
+    return l->page != NULL ? 0 : -1;
 }
 
 /* The listing that can go on now, or NULL. */
@@ -277,8 +263,7 @@ static struct listing *next_listing(struct hub *h)
     if (h->listing != NULL && !ended(h->listing)) {
         if (!hangs(h->listing))
             return reads(h->listing) ? h->listing : NULL;
-        refuse(h, h->listing->worker, h->listing->asker, h->listing->token);
-        listing_free(h->listing);
+        give_up(h->listing);
     }
     for (n = h->listings.next; n != &h->listings; n = next) {
         struct listing *l = LIST_ENTRY(n, struct listing, link);
@@ -307,11 +292,15 @@ bool hub_list_run(struct hub *h, size_t *budget)
         if (l->paged && l->until_ns != 0)
             put_page(l);
         if (l->until_ns == 0) { /* something of it found no memory */
-            refuse(h, l->worker, l->asker, l->token);
-            listing_free(l);
+            give_up(l);
             continue;
         }
-        send_part(l, true);
+        if (l->worker == COLLECTED) {
+            l->collected.matches = l->matches;
+            hub_survey_collected(h, &l->collected);
+        } else {
+            send_part(l, true);
+        }
         listing_free(l);
     }
     return next_listing(h) != NULL;

@@ -70,6 +70,7 @@ bool hub_run(struct hub *h, size_t max_records)
     sweep(h, &budget);
     more |= hub_linger_run(h, &budget);
     more |= hub_list_run(h, &budget);
+    more |= hub_survey_run(h, &budget);
     more |= hub_history_run(h, &budget);
     more |= hub_presence_run(h, &budget);
     more |= hub_members_run(h, &budget);

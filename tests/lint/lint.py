@@ -149,7 +149,6 @@ UNCALLED = {
     'log_set_sink': 'tests read the log',
     'broker_position': 'tests ask where one subscriber stands',
     'http_exchange_find': 'tests answer a deferred exchange by its token',
-    'engine_nodes_say': 'hubs speak to each other with it',
     'cf_next_push': 'tests read what listeners get',
     'cf_decode_connect_request': 'tests read what listeners say',
 }

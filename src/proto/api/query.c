@@ -255,7 +255,8 @@ static bool channels_hand(struct api_op *op)
                                               paged ? &r->cursor : NULL));
 }
 
-/* Beside the original's shape: only when there is more, total, and where a page goes on. */
+/* Beside the original's shape: only when there is more, total, and where a page goes on; only where there
+ * are other nodes, how many were asked and have answered. */
 static int append_listing_end(struct api_op *op, const struct record *r)
 {
     uint32_t most = op->req.limit > 0 ? (uint32_t)op->req.limit : API_MAX_LISTED;
@@ -267,6 +268,10 @@ static int append_listing_end(struct api_op *op, const struct record *r)
     if (r->count > most && r->name.n > 0 &&
         (buf_append_lit(&op->out, ",\"cursor\":") == -1 ||
          json_append_string(&op->out, r->name) == -1))
+        return -1;
+    if (r->epoch > 1 && buf_printf(&op->out, ",\"nodes_asked\":%llu,\"nodes_answered\":%llu%s",
+                                   (unsigned long long)r->epoch, (unsigned long long)r->offset,
+                                   r->offset < r->epoch ? ",\"partial\":true" : "") == -1)
         return -1;
     return buf_append_char(&op->out, '}');
 }
