@@ -17,27 +17,30 @@
 
 enum engine_status {
 #define STATUS(name, label) ENGINE_##name,
-#define CAPABILITY(name, label)
 #include "tbl/engine.def"
-#undef STATUS
     ENGINE_STATUS_NR
 };
 const char *engine_status_name(enum engine_status s);
 
 enum engine_capability_bit {
-#define STATUS(name, label)
-#undef CAPABILITY
 #define CAPABILITY(name, label) ENGINE_BIT_##name,
 #include "tbl/engine.def"
-#undef CAPABILITY
     ENGINE_BIT_NR
 };
 enum engine_capability {
 #define CAPABILITY(name, label) ENGINE_CAN_##name = 1 << ENGINE_BIT_##name,
 #include "tbl/engine.def"
-#undef STATUS
-#undef CAPABILITY
 };
+
+/* Why a connection to one of its servers is no more. */
+enum engine_ending {
+#define ENDING(NAME, name, why, help) ENDING_##NAME,
+#include "tbl/engine.def"
+    ENDING_NR
+};
+/* The end of a sentence. */
+const char *engine_ending_why(enum engine_ending e);
+void engine_count_ending(enum engine_ending e);
 
 struct stream;             /* the engine's own */
 struct engine_channel {    /* embedded in a channel of the hub; owned by the hub */

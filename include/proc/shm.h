@@ -11,6 +11,7 @@
 
 #include "base/config.h"
 #include "base/metrics.h"
+#include "core/engine_shards.h"
 #include "core/hub.h"
 #include "core/ring.h"
 #include "net/addresses.h"
@@ -83,8 +84,9 @@ struct shm {
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct shm_keys *keys;
     struct nodes_area *nodes;
-    struct tls_area *tls;       /* secrets: for workers to read, for others not there */
-    struct addresses addresses; /* but for `own`, which each worker sets in a copy */
+    struct engine_shards *engine_shards; /* for the hub to write */
+    struct tls_area *tls;                /* secrets: for workers to read, for others not there */
+    struct addresses addresses;          /* but for `own`, which each worker sets in a copy */
     struct addresses_of address_tables[HUB_WORKERS_MAX];
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];
 };

@@ -11,19 +11,6 @@
 #include "base/metrics.h"
 #include "core/epoch.h"
 
-static const char *const status_names[ENGINE_STATUS_NR] = {
-#define STATUS(name, label) [ENGINE_##name] = label,
-#define CAPABILITY(name, label)
-#include "tbl/engine.def"
-#undef STATUS
-#undef CAPABILITY
-};
-
-const char *engine_status_name(enum engine_status s)
-{
-    return status_names[s];
-}
-
 static void done(struct engine *e, uint64_t token, enum engine_status status, struct position at)
 {
     e->events->done(e->hub, token, status, at);

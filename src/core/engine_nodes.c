@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/utf8.h"
+#include "core/engine_shards.h"
 
 _Static_assert(sizeof(struct nodes_header) == 16, "no holes");
 
@@ -271,6 +272,7 @@ void engine_nodes_received(struct engine_nodes *n, struct str bytes)
         METRIC_INC(engine_malformed);
         return;
     }
+    engine_shards_heard_others();
     switch (h.kind) {
     case NODES_HELLO:
         answer_hello(n);

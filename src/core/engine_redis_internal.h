@@ -1,6 +1,6 @@
 /* core/engine_redis_internal.h - what the Redis engine's files share: engine_redis.c answers the hub ·
- * engine_redis_server.c keeps one server's connection and its calls · engine_redis_write.c writes
- * calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
+ * engine_redis_server.c keeps one server's connection and its calls ·
+ * engine_redis_tick.c what time does to it · engine_redis_write.c writes calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
  * engine_redis_scripts.c has what runs in the server. */
 #ifndef ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 #define ROOST_CORE_ENGINE_REDIS_INTERNAL_H
@@ -13,6 +13,7 @@
 #include "core/channel_name.h"
 #include "core/engine_common.h"
 #include "core/engine_redis.h"
+#include "core/engine_shards.h"
 
 #define REDIS_BATCH_MAX   32 /* publications of one call */
 #define REDIS_OPEN_SLOTS  64 /* calls of this round that may still grow, of each server */
@@ -120,6 +121,10 @@ struct redis_server {
     char run_id[64];
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
     unsigned attempts;
+    bool restored;    /* subscribed to everything again */
+    int shard;        /* its place among engine_shards */
+    uint8_t ending;   /* enum engine_ending, if what comes cannot be taken */
+    char refusal[96]; /* of a call, that makes the connection end: REFUSED */
 };
 
 struct redis {
@@ -165,15 +170,23 @@ void redis_call_free(struct redis_call *c);
 void redis_call_send(struct redis_call *c);
 /* So many bytes have been added to a waiting call's body. */
 void redis_call_grew(struct redis_call *c, size_t bytes);
-/* Deadlines, what waits is sent. When it wants to be called again. */
-uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
-/* The connection is of no use any more: a new one. why: log and metric. */
-void redis_server_restart(struct redis_server *s, const char *why);
+/* Connects; a DOWN one. */
+void redis_server_begin(struct redis_server *s);
+/* Sends what has been written in this round. */
+void redis_server_flush(struct redis_server *s);
+/* The connection is of no use any more: a new one. */
+void redis_server_restart(struct redis_server *s, enum engine_ending ending);
 /* A step of setting up is complete. */
 void redis_setup_step(struct redis_server *s);
 bool redis_server_wants(const struct redis_server *s);
 /* Is it gone for longer than patience lasts? */
 bool redis_server_given_up(const struct redis_server *s);
+
+/* engine_redis_tick.c */
+/* Deadlines, what waits is sent. When it wants to be called again. */
+uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
+/* What this node publishes to itself has come back. */
+void redis_server_heard_itself(struct redis_server *s);
 
 /* engine_redis_write.c */
 /* Appends the call's command to s->out. -1: no memory. */

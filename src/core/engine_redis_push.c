@@ -168,5 +168,5 @@ void redis_pushed(struct redis_server *s, struct str value)
     else if (str_equal(name, STR_LIT("nodes")) || str_starts_with(name, STR_LIT("node:")))
         engine_nodes_received(s->engine->engine.nodes, payload);
     else if (str_starts_with(name, STR_LIT("probe:")))
-        s->probe_ns = clock_ns();
+        redis_server_heard_itself(s);
 }

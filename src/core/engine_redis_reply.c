@@ -98,20 +98,28 @@ void redis_call_echo(struct redis_server *s, const struct envelope *e, struct po
 
 enum verdict { GO_ON, NOT_DONE, START_ANEW };
 
+static enum verdict start_anew(struct redis_server *s, const char *text)
+{
+    s->ending = ENDING_REFUSED;
+    snprintf(s->refusal, sizeof(s->refusal), "%s", text);
+    return START_ANEW;
+}
+
 /* What an error of the server means for the call and the connection. */
 static enum verdict judge(struct redis_call *c, struct str error)
 {
     static const char *const anew[] = {"NOSCRIPT",   "READONLY",    "LOADING",
                                        "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED",
                                        "NOAUTH",     "WRONGPASS",   "NOPERM"};
-    char text[160];
+    struct redis_server *s = c->server;
+    char text[sizeof(s->refusal)];
 
     snprintf(text, sizeof(text), "%.*s", STR_ARG(error));
     LOG(LOG_WARN, "the engine's server refuses a call", KV_U("kind", c->kind), KV_S("error", text));
     for (size_t i = 0; i < ARRAY_LEN(anew); i++)
         if (str_starts_with(error, str_from(anew[i])))
-            return START_ANEW;
-    return c->kind < REDIS_PUBLISH ? START_ANEW : NOT_DONE;
+            return start_anew(s, text);
+    return c->kind < REDIS_PUBLISH ? start_anew(s, text) : NOT_DONE;
 }
 
 static bool take_run_id(struct redis_server *s, struct str info)

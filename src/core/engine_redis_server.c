@@ -13,28 +13,30 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#define OUT_MAX       ((size_t)1 << 20) /* bytes handed to the connection in one round */
-#define PROBES_MISSED 2
-
 static void set_state(struct redis_server *s, enum redis_state state)
 {
     bool other = (s->state == REDIS_UP) != (state == REDIS_UP);
 
+    if (other && state == REDIS_UP) {
+        s->restored = false;
+        engine_shard_set(s->shard, SHARD_RESTORING, NULL);
+    }
     s->state = state;
-    if (!other)
-        return;
-    METRIC_ADD(engine_up, state == REDIS_UP ? 1 : -1);
-    redis_nodes_up(s->engine);
+    if (other)
+        redis_nodes_up(s->engine);
 }
 
 struct redis_server *redis_server_new(struct redis *e, const struct engine_address *address)
 {
     struct redis_server *s = e->nservers < REDIS_SERVERS_MAX ? calloc(1, sizeof(*s)) : NULL;
+    char text[ENGINE_ADDRESS_TEXT];
 
     if (s == NULL)
         return NULL;
     s->engine = e;
     s->address = *address;
+    engine_address_format(address, text, sizeof(text));
+    s->shard = engine_shard_take(text);
     s->down_since_ns = clock_ns();
     list_init(&s->waiting);
     list_init(&s->sent);
@@ -59,6 +61,7 @@ void redis_server_free(struct redis_server *s)
     if (s->wire != NULL)
         e->wires->close(s->wire);
     set_state(s, REDIS_DOWN);
+    engine_shard_give(s->shard);
     buf_fini(&s->in);
     buf_fini(&s->out);
     for (unsigned i = 0; i < e->nservers; i++)
@@ -228,7 +231,8 @@ static void give_up_sent(struct redis_server *s)
     }
 }
 
-static void down(struct redis_server *s, const char *why)
+/* why: NULL: as the ending's row says. */
+static void down(struct redis_server *s, enum engine_ending ending, const char *why)
 {
     char text[ENGINE_ADDRESS_TEXT];
     bool was_up = s->state == REDIS_UP;
@@ -240,7 +244,9 @@ static void down(struct redis_server *s, const char *why)
     if (was_up)
         s->down_since_ns = clock_ns();
     set_state(s, REDIS_DOWN);
-    METRIC_INC(engine_reconnects);
+    why = why != NULL ? why : engine_ending_why(ending);
+    engine_shard_set(s->shard, SHARD_DOWN, why);
+    engine_count_ending(ending);
     plan_retry(s);
     engine_address_format(&s->address, text, sizeof(text));
     if (was_up || s->attempts == 1)
@@ -255,25 +261,26 @@ static void down(struct redis_server *s, const char *why)
     redis_subs_down(s);
 }
 
-void redis_server_restart(struct redis_server *s, const char *why)
+void redis_server_restart(struct redis_server *s, enum engine_ending ending)
 {
     struct engine_wire *w = s->wire;
 
     if (w == NULL)
         return;
-    down(s, why);
+    down(s, ending, ending == ENDING_REFUSED ? s->refusal : NULL);
     s->engine->wires->close(w);
 }
 
 static void on_closed(void *peer, const char *why)
 {
-    down(peer, why);
+    down(peer, ENDING_CLOSED, why);
 }
 
-static void begin(struct redis_server *s)
+void redis_server_begin(struct redis_server *s)
 {
     set_state(s, REDIS_CONNECTING);
     s->connections++;
+    s->ending = ENDING_PROTOCOL;
     s->heard_ns = clock_ns();
     s->wire = s->engine->wires->open(s->engine->arg, &s->address, &wire_events, s);
     if (s->wire == NULL) {
@@ -311,12 +318,12 @@ static int setup(struct redis_server *s)
     return redis_is_home(s) ? setup_call(s, REDIS_CAUGHT_UP, 0) : 0;
 }
 
-static void flush(struct redis_server *s)
+void redis_server_flush(struct redis_server *s)
 {
     if (s->out.len == 0 || s->wire == NULL)
         return;
     if (s->engine->wires->send(s->wire, buf_view(&s->out)) == -1)
-        redis_server_restart(s, "no memory, or the connection has ended");
+        redis_server_restart(s, ENDING_CLOSED);
     buf_clear(&s->out);
 }
 
@@ -327,9 +334,9 @@ static void on_opened(void *peer)
     set_state(s, REDIS_SETTING_UP);
     s->heard_ns = clock_ns();
     if (setup(s) == -1)
-        redis_server_restart(s, "no memory");
+        redis_server_restart(s, ENDING_MEMORY);
     else
-        flush(s);
+        redis_server_flush(s);
 }
 
 void redis_setup_step(struct redis_server *s)
@@ -340,6 +347,7 @@ void redis_setup_step(struct redis_server *s)
         return;
     set_state(s, REDIS_UP);
     s->attempts = 0;
+    s->ending = ENDING_PROTOCOL;
     s->probe_ns = clock_ns();
     s->probe_sent_ns = 0;
     engine_address_format(&s->address, text, sizeof(text));
@@ -400,95 +408,18 @@ static void on_received(void *peer, struct str bytes)
 
     s->heard_ns = clock_ns();
     if (!whole && buf_append(&s->in, bytes) == -1) {
-        redis_server_restart(s, "no memory");
+        redis_server_restart(s, ENDING_MEMORY);
         return;
     }
     taken = take_values(s, whole ? bytes : buf_view(&s->in));
     if (s->wire != wire)
         return;
     if (taken < 0) {
-        redis_server_restart(s, "it does not speak RESP3 as expected");
+        redis_server_restart(s, s->ending);
         return;
     }
     if (!whole)
         buf_drop(&s->in, (size_t)taken);
     else if (buf_append(&s->in, str_skip(bytes, (size_t)taken)) == -1)
-        redis_server_restart(s, "no memory");
-}
-
-/* --- as time passes --- */
-
-/* What has waited for longer than patience lasts. */
-static void expire_waiting(struct redis_server *s, uint64_t now_ns)
-{
-    struct list *n, *next;
-
-    if (s->state == REDIS_UP || now_ns - s->down_since_ns <= s->engine->s.patience_ns)
-        return;
-    for (n = s->waiting.next; n != &s->waiting; n = next) {
-        struct redis_call *c = LIST_ENTRY(n, struct redis_call, link);
-
-        next = n->next;
-        if (now_ns - c->since_ns <= s->engine->s.patience_ns)
-            continue;
-        redis_call_fail(c, c->repeat ? ENGINE_UNKNOWN : ENGINE_UNAVAILABLE);
-    }
-}
-
-static void send_waiting(struct redis_server *s)
-{
-    while (!list_empty(&s->waiting) && s->nsent < s->engine->s.window &&
-           s->sent_bytes < s->engine->s.queue_bytes && s->out.len < OUT_MAX &&
-           s->engine->wires->queued(s->wire) < s->engine->s.queue_bytes)
-        redis_call_send(LIST_ENTRY(s->waiting.next, struct redis_call, link));
-    memset(s->open, 0, sizeof(s->open));
-}
-
-static void probe(struct redis_server *s, uint64_t now_ns)
-{
-    struct redis_call *c;
-
-    if (now_ns - s->probe_ns > PROBES_MISSED * s->engine->s.probe_ns && s->probe_sent_ns != 0) {
-        METRIC_INC(engine_probes_missed);
-        redis_server_restart(s, "what this node publishes to itself does not come back");
-        return;
-    }
-    if (now_ns - MAX(s->probe_sent_ns, s->probe_ns) < s->engine->s.probe_ns)
-        return;
-    c = redis_call_new(s, REDIS_PROBE, STR_NULL);
-    if (c != NULL)
-        s->probe_sent_ns = now_ns;
-}
-
-static uint64_t oldest_sent_ns(const struct redis_server *s)
-{
-    return list_empty(&s->sent) ? UINT64_MAX
-                                : LIST_ENTRY(s->sent.next, struct redis_call, link)->since_ns;
-}
-
-uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
-{
-    uint64_t timeout = s->engine->s.timeout_ns;
-    bool more = false;
-
-    expire_waiting(s, now_ns);
-    if (s->state == REDIS_DOWN) {
-        if (now_ns < s->retry_ns)
-            return s->retry_ns;
-        begin(s);
-    } else if ((s->state != REDIS_UP && now_ns - s->heard_ns > timeout) ||
-               (oldest_sent_ns(s) < now_ns && now_ns - oldest_sent_ns(s) > timeout)) {
-        redis_server_restart(s, "it does not answer in time");
-    }
-    if (s->state == REDIS_UP) {
-        more = redis_resubscribe(s);
-        probe(s, now_ns);
-    }
-    if (s->state == REDIS_UP) {
-        send_waiting(s);
-        flush(s);
-    }
-    if (s->state == REDIS_DOWN)
-        return s->retry_ns;
-    return more ? now_ns : now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
+        redis_server_restart(s, ENDING_MEMORY);
 }

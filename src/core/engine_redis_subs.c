@@ -137,7 +137,7 @@ static int ask_sync(struct redis_sub *sub)
 void redis_sub_heal(struct redis_sub *sub)
 {
     if (ask_sync(sub) == -1)
-        redis_server_restart(sub->server, "no memory");
+        redis_server_restart(sub->server, ENDING_MEMORY);
 }
 
 void redis_confirmed(struct redis_sub *sub)
@@ -272,7 +272,7 @@ static struct redis_call *unsubscribe(struct redis_call *c, struct redis_sub *su
         redis_arg_name(s, &c->body, "c:", name_of(sub)) != 0) {
         if (c != NULL)
             redis_call_free(c);
-        redis_server_restart(s, "no memory"); /* a new connection is not subscribed */
+        redis_server_restart(s, ENDING_MEMORY); /* a new connection is not subscribed */
         return NULL;
     }
     return c;
@@ -337,6 +337,6 @@ bool redis_resubscribe(struct redis_server *s)
             rc = -1;
     }
     if (rc != 0)
-        redis_server_restart(s, "no memory");
+        redis_server_restart(s, ENDING_MEMORY);
     return !list_empty(&s->resubscribe);
 }

@@ -73,6 +73,23 @@ static int put_absent(struct buf *out)
     return rc;
 }
 
+/* How the engine's servers are, one to a line. */
+static int put_shards(struct buf *out)
+{
+    struct engine_shard s;
+    int rc = 0;
+
+    for (unsigned i = 0; engine_shard_next(&i, &s);) {
+        uint64_t now = clock_ns(), ns = now > s.since_ns ? now - s.since_ns : 0;
+
+        rc |=
+            buf_printf(out, "engine %s: %s for %llu s%s%s\n", s.name,
+                       shard_state_name((enum shard_state)s.state),
+                       (unsigned long long)(ns / NS_PER_SEC), s.why[0] != '\0' ? ": " : "", s.why);
+    }
+    return rc;
+}
+
 /* Then clients' listeners are the only ones that can be asked. */
 static bool admin_off(void)
 {
@@ -88,11 +105,12 @@ static void handle_readyz(struct http_exchange *x)
     const char *why;
 
     if (worker_ready(&why)) {
-        if (buf_append_lit(&out, "ready\n") == -1 || put_absent(&out) == -1)
+        if (buf_append_lit(&out, "ready\n") == -1 || put_absent(&out) == -1 ||
+            put_shards(&out) == -1)
             http_refuse(x, CLOSE_NO_MEMORY);
         else
             http_respond(x, 200, TEXT, STR_LIT(""), buf_view(&out));
-    } else if (buf_printf(&out, "not ready: %s\n", why) == -1) {
+    } else if (buf_printf(&out, "not ready: %s\n", why) == -1 || put_shards(&out) == -1) {
         http_refuse(x, CLOSE_NO_MEMORY);
     } else {
         http_respond(x, 503, TEXT, STR_LIT("Retry-After: 1\r\n"), buf_view(&out));

@@ -4,7 +4,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/config.h"
+#include "core/engine_shards.h"
 #include "proc/exposition.h"
 #include "proc/node.h"
 #include "proc/shm.h"
@@ -27,6 +29,12 @@ enum listener_metric {
     LISTENER_METRIC_NR
 };
 
+enum shard_metric {
+#define ENGINE_SHARD(NAME, type, name, help) SHARD_##NAME##_SHOWN,
+#include "tbl/node_metrics.def"
+    SHARD_METRIC_NR
+};
+
 enum node_metric {
 #define NODE(NAME, type, name, help) NODE_##NAME,
 #include "tbl/node_metrics.def"
@@ -39,6 +47,8 @@ static const struct node_metric_row rows[] = {
 #define WORKER(NAME, type, name, help) {METRIC_##type, name, help, "process", SHM_WORKER},
 #include "tbl/node_metrics.def"
 #define LISTENER(NAME, type, name, help) {METRIC_##type, name, help, "listener", SHM_MASTER},
+#include "tbl/node_metrics.def"
+#define ENGINE_SHARD(NAME, type, name, help) {METRIC_##type, name, help, "shard", SHM_MASTER},
 #include "tbl/node_metrics.def"
 #define NODE(NAME, type, name, help) {METRIC_##type, name, help, "", SHM_MASTER},
 #include "tbl/node_metrics.def"
@@ -201,6 +211,52 @@ static int put_listener_metric(enum listener_metric m, enum exposition_format f,
     return 0;
 }
 
+static uint64_t since(uint64_t ns)
+{
+    return clock_ns() > ns ? clock_ns() - ns : 0;
+}
+
+static double shard_value(enum shard_metric m, const struct engine_shard *s)
+{
+    switch (m) {
+    case SHARD_UP_SHOWN:
+        return s->state != SHARD_DOWN;
+    case SHARD_STATE_SECONDS_SHOWN:
+        return (double)since(s->since_ns) / 1e9;
+    case SHARD_PROBE_AGE_SHOWN:
+        return (double)since(s->heard_ns) / 1e9;
+    case SHARD_METRIC_NR:
+        break;
+    }
+    return 0;
+}
+
+static int put_shard(enum shard_metric m, const char *family, const struct engine_shard *s,
+                     struct buf *out)
+{
+    if (m == SHARD_PROBE_AGE_SHOWN && s->heard_ns == 0)
+        return 0;
+    if (buf_printf(out, "%s{shard=\"", family) == -1 || put_escaped(s->name, out) == -1)
+        return -1;
+    if (m == SHARD_STATE_SECONDS_SHOWN &&
+        buf_printf(out, "\",state=\"%s", shard_state_name((enum shard_state)s->state)) == -1)
+        return -1;
+    return buf_printf(out, "\"} %.15g\n", shard_value(m, s));
+}
+
+static int put_shard_metric(enum shard_metric m, enum exposition_format f, struct buf *out)
+{
+    const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + LISTENER_METRIC_NR + m];
+    struct engine_shard s;
+
+    if (exposition_put_family(row->name, row->kind, row->help, f, out) == -1)
+        return -1;
+    for (unsigned i = 0; engine_shard_next(&i, &s);)
+        if (put_shard(m, row->name, &s, out) == -1)
+            return -1;
+    return 0;
+}
+
 static int put_node_labels(enum node_metric m, struct buf *out)
 {
     if (m == NODE_NODE_INFO) {
@@ -243,7 +299,8 @@ static int put_certificates(const struct node_metric_row *row, enum exposition_f
 
 static int put_node_metric(enum node_metric m, enum exposition_format f, struct buf *out)
 {
-    const struct node_metric_row *row = &rows[PROCESS_METRIC_NR + LISTENER_METRIC_NR + m];
+    const struct node_metric_row *row =
+        &rows[PROCESS_METRIC_NR + LISTENER_METRIC_NR + SHARD_METRIC_NR + m];
 
     if (m == NODE_CERTIFICATE_EXPIRES)
         return put_certificates(row, f, out);
@@ -260,6 +317,9 @@ int exposition_write_node(enum exposition_format f, struct buf *out)
         return -1;
     for (unsigned m = 0; m < LISTENER_METRIC_NR; m++)
         if (put_listener_metric((enum listener_metric)m, f, out) == -1)
+            return -1;
+    for (unsigned m = 0; m < SHARD_METRIC_NR; m++)
+        if (put_shard_metric((enum shard_metric)m, f, out) == -1)
             return -1;
     for (unsigned m = 0; m < NODE_METRIC_NR; m++)
         if (put_node_metric((enum node_metric)m, f, out) == -1)

@@ -349,6 +349,7 @@ static void start(int master_fd)
         h.given_back[i] = h.in[i].position;
         ring_attach_producer(&h.out[i], shm->to_worker[i]);
     }
+    engine_shards_begin();
     node_init();
     h.engine = engine_of_settings(shm->node_id, generation > 1);
     h.hub = hub_new(shm->workers, generation, h.engine, &ops, NULL);

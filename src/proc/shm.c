@@ -76,8 +76,8 @@ static void lay_out_tables(struct shm *s, char *at, size_t places)
                                   .life = &s->slots[SHM_WORKER + i].addresses_life};
 }
 
-/* The head, the slots, the fetched keys, certificates, the nodes, a table of addresses and two rings for
- * each worker: each begins at a page. */
+/* The head, the slots, the fetched keys, how the engine's servers are, certificates, the nodes, a table of
+ * addresses and two rings for each worker: each begins at a page. */
 static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t places)
 {
     struct shm *s = (struct shm *)(void *)at;
@@ -89,6 +89,8 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t p
     at += sizeof(*s->slots) * (SHM_WORKER + workers);
     s->keys = (struct shm_keys *)(void *)at;
     at += shm_round_up(sizeof(*s->keys));
+    s->engine_shards = (struct engine_shards *)(void *)at;
+    at += shm_round_up(sizeof(*s->engine_shards));
     s->tls = (struct tls_area *)(void *)at;
     at += shm_round_up(sizeof(*s->tls));
     s->nodes = (struct nodes_area *)(void *)at;
@@ -107,11 +109,11 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t p
 int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errcap)
 {
     size_t places = table_places();
-    size_t bytes = shm_round_up(sizeof(struct shm)) +
-                   sizeof(struct shm_slot) * (SHM_WORKER + workers) +
-                   shm_round_up(sizeof(struct shm_keys)) + shm_round_up(sizeof(struct tls_area)) +
-                   shm_round_up(nodes_area_bytes()) + workers * table_stride(places) +
-                   2 * workers * ring_stride(ring_capacity);
+    size_t bytes =
+        shm_round_up(sizeof(struct shm)) + sizeof(struct shm_slot) * (SHM_WORKER + workers) +
+        shm_round_up(sizeof(struct shm_keys)) + shm_round_up(sizeof(struct engine_shards)) +
+        shm_round_up(sizeof(struct tls_area)) + shm_round_up(nodes_area_bytes()) +
+        workers * table_stride(places) + 2 * workers * ring_stride(ring_capacity);
     struct shm *s = sealed_map(bytes);
 
     if (s != NULL)
@@ -128,6 +130,7 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
     }
     s->node_id |= 1;
     shm = s;
+    engine_shards = s->engine_shards;
     config_taken = 0;
     clock_refresh();
     for (unsigned slot = 0; slot < SHM_WORKER + workers; slot++)
@@ -144,6 +147,7 @@ void shm_destroy(void)
     close(shm->hub_wake_fd);
     sealed_unmap();
     shm = NULL;
+    engine_shards = &engine_shards_own;
 }
 
 static void confine_ring(struct ring_shared *r)
@@ -164,6 +168,8 @@ void shm_confine(unsigned slot)
         sealed_read_only(shm->nodes, shm_round_up(nodes_area_bytes()));
     if (slot != SHM_EGRESS)
         sealed_read_only(shm->keys, shm_round_up(sizeof(*shm->keys)));
+    if (slot != SHM_HUB)
+        sealed_read_only(shm->engine_shards, shm_round_up(sizeof(*shm->engine_shards)));
     for (unsigned i = 0; i < shm->workers; i++)
         if (slot != SHM_WORKER + i)
             sealed_read_only(shm->address_tables[i].places, table_stride(shm->addresses.places));

@@ -198,6 +198,9 @@ bool worker_ready(const char **why)
         *why = "the hub does not answer";
     else if (!broker_can_publish(w.broker, 0, 1))
         *why = "the link to the hub is not ready";
+    else if (!engine_shards_ready((enum shard_rule)config.engine_readiness,
+                                  (uint64_t)config.engine_unready_after))
+        *why = "the engine's servers are away";
     return (*why)[0] == '\0';
 }
 

@@ -133,7 +133,11 @@ class Daemon:
         return {k: float(v) for k, v in (x.rsplit(' ', 1) for x in text.split('\n') if x and x[0] != '#')}
 
     def metric(self, name):
-        return self.metrics()[name]
+        """With labels: one series. Without: the family's sum."""
+        series = [v for k, v in self.metrics().items() if k == name or k.startswith(name + '{')]
+        if not series:
+            raise KeyError(name)
+        return sum(series)
 
     def ws(self, path, **kw):
         c = WebSocket(self.client, path, **kw)

@@ -184,7 +184,6 @@ void api_op_refused(struct api_op *op, enum engine_status status)
 {
     static const char *const details[ENGINE_STATUS_NR] = {
 #define STATUS(NAME, label) [ENGINE_##NAME] = "the engine says " label,
-#define CAPABILITY(NAME, label)
 #include "tbl/engine.def"
     };
 

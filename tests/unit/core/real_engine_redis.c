@@ -57,7 +57,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    assert_int_equal(metrics->engine_up, 0);
     assert_int_equal(metrics->engine_subscriptions, 0);
     config_defaults(&config);
     channel_options_changed();

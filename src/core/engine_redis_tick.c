@@ -1,0 +1,102 @@
+/* core/engine_redis_tick.c - what a server's connection does as time passes: calls that have waited too long
+ * end, what waits is sent, a connection that is silent or delivers nothing is replaced. */
+#include "engine_redis_internal.h"
+
+#include "base/clock.h"
+#include "base/metrics.h"
+
+#define OUT_MAX       ((size_t)1 << 20) /* bytes handed to the connection in one round */
+#define PROBES_MISSED 2
+
+/* What has waited for longer than patience lasts. */
+static void expire_waiting(struct redis_server *s, uint64_t now_ns)
+{
+    struct list *n, *next;
+
+    if (s->state == REDIS_UP || now_ns - s->down_since_ns <= s->engine->s.patience_ns)
+        return;
+    for (n = s->waiting.next; n != &s->waiting; n = next) {
+        struct redis_call *c = LIST_ENTRY(n, struct redis_call, link);
+
+        next = n->next;
+        if (now_ns - c->since_ns <= s->engine->s.patience_ns)
+            continue;
+        redis_call_fail(c, c->repeat ? ENGINE_UNKNOWN : ENGINE_UNAVAILABLE);
+    }
+}
+
+static void send_waiting(struct redis_server *s)
+{
+    while (!list_empty(&s->waiting) && s->nsent < s->engine->s.window &&
+           s->sent_bytes < s->engine->s.queue_bytes && s->out.len < OUT_MAX &&
+           s->engine->wires->queued(s->wire) < s->engine->s.queue_bytes)
+        redis_call_send(LIST_ENTRY(s->waiting.next, struct redis_call, link));
+    memset(s->open, 0, sizeof(s->open));
+}
+
+void redis_server_heard_itself(struct redis_server *s)
+{
+    s->probe_ns = clock_ns();
+    engine_shard_heard(s->shard);
+}
+
+static void probe(struct redis_server *s, uint64_t now_ns)
+{
+    struct redis_call *c;
+
+    if (now_ns - s->probe_ns > PROBES_MISSED * s->engine->s.probe_ns && s->probe_sent_ns != 0) {
+        METRIC_INC(engine_probes_missed);
+        redis_server_restart(s, ENDING_PROBE);
+        return;
+    }
+    if (s->probe_sent_ns != 0 && /* else the first one of a connection: at once */
+        now_ns - MAX(s->probe_sent_ns, s->probe_ns) < s->engine->s.probe_ns)
+        return;
+    c = redis_call_new(s, REDIS_PROBE, STR_NULL);
+    if (c != NULL)
+        s->probe_sent_ns = now_ns;
+}
+
+/* It is subscribed to everything again. */
+static void restored(struct redis_server *s)
+{
+    if (s->restored)
+        return;
+    s->restored = true;
+    engine_shard_set(s->shard, SHARD_UP, NULL);
+}
+
+static uint64_t oldest_sent_ns(const struct redis_server *s)
+{
+    return list_empty(&s->sent) ? UINT64_MAX
+                                : LIST_ENTRY(s->sent.next, struct redis_call, link)->since_ns;
+}
+
+uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
+{
+    uint64_t timeout = s->engine->s.timeout_ns;
+    bool more = false;
+
+    expire_waiting(s, now_ns);
+    if (s->state == REDIS_DOWN) {
+        if (now_ns < s->retry_ns)
+            return s->retry_ns;
+        redis_server_begin(s);
+    } else if ((s->state != REDIS_UP && now_ns - s->heard_ns > timeout) ||
+               (oldest_sent_ns(s) < now_ns && now_ns - oldest_sent_ns(s) > timeout)) {
+        redis_server_restart(s, ENDING_TIMEOUT);
+    }
+    if (s->state == REDIS_UP) {
+        more = redis_resubscribe(s);
+        if (!more)
+            restored(s);
+        probe(s, now_ns);
+    }
+    if (s->state == REDIS_UP) {
+        send_waiting(s);
+        redis_server_flush(s);
+    }
+    if (s->state == REDIS_DOWN)
+        return s->retry_ns;
+    return more ? now_ns : now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
+}
