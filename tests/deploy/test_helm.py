@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""The chart of deploy/helm: helm itself lints and renders it; what comes out is what Kubernetes knows, and runs."""
+
+import json
+import os
+import sys
+import tempfile
+import unittest
+
+import yaml
+
+from kube import SECRETS, Held, complaints, container, helm, objects, pick
+from prometheus import TOP, read
+
+sys.path.insert(0, os.path.join(TOP, 'tests/integration'))
+
+from engines import Redis  # noqa: E402
+
+CHART = 'deploy/helm/roost'
+EVERYTHING = {
+    'config': {'engine': 'redis', 'engine_address': ['redis://10.0.0.5:6379'], 'max_connections': 2000000, 'allowed_origins': ['https://*.example.com'],
+               'token_jwks_url': 'https://example.com/keys', 'channel_without_namespace': {'allow_subscribe_for_client': True}},
+    'secretFiles': {'engine_password_file': {'secret': 'redis', 'key': 'password'},
+                    'token_hmac_secret_key_file': {'secret': 'tokens', 'key': 'hmac'}},
+    'keys': {'existingSecret': 'own-keys'}, 'drainSeconds': 120, 'preStopSeconds': 10,
+    'autoscaling': {'enabled': True}, 'ingress': {'enabled': True, 'tlsSecret': 'roost-tls'},
+    'serviceMonitor': {'enabled': True, 'labels': {'release': 'monitoring'}}, 'prometheusRule': {'enabled': True}, 'dashboard': {'enabled': True},
+    'imagePullSecrets': [{'name': 'registry'}], 'nodeSelector': {'kubernetes.io/os': 'linux'}, 'podAnnotations': {'a': 'b'}, 'podLabels': {'c': 'd'},
+    'tolerations': [{'key': 'x', 'operator': 'Exists'}], 'affinity': {'podAntiAffinity': {}},
+    'networkPolicy': {'extraEgress': [{'ports': [{'port': 8080, 'protocol': 'TCP'}]}]},
+}
+
+
+class Chart(Held, unittest.TestCase):
+    def values(self, values):
+        f = self.enterContext(tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-values-'))
+        yaml.safe_dump(values, f)
+        f.flush()
+        return f.name
+
+    def render(self, values=None, *args):
+        p = helm('template', 'gateway', CHART, '--namespace', 'edge', '--values', self.values(values or {}), *args)
+        return objects(p.stdout)
+
+    def refused(self, values):
+        return helm('template', 'gateway', CHART, '--values', self.values(values), status=1).stderr
+
+    def test_lint(self):
+        for values in {}, EVERYTHING:
+            out = helm('lint', '--strict', CHART, '--values', self.values(values)).stdout
+            self.assertIn('0 chart(s) failed', out)
+
+    def test_defaults(self):
+        some = self.render()
+        self.hold(some)
+        keys = pick(some, 'Secret', 'gateway-roost-keys')['data']
+        self.assertEqual({k: len(v) for k, v in keys.items()}, {'api-key': 44, 'metrics-key': 44})
+        self.assertNotEqual(keys['api-key'], keys['metrics-key'])
+        self.runs(some)
+
+    def test_everything(self):
+        redis = Redis(password=SECRETS['password'])
+        self.addCleanup(redis.stop)
+        some = self.render(EVERYTHING)
+        here = {'engine_address': ['unix:' + redis.path]}
+        self.hold(some, **here)
+        self.assertEqual([o for o in some if o['kind'] == 'Secret'], [])
+        for kind in 'HorizontalPodAutoscaler', 'Ingress', 'ServiceMonitor', 'PrometheusRule', 'PodDisruptionBudget':
+            pick(some, kind)
+        self.assertEqual(pick(some, 'PrometheusRule')['spec'], yaml.safe_load(read('deploy/prometheus/roost-rules.yml')))
+        self.assertEqual(json.loads(pick(some, 'ConfigMap', 'gateway-roost-dashboard')['data']['roost-dashboard.json']),
+                         json.loads(read('deploy/grafana/roost-dashboard.json')))
+        self.assertEqual(pick(some, 'Deployment')['spec']['template']['spec']['terminationGracePeriodSeconds'], 10 + 120 + 5 + 10)
+        egress = {p['port'] for r in pick(some, 'NetworkPolicy')['spec']['egress'] for p in r['ports']}
+        self.assertEqual(egress, {53, 6379, 26379, 443, 8080})
+        # A large number is still one: YAML's reader makes floats of them.
+        self.assertEqual(yaml.safe_load(pick(some, 'ConfigMap', 'gateway-roost')['data']['roost.yaml'])['max_connections'], 2000000)
+        self.runs(some, token_jwks_url=None, **here)
+
+    def test_the_test_of_helm(self):
+        """helm test asks the admin service, without a key."""
+        some = self.render()
+        pod = pick(some, 'Pod')
+        self.assertEqual(pod['metadata']['annotations']['helm.sh/hook'], 'test')
+        one, = pod['spec']['containers']
+        self.assertEqual(one['command'], ['/usr/local/bin/roostctl', 'ready'])
+        service = pick(some, 'Service', 'gateway-roost-admin')
+        self.assertEqual(one['env'], [{'name': 'ROOSTCTL_ADMIN', 'value': 'http://gateway-roost-admin:%d' % service['spec']['ports'][0]['port']}])
+        self.assertEqual(one['image'], container(pick(some, 'Deployment'))['image'])
+
+    def test_what_cannot_be_is_refused(self):
+        for values, why in (
+                ({'replicas': 2}, 'islands'),
+                ({'autoscaling': {'enabled': True}}, 'islands'),
+                ({'config': {'listen': ':80'}}, "config.listen is the chart's"),
+                ({'config': {'drain_time': '1h'}}, "config.drain_time is the chart's"),
+                ({'config': {'api_key': 'hunter2'}}, "config.api_key is the chart's"),
+                ({'config': {'engine_password_file': '/x'}, 'secretFiles': {'engine_password_file': {'secret': 'a', 'key': 'b'}}}, 'in config and in secretFiles'),
+                ({'config': {'engine': 'redis', 'max_connections': 100}, 'autoscaling': {'enabled': True}}, 'no pod would ever have so many'),
+                ({'replica': 2}, 'replica'),
+                ({'drainSeconds': '30s'}, 'drainSeconds'),
+                ({'secretFiles': {'x': {'secret': 'a'}}}, 'key')):
+            with self.subTest(values):
+                self.assertIn(why, self.refused(values))
+
+    def test_a_changed_setting_rolls_the_pods(self):
+        def annotations(values):
+            return pick(self.render(values), 'Deployment')['spec']['template']['metadata']['annotations']
+
+        self.assertNotEqual(annotations({}), annotations({'config': {'max_connections': 10}}))
+        self.assertEqual(annotations({}), annotations({'service': {'port': 81}}))
+
+    def test_names(self):
+        for args, name in ((('--set', 'fullnameOverride=gate'), 'gate'), (('--set', 'nameOverride=ws'), 'gateway-ws')):
+            some = self.render({}, *args)
+            self.assertEqual(complaints(some), [])
+            pick(some, 'Deployment', name)
+
+
+if __name__ == '__main__':
+    unittest.main()
