@@ -95,9 +95,8 @@ static int add_publication(struct redis *e, struct redis_call *c, const struct r
     return 0;
 }
 
-/* The call of this round that a publication of the channel may join, or a new one. */
-static struct redis_call *growing(struct redis_server *s, enum redis_call_kind kind,
-                                  struct str name)
+struct redis_call *redis_call_growing(struct redis_server *s, enum redis_call_kind kind,
+                                      struct str name)
 {
     struct redis_call **slot = &s->open[hash_str(name) % REDIS_OPEN_SLOTS], *c = *slot;
 
@@ -140,7 +139,7 @@ static uint8_t flags_of(const struct record *r, const struct channel_options *o)
     return flags | RECORD_IN_STREAM | (o->delta_publish ? RECORD_DELTA : 0);
 }
 
-static bool may_repeat(const struct redis *e)
+bool redis_may_repeat(const struct redis *e)
 {
     return e->repeats_until_ns != 0 && clock_ns() < e->repeats_until_ns;
 }
@@ -151,7 +150,8 @@ static void publish(struct engine *engine, struct engine_channel *ec UNUSED, con
     struct redis *e = redis_of(engine);
     struct redis_server *s = redis_server_of(e, r->name);
     const struct channel_options *o = history_of(r->name);
-    bool kept = o != NULL && !(r->flags & RECORD_SKIP_HISTORY), repeat = kept && may_repeat(e);
+    bool kept = o != NULL && !(r->flags & RECORD_SKIP_HISTORY),
+         repeat = kept && redis_may_repeat(e);
     struct redis_call *c = NULL;
 
     if (r->data.n + r->fields.n > RESP_BULK_MAX / 2) {
@@ -159,8 +159,9 @@ static void publish(struct engine *engine, struct engine_channel *ec UNUSED, con
         return;
     }
     if (!redis_server_given_up(s)) {
-        c = condition != NULL || repeat ? redis_call_new(s, REDIS_PUBLISH_IF, r->name)
-                                        : growing(s, kept ? REDIS_KEEP : REDIS_PUBLISH, r->name);
+        c = condition != NULL || repeat
+                ? redis_call_new(s, REDIS_PUBLISH_IF, r->name)
+                : redis_call_growing(s, kept ? REDIS_KEEP : REDIS_PUBLISH, r->name);
     }
     if (c == NULL) {
         give_up(e, token, ENGINE_UNAVAILABLE);
@@ -208,9 +209,9 @@ static void remove_history(struct engine *engine, struct str name, uint64_t toke
         (void)ask(e, REDIS_REMOVE, name, token);
 }
 
-static void presence(struct engine *engine, const struct engine_presence *p UNUSED, uint64_t token)
+static void presence(struct engine *engine, const struct engine_presence *p, uint64_t token)
 {
-    give_up(redis_of(engine), token, ENGINE_REFUSED);
+    redis_presence(redis_of(engine), p, token);
 }
 
 static void control(struct engine *engine, struct str node UNUSED, const struct record *r,
@@ -255,7 +256,12 @@ static void say(struct engine *engine, uint64_t to, bool everywhere, struct str 
     }
 }
 
-static const struct engine_nodes_ops nodes_ops = {.send = say};
+static void changed(struct engine *engine, uint64_t node UNUSED, bool alive UNUSED)
+{
+    redis_presence_wake(redis_of(engine));
+}
+
+static const struct engine_nodes_ops nodes_ops = {.send = say, .changed = changed};
 
 void redis_nodes_up(struct redis *e)
 {
@@ -295,11 +301,13 @@ static uint64_t tick(struct engine *engine, uint64_t now_ns)
 
     redis_linger_run(e, now_ns);
     next = engine_nodes_tick(e->engine.nodes, now_ns);
+    one = redis_presence_tick(e, now_ns);
+    next = MIN(next, one);
     for (unsigned i = 0; i < e->nservers; i++) {
         one = redis_server_tick(e->servers[i], now_ns);
         next = MIN(next, one);
     }
-    return next == UINT64_MAX ? 0 : next;
+    return next;
 }
 
 static void redis_free(struct engine *engine)
@@ -309,6 +317,7 @@ static void redis_free(struct engine *engine)
     redis_subs_fini(e);
     while (e->nservers > 0)
         redis_server_free(e->servers[e->nservers - 1]);
+    redis_presence_fini(e);
     engine_nodes_free(engine->nodes);
     pool_fini(&e->calls);
     buf_fini(&e->scratch);
@@ -317,8 +326,8 @@ static void redis_free(struct engine *engine)
 
 static const struct engine_ops redis_ops = {
     .name = "redis",
-    .capabilities =
-        ENGINE_CAN_ORDER | ENGINE_CAN_HISTORY | ENGINE_CAN_IDEMPOTENCY | ENGINE_CAN_CONTROL_LOG,
+    .capabilities = ENGINE_CAN_ORDER | ENGINE_CAN_HISTORY | ENGINE_CAN_PRESENCE |
+                    ENGINE_CAN_IDEMPOTENCY | ENGINE_CAN_CONTROL_LOG,
     .publish = publish,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
@@ -351,11 +360,14 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
-    for (unsigned i = 0; i < e->s.addresses; i++) {
-        if (redis_server_new(e, &e->s.address[i]) == NULL) {
-            redis_free(&e->engine);
-            return NULL;
-        }
-    }
+    if (redis_presence_init(e) == -1)
+        goto err;
+    for (unsigned i = 0; i < e->s.addresses; i++)
+        if (redis_server_new(e, &e->s.address[i]) == NULL)
+            goto err;
     return &e->engine;
+
+err:
+    redis_free(&e->engine);
+    return NULL;
 }

@@ -26,6 +26,10 @@ enum redis_script {
     REDIS_SCRIPT_HISTORY,
     REDIS_SCRIPT_REMOVE,
     REDIS_SCRIPT_CONTROL,
+    REDIS_SCRIPT_MEMBERS,
+    REDIS_SCRIPT_COUNT,
+    REDIS_SCRIPT_SWEEP,
+    REDIS_SCRIPT_DISOWN,
     REDIS_SCRIPT_NR
 };
 extern const char *const redis_scripts[REDIS_SCRIPT_NR];
@@ -46,6 +50,13 @@ enum redis_call_kind {
     REDIS_CONTROL,
     REDIS_SAY, /* nodes to each other; token: to whom, 0: all */
     REDIS_PROBE,
+    REDIS_MEMBERS, /* who comes to a channel and goes: any number up to REDIS_BATCH_MAX */
+    REDIS_LIST,    /* some of a channel's members */
+    REDIS_COUNT,
+    REDIS_OWNERS,    /* the nodes that have members in a place */
+    REDIS_INDEX,     /* some of the channels in which one of them has */
+    REDIS_SWEEP,     /* removes some of its members */
+    REDIS_DISOWN,    /* it has none any more */
     REDIS_SUBSCRIBE, /* and UNSUBSCRIBE: pushes answer them, the PING behind them ends the call */
     REDIS_UNSUBSCRIBE
 };
@@ -54,6 +65,7 @@ struct redis_publication {
     uint64_t token;
     struct position at; /* epoch 0: not known yet */
     bool echo;          /* it is to come back to us, too */
+    bool quiet;         /* nobody waits for it */
 };
 
 struct redis_call {
@@ -68,8 +80,10 @@ struct redis_call {
     uint8_t kind;
     uint8_t script; /* LOAD */
     uint8_t n;      /* publications */
-    uint8_t echoes; /* of them not back yet */
+    uint8_t echoes; /* of them not back yet; MEMBERS: when it has been replied to */
+    uint8_t back;   /* MEMBERS: have come back before the reply */
     bool reverse, replied;
+    bool echoed;  /* this node subscribes to its channel: what it publishes comes back */
     bool repeat;  /* it may have been done before */
     bool refused; /* it has certainly not been */
     bool sent;    /* in server.sent, else in server.waiting */
@@ -78,6 +92,10 @@ struct redis_call {
     uint64_t version;
     char *text; /* owned; key and epoch of the version */
     uint16_t version_epoch_len;
+    char index;     /* MEMBERS: '+', '-' or 0, see the script */
+    bool drop;      /* DISOWN: whatever it has */
+    uint16_t place; /* OWNERS and the like */
+    void *task;     /* borrowed; LIST, INDEX and the like: whose step it is */
     char name[CHANNEL_NAME_MAX];
     struct redis_publication pubs[REDIS_BATCH_MAX];
 };
@@ -141,6 +159,7 @@ struct redis {
     uint64_t last_control_ms, last_control_seq;      /* id of the last entry of the control log */
     struct redis_server *servers[REDIS_SERVERS_MAX]; /* owned */
     unsigned nservers;
+    struct redis_presence *presence; /* owned */
 };
 
 static inline struct redis *redis_of(const struct engine *e)
@@ -155,6 +174,11 @@ bool redis_is_home(const struct redis_server *s);
 void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at);
 /* A server has come up or has gone. */
 void redis_nodes_up(struct redis *e);
+/* The call of this round that something of the channel's may join, or a new one. NULL: no memory. */
+struct redis_call *redis_call_growing(struct redis_server *s, enum redis_call_kind kind,
+                                      struct str name) MUST_CHECK;
+/* May what comes from the rings have been done by the hub before this one? */
+bool redis_may_repeat(const struct redis *e);
 
 /* engine_redis_server.c */
 /* Added to the engine's. NULL: no memory, or there are too many. */
@@ -218,6 +242,33 @@ int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind,
                    struct str channel) MUST_CHECK;
 /* Takes an entry of a stream off *rest. False: it is none. */
 bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item);
+
+/* EVALSHA, its script, the number of keys; keys and args are to follow. */
+int redis_script(struct redis_call *c, struct buf *out, enum redis_script which, unsigned keys,
+                 unsigned args) MUST_CHECK;
+
+/* engine_redis_presence.c: engine_redis_presence_internal.h has the rest */
+int redis_presence_init(struct redis *e) MUST_CHECK;
+void redis_presence_fini(struct redis *e);
+void redis_presence(struct redis *e, const struct engine_presence *ask, uint64_t token);
+bool redis_members_reply(struct redis_call *c, struct str value);
+/* One of the call's has come back; which one does not matter. May free it. */
+void redis_members_echo(struct redis_call *c);
+/* Frees it. */
+void redis_members_failed(struct redis_call *c);
+/* A JOIN or LEAVE of a live node's that was published; what was published for a dead one. sub may be
+ * NULL. */
+void redis_member_told(struct redis *e, const struct redis_sub *sub, const struct envelope *env);
+void redis_member_gone(struct redis *e, const struct redis_sub *sub, struct str value);
+
+/* engine_redis_presence_tidy.c */
+/* What is to be done from time to time. When it wants to be called again. */
+uint64_t redis_presence_tick(struct redis *e, uint64_t now_ns);
+/* A server has come up, a node has come or died: it is to be looked at. */
+void redis_presence_wake(struct redis *e);
+
+/* engine_redis_presence_write.c */
+int redis_presence_write(struct redis_call *c, struct buf *out) MUST_CHECK;
 
 /* engine_redis_subs.c */
 struct redis_sub *redis_sub_find(struct redis *e, struct str name);

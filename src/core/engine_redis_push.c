@@ -37,6 +37,15 @@ static void take_publication(struct redis_server *s, struct redis_sub *sub, stru
     bool own = env->node == e->s.node;
     struct envelope mine = *env;
 
+    if (env->r.kind == RECORD_JOIN || env->r.kind == RECORD_LEAVE) {
+        if (sub != NULL) {
+            env->r.name = (struct str){.p = sub->name, .n = sub->name_len};
+            redis_member_told(e, sub, env);
+        }
+        if (own)
+            redis_call_echo(s, &mine, (struct position){0});
+        return;
+    }
     if (at.epoch == 0 && sub != NULL) {
         at = sub->at;
         at.offset += !sub->kept;
@@ -67,6 +76,10 @@ static void take_message(struct redis_server *s, struct str channel, struct str 
     struct position at;
     int rc;
 
+    if (str_starts_with(payload, STR_LIT("gone:"))) {
+        redis_member_gone(s->engine, sub, str_skip(payload, 5));
+        return;
+    }
     if (!take_head(&payload, &at)) {
         METRIC_INC(engine_malformed);
         return;

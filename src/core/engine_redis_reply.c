@@ -1,5 +1,5 @@
 /* core/engine_redis_reply.c - what the server's replies mean, and how calls end. */
-#include "engine_redis_internal.h"
+#include "engine_redis_presence_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,7 +17,11 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_LISTEN:
     case REDIS_CAUGHT_UP:
     case REDIS_PROBE:
-    case REDIS_SAY:       /* heartbeats come again, and nobody waits for the rest for long */
+    case REDIS_SAY:    /* heartbeats come again, and nobody waits for the rest for long */
+    case REDIS_OWNERS: /* begun again, as a cursor is one server's */
+    case REDIS_INDEX:
+    case REDIS_SWEEP:
+    case REDIS_DISOWN:
     case REDIS_SUBSCRIBE: /* each connection makes its own, as SYNC */
     case REDIS_UNSUBSCRIBE:
     case REDIS_SYNC:
@@ -27,8 +31,12 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_KEEP: /* the script finds them, by their origin */
     case REDIS_HISTORY:
     case REDIS_REMOVE:
+    case REDIS_MEMBERS: /* the script knows who is there */
+    case REDIS_COUNT:
     case REDIS_CONTROL: /* whoever hears it twice knows it by its origin */
         return true;
+    case REDIS_LIST:
+        return redis_list_repeatable(c);
     case REDIS_PUBLISH_IF: /* the script finds it, by its key or its origin */
         return c->refused || c->key_len > 0 || redis_call_is_kept(c);
     }
@@ -40,6 +48,18 @@ void redis_call_fail(struct redis_call *c, enum engine_status status)
     struct redis *e = c->server->engine;
 
     engine_count_call(status);
+    if (c->kind == REDIS_MEMBERS) {
+        redis_members_failed(c);
+        return;
+    }
+    if (c->kind == REDIS_LIST || c->kind == REDIS_COUNT) {
+        redis_list_failed(c);
+        return;
+    }
+    if (c->kind >= REDIS_OWNERS && c->kind <= REDIS_DISOWN) {
+        redis_tidy_failed(c);
+        return;
+    }
     if (redis_call_is_publication(c)) {
         for (unsigned i = 0; i < c->n; i++)
             redis_done(e, c->pubs[i].token, status, (struct position){0});
@@ -59,7 +79,8 @@ void redis_call_settle(struct redis_call *c, bool now)
         return;
     engine_count_call(ENGINE_OK);
     for (unsigned i = 0; i < c->n; i++)
-        redis_done(e, c->pubs[i].token, ENGINE_OK, c->pubs[i].at);
+        if (!c->pubs[i].quiet)
+            redis_done(e, c->pubs[i].token, ENGINE_OK, c->pubs[i].at);
     redis_call_free(c);
 }
 
@@ -82,6 +103,10 @@ void redis_call_echo(struct redis_server *s, const struct envelope *e, struct po
 
         if (c->id != e->call) /* what was tried again keeps its number */
             continue;
+        if (c->kind == REDIS_MEMBERS) {
+            redis_members_echo(c);
+            return;
+        }
         for (unsigned i = 0; i < c->n; i++) {
             if (!c->pubs[i].echo || !is_the_one(c, i, e))
                 continue;
@@ -295,6 +320,17 @@ static bool reply(struct redis_call *c, struct str value)
         engine_nodes_control_done(c->server->engine->engine.nodes, c->token, ENGINE_OK);
         redis_call_free(c);
         return true;
+    case REDIS_MEMBERS:
+        return redis_members_reply(c, value);
+    case REDIS_LIST:
+        return redis_list_reply(c, value);
+    case REDIS_COUNT:
+        return redis_stats_reply(c, value);
+    case REDIS_OWNERS:
+    case REDIS_INDEX:
+    case REDIS_SWEEP:
+    case REDIS_DISOWN:
+        return redis_tidy_reply(c, value);
     case REDIS_SAY:
     case REDIS_PROBE:
     case REDIS_SUBSCRIBE:

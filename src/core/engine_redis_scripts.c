@@ -61,6 +61,19 @@
 
 _Static_assert(ENVELOPE_ORIGIN_AT == 16 && ENVELOPE_ORIGIN_BYTES == 24, "BEFORE says 17 to 40");
 
+/* KEYS: 1 a channel's members, 2 its users, 3 the channels of the node, 4 the place's nodes. A value (struct
+ * redis_member): node 16, generation 8, owner 2, is its leave to be told 1, version 1, bytes of the
+ * user 4, user, fields. */
+#define MEMBER                                                                                     \
+    "local function user_of(v)\n"                                                                  \
+    "  return string.sub(v, 33, 32 + (tonumber(string.sub(v, 29, 32), 16) or 0))\n"                \
+    "end\n"                                                                                        \
+    "local function less(user)\n"                                                                  \
+    "  if redis.call('HINCRBY', KEYS[2], user, -1) <= 0 then\n"                                    \
+    "    redis.call('HDEL', KEYS[2], user)\n"                                                      \
+    "  end\n"                                                                                      \
+    "end\n"
+
 const char *const redis_scripts[REDIS_SCRIPT_NR] = {
     /* ARGV: 7 channel, 8 and on: publications. Returns the epoch and the offset of the first. */
     [REDIS_SCRIPT_PUBLISH] = META KEEP "local first = offset + 1\n"
@@ -119,4 +132,73 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
         "redis.call('PEXPIRE', KEYS[1], 300000)\n"
         "redis.call('PUBLISH', ARGV[1], id .. ':' .. ARGV[2])\n"
         "return id\n",
+    /* KEYS: 1 to 4. ARGV: 1 node, 2 the channel, 3 where to publish, 4 + or - to the channels of the node, 5
+     * time to live of the first two keys, 6 of the others, ms; then for each change 6: s(et), c(lear)
+     * or n(othing), client, user, value, told: 1, only if it changes something: 0, not: n, and what
+     * to tell. Members whose client id has come with another node are that one's. Returns a digit for each
+     * change, was it told, and with + whether there is a member. */
+    [REDIS_SCRIPT_MEMBERS] =
+        MEMBER "local told = {}\n"
+               "for i = 7, #ARGV, 6 do\n"
+               "  local client, changed = ARGV[i + 1], false\n"
+               "  local old = redis.call('HGET', KEYS[1], client)\n"
+               "  if ARGV[i] == 's' then\n"
+               "    changed = not old\n"
+               "    if old ~= ARGV[i + 3] then\n"
+               "      redis.call('HSET', KEYS[1], client, ARGV[i + 3])\n"
+               "      if not old then\n"
+               "        redis.call('HINCRBY', KEYS[2], ARGV[i + 2], 1)\n"
+               "      elseif user_of(old) ~= ARGV[i + 2] then\n"
+               "        less(user_of(old))\n"
+               "        redis.call('HINCRBY', KEYS[2], ARGV[i + 2], 1)\n"
+               "      end\n"
+               "    end\n"
+               "  elseif ARGV[i] == 'c' and old and string.sub(old, 1, 16) == ARGV[1] then\n"
+               "    redis.call('HDEL', KEYS[1], client)\n"
+               "    less(user_of(old))\n"
+               "    changed = true\n"
+               "  end\n"
+               "  local tell = ARGV[i + 4] == '1' or (ARGV[i + 4] == '0' and changed)\n"
+               "  if tell then redis.call('PUBLISH', ARGV[3], '0:0:' .. ARGV[i + 5]) end\n"
+               "  told[#told + 1] = tell and '1' or '0'\n"
+               "end\n"
+               "local there = 0\n"
+               "if ARGV[4] == '+' then\n"
+               "  there = redis.call('PEXPIRE', KEYS[1], ARGV[5])\n"
+               "  redis.call('PEXPIRE', KEYS[2], ARGV[5])\n"
+               "  redis.call('SADD', KEYS[3], ARGV[2])\n"
+               "  redis.call('SADD', KEYS[4], ARGV[1])\n"
+               "  redis.call('PEXPIRE', KEYS[3], ARGV[6])\n"
+               "  redis.call('PEXPIRE', KEYS[4], ARGV[6])\n"
+               "elseif ARGV[4] == '-' then\n"
+               "  redis.call('SREM', KEYS[3], ARGV[2])\n"
+               "end\n"
+               "return {table.concat(told), there}\n",
+    /* KEYS: 1, 2. */
+    [REDIS_SCRIPT_COUNT] = "return {redis.call('HLEN', KEYS[1]), redis.call('HLEN', KEYS[2])}\n",
+    /* Removes some of a node's members. KEYS: 1 to 3. ARGV: 1 node, 2 the generation that stays ('': none
+     * does), 3 of these owners, 4 cursor, 5 how many to look at, 6 the channel, 7 where to publish, 8
+     * are these all that the node has there. Returns the next cursor, how many it has removed. */
+    [REDIS_SCRIPT_SWEEP] =
+        MEMBER "local n, r = 0, redis.call('HSCAN', KEYS[1], ARGV[4], 'COUNT', ARGV[5])\n"
+               "for i = 1, #r[2], 2 do\n"
+               "  local v = r[2][i + 1]\n"
+               "  if string.sub(v, 1, 16) == ARGV[1] and (ARGV[2] == '' or\n"
+               "     (string.sub(v, 17, 24) ~= ARGV[2] and\n"
+               "      string.find(ARGV[3], string.sub(v, 25, 26) .. ',', 1, true))) then\n"
+               "    redis.call('HDEL', KEYS[1], r[2][i])\n"
+               "    less(user_of(v))\n"
+               "    n = n + 1\n"
+               "    if string.sub(v, 27, 27) == '1' then\n"
+               "      redis.call('PUBLISH', ARGV[7], 'gone:' .. v)\n"
+               "    end\n"
+               "  end\n"
+               "end\n"
+               "if r[1] == '0' and ARGV[8] == '1' then redis.call('SREM', KEYS[3], ARGV[6]) end\n"
+               "return {r[1], n}\n",
+    /* KEYS: 3, 4 (as 1, 2). ARGV: 1 node, 2 also if it has channels. Returns whether it is removed. */
+    [REDIS_SCRIPT_DISOWN] =
+        "if ARGV[2] == '0' and redis.call('SCARD', KEYS[1]) > 0 then return 0 end\n"
+        "redis.call('SREM', KEYS[2], ARGV[1])\n"
+        "return 1\n",
 };

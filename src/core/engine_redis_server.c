@@ -350,6 +350,7 @@ void redis_setup_step(struct redis_server *s)
     s->ending = ENDING_PROTOCOL;
     s->probe_ns = clock_ns();
     s->probe_sent_ns = 0;
+    redis_presence_wake(s->engine);
     engine_address_format(&s->address, text, sizeof(text));
     LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),
         KV_U("ms", (clock_ns() - s->down_since_ns) / NS_PER_MS));

@@ -37,8 +37,8 @@ static int arg_result(struct redis_server *s, struct buf *out, const struct redi
     return resp_arg(out, buf_view(name));
 }
 
-static int script(struct redis_call *c, struct buf *out, enum redis_script which, unsigned keys,
-                  unsigned args)
+int redis_script(struct redis_call *c, struct buf *out, enum redis_script which, unsigned keys,
+                 unsigned args)
 {
     return resp_command(out, 3 + keys + args) || resp_arg(out, STR_LIT("EVALSHA")) ||
                    resp_arg(out, str_from(c->server->sha[which])) || resp_arg_u64(out, keys)
@@ -103,7 +103,7 @@ static int write_publish(struct redis_call *c, struct buf *out)
 
 static int write_keep(struct redis_call *c, struct buf *out)
 {
-    return script(c, out, REDIS_SCRIPT_PUBLISH, 2, 7u + c->n) || meta_keys(c, out) ||
+    return redis_script(c, out, REDIS_SCRIPT_PUBLISH, 2, 7u + c->n) || meta_keys(c, out) ||
                    meta_args(c, out) || keep_args(c, out) ||
                    redis_arg_name(c->server, out, "c:", name_of(c)) || items(c, out)
                ? -1
@@ -124,7 +124,7 @@ static int write_publish_if(struct redis_call *c, struct buf *out)
 
     if (c->text != NULL)
         epoch.p += c->key_len;
-    return script(c, out, REDIS_SCRIPT_PUBLISH_IF, 3, 13) || meta_keys(c, out) ||
+    return redis_script(c, out, REDIS_SCRIPT_PUBLISH_IF, 3, 13) || meta_keys(c, out) ||
                    arg_result(c->server, out, c) || meta_args(c, out) || keep_args(c, out) ||
                    redis_arg_name(c->server, out, "c:", name_of(c)) ||
                    resp_arg(out, buf_view(&c->body)) || resp_arg_u64(out, redis_call_is_kept(c)) ||
@@ -143,9 +143,10 @@ static int write_history(struct redis_call *c, struct buf *out)
         snprintf(last, sizeof(last), "(%" PRIu64 "-0", c->since.offset);
     else if (!c->reverse)
         snprintf(first, sizeof(first), "(%" PRIu64 "-0", c->since.offset);
-    return script(c, out, REDIS_SCRIPT_HISTORY, 2, 7) || meta_keys(c, out) || meta_args(c, out) ||
-                   resp_arg_u64(out, c->limit) || resp_arg_u64(out, c->reverse) ||
-                   resp_arg(out, str_from(first)) || resp_arg(out, str_from(last))
+    return redis_script(c, out, REDIS_SCRIPT_HISTORY, 2, 7) || meta_keys(c, out) ||
+                   meta_args(c, out) || resp_arg_u64(out, c->limit) ||
+                   resp_arg_u64(out, c->reverse) || resp_arg(out, str_from(first)) ||
+                   resp_arg(out, str_from(last))
                ? -1
                : 0;
 }
@@ -264,11 +265,12 @@ static int write_kind(struct redis_call *c, struct buf *out)
     case REDIS_HISTORY:
         return write_history(c, out);
     case REDIS_REMOVE:
-        return script(c, out, REDIS_SCRIPT_REMOVE, 2, 3) || meta_keys(c, out) || meta_args(c, out)
+        return redis_script(c, out, REDIS_SCRIPT_REMOVE, 2, 3) || meta_keys(c, out) ||
+                       meta_args(c, out)
                    ? -1
                    : 0;
     case REDIS_CONTROL:
-        return script(c, out, REDIS_SCRIPT_CONTROL, 1, 2) ||
+        return redis_script(c, out, REDIS_SCRIPT_CONTROL, 1, 2) ||
                        redis_arg_name(s, out, "log", STR_NULL) ||
                        redis_arg_name(s, out, "control", STR_NULL) ||
                        resp_arg(out, buf_view(&c->body))
@@ -278,6 +280,14 @@ static int write_kind(struct redis_call *c, struct buf *out)
         return write_say(c, out);
     case REDIS_PROBE:
         return write_probe(s, out);
+    case REDIS_MEMBERS:
+    case REDIS_LIST:
+    case REDIS_COUNT:
+    case REDIS_OWNERS:
+    case REDIS_INDEX:
+    case REDIS_SWEEP:
+    case REDIS_DISOWN:
+        return redis_presence_write(c, out);
     case REDIS_SUBSCRIBE:
     case REDIS_UNSUBSCRIBE:
         return buf_append(out, buf_view(&c->body)) || resp_write(out, 1, "PING") ? -1 : 0;
@@ -304,7 +314,9 @@ static void expect_echoes(struct redis_call *c)
         c->pubs[i].echo = echo;
         c->pubs[i].at = (struct position){0};
     }
-    c->echoes = echo ? c->n : 0;
+    c->echoes = echo && c->kind != REDIS_MEMBERS ? c->n : 0;
+    c->back = 0;
+    c->echoed = echo;
 }
 
 int redis_call_write(struct redis_call *c)
@@ -312,7 +324,7 @@ int redis_call_write(struct redis_call *c)
     struct buf *out = &c->server->out;
     size_t before = out->len;
 
-    if (redis_call_is_publication(c))
+    if (redis_call_is_publication(c) || c->kind == REDIS_MEMBERS)
         expect_echoes(c);
     if (write_kind(c, out) == 0)
         return 0;

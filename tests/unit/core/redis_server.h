@@ -198,7 +198,7 @@ static void wire_step(struct engine_wire *w, int timeout_ms)
 }
 
 /* Is something to be waited for? */
-static bool redis_busy(const struct redis *e)
+UNUSED static bool redis_busy(const struct redis *e)
 {
     const struct redis_server *s = e->servers[0];
 
@@ -210,7 +210,7 @@ static bool redis_busy(const struct redis *e)
 }
 
 /* Lets the server answer. */
-static void redis_step(struct engine *e)
+UNUSED static void redis_step(struct engine *e)
 {
     clock_refresh();
     e->ops->tick(e, clock_ns());
