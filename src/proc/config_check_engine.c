@@ -55,20 +55,6 @@ static int check_addresses(const struct config *c, struct buf *errors)
     return bad;
 }
 
-/* A namespace that needs more than the engine has. */
-static int check_options(const struct channel_options *o, const char *name, struct buf *errors)
-{
-    char text[200];
-
-    if (!o->presence && !o->join_leave && !o->force_push_join_leave)
-        return 0;
-    snprintf(text, sizeof(text),
-             "%s has presence or join_leave, which engine: redis cannot do; switch them off there, "
-             "or use engine: memory",
-             name);
-    return refuse(errors, "engine", text);
-}
-
 int config_check_engine(const struct config *c, struct buf *errors)
 {
     int bad = 0;
@@ -84,8 +70,5 @@ int config_check_engine(const struct config *c, struct buf *errors)
         bad += refuse(errors, "engine_tls_cert",
                       "a certificate and its key go together: set "
                       "engine_tls_cert and engine_tls_key, or neither");
-    bad += check_options(&c->channel_without_namespace, "channel_without_namespace", errors);
-    for (size_t i = 0; i < c->namespaces.n; i++)
-        bad += check_options(&c->namespaces.items[i], c->namespaces.items[i].name, errors);
     return bad;
 }

@@ -61,8 +61,10 @@ static void options(void **state)
     config_defaults(&c);
     set("engine", "redis");
     set("engine_address", "unix:/s");
-    c.channel_without_namespace.presence = true;
-    has(1, "channel_without_namespace has presence");
+    c.channel_without_namespace.presence = c.channel_without_namespace.join_leave = true;
+    has(0, "");
+    set("engine_address", "");
+    has(1, "engine: redis needs one");
     c.engine = ENGINE_IS_MEMORY;
     has(0, "");
 }
