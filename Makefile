@@ -457,6 +457,11 @@ bench-peers: build-packages ## compare with nchan, npm's ws, mosquitto and nats-
 	@$(MAKE) $(BINS) tests/e2e/node_modules/.installed $(PEER_PACKAGES:%=build/tools/peers/.%)
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/peers.py $(ARGS)
 
+.PHONY: bench-engine
+bench-engine: build-packages ## publications through one hub and Redis, against redis-benchmark with the same script; what the way between nodes adds (ARGS="--rounds 5")
+	@$(MAKE) $(BINS) build/tools/peers/.redis-server
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/engine.py $(ARGS)
+
 .PHONY: bench-seal
 bench-seal: build-packages ## what a TLS 1.3 record costs by our own code and by SSL_write()
 	@deploy/packages.sh openssl:openssl
