@@ -316,6 +316,8 @@ install: ## install programs, manual pages, completions, systemd units under PRE
 	    printf '%s\n' "$${line//\/usr\/local/"$${prefix// /\\x20}"}"; \
 	done <deploy/roost.service >$(call installed,lib/systemd/system/roost.service)
 	install -m 644 deploy/roost.socket $(call installed,lib/systemd/system)
+	install -D -m 644 deploy/roost.sysusers $(call installed,lib/sysusers.d/roost.conf)
+	install -D -m 644 deploy/roost.tmpfiles $(call installed,lib/tmpfiles.d/roost.conf)
 	for page in $(MANUALS); do install -D -m 644 $(BUILD)/manual/$$page $(call installed,share/man)/man$${page##*.}/$$page; done
 	for name in $(PROGRAMS); do \
 	    install -D -m 644 $(BUILD)/manual/$$name.bash $(call installed,share/bash-completion/completions)/$$name; \
@@ -323,6 +325,16 @@ install: ## install programs, manual pages, completions, systemd units under PRE
 	    install -D -m 644 $(BUILD)/manual/$$name.fish $(call installed,share/fish/vendor_completions.d)/$$name.fish; \
 	done
 	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md deploy/demo.yaml $(call installed,share/doc/roost)
+
+# The sources of the last commit and what stands in the work tree of them, with deploy/debian at the top.
+.PHONY: deb
+deb: build-packages ## build a Debian package, in build/deb
+	@deploy/packages.sh dpkg-buildpackage:dpkg-dev dh:debhelper
+	@rm -rf build/deb && mkdir -p build/deb/roost-$(VERSION)
+	@git ls-files -z | xargs -0 cp --parents -t build/deb/roost-$(VERSION)
+	@cp -r deploy/debian build/deb/roost-$(VERSION)
+	@cd build/deb/roost-$(VERSION) && REVISION=$(REVISION) MAKEFLAGS= MAKELEVEL= dpkg-buildpackage -us -uc -b >../build.log 2>&1 || { tail -30 ../build.log; exit 1; }
+	@ls build/deb/*.deb
 
 # gdb looks there by the build id that both halves have.
 DEBUGDIR ?= /usr/lib/debug/.build-id

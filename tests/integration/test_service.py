@@ -38,7 +38,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 NOT_MET = {'Type', 'ExecStartPre', 'ExecStart', 'ExecReload', 'EnvironmentFile', 'Restart', 'RestartSec', 'KillMode',
            'TimeoutStopSec', 'LogsDirectory', 'RuntimeDirectory', 'DynamicUser', 'AmbientCapabilities',
            'CapabilityBoundingSet', 'PrivateTmp', 'PrivateDevices', 'ProtectSystem', 'ProtectHome',
-           'ProtectKernelTunables', 'ProtectControlGroups', 'NotifyAccess', 'WatchdogSec', 'ConfigurationDirectory', 'PrivateUsers',
+           'ProtectKernelTunables', 'ProtectControlGroups', 'NotifyAccess', 'WatchdogSec', 'User', 'PrivateUsers',
            'DevicePolicy', 'PrivateIPC', 'RemoveIPC'}
 # Lines whose system calls are none of @system-service: that filter is equal to them.
 BY_THE_FILTER = {'ProtectKernelLogs': ('syslog',), 'ProtectKernelModules': ('init_module', 'finit_module', 'delete_module'),
