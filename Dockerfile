@@ -3,7 +3,7 @@
 FROM docker.io/library/debian:bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev make libev-dev libwslay-dev libssl-dev libyaml-dev zlib1g-dev \
-        libcjose-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libseccomp-dev \
+        libcjose-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libseccomp-dev libc-ares-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Makefile LICENSE README.md ./
@@ -21,7 +21,7 @@ COPY --from=build /out/usr/lib/debug/.build-id/ /
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libev4 libwslay1 libssl3 libyaml-0-2 zlib1g \
-        libcjose0 libjansson4 libpcre2-8-0 libcurl4 libseccomp2 ca-certificates \
+        libcjose0 libjansson4 libpcre2-8-0 libcurl4 libseccomp2 libc-ares2 ca-certificates \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log \
  && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin roost

@@ -40,7 +40,7 @@ HARDEN    = -fPIE -fvisibility=hidden -fstack-protector-strong -fstack-clash-pro
 COMPILE   = $(CC) $(INCLUDES) -D_GNU_SOURCE -DPCRE2_CODE_UNIT_WIDTH=8 $(CPPFLAGS) -std=c11 $(OPT) -g $(WARN) -fno-strict-aliasing \
             $(HARDEN) $(SANFLAGS) $(CFLAGS) -MMD -MP
 LINKFLAGS = -pie $(SANFLAGS) -Wl,--as-needed,-z,relro,-z,now,-z,noexecstack $(LDFLAGS)
-LIBS     := -lev -lwslay -lcjose -ljansson -lssl -lcrypto -lcurl -lpcre2-8 -lyaml -lseccomp -lz -lm
+LIBS     := -lev -lwslay -lcjose -ljansson -lssl -lcrypto -lcurl -lpcre2-8 -lyaml -lseccomp -lcares -lz -lm
 
 # V=1 shows the commands.
 ifeq ($(V),)
@@ -78,7 +78,7 @@ all: $(BINS) ## build the programs (the default)
 # deploy/packages.sh installs; a complete machine is not touched and needs no network.
 HEADERS        := stdio.h:libc6-dev ev.h:libev-dev wslay/wslay.h:libwslay-dev openssl/ssl.h:libssl-dev yaml.h:libyaml-dev zlib.h:zlib1g-dev \
                   cjose/cjose.h:libcjose-dev jansson.h:libjansson-dev pcre2.h:libpcre2-dev curl/curl.h:libcurl4-openssl-dev \
-                  seccomp.h:libseccomp-dev
+                  seccomp.h:libseccomp-dev ares.h:libc-ares-dev
 CLANG          := clang:clang libclang-rt-dev
 BUILD_PACKAGES := $(foreach h,$(HEADERS),$(lastword $(subst :, ,$(h)))) $(if $(findstring clang,$(CC)),$(CLANG),gcc:gcc)
 

@@ -15,12 +15,14 @@ enum engine_scheme {
     ENGINE_SCHEME_NATS
 };
 
+#define ENGINE_HOST_MAX 256
 struct engine_address {
     enum engine_scheme scheme;
     bool tls;
     uint16_t port;
     uint8_t database;
-    char host[256]; /* name or numeric address; beginning with '/': the path of a UNIX socket */
+    char host
+        [ENGINE_HOST_MAX]; /* name or numeric address; beginning with '/': the path of a UNIX socket */
     char user[128], password[256];
     char master[128]; /* of Sentinel */
 };

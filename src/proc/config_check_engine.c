@@ -1,6 +1,4 @@
 /* proc/config_check_engine.c - the engine's settings: where its servers are, and what it can do. */
-#include <arpa/inet.h>
-
 #include "config_internal.h"
 #include "core/engine_address.h"
 #include "core/engine_redis.h"
@@ -9,14 +7,6 @@ static int refuse(struct buf *errors, const char *where, const char *text)
 {
     config_report(errors, where, text);
     return 1;
-}
-
-static bool is_numeric(const char *host)
-{
-    struct in6_addr a;
-
-    return host[0] == '/' || strcmp(host, "localhost") == 0 || inet_pton(AF_INET, host, &a) == 1 ||
-           inet_pton(AF_INET6, host, &a) == 1;
 }
 
 static int check_address(const struct engine_address *a, struct buf *errors)
@@ -29,10 +19,6 @@ static int check_address(const struct engine_address *a, struct buf *errors)
         return refuse(errors, "engine_address",
                       "a password in an address would be shown with it; move it to "
                       "engine_password_file or engine_password");
-    if (!is_numeric(a->host))
-        return refuse(errors, "engine_address",
-                      "names of hosts are not looked up; give a numeric address, localhost or "
-                      "unix:/path");
     return 0;
 }
 

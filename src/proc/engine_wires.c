@@ -1,8 +1,9 @@
 /* proc/engine_wires.c - happy path of a wire:
- *   1. open(): the address is numeric, or its name is looked up
- *   2. net connects, with TLS if the address says so        3. opened()
- *   4. received(), send()                                   5. closed(), from the reaping step
- * can fail: no descriptor or memory (open() says NULL), nobody there in engine_timeout, the name. */
+ *   1. open(): a name is looked up (net/resolve.h), each time anew
+ *   2. net connects to its addresses, one a moment after the other, until one answers: that one it is
+ *   3. TLS if the address says so                           4. opened()
+ *   5. received(), send()                                   6. closed()
+ * can fail: no descriptor or memory (open() says NULL), the name, nobody there in engine_connect_timeout. */
 #include "proc/engine_wires.h"
 
 #include <arpa/inet.h>
@@ -16,24 +17,27 @@
 #include "engine_wires_internal.h"
 #include "net/connect.h"
 #include "net/reactor.h"
+#include "net/resolve.h"
 #include "net/tls.h"
 #include "proc/nodes.h"
+
+#define NEXT_TRY_S 0.25 /* RFC 8305 §5 */
 
 enum wire_state { WIRE_CONNECTING = 0, WIRE_OPEN, WIRE_SECURING /* by secure() */ };
 
 struct engine_wire {
-    struct conn *c; /* borrowed */
+    struct conn *c;                  /* borrowed; the one that answered; NULL: none yet */
+    struct conn *tries[RESOLVE_MAX]; /* borrowed; asked, by place in found; NULL: not, or over */
+    struct resolve *resolve;         /* owned; NULL: no name is being looked up */
+    struct resolved found;
+    unsigned next;     /* address to try */
+    ev_timer next_try; /* or the end, when there is none left */
     enum wire_state state;
     bool heard; /* bytes have come */
+    bool tls, tls_later;
     const struct engine_wire_events *events;
     void *peer;
-};
-
-union peer_address {
-    struct sockaddr sa;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un un;
+    char host[ENGINE_HOST_MAX];
 };
 
 static bool heard; /* since engine_wires_heard() */
@@ -41,6 +45,36 @@ static bool heard; /* since engine_wires_heard() */
 static struct engine_wire *wire_of(struct conn *c)
 {
     return *(struct engine_wire **)conn_session(c);
+}
+
+/* Whatever happens on its connections from now on is not its own. */
+static void leave(struct conn **c)
+{
+    if (*c == NULL)
+        return;
+    *(struct engine_wire **)conn_session(*c) = NULL;
+    conn_kill(*c, CLOSE_PEER_GONE);
+    *c = NULL;
+}
+
+static void wire_free(struct engine_wire *w)
+{
+    if (w->resolve != NULL)
+        resolve_cancel(w->resolve);
+    ev_timer_stop(reactor->loop, &w->next_try);
+    for (unsigned i = 0; i < RESOLVE_MAX; i++)
+        leave(&w->tries[i]);
+    leave(&w->c);
+    free(w);
+}
+
+static void wire_closed(struct engine_wire *w, const char *why)
+{
+    const struct engine_wire_events *events = w->events;
+    void *peer = w->peer;
+
+    wire_free(w);
+    events->closed(peer, why);
 }
 
 static void on_ready(struct conn *c)
@@ -58,9 +92,20 @@ static void on_ready(struct conn *c)
         w->events->opened(w->peer);
 }
 
-/* There; with TLS, keys are agreed on next. */
+/* The first one that answers; with TLS, keys are agreed on next. */
 static void on_connected(struct conn *c)
 {
+    struct engine_wire *w = wire_of(c);
+
+    if (w == NULL)
+        return;
+    for (unsigned i = 0; i < RESOLVE_MAX; i++)
+        if (w->tries[i] == c)
+            w->tries[i] = NULL;
+        else
+            leave(&w->tries[i]);
+    ev_timer_stop(reactor->loop, &w->next_try);
+    w->c = c;
     if (!conn_opening(c))
         on_ready(c);
 }
@@ -96,8 +141,20 @@ static void on_release(struct conn *c)
 
     if (w == NULL)
         return;
-    w->events->closed(w->peer, why(w));
-    free(w);
+    if (w->c == c) {
+        const char *reason = why(w);
+
+        w->c = NULL;
+        wire_closed(w, reason);
+        return;
+    }
+    for (unsigned i = 0; i < RESOLVE_MAX; i++)
+        if (w->tries[i] == c)
+            w->tries[i] = NULL;
+    /* The next one at once, but not from here: its place is not free yet. */
+    ev_timer_stop(reactor->loop, &w->next_try);
+    ev_timer_set(&w->next_try, 0., 0.);
+    ev_timer_start(reactor->loop, &w->next_try);
 }
 
 static const struct conn_ops wire_conn_ops = {
@@ -109,58 +166,126 @@ static const struct conn_ops wire_conn_ops = {
     .release = on_release,
 };
 
-/* Numeric addresses, localhost, and paths. */
-static bool address_of(const struct engine_address *a, union peer_address *out)
+/* False: it cannot be asked. */
+static bool try_one(struct engine_wire *w, const struct sockaddr *address, unsigned place)
 {
-    const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
+    const struct outgoing out = {.peer = address,
+                                 .host = w->host,
+                                 .tls = w->tls ? engine_tls() : NULL,
+                                 .tls_later = w->tls_later};
+    struct conn *c = !w->tls || out.tls != NULL ? reactor_connect(&out, &wire_conn_ops) : NULL;
 
-    memset(out, 0, sizeof(*out));
-    if (host[0] == '/') {
-        out->un.sun_family = AF_UNIX;
-        return str_copy(str_from(host), out->un.sun_path, sizeof(out->un.sun_path)) == 0;
+    if (c == NULL)
+        return false;
+    w->tries[place] = c;
+    *(struct engine_wire **)conn_session(c) = w;
+    conn_arm(c, (uint64_t)config.engine_connect_timeout);
+    return true;
+}
+
+static bool some_under_way(const struct engine_wire *w)
+{
+    for (unsigned i = 0; i < RESOLVE_MAX; i++)
+        if (w->tries[i] != NULL)
+            return true;
+    return false;
+}
+
+/* The next address that can be asked, and a look at the one behind it a moment later. False: none is left, and none
+ * is under way. */
+static bool try_next(struct engine_wire *w)
+{
+    bool asked = false;
+
+    while (!asked && w->next < w->found.n) {
+        asked = try_one(w, &w->found.address[w->next].sa, w->next);
+        w->next++;
     }
-    if (inet_pton(AF_INET, host, &out->v4.sin_addr) == 1) {
-        out->v4.sin_family = AF_INET;
-        out->v4.sin_port = htons(a->port);
-        return true;
+    if (asked && w->next < w->found.n) {
+        ev_timer_stop(reactor->loop, &w->next_try);
+        ev_timer_set(&w->next_try, NEXT_TRY_S, 0.);
+        ev_timer_start(reactor->loop, &w->next_try);
     }
-    out->v6.sin6_family = AF_INET6;
-    out->v6.sin6_port = htons(a->port);
-    return inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1;
+    return asked || some_under_way(w);
+}
+
+static void on_next_try(struct ev_loop *loop UNUSED, ev_timer *t, int events UNUSED)
+{
+    struct engine_wire *w = t->data;
+
+    if (!try_next(w))
+        wire_closed(w, "nobody answers there");
+}
+
+static void on_resolved(void *arg, const struct resolved *found, const char *why)
+{
+    struct engine_wire *w = arg;
+    char reason[160];
+
+    w->resolve = NULL;
+    w->found = *found;
+    snprintf(reason, sizeof(reason), "the name of the host cannot be looked up: %s", why);
+    if (found->n == 0)
+        wire_closed(w, reason);
+    else if (!try_next(w))
+        wire_closed(w, "nobody answers there");
+}
+
+/* Paths, and what stands for this machine. */
+static bool begin_local(struct engine_wire *w, const struct engine_address *to)
+{
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+
+    if (to->host[0] == '/')
+        return str_copy(str_from(to->host), path.sun_path, sizeof(path.sun_path)) == 0 &&
+               try_one(w, (const struct sockaddr *)&path, 0);
+    w->found.n = 2;
+    w->found.address[0].v4 = (struct sockaddr_in){.sin_family = AF_INET,
+                                                  .sin_port = htons(to->port),
+                                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    w->found.address[1].v6 = (struct sockaddr_in6){
+        .sin6_family = AF_INET6, .sin6_port = htons(to->port), .sin6_addr = in6addr_loopback};
+    return try_next(w);
 }
 
 static struct engine_wire *wire_open(void *arg UNUSED, const struct engine_address *to,
                                      const struct engine_wire_events *events, void *peer)
 {
     struct engine_wire *w = calloc(1, sizeof(*w));
-    union peer_address address;
-    struct outgoing out = {.peer = &address.sa, .host = to->host};
+    bool begun;
 
-    if (w == NULL || !address_of(to, &address))
-        goto err_after_wire;
-    out.tls = to->tls ? engine_tls() : NULL;
-    out.tls_later = out.tls != NULL && to->scheme == ENGINE_SCHEME_NATS;
+    if (w == NULL)
+        return NULL;
+    w->tls = to->tls;
+    w->tls_later = to->tls && to->scheme == ENGINE_SCHEME_NATS;
     w->events = events;
     w->peer = peer;
-    w->c = reactor_connect(&out, &wire_conn_ops);
-    if (w->c == NULL)
-        goto err_after_wire;
-    *(struct engine_wire **)conn_session(w->c) = w;
-    conn_arm(w->c, (uint64_t)config.engine_connect_timeout);
-    return w;
-err_after_wire:
-    free(w);
+    memcpy(w->host, to->host, sizeof(w->host));
+    ev_timer_init(&w->next_try, on_next_try, 0., 0.);
+    w->next_try.data = w;
+    if (to->host[0] == '/' || strcmp(to->host, "localhost") == 0) {
+        begun = begin_local(w, to);
+    } else if (resolve_numeric(&w->found, to->host, to->port)) {
+        begun = try_next(w);
+    } else {
+        w->resolve = resolve_begin(to->host, to->port, (uint64_t)config.engine_connect_timeout,
+                                   on_resolved, w);
+        begun = w->resolve != NULL;
+    }
+    if (begun)
+        return w;
+    wire_free(w);
     return NULL;
 }
 
 static int wire_send(struct engine_wire *w, struct str bytes)
 {
-    return conn_send(w->c, bytes);
+    return w->c != NULL ? conn_send(w->c, bytes) : -1;
 }
 
 static int wire_secure(struct engine_wire *w)
 {
-    if (conn_queued(w->c) > 0)
+    if (w->c == NULL || conn_queued(w->c) > 0)
         return -1;
     w->state = WIRE_SECURING;
     conn_arm(w->c, (uint64_t)config.engine_connect_timeout);
@@ -169,21 +294,14 @@ static int wire_secure(struct engine_wire *w)
 
 static size_t wire_queued(const struct engine_wire *w)
 {
-    return conn_queued(w->c);
-}
-
-static void wire_close(struct engine_wire *w)
-{
-    *(struct engine_wire **)conn_session(w->c) = NULL;
-    conn_kill(w->c, CLOSE_PEER_GONE);
-    free(w);
+    return w->c != NULL ? conn_queued(w->c) : 0;
 }
 
 static const struct engine_wire_ops wires = {.open = wire_open,
                                              .secure = wire_secure,
                                              .send = wire_send,
                                              .queued = wire_queued,
-                                             .close = wire_close};
+                                             .close = wire_free};
 
 static struct engine *redis_engine(uint64_t node, bool restarted)
 {

@@ -30,17 +30,21 @@ struct ruleset { /* struct landlock_ruleset_attr of version 6 */
     uint64_t files, network, scoped;
 };
 
+/* How names are looked up; random numbers for the questions. */
+static const char *const names_reads[] = {
+    "/etc/resolv.conf",     "/etc/hosts",      "/etc/host.conf",      "/etc/nsswitch.conf",
+    "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/dev/urandom"};
+
 static const char *const egress_reads[] = {
-    /* How names are resolved, */
-    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
-    "/etc/services", "/etc/protocols", "/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo",
-    "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/nscd",
+    /* By libc, */
+    "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/ld.so.cache", "/etc/localtime",
+    "/usr/share/zoneinfo", "/run/nscd",
     /* by which modules, */
     "/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64",
     /* and whom to trust. /etc/ssl/private is not among them. */
     "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs",
     "/etc/pki/ca-trust", "/etc/ca-certificates", "/usr/share/ca-certificates",
-    "/usr/local/share/ca-certificates", "/var/lib/ca-certificates", "/dev/null", "/dev/urandom"};
+    "/usr/local/share/ca-certificates", "/var/lib/ca-certificates", "/dev/null"};
 
 int sandbox_files_version(void)
 {
@@ -95,6 +99,9 @@ static int allow_for(enum sandbox_kind kind, int ruleset, uint64_t handled)
                              handled;
     int rc = 0;
 
+    if (kind == SANDBOX_EGRESS || kind == SANDBOX_HUB_ENGINE)
+        for (size_t i = 0; i < ARRAY_LEN(names_reads) && rc == 0; i++)
+            rc = allow(ruleset, names_reads[i], READING);
     if (kind == SANDBOX_EGRESS)
         for (size_t i = 0; i < ARRAY_LEN(egress_reads) && rc == 0; i++)
             rc = allow(ruleset, egress_reads[i], READING);
