@@ -360,11 +360,11 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
-    if (redis_presence_init(e) == -1)
-        goto err;
     for (unsigned i = 0; i < e->s.addresses; i++)
         if (redis_server_new(e, &e->s.address[i]) == NULL)
             goto err;
+    if (redis_presence_init(e) == -1)
+        goto err;
     return &e->engine;
 
 err:

@@ -15,6 +15,57 @@
 #include "base/metrics.h"
 #include "core/epoch.h"
 
+/* --- places --- */
+
+static unsigned count_places(const struct redis *e)
+{
+    return e->nservers;
+}
+
+struct redis_server *redis_place_server(struct redis *e, unsigned place)
+{
+    return e->servers[place];
+}
+
+unsigned redis_place_of(struct redis *e, struct str channel)
+{
+    const struct redis_server *s = redis_server_of(e, channel);
+    unsigned i = 0;
+
+    while (e->servers[i] != s)
+        i++;
+    return i;
+}
+
+struct redis_call *redis_place_call(struct redis *e, unsigned place, enum redis_call_kind kind)
+{
+    struct redis_call *c = redis_call_new(redis_place_server(e, place), kind,
+                                          str_from(e->presence->places[place].name));
+
+    if (c != NULL)
+        c->place = (uint16_t)place;
+    return c;
+}
+
+/* Names for all: numbers fall anywhere, so some thousands do. */
+static void name_places(struct redis *e)
+{
+    struct redis_presence *p = e->presence;
+    unsigned named = 0;
+
+    for (unsigned i = 0; named < p->nplaces; i++) {
+        struct redis_place *place;
+        char name[sizeof(place->name)];
+
+        snprintf(name, sizeof(name), "%u", i);
+        place = &p->places[redis_place_of(e, str_from(name))];
+        if (place->name[0] != '\0')
+            continue;
+        memcpy(place->name, name, sizeof(name));
+        named++;
+    }
+}
+
 int redis_presence_init(struct redis *e)
 {
     struct redis_presence *p = calloc(1, sizeof(*p));
@@ -25,8 +76,13 @@ int redis_presence_init(struct redis *e)
     members_init(&p->members);
     list_init(&p->listings);
     list_init(&p->sweeps);
+    p->places = calloc(count_places(e), sizeof(*p->places));
+    if (p->places == NULL)
+        return -1;
+    p->nplaces = count_places(e);
+    name_places(e);
     /* What the hub before this one has set is this node's. */
-    for (unsigned i = 0; i < REDIS_PLACES_MAX; i++) {
+    for (unsigned i = 0; i < p->nplaces; i++) {
         p->places[i].gen = (uint32_t)epoch_new();
         p->places[i].sweep = e->s.restarted;
     }
@@ -42,6 +98,7 @@ void redis_presence_fini(struct redis *e)
     redis_listings_fini(e);
     redis_sweeps_fini(e);
     members_fini(&e->presence->members);
+    free(e->presence->places);
     free(e->presence);
 }
 
@@ -60,26 +117,6 @@ uint64_t redis_run(const struct redis_server *s)
     uint64_t hash = hash_str(str_from(s->run_id));
 
     return hash != 0 ? hash : 1;
-}
-
-unsigned redis_places(const struct redis *e)
-{
-    return e->nservers;
-}
-
-struct redis_server *redis_place_server(struct redis *e, unsigned place)
-{
-    return e->servers[place];
-}
-
-unsigned redis_place_of(struct redis *e, struct str channel)
-{
-    const struct redis_server *s = redis_server_of(e, channel);
-    unsigned i = 0;
-
-    while (e->servers[i] != s)
-        i++;
-    return i;
 }
 
 /* --- changes --- */
@@ -216,7 +253,7 @@ static enum engine_status forget(struct redis *e, const struct engine_presence *
     ask->cursor->ended = m == NULL;
     if (m == NULL && !p->heard[ask->owner]) {
         p->heard[ask->owner] = true;
-        for (unsigned i = 0; i < REDIS_PLACES_MAX; i++)
+        for (unsigned i = 0; i < p->nplaces; i++)
             p->places[i].sweep = true;
     }
     return ENGINE_OK;

@@ -21,9 +21,6 @@
 #include "engine_members_internal.h"
 #include "engine_redis_internal.h"
 
-/* A place is where keys live together: a server. */
-#define REDIS_PLACES_MAX REDIS_SERVERS_MAX
-
 /* Flags of an envelope in a MEMBERS call, beside enum presence_flags; who receives it ignores them. */
 enum redis_member_flags {
     REDIS_MEMBER_KEEP = 4,   /* LEAVE: nothing is removed, it is only told */
@@ -37,7 +34,8 @@ struct redis_member { /* a value of the hash */
     struct str fields;
 };
 
-struct redis_place {
+struct redis_place {   /* where keys live together: a server */
+    char name[12];     /* of a channel that is there, or would be: the first such number */
     uint32_t gen;      /* of the members that are written now */
     uint64_t run;      /* hash of the server's run id; 0: none yet */
     uint64_t asked_ns; /* for its nodes */
@@ -61,10 +59,11 @@ struct redis_sweep { /* through the channels of a node */
 };
 
 struct redis_presence {
-    struct members members; /* this node's */
-    struct list listings;   /* of struct listing */
-    size_t seen_bytes;      /* of all listings */
-    struct redis_place places[REDIS_PLACES_MAX];
+    struct members members;     /* this node's */
+    struct list listings;       /* of struct listing */
+    size_t seen_bytes;          /* of all listings */
+    struct redis_place *places; /* owned */
+    unsigned nplaces;
     struct list sweeps;
     unsigned nsweeps;
     bool heard[ENGINE_OWNERS_MAX]; /* owners that have said all they have */
@@ -81,7 +80,9 @@ bool redis_node_tidies(const struct redis *e);
 uint64_t redis_run(const struct redis_server *s);
 unsigned redis_place_of(struct redis *e, struct str channel);
 struct redis_server *redis_place_server(struct redis *e, unsigned place);
-unsigned redis_places(const struct redis *e);
+/* A call that is for the place rather than a channel. NULL: no memory. */
+struct redis_call *redis_place_call(struct redis *e, unsigned place,
+                                    enum redis_call_kind kind) MUST_CHECK;
 /* Something that has come or gone, to be written with others of its channel. m: this node's, or the
  * last that was known of it. quiet: no done() for it. -1: no memory, or the server is given up. */
 int redis_member_change(struct redis *e, const struct record *r, uint8_t flags, uint32_t owner,

@@ -79,7 +79,7 @@ static void pass_begin(struct redis *e)
 {
     struct redis_presence *p = e->presence;
 
-    for (unsigned i = 0; i < redis_places(e); i++) {
+    for (unsigned i = 0; i < p->nplaces; i++) {
         struct redis_place *place = &p->places[i];
 
         if (!place->rewrite || !is_up(e, i))
@@ -98,7 +98,7 @@ static void pass_end(struct redis *e)
     struct redis_presence *p = e->presence;
 
     p->pass = false;
-    for (unsigned i = 0; i < REDIS_PLACES_MAX; i++)
+    for (unsigned i = 0; i < p->nplaces; i++)
         p->places[i].rewriting = p->places[i].telling = false;
 }
 
@@ -123,14 +123,17 @@ static struct redis_call *sweep_call(struct redis_sweep *w, enum redis_call_kind
                                      struct str channel)
 {
     struct redis_server *s = redis_place_server(w->engine, w->place);
-    struct redis_call *c = redis_server_given_up(s) ? NULL : redis_call_new(s, kind, channel);
+    struct redis_call *c = NULL;
+
+    if (!redis_server_given_up(s))
+        c = channel.n > 0 ? redis_call_new(s, kind, channel)
+                          : redis_place_call(w->engine, w->place, kind);
 
     if (c == NULL) {
         w->failed = true;
         return NULL;
     }
     c->task = w;
-    c->place = (uint16_t)w->place;
     w->outstanding++;
     return c;
 }
@@ -313,19 +316,20 @@ static void ask_owners(struct redis *e, unsigned place, uint64_t now_ns)
     if (at->asking || at->rewrite || at->rewriting || (!tidies && !at->written) ||
         (at->asked_ns != 0 && now_ns - at->asked_ns < (tidies ? TIDY_ASK_NS : ASK_NS)))
         return;
-    c = redis_call_new(redis_place_server(e, place), REDIS_OWNERS, STR_NULL);
+    c = redis_place_call(e, place, REDIS_OWNERS);
     if (c == NULL)
         return;
-    c->place = (uint16_t)place;
     at->asking = true;
     at->asked_ns = now_ns;
 }
 
 void redis_presence_wake(struct redis *e)
 {
-    for (unsigned i = 0; i < REDIS_PLACES_MAX; i++)
-        e->presence->places[i].asked_ns = 0;
-    e->presence->next_ns = 0;
+    struct redis_presence *p = e->presence;
+
+    for (unsigned i = 0; i < p->nplaces; i++)
+        p->places[i].asked_ns = 0;
+    p->next_ns = 0;
 }
 
 /* --- renewal --- */
@@ -387,7 +391,7 @@ uint64_t redis_presence_tick(struct redis *e, uint64_t now_ns)
 
     if (now_ns >= p->next_ns) {
         p->next_ns = now_ns + TICK_NS;
-        for (unsigned i = 0; i < redis_places(e); i++)
+        for (unsigned i = 0; i < p->nplaces; i++)
             if (is_up(e, i))
                 look_at(e, i, now_ns);
         renew_run(e, now_ns);

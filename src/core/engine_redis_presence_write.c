@@ -29,17 +29,25 @@ static int arg_text(struct buf *out, const char *text)
     return resp_arg(out, str_from(text));
 }
 
+/* The name of the call's place: keys are where it is. */
+static struct str place_name(const struct redis_call *c)
+{
+    struct redis *e = c->server->engine;
+
+    return str_from(e->presence->places[redis_place_of(e, name_of(c))].name);
+}
+
 static int arg_owners(struct redis_call *c, struct buf *out)
 {
-    return redis_arg_name(c->server, out, "po", STR_NULL);
+    return redis_arg_name(c->server, out, "po:", place_name(c));
 }
 
 static int arg_index(struct redis_call *c, struct buf *out, uint64_t node)
 {
     char kind[24];
 
-    snprintf(kind, sizeof(kind), "pi:%016" PRIx64, node);
-    return redis_arg_name(c->server, out, kind, STR_NULL);
+    snprintf(kind, sizeof(kind), "pi:%016" PRIx64 ":", node);
+    return redis_arg_name(c->server, out, kind, place_name(c));
 }
 
 static int arg_members(struct redis_call *c, struct buf *out)

@@ -5,78 +5,19 @@ or the server is killed."""
 import os
 import signal
 import subprocess
-import tempfile
 import unittest
 
-from centrifuge import OPEN, SECRET, Client, token, yaml
-from daemon import BUILD, DaemonTest, wait_for
+from daemon import BUILD, wait_for
 from engines import TOP, Redis
-
-JOINS = {**OPEN, 'force_recovery': False, 'join_leave': True, 'force_push_join_leave': True}
-TTL = 4
+from members import MembersTest
 
 
-class Presence(DaemonTest):
+class Presence(MembersTest):
     def setUp(self):
         super().setUp()
         self.redis = Redis()
         self.addCleanup(self.redis.stop)
-
-    def node(self, clean=False, **settings):
-        settings = {'allow_anonymous_connect_without_token': True, 'token_hmac_secret_key': SECRET, 'engine': 'redis',
-                    'engine_address': 'unix:' + self.redis.path, 'node_heartbeat': '1s', 'node_ttl': '%ds' % TTL,
-                    'channel_without_namespace': JOINS, **settings}
-        with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
-            f.write(yaml(settings))
-            f.flush()
-            d = self.start(config=f.name, clean=clean, workers=2)
-        wait_for(lambda: d.metric('roost_engine_up') == 1, what='the engine to be there')
-        return d
-
-    def client(self, d, user=None, channel='x'):
-        c = Client(d.client)
-        self.addCleanup(c.close)
-        c.connect(**({'token': token(sub=user)} if user else {}))
-        if channel:
-            c.subscribe(channel)
-        c.worker = wait_for(lambda: [x['worker'] for x in [d.get_json('/debug/connections')]
-                                     if any(y.get('client') == c.me for y in x['connections'])], what='its worker')[0]
-        return c
-
-    def both(self, d, n, **kw):
-        """Clients of which at least n are on each worker."""
-        clients = []
-        while min(sum(c.worker == w for c in clients) for w in (0, 1)) < n:
-            clients.append(self.client(d, **kw))
-        return clients
-
-    def members(self, d, channel='x'):
-        return set(d.api('presence', channel=channel)['result']['presence'])
-
-    def counts(self, d, channel='x'):
-        got = d.api('presence_stats', channel=channel)['result']
-        return got['num_clients'], got['num_users']
-
-    def are(self, nodes, clients, what):
-        """Every node says that these are there, and nobody else."""
-        want = {c.me for c in clients}
-        for d in nodes:
-            wait_for(lambda: self.members(d) == want, 30, what)
-            wait_for(lambda: self.counts(d)[0] == len(want), 30, what)
-
-    def heard(self, c, kind, clients):
-        """Nobody else, nobody twice."""
-        want = sorted(x.me for x in clients)
-        got = []
-        while len(got) < len(want):
-            got.append(c.push(kind)[1]['info']['client'])
-        self.assertEqual(sorted(got), want)
-
-    def quiet(self, clients):
-        """Nobody was told anything more: a publication comes next."""
-        clients[0].publish('x', 'the end')
-        for c in clients:
-            self.assertEqual(c.data(), 'the end')
+        self.address = 'unix:' + self.redis.path
 
     def test_one_list_for_all_nodes(self):
         nodes = [self.node(clean=True) for _ in range(3)]
@@ -106,20 +47,14 @@ class Presence(DaemonTest):
         away = self.client(nodes[1])
         wait_for(lambda: self.members(nodes[1]) == {c.me for c in [*clients, away]}, what='all to be listed')
         for c in [*clients, away]:  # all that came after it
-            while c.messages or self.pending(c):
-                c.next()
+            while self.pending(c):
+                c.messages = []
         gone, left = ([c for c in clients if c.worker == w] for w in (0, 1))
         nodes[0].kill('worker0')
         for c in [away, *left]:
             self.heard(c, 'leave', gone)
         self.are(nodes, [away, *left], 'those of the killed worker to go')
         self.quiet([away, *left])
-
-    def pending(self, c):
-        """Does something come before an answer that is asked for now?"""
-        c.messages = [c.ask(presence_stats={'channel': 'x'}), *c.messages]
-        c.messages.pop(0)
-        return bool(c.messages)
 
     def test_a_killed_hub(self):
         nodes = [self.node(), self.node()]
@@ -161,6 +96,38 @@ class Presence(DaemonTest):
             self.heard(c, 'leave', gone)
         self.are(nodes[:2], left, 'those of the killed node to go')
         self.quiet(left)
+
+    def test_a_user_of_the_servers_with_few_rights(self):
+        with open(os.path.join(TOP, 'deploy/README.md')) as f:
+            line = next(x for x in f if x.startswith('user roost on'))
+        r = Redis(acl=line.replace('PASSWORD', 'pQ7-x9').strip())
+        self.addCleanup(r.stop)
+        self.address = r.address
+        nodes = [self.node(engine_user='roost', engine_password='pQ7-x9') for _ in range(2)]
+        left, gone = (self.client(d) for d in nodes)
+        self.are(nodes, [left, gone], 'both to be listed')
+        nodes[1].process.send_signal(signal.SIGKILL)
+        self.are(nodes[:1], [left], 'one to be listed')
+        self.assertEqual(nodes[0].lines('the engine.s server refuses a call'), [])
+
+    def test_channels_on_several_servers(self):
+        other = Redis()
+        self.addCleanup(other.stop)
+        address = {'engine_address': 'unix:%s,unix:%s' % (self.redis.path, other.path)}
+        nodes = [self.node(up=2, **address), self.node(up=2, **address)]
+        here, there = (self.client(d, channel=None) for d in nodes)
+        channels = ['c%d' % i for i in range(12)]
+        for c in (here, there):
+            for channel in channels:
+                c.subscribe(channel)
+        for channel in channels:
+            wait_for(lambda: self.members(nodes[0], channel) == {here.me, there.me}, what='both in ' + channel)
+        for server in (self.redis, other):
+            self.assertIn('roost:p:c', server.say('KEYS', 'roost:p:*'))
+        nodes[1].process.send_signal(signal.SIGKILL)
+        for channel in channels:
+            wait_for(lambda: self.members(nodes[0], channel) == {here.me}, 30, what='one in ' + channel)
+            wait_for(lambda: self.counts(nodes[0], channel) == (1, 1), 30, what='one in ' + channel)
 
     def test_a_node_that_ends(self):
         nodes = [self.node(clean=True), self.node(clean=True, node_ttl='10m')]

@@ -132,7 +132,7 @@ static void keys_that_are_gone_are_written_again(void **state)
 static void cut(unsigned i)
 {
     redis_test.refuse = true;
-    redis_server_restart(((struct redis *)(void *)nodes[i].engine)->servers[0], "cut by the test");
+    redis_server_restart(((struct redis *)(void *)nodes[i].engine)->servers[0], ENDING_CLOSED);
     UNTIL(redis_server_given_up(((struct redis *)(void *)nodes[i].engine)->servers[0]));
 }
 
@@ -261,7 +261,7 @@ static void what_is_malformed_is_left_out(void **state)
         "PUBLISH t:c:a gone:\r\n",
         "PUBLISH t:c:a gone:000000000000000100000000000100000123456789\r\n",
         "PUBLISH t:c:a 0:0:x\r\n",
-        "SADD t:po zz 0000000000000009 00000000000000090\r\n",
+        "SADD t:po:0 zz 0000000000000009 00000000000000090\r\n",
     };
     uint64_t before = metrics->engine_malformed;
 
