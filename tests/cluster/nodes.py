@@ -36,6 +36,11 @@ class Nodes(DaemonTest):
             wait_for(lambda: d.metric('roost_engine_up') >= up, what='the engine to be there')
         return d
 
+    def _end(self, d, clean):
+        """What kills by -9 was a test; whatever else a process of a node died of is a fault."""
+        super()._end(d, clean)
+        self.assertEqual(d.lines(r'msg="?(killed" .*signal=(4|6|7|8|11)\b|exited" .*status=[1-9])'), [], d.text())
+
     def started(self, server):
         """A server that ends with the test."""
         self.addCleanup(server.stop)
@@ -178,6 +183,7 @@ class Witness(threading.Thread):
         self.join(20)
 
 
+WITNESSES = 6
 PACE = 0.005  # between two publications of a thread
 
 
@@ -252,4 +258,39 @@ def judge(test, traffic, witnesses, whole):
             test.assertEqual({data for _, _, data in traffic.done} - set(seen), set(), 'acknowledged, not delivered, not told')
 
 
-__all__ = ['BARE', 'KEPT', 'Nodes', 'Raw', 'Traffic', 'Witness', 'judge']
+class Journey(Nodes):
+    """Traffic over several nodes, with witnesses that roam all of them, while a test hurts what it likes between begin() and end().
+    SEED=N repeats the choices of a run."""
+
+    def setUp(self):
+        super().setUp()
+        self.seed = int(os.environ.get('SEED') or random.randrange(1 << 30))
+        random.seed(self.seed)
+        self.nodes, self.witnesses = [], []
+
+    def begin(self, address, count=3, channel='a', **settings):
+        self.channel = channel
+        self.nodes = [self.node(address, clean=False, **settings) for _ in range(count)]
+        for _ in range(WITNESSES):
+            w = Witness(lambda: [d.client for d in self.nodes], self.channel)
+            self.addCleanup(w.stop)
+            self.witnesses.append(w)
+        wait_for(lambda: all(w.pieces for w in self.witnesses), what='the subscribers')
+        self.traffic = Traffic(self, lambda: list(self.nodes), self.channel)
+        self.addCleanup(self.traffic.stop)
+        self.traffic.await_more(30)
+
+    def end(self, whole):
+        """whole: nobody was told that he may miss something."""
+        self.traffic.await_more(30)
+        self.traffic.stop()
+        self.again(lambda: random.choice(self.nodes), self.channel, 'end')
+        try:
+            wait_for(lambda: all(w.faults or w.last() == 'end' for w in self.witnesses), 30, 'the end of everybody')
+            judge(self, self.traffic, self.witnesses, whole)
+        except AssertionError as e:
+            raise AssertionError('%s\nSEED=%d; subscribers at %r, ends %r' % (e, self.seed, [w.last() for w in self.witnesses],
+                                                                           [w.ends[-3:] for w in self.witnesses])) from None
+
+
+__all__ = ['BARE', 'KEPT', 'HERE', 'Journey', 'Nodes', 'Raw', 'Traffic', 'Witness', 'judge']

@@ -9,45 +9,11 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from nodes import Nodes, Traffic, Witness, judge  # noqa: E402 (it finds the others)
-from daemon import wait_for  # noqa: E402
+from nodes import Journey  # noqa: E402 (it finds the others)
 from engines import Redis  # noqa: E402
 
-SEED = int(os.environ.get('SEED') or random.randrange(1 << 30))
-WITNESSES = 6
 
-
-class Kill(Nodes):
-    channel = 'a'
-
-    def setUp(self):
-        super().setUp()
-        random.seed(SEED)
-        self.nodes = []
-
-    def begin(self, address, count=3, **settings):
-        self.nodes = [self.node(address, clean=False, **settings) for _ in range(count)]
-        self.witnesses = []
-        for _ in range(WITNESSES):
-            w = Witness(lambda: [d.client for d in self.nodes], self.channel)
-            self.addCleanup(w.stop)
-            self.witnesses.append(w)
-        wait_for(lambda: all(w.pieces for w in self.witnesses), what='the subscribers')
-        self.traffic = Traffic(self, lambda: list(self.nodes), self.channel)
-        self.addCleanup(self.traffic.stop)
-        self.traffic.await_more(30)
-
-    def end(self, whole):
-        self.traffic.await_more(30)
-        self.traffic.stop()
-        self.again(lambda: random.choice(self.nodes), self.channel, 'end')
-        try:
-            wait_for(lambda: all(w.faults or w.last() == 'end' for w in self.witnesses), 30, 'the end of everybody')
-            judge(self, self.traffic, self.witnesses, whole)
-        except AssertionError as e:
-            raise AssertionError('%s\nSEED=%d; subscribers at %r, ends %r' % (e, SEED, [w.last() for w in self.witnesses],
-                                                                           [w.ends[-3:] for w in self.witnesses])) from None
-
+class Kill(Journey):
     def test_workers_and_hubs(self):
         redis = self.started(Redis(tcp=True))
         self.begin(redis.address)
