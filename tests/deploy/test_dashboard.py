@@ -3,6 +3,7 @@
 drains, with the configuration and the rules that deploy/compose.yaml gives it."""
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -35,7 +36,7 @@ CHANNELS = {'allow_subscribe_for_client': True, 'allow_subscribe_for_anonymous':
 MAY_BE_ZERO = set("""process_up hang_kills_total listen_overflows_total accept_stops_total hub_push_backs_total ring_stalls_total ring_full_total
 lost_publications_total history_evicted_total hub_queue_bytes ring_to_hub_bytes ring_to_worker_bytes partial_bytes tokens_waiting
 connections_closing last_reload_certificates_kept engine_epoch_changes_total engine_malformed_total engine_gaps_total
-engine_reconnects_total""".split())
+engine_reconnects_total engine_probes_missed_total node_config_mismatch""".split())
 
 
 def expand(expr, interval='10s'):
@@ -241,6 +242,18 @@ class Live(unittest.TestCase):
         firing = {(m['alertname'], m['instance'], m.get('process')) for m, _ in self.prometheus.value('ALERTS{alertstate="firing"}')}
         self.assertIn(('RoostProcessRestarted', self.load.a.admin, 'worker1'), firing)
         self.assertNotIn('RoostDown', {name for name, _, _ in firing})
+
+    def test_the_cases_of_the_rules_are_of_real_series(self):
+        """Their metrics have the labels that a node gives them; else a rule could pass its case and never fire."""
+        real = {}
+        for labels in self.prometheus.ask('series', **{'match[]': '{job="roost"}'}):
+            real.setdefault(labels.pop('__name__'), set()).add(frozenset(labels))
+        for path in glob.glob(os.path.join(TOP, 'tests/deploy/rules/*.yml')):
+            for case in yaml.safe_load(read(path))['tests']:
+                for s in case['input_series']:
+                    name, labels = re.fullmatch(r'(\w+)\{(.*)\}', s['series']).groups()
+                    if name != 'up' or 'job="roost"' in labels:
+                        self.assertIn(frozenset(re.findall(r'(\w+)="', labels)), real.get(name, ()), s)
 
     def test_the_scraper_cannot_publish(self):
         self.assertEqual(self.load.call(self.load.a, 'GET', '/metrics', key=SCRAPERS).status, 200)

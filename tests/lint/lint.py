@@ -252,6 +252,14 @@ def check_reference(build):
             fail(path, 1, 'stale; `make docs` writes it')
 
 
+def check_rules():
+    """The object of Kubernetes has the rules of Prometheus."""
+    rules, path = read('deploy/prometheus/roost-rules.yml'), 'deploy/kustomize/overlays/production/prometheusrule.yaml'
+    groups = rules[rules.index('\ngroups:\n'):]
+    if not read(path).endswith(re.sub(r'(?m)^(?=.)', '  ', groups)):
+        fail(path, 1, 'stale; `make docs` writes it')
+
+
 SERVICE_VARIABLE = re.compile(r'(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)$')
 
 
@@ -304,7 +312,7 @@ def main():
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
               check_function_length, check_spaces, check_format, check_order, check_uncalled, check_homes, check_metrics_are_written, check_dialect,
               check_python, check_words, check_setting_names, check_top_level, check_links, check_named_functions,
-              check_lock]
+              check_lock, check_rules]
     good = bad = 0
     for check in checks + [lambda: check_reference(build)]:
         before = len(failures)
