@@ -23,8 +23,11 @@ struct engine_redis_settings {
     struct engine_address address[ENGINE_ADDRESSES_MAX]; /* of independent servers, over which
                                                           * channels are spread, or of one service */
     unsigned addresses;
-    char prefix[64];                    /* of every key and channel */
-    uint64_t node;                      /* this node's id, over all lives of its hub; not 0 */
+    unsigned
+        partitions;  /* not 0: the addresses are those of one Redis Cluster, and channels are spread
+                          * over so many of its slots */
+    char prefix[64]; /* of every key and channel */
+    uint64_t node;   /* this node's id, over all lives of its hub; not 0 */
     struct engine_nodes_settings nodes; /* but for id, which is `node` */
     bool
         restarted; /* this hub is not the node's first: what its rings hold may have been published */

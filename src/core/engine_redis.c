@@ -35,7 +35,7 @@ static unsigned jump(uint64_t key, unsigned n)
 }
 
 /* FNV-1a: the same on every node, unlike hash_str(). */
-static uint64_t same_hash(struct str s)
+uint64_t redis_same_hash(struct str s)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
 
@@ -46,7 +46,9 @@ static uint64_t same_hash(struct str s)
 
 struct redis_server *redis_server_of(struct redis *e, struct str channel)
 {
-    return e->servers[e->nservers == 1 ? 0 : jump(same_hash(channel), e->nservers)];
+    if (e->cluster != NULL)
+        return redis_partition_of(e, redis_same_hash(channel))->server;
+    return e->servers[e->nservers == 1 ? 0 : jump(redis_same_hash(channel), e->nservers)];
 }
 
 bool redis_is_home(const struct redis_server *s)
@@ -242,7 +244,8 @@ static void say(struct engine *engine, uint64_t to, bool everywhere, struct str 
 
     for (unsigned i = 0; i < e->nservers; i++) {
         struct redis_server *s = e->servers[i];
-        struct redis_call *c = s->state == REDIS_UP ? redis_call_new(s, REDIS_SAY, STR_NULL) : NULL;
+        struct redis_call *c =
+            redis_server_listens(s) ? redis_call_new(s, REDIS_SAY, STR_NULL) : NULL;
 
         if (c == NULL)
             continue;
@@ -303,6 +306,14 @@ static uint64_t tick(struct engine *engine, uint64_t now_ns)
     next = engine_nodes_tick(e->engine.nodes, now_ns);
     one = redis_presence_tick(e, now_ns);
     next = MIN(next, one);
+    if (e->lanes.count > 0) {
+        one = redis_lanes_run(e, now_ns);
+        next = MIN(next, one);
+    }
+    if (e->cluster != NULL) {
+        one = redis_cluster_tick(e, now_ns);
+        next = MIN(next, one);
+    }
     for (unsigned i = 0; i < e->nservers; i++) {
         one = redis_server_tick(e->servers[i], now_ns);
         next = MIN(next, one);
@@ -315,12 +326,14 @@ static void redis_free(struct engine *engine)
     struct redis *e = redis_of(engine);
 
     redis_subs_fini(e);
+    redis_lanes_fini(e);
     while (e->nservers > 0)
         redis_server_free(e->servers[e->nservers - 1]);
     redis_presence_fini(e);
     engine_nodes_free(engine->nodes);
     pool_fini(&e->calls);
     buf_fini(&e->scratch);
+    free(e->cluster);
     free(e);
 }
 
@@ -359,10 +372,17 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     e->arg = arg;
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
+    list_init(&e->lane_list);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
     for (unsigned i = 0; i < e->s.addresses; i++)
         if (redis_server_new(e, &e->s.address[i]) == NULL)
             goto err;
+    if (settings->partitions > 0) {
+        e->cluster = redis_cluster_new(settings->partitions);
+        if (e->cluster == NULL)
+            goto err;
+        redis_cluster_begin(e);
+    }
     if (redis_presence_init(e) == -1)
         goto err;
     return &e->engine;

@@ -1,7 +1,9 @@
 /* core/engine_redis_internal.h - what the Redis engine's files share: engine_redis.c answers the hub ·
- * engine_redis_server.c keeps one server's connection and its calls ·
- * engine_redis_tick.c what time does to it · engine_redis_write.c writes calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
- * engine_redis_scripts.c has what runs in the server. */
+ * engine_redis_server.c keeps one server's connection · engine_redis_calls.c its calls ·
+ * engine_redis_tick.c what time does to it · engine_redis_write.c writes
+ * calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
+ * engine_redis_scripts.c has what runs in the server · engine_redis_cluster.c knows who has which slots ·
+ * engine_redis_lanes.c keeps calls in order that were turned away. */
 #ifndef ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 #define ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 
@@ -19,6 +21,7 @@
 #define REDIS_OPEN_SLOTS  64 /* calls of this round that may still grow, of each server */
 #define REDIS_HEAL_MAX    64 /* publications that are fetched to close a gap */
 #define REDIS_SERVERS_MAX 128
+#define REDIS_SLOT_NR     16384
 
 enum redis_script {
     REDIS_SCRIPT_PUBLISH = 0,
@@ -38,7 +41,9 @@ enum redis_call_kind {
     REDIS_HELLO = 0, /* those before PUBLISH: of a connection that is being set up */
     REDIS_INFO,
     REDIS_SELECT,
+    REDIS_STATE, /* of the cluster */
     REDIS_LOAD,
+    REDIS_SLOTS,     /* who has them */
     REDIS_LISTEN,    /* to what this node publishes to itself, and what is for all nodes */
     REDIS_CAUGHT_UP, /* what the control log holds since we last heard */
     REDIS_PUBLISH,   /* not kept: any number up to REDIS_BATCH_MAX */
@@ -48,15 +53,17 @@ enum redis_call_kind {
     REDIS_HISTORY,
     REDIS_REMOVE,
     REDIS_CONTROL,
-    REDIS_SAY, /* nodes to each other; token: to whom, 0: all */
-    REDIS_PROBE,
     REDIS_MEMBERS, /* who comes to a channel and goes: any number up to REDIS_BATCH_MAX */
     REDIS_LIST,    /* some of a channel's members */
     REDIS_COUNT,
-    REDIS_OWNERS,    /* the nodes that have members in a place */
-    REDIS_INDEX,     /* some of the channels in which one of them has */
-    REDIS_SWEEP,     /* removes some of its members */
-    REDIS_DISOWN,    /* it has none any more */
+    REDIS_OWNERS, /* the nodes that have members in a place */
+    REDIS_INDEX,  /* some of the channels in which one of them has */
+    REDIS_SWEEP,  /* removes some of its members */
+    REDIS_DISOWN, /* it has none any more */
+    REDIS_RELAY, /* those from here on: not of a channel's place. What the server that takes a slot over
+                      * has published, to those who are still subscribed at the one that had it */
+    REDIS_SAY, /* nodes to each other; token: to whom, 0: all */
+    REDIS_PROBE,
     REDIS_SUBSCRIBE, /* and UNSUBSCRIBE: pushes answer them, the PING behind them ends the call */
     REDIS_UNSUBSCRIBE
 };
@@ -69,8 +76,10 @@ struct redis_publication {
 };
 
 struct redis_call {
-    struct list link; /* in server.waiting, server.sent */
+    struct list link; /* in server.waiting, server.sent, lane.again, lane.held */
     struct redis_server *server;
+    struct redis_partition *partition; /* NULL: none, or no cluster */
+    struct redis_lane *lane;           /* its channel's, unless it is done; NULL: none */
     uint64_t id;
     uint64_t since_ns; /* when it came; sent: when it was sent */
     struct buf body;   /* owned: envelopes of publications; SUBSCRIBE and the like: commands */
@@ -86,7 +95,8 @@ struct redis_call {
     bool echoed;  /* this node subscribes to its channel: what it publishes comes back */
     bool repeat;  /* it may have been done before */
     bool refused; /* it has certainly not been */
-    bool sent;    /* in server.sent, else in server.waiting */
+    bool sent;    /* in server.sent */
+    bool asking;  /* ASKING stands before it, and is not answered yet */
     uint8_t name_len;
     uint16_t key_len; /* of the idempotency key, behind the name in `text` */
     uint64_t version;
@@ -106,13 +116,17 @@ struct redis_sub { /* a channel this node subscribes to, or did a moment ago */
     struct htab_node node;
     struct list link;         /* in server.subs, server.resubscribe */
     struct list linger;       /* in redis.lingering */
+    struct list in_partition; /* in partition.subs */
     struct engine_channel *c; /* borrowed; NULL: nobody is subscribed here any more */
     struct redis_server *server;
-    struct position at;  /* epoch 0: it has not been live yet */
+    struct redis_partition *partition; /* NULL: no cluster */
+    struct position at;                /* epoch 0: it has not been live yet */
+    uint64_t heard;      /* offset of the last one that came while SYNC was under way */
     uint64_t until_ns;   /* lingering */
     uint64_t sync_id;    /* of the SYNC under way */
     uint32_t connection; /* server.connections when SUBSCRIBE was sent */
     uint8_t state;       /* enum redis_sub_state */
+    bool confirmed;      /* of that connection */
     bool kept;           /* it has a history */
     bool told;           /* subscribed() has been called */
     uint8_t name_len;
@@ -139,10 +153,34 @@ struct redis_server {
     char run_id[64];
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
     unsigned attempts;
-    bool restored;    /* subscribed to everything again */
-    int shard;        /* its place among engine_shards */
-    uint8_t ending;   /* enum engine_ending, if what comes cannot be taken */
-    char refusal[96]; /* of a call, that makes the connection end: REFUSED */
+    bool restored;           /* subscribed to everything again */
+    int shard;               /* its place among engine_shards */
+    uint8_t ending;          /* enum engine_ending, if what comes cannot be taken */
+    char refusal[96];        /* of a call, that makes the connection end: REFUSED */
+    unsigned loading;        /* scripts under way */
+    uint64_t resubscribe_ns; /* not before */
+    /* In a cluster: */
+    unsigned partitions;
+    const struct redis_partition *listens; /* the probe's; NULL: none */
+    uint64_t keep_until_ns;                /* also without a partition */
+};
+
+struct redis_partition {         /* channels whose keys share a slot */
+    struct redis_server *server; /* it has the slot, as far as is known; borrowed */
+    struct list subs;            /* of struct redis_sub; those not asked for in front */
+    uint64_t sure_until_ns;      /* only the server itself says otherwise before */
+    uint32_t tag;
+    uint16_t slot;
+};
+
+struct redis_cluster {
+    uint64_t ask_ns, asked_ns; /* for the slots */
+    uint64_t seeds_ns;         /* when to try the addresses of the settings again */
+    unsigned turn;
+    bool known;                         /* a server has said who has which slots */
+    const struct redis_partition *home; /* of what is for no channel */
+    unsigned n;
+    struct redis_partition partitions[]; /* by slot */
 };
 
 struct redis {
@@ -160,6 +198,9 @@ struct redis {
     struct redis_server *servers[REDIS_SERVERS_MAX]; /* owned */
     unsigned nservers;
     struct redis_presence *presence; /* owned */
+    struct redis_cluster *cluster;   /* owned; NULL: servers stand alone */
+    struct htab lanes;
+    struct list lane_list;
 };
 
 static inline struct redis *redis_of(const struct engine *e)
@@ -168,6 +209,7 @@ static inline struct redis *redis_of(const struct engine *e)
 }
 
 /* engine_redis.c */
+uint64_t redis_same_hash(struct str s);
 struct redis_server *redis_server_of(struct redis *e, struct str channel);
 /* Control messages and their log live where the channel without a name would. */
 bool redis_is_home(const struct redis_server *s);
@@ -185,6 +227,25 @@ bool redis_may_repeat(const struct redis *e);
 struct redis_server *redis_server_new(struct redis *e,
                                       const struct engine_address *address) MUST_CHECK;
 void redis_server_free(struct redis_server *s);
+/* Connects; a DOWN one. */
+void redis_server_begin(struct redis_server *s);
+/* Sends what has been written in this round. */
+void redis_server_flush(struct redis_server *s);
+/* The connection is of no use any more: a new one. */
+void redis_server_restart(struct redis_server *s, enum engine_ending ending);
+/* Its connection hears the probe and, at home, control messages; when it is up. */
+void redis_server_listen(struct redis_server *s);
+/* Is it up, and heard? */
+bool redis_server_listens(const struct redis_server *s);
+/* Its scripts are gone: they are loaded again. */
+void redis_server_load(struct redis_server *s);
+/* A step of setting up is complete. */
+void redis_setup_step(struct redis_server *s);
+bool redis_server_wants(const struct redis_server *s);
+/* Is it gone for longer than patience lasts? */
+bool redis_server_given_up(const struct redis_server *s);
+
+/* engine_redis_calls.c */
 /* A call for the end of the queue. NULL: no memory. */
 struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind kind,
                                   struct str name) MUST_CHECK;
@@ -192,19 +253,14 @@ struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind k
 void redis_call_free(struct redis_call *c);
 /* Sends it now, before all that waits; when it cannot be written it fails. */
 void redis_call_send(struct redis_call *c);
+/* Another server's from now on; it has not been sent. Of a list it stays where it is. */
+void redis_call_move(struct redis_call *c, struct redis_server *to);
 /* So many bytes have been added to a waiting call's body. */
 void redis_call_grew(struct redis_call *c, size_t bytes);
-/* Connects; a DOWN one. */
-void redis_server_begin(struct redis_server *s);
-/* Sends what has been written in this round. */
-void redis_server_flush(struct redis_server *s);
-/* The connection is of no use any more: a new one. */
-void redis_server_restart(struct redis_server *s, enum engine_ending ending);
-/* A step of setting up is complete. */
-void redis_setup_step(struct redis_server *s);
-bool redis_server_wants(const struct redis_server *s);
-/* Is it gone for longer than patience lasts? */
-bool redis_server_given_up(const struct redis_server *s);
+/* The connection has ended: what was sent and may have been done ends, in its order; the rest is tried again,
+ * before all that waits. */
+void redis_calls_give_up(struct redis_server *s);
+void redis_calls_take_back(struct redis_server *s);
 
 /* engine_redis_tick.c */
 /* Deadlines, what waits is sent. When it wants to be called again. */
@@ -218,6 +274,8 @@ int redis_call_write(struct redis_call *c) MUST_CHECK;
 /* Does the call hold publications that are kept? */
 bool redis_call_is_kept(const struct redis_call *c);
 bool redis_call_is_publication(const struct redis_call *c);
+/* Does it belong where its channel is? Those without a channel belong home. */
+bool redis_call_has_place(uint8_t kind);
 /* SUBSCRIBE and the like: a PING ends it, and errors may stand before its answer. */
 bool redis_call_is_listening(const struct redis_call *c);
 
@@ -240,6 +298,8 @@ bool redis_call_repeatable(const struct redis_call *c);
  * memory. */
 int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind,
                    struct str channel) MUST_CHECK;
+/* "SSUBSCRIBE" as this engine says it. */
+struct str redis_word(const struct redis *e, const char *sharded);
 /* Takes an entry of a stream off *rest. False: it is none. */
 bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item);
 
@@ -277,11 +337,19 @@ bool redis_sub_asked(const struct redis_sub *sub);
 void redis_subs_fini(struct redis *e);
 void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name);
 void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str name);
-/* The reply to SYNC: where it stands, and n entries of what was kept behind call->since. */
-void redis_synced(const struct redis_call *c, struct position top, struct str entries, uint32_t n);
+/* The reply to SYNC: where it stands, where its epoch began after another one, and n entries of what was
+ * kept behind call->since. */
+void redis_synced(const struct redis_call *c, struct position top, struct position before,
+                  struct str entries, uint32_t n);
 void redis_sync_failed(const struct redis_call *c);
 /* The connection has ended. */
 void redis_subs_down(struct redis_server *s);
+/* The partition has another server. */
+void redis_subs_move(struct redis_partition *p);
+/* What was asked for of it and is not confirmed is asked for again, in a moment. */
+void redis_subs_again(struct redis_partition *p);
+/* The server has ended a subscription. */
+void redis_sub_ended(struct redis_sub *sub);
 /* Subscribes to some more of what is to be subscribed to again. True: there is more. */
 bool redis_resubscribe(struct redis_server *s);
 /* Forgets channels that nobody has come back to. */
@@ -298,5 +366,48 @@ void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position 
 void redis_confirmed(struct redis_sub *sub);
 /* There is a gap in front of what has come. */
 void redis_sub_heal(struct redis_sub *sub);
+
+/* engine_redis_cluster.c */
+/* NULL: no memory. */
+struct redis_cluster *redis_cluster_new(unsigned partitions) MUST_CHECK;
+/* All partitions are the first server's until one has said better. */
+void redis_cluster_begin(struct redis *e);
+struct redis_partition *redis_partition_of(struct redis *e, uint64_t hash);
+/* The reply to SLOTS. */
+bool redis_cluster_slots(struct redis_server *s, struct str value);
+/* Something has changed. */
+void redis_cluster_ask_soon(struct redis *e);
+/* When it wants to be called again. */
+uint64_t redis_cluster_tick(struct redis *e, uint64_t now_ns);
+
+enum redis_redirection {
+    REDIS_NOT_REDIRECTED = 0,
+    REDIS_AGAIN,       /* at *ask with ASKING, else where its channel is now */
+    REDIS_AGAIN_LATER, /* nobody can take it now */
+    REDIS_AGAIN_LOADED /* when the scripts have been loaded */
+};
+/* What an error says of where a call belongs, after taking note of it. */
+enum redis_redirection redis_redirected(struct redis_server *s, struct str error,
+                                        struct redis_server **ask);
+
+/* engine_redis_lanes.c */
+/* A new call: true: its channel has a lane and it waits there. */
+bool redis_lane_take(struct redis_call *c);
+/* A call under way will be turned away. -1: no memory. */
+int redis_lane_begin(struct redis_call *c) MUST_CHECK;
+/* A call under way was turned away: again at ask with ASKING, or (NULL) where its channel is, not before
+ * delay_ns have gone by. */
+void redis_lane_turned_away(struct redis_call *c, struct redis_server *ask, uint64_t delay_ns);
+/* Sent, answered, or it will not be. */
+void redis_lane_sent(struct redis_call *c);
+void redis_lane_answered(struct redis_call *c);
+void redis_lane_left(struct redis_call *c);
+/* Of calls that go back to a server's queue those with a lane go there. */
+void redis_lanes_down(struct redis *e, struct list *calls);
+/* The server goes. */
+void redis_lanes_forget(struct redis *e, const struct redis_server *s);
+/* When it wants to be called again, or UINT64_MAX. */
+uint64_t redis_lanes_run(struct redis *e, uint64_t now_ns);
+void redis_lanes_fini(struct redis *e);
 
 #endif

@@ -19,12 +19,12 @@
 
 static unsigned count_places(const struct redis *e)
 {
-    return e->nservers;
+    return e->cluster != NULL ? e->cluster->n : e->nservers;
 }
 
 struct redis_server *redis_place_server(struct redis *e, unsigned place)
 {
-    return e->servers[place];
+    return e->cluster != NULL ? e->cluster->partitions[place].server : e->servers[place];
 }
 
 unsigned redis_place_of(struct redis *e, struct str channel)
@@ -32,6 +32,8 @@ unsigned redis_place_of(struct redis *e, struct str channel)
     const struct redis_server *s = redis_server_of(e, channel);
     unsigned i = 0;
 
+    if (e->cluster != NULL)
+        return (unsigned)(redis_partition_of(e, redis_same_hash(channel)) - e->cluster->partitions);
     while (e->servers[i] != s)
         i++;
     return i;

@@ -34,7 +34,7 @@ struct redis_member { /* a value of the hash */
     struct str fields;
 };
 
-struct redis_place {   /* where keys live together: a server */
+struct redis_place {   /* where keys live together: a server, in a cluster a partition */
     char name[12];     /* of a channel that is there, or would be: the first such number */
     uint32_t gen;      /* of the members that are written now */
     uint64_t run;      /* hash of the server's run id; 0: none yet */

@@ -51,9 +51,12 @@ static void take_publication(struct redis_server *s, struct redis_sub *sub, stru
         at.offset += !sub->kept;
         if (sub->state == REDIS_SUB_LIVE && redis_sub_asked(sub))
             redis_deliver(sub, env, at);
-    } else if (sub != NULL && sub->state == REDIS_SUB_LIVE && redis_sub_asked(sub)) {
+    } else if (sub != NULL && redis_sub_asked(sub)) {
         env->r.flags |= RECORD_IN_STREAM;
-        deliver_kept(sub, env, at);
+        if (sub->state == REDIS_SUB_LIVE)
+            deliver_kept(sub, env, at);
+        else
+            sub->heard = MAX(sub->heard, at.offset);
     }
     if (own)
         redis_call_echo(s, &mine, at);
@@ -69,9 +72,17 @@ static bool take_head(struct str *payload, struct position *at)
            str_to_u64(text, &at->offset) == 0 && payload->p != NULL;
 }
 
-static void take_message(struct redis_server *s, struct str channel, struct str payload)
+/* This node's subscription there. */
+static struct redis_sub *sub_at(struct redis_server *s, struct str channel)
 {
     struct redis_sub *sub = redis_sub_find(s->engine, channel);
+
+    return sub != NULL && sub->server == s ? sub : NULL;
+}
+
+static void take_message(struct redis_server *s, struct str channel, struct str payload)
+{
+    struct redis_sub *sub = sub_at(s, channel);
     struct envelope env;
     struct position at;
     int rc;
@@ -158,28 +169,64 @@ static bool strip_prefix(const struct redis_server *s, struct str *name)
     return true;
 }
 
+/* "c:channel", in a cluster "c:{tag}channel". */
+static bool take_channel(const struct redis *e, struct str *name)
+{
+    struct str channel = *name, tag;
+
+    if (!str_starts_with(*name, STR_LIT("c:")))
+        return false;
+    channel = str_skip(channel, 2);
+    if (e->cluster != NULL && (!str_cut(&channel, '}', &tag) || channel.p == NULL))
+        return false;
+    *name = channel;
+    return true;
+}
+
+static void take_confirmation(struct redis_server *s, struct str channel)
+{
+    struct redis_sub *sub = sub_at(s, channel);
+
+    if (sub != NULL && redis_sub_asked(sub))
+        redis_confirmed(sub);
+}
+
+/* Its slot has moved, unless this node has unsubscribed. channel: n == 0: of the probe, of control. */
+static void take_end(struct redis_server *s, struct str channel)
+{
+    struct redis_sub *sub = channel.n > 0 ? sub_at(s, channel) : NULL;
+
+    if (channel.n > 0 && (sub == NULL || !redis_sub_asked(sub) || !sub->confirmed))
+        return;
+    redis_cluster_ask_soon(s->engine);
+    if (sub != NULL)
+        redis_sub_ended(sub);
+}
+
 void redis_pushed(struct redis_server *s, struct str value)
 {
+    const struct redis *e = s->engine;
     struct str kind, name, payload;
     struct resp_node node;
-    struct redis_sub *sub;
+    bool channel;
 
     if (!resp_next(&value, &node) || !resp_next_text(&value, &kind) ||
         !resp_next_text(&value, &name) || !strip_prefix(s, &name))
         return;
-    if (str_equal(kind, STR_LIT("subscribe")) && str_starts_with(name, STR_LIT("c:"))) {
-        sub = redis_sub_find(s->engine, str_skip(name, 2));
-        if (sub != NULL && redis_sub_asked(sub))
-            redis_confirmed(sub);
+    channel = take_channel(e, &name);
+    if (str_equal(kind, redis_word(e, "ssubscribe"))) {
+        if (channel)
+            take_confirmation(s, name);
+    } else if (e->cluster != NULL && str_equal(kind, STR_LIT("sunsubscribe"))) {
+        take_end(s, channel ? name : STR_NULL);
+    } else if (str_equal(kind, redis_word(e, "smessage")) && resp_next_text(&value, &payload)) {
+        if (channel)
+            take_message(s, name, payload);
+        else if (str_starts_with(name, STR_LIT("control")))
+            take_control(s, payload);
+        else if (str_starts_with(name, STR_LIT("node")))
+            engine_nodes_received(s->engine->engine.nodes, payload);
+        else if (str_starts_with(name, STR_LIT("probe:")))
+            redis_server_heard_itself(s);
     }
-    if (!str_equal(kind, STR_LIT("message")) || !resp_next_text(&value, &payload))
-        return;
-    if (str_starts_with(name, STR_LIT("c:")))
-        take_message(s, str_skip(name, 2), payload);
-    else if (str_equal(name, STR_LIT("control")))
-        take_control(s, payload);
-    else if (str_equal(name, STR_LIT("nodes")) || str_starts_with(name, STR_LIT("node:")))
-        engine_nodes_received(s->engine->engine.nodes, payload);
-    else if (str_starts_with(name, STR_LIT("probe:")))
-        redis_server_heard_itself(s);
 }

@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+#define AGAIN_NS (50 * NS_PER_MS) /* to what nobody could take */
+
 /* --- ends --- */
 
 bool redis_call_repeatable(const struct redis_call *c)
@@ -13,9 +15,12 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_HELLO:
     case REDIS_INFO:
     case REDIS_SELECT:
+    case REDIS_STATE:
     case REDIS_LOAD:
+    case REDIS_SLOTS:
     case REDIS_LISTEN:
     case REDIS_CAUGHT_UP:
+    case REDIS_RELAY:
     case REDIS_PROBE:
     case REDIS_SAY:    /* heartbeats come again, and nobody waits for the rest for long */
     case REDIS_OWNERS: /* begun again, as a cursor is one server's */
@@ -133,9 +138,8 @@ static enum verdict start_anew(struct redis_server *s, const char *text)
 /* What an error of the server means for the call and the connection. */
 static enum verdict judge(struct redis_call *c, struct str error)
 {
-    static const char *const anew[] = {"NOSCRIPT",   "READONLY",    "LOADING",
-                                       "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED",
-                                       "NOAUTH",     "WRONGPASS",   "NOPERM"};
+    static const char *const anew[] = {"READONLY",  "LOADING", "MASTERDOWN", "CLUSTERDOWN",
+                                       "UNBLOCKED", "NOAUTH",  "WRONGPASS",  "NOPERM"};
     struct redis_server *s = c->server;
     char text[sizeof(s->refusal)];
 
@@ -162,6 +166,18 @@ static bool take_run_id(struct redis_server *s, struct str info)
     return false;
 }
 
+/* Commands would be refused while it is down as a whole. */
+static bool is_well(struct str info)
+{
+    struct str line;
+
+    while (str_cut(&info, '\n', &line))
+        if (str_starts_with(line, STR_LIT("txt:cluster_state:ok")) ||
+            str_starts_with(line, STR_LIT("cluster_state:ok")))
+            return true;
+    return false;
+}
+
 static bool setup_reply(struct redis_call *c, struct str value)
 {
     struct redis_server *s = c->server;
@@ -172,7 +188,16 @@ static bool setup_reply(struct redis_call *c, struct str value)
     case REDIS_INFO:
         good = resp_next_text(&value, &text) && take_run_id(s, text);
         break;
+    case REDIS_STATE:
+        good = resp_next_text(&value, &text) && is_well(text);
+        if (!good)
+            (void)start_anew(s, "the cluster is down");
+        break;
+    case REDIS_SLOTS:
+        good = redis_cluster_slots(s, value);
+        break;
     case REDIS_LOAD:
+        s->loading--;
         good = resp_next_text(&value, &text) &&
                str_copy(text, s->sha[c->script], sizeof(s->sha[0])) == 0;
         break;
@@ -207,6 +232,34 @@ static bool read_position(struct str *rest, struct position *out)
            read_u64(rest, &out->epoch) && read_u64(rest, &out->offset);
 }
 
+/* It was done by the server that takes the slot over, while others are subscribed at the one that has
+ * it: they hear of it through this node, and it comes back from there. Where that fails they see the
+ * gap, at the latest when the slot has moved. */
+static void relay(struct redis_call *c, struct position first)
+{
+    struct redis_server *s = c->partition != NULL ? c->partition->server : c->server;
+    struct redis_call *r;
+
+    if (s == c->server)
+        return;
+    r = s->state != REDIS_UP
+            ? NULL
+            : redis_call_new(s, REDIS_RELAY, (struct str){.p = c->name, .n = c->name_len});
+    if (r == NULL || buf_append(&r->body, buf_view(&c->body)) == -1) {
+        if (r != NULL)
+            redis_call_free(r);
+        c->echoes = 0;
+        return;
+    }
+    redis_call_grew(r, r->body.len);
+    r->since = first;
+    redis_call_send(r);
+    c->server = s;
+    c->since_ns = clock_ns();
+    list_remove(&c->link);
+    list_append(&s->sent, &c->link);
+}
+
 static bool keep_reply(struct redis_call *c, struct str value)
 {
     struct position first;
@@ -215,6 +268,7 @@ static bool keep_reply(struct redis_call *c, struct str value)
         return false;
     for (unsigned i = 0; i < c->n; i++)
         c->pubs[i].at = (struct position){.epoch = first.epoch, .offset = first.offset + i};
+    relay(c, first);
     redis_call_settle(c, false);
     return true;
 }
@@ -237,6 +291,8 @@ static bool publish_if_reply(struct redis_call *c, struct str value)
     if (status == ENGINE_OK) {
         if (at.epoch != 0 || c->pubs[0].at.epoch == 0)
             c->pubs[0].at = at;
+        if (!str_equal(what, STR_LIT("known")))
+            relay(c, at);
         redis_call_settle(c, str_equal(what, STR_LIT("known"))); /* pushed before */
         return true;
     }
@@ -283,8 +339,9 @@ static void tell_history(const struct redis_call *c, struct position top, struct
 
 static bool history_reply(struct redis_call *c, struct str value)
 {
+    struct position top, before = {0};
     struct resp_node list = {0};
-    struct position top;
+    struct str rest;
 
     if (!read_position(&value, &top))
         return false;
@@ -292,7 +349,11 @@ static bool history_reply(struct redis_call *c, struct str value)
         return false;
     engine_count_call(ENGINE_OK);
     if (c->kind == REDIS_SYNC) {
-        redis_synced(c, top, value, list.n);
+        rest = value;
+        resp_skip(&rest, list.n);
+        if (!read_u64(&rest, &before.epoch) || !read_u64(&rest, &before.offset))
+            return false;
+        redis_synced(c, top, before, value, list.n);
     } else {
         tell_history(c, top, value, list.n);
         redis_done(c->server->engine, c->token, ENGINE_OK, top);
@@ -332,6 +393,7 @@ static bool reply(struct redis_call *c, struct str value)
     case REDIS_DISOWN:
         return redis_tidy_reply(c, value);
     case REDIS_SAY:
+    case REDIS_RELAY:
     case REDIS_PROBE:
     case REDIS_SUBSCRIBE:
     case REDIS_UNSUBSCRIBE:
@@ -344,22 +406,61 @@ static bool reply(struct redis_call *c, struct str value)
 
 bool redis_subscribe_refused(struct redis_call *c, struct str error)
 {
+    struct redis_partition *p = c->partition;
+    struct redis_server *ask;
     struct resp_node node;
 
-    if (resp_next(&error, &node))
+    if (!resp_next(&error, &node))
+        return false;
+    if (redis_redirected(c->server, node.text, &ask) == REDIS_NOT_REDIRECTED) {
         (void)judge(c, node.text);
-    return false;
+        return false;
+    }
+    if (c->kind == REDIS_SUBSCRIBE && p != NULL && p->server == c->server)
+        redis_subs_again(p); /* else they have moved along */
+    return true;
+}
+
+/* An error of another server's being the right one, or nobody. */
+static void turned_away(struct redis_call *c, enum redis_redirection how, struct redis_server *ask)
+{
+    struct redis_server *s = c->server;
+
+    if (how == REDIS_AGAIN_LOADED)
+        redis_server_load(s);
+    if (c->kind < REDIS_PUBLISH) { /* CAUGHT_UP: home is elsewhere, and asked there */
+        redis_call_free(c);
+        redis_setup_step(s);
+    } else if (!redis_call_has_place(c->kind)) {
+        redis_call_free(c);
+    } else if (c->kind == REDIS_SYNC && how == REDIS_AGAIN && ask == NULL) {
+        redis_lane_answered(c);
+        redis_sync_failed(c); /* with the subscription, unless that has moved along */
+        redis_call_free(c);
+    } else {
+        redis_lane_turned_away(c, ask, how == REDIS_AGAIN_LATER ? AGAIN_NS : 0);
+    }
 }
 
 bool redis_call_reply(struct redis_call *c, struct str value)
 {
+    enum redis_redirection how;
+    struct redis_server *ask;
     struct str rest = value;
     struct resp_node node;
 
     if (!resp_next(&rest, &node))
         return false;
-    if (node.type != RESP_ERROR && node.type != RESP_BULK_ERROR)
+    if (node.type != RESP_ERROR && node.type != RESP_BULK_ERROR) {
+        redis_lane_answered(c);
         return reply(c, value);
+    }
+    how = redis_redirected(c->server, node.text, &ask);
+    if (how != REDIS_NOT_REDIRECTED) {
+        turned_away(c, how, ask);
+        return true;
+    }
+    redis_lane_answered(c);
     switch (judge(c, node.text)) {
     case START_ANEW: /* it is in the list of what was sent: tried again on a new connection, or UNAVAILABLE */
         c->refused = true;

@@ -1,7 +1,8 @@
 /* core/engine_redis_scripts.c - what runs in the server, in one piece each.
  *
  * A channel's meta hash: e epoch, o offset of the last publication, r run id of the server that the
- * epoch was made on, t when the time to live was last set, v and ve version and its epoch. The guard:
+ * epoch was made on, pe and po the epoch before and its last offset that is known here, t when the
+ * time to live was last set, v and ve version and its epoch. The guard:
  * where r is not the run id of the server that a script runs on, what that server knows may lack what
  * another one has acknowledged (a failover, a restart, a restored copy), so a new epoch begins, and
  * whoever recovers is told so. The count and what is kept go on. Errors come before the first write:
@@ -21,7 +22,7 @@
     "  redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"                                                  \
     "elseif m[3] ~= ARGV[1] then\n"                                                                \
     "  epoch = ARGV[2]\n"                                                                          \
-    "  redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1])\n"                                    \
+    "  redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1], 'pe', m[1], 'po', m[2])\n"            \
     "end\n"
 
 /* Appends to what is kept. ARGV: 4 size, 5 time to live, ms, 6 now, ms: from several machines, so
@@ -113,7 +114,7 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
         "remember(epoch, o)\n"
         "return {'ok', epoch, o}\n",
     /* ARGV: 4 limit, 5 reverse, 6 the first offset, 7 the last, as XRANGE takes them. Returns epoch,
-     * offset of the newest, entries. */
+     * offset of the newest, entries, the epoch before and its last offset. */
     [REDIS_SCRIPT_HISTORY] =
         META "local list = {}\n"
              "if ARGV[4] ~= '0' then\n"
@@ -123,7 +124,8 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
              "    list = redis.call('XRANGE', KEYS[2], ARGV[6], ARGV[7], 'COUNT', ARGV[4])\n"
              "  end\n"
              "end\n"
-             "return {epoch, string.format('%.0f', offset), list}\n",
+             "local was = redis.call('HMGET', KEYS[1], 'pe', 'po')\n"
+             "return {epoch, string.format('%.0f', offset), list, was[1] or '0', was[2] or '0'}\n",
     [REDIS_SCRIPT_REMOVE] = META "redis.call('DEL', KEYS[2])\n"
                                  "return {epoch, string.format('%.0f', offset)}\n",
     /* KEYS: log. ARGV: 1 channel, 2 the message. */

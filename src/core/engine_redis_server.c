@@ -70,65 +70,6 @@ void redis_server_free(struct redis_server *s)
     free(s);
 }
 
-/* --- calls --- */
-
-struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind kind,
-                                  struct str name)
-{
-    struct redis_call *c = pool_get(&s->engine->calls);
-
-    if (c == NULL)
-        return NULL;
-    c->server = s;
-    c->kind = (uint8_t)kind;
-    c->id = ++s->engine->next_id;
-    c->since_ns = clock_ns();
-    c->name_len = (uint8_t)name.n;
-    memcpy(c->name, name.p != NULL ? name.p : "", name.n);
-    list_append(&s->waiting, &c->link);
-    s->nwaiting++;
-    return c;
-}
-
-void redis_call_grew(struct redis_call *c, size_t bytes)
-{
-    c->server->waiting_bytes += bytes;
-}
-
-static void leave_waiting(struct redis_call *c)
-{
-    c->server->nwaiting--;
-    c->server->waiting_bytes -= c->body.len;
-}
-
-void redis_call_free(struct redis_call *c)
-{
-    struct redis_server *s = c->server;
-    struct redis_call **slot =
-        &s->open[hash_str((struct str){.p = c->name, .n = c->name_len}) % REDIS_OPEN_SLOTS];
-
-    if (*slot == c)
-        *slot = NULL;
-    list_remove(&c->link);
-    if (!c->sent)
-        leave_waiting(c);
-    buf_fini(&c->body);
-    free(c->text);
-    pool_put(&s->engine->calls, c);
-}
-
-/* From the queue of those that wait into that of those under way. */
-static void call_sent(struct redis_server *s, struct redis_call *c)
-{
-    list_remove(&c->link);
-    list_append(&s->sent, &c->link);
-    leave_waiting(c);
-    c->sent = true;
-    s->nsent++;
-    s->sent_bytes += c->body.len;
-    c->since_ns = clock_ns();
-}
-
 bool redis_server_wants(const struct redis_server *s)
 {
     return s->nwaiting < s->engine->s.window && s->waiting_bytes < s->engine->s.queue_bytes;
@@ -137,14 +78,6 @@ bool redis_server_wants(const struct redis_server *s)
 bool redis_server_given_up(const struct redis_server *s)
 {
     return s->state != REDIS_UP && clock_ns() - s->down_since_ns > s->engine->s.patience_ns;
-}
-
-void redis_call_send(struct redis_call *c)
-{
-    if (redis_call_write(c) == -1)
-        redis_call_fail(c, ENGINE_UNAVAILABLE);
-    else
-        call_sent(c->server, c);
 }
 
 /* --- the connection --- */
@@ -160,77 +93,6 @@ static void plan_retry(struct redis_server *s)
     s->retry_ns = clock_ns() + engine_retry_delay_ns(s->attempts++, s->engine->s.reconnect_max_ns);
 }
 
-/* One call for each of its publications, which the script looks for first. Those without memory end. */
-static void split(struct redis_server *s, struct redis_call *c, struct list *to)
-{
-    struct str rest = buf_view(&c->body), before = rest;
-    struct envelope env;
-
-    for (unsigned i = 0; envelope_next(&rest, &env) > 0; i++, before = rest) {
-        struct str name = {.p = c->name, .n = c->name_len};
-        struct redis_call *one = redis_call_new(s, REDIS_PUBLISH_IF, name);
-
-        if (one == NULL ||
-            buf_append(&one->body, (struct str){.p = before.p, .n = before.n - rest.n}) == -1) {
-            redis_done(s->engine, c->pubs[i].token, ENGINE_UNKNOWN, (struct position){0});
-            if (one != NULL)
-                redis_call_free(one);
-            continue;
-        }
-        one->id = c->id;
-        one->since_ns = c->since_ns;
-        one->repeat = true;
-        one->pubs[0].token = c->pubs[i].token;
-        one->n = 1;
-        redis_call_grew(one, one->body.len);
-        list_remove(&one->link);
-        list_append(to, &one->link);
-    }
-    redis_call_free(c);
-}
-
-/* What was sent is tried again where that does no harm, before all that waits. */
-static void take_back(struct redis_server *s)
-{
-    struct list sent, again, *n;
-
-    list_init(&again);
-    list_take(&sent, &s->sent);
-    s->nsent = 0;
-    s->sent_bytes = 0;
-    while ((n = list_pop(&sent)) != NULL) {
-        struct redis_call *c = LIST_ENTRY(n, struct redis_call, link);
-
-        if (c->kind == REDIS_KEEP && !c->refused) {
-            split(s, c, &again);
-            continue;
-        }
-        c->repeat |= !c->refused;
-        c->refused = false;
-        list_append(&again, n);
-        c->sent = false;
-        s->nwaiting++;
-        redis_call_grew(c, c->body.len);
-    }
-    list_prepend_all(&s->waiting, &again);
-}
-
-/* The rest ends, in its order. */
-static void give_up_sent(struct redis_server *s)
-{
-    struct list *n, *next;
-
-    for (n = s->sent.next; n != &s->sent; n = next) {
-        struct redis_call *c = LIST_ENTRY(n, struct redis_call, link);
-
-        next = n->next;
-        if (c->replied)
-            redis_call_settle(c, true);
-        else if (!redis_call_repeatable(c))
-            redis_call_fail(c, ENGINE_UNKNOWN);
-    }
-}
-
 /* why: NULL: as the ending's row says. */
 static void down(struct redis_server *s, enum engine_ending ending, const char *why)
 {
@@ -241,6 +103,8 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     buf_clear(&s->in);
     buf_clear(&s->out);
     s->scan = (struct resp_scan){0};
+    s->loading = 0;
+    s->listens = NULL;
     if (was_up)
         s->down_since_ns = clock_ns();
     set_state(s, REDIS_DOWN);
@@ -256,8 +120,8 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     else
         LOG(LOG_DEBUG, "the engine's server cannot be reached", KV_S("server", text),
             KV_S("why", why));
-    give_up_sent(s);
-    take_back(s);
+    redis_calls_give_up(s);
+    redis_calls_take_back(s);
     redis_subs_down(s);
 }
 
@@ -299,23 +163,72 @@ static int setup_call(struct redis_server *s, enum redis_call_kind kind, unsigne
     if (c == NULL)
         return -1;
     c->script = (uint8_t)script;
+    s->loading += kind == REDIS_LOAD;
+    s->setup += s->state == REDIS_SETTING_UP;
     redis_call_send(c);
-    s->setup++;
     return 0;
+}
+
+static int load(struct redis_server *s)
+{
+    for (unsigned i = 0; i < REDIS_SCRIPT_NR; i++)
+        if (setup_call(s, REDIS_LOAD, i) == -1)
+            return -1;
+    return 0;
+}
+
+static const struct redis_partition *first_partition(const struct redis_server *s)
+{
+    const struct redis_cluster *k = s->engine->cluster;
+
+    for (unsigned i = 0; i < k->n; i++)
+        if (k->partitions[i].server == s)
+            return &k->partitions[i];
+    return NULL;
+}
+
+static int listen_to(struct redis_server *s)
+{
+    if (s->engine->cluster != NULL) {
+        s->listens = first_partition(s);
+        if (s->listens == NULL)
+            return 0;
+    }
+    s->probe_ns = clock_ns();
+    s->probe_sent_ns = 0;
+    if (setup_call(s, REDIS_LISTEN, 0) == -1)
+        return -1;
+    return redis_is_home(s) ? setup_call(s, REDIS_CAUGHT_UP, 0) : 0;
+}
+
+void redis_server_listen(struct redis_server *s)
+{
+    if (s->state != REDIS_UP)
+        s->listens = NULL; /* setting up comes to it */
+    else if (listen_to(s) == -1)
+        redis_server_restart(s, ENDING_MEMORY);
+}
+
+bool redis_server_listens(const struct redis_server *s)
+{
+    return s->state == REDIS_UP && (s->engine->cluster == NULL || s->listens != NULL);
+}
+
+void redis_server_load(struct redis_server *s)
+{
+    if (s->loading == 0 && load(s) == -1)
+        redis_server_restart(s, ENDING_MEMORY);
 }
 
 static int setup(struct redis_server *s)
 {
     s->setup = 0;
     if (setup_call(s, REDIS_HELLO, 0) == -1 || setup_call(s, REDIS_INFO, 0) == -1 ||
-        (s->address.database > 0 && setup_call(s, REDIS_SELECT, 0) == -1))
+        (s->address.database > 0 && setup_call(s, REDIS_SELECT, 0) == -1) || load(s) == -1)
         return -1;
-    for (unsigned i = 0; i < REDIS_SCRIPT_NR; i++)
-        if (setup_call(s, REDIS_LOAD, i) == -1)
-            return -1;
-    if (setup_call(s, REDIS_LISTEN, 0) == -1)
-        return -1;
-    return redis_is_home(s) ? setup_call(s, REDIS_CAUGHT_UP, 0) : 0;
+    if (s->engine->cluster == NULL)
+        return listen_to(s);
+    return setup_call(s, REDIS_STATE, 0) == -1 ? -1 : setup_call(s, REDIS_SLOTS, 0);
 }
 
 void redis_server_flush(struct redis_server *s)
@@ -343,13 +256,15 @@ void redis_setup_step(struct redis_server *s)
 {
     char text[ENGINE_ADDRESS_TEXT];
 
+    if (s->setup == 1 && s->engine->cluster != NULL && s->listens == NULL && listen_to(s) == -1) {
+        redis_server_restart(s, ENDING_MEMORY);
+        return;
+    }
     if (s->setup == 0 || --s->setup > 0)
         return;
     set_state(s, REDIS_UP);
     s->attempts = 0;
     s->ending = ENDING_PROTOCOL;
-    s->probe_ns = clock_ns();
-    s->probe_sent_ns = 0;
     redis_presence_wake(s->engine);
     engine_address_format(&s->address, text, sizeof(text));
     LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),
@@ -372,6 +287,10 @@ static bool take_value(struct redis_server *s, struct str value)
             continue;
         if (value.p[0] == RESP_ERROR && redis_call_is_listening(c))
             return redis_subscribe_refused(c, value);
+        if (c->asking) { /* this answers ASKING */
+            c->asking = false;
+            return true;
+        }
         c->replied = true;
         s->nsent--;
         s->sent_bytes -= c->body.len;

@@ -19,6 +19,7 @@
 
 #define LINGER_NS       (10 * NS_PER_SEC)
 #define NAMES_MAX       512 /* of one SUBSCRIBE */
+#define PAUSE_NS        (100 * NS_PER_MS)
 #define RESUBSCRIBE_OUT ((size_t)64 * 1024)
 
 static struct str name_of(const struct redis_sub *sub)
@@ -66,6 +67,11 @@ static struct redis_sub *sub_new(struct redis *e, struct str name)
     sub->server = redis_server_of(e, name);
     list_init(&sub->link);
     list_init(&sub->linger);
+    list_init(&sub->in_partition);
+    if (e->cluster != NULL) {
+        sub->partition = redis_partition_of(e, redis_same_hash(name));
+        list_prepend(&sub->partition->subs, &sub->in_partition);
+    }
     METRIC_ADD(engine_subscriptions, 1);
     return sub;
 }
@@ -74,6 +80,7 @@ static void sub_free(struct redis *e, struct redis_sub *sub)
 {
     list_remove(&sub->link);
     list_remove(&sub->linger);
+    list_remove(&sub->in_partition);
     htab_remove(&e->subs, &sub->node);
     METRIC_ADD(engine_subscriptions, -1);
     free(sub);
@@ -130,6 +137,7 @@ static int ask_sync(struct redis_sub *sub)
     c->since = sub->at;
     c->limit = sub->at.epoch != 0 ? REDIS_HEAL_MAX : 0;
     sub->state = REDIS_SUB_ASKED;
+    sub->heard = 0;
     sub->sync_id = c->id;
     return 0;
 }
@@ -142,6 +150,7 @@ void redis_sub_heal(struct redis_sub *sub)
 
 void redis_confirmed(struct redis_sub *sub)
 {
+    sub->confirmed = true;
     if (sub->kept || sub->state == REDIS_SUB_LIVE)
         return;
     if (sub->at.epoch == 0)
@@ -179,25 +188,56 @@ static void close_gap(struct redis_sub *sub, struct position top, struct str ent
         METRIC_INC(engine_gaps_healed);
 }
 
-void redis_synced(const struct redis_call *c, struct position top, struct str entries, uint32_t n)
+/* In the epoch that began behind what it had of the one before, nothing but what follows is missing. */
+static bool goes_on(const struct redis_sub *sub, struct position top, struct position before)
+{
+    return sub->at.epoch == top.epoch ||
+           (sub->at.epoch == before.epoch && sub->at.offset <= before.offset);
+}
+
+void redis_synced(const struct redis_call *c, struct position top, struct position before,
+                  struct str entries, uint32_t n)
 {
     struct redis_sub *sub =
         redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
-    bool fresh;
+    bool fresh, on;
 
     if (sub == NULL || sub->sync_id != c->id)
         return;
     fresh = sub->at.epoch == 0;
-    if (!fresh && sub->at.epoch == top.epoch)
-        close_gap(sub, top, entries, n);
+    on = goes_on(sub, top, before);
     if (!fresh && sub->at.epoch != top.epoch)
         METRIC_INC(engine_epoch_changes);
-    if (!fresh && (sub->at.epoch != top.epoch || sub->at.offset != top.offset)) {
+    if (!fresh && on)
+        close_gap(sub, top, entries, n);
+    if (!fresh && (!on || sub->at.offset != top.offset)) {
         sub->at = top;
         lost(sub);
     }
     sub->at = top;
-    live(sub);
+    if (sub->heard > top.offset)
+        redis_sub_heal(sub); /* it came from another server, ahead of this reply */
+    else
+        live(sub);
+}
+
+/* SUBSCRIBE and SYNC, from the beginning. */
+static void ask_again(struct redis_sub *sub)
+{
+    sub->connection = 0;
+    sub->sync_id = 0;
+    list_remove(&sub->link);
+    list_append(&sub->server->resubscribe, &sub->link);
+    if (sub->partition != NULL) {
+        list_remove(&sub->in_partition);
+        list_prepend(&sub->partition->subs, &sub->in_partition);
+    }
+}
+
+/* Who was turned away does not ask again at once. */
+static void pause(struct redis_server *s)
+{
+    s->resubscribe_ns = clock_ns() + PAUSE_NS;
 }
 
 void redis_sync_failed(const struct redis_call *c)
@@ -205,11 +245,46 @@ void redis_sync_failed(const struct redis_call *c)
     struct redis_sub *sub =
         redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
 
-    if (sub == NULL || sub->sync_id != c->id)
+    if (sub != NULL && sub->sync_id == c->id)
+        ask_again(sub);
+}
+
+void redis_sub_ended(struct redis_sub *sub)
+{
+    if (!sub->confirmed) /* this answers an UNSUBSCRIBE from before */
         return;
-    sub->connection = 0;
-    list_remove(&sub->link);
-    list_append(&sub->server->resubscribe, &sub->link);
+    ask_again(sub);
+    pause(sub->server); /* for the slots */
+}
+
+void redis_subs_move(struct redis_partition *p)
+{
+    for (struct list *n = p->subs.next; n != &p->subs; n = n->next) {
+        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, in_partition);
+
+        sub->server = p->server;
+        sub->connection = 0;
+        sub->sync_id = 0;
+        list_remove(&sub->link);
+        list_append(&p->server->resubscribe, &sub->link);
+    }
+}
+
+void redis_subs_again(struct redis_partition *p)
+{
+    struct list *n, *next, asked;
+
+    list_take(&asked, &p->subs);
+    for (n = asked.next; n != &asked; n = next) {
+        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, in_partition);
+
+        next = n->next;
+        list_remove(n);
+        list_append(&p->subs, n);
+        if (!sub->confirmed || sub->connection != sub->server->connections)
+            ask_again(sub);
+    }
+    pause(p->server);
 }
 
 /* --- the hub asks --- */
@@ -268,7 +343,8 @@ static struct redis_call *unsubscribe(struct redis_call *c, struct redis_sub *su
         send(c);
         c = redis_call_new(s, REDIS_UNSUBSCRIBE, STR_NULL);
     }
-    if (c == NULL || resp_command(&c->body, 2) || resp_arg(&c->body, STR_LIT("UNSUBSCRIBE")) ||
+    if (c == NULL || resp_command(&c->body, 2) ||
+        resp_arg(&c->body, redis_word(s->engine, "SUNSUBSCRIBE")) ||
         redis_arg_name(s, &c->body, "c:", name_of(sub)) != 0) {
         if (c != NULL)
             redis_call_free(c);
@@ -301,6 +377,28 @@ void redis_subs_down(struct redis_server *s)
     list_prepend_all(&s->resubscribe, &s->subs);
 }
 
+/* The next one that fits into the same SUBSCRIBE: in a cluster those of one partition do. */
+static struct list *next_to_ask(struct redis_server *s, struct redis_partition **p)
+{
+    struct redis_sub *sub;
+
+    if (list_empty(&s->resubscribe))
+        return NULL;
+    sub = LIST_ENTRY(s->resubscribe.next, struct redis_sub, link);
+    if (*p != NULL)
+        sub = LIST_ENTRY((*p)->subs.next, struct redis_sub, in_partition);
+    *p = sub->partition;
+    if (*p != NULL) {
+        if (sub->connection == s->connections)
+            return NULL;
+        list_remove(&sub->in_partition);
+        list_append(&(*p)->subs, &sub->in_partition);
+        sub->connection = s->connections;
+    }
+    list_remove(&sub->link);
+    return &sub->link;
+}
+
 /* One SUBSCRIBE for as many as fit, then a SYNC for each that is kept. */
 bool redis_resubscribe(struct redis_server *s)
 {
@@ -310,19 +408,22 @@ bool redis_resubscribe(struct redis_server *s)
     size_t bytes = 0;
     int rc;
 
-    if (list_empty(&s->resubscribe) || s->nwaiting >= s->engine->s.window)
-        return !list_empty(&s->resubscribe);
+    if (list_empty(&s->resubscribe) || clock_ns() < s->resubscribe_ns)
+        return false;
+    if (s->nwaiting >= s->engine->s.window)
+        return true;
     c = redis_call_new(s, REDIS_SUBSCRIBE, STR_NULL);
     if (c == NULL)
         return true;
     list_init(&some);
     while (names < NAMES_MAX && bytes < RESUBSCRIBE_OUT &&
-           (n = list_pop(&s->resubscribe)) != NULL) {
+           (n = next_to_ask(s, &c->partition)) != NULL) {
         bytes += LIST_ENTRY(n, struct redis_sub, link)->name_len + 64u;
         list_append(&some, n);
         names++;
     }
-    rc = resp_command(&c->body, names + 1) || resp_arg(&c->body, STR_LIT("SUBSCRIBE"));
+    rc = resp_command(&c->body, names + 1) ||
+         resp_arg(&c->body, redis_word(s->engine, "SSUBSCRIBE"));
     for (n = some.next; n != &some; n = n->next)
         rc |= redis_arg_name(s, &c->body, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
     send(c);
@@ -331,6 +432,7 @@ bool redis_resubscribe(struct redis_server *s)
 
         list_append(&s->subs, n);
         sub->connection = s->connections;
+        sub->confirmed = false;
         sub->state = REDIS_SUB_ASKED;
         sub->kept = is_kept(name_of(sub));
         if (sub->kept && ask_sync(sub) == -1)

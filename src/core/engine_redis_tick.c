@@ -44,6 +44,8 @@ static void probe(struct redis_server *s, uint64_t now_ns)
 {
     struct redis_call *c;
 
+    if (!redis_server_listens(s))
+        return;
     if (now_ns - s->probe_ns > PROBES_MISSED * s->engine->s.probe_ns && s->probe_sent_ns != 0) {
         METRIC_INC(engine_probes_missed);
         redis_server_restart(s, ENDING_PROBE);
@@ -88,15 +90,17 @@ uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
     }
     if (s->state == REDIS_UP) {
         more = redis_resubscribe(s);
-        if (!more)
+        if (list_empty(&s->resubscribe))
             restored(s);
         probe(s, now_ns);
     }
-    if (s->state == REDIS_UP) {
+    if (s->state == REDIS_UP)
         send_waiting(s);
+    if (s->state >= REDIS_SETTING_UP)
         redis_server_flush(s);
-    }
     if (s->state == REDIS_DOWN)
         return s->retry_ns;
+    if (!more && !list_empty(&s->resubscribe) && s->resubscribe_ns > now_ns)
+        return s->resubscribe_ns;
     return more ? now_ns : now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
 }

@@ -14,14 +14,48 @@ static struct str name_of(const struct redis_call *c)
     return (struct str){.p = c->name, .n = c->name_len};
 }
 
+struct str redis_word(const struct redis *e, const char *sharded)
+{
+    return str_from(e->cluster != NULL ? sharded : sharded + 1);
+}
+
+/* Begins a name in scratch: prefix:kind, and the tag of its partition. */
+static int begin_name(struct redis *e, const char *kind, const struct redis_partition *p)
+{
+    buf_clear(&e->scratch);
+    if (buf_printf(&e->scratch, "%s:%s", e->s.prefix, kind) != 0)
+        return -1;
+    return p != NULL ? buf_printf(&e->scratch, "{%" PRIu32 "}", p->tag) : 0;
+}
+
+static const struct redis_partition *place_of(struct redis *e, struct str channel)
+{
+    return e->cluster != NULL ? redis_partition_of(e, redis_same_hash(channel)) : NULL;
+}
+
 int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind, struct str channel)
 {
-    struct buf *name = &s->engine->scratch;
+    struct redis *e = s->engine;
 
-    buf_clear(name);
-    if ((buf_printf(name, "%s:%s", s->engine->s.prefix, kind) || buf_append(name, channel)) != 0)
+    if (begin_name(e, kind, place_of(e, channel)) == -1 || buf_append(&e->scratch, channel) == -1)
         return -1;
-    return resp_arg(out, buf_view(name));
+    return resp_arg(out, buf_view(&e->scratch));
+}
+
+/* What is said over each server: in a cluster in a slot of its own. */
+static int arg_here(struct redis_server *s, struct buf *out, const char *kind)
+{
+    return begin_name(s->engine, kind, s->listens) == -1
+               ? -1
+               : resp_arg(out, buf_view(&s->engine->scratch));
+}
+
+static int arg_probe(struct redis_server *s, struct buf *out)
+{
+    char kind[32];
+
+    snprintf(kind, sizeof(kind), "probe:%016" PRIx64, s->engine->s.node);
+    return arg_here(s, out, kind);
 }
 
 /* The result of an idempotency key: the channel's length keeps "a" with "b:c" from "a:b" with "c". */
@@ -29,8 +63,7 @@ static int arg_result(struct redis_server *s, struct buf *out, const struct redi
 {
     struct buf *name = &s->engine->scratch;
 
-    buf_clear(name);
-    if ((buf_printf(name, "%s:i:%u:", s->engine->s.prefix, c->name_len) ||
+    if ((begin_name(s->engine, "i:", c->partition) || buf_printf(name, "%u:", c->name_len) ||
          buf_append(name, name_of(c)) || buf_append_char(name, ':') ||
          buf_append(name, (struct str){.p = c->text, .n = c->key_len})) != 0)
         return -1;
@@ -93,9 +126,13 @@ static int items(const struct redis_call *c, struct buf *out)
 
 static int write_publish(struct redis_call *c, struct buf *out)
 {
-    return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
+    char head[64];
+    int n = snprintf(head, sizeof(head), "%" PRIu64 ":%" PRIu64 ":", c->since.epoch,
+                     c->since.offset); /* RELAY; else 0:0 */
+
+    return resp_command(out, 3) || resp_arg(out, redis_word(c->server->engine, "SPUBLISH")) ||
                    redis_arg_name(c->server, out, "c:", name_of(c)) ||
-                   buf_printf(out, "$%zu\r\n0:0:", c->body.len + 4) ||
+                   buf_printf(out, "$%zu\r\n%s", c->body.len + (size_t)n, head) ||
                    buf_append(out, buf_view(&c->body)) || buf_append_lit(out, "\r\n")
                ? -1
                : 0;
@@ -124,8 +161,10 @@ static int write_publish_if(struct redis_call *c, struct buf *out)
 
     if (c->text != NULL)
         epoch.p += c->key_len;
-    return redis_script(c, out, REDIS_SCRIPT_PUBLISH_IF, 3, 13) || meta_keys(c, out) ||
-                   arg_result(c->server, out, c) || meta_args(c, out) || keep_args(c, out) ||
+    /* No key that is not needed: while a slot moves, calls wait for those that are missing. */
+    return redis_script(c, out, REDIS_SCRIPT_PUBLISH_IF, c->key_len > 0 ? 3 : 2, 13) ||
+                   meta_keys(c, out) || (c->key_len > 0 ? arg_result(c->server, out, c) : 0) ||
+                   meta_args(c, out) || keep_args(c, out) ||
                    redis_arg_name(c->server, out, "c:", name_of(c)) ||
                    resp_arg(out, buf_view(&c->body)) || resp_arg_u64(out, redis_call_is_kept(c)) ||
                    resp_arg_u64(out, c->repeat) ||
@@ -174,40 +213,34 @@ static int arg_node(struct redis_server *s, struct buf *out, uint64_t node)
     char name[32];
 
     snprintf(name, sizeof(name), "node:%016" PRIx64, node);
-    return redis_arg_name(s, out, name, STR_NULL);
+    return arg_here(s, out, name);
 }
 
 static int write_listen(struct redis_server *s, struct buf *out)
 {
-    bool home = redis_is_home(s);
-    char probe[32];
+    struct str word = redis_word(s->engine, "SSUBSCRIBE");
 
-    snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
-    return resp_command(out, home ? 5 : 4) || resp_arg(out, STR_LIT("SUBSCRIBE")) ||
-                   redis_arg_name(s, out, probe, STR_NULL) ||
-                   redis_arg_name(s, out, "nodes", STR_NULL) ||
-                   arg_node(s, out, s->engine->s.node) ||
-                   (home ? redis_arg_name(s, out, "control", STR_NULL) : 0) ||
-                   resp_write(out, 1, "PING")
-               ? -1
-               : 0;
+    if (resp_command(out, 4) || resp_arg(out, word) || arg_probe(s, out) ||
+        arg_here(s, out, "nodes") || arg_node(s, out, s->engine->s.node))
+        return -1;
+    if (redis_is_home(s) && (resp_command(out, 2) || resp_arg(out, word) ||
+                             redis_arg_name(s, out, "control", STR_NULL)) != 0)
+        return -1;
+    return resp_write(out, 1, "PING");
 }
 
 static int write_probe(struct redis_server *s, struct buf *out)
 {
-    char probe[32];
-
-    snprintf(probe, sizeof(probe), "probe:%016" PRIx64, s->engine->s.node);
-    return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
-                   redis_arg_name(s, out, probe, STR_NULL) || resp_arg(out, STR_LIT("probe"))
+    return resp_command(out, 3) || resp_arg(out, redis_word(s->engine, "SPUBLISH")) ||
+                   arg_probe(s, out) || resp_arg(out, STR_LIT("probe"))
                ? -1
                : 0;
 }
 
 static int write_say(struct redis_call *c, struct buf *out)
 {
-    return resp_command(out, 3) || resp_arg(out, STR_LIT("PUBLISH")) ||
-                   (c->token == 0 ? redis_arg_name(c->server, out, "nodes", STR_NULL)
+    return resp_command(out, 3) || resp_arg(out, redis_word(c->server->engine, "SPUBLISH")) ||
+                   (c->token == 0 ? arg_here(c->server, out, "nodes")
                                   : arg_node(c->server, out, c->token)) ||
                    resp_arg(out, buf_view(&c->body))
                ? -1
@@ -235,6 +268,25 @@ static int write_caught_up(struct redis_server *s, struct buf *out)
                : 0;
 }
 
+/* In a cluster PUBLISH would go to every server of it. */
+static int write_load(struct redis_call *c, struct buf *out)
+{
+    struct buf *text = &c->server->engine->scratch;
+    const char *rest = redis_scripts[c->script], *at;
+
+    buf_clear(text);
+    while (c->server->engine->cluster != NULL && (at = strstr(rest, "'PUBLISH'")) != NULL) {
+        if (buf_append(text, (struct str){.p = rest, .n = (size_t)(at - rest)}) ||
+            buf_append_lit(text, "'S"))
+            return -1;
+        rest = at + 1;
+    }
+    return buf_append_lit(text, rest) || resp_command(out, 3) || resp_arg(out, STR_LIT("SCRIPT")) ||
+                   resp_arg(out, STR_LIT("LOAD")) || resp_arg(out, buf_view(text))
+               ? -1
+               : 0;
+}
+
 static int write_kind(struct redis_call *c, struct buf *out)
 {
     struct redis_server *s = c->server;
@@ -249,13 +301,18 @@ static int write_kind(struct redis_call *c, struct buf *out)
                        resp_arg_u64(out, s->address.database)
                    ? -1
                    : 0;
+    case REDIS_STATE:
+        return resp_write(out, 2, "CLUSTER", "INFO");
+    case REDIS_SLOTS:
+        return resp_write(out, 2, "CLUSTER", "SLOTS");
     case REDIS_LOAD:
-        return resp_write(out, 3, "SCRIPT", "LOAD", redis_scripts[c->script]);
+        return write_load(c, out);
     case REDIS_LISTEN:
         return write_listen(s, out);
     case REDIS_CAUGHT_UP:
         return write_caught_up(s, out);
     case REDIS_PUBLISH:
+    case REDIS_RELAY:
         return write_publish(c, out);
     case REDIS_KEEP:
         return write_keep(c, out);
@@ -300,6 +357,11 @@ bool redis_call_is_publication(const struct redis_call *c)
     return c->kind == REDIS_PUBLISH || c->kind == REDIS_KEEP || c->kind == REDIS_PUBLISH_IF;
 }
 
+bool redis_call_has_place(uint8_t kind)
+{
+    return kind >= REDIS_PUBLISH && kind < REDIS_RELAY;
+}
+
 bool redis_call_is_listening(const struct redis_call *c)
 {
     return c->kind == REDIS_LISTEN || c->kind == REDIS_SUBSCRIBE || c->kind == REDIS_UNSUBSCRIBE;
@@ -326,7 +388,7 @@ int redis_call_write(struct redis_call *c)
 
     if (redis_call_is_publication(c) || c->kind == REDIS_MEMBERS)
         expect_echoes(c);
-    if (write_kind(c, out) == 0)
+    if ((c->asking ? resp_write(out, 1, "ASKING") : 0) == 0 && write_kind(c, out) == 0)
         return 0;
     out->len = before;
     return -1;

@@ -11,10 +11,11 @@ static int refuse(struct buf *errors, const char *where, const char *text)
 
 static int check_address(const struct engine_address *a, struct buf *errors)
 {
-    if (a->scheme != ENGINE_SCHEME_REDIS)
+    if (a->scheme != ENGINE_SCHEME_REDIS && a->scheme != ENGINE_SCHEME_CLUSTER)
         return refuse(
             errors, "engine_address",
-            "engine: redis speaks with single servers: redis://, rediss:// or unix:/path");
+            "engine: redis speaks with single servers (redis://, rediss://, unix:/path) and "
+            "with a Redis Cluster (redis+cluster://)");
     if (a->password[0] != '\0')
         return refuse(errors, "engine_address",
                       "a password in an address would be shown with it; move it to "
@@ -25,14 +26,22 @@ static int check_address(const struct engine_address *a, struct buf *errors)
 static int check_addresses(const struct config *c, struct buf *errors)
 {
     struct engine_address a[ENGINE_ADDRESSES_MAX];
-    unsigned n = 0;
+    unsigned n = 0, clusters = 0;
     char err[256];
     int bad = 0;
 
     if (engine_addresses_parse(str_from(c->engine_address), a, &n, err, sizeof(err)) == -1)
         return refuse(errors, "engine_address", err);
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         bad += check_address(&a[i], errors);
+        clusters += a[i].scheme == ENGINE_SCHEME_CLUSTER;
+    }
+    if (clusters > 0 && clusters < n)
+        bad += refuse(errors, "engine_address",
+                      "a Redis Cluster stands alone: all addresses are servers of it, or none is");
+    if (clusters > 0 && strpbrk(c->engine_prefix, "{}") != NULL)
+        bad += refuse(errors, "engine_prefix",
+                      "braces in it would choose the slot of all keys in a Redis Cluster");
     if (n == 0)
         return refuse(errors, "engine_address",
                       "engine: redis needs one, such as redis://127.0.0.1:6379");

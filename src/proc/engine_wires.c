@@ -337,6 +337,8 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
         if (str_copy(str_from(config.engine_password), a->password, sizeof(a->password)) == -1)
             return NULL; /* likewise */
     }
+    if (s.address[0].scheme == ENGINE_SCHEME_CLUSTER)
+        s.partitions = (unsigned)config.engine_partitions;
     return engine_redis_new(&s, &wires, NULL);
 }
 

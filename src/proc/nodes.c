@@ -1,5 +1,7 @@
 #include "proc/nodes.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/config.h"
 #include "proc/node.h"
@@ -83,8 +85,14 @@ uint64_t nodes_agreement(void)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325);
     struct str servers = str_from(config.engine_address);
+    char partitions[24];
 
     h = mix(h, str_from(config.engine_prefix));
+    if (str_starts_with(servers, STR_LIT("redis+cluster")) ||
+        str_starts_with(servers, STR_LIT("rediss+cluster"))) {
+        snprintf(partitions, sizeof(partitions), "%" PRId64, (int64_t)config.engine_partitions);
+        return mix(h, str_from(partitions)); /* any of its servers leads to the others */
+    }
     if (str_find(servers, '\n') < servers.n)
         h = mix(h, servers);
     return h;

@@ -32,6 +32,14 @@ static struct engine *make(void)
         .window = 1024,
     };
 
+    for (unsigned i = 0; i < redis_test.nports; i++) {
+        s.address[i].port = redis_test.ports[i];
+        assert_int_equal(
+            str_copy(STR_LIT("127.0.0.1"), s.address[i].host, sizeof(s.address[i].host)), 0);
+        s.address[i].scheme = ENGINE_SCHEME_CLUSTER;
+        s.addresses = i + 1;
+        s.partitions = 256;
+    }
     return engine_redis_new(&s, &redis_wires, NULL);
 }
 
@@ -68,7 +76,7 @@ static void without_memory_a_call_leaves_nothing(void **state)
 {
     const struct record r = {.data = STR_LIT("x"), .name = STR_LIT("kept:a")};
     const struct engine_condition once = {.idempotency_key = STR_LIT("k")};
-    const struct redis_server *s = redis_of(engine)->servers[0];
+    const struct redis *e = redis_of(engine);
 
     (void)state;
     contract_publish(NULL, "kept:a", "first", 0);
@@ -84,17 +92,24 @@ static void without_memory_a_call_leaves_nothing(void **state)
         steps();
         for (unsigned i = 0; i < 3; i++)
             assert_int_equal(calls[3 * k + i].completed, 1);
-        assert_true(s->nwaiting == 0 && s->nsent == 0);
-        assert_true(s->waiting_bytes == 0 && s->sent_bytes == 0);
+        for (unsigned i = 0; i < e->nservers; i++) {
+            const struct redis_server *s = e->servers[i];
+
+            assert_true(s->nwaiting == 0 && s->nsent == 0);
+            assert_true(s->waiting_bytes == 0 && s->sent_bytes == 0);
+        }
         assert_true(engine->ops->wants(engine));
     }
 }
 
-int main(void)
+/* Arguments: ports of a cluster's servers on 127.0.0.1. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {CONTRACT_TESTS, PRESENCE_TESTS,
                                        CONTRACT_TEST(without_memory_a_call_leaves_nothing)};
 
+    for (int i = 1; i < argc && redis_test.nports < ENGINE_SERVERS_MAX; i++)
+        redis_test.ports[redis_test.nports++] = (uint16_t)strtoul(argv[i], NULL, 10);
     contract.make = make;
     contract.setup = setup;
     contract.teardown = teardown;

@@ -1,9 +1,11 @@
-/* A real redis-server for a test, on a UNIX socket in a folder of its own, and wires to it. */
+/* A real redis-server for a test, on a UNIX socket in a folder of its own, or somebody else's servers of a cluster, and
+ * wires to it. */
 #ifndef ROOST_TEST_REDIS_SERVER_H
 #define ROOST_TEST_REDIS_SERVER_H
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -15,7 +17,7 @@
 #include "base/clock.h"
 #include "core/engine_wire.h"
 
-#define WIRES_MAX 8
+#define WIRES_MAX 16
 
 struct engine_wire {
     int fd;
@@ -28,7 +30,9 @@ static struct {
     pid_t pid;
     char dir[32], path[64];
     struct engine_wire wires[WIRES_MAX];
-    bool refuse; /* connections are refused */
+    bool refuse;     /* connections are refused */
+    unsigned nports; /* of servers of a cluster on 127.0.0.1; 0: one server of its own */
+    uint16_t ports[WIRES_MAX];
 } redis_test;
 
 #define REDIS_FETCHED "build/tools/peers/usr/"
@@ -37,6 +41,19 @@ static const char *redis_program(void)
 {
     return access(REDIS_FETCHED "bin/redis-server", X_OK) == 0 ? REDIS_FETCHED "bin/redis-server"
                                                                : "redis-server";
+}
+
+static int redis_connect_port(uint16_t port)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd != -1);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+        return fd;
+    close(fd);
+    return -1;
 }
 
 static int redis_connect(void)
@@ -92,6 +109,8 @@ static void redis_kill(void)
 static int redis_group_setup(void **state)
 {
     (void)state;
+    if (redis_test.nports > 0)
+        return 0;
     snprintf(redis_test.dir, sizeof(redis_test.dir), "/tmp/roost-redis-XXXXXX");
     assert_non_null(mkdtemp(redis_test.dir));
     snprintf(redis_test.path, sizeof(redis_test.path), "%s/s", redis_test.dir);
@@ -102,21 +121,30 @@ static int redis_group_setup(void **state)
 static int redis_group_teardown(void **state)
 {
     (void)state;
+    if (redis_test.nports > 0)
+        return 0;
     redis_kill();
     rmdir(redis_test.dir);
     return 0;
 }
 
 /* Sends a command and waits for its first bytes of answer. */
-static void redis_say(const char *inline_command)
+static void redis_say_to(int fd, const char *inline_command)
 {
     char answer[256];
-    int fd = redis_connect();
 
     assert_true(fd != -1);
     assert_int_equal(write(fd, inline_command, strlen(inline_command)), strlen(inline_command));
     assert_true(read(fd, answer, sizeof(answer)) > 0);
     close(fd);
+}
+
+static void redis_say(const char *inline_command)
+{
+    if (redis_test.nports == 0)
+        redis_say_to(redis_connect(), inline_command);
+    for (unsigned i = 0; i < redis_test.nports; i++)
+        redis_say_to(redis_connect_port(redis_test.ports[i]), inline_command);
 }
 
 /* --- wires --- */
@@ -125,13 +153,14 @@ static struct engine_wire *wire_open(void *arg, const struct engine_address *to,
                                      const struct engine_wire_events *events, void *peer)
 {
     (void)arg;
-    (void)to;
     for (size_t i = 0; i < WIRES_MAX; i++) {
         struct engine_wire *w = &redis_test.wires[i];
 
         if (w->events != NULL)
             continue;
-        w->fd = redis_test.refuse ? -1 : redis_connect();
+        w->fd = redis_test.refuse       ? -1
+                : redis_test.nports > 0 ? redis_connect_port(to->port)
+                                        : redis_connect();
         w->opened = false;
         w->events = events;
         w->peer = peer;
@@ -198,15 +227,21 @@ static void wire_step(struct engine_wire *w, int timeout_ms)
 }
 
 /* Is something to be waited for? */
-UNUSED static bool redis_busy(const struct redis *e)
+UNUSED static bool redis_server_busy(const struct redis_server *s)
 {
-    const struct redis_server *s = e->servers[0];
-
     for (const struct list *n = s->subs.next; n != &s->subs; n = n->next)
         if (LIST_ENTRY(n, struct redis_sub, link)->state != REDIS_SUB_LIVE)
             return true;
     return s->state != REDIS_UP || !list_empty(&s->sent) || !list_empty(&s->waiting) ||
            !list_empty(&s->resubscribe);
+}
+
+UNUSED static bool redis_busy(const struct redis *e)
+{
+    for (unsigned i = 0; i < e->nservers; i++)
+        if (redis_server_busy(e->servers[i]))
+            return true;
+    return e->lanes.count > 0;
 }
 
 /* Lets the server answer. */

@@ -43,8 +43,15 @@ static void addresses(void **state)
     has(0, "");
     set("engine_address", "redis://:pw@127.0.0.1");
     has(1, "engine_password_file");
-    set("engine_address", "redis+cluster://127.0.0.1");
+    set("engine_address", "redis+sentinel://127.0.0.1?master=m");
     has(1, "single servers");
+    set("engine_address", "redis+cluster://127.0.0.1,[::1]:7000,rediss+cluster://127.0.0.1");
+    has(0, "");
+    set("engine_prefix", "a{b}");
+    has(1, "engine_prefix: braces");
+    set("engine_address", "redis+cluster://127.0.0.1,redis://127.0.0.1:1");
+    set("engine_prefix", "roost");
+    has(1, "a Redis Cluster stands alone");
     set("engine_address", "rediss://roost@127.0.0.1");
     has(0, "");
     set("engine_tls_cert", "/c.pem");
