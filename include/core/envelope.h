@@ -15,12 +15,15 @@
  * in no other: node, source, generation, position. */
 #define ENVELOPE_ORIGIN_AT    16
 #define ENVELOPE_ORIGIN_BYTES 24
-#define ENVELOPE_HEADER       72
+/* Where `count` stands, for who knows it later than the rest: 8 bytes, little-endian. */
+#define ENVELOPE_COUNT_AT 64
+#define ENVELOPE_HEADER   72
 
 struct envelope {
     uint64_t node;    /* of the publisher's hub */
     uint64_t call;    /* the engine's number for it, in that hub's life */
     uint64_t wall_ms; /* since 1970, by that node's clock */
+    uint64_t count;   /* of the worker's publications in the channel, from 1; 0: nobody counts */
     struct record r;  /* kind, flags, asker, source, generation, token, position, data, fields */
 };
 

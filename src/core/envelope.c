@@ -9,12 +9,13 @@ struct header { /* as on the wire, on a little-endian machine */
     uint32_t generation;
     uint64_t position;
     uint64_t token, call, wall_ms;
-    uint64_t spare; /* 0 */
+    uint64_t count; /* ENVELOPE_COUNT_AT */
 };
 _Static_assert(sizeof(struct header) == ENVELOPE_HEADER, "no holes");
 _Static_assert(offsetof(struct header, node) == ENVELOPE_ORIGIN_AT, "ENVELOPE_ORIGIN_AT");
 _Static_assert(offsetof(struct header, token) == ENVELOPE_ORIGIN_AT + ENVELOPE_ORIGIN_BYTES,
                "ENVELOPE_ORIGIN_BYTES");
+_Static_assert(offsetof(struct header, count) == ENVELOPE_COUNT_AT, "ENVELOPE_COUNT_AT");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are copied as they are");
 
 int envelope_write(struct buf *out, const struct envelope *e)
@@ -35,6 +36,7 @@ int envelope_write(struct buf *out, const struct envelope *e)
         .token = e->r.token,
         .call = e->call,
         .wall_ms = e->wall_ms,
+        .count = e->count,
     };
 
     if (bytes > UINT32_MAX || buf_reserve(out, bytes) == -1)
@@ -72,6 +74,7 @@ int envelope_next(struct str *rest, struct envelope *out)
         .node = h.node,
         .call = h.call,
         .wall_ms = h.wall_ms,
+        .count = h.count,
         .r = {.kind = h.kind,
               .flags = h.flags,
               .asker = h.asker,

@@ -1,0 +1,340 @@
+/* core/engine_nats_server.c - the connection to a server of the cluster, when it is given up.
+ *
+ * DOWN · CONNECTING · GREETING (its INFO) · SECURING (with TLS) · SETTING_UP (CONNECT, what is for this node, a PING) · UP.
+ * Behind what a round has written stands a PING; its PONG says that all before it is done. A connection
+ * that does not answer one for `timeout_ns`, or does not bring back what this node publishes to itself (the
+ * probe), is replaced: to be connected is not to be heard. */
+#include "engine_nats_internal.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+#define PROBES_MISSED 2
+#define IDLE_NS       NS_PER_SEC /* then a PING shows whether it is still there */
+
+void nats_set_state(struct nats *e, enum nats_state state)
+{
+    if (state == NATS_UP && e->state != NATS_UP) {
+        e->restored = false;
+        engine_shard_set(e->shard, SHARD_RESTORING, NULL);
+    }
+    e->state = state;
+}
+
+struct str nats_subject(struct nats *e, const char *kind, struct str name)
+{
+    struct buf *out = &e->scratch;
+
+    buf_clear(out);
+    if (buf_printf(out, "%s.%s", e->prefix, kind) == -1 ||
+        (name.p != NULL && (buf_append_char(out, '.') == -1 || nats_escape(out, name) == -1)))
+        return STR_NULL;
+    return buf_view(out);
+}
+
+struct str nats_node_subject(struct nats *e, const char *kind, uint64_t node)
+{
+    char id[17];
+
+    snprintf(id, sizeof(id), "%016" PRIx64, node);
+    return nats_subject(e, kind, str_from(id));
+}
+
+/* --- an end --- */
+
+/* why: NULL: as the ending's row says. */
+static void down(struct nats *e, enum engine_ending ending, const char *why)
+{
+    char text[ENGINE_ADDRESS_TEXT];
+    bool was_up = e->state == NATS_UP, first = e->tried == 0;
+
+    e->wire = NULL;
+    buf_clear(&e->in);
+    buf_clear(&e->out);
+    e->scan = (struct nats_scan){0};
+    e->pings = e->pongs = 0;
+    e->unanswered = false;
+    if (was_up)
+        e->down_since_ns = clock_ns();
+    nats_set_state(e, NATS_DOWN);
+    why = why != NULL ? why : engine_ending_why(ending);
+    engine_shard_set(e->shard, SHARD_DOWN, why);
+    engine_count_ending(ending);
+    engine_address_format(nats_server(e), text, sizeof(text));
+    if (was_up || first)
+        LOG(LOG_WARN,
+            "the engine's server is gone; clients stay, publications wait for engine_patience",
+            KV_S("server", text), KV_S("why", why));
+    else
+        LOG(LOG_DEBUG, "the engine's server cannot be reached", KV_S("server", text),
+            KV_S("why", why));
+    e->retry_ns = nats_servers_next(e);
+    nats_calls_down(e);
+    nats_subs_down(e);
+    engine_nodes_up(e->engine.nodes, false);
+}
+
+void nats_restart(struct nats *e, enum engine_ending ending, const char *why)
+{
+    struct engine_wire *w = e->wire;
+
+    if (w == NULL)
+        return;
+    down(e, ending, why);
+    e->wires->close(w);
+}
+
+void nats_server_fini(struct nats *e)
+{
+    if (e->wire != NULL)
+        e->wires->close(e->wire);
+    engine_shard_give(e->shard);
+    buf_fini(&e->in);
+    buf_fini(&e->out);
+}
+
+/* --- what is written --- */
+
+static void ping(struct nats *e)
+{
+    if (nats_write_ping(&e->out) == -1)
+        return; /* the next round's */
+    e->ping_ns[++e->pings % NATS_PINGS_MAX] = clock_ns();
+    e->unanswered = false;
+}
+
+static void flush(struct nats *e)
+{
+    if (e->unanswered)
+        ping(e);
+    if (e->out.len == 0 || e->wire == NULL)
+        return;
+    if (e->wires->send(e->wire, buf_view(&e->out)) == -1)
+        nats_restart(e, ENDING_CLOSED, NULL);
+    buf_clear(&e->out);
+}
+
+void nats_ponged(struct nats *e)
+{
+    char text[ENGINE_ADDRESS_TEXT];
+
+    if (e->pongs == e->pings) {
+        nats_restart(e, ENDING_PROTOCOL, "it answers what was not asked");
+        return;
+    }
+    e->pongs++;
+    if (e->state != NATS_SETTING_UP) {
+        nats_calls_answered(e, e->pongs);
+        nats_subs_answered(e, e->pongs);
+        return;
+    }
+    nats_set_state(e, NATS_UP);
+    e->tried = 0;
+    e->probe_ns = clock_ns();
+    e->probe_sent_ns = 0;
+    engine_address_format(nats_server(e), text, sizeof(text));
+    LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),
+        KV_U("ms", (clock_ns() - e->down_since_ns) / NS_PER_MS));
+    engine_nodes_up(e->engine.nodes, true);
+}
+
+/* --- setting up --- */
+
+/* Sids of channels are others. */
+static int listen_to(struct nats *e, struct str subject)
+{
+    return subject.n == 0 ? -1 : nats_write_sub(&e->out, subject, ++e->next_sid);
+}
+
+static void set_up(struct nats *e)
+{
+    const struct engine_address *a = nats_server(e);
+    bool named = a->user[0] != '\0';
+    const struct nats_connect c = {.user = named ? a->user : "",
+                                   .password = named ? a->password : "",
+                                   .token = named ? "" : a->password,
+                                   .name = "roost",
+                                   .tls = a->tls};
+
+    nats_set_state(e, NATS_SETTING_UP);
+    if (nats_write_connect(&e->out, &c) == -1 ||
+        listen_to(e, nats_node_subject(e, "probe", e->s.node)) == -1 ||
+        listen_to(e, nats_node_subject(e, "node", e->s.node)) == -1 ||
+        listen_to(e, nats_subject(e, "nodes", STR_NULL)) == -1 ||
+        listen_to(e, nats_subject(e, "control", STR_NULL)) == -1) {
+        nats_restart(e, ENDING_MEMORY, NULL);
+        return;
+    }
+    e->unanswered = true;
+    flush(e);
+}
+
+static void warn_of_size(const struct nats *e)
+{
+    uint64_t most = (uint64_t)config.max_message_size + ENVELOPE_HEADER;
+
+    if (e->max_payload < most)
+        LOG(LOG_WARN,
+            "the engine's server takes less than max_message_size; what is larger is refused",
+            KV_U("max_payload", e->max_payload), KV_U("needed", most));
+}
+
+bool nats_greeted(struct nats *e, const struct nats_info *info)
+{
+    bool changed = e->max_payload != info->max_payload;
+
+    e->max_payload = info->max_payload;
+    e->leaving = false;
+    if (changed)
+        warn_of_size(e);
+    if (!nats_server(e)->tls && info->tls_required) {
+        nats_restart(e, ENDING_REFUSED, "it wants TLS: write tls:// in engine_address");
+        return false;
+    }
+    if (!nats_server(e)->tls) {
+        set_up(e);
+        return e->wire != NULL;
+    }
+    nats_set_state(e, NATS_SECURING);
+    if (e->wires->secure(e->wire) == 0)
+        return true;
+    nats_restart(e, ENDING_CLOSED, "TLS cannot be begun");
+    return false;
+}
+
+/* --- the connection's events --- */
+
+static void on_opened(void *peer)
+{
+    struct nats *e = peer;
+
+    nats_set_state(e, NATS_GREETING);
+    e->heard_ns = clock_ns();
+}
+
+static void on_secured(void *peer)
+{
+    struct nats *e = peer;
+
+    e->heard_ns = clock_ns();
+    set_up(e);
+}
+
+static void on_received(void *peer, struct str bytes)
+{
+    struct nats *e = peer;
+    const char *why = NULL;
+
+    e->heard_ns = clock_ns();
+    if (!nats_received(e, bytes, &why) && why != NULL)
+        nats_restart(e, ENDING_PROTOCOL, why);
+}
+
+static void on_closed(void *peer, const char *why)
+{
+    struct nats *e = peer;
+    bool refused = e->refusal[0] != '\0' && e->state != NATS_UP;
+
+    down(e, refused ? ENDING_REFUSED : ENDING_CLOSED, refused ? e->refusal : why);
+}
+
+static const struct engine_wire_events wire_events = {
+    .opened = on_opened, .secured = on_secured, .received = on_received, .closed = on_closed};
+
+static void begin(struct nats *e)
+{
+    nats_set_state(e, NATS_CONNECTING);
+    e->refusal[0] = '\0';
+    e->heard_ns = clock_ns();
+    e->wire = e->wires->open(e->arg, nats_server(e), &wire_events, e);
+    if (e->wire == NULL) {
+        nats_set_state(e, NATS_DOWN);
+        e->retry_ns = nats_servers_next(e);
+    }
+}
+
+/* --- as time passes --- */
+
+static void probe(struct nats *e, uint64_t now_ns)
+{
+    struct str subject;
+
+    if (now_ns - e->probe_ns > PROBES_MISSED * e->s.probe_ns && e->probe_sent_ns != 0) {
+        METRIC_INC(engine_probes_missed);
+        nats_restart(e, ENDING_PROBE, NULL);
+        return;
+    }
+    if (e->probe_sent_ns != 0 && /* else the first one of a connection: at once */
+        now_ns - MAX(e->probe_sent_ns, e->probe_ns) < e->s.probe_ns)
+        return;
+    subject = nats_node_subject(e, "probe", e->s.node);
+    if (subject.n == 0 || nats_write_pub(&e->out, subject, STR_LIT("probe")) == -1)
+        return; /* the next round's */
+    e->probe_sent_ns = now_ns;
+    e->unanswered = true;
+}
+
+/* Does the oldest PING wait for too long? */
+static bool is_silent(const struct nats *e, uint64_t now_ns)
+{
+    uint64_t sent_ns;
+
+    if (e->state != NATS_UP || e->pings == e->pongs)
+        return e->state != NATS_UP && now_ns - e->heard_ns > e->s.timeout_ns;
+    sent_ns = e->ping_ns[(e->pongs + 1) % NATS_PINGS_MAX];
+    return now_ns > sent_ns && now_ns - sent_ns > e->s.timeout_ns;
+}
+
+/* One round of an open connection. True: there is more to be done at once. */
+static bool run(struct nats *e, uint64_t now_ns)
+{
+    bool more;
+
+    if (e->pings - e->pongs >= NATS_PINGS_MAX - 1)
+        return false; /* its answers come first */
+    if (e->leaving && e->nservers > 1) {
+        if (e->pings == e->pongs)
+            nats_restart(e, ENDING_MOVED, "it is going down");
+        return false;
+    }
+    more = nats_subs_ask(e);
+    if (list_empty(&e->subscribe) && list_empty(&e->asked) && !e->restored) {
+        e->restored = true;
+        engine_shard_set(e->shard, SHARD_UP, NULL);
+    }
+    if (e->state == NATS_UP)
+        probe(e, now_ns);
+    if (e->state != NATS_UP)
+        return false;
+    nats_send_waiting(e);
+    more |= e->out.len >= NATS_OUT_MAX;
+    if (now_ns - e->ping_ns[e->pings % NATS_PINGS_MAX] >= IDLE_NS)
+        e->unanswered = true;
+    flush(e);
+    return more;
+}
+
+uint64_t nats_server_tick(struct nats *e, uint64_t now_ns)
+{
+    bool more = false;
+
+    nats_calls_expire(e, now_ns);
+    if (e->state == NATS_DOWN) {
+        if (now_ns < e->retry_ns)
+            return e->retry_ns;
+        begin(e);
+    } else if (is_silent(e, now_ns)) {
+        nats_restart(e, ENDING_TIMEOUT, NULL);
+    }
+    if (e->state == NATS_UP)
+        more = run(e, now_ns);
+    else if (e->state == NATS_SETTING_UP)
+        flush(e);
+    if (e->state == NATS_DOWN)
+        return e->retry_ns;
+    return more ? now_ns : now_ns + MIN(MIN(e->s.timeout_ns, e->s.probe_ns), IDLE_NS) / 4;
+}

@@ -1,0 +1,280 @@
+/* core/engine_nats_subs.c - the channels this node subscribes to.
+ *
+ * Happy path: 1. SUB, and a PING behind what a round has brought · 2. its PONG: subscribed() · 3. each publication
+ * takes the channel's next offset, which is this node's own. A new connection does 1 for all of them, a bounded
+ * number at a time; whoever is subscribed gets what comes from the moment the server has heard of it.
+ * Can fail: the server does not permit the subject: subscribed() says UNAVAILABLE. It is away: subscribed() comes when it is
+ * back, and whoever waits for it may give up before. */
+#include "engine_nats_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "core/epoch.h"
+
+#define LINGER_NS     (10 * NS_PER_SEC)
+#define ASK_NAMES_MAX 512 /* of one round */
+#define ASK_BYTES_MAX ((size_t)64 * 1024)
+#define FLIGHTS_MAX   4 /* rounds of them without an answer */
+
+static struct str name_of(const struct nats_sub *sub)
+{
+    return (struct str){.p = sub->name, .n = sub->name_len};
+}
+
+static struct nats_sub *sub_of(struct list *n)
+{
+    return LIST_ENTRY(n, struct nats_sub, link);
+}
+
+static bool equal(const struct htab_node *node, const void *key)
+{
+    return str_equal(name_of(CONTAINER_OF(node, struct nats_sub, node)), *(const struct str *)key);
+}
+
+struct nats_sub *nats_sub_find(struct nats *e, struct str name)
+{
+    struct htab_node *n = htab_find(&e->subs, hash_str(name), equal, &name);
+
+    return n != NULL ? CONTAINER_OF(n, struct nats_sub, node) : NULL;
+}
+
+static struct nats_sub *sub_new(struct nats *e, struct str name)
+{
+    struct nats_sub *sub = calloc(1, sizeof(*sub) + name.n);
+
+    if (sub == NULL)
+        return NULL;
+    sub->node.hash = hash_str(name);
+    sub->name_len = (uint8_t)name.n;
+    memcpy(sub->name, name.p, name.n);
+    if (htab_insert(&e->subs, &sub->node) == -1) {
+        free(sub);
+        return NULL;
+    }
+    sub->sid = ++e->next_sid;
+    list_init(&sub->link);
+    list_init(&sub->linger);
+    METRIC_ADD(engine_subscriptions, 1);
+    return sub;
+}
+
+static void sub_free(struct nats *e, struct nats_sub *sub)
+{
+    list_remove(&sub->link);
+    list_remove(&sub->linger);
+    htab_remove(&e->subs, &sub->node);
+    nats_publishers_fini(&sub->publishers);
+    METRIC_ADD(engine_subscriptions, -1);
+    free(sub);
+}
+
+static void put(struct nats_sub *sub, struct list *where, enum nats_sub_state state)
+{
+    list_remove(&sub->link);
+    list_append(where, &sub->link);
+    sub->state = (uint8_t)state;
+}
+
+static void free_visit(struct htab_node *node, void *arg)
+{
+    sub_free(arg, CONTAINER_OF(node, struct nats_sub, node));
+}
+
+void nats_subs_fini(struct nats *e)
+{
+    size_t cursor = 0;
+
+    while (htab_scan(&e->subs, &cursor, 64, free_visit, e))
+        ;
+    htab_fini(&e->subs);
+}
+
+/* --- the hub asks --- */
+
+/* It has a life of its own from now on. */
+static void tell(struct nats *e, struct nats_sub *sub)
+{
+    if (sub->c == NULL || sub->told)
+        return;
+    sub->told = true;
+    sub->at = sub->c->at = (struct position){.epoch = epoch_new()};
+    e->engine.events->subscribed(e->engine.hub, sub->c, ENGINE_OK);
+}
+
+void nats_subscribe(struct nats *e, struct engine_channel *c, struct str name)
+{
+    struct nats_sub *sub = nats_sub_find(e, name);
+
+    c->at = (struct position){0};
+    c->stream = NULL;
+    if (sub == NULL && (sub = sub_new(e, name)) == NULL) {
+        e->engine.events->subscribed(e->engine.hub, c, ENGINE_UNAVAILABLE);
+        return;
+    }
+    list_remove(&sub->linger);
+    sub->c = c;
+    sub->told = false;
+    if (sub->state == NATS_SUB_LIVE)
+        tell(e, sub);
+    else if (sub->state != NATS_SUB_ASKED)
+        put(sub, &e->subscribe, NATS_SUB_WAITING);
+}
+
+void nats_unsubscribe(struct nats *e, struct str name)
+{
+    struct nats_sub *sub = nats_sub_find(e, name);
+
+    if (sub == NULL)
+        return;
+    sub->c = NULL;
+    sub->told = false;
+    sub->until_ns = clock_ns() + LINGER_NS;
+    list_remove(&sub->linger);
+    list_append(&e->lingering, &sub->linger);
+}
+
+static void end(struct nats *e, struct nats_sub *sub)
+{
+    if (sub->state == NATS_SUB_ASKED || sub->state == NATS_SUB_LIVE) {
+        if (nats_write_unsub(&e->out, sub->sid) == -1)
+            return; /* what comes of it is nobody's; the next connection does not have it */
+        e->unanswered = true;
+    }
+}
+
+void nats_subs_linger(struct nats *e, uint64_t now_ns)
+{
+    unsigned budget = ASK_NAMES_MAX;
+
+    while (!list_empty(&e->lingering) && budget-- > 0) {
+        struct nats_sub *sub = LIST_ENTRY(e->lingering.next, struct nats_sub, linger);
+
+        if (now_ns < sub->until_ns)
+            break;
+        end(e, sub);
+        sub_free(e, sub);
+    }
+}
+
+/* --- connections come and go --- */
+
+static void ask_again(struct nats *e, struct list *subs)
+{
+    for (struct list *n = subs->next; n != subs; n = n->next)
+        sub_of(n)->state = NATS_SUB_WAITING;
+    list_prepend_all(&e->subscribe, subs);
+}
+
+void nats_subs_down(struct nats *e)
+{
+    ask_again(e, &e->refused);
+    ask_again(e, &e->live);
+    ask_again(e, &e->asked);
+}
+
+static int ask(struct nats *e, struct nats_sub *sub)
+{
+    struct str subject = nats_subject(e, "c", name_of(sub));
+
+    if (subject.n == 0 || nats_write_sub(&e->out, subject, sub->sid) == -1)
+        return -1;
+    sub->flight = e->pings + 1;
+    e->unanswered = true;
+    put(sub, &e->asked, NATS_SUB_ASKED);
+    return 0;
+}
+
+/* Rounds of SUB that are under way. */
+static uint64_t flights(const struct nats *e)
+{
+    return list_empty(&e->asked) ? 0 : e->pings + 1 - sub_of(e->asked.next)->flight;
+}
+
+bool nats_subs_ask(struct nats *e)
+{
+    size_t before = e->out.len;
+
+    for (unsigned names = 0; !list_empty(&e->subscribe); names++) {
+        struct nats_sub *sub = sub_of(e->subscribe.next);
+
+        if (names == ASK_NAMES_MAX || e->out.len - before >= ASK_BYTES_MAX ||
+            flights(e) >= FLIGHTS_MAX)
+            break;
+        if (sub->c == NULL) { /* nobody has come back to it */
+            sub_free(e, sub);
+        } else if (ask(e, sub) == -1) {
+            nats_restart(e, ENDING_MEMORY, NULL);
+            return false;
+        }
+    }
+    return !list_empty(&e->subscribe) && flights(e) < FLIGHTS_MAX;
+}
+
+/* Its first publication says so, too, and may be one that this node has published behind SUB. */
+static void confirmed(struct nats *e, struct nats_sub *sub)
+{
+    if (sub->state != NATS_SUB_ASKED)
+        return;
+    put(sub, &e->live, NATS_SUB_LIVE);
+    tell(e, sub);
+}
+
+void nats_subs_answered(struct nats *e, uint64_t flight)
+{
+    while (!list_empty(&e->asked) && sub_of(e->asked.next)->flight <= flight)
+        confirmed(e, sub_of(e->asked.next));
+}
+
+/* Those that are asked for are few. One that was had before is tried again with the next connection. */
+void nats_subs_refused(struct nats *e, struct str subject)
+{
+    struct list *n = e->asked.next;
+    struct engine_channel *c;
+    struct nats_sub *sub;
+
+    while (n != &e->asked && !str_equal(nats_subject(e, "c", name_of(sub_of(n))), subject))
+        n = n->next;
+    if (n == &e->asked)
+        return;
+    sub = sub_of(n);
+    c = sub->c;
+    if (sub->told) {
+        put(sub, &e->refused, NATS_SUB_REFUSED);
+        METRIC_INC(engine_gaps_lost);
+        e->engine.events->lost(e->engine.hub, c);
+        return;
+    }
+    sub_free(e, sub);
+    if (c != NULL)
+        e->engine.events->subscribed(e->engine.hub, c, ENGINE_UNAVAILABLE);
+}
+
+/* --- what comes --- */
+
+void nats_deliver(struct nats *e, struct nats_sub *sub, uint64_t sid, struct envelope *env)
+{
+    struct engine_channel *c = sub->c;
+    uint64_t missing;
+
+    if (sid != sub->sid)
+        return; /* of a subscription that was given up */
+    confirmed(e, sub);
+    if (!nats_publishers_take(&sub->publishers, env, clock_ns(), &missing)) {
+        METRIC_INC(engine_repetitions);
+        return;
+    }
+    if (c == NULL || !sub->told)
+        return;
+    if (UNLIKELY(missing > 0)) {
+        METRIC_INC(engine_gaps_lost);
+        METRIC_ADD(engine_missing, missing);
+        c->at.offset += missing;
+        e->engine.events->lost(e->engine.hub, c);
+    }
+    c->at.offset++;
+    sub->at = c->at;
+    engine_localise(env, e->s.node);
+    env->r.name = name_of(sub);
+    e->engine.events->message(e->engine.hub, c, &env->r);
+}
