@@ -81,8 +81,8 @@ struct config {
     struct config_set set;
 };
 
-enum engine_kind { ENGINE_IS_MEMORY = 0, ENGINE_IS_REDIS };         /* config.engine */
-enum tls_records { TLS_RECORDS_COMPACT = 0, TLS_RECORDS_OPENSSL };  /* config.tls_records */
+enum engine_kind { ENGINE_IS_MEMORY = 0, ENGINE_IS_REDIS, ENGINE_IS_NATS }; /* config.engine */
+enum tls_records { TLS_RECORDS_COMPACT = 0, TLS_RECORDS_OPENSSL };          /* config.tls_records */
 enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
 
 enum user_of_certificate { USER_OF_NONE = 0, USER_OF_COMMON_NAME, USER_OF_SUBJECT };

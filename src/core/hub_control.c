@@ -106,6 +106,7 @@ void hub_control_done(struct hub *h, struct pending *p, enum engine_status statu
 
 void hub_control(struct hub *h, const struct record *r)
 {
+    bool logged = (h->engine->ops->capabilities & ENGINE_CAN_CONTROL_LOG) != 0; /* else as it can */
     struct pending *p = hub_pending_new(h, r);
 
     if (p == NULL)
@@ -115,7 +116,7 @@ void hub_control(struct hub *h, const struct record *r)
     p->waits = 1;
     p->nodes_asked = p->nodes_answered = 0;
     if (r->chan == BROKER_ALL_WORKERS) {
-        h->engine->ops->control(h->engine, STR_NULL, r, true, (uint64_t)(uintptr_t)p);
+        h->engine->ops->control(h->engine, STR_NULL, r, logged, (uint64_t)(uintptr_t)p);
         return;
     }
     if (r->chan < h->workers)

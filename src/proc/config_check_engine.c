@@ -1,5 +1,6 @@
 /* proc/config_check_engine.c - the engine's settings: where its servers are, and what it can do. */
 #include "config_internal.h"
+#include "core/channel_options.h"
 #include "core/engine_address.h"
 #include "core/engine_redis.h"
 
@@ -9,13 +10,24 @@ static int refuse(struct buf *errors, const char *where, const char *text)
     return 1;
 }
 
-static int check_address(const struct engine_address *a, struct buf *errors)
+/* By enum engine_kind. */
+static const struct kind {
+    const char *schemes, *example;
+} kinds[] = {
+    [ENGINE_IS_REDIS] = {"engine: redis speaks with single servers (redis://, rediss://, "
+                         "unix:/path) and with a Redis Cluster (redis+cluster://)",
+                         "engine: redis needs one, such as redis://127.0.0.1:6379"},
+    [ENGINE_IS_NATS] = {"engine: nats speaks with NATS servers: nats://, or tls:// with TLS",
+                        "engine: nats needs one, such as nats://127.0.0.1:4222"},
+};
+
+static int check_address(const struct config *c, const struct engine_address *a, struct buf *errors)
 {
-    if (a->scheme != ENGINE_SCHEME_REDIS && a->scheme != ENGINE_SCHEME_CLUSTER)
-        return refuse(
-            errors, "engine_address",
-            "engine: redis speaks with single servers (redis://, rediss://, unix:/path) and "
-            "with a Redis Cluster (redis+cluster://)");
+    bool nats = a->scheme == ENGINE_SCHEME_NATS;
+
+    if (nats != (c->engine == ENGINE_IS_NATS) ||
+        (!nats && a->scheme != ENGINE_SCHEME_REDIS && a->scheme != ENGINE_SCHEME_CLUSTER))
+        return refuse(errors, "engine_address", kinds[c->engine].schemes);
     if (a->password[0] != '\0')
         return refuse(errors, "engine_address",
                       "a password in an address would be shown with it; move it to "
@@ -33,7 +45,7 @@ static int check_addresses(const struct config *c, struct buf *errors)
     if (engine_addresses_parse(str_from(c->engine_address), a, &n, err, sizeof(err)) == -1)
         return refuse(errors, "engine_address", err);
     for (unsigned i = 0; i < n; i++) {
-        bad += check_address(&a[i], errors);
+        bad += check_address(c, &a[i], errors);
         clusters += a[i].scheme == ENGINE_SCHEME_CLUSTER;
     }
     if (clusters > 0 && clusters < n)
@@ -43,11 +55,35 @@ static int check_addresses(const struct config *c, struct buf *errors)
         bad += refuse(errors, "engine_prefix",
                       "braces in it would choose the slot of all keys in a Redis Cluster");
     if (n == 0)
-        return refuse(errors, "engine_address",
-                      "engine: redis needs one, such as redis://127.0.0.1:6379");
+        return refuse(errors, "engine_address", kinds[c->engine].example);
     if (n > ENGINE_SERVERS_MAX)
         bad += refuse(errors, "engine_address", "there may be 16 of them");
     return bad;
+}
+
+/* What of it NATS cannot do; NULL: nothing. */
+static const char *beyond_nats(const struct channel_options *o)
+{
+    if (channel_has_history(o))
+        return "history_size and history_ttl (with what needs them: recovery, positioning)";
+    if (o->presence)
+        return "presence";
+    return o->join_leave || o->force_push_join_leave ? "join_leave or force_push_join_leave" : NULL;
+}
+
+/* A namespace that needs more than NATS has. */
+static int check_options(const struct channel_options *o, const char *name, struct buf *errors)
+{
+    const char *what = beyond_nats(o);
+    char text[300];
+
+    if (what == NULL)
+        return 0;
+    snprintf(text, sizeof(text),
+             "%s has %s, which engine: nats cannot do: it keeps nothing; switch that off there, or "
+             "use engine: redis or memory",
+             name, what);
+    return refuse(errors, "engine", text);
 }
 
 int config_check_engine(const struct config *c, struct buf *errors)
@@ -65,5 +101,10 @@ int config_check_engine(const struct config *c, struct buf *errors)
         bad += refuse(errors, "engine_tls_cert",
                       "a certificate and its key go together: set "
                       "engine_tls_cert and engine_tls_key, or neither");
+    if (c->engine != ENGINE_IS_NATS)
+        return bad;
+    bad += check_options(&c->channel_without_namespace, "channel_without_namespace", errors);
+    for (size_t i = 0; i < c->namespaces.n; i++)
+        bad += check_options(&c->namespaces.items[i], c->namespaces.items[i].name, errors);
     return bad;
 }

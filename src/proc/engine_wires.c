@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "core/engine_nats.h"
 #include "core/engine_redis.h"
 #include "core/engine_wire.h"
 #include "engine_wires_internal.h"
@@ -303,6 +304,27 @@ static const struct engine_wire_ops wires = {.open = wire_open,
                                              .queued = wire_queued,
                                              .close = wire_free};
 
+/* The settings' servers, with user and password. -1: they cannot be had. */
+static int take_addresses(struct engine_address out[ENGINE_ADDRESSES_MAX], unsigned *n)
+{
+    char err[256];
+
+    if (engine_addresses_parse(str_from(config.engine_address), out, n, err, sizeof(err)) == -1) {
+        LOG(LOG_ERROR, "engine_address cannot be read", KV_S("why", err));
+        return -1;
+    }
+    for (unsigned i = 0; i < *n; i++) {
+        struct engine_address *a = &out[i];
+
+        if (a->user[0] == '\0' &&
+            str_copy(str_from(config.engine_user), a->user, sizeof(a->user)) == -1)
+            return -1; /* its row says less */
+        if (str_copy(str_from(config.engine_password), a->password, sizeof(a->password)) == -1)
+            return -1; /* likewise */
+    }
+    return 0;
+}
+
 static struct engine *redis_engine(uint64_t node, bool restarted)
 {
     struct engine_redis_settings s = {
@@ -319,27 +341,35 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
         .queue_bytes = (uint64_t)config.engine_queue,
         .window = (uint32_t)config.engine_window,
     };
-    char err[256];
 
-    if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1)
-        return NULL; /* its row says 60 */
-    if (engine_addresses_parse(str_from(config.engine_address), s.address, &s.addresses, err,
-                               sizeof(err)) == -1) {
-        LOG(LOG_ERROR, "engine_address cannot be read", KV_S("why", err));
-        return NULL;
-    }
-    for (unsigned i = 0; i < s.addresses; i++) {
-        struct engine_address *a = &s.address[i];
-
-        if (a->user[0] == '\0' &&
-            str_copy(str_from(config.engine_user), a->user, sizeof(a->user)) == -1)
-            return NULL; /* its row says less */
-        if (str_copy(str_from(config.engine_password), a->password, sizeof(a->password)) == -1)
-            return NULL; /* likewise */
-    }
+    if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1 ||
+        take_addresses(s.address, &s.addresses) == -1)
+        return NULL; /* the prefix's row says 60 */
     if (s.address[0].scheme == ENGINE_SCHEME_CLUSTER)
         s.partitions = (unsigned)config.engine_partitions;
     return engine_redis_new(&s, &wires, NULL);
+}
+
+static struct engine *nats_engine(uint64_t node)
+{
+    struct engine_nats_settings s = {
+        .node = node,
+        .timeout_ns = (uint64_t)config.engine_timeout,
+        .patience_ns = (uint64_t)config.engine_patience,
+        .reconnect_max_ns = (uint64_t)config.engine_reconnect_max,
+        .probe_ns = (uint64_t)config.engine_probe_interval,
+        .queue_bytes = (uint64_t)config.engine_queue,
+        .window = (uint32_t)config.engine_window,
+        .nodes = {.heartbeat_ns = (uint64_t)config.node_heartbeat,
+                  .ttl_ns = (uint64_t)config.node_ttl,
+                  .agreement = nodes_agreement(),
+                  .self = nodes_self},
+    };
+
+    if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1 ||
+        take_addresses(s.address, &s.addresses) == -1)
+        return NULL; /* likewise */
+    return engine_nats_new(&s, &wires, NULL);
 }
 
 struct engine *engine_of_settings(uint64_t node, bool restarted)
@@ -349,6 +379,8 @@ struct engine *engine_of_settings(uint64_t node, bool restarted)
     switch (config.engine) {
     case ENGINE_IS_REDIS:
         return redis_engine(node, restarted);
+    case ENGINE_IS_NATS:
+        return nats_engine(node);
     default:
         return engine_memory_new();
     }

@@ -192,6 +192,8 @@ void api_op_refused(struct api_op *op, enum engine_status status)
     } else if (status == ENGINE_UNAVAILABLE) {
         op->handed = 0; /* the engine is sure that it has not happened */
         api_op_failed(op, CLOSE_HUB_TIMEOUT);
+    } else if (status == ENGINE_TOO_BIG) {
+        api_op_error(op, API_BAD_REQUEST, "the data is larger than the engine's server takes");
     } else { /* trying again does not help */
         api_op_error(op, API_NOT_AVAILABLE, details[status]);
     }

@@ -307,6 +307,9 @@ static int append_place(const struct api_op *op, const struct api_place *p, stru
         return api_append_error(out, mode, API_INTERNAL, NULL, "outcome unknown");
     if (p->status == ENGINE_UNAVAILABLE)
         return api_append_error(out, mode, API_INTERNAL, NULL, "not done, retry");
+    if (p->status == ENGINE_TOO_BIG)
+        return api_append_error(out, mode, API_BAD_REQUEST, NULL,
+                                "the data is larger than the engine's server takes");
     if (p->answered && !succeeded(p->status))
         return api_append_error(out, mode, API_NOT_AVAILABLE, NULL, "the engine refuses it");
     if (buf_append_lit(out, "{\"result\":") == -1 || append_result(out, p->kept, p->at) == -1)

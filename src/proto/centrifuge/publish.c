@@ -26,10 +26,14 @@ static void answer(struct client *cl, uint32_t id, uint16_t status)
         return;
     case ENGINE_UNAVAILABLE:
     case ENGINE_UNKNOWN:
-    case ENGINE_TOO_BIG:
-    case ENGINE_REFUSED:
     case ENGINE_STATUS_NR:
         reply_error(cl, id, CF_ERROR_INTERNAL);
+        return;
+    case ENGINE_TOO_BIG: /* the same again does not help */
+        reply_error(cl, id, CF_ERROR_BAD_REQUEST);
+        return;
+    case ENGINE_REFUSED:
+        reply_error(cl, id, CF_ERROR_NOT_AVAILABLE);
         return;
     }
 }

@@ -62,6 +62,51 @@ static void addresses(void **state)
     has(1, "an address begins with");
 }
 
+static void addresses_of_nats(void **state)
+{
+    (void)state;
+    config_defaults(&c);
+    set("engine", "nats");
+    has(1, "engine_address: engine: nats needs one");
+    set("engine_address", "nats://127.0.0.1,tls://[::1]:1,nats://localhost");
+    has(0, "");
+    set("engine_address", "redis://127.0.0.1");
+    has(1, "speaks with NATS servers");
+    set("engine_address", "unix:/s");
+    has(1, "speaks with NATS servers");
+    set("engine_address", "nats://roost:pw@127.0.0.1");
+    has(1, "engine_password_file");
+    set("engine", "redis");
+    set("engine_address", "nats://127.0.0.1");
+    has(1, "single servers");
+}
+
+/* What NATS cannot do, one by one. */
+static void options_of_nats(void **state)
+{
+    struct channel_options *o = &c.channel_without_namespace, plain;
+
+    (void)state;
+    config_defaults(&c);
+    set("engine", "nats");
+    set("engine_address", "nats://127.0.0.1");
+    o->conflate = o->exclude_self = true;
+    o->history_size = 10; /* without a history_ttl there is none */
+    has(0, "");
+    plain = *o;
+    o->history_ttl = 1000000000;
+    has(1, "channel_without_namespace has history_size and history_ttl");
+    *o = plain;
+    o->presence = true;
+    has(1, "has presence, which engine: nats cannot do");
+    *o = plain;
+    o->join_leave = true;
+    has(1, "join_leave");
+    *o = plain;
+    o->force_push_join_leave = true;
+    has(1, "join_leave");
+}
+
 static void options(void **state)
 {
     (void)state;
@@ -91,8 +136,9 @@ static void nodes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(options),
-                                       cmocka_unit_test(nodes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses), cmocka_unit_test(addresses_of_nats), cmocka_unit_test(options),
+        cmocka_unit_test(options_of_nats), cmocka_unit_test(nodes)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,7 +94,8 @@ static void the_engines_word(void **state UNUSED)
         {ENGINE_UNAVAILABLE, 503, NOT_DONE(SILENT)},
         {ENGINE_UNKNOWN, 504, UNKNOWN(SILENT)},
         {ENGINE_TOO_BIG, 200,
-         "{\"error\":{\"code\":108,\"message\":\"not available: the engine says too_big\"}}"},
+         "{\"error\":{\"code\":107,\"message\":\"bad request: the data is larger than the engine's "
+         "server takes\"}}"},
         {ENGINE_REFUSED, 200,
          "{\"error\":{\"code\":108,\"message\":\"not available: the engine says refused\"}}"},
         {ENGINE_DUPLICATE, 200, "{\"result\":{}}"},
