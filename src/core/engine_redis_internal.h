@@ -289,6 +289,8 @@ bool redis_subscribe_refused(struct redis_call *c, struct str error);
 void redis_call_fail(struct redis_call *c, enum engine_status status);
 /* Completes and frees an answered call of publications when all of them have come back, or now. */
 void redis_call_settle(struct redis_call *c, bool now);
+/* What it has published where its slot is going is told to those who are subscribed where it is. */
+void redis_call_relay(struct redis_call *c, struct position first);
 /* A publication of this node's came back: of call `id`, from place `position` of a ring. */
 void redis_call_echo(struct redis_server *s, const struct envelope *e, struct position at);
 /* May it be sent again after its connection has ended, without being done twice? */

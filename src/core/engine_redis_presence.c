@@ -310,6 +310,26 @@ static void tell_here(struct redis_call *c, unsigned n)
     }
 }
 
+/* Its slot is moving: what it has told is told where others are subscribed. Without memory they hear of it when
+ * they ask who is there. */
+static void relay(struct redis_call *c, struct str told)
+{
+    struct str rest = buf_view(&c->body), before = rest;
+    struct buf some = {0};
+    struct envelope env;
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && envelope_next(&rest, &env) > 0; i++, before = rest)
+        if (told.p[i] == '1')
+            rc = buf_append(&some, (struct str){.p = before.p, .n = before.n - rest.n});
+    buf_fini(&c->body);
+    c->body = some;
+    if (rc == -1)
+        c->echoes = 0;
+    else if (some.len > 0)
+        redis_call_relay(c, (struct position){0});
+}
+
 bool redis_members_reply(struct redis_call *c, struct str value)
 {
     struct redis_place *place =
@@ -335,6 +355,8 @@ bool redis_members_reply(struct redis_call *c, struct str value)
             tell_here(c, i);
     }
     c->echoes -= MIN(c->echoes, c->back);
+    if (c->partition != NULL && c->partition->server != c->server)
+        relay(c, told);
     redis_call_settle(c, false);
     return true;
 }

@@ -75,6 +75,19 @@ static void write_again(struct htab_node *node, void *arg)
         place->rewrite = true;
 }
 
+static bool is_swept(const struct redis *e, unsigned place, uint64_t node)
+{
+    const struct list *sweeps = &e->presence->sweeps;
+
+    for (const struct list *l = sweeps->next; l != sweeps; l = l->next) {
+        const struct redis_sweep *w = LIST_ENTRY(l, struct redis_sweep, link);
+
+        if (w->place == place && w->node == node)
+            return true;
+    }
+    return false;
+}
+
 static void pass_begin(struct redis *e)
 {
     struct redis_presence *p = e->presence;
@@ -84,6 +97,8 @@ static void pass_begin(struct redis *e)
 
         if (!place->rewrite || !is_up(e, i))
             continue;
+        if (place->sweep && is_swept(e, i, e->s.node))
+            continue; /* it spares the present generation */
         place->rewriting = p->pass = true;
         place->telling = place->retell;
         place->rewrite = place->retell = place->written = false;
@@ -128,7 +143,6 @@ static struct redis_call *sweep_call(struct redis_sweep *w, enum redis_call_kind
     if (!redis_server_given_up(s))
         c = channel.n > 0 ? redis_call_new(s, kind, channel)
                           : redis_place_call(w->engine, w->place, kind);
-
     if (c == NULL) {
         w->failed = true;
         return NULL;
@@ -208,19 +222,6 @@ static void sweep_step(struct redis_sweep *w)
         return;
     place->sweep |= w->failed && is_own(w);
     sweep_free(w);
-}
-
-static bool is_swept(const struct redis *e, unsigned place, uint64_t node)
-{
-    const struct list *sweeps = &e->presence->sweeps;
-
-    for (const struct list *l = sweeps->next; l != sweeps; l = l->next) {
-        const struct redis_sweep *w = LIST_ENTRY(l, struct redis_sweep, link);
-
-        if (w->place == place && w->node == node)
-            return true;
-    }
-    return false;
 }
 
 /* False: not now. */

@@ -235,7 +235,7 @@ static bool read_position(struct str *rest, struct position *out)
 /* It was done by the server that takes the slot over, while others are subscribed at the one that has
  * it: they hear of it through this node, and it comes back from there. Where that fails they see the
  * gap, at the latest when the slot has moved. */
-static void relay(struct redis_call *c, struct position first)
+void redis_call_relay(struct redis_call *c, struct position first)
 {
     struct redis_server *s = c->partition != NULL ? c->partition->server : c->server;
     struct redis_call *r;
@@ -268,7 +268,7 @@ static bool keep_reply(struct redis_call *c, struct str value)
         return false;
     for (unsigned i = 0; i < c->n; i++)
         c->pubs[i].at = (struct position){.epoch = first.epoch, .offset = first.offset + i};
-    relay(c, first);
+    redis_call_relay(c, first);
     redis_call_settle(c, false);
     return true;
 }
@@ -292,7 +292,7 @@ static bool publish_if_reply(struct redis_call *c, struct str value)
         if (at.epoch != 0 || c->pubs[0].at.epoch == 0)
             c->pubs[0].at = at;
         if (!str_equal(what, STR_LIT("known")))
-            relay(c, at);
+            redis_call_relay(c, at);
         redis_call_settle(c, str_equal(what, STR_LIT("known"))); /* pushed before */
         return true;
     }
