@@ -142,11 +142,11 @@ class Pod:
 class Held:
     """What holds of each rendering; mixed into a unittest.TestCase."""
 
-    def hold(self, some, **replace):
+    def hold(self, some):
         self.assertEqual(complaints(some), [])
         self.hold_confined(some)
         self.hold_selected(some)
-        self.hold_timed(some, replace)
+        self.hold_timed(some)
         self.hold_watched(some)
 
     def hold_confined(self, some):
@@ -191,9 +191,9 @@ class Held:
             self.assertEqual(h['spec']['scaleTargetRef'], {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'name': deployment['metadata']['name']})
             self.assertIsNone(deployment['spec'].get('replicas'))
 
-    def hold_timed(self, some, replace):
+    def hold_timed(self, some):
         """A pod has time for all that it does when it goes."""
-        pod = Pod(some, **replace)
+        pod = Pod(some)
         self.addCleanup(pod.close)
         check = pod.roostd('--check')
         self.assertEqual(check.returncode, 0, check.stderr)

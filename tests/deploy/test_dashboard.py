@@ -36,7 +36,8 @@ CHANNELS = {'allow_subscribe_for_client': True, 'allow_subscribe_for_anonymous':
 MAY_BE_ZERO = set("""process_up hang_kills_total listen_overflows_total accept_stops_total hub_push_backs_total ring_stalls_total ring_full_total
 lost_publications_total history_evicted_total hub_queue_bytes ring_to_hub_bytes ring_to_worker_bytes partial_bytes tokens_waiting
 connections_closing last_reload_certificates_kept engine_epoch_changes_total engine_malformed_total engine_gaps_total
-engine_reconnects_total engine_probes_missed_total node_config_mismatch""".split())
+engine_reconnects_total engine_probes_missed_total node_config_mismatch engine_redirects_total
+presence_rewritten_total presence_tidied_total presence_lost_total""".split())
 
 
 def expand(expr, interval='10s'):

@@ -18,7 +18,7 @@ from engines import Redis  # noqa: E402
 
 CHART = 'deploy/helm/roost'
 EVERYTHING = {
-    'config': {'engine': 'redis', 'engine_address': ['redis://10.0.0.5:6379'], 'max_connections': 2000000, 'allowed_origins': ['https://*.example.com'],
+    'config': {'engine': 'redis', 'engine_address': ['redis://redis.redis.svc:6379'], 'max_connections': 2000000, 'allowed_origins': ['https://*.example.com'],
                'token_jwks_url': 'https://example.com/keys', 'channel_without_namespace': {'allow_subscribe_for_client': True}},
     'secretFiles': {'engine_password_file': {'secret': 'redis', 'key': 'password'},
                     'token_hmac_secret_key_file': {'secret': 'tokens', 'key': 'hmac'}},
@@ -63,7 +63,7 @@ class Chart(Held, unittest.TestCase):
         self.addCleanup(redis.stop)
         some = self.render(EVERYTHING)
         here = {'engine_address': ['unix:' + redis.path]}
-        self.hold(some, **here)
+        self.hold(some)
         self.assertEqual([o for o in some if o['kind'] == 'Secret'], [])
         for kind in 'HorizontalPodAutoscaler', 'Ingress', 'ServiceMonitor', 'PrometheusRule', 'PodDisruptionBudget':
             pick(some, kind)

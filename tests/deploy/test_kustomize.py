@@ -44,7 +44,7 @@ class Kustomize(Held, unittest.TestCase):
         some = render('overlays/production')
         redis = Redis(password=SECRETS['password'])
         self.addCleanup(redis.stop)
-        self.hold(some, engine_address=['unix:' + redis.path])
+        self.hold(some)
         self.assertEqual([o for o in some if o['kind'] == 'Secret'], [])
         for kind in 'HorizontalPodAutoscaler', 'Ingress', 'ServiceMonitor', 'PrometheusRule', 'PodDisruptionBudget':
             pick(some, kind)
