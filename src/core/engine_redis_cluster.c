@@ -327,8 +327,9 @@ enum redis_redirection redis_redirected(struct redis_server *s, struct str error
 
 static bool is_idle(const struct redis_server *s)
 {
-    return s->partitions == 0 && s->nsent == 0 && list_empty(&s->sent) && list_empty(&s->subs) &&
-           list_empty(&s->resubscribe);
+    /* nwaiting: also those in lanes. */
+    return s->partitions == 0 && s->nsent == 0 && s->nwaiting == 0 && list_empty(&s->sent) &&
+           list_empty(&s->subs) && list_empty(&s->resubscribe);
 }
 
 /* Those without a partition. */

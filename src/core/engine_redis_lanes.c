@@ -120,11 +120,26 @@ bool redis_lane_take(struct redis_call *c)
     return true;
 }
 
+/* The channel's, maybe a new one. NULL: no memory. */
+static struct redis_lane *lane_of(struct redis_server *s, struct str name)
+{
+    struct redis_lane *l = find(s->engine, name);
+
+    return l != NULL ? l : lane_new(s, name);
+}
+
 int redis_lane_begin(struct redis_call *c)
 {
-    if (c->lane == NULL &&
-        lane_new(c->server, (struct str){.p = c->name, .n = c->name_len}) == NULL)
+    struct redis_lane *l = c->lane;
+
+    if (l == NULL)
+        l = lane_of(c->server, (struct str){.p = c->name, .n = c->name_len});
+    if (l == NULL)
         return -1;
+    if (c->lane == NULL) { /* the lane is older than that it was sent */
+        c->lane = l;
+        l->under_way++;
+    }
     return 0;
 }
 
@@ -194,10 +209,12 @@ void redis_lane_turned_away(struct redis_call *c, struct redis_server *ask, uint
     struct redis_server *s = c->server;
     struct redis_lane *l = c->lane;
 
-    if (l != NULL)
+    if (l != NULL) {
         l->under_way--;
-    else
-        l = lane_new(s, (struct str){.p = c->name, .n = c->name_len});
+    } else {
+        c->replied = true; /* it is none of those under way */
+        l = lane_of(s, (struct str){.p = c->name, .n = c->name_len});
+    }
     c->lane = NULL;
     c->refused = true;
     if (l == NULL) {
@@ -231,21 +248,15 @@ static void give_up(struct redis_call *c)
     redis_call_fail(c, c->repeat ? ENGINE_UNKNOWN : ENGINE_UNAVAILABLE);
 }
 
-static void expire(struct redis *e, struct redis_lane *l, uint64_t now_ns)
+/* Nobody has taken any of them for so long. */
+static void expire(const struct redis *e, struct redis_lane *l, uint64_t now_ns)
 {
-    struct list *n, *next;
-
-    if (now_ns - l->since_ns <= e->s.patience_ns)
+    if (l->under_way > 0 || now_ns - l->since_ns <= e->s.patience_ns)
         return;
-    while (l->under_way == 0 && !list_empty(&l->again))
+    while (!list_empty(&l->again))
         give_up(LIST_ENTRY(l->again.next, struct redis_call, link));
-    for (n = l->held.next; n != &l->held; n = next) {
-        struct redis_call *c = LIST_ENTRY(n, struct redis_call, link);
-
-        next = n->next;
-        if (now_ns - c->since_ns > e->s.patience_ns)
-            give_up(c);
-    }
+    while (!list_empty(&l->held))
+        give_up(LIST_ENTRY(l->held.next, struct redis_call, link));
 }
 
 /* The first of `again`, to its server. */

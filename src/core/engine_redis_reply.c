@@ -455,11 +455,13 @@ bool redis_call_reply(struct redis_call *c, struct str value)
         redis_lane_answered(c);
         return reply(c, value);
     }
+    c->replied = false; /* as far as its channel's order goes: it may be among those that move */
     how = redis_redirected(c->server, node.text, &ask);
     if (how != REDIS_NOT_REDIRECTED) {
         turned_away(c, how, ask);
         return true;
     }
+    c->replied = true;
     redis_lane_answered(c);
     switch (judge(c, node.text)) {
     case START_ANEW: /* it is in the list of what was sent: tried again on a new connection, or UNAVAILABLE */
