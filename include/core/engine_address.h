@@ -31,6 +31,9 @@ struct engine_address {
 void engine_address_format(const struct engine_address *a, char *out, size_t cap);
 #define ENGINE_ADDRESS_TEXT 320
 
+/* Do both ask Sentinels for the same server? */
+bool engine_address_same_master(const struct engine_address *a, const struct engine_address *b);
+
 /* All of a setting, with line ends between: each host becomes one of out. An entry may have several hosts,
  * with commas between, where they are of one service (Sentinel, Cluster, NATS); what has no scheme belongs to
  * the entry before it, as a list is cut at its commas. -1 with a sentence in err, which never holds the password. */

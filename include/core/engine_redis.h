@@ -23,6 +23,7 @@ struct engine_redis_settings {
     struct engine_address address[ENGINE_ADDRESSES_MAX]; /* of independent servers, over which
                                                           * channels are spread, or of one service */
     unsigned addresses;
+    char sentinel_user[128], sentinel_password[256]; /* at Sentinels; "": none */
     unsigned
         partitions;  /* not 0: the addresses are those of one Redis Cluster, and channels are spread
                           * over so many of its slots */

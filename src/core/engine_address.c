@@ -254,3 +254,9 @@ void engine_address_format(const struct engine_address *a, char *out, size_t cap
         snprintf(out, cap, "%s://%s%s%s:%u", scheme, v6 ? "[" : "", a->host, v6 ? "]" : "",
                  a->port);
 }
+
+bool engine_address_same_master(const struct engine_address *a, const struct engine_address *b)
+{
+    return a->scheme == ENGINE_SCHEME_SENTINEL && b->scheme == ENGINE_SCHEME_SENTINEL &&
+           strcmp(a->master, b->master) == 0 && a->database == b->database;
+}

@@ -353,6 +353,22 @@ static const struct engine_ops redis_ops = {
     .free = redis_free,
 };
 
+/* For the i-th address; several Sentinels of one master are one server. */
+static int add_server(struct redis *e, unsigned i)
+{
+    const struct engine_address *a = &e->s.address[i];
+    struct redis_server *s;
+
+    for (unsigned k = 0; k < i; k++)
+        if (engine_address_same_master(a, &e->s.address[k]))
+            return 0;
+    s = redis_server_new(e, a);
+    if (s == NULL || a->scheme != ENGINE_SCHEME_SENTINEL)
+        return s != NULL ? 0 : -1;
+    s->sentinels = redis_sentinels_new(s, e->s.address, e->s.addresses);
+    return s->sentinels != NULL ? 0 : -1;
+}
+
 struct engine *engine_redis_new(const struct engine_redis_settings *settings,
                                 const struct engine_wire_ops *wires, void *arg)
 {
@@ -375,7 +391,7 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     list_init(&e->lane_list);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
     for (unsigned i = 0; i < e->s.addresses; i++)
-        if (redis_server_new(e, &e->s.address[i]) == NULL)
+        if (add_server(e, i) == -1)
             goto err;
     if (settings->partitions > 0) {
         e->cluster = redis_cluster_new(settings->partitions);

@@ -3,7 +3,8 @@
  * engine_redis_tick.c what time does to it · engine_redis_write.c writes
  * calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
  * engine_redis_scripts.c has what runs in the server · engine_redis_cluster.c knows who has which slots ·
- * engine_redis_lanes.c keeps calls in order that were turned away. */
+ * engine_redis_lanes.c keeps calls in order that were turned away ·
+ * engine_redis_sentinel.c asks where a master is. */
 #ifndef ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 #define ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 
@@ -137,6 +138,7 @@ enum redis_state { REDIS_DOWN = 0, REDIS_CONNECTING, REDIS_SETTING_UP, REDIS_UP 
 
 struct redis_server {
     struct redis *engine;
+    struct redis_sentinels *sentinels; /* owned; who say where it is; NULL: its address does */
     struct engine_address address;
     enum redis_state state;
     struct engine_wire *wire; /* owned; NULL: none */
@@ -152,6 +154,7 @@ struct redis_server {
     char sha[REDIS_SCRIPT_NR][41];
     char run_id[64];
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
+    uint64_t role_ns; /* when it was last asked whether it is a master */
     unsigned attempts;
     bool restored;           /* subscribed to everything again */
     int shard;               /* its place among engine_shards */
@@ -267,6 +270,19 @@ void redis_calls_take_back(struct redis_server *s);
 uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
 /* What this node publishes to itself has come back. */
 void redis_server_heard_itself(struct redis_server *s);
+
+/* engine_redis_sentinel.c */
+/* Those of all that are of the server's master: the same name and database. NULL: no memory. */
+struct redis_sentinels *redis_sentinels_new(struct redis_server *s,
+                                            const struct engine_address *all,
+                                            unsigned n) MUST_CHECK;
+/* redis_sentinels_free(NULL) is fine. */
+void redis_sentinels_free(struct redis_sentinels *t);
+/* Where the master is, by an answer that was not used before. False: there is none; s->retry_ns is set when it
+ * comes. */
+bool redis_sentinels_master(struct redis_sentinels *t, struct engine_address *out);
+/* When it wants to be called again. */
+uint64_t redis_sentinels_tick(struct redis_sentinels *t, uint64_t now_ns);
 
 /* engine_redis_write.c */
 /* Appends the call's command to s->out. -1: no memory. */

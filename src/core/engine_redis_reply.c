@@ -151,7 +151,8 @@ static enum verdict judge(struct redis_call *c, struct str error)
     return c->kind < REDIS_PUBLISH ? start_anew(s, text) : NOT_DONE;
 }
 
-static bool take_run_id(struct redis_server *s, struct str info)
+/* The value of "name:value". */
+static bool info_line(struct str info, struct str name, struct str *out)
 {
     struct str line;
 
@@ -159,10 +160,26 @@ static bool take_run_id(struct redis_server *s, struct str info)
         line = str_trim(line);
         if (line.n > 0 && line.p[line.n - 1] == '\r')
             line.n--;
-        if (str_starts_with(line, STR_LIT("run_id:")))
-            return str_copy(str_skip(line, 7), s->run_id, sizeof(s->run_id)) == 0 &&
-                   s->run_id[0] != '\0';
+        if (!str_starts_with(line, name))
+            continue;
+        *out = str_skip(line, name.n);
+        return true;
     }
+    return false;
+}
+
+/* Who it is, and that it is a master; a cluster says itself who is. A server that does not tell its role is taken for one. */
+static bool take_info(struct redis_server *s, struct str info)
+{
+    struct str run_id, role;
+
+    if (!info_line(info, STR_LIT("run_id:"), &run_id) || run_id.n == 0 ||
+        str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
+        return false;
+    if (s->engine->cluster != NULL || !info_line(info, STR_LIT("role:"), &role) ||
+        str_equal(role, STR_LIT("master")))
+        return true;
+    (void)start_anew(s, "it is a replica, and no master (any more)");
     return false;
 }
 
@@ -186,7 +203,7 @@ static bool setup_reply(struct redis_call *c, struct str value)
 
     switch ((enum redis_call_kind)c->kind) {
     case REDIS_INFO:
-        good = resp_next_text(&value, &text) && take_run_id(s, text);
+        good = resp_next_text(&value, &text) && take_info(s, text);
         break;
     case REDIS_STATE:
         good = resp_next_text(&value, &text) && is_well(text);

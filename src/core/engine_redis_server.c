@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+#define ASK_AGAIN_NS          (100 * NS_PER_MS)
+#define SENTINEL_RETRY_MAX_NS (200 * NS_PER_MS)
+
 static void set_state(struct redis_server *s, enum redis_state state)
 {
     bool other = (s->state == REDIS_UP) != (state == REDIS_UP);
@@ -61,6 +64,7 @@ void redis_server_free(struct redis_server *s)
     if (s->wire != NULL)
         e->wires->close(s->wire);
     set_state(s, REDIS_DOWN);
+    redis_sentinels_free(s->sentinels);
     engine_shard_give(s->shard);
     buf_fini(&s->in);
     buf_fini(&s->out);
@@ -90,7 +94,12 @@ static const struct engine_wire_events wire_events = {
 
 static void plan_retry(struct redis_server *s)
 {
-    s->retry_ns = clock_ns() + engine_retry_delay_ns(s->attempts++, s->engine->s.reconnect_max_ns);
+    uint64_t most = s->engine->s.reconnect_max_ns;
+
+    /* What a Sentinel says changes from one moment to the next; it is asked, and bears it. */
+    if (s->sentinels != NULL)
+        most = MIN(most, SENTINEL_RETRY_MAX_NS);
+    s->retry_ns = clock_ns() + engine_retry_delay_ns(s->attempts++, most);
 }
 
 /* why: NULL: as the ending's row says. */
@@ -142,6 +151,10 @@ static void on_closed(void *peer, const char *why)
 
 void redis_server_begin(struct redis_server *s)
 {
+    if (s->sentinels != NULL && !redis_sentinels_master(s->sentinels, &s->address)) {
+        s->retry_ns = clock_ns() + ASK_AGAIN_NS; /* or when the answer comes */
+        return;
+    }
     set_state(s, REDIS_CONNECTING);
     s->connections++;
     s->ending = ENDING_PROTOCOL;
@@ -265,6 +278,7 @@ void redis_setup_step(struct redis_server *s)
     set_state(s, REDIS_UP);
     s->attempts = 0;
     s->ending = ENDING_PROTOCOL;
+    s->role_ns = clock_ns();
     redis_presence_wake(s->engine);
     engine_address_format(&s->address, text, sizeof(text));
     LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),

@@ -7,6 +7,7 @@
 
 #define OUT_MAX       ((size_t)1 << 20) /* bytes handed to the connection in one round */
 #define PROBES_MISSED 2
+#define ROLE_NS       (5 * NS_PER_SEC)
 
 /* What has waited for longer than patience lasts. */
 static void expire_waiting(struct redis_server *s, uint64_t now_ns)
@@ -59,6 +60,17 @@ static void probe(struct redis_server *s, uint64_t now_ns)
         s->probe_sent_ns = now_ns;
 }
 
+/* Is it still a master? A demoted one that stays reachable delivers what is published to it, and nothing of what is
+ * published to the others; so what this node publishes to itself would come back. */
+static void ask_role(struct redis_server *s, uint64_t now_ns)
+{
+    if (s->engine->cluster != NULL || now_ns - s->role_ns < ROLE_NS)
+        return;
+    s->role_ns = now_ns;
+    if (redis_call_new(s, REDIS_INFO, STR_NULL) == NULL)
+        s->role_ns = 0; /* no memory: in the next round */
+}
+
 /* It is subscribed to everything again. */
 static void restored(struct redis_server *s)
 {
@@ -74,7 +86,7 @@ static uint64_t oldest_sent_ns(const struct redis_server *s)
                                 : LIST_ENTRY(s->sent.next, struct redis_call, link)->since_ns;
 }
 
-uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
+static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
 {
     uint64_t timeout = s->engine->s.timeout_ns;
     bool more = false;
@@ -92,6 +104,7 @@ uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
         more = redis_resubscribe(s);
         if (list_empty(&s->resubscribe))
             restored(s);
+        ask_role(s, now_ns);
         probe(s, now_ns);
     }
     if (s->state == REDIS_UP)
@@ -103,4 +116,14 @@ uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
     if (!more && !list_empty(&s->resubscribe) && s->resubscribe_ns > now_ns)
         return s->resubscribe_ns;
     return more ? now_ns : now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
+}
+
+uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)
+{
+    uint64_t next = server_tick(s, now_ns), sentinels;
+
+    if (s->sentinels == NULL)
+        return next;
+    sentinels = redis_sentinels_tick(s->sentinels, now_ns);
+    return MIN(s->state == REDIS_DOWN ? s->retry_ns : next, sentinels);
 }

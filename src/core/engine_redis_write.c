@@ -295,7 +295,7 @@ static int write_kind(struct redis_call *c, struct buf *out)
     case REDIS_HELLO:
         return write_hello(s, out);
     case REDIS_INFO:
-        return resp_write(out, 2, "INFO", "server");
+        return resp_write(out, 1, "INFO"); /* two of its sections */
     case REDIS_SELECT:
         return resp_command(out, 2) || resp_arg(out, STR_LIT("SELECT")) ||
                        resp_arg_u64(out, s->address.database)

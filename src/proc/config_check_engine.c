@@ -15,7 +15,8 @@ static const struct kind {
     const char *schemes, *example;
 } kinds[] = {
     [ENGINE_IS_REDIS] = {"engine: redis speaks with single servers (redis://, rediss://, "
-                         "unix:/path) and with a Redis Cluster (redis+cluster://)",
+                         "unix:/path), by Sentinel (redis+sentinel://) and with a Redis Cluster "
+                         "(redis+cluster://)",
                          "engine: redis needs one, such as redis://127.0.0.1:6379"},
     [ENGINE_IS_NATS] = {"engine: nats speaks with NATS servers: nats://, or tls:// with TLS",
                         "engine: nats needs one, such as nats://127.0.0.1:4222"},
@@ -23,16 +24,28 @@ static const struct kind {
 
 static int check_address(const struct config *c, const struct engine_address *a, struct buf *errors)
 {
-    bool nats = a->scheme == ENGINE_SCHEME_NATS;
-
-    if (nats != (c->engine == ENGINE_IS_NATS) ||
-        (!nats && a->scheme != ENGINE_SCHEME_REDIS && a->scheme != ENGINE_SCHEME_CLUSTER))
+    if ((a->scheme == ENGINE_SCHEME_NATS) != (c->engine == ENGINE_IS_NATS))
         return refuse(errors, "engine_address", kinds[c->engine].schemes);
     if (a->password[0] != '\0')
         return refuse(errors, "engine_address",
                       "a password in an address would be shown with it; move it to "
                       "engine_password_file or engine_password");
     return 0;
+}
+
+/* Sentinels of one master name one server. */
+static unsigned count_servers(const struct engine_address *a, unsigned n)
+{
+    unsigned servers = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        bool same = false;
+
+        for (unsigned k = 0; k < i && !same; k++)
+            same = engine_address_same_master(&a[i], &a[k]);
+        servers += !same;
+    }
+    return servers;
 }
 
 static int check_addresses(const struct config *c, struct buf *errors)
@@ -56,8 +69,8 @@ static int check_addresses(const struct config *c, struct buf *errors)
                       "braces in it would choose the slot of all keys in a Redis Cluster");
     if (n == 0)
         return refuse(errors, "engine_address", kinds[c->engine].example);
-    if (n > ENGINE_SERVERS_MAX)
-        bad += refuse(errors, "engine_address", "there may be 16 of them");
+    if (clusters == 0 && count_servers(a, n) > ENGINE_SERVERS_MAX)
+        bad += refuse(errors, "engine_address", "there may be 16 servers");
     return bad;
 }
 

@@ -208,9 +208,10 @@ struct secret {
 #name_, #file_, offsetof(struct config, name_), offsetof(struct config, file_),            \
             offsetof(struct config, set.name_)                                                     \
     }
-static const struct secret secrets[] = {SECRET(api_key, api_key_file),
-                                        SECRET(metrics_key, metrics_key_file),
-                                        SECRET(engine_password, engine_password_file)};
+static const struct secret secrets[] = {
+    SECRET(api_key, api_key_file), SECRET(metrics_key, metrics_key_file),
+    SECRET(engine_password, engine_password_file),
+    SECRET(engine_sentinel_password, engine_sentinel_password_file)};
 
 /* At a reload a file that can no longer be read keeps what it held. */
 static int keep_secret(struct config *c, const struct config *running, const struct secret *s)

@@ -343,8 +343,12 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
     };
 
     if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1 ||
+        str_copy(str_from(config.engine_sentinel_user), s.sentinel_user, sizeof(s.sentinel_user)) ==
+            -1 ||
+        str_copy(str_from(config.engine_sentinel_password), s.sentinel_password,
+                 sizeof(s.sentinel_password)) == -1 ||
         take_addresses(s.address, &s.addresses) == -1)
-        return NULL; /* the prefix's row says 60 */
+        return NULL; /* their rows say less than there is room for */
     if (s.address[0].scheme == ENGINE_SCHEME_CLUSTER)
         s.partitions = (unsigned)config.engine_partitions;
     return engine_redis_new(&s, &wires, NULL);

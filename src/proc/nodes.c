@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "core/engine_address.h"
 #include "proc/node.h"
 #include "proc/shm.h"
 #include "proc/usage.h"
@@ -79,6 +80,30 @@ static uint64_t mix(uint64_t h, struct str s)
     return (h ^ '\n') * UINT64_C(0x100000001b3);
 }
 
+/* Several independent servers, each once, in their order. Nothing of a single one. */
+static uint64_t mix_servers(uint64_t h)
+{
+    struct engine_address a[ENGINE_ADDRESSES_MAX];
+    char text[ENGINE_ADDRESS_TEXT], err[256];
+    uint64_t all = h;
+    unsigned n = 0, servers = 0;
+
+    if (engine_addresses_parse(str_from(config.engine_address), a, &n, err, sizeof(err)) == -1)
+        return h; /* UNTESTED: it has been checked */
+    for (unsigned i = 0; i < n; i++) {
+        bool same = a[i].scheme == ENGINE_SCHEME_NATS; /* they are of one cluster */
+
+        for (unsigned k = 0; k < i && !same; k++)
+            same = engine_address_same_master(&a[i], &a[k]);
+        if (same)
+            continue;
+        servers++;
+        engine_address_format(&a[i], text, sizeof(text));
+        all = mix(all, str_from(a[i].scheme == ENGINE_SCHEME_SENTINEL ? a[i].master : text));
+    }
+    return servers > 1 ? all : h;
+}
+
 /* One server has many names, and whoever hears the others has the same one; which of several has a
  * channel depends on all of them and on their order. */
 uint64_t nodes_agreement(void)
@@ -93,9 +118,7 @@ uint64_t nodes_agreement(void)
         snprintf(partitions, sizeof(partitions), "%" PRId64, (int64_t)config.engine_partitions);
         return mix(h, str_from(partitions)); /* any of its servers leads to the others */
     }
-    if (str_find(servers, '\n') < servers.n)
-        h = mix(h, servers);
-    return h;
+    return mix_servers(h);
 }
 
 void nodes_publish(const struct engine_nodes *n)

@@ -43,8 +43,10 @@ static void addresses(void **state)
     has(0, "");
     set("engine_address", "redis://:pw@127.0.0.1");
     has(1, "engine_password_file");
-    set("engine_address", "redis+sentinel://127.0.0.1?master=m");
-    has(1, "single servers");
+    set("engine_address", "redis+sentinel://127.0.0.1,127.0.0.2:1/3?master=m");
+    has(0, "");
+    set("engine_address", "nats://127.0.0.1");
+    has(1, "engine: redis speaks with");
     set("engine_address", "redis+cluster://127.0.0.1,[::1]:7000,rediss+cluster://127.0.0.1");
     has(0, "");
     set("engine_prefix", "a{b}");
