@@ -111,6 +111,21 @@ class Carried(Nodes):
         nodes[0].api('unsubscribe', user='', client=c.me, channel='a')
         self.assertEqual(c.push('unsubscribe')[0], 'a')
 
+    def test_nodes_know_each_other(self):
+        s = self.server()
+        nodes = [self.node(s, clean=False, node_name=name, node_heartbeat='1s', node_ttl='3s') for name in 'xy']
+
+        def names(d):
+            return sorted(n['name'] for n in d.api('info')['result']['nodes'])
+
+        for d in nodes:
+            wait_for(lambda: names(d) == ['x', 'y'], what='both nodes to be known')
+        self.client(nodes[1], 'far')
+        wait_for(lambda: 'far' in nodes[0].api('channels')['result']['channels'], what='the other node\'s channel')
+        nodes[1].process.kill()
+        nodes[1].process.wait(20)
+        wait_for(lambda: names(nodes[0]) == ['x'], what='the dead one to be forgotten')
+
     def test_as_much_as_the_server_takes(self):
         s = self.server(conf='max_payload: 65536')
         d = self.node(s, max_message_size='128KiB')
