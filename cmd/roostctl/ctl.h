@@ -80,6 +80,15 @@ int view_read(struct ctl_view *v, bool quiet) MUST_CHECK;
 int view_draw(const struct ctl_view *now, const struct ctl_view *then, struct buf *out) MUST_CHECK;
 void view_fini(struct ctl_view *v);
 
+/* status.c: numbers for people, at most 8 columns wide so that lines fit 80. Return out. */
+#define CTL_NUMBER_MAX 32
+const char *ctl_amount(double v, char *out);
+const char *ctl_bytes(double v, char *out);
+const char *ctl_span(double seconds, char *out);
+/* A member of an object: 0 or "" when it has none of that kind. */
+double ctl_number(const struct json_value *object, const char *name);
+struct str ctl_text(const struct json_value *object, const char *name);
+
 /* status.c: the value of a metric in a page of /metrics; label_match NULL or text that must stand
  * in the braces. Sums all lines that match. */
 double ctl_metric(struct str page, const char *name, const char *label_match);

@@ -249,7 +249,9 @@ int cmd_channels(const struct ctl_line *cmdline)
     while (json_member(&rest, &name, &info))
         if (json_get(&info, STR_LIT("num_clients"), &n))
             out_printf("%8.*s  %.*s\n", STR_ARG(n.raw), (int)name.raw.n - 2, name.raw.p + 1);
-    rc = 0;
+    rc = json_get(&result, STR_LIT("partial"), &v) ? 1 : 0;
+    if (rc != 0)
+        fprintf(stderr, "roostctl: the list lacks the channels of a node that did not answer\n");
 out:
     buf_fini(&request);
     buf_fini(&body);

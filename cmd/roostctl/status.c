@@ -3,8 +3,6 @@
 #include "base/out.h"
 #include "ctl.h"
 
-#define NUMBER_MAX 32
-
 double ctl_metric(struct str page, const char *name, const char *label_match)
 {
     struct str line, want = str_from(name);
@@ -32,7 +30,7 @@ double ctl_metric(struct str page, const char *name, const char *label_match)
     return sum;
 }
 
-static double number(const struct json_value *object, const char *name)
+double ctl_number(const struct json_value *object, const char *name)
 {
     struct json_value v;
     char text[64];
@@ -42,7 +40,7 @@ static double number(const struct json_value *object, const char *name)
     return strtod(text, NULL);
 }
 
-static struct str text_of(const struct json_value *object, const char *name)
+struct str ctl_text(const struct json_value *object, const char *name)
 {
     struct json_value v;
 
@@ -51,7 +49,7 @@ static struct str text_of(const struct json_value *object, const char *name)
     return (struct str){v.raw.p + 1, v.raw.n - 2};
 }
 
-/* Numbers are at most 8 columns wide, so that the lines fit 80: 999999, 1.23M, 64.0M. */
+/* 999999, 1.23M, 64.0M. */
 static const char *scaled(double v, double step, double plain, const char *const units[],
                           size_t count, char *out)
 {
@@ -59,34 +57,34 @@ static const char *scaled(double v, double step, double plain, const char *const
 
     for (; (i == 0 ? v >= plain : v >= step) && i + 1 < count; i++)
         v /= step;
-    snprintf(out, NUMBER_MAX, "%.*f%s", i == 0 ? 0 : v < 10 ? 2 : v < 100 ? 1 : 0, v, units[i]);
+    snprintf(out, CTL_NUMBER_MAX, "%.*f%s", i == 0 ? 0 : v < 10 ? 2 : v < 100 ? 1 : 0, v, units[i]);
     return out;
 }
 
-static const char *amount(double v, char *out)
+const char *ctl_amount(double v, char *out)
 {
     static const char *const units[] = {"", "k", "M", "G", "T"};
 
     return scaled(v, 1000, 1e6, units, ARRAY_LEN(units), out);
 }
 
-static const char *bytes(double v, char *out)
+const char *ctl_bytes(double v, char *out)
 {
     static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
 
     return scaled(v, 1024, 1024, units, ARRAY_LEN(units), out);
 }
 
-static const char *span(double s, char *out)
+const char *ctl_span(double s, char *out)
 {
     if (s < 120)
-        snprintf(out, NUMBER_MAX, "%.0fs", s);
+        snprintf(out, CTL_NUMBER_MAX, "%.0fs", s);
     else if (s < 7200)
-        snprintf(out, NUMBER_MAX, "%.0fm", s / 60);
+        snprintf(out, CTL_NUMBER_MAX, "%.0fm", s / 60);
     else if (s < 48 * 3600)
-        snprintf(out, NUMBER_MAX, "%.1fh", s / 3600);
+        snprintf(out, CTL_NUMBER_MAX, "%.1fh", s / 3600);
     else
-        snprintf(out, NUMBER_MAX, "%.0fd", s / 86400);
+        snprintf(out, CTL_NUMBER_MAX, "%.0fd", s / 86400);
     return out;
 }
 
@@ -136,66 +134,72 @@ static bool is_draining(const struct json_value *node)
 
 static int put_head(const struct ctl_view *v, struct buf *out)
 {
-    char a[NUMBER_MAX], b[NUMBER_MAX], c[NUMBER_MAX], d[NUMBER_MAX];
+    char a[CTL_NUMBER_MAX], b[CTL_NUMBER_MAX], c[CTL_NUMBER_MAX], d[CTL_NUMBER_MAX];
     const struct json_value *node = &v->processes;
-    struct str version = text_of(node, "version"), revision = text_of(node, "revision");
+    struct str version = ctl_text(node, "version"), revision = ctl_text(node, "revision");
     struct str page = buf_view(&v->page);
 
     if (buf_printf(out, "roost %.*s (%.*s), up %s%s\n", STR_ARG(version), STR_ARG(revision),
-                   span(number(node, "uptime"), a), is_draining(node) ? ", draining" : "") == -1 ||
+                   ctl_span(ctl_number(node, "uptime"), a),
+                   is_draining(node) ? ", draining" : "") == -1 ||
         buf_printf(out, "connections  %s of %s    subscriptions %s    channels %s\n",
-                   amount(number(node, "connections"), a),
-                   amount(number(node, "max_connections"), b),
-                   amount(ctl_metric(page, "roost_subscriptions", NULL), c),
-                   amount(ctl_metric(page, "roost_hub_channels", NULL), d)) == -1)
+                   ctl_amount(ctl_number(node, "connections"), a),
+                   ctl_amount(ctl_number(node, "max_connections"), b),
+                   ctl_amount(ctl_metric(page, "roost_subscriptions", NULL), c),
+                   ctl_amount(ctl_metric(page, "roost_hub_channels", NULL), d)) == -1)
         return -1;
     return buf_printf(out, "queues       %s clients with %s unsent    rings %s\n",
-                      amount(ctl_metric(page, "roost_output_queues", NULL), a),
-                      bytes(ctl_metric(page, "roost_output_queue_bytes", NULL), b),
-                      bytes(ctl_metric(page, "roost_ring_to_hub_bytes", NULL) +
-                                ctl_metric(page, "roost_ring_to_worker_bytes", NULL),
-                            c));
+                      ctl_amount(ctl_metric(page, "roost_output_queues", NULL), a),
+                      ctl_bytes(ctl_metric(page, "roost_output_queue_bytes", NULL), b),
+                      ctl_bytes(ctl_metric(page, "roost_ring_to_hub_bytes", NULL) +
+                                    ctl_metric(page, "roost_ring_to_worker_bytes", NULL),
+                                c));
 }
 
 static int put_rates(const struct ctl_view *now, const struct ctl_view *then, struct buf *out)
 {
-    char a[NUMBER_MAX], b[NUMBER_MAX], c[NUMBER_MAX], d[NUMBER_MAX], e[NUMBER_MAX];
+    char a[CTL_NUMBER_MAX], b[CTL_NUMBER_MAX], c[CTL_NUMBER_MAX], d[CTL_NUMBER_MAX],
+        e[CTL_NUMBER_MAX];
     double t = now->at_s > then->at_s ? now->at_s - then->at_s : 1;
 
     return buf_printf(out,
                       "per second   %s connects    %s publications    %s deliveries\n"
                       "             in %s    out %s    %.2f cores\n",
-                      amount((now->upgrades - then->upgrades) / t, a),
-                      amount((now->publications - then->publications) / t, b),
-                      amount((now->deliveries - then->deliveries) / t, c),
-                      bytes((now->in_bytes - then->in_bytes) / t, d),
-                      bytes((now->out_bytes - then->out_bytes) / t, e), (now->cpu - then->cpu) / t);
+                      ctl_amount((now->upgrades - then->upgrades) / t, a),
+                      ctl_amount((now->publications - then->publications) / t, b),
+                      ctl_amount((now->deliveries - then->deliveries) / t, c),
+                      ctl_bytes((now->in_bytes - then->in_bytes) / t, d),
+                      ctl_bytes((now->out_bytes - then->out_bytes) / t, e),
+                      (now->cpu - then->cpu) / t);
 }
 
 static int put_totals(const struct ctl_view *v, struct buf *out)
 {
-    char a[NUMBER_MAX], b[NUMBER_MAX], c[NUMBER_MAX], d[NUMBER_MAX], e[NUMBER_MAX];
+    char a[CTL_NUMBER_MAX], b[CTL_NUMBER_MAX], c[CTL_NUMBER_MAX], d[CTL_NUMBER_MAX],
+        e[CTL_NUMBER_MAX];
 
     return buf_printf(out,
                       "in all       %s connects    %s publications    %s deliveries\n"
                       "             in %s    out %s\n",
-                      amount(v->upgrades, a), amount(v->publications, b), amount(v->deliveries, c),
-                      bytes(v->in_bytes, d), bytes(v->out_bytes, e));
+                      ctl_amount(v->upgrades, a), ctl_amount(v->publications, b),
+                      ctl_amount(v->deliveries, c), ctl_bytes(v->in_bytes, d),
+                      ctl_bytes(v->out_bytes, e));
 }
 
 static int put_process(const struct json_value *p, struct buf *out)
 {
-    char up[NUMBER_MAX], cpu[NUMBER_MAX], rss[NUMBER_MAX], conns[NUMBER_MAX], subs[NUMBER_MAX],
-        restarts[NUMBER_MAX];
-    struct str name = text_of(p, "name"), phase = text_of(p, "phase");
-    double seconds = number(p, "cpu_seconds");
+    char up[CTL_NUMBER_MAX], cpu[CTL_NUMBER_MAX], rss[CTL_NUMBER_MAX], conns[CTL_NUMBER_MAX],
+        subs[CTL_NUMBER_MAX], restarts[CTL_NUMBER_MAX];
+    struct str name = ctl_text(p, "name"), phase = ctl_text(p, "phase");
+    double seconds = ctl_number(p, "cpu_seconds");
 
     snprintf(cpu, sizeof(cpu), "%.*f", seconds < 1e5 ? 2 : 0, seconds);
     return buf_printf(out, "%-10.*s %7.0f %-8.*s %5s %8s %8s %7s %7s %8s\n", STR_ARG(name),
-                      number(p, "pid"), STR_ARG(phase), span(number(p, "uptime"), up), cpu,
-                      bytes(number(p, "rss_bytes"), rss), amount(number(p, "connections"), conns),
-                      amount(number(p, "subscriptions"), subs),
-                      amount(number(p, "restarts"), restarts));
+                      ctl_number(p, "pid"), STR_ARG(phase), ctl_span(ctl_number(p, "uptime"), up),
+                      cpu, ctl_bytes(ctl_number(p, "rss_bytes"), rss),
+                      ctl_amount(ctl_number(p, "connections"), conns),
+                      ctl_amount(ctl_number(p, "subscriptions"), subs),
+                      ctl_amount(ctl_number(p, "restarts"), restarts));
 }
 
 static int put_processes(const struct json_value *node, struct buf *out)

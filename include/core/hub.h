@@ -75,6 +75,8 @@ void hub_gather_timeout(struct hub *h);
 /* One step of the bounded work that is left: queued records for rings with room again, records set
  * aside, listings. At most max_records. True when more remains that could make progress now. */
 bool hub_run(struct hub *h, size_t max_records);
+/* When the engine has something to do by itself, by clock_ns(); 0: never. */
+uint64_t hub_engine_due_ns(const struct hub *h);
 /* True when something waits for ring room (poll again soon). */
 bool hub_backlogged(const struct hub *h);
 size_t hub_channel_count(const struct hub *h);

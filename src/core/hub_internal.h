@@ -124,7 +124,8 @@ struct hub {
     uint32_t generation;
     enum hub_state state;
     struct hub_limits limits;
-    struct engine *engine; /* owned */
+    struct engine *engine;  /* owned */
+    uint64_t engine_due_ns; /* when it wants to be called again; 0: whenever */
     struct htab channels;
     struct list lingering;
     struct pool pendings, member_lists;

@@ -37,6 +37,7 @@ int hub_page_add(struct hub_page *p, struct str name, uint64_t clients)
 {
     struct page_item *item;
     uint32_t low = 0, high = p->n;
+    bool full = p->n == p->max;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -58,12 +59,12 @@ int hub_page_add(struct hub_page *p, struct str name, uint64_t clients)
     item->clients = clients;
     item->len = (uint8_t)name.n;
     memcpy(item->name, name.p, name.n);
-    if (p->n == p->max)
+    if (full)
         free(p->items[--p->n]);
     memmove(&p->items[low + 1], &p->items[low], (p->n - low) * sizeof(p->items[0]));
     p->items[low] = item;
     p->n++;
-    return 0;
+    return full ? 1 : 0;
 }
 
 struct str hub_page_last(const struct hub_page *p)

@@ -55,7 +55,13 @@ static bool tick(struct hub *h)
     if (h->engine->ops->tick == NULL)
         return false;
     again = h->engine->ops->tick(h->engine, clock_ns());
+    h->engine_due_ns = again;
     return again != 0 && again <= clock_ns();
+}
+
+uint64_t hub_engine_due_ns(const struct hub *h)
+{
+    return h->engine_due_ns;
 }
 
 bool hub_run(struct hub *h, size_t max_records)

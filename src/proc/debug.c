@@ -56,6 +56,7 @@ static void handle_index(struct http_exchange *x)
                 "/debug/rings                links between the hub and every worker\n"
                 "/debug/turns                turn statistics of every worker\n"
                 "/debug/listeners            addresses, and what each worker holds by them\n"
+                "/debug/nodes                nodes that share the engine, as this one knows them\n"
                 "/debug/tokens               keys that this worker verifies tokens with\n"
                 "/debug/config               settings in force\n"));
 }
@@ -382,6 +383,45 @@ static void handle_listeners(struct http_exchange *x)
     answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 
+static int put_node(const struct engine_node *n, struct buf *out)
+{
+    bool agrees = n->agreement == nodes_agreement() && n->protocol == ENGINE_NODES_PROTOCOL;
+    int rc = buf_append_lit(out, "{\"name\":");
+
+    rc |= json_append_string(out, str_from(n->name));
+    rc |= buf_append_lit(out, ",\"version\":");
+    rc |= json_append_string(out, str_from(n->version));
+    rc |= buf_append_lit(out, ",\"uid\":");
+    rc |= json_append_string(out, str_from(n->uid));
+    return rc |
+           buf_printf(out,
+                      ",\"id\":\"%016llx\",\"self\":%s,\"heard_ago\":%.1f,\"agrees\":%s,"
+                      "\"draining\":%s,\"uptime\":%llu,\"clients\":%llu,\"users\":%llu,"
+                      "\"channels\":%llu,\"subscriptions\":%llu,\"rss_bytes\":%llu,"
+                      "\"cpu\":%.2f}",
+                      (unsigned long long)n->id, n->id == shm->node_id ? "true" : "false",
+                      clock_ns() > n->heard_ns ? (double)(clock_ns() - n->heard_ns) / 1e9 : 0.0,
+                      agrees ? "true" : "false", n->draining ? "true" : "false",
+                      (unsigned long long)n->uptime_s, (unsigned long long)n->clients,
+                      (unsigned long long)n->users, (unsigned long long)n->channels,
+                      (unsigned long long)n->subscriptions, (unsigned long long)n->rss_bytes,
+                      (double)n->cpu_hundredths / 100);
+}
+
+static void handle_nodes(struct http_exchange *x)
+{
+    static struct engine_node nodes[ENGINE_NODES_MAX]; /* not for the stack */
+    unsigned n = nodes_read(nodes, ARRAY_LEN(nodes));
+    struct buf out = {0};
+    int rc = buf_append_lit(&out, "{\"nodes\":[");
+
+    for (unsigned i = 0; i < n; i++) {
+        rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n");
+        rc |= put_node(&nodes[i], &out);
+    }
+    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+}
+
 static void handle_tokens(struct http_exchange *x)
 {
     struct buf out = {0};
@@ -419,6 +459,7 @@ void debug_init(unsigned worker)
         ROW("/debug/rings", handle_rings),
         ROW("/debug/turns", handle_turns),
         ROW("/debug/listeners", handle_listeners),
+        ROW("/debug/nodes", handle_nodes),
         ROW("/debug/tokens", handle_tokens),
         ROW("/debug/config", handle_config),
     };

@@ -31,6 +31,7 @@
 #define ROUNDS_PER_TURN   8
 #define BACKLOG_NAP_NS    NS_PER_MS
 #define GATHER_NAP_NS     (20 * NS_PER_MS)
+#define GOODBYE_NS        (50 * NS_PER_MS)
 
 static struct {
     struct hub *hub;
@@ -42,7 +43,8 @@ static struct {
     uint64_t gather_until_ns;              /* 0: not gathering */
     ev_io master;
     ev_signal term;
-    bool stop_asked, left;
+    bool stop_asked;
+    uint64_t stop_ns; /* it has said goodbye, and stops then; 0: it has not */
 } h;
 
 static int hub_send(void *arg UNUSED, unsigned worker, const struct record *r)
@@ -221,15 +223,17 @@ static bool something_has_come(void)
     return false;
 }
 
-/* What this node says to the others at its end leaves in this turn. */
+/* What this node says to the others at its end has a moment to get out. */
 static void leave(void)
 {
-    if (h.left || h.engine->nodes == NULL)
+    if (h.stop_ns == 0 && h.engine->nodes != NULL) {
+        engine_nodes_leave(h.engine->nodes);
+        h.stop_ns = clock_ns() + GOODBYE_NS;
+    }
+    if (clock_ns() >= h.stop_ns)
         reactor_stop();
     else
-        engine_nodes_leave(h.engine->nodes);
-    h.left = true;
-    reactor_wake_within(0);
+        reactor_wake_within(h.stop_ns - clock_ns());
 }
 
 /* Heartbeat, deaths and configuration are looked at as often as a reactor turns at least. While
@@ -247,6 +251,8 @@ static bool rings_receive(void)
         reactor_wake_within(BACKLOG_NAP_NS);
     else if (h.gather_until_ns != 0)
         reactor_wake_within(GATHER_NAP_NS);
+    else if (hub_engine_due_ns(h.hub) > clock_ns())
+        reactor_wake_within(hub_engine_due_ns(h.hub) - clock_ns());
     if (h.stop_asked && last_worker_gone())
         leave();
     return more;

@@ -103,7 +103,8 @@ static int append_type(struct buf *out, const char *type)
     }
     if (same(type, "any"))
         return buf_append_lit(out, "{\"nullable\":true}");
-    if (same(type, "string") || same(type, "integer") || same(type, "number"))
+    if (same(type, "string") || same(type, "integer") || same(type, "boolean") ||
+        same(type, "number"))
         return buf_printf(out, "{\"type\":\"%s\"}", type);
     return append_ref(out, type);
 }

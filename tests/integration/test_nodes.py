@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+"""Nodes that share an engine know each other: who lives, what they hold, listings and control messages over all of them."""
+
+import json
+import os
+import signal
+import tempfile
+import unittest
+
+from centrifuge import OPEN, Client, yaml
+from daemon import DaemonTest, run_roostctl, wait_for
+from engines import Redis
+from links import Link
+
+BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
+
+
+class Nodes(DaemonTest):
+    def setUp(self):
+        super().setUp()
+        self.redis = Redis()
+        self.addCleanup(self.redis.stop)
+
+    def node(self, name, address=None, clean=True, **settings):
+        settings = {'allow_anonymous_connect_without_token': True, 'plain': True, 'engine': 'redis',
+                    'engine_address': address or 'unix:' + self.redis.path, 'engine_probe_interval': '300ms', 'engine_timeout': '1s',
+                    'node_name': name, 'node_heartbeat': '200ms', 'node_ttl': '1500ms', 'channel_without_namespace': BARE, **settings}
+        with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
+            f.write(yaml(settings))
+            f.flush()
+            d = self.start(config=f.name, clean=clean, workers=2)
+        wait_for(lambda: d.metric('roost_engine_up') > 0, what='the engine to be there')
+        return d
+
+    def names(self, d):
+        return [n['name'] for n in d.api('info')['result']['nodes']]
+
+    def knows(self, d, *names):
+        """Itself first."""
+        wait_for(lambda: self.names(d)[0] == names[0] and sorted(self.names(d)) == sorted(names), what='%s to know %s' % (names[0], names[1:]))
+        wait_for(lambda: d.metric('roost_nodes') == len(names), what='the metric')
+
+    def client(self, d, *channels):
+        c = Client(d.client)
+        self.addCleanup(c.close)
+        c.connect()
+        for channel in channels:
+            c.subscribe(channel)
+        return c
+
+    def test_all_know_all(self):
+        a, b, c = nodes = [self.node(n) for n in 'abc']
+        self.client(b, 'x', 'y')
+        for d, order in zip(nodes, ('abc', 'bac', 'cab')):
+            self.knows(d, *order)
+        wait_for(lambda: [(n['num_clients'], n['num_channels'], n['num_subs']) for n in a.api('info')['result']['nodes']
+                          if n['name'] == 'b'] == [(1, 2, 2)], what='what b holds')
+        info = {n['name']: n for n in c.api('info')['result']['nodes']}
+        self.assertEqual(len({n['uid'] for n in info.values()}), 3)
+        self.assertEqual(len({n['version'] for n in info.values()}), 1)
+        self.assertGreater(info['a']['process']['rss'], 0)
+        table = run_roostctl(a, 'nodes').stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in table[:2]], ['node', 'a'])
+        self.assertRegex(run_roostctl(a, 'nodes').stdout, r'(?m)^b +\S+ +up +\S+ +\d+s +1 ')
+        listed = json.loads(run_roostctl(a, 'nodes', '--json').stdout)['nodes']
+        self.assertEqual([n['self'] for n in listed], [True, False, False])
+        self.assertTrue(all(n['agrees'] and n['heard_ago'] < 60 for n in listed))
+
+    def test_who_stops_is_gone_at_once_and_who_is_killed_after_its_time(self):
+        a, b, c = self.node('a', node_ttl='60s'), self.node('b'), self.node('c', node_ttl='60s', clean=False)
+        self.knows(a, 'a', 'b', 'c')
+        self.knows(c, 'c', 'a', 'b')
+        b.stop()
+        self.knows(a, 'a', 'c')  # long before its time
+        self.knows(c, 'c', 'a')
+        d = self.node('d')
+        self.knows(d, 'd', 'a', 'c')
+        c.process.kill()
+        self.knows(d, 'd', 'a')
+
+    def test_a_killed_hub_is_the_same_node(self):
+        a, b = self.node('a', clean=False), self.node('b')
+        self.knows(b, 'b', 'a')
+        before = [n['id'] for n in b.get_json('/debug/nodes')['nodes']]
+        pid = a.kill('hub')
+        wait_for(lambda: a.pid_of('hub') not in (0, pid), what='another hub')
+        wait_for(lambda: a.metric('roost_engine_up') == 1, what='the hub to be back')
+        self.knows(a, 'a', 'b')
+        self.assertEqual([n['id'] for n in b.get_json('/debug/nodes')['nodes']], before)
+
+    def test_one_that_was_cut_off_buries_nobody(self):
+        redis = Redis(tcp=True)
+        self.addCleanup(redis.stop)
+        link = Link(redis.port)
+        self.addCleanup(link.stop)
+        a, b = self.node('a', address='redis://127.0.0.1:%d' % link.port), self.node('b', address=redis.address)
+        self.knows(a, 'a', 'b')
+        link.cut()
+        self.knows(b, 'b')
+        self.assertEqual(self.names(a), ['a', 'b'])
+        link.heal()
+        self.knows(b, 'b', 'a')
+        self.assertEqual(self.names(a), ['a', 'b'])
+        self.assertFalse(a.find('a node is gone'))
+
+    def test_channels_of_all_nodes(self):
+        a, b, c = nodes = [self.node(n, hub_timeout='4s', hang_timeout='60s', node_ttl='30s') for n in 'abc']
+        self.knows(a, 'a', 'b', 'c')
+        for i, d in enumerate(nodes):
+            self.client(d, 'all', 'only%d' % i, *('p%02d' % n for n in range(i, 12, 3)))
+        want = {**{'only%d' % i: 1 for i in range(3)}, **{'p%02d' % n: 1 for n in range(12)}, 'all': 3}
+
+        def channels(d, **params):
+            return d.api('channels', **params)['result']
+
+        wait_for(lambda: len(channels(b)['channels']) == len(want), what='every channel')
+        got = channels(b)
+        self.assertEqual({k: v['num_clients'] for k, v in got['channels'].items()}, want)
+        self.assertEqual((got['nodes_asked'], got['nodes_answered']), (3, 3))
+        self.assertNotIn('partial', got)
+        pages, cursor = [], ''
+        while cursor is not None:
+            got = channels(c, pattern='p*', limit=5, cursor=cursor)
+            pages.append(list(got['channels']))
+            cursor = got.get('cursor')
+        self.assertEqual([len(p) for p in pages], [5, 5, 2])
+        self.assertEqual(sum(pages, []), ['p%02d' % n for n in range(12)])
+        self.assertEqual(run_roostctl(a, 'channels', 'all').stdout.split(), ['3', 'all'])
+        # One that is silent and counts as alive: no error, but what there is.
+        hub = b.pid_of('hub')
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            got = channels(a)
+            self.assertEqual(got['partial'], True)
+            self.assertEqual((got['nodes_asked'], got['nodes_answered']), (3, 2))
+            self.assertIn('only2', got['channels'])
+            self.assertNotIn('only1', got['channels'])
+            self.assertEqual(got['channels']['all'], {'num_clients': 2})
+            self.assertEqual(a.metric('roost_survey_partial_total'), 1)
+        finally:
+            os.kill(hub, signal.SIGCONT)
+
+    def test_control_messages_say_who_has_them(self):
+        a, b = (self.node(n, hang_timeout='60s', node_ttl='30s') for n in 'ab')
+        self.knows(a, 'a', 'b')
+        c = self.client(b, 'x')
+        self.assertEqual(a.api('unsubscribe', user='', client=c.me, channel='x')['result'], {'nodes_asked': 2, 'nodes_answered': 2})
+        self.assertEqual(c.push('unsubscribe')[0], 'x')
+        hub = b.pid_of('hub')
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            self.assertEqual(a.api('disconnect', user='', client=c.me)['result'], {'nodes_asked': 2, 'nodes_answered': 1})
+        finally:
+            os.kill(hub, signal.SIGCONT)
+        self.assertEqual(c.ends()[0], 3503)  # it comes late, but it comes
+
+    def test_settings_that_differ_are_told(self):
+        other = Redis()
+        self.addCleanup(other.stop)
+        a = self.node('a')
+        b = self.node('b', address='unix:%s,unix:%s' % (self.redis.path, other.path))
+        self.knows(a, 'a', 'b')
+        for d, name in ((a, 'b'), (b, 'a')):
+            wait_for(lambda d=d: d.metric('roost_node_config_mismatch') == 1, what='the difference to be told')
+            d.wait_log('a node has other settings than this one.*name=%s' % name)
+        self.assertRegex(run_roostctl(a, 'nodes').stdout, r'(?m)^b +\S+ +differs ')
+
+
+if __name__ == '__main__':
+    unittest.main()
