@@ -16,6 +16,7 @@ REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # SAN=address,undefined builds and tests under those sanitizers, in a build folder of its own.
 comma   := ,
+blank   := $(subst ,, )
 quote    = '$(subst ','\'',$(1))'
 SAN     ?=
 FLAVOUR := $(if $(SAN),san-$(subst $(comma),-,$(SAN)),release)
@@ -274,7 +275,7 @@ PARTS_fuzz         = $(REPLAYS)
 PARTS_integration  = $(BINS) $(ENGINES) $(if $(cmocka),$(REALBINS)) build/tools/promtool $(PROXIES:%=build/tools/peers/.%)
 PARTS_e2e          = $(BINS) tests/e2e/node_modules/.installed
 PARTS_bench        = $(BINS) $(BENCHES)
-PARTS_deploy       = $(BINS) $(PROMETHEUS) build/tools/peers/.redis-server tests/deploy/node_modules/.installed $(KUBE_TOOLS)
+PARTS_deploy       = $(BINS) deb build/tools/bookworm/.made $(PROMETHEUS) build/tools/peers/.redis-server tests/deploy/node_modules/.installed $(KUBE_TOOLS)
 PARTS_edge         = $(BINS) $(PROXIES:%=build/tools/peers/.%)
 PARTS_cluster      = $(BINS) $(ENGINES) build/tools/peers/.haproxy tests/e2e/node_modules/.installed
 
@@ -326,6 +327,16 @@ install: ## install programs, manual pages, completions, systemd units under PRE
 	    install -D -m 644 $(BUILD)/manual/$$name.fish $(call installed,share/fish/vendor_completions.d)/$$name.fish; \
 	done
 	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md deploy/demo.yaml $(call installed,share/doc/roost)
+
+# A Debian 12 of its own, for the test that installs the package; what cannot be had is missing there.
+BASE_LIBRARIES := libc-ares2 libcjose0 libcurl4 libev4 libjansson4 libpcre2-8-0 libseccomp2 libssl3 libwslay1 libyaml-0-2 zlib1g systemd-standalone-sysusers
+build/tools/bookworm/.made:
+	@mkdir -p build/tools
+	@if [ $$(id -u) -ne 0 ]; then echo "not made: a Debian of its own for the package (needs root)"; else \
+	    echo "making a Debian 12 with debootstrap"; rm -rf build/tools/bookworm; \
+	    debootstrap --variant=minbase --include=$(subst $(blank),$(comma),$(BASE_LIBRARIES)) bookworm build/tools/bookworm >build/tools/debootstrap.log 2>&1 && \
+	    touch $@ || echo "build/tools/bookworm cannot be made (build/tools/debootstrap.log says why): the tests that need it will fail" >&2; \
+	fi
 
 # The sources of the last commit and what stands in the work tree of them, with deploy/debian at the top.
 .PHONY: deb

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(TOP, 'tests/integration'))
 from daemon import before_exec, wait_for  # noqa: E402
 
 DEB = os.path.join(TOP, 'build/deb')
-BASE = os.path.join(TOP, 'build/tools/bookworm')  # kept: fetched once
+BASE = os.path.join(TOP, 'build/tools/bookworm')  # made by make tests SUITE=deploy
 
 
 def run(*argv, **kw):
@@ -43,25 +43,9 @@ def unit(path):
         return dict(x.split('=', 1) for x in f.read().split('\n') if '=' in x and x[0] not in '#[')
 
 
-def base_system(depends):
-    """A Debian 12 with what the package depends on, made once."""
-    mark = os.path.join(BASE, '.depends')
-    names = sorted(re.sub(r' .*', '', x.strip().split('|')[-1 if 'systemd' in x else 0].strip()) for x in depends.split(','))
-    names = [x if x != 'systemd-sysusers' else 'systemd-standalone-sysusers' for x in names]
-    if os.path.exists(mark):
-        with open(mark) as f:
-            if f.read().split() == names:
-                return
-    shutil.rmtree(BASE, ignore_errors=True)
-    run('debootstrap', '--variant=minbase', '--include=' + ','.join(names), 'bookworm', BASE)
-    with open(mark, 'w') as f:
-        f.write(' '.join(names))
-
-
 class Package(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        run('make', 'deb', cwd=TOP, env={k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL')})
         cls.deb, = (x for x in glob.glob(DEB + '/roost_*.deb'))
 
     def test_lintian_has_nothing_to_say(self):
@@ -95,10 +79,7 @@ class Installed(unittest.TestCase):
     """In a copy of the base system; each step needs the one before, so it is one test."""
 
     def setUp(self):
-        run('make', 'deb', cwd=TOP, env={k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MAKELEVEL')}) \
-            if not glob.glob(DEB + '/roost_*.deb') else None
         self.deb, = (x for x in glob.glob(DEB + '/roost_*.deb'))
-        base_system(field(self.deb, 'Depends'))
         folder = tempfile.TemporaryDirectory(prefix='roost-package-', dir=os.path.join(TOP, 'build'))
         self.addCleanup(folder.cleanup)
         self.root = os.path.join(folder.name, 'root')
