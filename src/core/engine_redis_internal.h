@@ -149,6 +149,7 @@ struct redis_server {
     struct redis_call *open[REDIS_OPEN_SLOTS]; /* waiting ones that may grow, by hash of the name */
     struct list subs, resubscribe; /* of struct redis_sub; resubscribe: still to be asked for */
     uint32_t connections;          /* so many have there been */
+    uint64_t answered_ns;          /* the last reply came */
     size_t waiting_bytes, sent_bytes;
     unsigned nwaiting, nsent, setup;
     char sha[REDIS_SCRIPT_NR][41];

@@ -308,6 +308,7 @@ static bool take_value(struct redis_server *s, struct str value)
         c->replied = true;
         s->nsent--;
         s->sent_bytes -= c->body.len;
+        s->answered_ns = s->heard_ns;
         return redis_call_reply(c, value);
     }
     return false;

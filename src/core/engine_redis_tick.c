@@ -80,10 +80,18 @@ static void restored(struct redis_server *s)
     engine_shard_set(s->shard, SHARD_UP, NULL);
 }
 
-static uint64_t oldest_sent_ns(const struct redis_server *s)
+/* The oldest call is overdue. Replies come in the order of the calls: while some come, it is not
+ * forgotten, there is only much to do. Pushes do not count, for they come also when what this node
+ * sends does not arrive; one that is missing behind a reply, the echo, is overdue whatever else comes. */
+static bool is_overdue(const struct redis_server *s, uint64_t now_ns)
 {
-    return list_empty(&s->sent) ? UINT64_MAX
-                                : LIST_ENTRY(s->sent.next, struct redis_call, link)->since_ns;
+    const struct redis_call *c = LIST_ENTRY(s->sent.next, struct redis_call, link);
+    uint64_t since_ns;
+
+    if (list_empty(&s->sent))
+        return false;
+    since_ns = c->replied ? c->since_ns : MAX(c->since_ns, s->answered_ns);
+    return since_ns < now_ns && now_ns - since_ns > s->engine->s.timeout_ns;
 }
 
 static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
@@ -96,8 +104,7 @@ static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
         if (now_ns < s->retry_ns)
             return s->retry_ns;
         redis_server_begin(s);
-    } else if ((s->state != REDIS_UP && now_ns - s->heard_ns > timeout) ||
-               (oldest_sent_ns(s) < now_ns && now_ns - oldest_sent_ns(s) > timeout)) {
+    } else if ((s->state != REDIS_UP && now_ns - s->heard_ns > timeout) || is_overdue(s, now_ns)) {
         redis_server_restart(s, ENDING_TIMEOUT);
     }
     if (s->state == REDIS_UP) {

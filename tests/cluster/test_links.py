@@ -74,6 +74,19 @@ class Links(Nodes):
             self.traffic.await_more(10)
         self.end()
 
+    def test_a_server_that_is_late_but_answers(self):
+        """The oldest call waits for longer than engine_timeout, since there is much to do: nothing is wrong."""
+        redis = self.started(Redis(tcp=True))
+        link = self.started(Link(redis.port))
+        far, near = self.node('redis://127.0.0.1:%d' % link.port, engine_timeout='2s'), self.node(redis.address)
+        publisher, subscriber = far.ws('/ws/bare:a?mode=pub'), near.ws('/ws/bare:a')
+        link.trickle('up', 65536, 0.1)
+        for i in range(64):
+            publisher.text(b'%d ' % i + b'x' * 60000)
+        for i in range(64):
+            self.assertTrue(subscriber.recv_data().startswith(b'%d ' % i))
+        self.assertEqual(far.metric('roost_engine_reconnects_total'), 0)
+
     def test_the_server_closes_who_reads_too_slowly(self):
         redis = self.started(Redis('--client-output-buffer-limit', 'pubsub 256kb 0 0', tcp=True))
         self.begin('unix:' + redis.path, redis.address)

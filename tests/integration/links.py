@@ -3,6 +3,7 @@
 import selectors
 import socket
 import threading
+import time
 
 from engines import HOST, free_port
 
@@ -11,12 +12,12 @@ class Link:
     """A port that leads to another one, as long as it is not cut. Directions are 'up' (to the server) and 'down' (to who has connected).
 
     stall(): what is sent that way stays under way, while connections look sound; heal() lets it go on. cut(): connections end and new
-    ones are refused until heal()."""
+    ones are refused until heal(). trickle(): that way so many bytes pass, again and again after so many seconds."""
 
     def __init__(self, port, host=HOST):
         self.target = (host, port)
         self.port = free_port()
-        self.stalled, self.pairs = set(), {}
+        self.stalled, self.pairs, self.slow = set(), {}, {}
         self.listener, self.ended = None, False
         self.lock, self.selector = threading.Lock(), selectors.DefaultSelector()
         self.waker, self.wakes = socket.socketpair()
@@ -41,6 +42,9 @@ class Link:
     def stall(self, *directions):
         self._order(lambda: self.stalled.update(directions or ('up', 'down')))
 
+    def trickle(self, direction, size, seconds):
+        self._order(lambda: self.slow.update({direction: (size, seconds)}))
+
     def cut(self):
         def change():
             if self.listener:
@@ -55,6 +59,7 @@ class Link:
     def heal(self):
         def change():
             self.stalled.clear()
+            self.slow.clear()
             if not self.listener:
                 self._listen()
 
@@ -101,14 +106,16 @@ class Link:
         other, way, waits = self.pairs[s]
         if way in self.stalled:
             return
+        size, seconds = self.slow.get(way, (262144, 0))
         try:
             if not waits:
-                waits = s.recv(262144)
+                waits = s.recv(size)
                 if not waits:
                     self._close(s)
                     return
             n = other.send(waits)
             self.pairs[s][2] = waits[n:]
+            time.sleep(seconds)
         except BlockingIOError:
             self.pairs[s][2] = waits
         except OSError:
