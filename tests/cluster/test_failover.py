@@ -27,15 +27,17 @@ class Failover(Nodes):
     def three(self, d, *data):
         return [self.published(d, 'a', x) for x in data]
 
-    def fall(self):
-        """The master dies; nodes are led to the replica."""
+    def fall(self, guarded):
+        """The master dies; nodes are led to the replica. Not guarded: the channel looks as if its epoch had been made on that one."""
         self.master.kill()
-        self.road.target = ('127.0.0.1', self.replica.port)
         self.assertEqual(self.replica.say('REPLICAOF', 'NO', 'ONE'), 'OK')
+        if not guarded:
+            self.assertEqual(self.replica.say('HSET', 'roost:m:a', 'r', self.replica.info('run_id')), '0')  # it was there
+        self.road.target = ('127.0.0.1', self.replica.port)
 
-    def scene(self, **settings):
+    def scene(self, guarded=True):
         """What a client is told that has 4 to 6 of the master, when the replica has given 4 to 6 to others; with what it was told before."""
-        nodes = [self.node('redis://127.0.0.1:%d' % self.road.port, **settings) for _ in range(2)]
+        nodes = [self.node('redis://127.0.0.1:%d' % self.road.port) for _ in range(2)]
         stays, leaves = self.client(nodes[0], 'a'), self.client(nodes[1], 'a')
         self.three(nodes[0], 1, 2, 3)
         self.assertEqual(self.master.say('WAIT', 1, 10000), '1')
@@ -44,7 +46,7 @@ class Failover(Nodes):
         for c in (stays, leaves):
             self.assertEqual([c.data() for _ in range(6)], [1, 2, 3, 'lost 4', 'lost 5', 'lost 6'])
         leaves.close()
-        self.fall()
+        self.fall(guarded)
         for d in nodes:
             wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0 and d.metric('roost_engine_up') == 1, what='the nodes to be back')
         second = [self.again(lambda: nodes[1], 'a', x) for x in ('new 4', 'new 5', 'new 6')]
@@ -60,6 +62,12 @@ class Failover(Nodes):
         stays, got = self.scene()
         self.assertFalse(got.get('recovered', False), got)
         self.assertEqual(stays.push('unsubscribe')[1]['code'], 2500)  # also who was there all the time
+
+    def test_without_the_guard_nobody_is_told(self):
+        """The scene has the hole that the guard closes: else the test above would show nothing."""
+        _, got = self.scene(guarded=False)
+        self.assertTrue(got['recovered'])
+        self.assertEqual(got.get('publications', []), [])  # 'new 4' to 'new 6' are missing, silently
 
 
 if __name__ == '__main__':

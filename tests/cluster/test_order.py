@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nodes import Nodes  # noqa: E402 (it finds the others)
 from centrifuge import Client  # noqa: E402
 from daemon import SLOW  # noqa: E402
-from engines import Redis  # noqa: E402
+from engines import Cluster, Redis  # noqa: E402
 from wsraw import TEXT, WebSocket, frame  # noqa: E402
 
 PUBLICATIONS = 100000
@@ -130,9 +130,11 @@ class Order(Nodes):
                 one.sock.setblocking(False)
         return all_of
 
-    def traffic(self, nodes, channels, meanwhile=None):
-        """meanwhile(share of it that is done) is called now and then."""
-        each = PUBLICATIONS // len(nodes) // len(channels)
+    def same(self, channel, first, x):
+        self.assertTrue(x.seen == first, 'two orders in %s' % channel)
+
+    def traffic(self, nodes, channels, count=PUBLICATIONS):
+        self.each = each = count // len(nodes) // len(channels)
         total = each * len(nodes)
         groups = self.listeners(nodes, channels, each)
         everybody = [x for g in groups.values() for x in g]
@@ -147,13 +149,11 @@ class Order(Nodes):
                     p.write()
                 for key, _ in selector.select(0.05):
                     key.data.read()
-                if meanwhile:
-                    meanwhile(sum(p.back for p in publishers) / (total * len(channels)))
         for channel, group in groups.items():
             first = group[0].seen
             self.assertEqual(len(set(first)), total, channel)
             for x in group[1:]:
-                self.assertTrue(x.seen == first, 'two orders in %s' % channel)
+                self.same(channel, first, x)
             for p in group:  # each publisher's own order is part of it
                 if isinstance(p, Publisher):
                     self.assertEqual([x for x in first if x.startswith(p.head)], [p.head + b'%d' % i for i in range(each)])
@@ -169,6 +169,11 @@ class Order(Nodes):
         self.traffic(nodes, ['a', 'b', 'bare:c', 'd'])
         for s in servers:  # both had a part in it
             self.assertGreater(int(s.info('total_commands_processed')), 100)
+
+    def test_a_cluster_and_several_channels(self):
+        cluster = self.started(Cluster(3))
+        nodes = [self.node(cluster.address, up=3) for _ in range(3)]
+        self.traffic(nodes, ['a', 'b', 'bare:c', 'd'])
 
 
 if __name__ == '__main__':
