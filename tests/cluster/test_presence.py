@@ -9,7 +9,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../integration'))
 
 from daemon import wait_for  # noqa: E402
-from engines import HOST, Cluster  # noqa: E402
+from engines import HOST, Cluster, Sentinels  # noqa: E402
 from members import MembersTest  # noqa: E402
 
 CHANNELS = ['c%d' % i for i in range(24)]
@@ -88,6 +88,17 @@ class Presence(MembersTest):
         self.are_in(nodes, clients)
         nodes[1].process.send_signal(signal.SIGKILL)
         self.are_in(nodes[:1], clients[:1])
+
+    def test_a_failover(self):
+        sentinels = Sentinels()
+        nodes = self.begin(sentinels, 2)
+        clients = [self.members_of(d) for d in nodes]
+        self.are_in(nodes, clients)
+        sentinels.failover()
+        self.are_in(nodes, clients)
+        gone = clients.pop()
+        gone.close()
+        self.are_in(nodes, clients)
 
 
 if __name__ == '__main__':
