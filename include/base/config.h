@@ -83,6 +83,10 @@ struct config {
 
 enum engine_kind { ENGINE_IS_MEMORY = 0, ENGINE_IS_REDIS, ENGINE_IS_NATS }; /* config.engine */
 enum tls_records { TLS_RECORDS_COMPACT = 0, TLS_RECORDS_OPENSSL };          /* config.tls_records */
+enum user_limit_scope {
+    USER_LIMIT_OF_A_NODE = 0,
+    USER_LIMIT_OF_ALL_NODES
+}; /* config.user_connection_limit_scope */
 enum slow_consumer { SLOW_DISCONNECT = 0, SLOW_DROP, SLOW_LATEST }; /* config.slow_consumer */
 
 enum user_of_certificate { USER_OF_NONE = 0, USER_OF_COMMON_NAME, USER_OF_SUBJECT };

@@ -91,7 +91,7 @@ struct engine_presence {
 };
 
 struct engine_events { /* the hub's */
-    /* A call with this token is complete. at: of the publication (OK, DUPLICATE) when it is in a
+    /* A call with this token (0: nobody's) is complete. at: of the publication (OK, DUPLICATE) when it is in a
      * history or this node subscribes to its channel; of the newest one (SUPPRESSED; history() and
      * remove_history() when OK); else zero. */
     void (*done)(void *hub, uint64_t token, enum engine_status status, struct position at);

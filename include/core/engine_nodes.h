@@ -91,6 +91,8 @@ bool engine_nodes_settled(const struct engine_nodes *n);
 unsigned engine_nodes_count(const struct engine_nodes *n);
 /* Those alive, this one first, at most max; how many. */
 unsigned engine_nodes_list(const struct engine_nodes *n, struct engine_node *out, unsigned max);
+/* Their ids, at most max; 0: it does not know all of them. */
+unsigned engine_nodes_ids(const struct engine_nodes *n, uint64_t *out, unsigned max);
 /* Moves on with every change of what engine_nodes_list() says of others. */
 uint64_t engine_nodes_version(const struct engine_nodes *n);
 

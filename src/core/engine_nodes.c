@@ -412,6 +412,18 @@ unsigned engine_nodes_list(const struct engine_nodes *n, struct engine_node *out
     return i + 1;
 }
 
+unsigned engine_nodes_ids(const struct engine_nodes *n, uint64_t *out, unsigned max)
+{
+    unsigned count = 0;
+
+    if (!engine_nodes_settled(n) || max == 0)
+        return 0;
+    out[count++] = n->s.id;
+    for (unsigned i = 0; i < n->n && count < max; i++)
+        out[count++] = n->nodes[i].id;
+    return count;
+}
+
 uint64_t engine_nodes_version(const struct engine_nodes *n)
 {
     return n->version;

@@ -56,9 +56,8 @@ bool redis_is_home(const struct redis_server *s)
     return redis_server_of(s->engine, STR_NULL) == s;
 }
 
-/* A new call, or NULL after the asker has been told that it cannot be done. */
-static struct redis_call *ask(struct redis *e, enum redis_call_kind kind, struct str name,
-                              uint64_t token)
+struct redis_call *redis_ask(struct redis *e, enum redis_call_kind kind, struct str name,
+                             uint64_t token)
 {
     struct redis_server *s = redis_server_of(e, name);
     struct redis_call *c = redis_server_given_up(s) ? NULL : redis_call_new(s, kind, name);
@@ -192,7 +191,7 @@ static void history(struct engine *engine, struct str name, struct position sinc
         give_up(e, token, ENGINE_REFUSED);
         return;
     }
-    c = ask(e, REDIS_HISTORY, name, token);
+    c = redis_ask(e, REDIS_HISTORY, name, token);
     if (c == NULL)
         return;
     c->since = since;
@@ -208,7 +207,7 @@ static void remove_history(struct engine *engine, struct str name, uint64_t toke
     if (history_of(name) == NULL)
         give_up(e, token, ENGINE_REFUSED);
     else
-        (void)ask(e, REDIS_REMOVE, name, token);
+        (void)redis_ask(e, REDIS_REMOVE, name, token);
 }
 
 static void presence(struct engine *engine, const struct engine_presence *p, uint64_t token)
@@ -220,7 +219,7 @@ static void control(struct engine *engine, struct str node UNUSED, const struct 
                     bool must_arrive UNUSED, uint64_t token)
 {
     struct redis *e = redis_of(engine);
-    struct redis_call *c = ask(e, REDIS_CONTROL, STR_NULL, token);
+    struct redis_call *c = redis_ask(e, REDIS_CONTROL, STR_NULL, token);
     struct envelope env = {.node = e->s.node, .wall_ms = clock_wall_ns() / NS_PER_MS, .r = *r};
 
     if (c == NULL)
@@ -234,6 +233,12 @@ static void control(struct engine *engine, struct str node UNUSED, const struct 
     }
     redis_call_free(c);
     give_up(e, token, ENGINE_UNAVAILABLE);
+}
+
+static void user(struct engine *engine, struct str name, uint32_t count, uint32_t limit,
+                 uint64_t token)
+{
+    redis_user(redis_of(engine), name, count, limit, token);
 }
 
 /* --- nodes --- */
@@ -339,7 +344,7 @@ static void redis_free(struct engine *engine)
 
 static const struct engine_ops redis_ops = {
     .name = "redis",
-    .capabilities = ENGINE_CAN_ORDER | ENGINE_CAN_HISTORY | ENGINE_CAN_PRESENCE |
+    .capabilities = ENGINE_CAN_ORDER | ENGINE_CAN_HISTORY | ENGINE_CAN_PRESENCE | ENGINE_CAN_USERS |
                     ENGINE_CAN_IDEMPOTENCY | ENGINE_CAN_CONTROL_LOG,
     .publish = publish,
     .subscribe = subscribe,
@@ -348,6 +353,7 @@ static const struct engine_ops redis_ops = {
     .remove_history = remove_history,
     .presence = presence,
     .control = control,
+    .user = user,
     .wants = wants,
     .tick = tick,
     .free = redis_free,

@@ -2,6 +2,7 @@
  * engine_redis_server.c keeps one server's connection · engine_redis_calls.c its calls ·
  * engine_redis_tick.c what time does to it · engine_redis_write.c writes
  * calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
+ * engine_redis_users.c counts users ·
  * engine_redis_scripts.c has what runs in the server · engine_redis_cluster.c knows who has which slots ·
  * engine_redis_lanes.c keeps calls in order that were turned away ·
  * engine_redis_sentinel.c asks where a master is. */
@@ -30,6 +31,7 @@ enum redis_script {
     REDIS_SCRIPT_HISTORY,
     REDIS_SCRIPT_REMOVE,
     REDIS_SCRIPT_CONTROL,
+    REDIS_SCRIPT_USER,
     REDIS_SCRIPT_MEMBERS,
     REDIS_SCRIPT_COUNT,
     REDIS_SCRIPT_SWEEP,
@@ -53,6 +55,7 @@ enum redis_call_kind {
     REDIS_SYNC, /* where a channel stands, and what this node has missed of it */
     REDIS_HISTORY,
     REDIS_REMOVE,
+    REDIS_USER, /* since.offset: the count */
     REDIS_CONTROL,
     REDIS_MEMBERS, /* who comes to a channel and goes: any number up to REDIS_BATCH_MAX */
     REDIS_LIST,    /* some of a channel's members */
@@ -218,6 +221,9 @@ struct redis_server *redis_server_of(struct redis *e, struct str channel);
 /* Control messages and their log live where the channel without a name would. */
 bool redis_is_home(const struct redis_server *s);
 void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at);
+/* A new call, or NULL after the asker has been told that it cannot be done. */
+struct redis_call *redis_ask(struct redis *e, enum redis_call_kind kind, struct str name,
+                             uint64_t token);
 /* A server has come up or has gone. */
 void redis_nodes_up(struct redis *e);
 /* The call of this round that something of the channel's may join, or a new one. NULL: no memory. */
@@ -325,6 +331,11 @@ bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item);
 /* EVALSHA, its script, the number of keys; keys and args are to follow. */
 int redis_script(struct redis_call *c, struct buf *out, enum redis_script which, unsigned keys,
                  unsigned args) MUST_CHECK;
+
+/* engine_redis_users.c */
+void redis_user(struct redis *e, struct str user, uint32_t count, uint32_t limit, uint64_t token);
+int redis_user_write(struct redis_call *c, struct buf *out) MUST_CHECK;
+bool redis_user_reply(struct redis_call *c, struct str value);
 
 /* engine_redis_presence.c: engine_redis_presence_internal.h has the rest */
 int redis_presence_init(struct redis *e) MUST_CHECK;

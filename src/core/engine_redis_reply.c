@@ -36,6 +36,7 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_KEEP: /* the script finds them, by their origin */
     case REDIS_HISTORY:
     case REDIS_REMOVE:
+    case REDIS_USER:
     case REDIS_MEMBERS: /* the script knows who is there */
     case REDIS_COUNT:
     case REDIS_CONTROL: /* whoever hears it twice knows it by its origin */
@@ -68,7 +69,7 @@ void redis_call_fail(struct redis_call *c, enum engine_status status)
     if (redis_call_is_publication(c)) {
         for (unsigned i = 0; i < c->n; i++)
             redis_done(e, c->pubs[i].token, status, (struct position){0});
-    } else if (c->kind == REDIS_HISTORY || c->kind == REDIS_REMOVE) {
+    } else if (c->kind == REDIS_HISTORY || c->kind == REDIS_REMOVE || c->kind == REDIS_USER) {
         redis_done(e, c->token, status, (struct position){0});
     } else if (c->kind == REDIS_CONTROL) {
         engine_nodes_control_done(e->engine.nodes, c->token, status);
@@ -393,6 +394,8 @@ static bool reply(struct redis_call *c, struct str value)
     case REDIS_HISTORY:
     case REDIS_REMOVE:
         return history_reply(c, value);
+    case REDIS_USER:
+        return redis_user_reply(c, value);
     case REDIS_CONTROL:
         engine_count_call(ENGINE_OK);
         engine_nodes_control_done(c->server->engine->engine.nodes, c->token, ENGINE_OK);

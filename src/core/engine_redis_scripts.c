@@ -129,6 +129,29 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
     [REDIS_SCRIPT_REMOVE] = META "redis.call('DEL', KEYS[2])\n"
                                  "return {epoch, string.format('%.0f', offset)}\n",
     /* KEYS: log. ARGV: 1 channel, 2 the message. */
+    /* KEYS: the user. ARGV: 1 node, 2 its count, 3 limit of all, 0: none, 4 now, ms, 5 time to live, ms, 6
+     * and on: nodes that live; none: all do. Returns ok or refused. */
+    [REDIS_SCRIPT_USER] = "local now, sum, alive = tonumber(ARGV[4]), tonumber(ARGV[2]), {}\n"
+                          "for i = 6, #ARGV do alive[ARGV[i]] = true end\n"
+                          "if ARGV[3] ~= '0' then\n"
+                          "  local all = redis.call('HGETALL', KEYS[1])\n"
+                          "  for i = 1, #all, 2 do\n"
+                          "    local count, till = string.match(all[i + 1], '^(%d+):(%d+)$')\n"
+                          "    if count and all[i] ~= ARGV[1] and tonumber(till) > now and\n"
+                          "       (#ARGV < 6 or alive[all[i]]) then\n"
+                          "      sum = sum + tonumber(count)\n"
+                          "    end\n"
+                          "  end\n"
+                          "  if sum > tonumber(ARGV[3]) then return 'refused' end\n"
+                          "end\n"
+                          "if ARGV[2] == '0' then\n"
+                          "  redis.call('HDEL', KEYS[1], ARGV[1])\n"
+                          "else\n"
+                          "  redis.call('HSET', KEYS[1], ARGV[1],\n"
+                          "    ARGV[2] .. ':' .. string.format('%.0f', now + tonumber(ARGV[5])))\n"
+                          "  redis.call('PEXPIRE', KEYS[1], ARGV[5])\n"
+                          "end\n"
+                          "return 'ok'\n",
     [REDIS_SCRIPT_CONTROL] =
         "local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', '10000', '*', 'd', ARGV[2])\n"
         "redis.call('PEXPIRE', KEYS[1], 300000)\n"

@@ -326,6 +326,8 @@ static int write_kind(struct redis_call *c, struct buf *out)
                        meta_args(c, out)
                    ? -1
                    : 0;
+    case REDIS_USER:
+        return redis_user_write(c, out);
     case REDIS_CONTROL:
         return redis_script(c, out, REDIS_SCRIPT_CONTROL, 1, 2) ||
                        redis_arg_name(s, out, "log", STR_NULL) ||

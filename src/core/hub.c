@@ -29,6 +29,7 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
     list_init(&h->listings);
     list_init(&h->surveys);
     list_init(&h->replies);
+    h->users_renewed_ns = clock_ns();
     h->last_survey = clock_wall_ns(); /* not one of an earlier hub */
     list_init(&h->histories);
     list_init(&h->lingering);

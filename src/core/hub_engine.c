@@ -231,7 +231,12 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
 {
     struct pending *p = (struct pending *)(uintptr_t)token;
 
+    if (p == NULL) /* nobody waits for it */
+        return;
     switch ((enum record_kind)p->kind) {
+    case RECORD_USER_CONNECT:
+        hub_user_counted(hub, p, status);
+        break;
     case RECORD_HISTORY:
         hub_history_done(hub, p, status, at);
         break;

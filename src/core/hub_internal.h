@@ -134,7 +134,8 @@ struct hub {
     bool users_sweeping, users_stale;
     bool forgetting;  /* some worker's may be due */
     unsigned awaited; /* of all workers */
-    size_t users_cursor;
+    size_t users_cursor, users_renew_cursor;
+    uint64_t users_renewed_ns;
     struct queue aside;
     size_t aside_publications;
     struct list listings;    /* of struct listing, that wait */
@@ -289,6 +290,7 @@ void hub_on_told(void *hub, uint64_t token, uint32_t asked, uint32_t answered);
 /* hub_users.c */
 void hub_user_count(struct hub *h, const struct record *r);
 void hub_user_connect(struct hub *h, const struct record *r);
+void hub_user_counted(struct hub *h, struct pending *p, enum engine_status status);
 /* Removes what workers that have gone have left. True when the budget ended it. */
 bool hub_users_run(struct hub *h, size_t *budget);
 void hub_users_fini(struct hub *h);

@@ -1,8 +1,11 @@
 /* core/hub_users.c - how many connections each user has in the node: one entry for each user, in it
  * a count for each worker, as channels have interests. Counts of a worker's earlier lives count no
- * more from the moment it has gone; a sweep removes them. */
+ * more from the moment it has gone; a sweep removes them. With user_connection_limit_scope: all_nodes the
+ * engine decides, which is told the sum; without it, and where it cannot be asked, this node does. */
 #include "hub_internal.h"
 
+#include "base/clock.h"
+#include "base/config.h"
 #include "base/metrics.h"
 #include "core/broker.h"
 
@@ -20,8 +23,19 @@ struct hub_user {
     };
     uint16_t n, cap;
     uint16_t name_len;
+    uint32_t told; /* the engine knows of so many */
     char name[];
 };
+
+/* The engine counts a user's connections of all nodes: it has to be told this node's, again every
+ * now and then, as it takes nobody's word for ever. */
+#define RENEW_NS (300 * NS_PER_SEC)
+
+static bool of_all_nodes(const struct hub *h)
+{
+    return config.user_connection_limit_scope == USER_LIMIT_OF_ALL_NODES &&
+           h->engine->ops->user != NULL;
+}
 
 static struct user_count *counts(struct hub_user *u)
 {
@@ -111,6 +125,17 @@ static uint32_t total(struct hub_user *u)
     return sum;
 }
 
+/* If it is another one than the engine knows of, or that is to be renewed. Nobody waits for it. */
+static void tell(struct hub *h, struct hub_user *u, bool renew)
+{
+    uint32_t now = total(u);
+
+    if (!of_all_nodes(h) || (now == u->told && (!renew || now == 0)))
+        return;
+    u->told = now;
+    h->engine->ops->user(h->engine, (struct str){.p = u->name, .n = u->name_len}, now, 0, 0);
+}
+
 /* Sets a worker's count, which is not 0. -1: no memory. */
 static int set(const struct hub *h, struct hub_user *u, unsigned worker, uint32_t count)
 {
@@ -158,6 +183,7 @@ void hub_user_count(struct hub *h, const struct record *r)
         remove_count(u, (unsigned)(c - counts(u)));
     else if (r->count > 0 && set(h, u, r->source, r->count) == -1)
         return; /* the same */
+    tell(h, u, false);
     if (u->n == 0)
         user_free(h, u);
 }
@@ -189,8 +215,27 @@ void hub_user_connect(struct hub *h, const struct record *r)
 {
     struct pending *p = valid(r) ? hub_pending_new(h, r) : NULL;
 
-    if (p != NULL) /* else the asker's time runs out */
-        hub_pending_done(h, p, connect(h, r, p));
+    struct hub_user *u;
+    enum engine_status status;
+
+    if (p == NULL)
+        return; /* the asker's time runs out */
+    status = connect(h, r, p);
+    u = status == ENGINE_OK && of_all_nodes(h) ? find(h, r->data) : NULL;
+    if (u == NULL) {
+        hub_pending_done(h, p, status);
+        return;
+    }
+    /* Refused, its worker says the number again, which is then told. */
+    u->told = total(u);
+    h->engine->ops->user(h->engine, r->data, u->told, r->chan, (uint64_t)(uintptr_t)p);
+}
+
+void hub_user_counted(struct hub *h, struct pending *p, enum engine_status status)
+{
+    if (status != ENGINE_OK && status != ENGINE_REFUSED)
+        METRIC_INC(user_limits_unsure);
+    hub_pending_done(h, p, status);
 }
 
 static void sweep_visit(struct htab_node *node, void *arg)
@@ -198,12 +243,33 @@ static void sweep_visit(struct htab_node *node, void *arg)
     struct hub_user *u = CONTAINER_OF(node, struct hub_user, node);
 
     drop_stale(arg, u);
+    tell(arg, u, false);
     if (u->n == 0)
         user_free(arg, u);
 }
 
+static void renew_visit(struct htab_node *node, void *arg)
+{
+    tell(arg, CONTAINER_OF(node, struct hub_user, node), true);
+}
+
+/* All of them within RENEW_NS, as evenly as it is called. */
+static void renew(struct hub *h)
+{
+    uint64_t passed = clock_ns() - h->users_renewed_ns, due;
+
+    due = h->users.nbuckets * MIN(passed, RENEW_NS) / RENEW_NS;
+    if (due == 0)
+        return;
+    h->users_renewed_ns = clock_ns();
+    if (!htab_scan(&h->users, &h->users_renew_cursor, due, renew_visit, h))
+        h->users_renew_cursor = 0;
+}
+
 bool hub_users_run(struct hub *h, size_t *budget)
 {
+    if (of_all_nodes(h))
+        renew(h);
     if (h->users_stale && !h->users_sweeping) {
         h->users_sweeping = true;
         h->users_stale = false;

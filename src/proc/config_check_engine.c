@@ -105,6 +105,9 @@ int config_check_engine(const struct config *c, struct buf *errors)
 
     if (c->engine == ENGINE_IS_MEMORY)
         return 0;
+    if (c->engine != ENGINE_IS_REDIS && c->user_connection_limit_scope == USER_LIMIT_OF_ALL_NODES)
+        bad += refuse(errors, "user_connection_limit_scope",
+                      "all_nodes needs an engine that counts users; use engine: redis, or node");
     if (c->node_ttl < 3 * c->node_heartbeat)
         bad += refuse(errors, "node_ttl",
                       "it is less than three times node_heartbeat: a message that is lost would "

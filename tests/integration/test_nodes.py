@@ -7,10 +7,11 @@ import signal
 import tempfile
 import unittest
 
-from centrifuge import OPEN, Client, yaml
+from centrifuge import OPEN, SECRET, Client, token, yaml
 from daemon import DaemonTest, run_roostctl, wait_for
 from engines import Redis
 from links import Link
+from wsraw import Closed
 
 BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
 
@@ -153,6 +154,36 @@ class Nodes(DaemonTest):
         finally:
             os.kill(hub, signal.SIGCONT)
         self.assertEqual(c.ends()[0], 3503)  # it comes late, but it comes
+
+    def test_connections_of_a_user_are_counted_over_all_nodes(self):
+        limits = {'user_connection_limit': 2, 'user_connection_limit_scope': 'all_nodes', 'token_hmac_secret_key': SECRET}
+        a, b = self.node('a', **limits), self.node('b', clean=False, **limits)
+        self.knows(a, 'a', 'b')
+
+        def connect(d):
+            """A client, or None where it is one too many."""
+            c = Client(d.client)
+            self.addCleanup(c.close)
+            try:
+                c.connect(token=token(sub='ann'))
+            except Closed as e:
+                self.assertIn('close 3504', str(e))
+                return None
+            return c
+
+        mine, other = connect(a), connect(b)
+        self.assertTrue(mine and other)
+        self.assertIsNone(connect(a))
+        self.assertIsNone(connect(b))
+        mine.close()
+        mine = wait_for(lambda: connect(b), what='room')
+        self.assertIsNone(connect(a))
+        b.process.kill()  # what it had is nobody's after node_ttl
+        wait_for(lambda: connect(a), what='room that the dead node has left')
+        self.redis.kill()
+        wait_for(lambda: connect(a), what='to be let in without the server')  # the second here, by this node's count
+        self.assertIsNone(connect(a))
+        self.assertGreaterEqual(a.metric('roost_user_limits_unsure_total'), 1)
 
     def test_settings_that_differ_are_told(self):
         other = Redis()

@@ -151,6 +151,126 @@ static void no_memory(void **state)
     try_connect(1, "bob", 1, 2, ENGINE_OK, 2);
 }
 
+/* --- counted by the engine, over all nodes --- */
+
+static struct asked {
+    char user[64];
+    uint32_t count, limit;
+    uint64_t token;
+} asked[64];
+static unsigned nasked;
+
+static void user_asked(struct engine *e, struct str user, uint32_t count, uint32_t limit,
+                       uint64_t token)
+{
+    struct asked *a = &asked[nasked++];
+
+    assert_ptr_equal(e, hub->engine);
+    assert_true(nasked <= 64 && str_copy(user, a->user, sizeof(a->user)) == 0);
+    a->count = count;
+    a->limit = limit;
+    a->token = token;
+    if (token == 0) /* nobody waits */
+        e->events->done(e->hub, 0, ENGINE_UNAVAILABLE, (struct position){0});
+}
+
+static void assert_asked(unsigned i, const char *user, uint32_t count, uint32_t limit)
+{
+    assert_true(i < nasked);
+    assert_string_equal(asked[i].user, user);
+    assert_int_equal(asked[i].count, count);
+    assert_int_equal(asked[i].limit, limit);
+    assert_true((asked[i].token != 0) == (limit != 0));
+}
+
+static void answer(unsigned i, enum engine_status status)
+{
+    hub->engine->events->done(hub, asked[i].token, status, (struct position){0});
+}
+
+static int shared_setup(void **state)
+{
+    static struct engine_ops ops;
+
+    hub_setup(state);
+    ops = *hub->engine->ops;
+    ops.user = user_asked;
+    hub->engine->ops = &ops;
+    config.user_connection_limit_scope = USER_LIMIT_OF_ALL_NODES;
+    nasked = 0;
+    return 0;
+}
+
+static int shared_teardown(void **state)
+{
+    config.user_connection_limit_scope = USER_LIMIT_OF_A_NODE;
+    clock_set_virtual(0);
+    return hub_teardown(state);
+}
+
+static void the_engine_decides(void **state UNUSED)
+{
+    ask_connect(0, "ann", 1, 3);
+    assert_asked(0, "ann", 1, 3);
+    nothing_sent(0);
+    answer(0, ENGINE_OK);
+    assert_connected(0, ENGINE_OK, 1);
+    ask_connect(1, "ann", 1, 3);
+    assert_asked(1, "ann", 2, 3);
+    answer(1, ENGINE_REFUSED);
+    assert_connected(1, ENGINE_REFUSED, 2);
+    user_count(1, "ann", 0); /* as its worker does then */
+    assert_asked(2, "ann", 1, 0);
+    ask_connect(0, "ann", 2, 1); /* this node alone knows that */
+    assert_connected(0, ENGINE_REFUSED, 1);
+    assert_int_equal(nasked, 3);
+    assert_int_equal(metrics->user_limits_unsure, 0);
+}
+
+static void an_engine_that_is_away_turns_nobody_away(void **state UNUSED)
+{
+    ask_connect(0, "ann", 1, 3);
+    answer(0, ENGINE_UNAVAILABLE);
+    assert_connected(0, ENGINE_UNAVAILABLE, 1);
+    assert_int_equal(metrics->user_limits_unsure, 1);
+}
+
+static void it_is_told_who_goes_and_with_which_worker(void **state UNUSED)
+{
+    user_count(0, "ann", 2);
+    user_count(1, "ann", 1);
+    user_count(1, "ann", 1); /* nothing new */
+    user_count(1, "bob", 1);
+    assert_asked(0, "ann", 2, 0);
+    assert_asked(1, "ann", 3, 0);
+    assert_asked(2, "bob", 1, 0);
+    fakes[1].generation = 2;
+    hub_worker_gone(hub, 1);
+    run_all();
+    assert_int_equal(nasked, 5);
+    for (unsigned i = 3; i < 5; i++)
+        assert_asked(i, asked[i].user, asked[i].user[0] == 'a' ? 2 : 0, 0);
+    user_count(0, "ann", 0);
+    assert_asked(5, "ann", 0, 0);
+    assert_int_equal(metrics->users, 0);
+}
+
+static void what_it_was_told_is_renewed(void **state UNUSED)
+{
+    clock_set_virtual(1000 * NS_PER_SEC);
+    user_count(0, "ann", 2);
+    run_all();
+    nasked = 0;
+    for (unsigned i = 0; i < 700; i++) {
+        clock_advance(NS_PER_SEC);
+        (void)hub_run(hub, 64);
+    }
+    assert_true(nasked >= 1 && nasked <= 3);
+    assert_asked(0, "ann", 2, 0);
+}
+
+#define SHARED_TEST(f) cmocka_unit_test_setup_teardown(f, shared_setup, shared_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +280,10 @@ int main(void)
         HUB_TEST(it_is_asked_while_gathering),
         HUB_TEST(malformed),
         HUB_TEST(no_memory),
+        SHARED_TEST(the_engine_decides),
+        SHARED_TEST(an_engine_that_is_away_turns_nobody_away),
+        SHARED_TEST(it_is_told_who_goes_and_with_which_worker),
+        SHARED_TEST(what_it_was_told_is_renewed),
     };
 
     return cmocka_run_group_tests_name("core/hub_users", tests, NULL, NULL);

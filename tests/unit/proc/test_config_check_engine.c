@@ -134,6 +134,12 @@ static void nodes(void **state)
     has(0, "");
     set("node_ttl", "5999ms");
     has(1, "node_ttl: it is less than three times node_heartbeat");
+    set("node_ttl", "6s");
+    set("user_connection_limit_scope", "all_nodes");
+    has(0, "");
+    set("engine", "nats");
+    set("engine_address", "nats://127.0.0.1");
+    has(1, "all_nodes needs an engine that counts users");
 }
 
 int main(void)
