@@ -75,7 +75,9 @@ class Sentinel(Nodes):
         d = self.node_of(r.address)
         other = self.started(Redis(tcp=True))
         r.say('REPLICAOF', HOST, other.port)
-        d.wait_log("the engine's server is gone.*it is a replica", 30)
+        # It asks every five seconds; a write may tell it before.
+        d.wait_log("the engine's server is gone.*(it is a replica|READONLY|MASTERDOWN|LOADING)", 30)
+        wait_for(lambda: d.metric('roost_engine_up') == 0, what='the node to leave')
         r.say('REPLICAOF', 'NO', 'ONE')
         self.up(d)
 
