@@ -9,7 +9,7 @@ import unittest
 
 from centrifuge import OPEN, SECRET, Client, token, yaml
 from daemon import DaemonTest, run_roostctl, wait_for
-from engines import Redis
+from engines import Nats, Redis
 from links import Link
 from wsraw import Closed
 
@@ -184,6 +184,19 @@ class Nodes(DaemonTest):
         wait_for(lambda: connect(a), what='to be let in without the server')  # the second here, by this node's count
         self.assertIsNone(connect(a))
         self.assertGreaterEqual(a.metric('roost_user_limits_unsure_total'), 1)
+
+    def test_the_same_over_nats(self):
+        nats = Nats()
+        self.addCleanup(nats.stop)
+        a, b, c = [self.node(n, engine='nats', address=nats.address, node_ttl='30s') for n in 'abc']
+        self.knows(a, 'a', 'b', 'c')
+        client = self.client(b, 'x', 'y')
+        self.client(c, 'x')
+        wait_for(lambda: a.api('channels')['result']['channels'] == {'x': {'num_clients': 2}, 'y': {'num_clients': 1}}, what='both')
+        self.assertEqual(a.api('unsubscribe', user='', client=client.me, channel='x')['result'], {'nodes_asked': 3, 'nodes_answered': 3})
+        self.assertEqual(client.push('unsubscribe')[0], 'x')
+        b.stop()
+        self.knows(a, 'a', 'c')  # at once
 
     def test_settings_that_differ_are_told(self):
         other = Redis()
