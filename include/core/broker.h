@@ -56,6 +56,10 @@ struct sink_ops {
      * what is delivered first may have been published a little earlier. May not call
      * broker_unsubscribe(). */
     void (*subscribed)(struct sub *s, struct position at);
+    /* status (enum engine_status): it cannot be subscribed now, or what it has missed cannot be had: the engine is away. True:
+     * the session will end the subscription; subscribed() may still be called, later. False, or NULL: it waits, and
+     * is not recovered. Same rules as deliver(). */
+    bool (*refused)(struct sub *s, uint16_t status);
     /* Deliver a sealed batch, in which the variant that s wants has been encoded; there is none
      * when memory has run out. May kill its connection (reaped later); may not (un)subscribe. */
     void (*deliver)(struct sub *s, struct batch *b);

@@ -96,7 +96,8 @@ struct engine_events { /* the hub's */
      * remove_history() when OK); else zero. */
     void (*done)(void *hub, uint64_t token, enum engine_status status, struct position at);
     /* engine_ops.subscribe() of c is complete: from now on its messages come, and those before
-     * c->at have come or never will. */
+     * c->at have come or never will. Not OK: it cannot be now. The engine goes on trying, if it has the
+     * memory for that, until unsubscribe(), and calls this again; so does another subscribe(). */
     void (*subscribed)(void *hub, struct engine_channel *c, enum engine_status status);
     /* The next publication of a subscribed channel; c->at is its position. r: as in publish(), with
      * RECORD_IN_STREAM when it is kept, or RECORD_SKIP_HISTORY when those of this channel are and it

@@ -27,6 +27,8 @@ struct conn *ws_upgrade_take(struct http_exchange *x, const struct upgrade *chec
                              enum session_kind kind, unsigned subscriptions) MUST_CHECK;
 /* The hub has confirmed one more; also before ws_upgrade_take()'s caller is done. */
 void ws_upgrade_subscribed(struct conn *c);
+/* One of them cannot be had now: the handshake is refused, in a task. */
+void ws_upgrade_refused(struct conn *c);
 /* Before the 101: gives the session back and answers with a refusal. Not from within a broker
  * upcall. */
 void ws_upgrade_refuse(struct conn *c, enum close_reason why);

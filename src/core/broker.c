@@ -236,7 +236,7 @@ int broker_subscribe(struct broker *b, struct sub *s, struct str channel, enum c
         c->joins = true;
     b->subscriptions++;
     METRIC_ADD(subscriptions, 1);
-    if (overdue(c))
+    if (overdue(c) || (c->refused && c->state == CHAN_ASKING))
         c->ask = true;
     broker_owe(b, c);
     if (c->state == CHAN_LIVE) {

@@ -135,6 +135,16 @@ void fanout_subscribed(struct broker *b, struct chan *c)
         visit_all(b, c, 0);
 }
 
+void fanout_refused(struct broker *b, struct chan *c, uint16_t status)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct sub *s = c->subs[i];
+
+        if (!s->live && !s->recovering && broker_sink(b, s)->refused != NULL)
+            (void)broker_sink(b, s)->refused(s, status);
+    }
+}
+
 /* A new batch behind those that wait. NULL: no memory. */
 static struct batch *add_batch(struct walk *w)
 {

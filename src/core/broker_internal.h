@@ -58,6 +58,7 @@ struct chan {
     uint8_t joins : 1;  /* some subscriber has wanted to be told who comes and goes */
     uint8_t members : 1, members_due : 1; /* it has had members; they are to be announced */
     uint8_t in_stream : 1;                /* it has a history */
+    uint8_t refused : 1;                  /* ASKING: the answer was that it cannot be now */
     uint8_t name_len;
     char name[];
 };
@@ -198,6 +199,8 @@ void fanout_append(struct broker *b, struct chan *c, const struct record *r);
 void fanout_member(struct broker *b, struct chan *c, const struct record *r);
 /* The channel has become live: everybody is to be told. */
 void fanout_subscribed(struct broker *b, struct chan *c);
+/* Those who wait for it are told that it cannot be now. */
+void fanout_refused(struct broker *b, struct chan *c, uint16_t status);
 /* Publications were lost: everybody is to be told, between what came before and what
  * comes after. */
 void fanout_lost(struct broker *b, struct chan *c);

@@ -130,19 +130,6 @@ int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32
     return pattern.n <= CHANNEL_NAME_MAX ? broker_put(b, &r) : -1;
 }
 
-int broker_position(struct broker *b, struct asker asker, const struct sub *s)
-{
-    struct record r = {
-        .kind = RECORD_POSITION,
-        .asker = asker.kind,
-        .token = asker.token,
-        .chan = s->chan->id,
-        .name = chan_name(s->chan),
-    };
-
-    return broker_put(b, &r);
-}
-
 int broker_history(struct broker *b, struct asker asker, struct str channel, struct position since,
                    uint32_t limit, bool reverse)
 {
@@ -207,6 +194,7 @@ static int write_owed(struct broker *b, struct chan *c)
     }
     if (c->ask) {
         c->ask = false;
+        c->refused = false;
         c->asked_ms = (uint32_t)(clock_ns() / NS_PER_MS);
         c->asked_hub = b->hub_generation;
         if (c->state == CHAN_NEW)
@@ -322,6 +310,13 @@ static void receive_subscribed(struct broker *b, const struct record *r)
 
     if (c == NULL || c->state == CHAN_NEW) /* left meanwhile */
         return;
+    if (r->status != ENGINE_OK) {
+        if (c->state == CHAN_ASKING) { /* whoever comes next asks again */
+            c->refused = true;
+            fanout_refused(b, c, r->status);
+        }
+        return;
+    }
     restarted = c->state == CHAN_LIVE && c->in_stream && r->epoch != c->position.epoch;
     c->in_stream = (r->flags & RECORD_IN_STREAM) != 0;
     c->position = (struct position){.epoch = r->epoch, .offset = r->offset};

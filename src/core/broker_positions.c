@@ -10,6 +10,19 @@
 #include "base/config.h"
 #include "base/metrics.h"
 
+int broker_position(struct broker *b, struct asker asker, const struct sub *s)
+{
+    struct record r = {
+        .kind = RECORD_POSITION,
+        .asker = asker.kind,
+        .token = asker.token,
+        .chan = s->chan->id,
+        .name = chan_name(s->chan),
+    };
+
+    return broker_put(b, &r);
+}
+
 /* Of the table of channels in one call, in so many portions. */
 #define BUCKETS  16
 #define PORTIONS 64

@@ -154,6 +154,25 @@ static void answer(struct tail *t, struct recoverer *r, const struct recovery *w
     broker_sink(b, s)->recovered(s, what);
 }
 
+/* What it needs cannot be had now. */
+static void answer_refused(struct tail *t, struct recoverer *r)
+{
+    const struct recovery what = {.at = t->at};
+    struct broker *b = t->broker;
+    struct sub *s = r->sub;
+
+    if (!t->failed || broker_sink(b, s)->refused == NULL) {
+        answer(t, r, &what);
+        return;
+    }
+    METRIC_INC(not_recovered);
+    drop(b, r);
+    if (!broker_sink(b, s)->refused(s, ENGINE_UNAVAILABLE)) {
+        s->live = true;
+        broker_sink(b, s)->recovered(s, &what);
+    }
+}
+
 static void answer_without(struct tail *t, struct recoverer *r, bool recovered)
 {
     const struct recovery what = {.recovered = recovered, .at = t->at};
@@ -297,7 +316,7 @@ static enum verdict look(struct tail *t, struct recoverer *r, struct step *step)
         tail_fetch(t);
         return PARKED;
     } else if (needed > t->n) {
-        answer_without(t, r, false);
+        answer_refused(t, r);
     } else if (missed == 0) {
         answer_without(t, r, true);
     } else if (make_snapshot(t, (uint64_t)missed) == -1) {

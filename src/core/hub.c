@@ -189,8 +189,8 @@ void hub_answer_subscribed(struct hub *h, struct hub_channel *c, struct interest
 
 /* Happy path: find or make the channel and the interest, have the engine subscribe if it has not,
  * answer SUBSCRIBED. Repeating it is harmless: an announcement to a new hub is the same record. Can
- * fail: no memory, or the engine is away; then there is no answer, and the worker asks again when
- * its next subscriber comes. */
+ * fail: no memory; then there is no answer, and the worker asks again when its next subscriber comes.
+ * The engine is away: the answer says so, and another one comes when it is back. */
 static void handle_subscribe(struct hub *h, unsigned worker, const struct record *r)
 {
     struct hub_worker *w = &h->worker[worker];
@@ -214,7 +214,7 @@ static void handle_subscribe(struct hub *h, unsigned worker, const struct record
     i->asked = true;
     if (c->subscribed == HUB_SUBSCRIBED) {
         hub_answer_subscribed(h, c, i);
-    } else if (c->subscribed == HUB_NOT_SUBSCRIBED) {
+    } else if (c->subscribed != HUB_SUBSCRIBING) {
         c->subscribed = HUB_SUBSCRIBING;
         h->engine->ops->subscribe(h->engine, &c->engine, hub_channel_name(c));
     }

@@ -10,6 +10,7 @@
  * pending (the channel's subscribers are told that they have lost a publication). */
 #include "hub_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -225,6 +226,47 @@ void hub_pending_fini(struct hub *h)
     pool_fini(&h->pendings);
 }
 
+/* --- publications that nobody is told of --- */
+
+#define DROPPING_NS (10 * NS_PER_SEC) /* without a further one, and they are taken again */
+
+static void count_dropped(enum engine_status status)
+{
+    switch (status) {
+    case ENGINE_UNAVAILABLE:
+        METRIC_INC(engine_dropped_unavailable);
+        break;
+    case ENGINE_UNKNOWN:
+        METRIC_INC(engine_dropped_unknown);
+        break;
+    case ENGINE_TOO_BIG:
+        METRIC_INC(engine_dropped_too_big);
+        break;
+    default:
+        METRIC_INC(engine_dropped_refused);
+    }
+}
+
+/* One line when it begins, one when it has ended. */
+static __attribute__((noinline)) void note_dropped(struct hub *h, const struct pending *p,
+                                                   enum engine_status status)
+{
+    bool gone = status != ENGINE_OK && status != ENGINE_DUPLICATE && status != ENGINE_SUPPRESSED;
+
+    if (gone && p->kind == RECORD_PUBLISH && !p->answer) {
+        count_dropped(status);
+        if (h->dropped++ == 0)
+            LOG(LOG_WARN,
+                "publications whose publishers cannot be told are lost: the engine does not take "
+                "them",
+                KV_S("engine", h->engine->ops->name), KV_S("status", engine_status_name(status)));
+        h->dropped_ns = clock_ns();
+    } else if (!gone && h->dropped > 0 && clock_ns() - h->dropped_ns > DROPPING_NS) {
+        LOG(LOG_INFO, "publications are taken again", KV_U("lost", h->dropped));
+        h->dropped = 0;
+    }
+}
+
 /* --- the engine's upcalls --- */
 
 static void on_done(void *hub, uint64_t token, enum engine_status status, struct position at)
@@ -262,8 +304,24 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
         hub_pending_done(hub, p, status);
         break;
     default:
+        if (UNLIKELY(status != ENGINE_OK || ((struct hub *)hub)->dropped > 0))
+            note_dropped(hub, p, status);
         p->at = at;
         hub_pending_done(hub, p, status);
+    }
+}
+
+/* Those who wait; whoever is subscribed already, at the worker, stays. */
+static void refuse_subscribers(struct hub *h, struct hub_channel *c, enum engine_status status)
+{
+    for (unsigned i = 0; i < c->n; i++) {
+        const struct interest *it = &hub_interests(c)[i];
+        struct record r = {.kind = RECORD_SUBSCRIBED, .chan = it->chan, .status = (uint16_t)status};
+
+        if (!it->asked || hub_interest_stale(h, it))
+            continue;
+        if (hub_answer(h, it->worker, &r) == -1)
+            continue; /* the askers' time runs out */
     }
 }
 
@@ -273,9 +331,8 @@ static void on_subscribed(void *hub, struct engine_channel *ec, enum engine_stat
     struct hub *h = hub;
 
     if (status != ENGINE_OK) {
-        c->subscribed = HUB_NOT_SUBSCRIBED; /* whoever asks next makes it try again */
-        LOG(LOG_WARN, "the engine cannot subscribe to a channel",
-            KV_S("engine", h->engine->ops->name), KV_S("status", engine_status_name(status)));
+        c->subscribed = HUB_UNAVAILABLE; /* whoever asks next makes it say so again */
+        refuse_subscribers(h, c, status);
         return;
     }
     c->subscribed = HUB_SUBSCRIBED;

@@ -60,7 +60,12 @@ struct interest {  /* a worker's subscription to a channel; dense, so that publi
     bool asked; /* SUBSCRIBED is to be written when the engine has subscribed */
 };
 
-enum hub_subscribed { HUB_NOT_SUBSCRIBED = 0, HUB_SUBSCRIBING, HUB_SUBSCRIBED };
+enum hub_subscribed {
+    HUB_NOT_SUBSCRIBED = 0,
+    HUB_SUBSCRIBING,
+    HUB_UNAVAILABLE, /* the engine has said so, and goes on trying */
+    HUB_SUBSCRIBED
+};
 
 struct lingering {    /* a channel without interest that is kept for a while */
     struct list link; /* in hub.lingering, the first to end first */
@@ -146,7 +151,9 @@ struct hub {
     struct listing *listing; /* owned; the one that has begun */
     uint32_t listing_serial;
     struct list histories; /* of struct asking */
-    bool sweeping, stale;  /* a sweep is under way; forgotten interest has not been swept */
+    uint64_t dropped,
+        dropped_ns;       /* publications that nobody could be told of, since the log said so */
+    bool sweeping, stale; /* a sweep is under way; forgotten interest has not been swept */
     size_t sweep_cursor;
     unsigned next_worker; /* whose queue is flushed first */
     unsigned congested;   /* workers */

@@ -13,6 +13,7 @@ struct ws_upgrade {       /* while an upgrade waits, and while early input is le
     struct waiter waiter; /* for room for early input */
     struct conn *conn;    /* borrowed; owns this */
     unsigned want, live;  /* subscriptions asked for and confirmed */
+    bool refused;         /* one of them cannot be had now */
     struct upgrade checked;
     struct buf early; /* owned; what came behind the request head */
 };
@@ -119,6 +120,16 @@ void ws_upgrade_subscribed(struct conn *c)
         open_later(u);
 }
 
+void ws_upgrade_refused(struct conn *c)
+{
+    struct ws_upgrade *u = *upgrade_of(c);
+
+    if (c->state != CONN_SUBSCRIBING || u->refused)
+        return;
+    u->refused = true;
+    open_later(u);
+}
+
 /* Feeds what the ring has room for; true when nothing is left, or nothing matters any more. */
 static bool feed_some(struct conn *c)
 {
@@ -193,7 +204,11 @@ static enum task_result open_step(struct task *t UNUSED)
         if (n == NULL)
             return TASK_DONE;
         c = LIST_ENTRY(n, struct ws_upgrade, link)->conn;
-        if (c->state == CONN_SUBSCRIBING)
+        if (c->state != CONN_SUBSCRIBING)
+            continue;
+        if ((*upgrade_of(c))->refused)
+            ws_upgrade_refuse(c, CLOSE_ENGINE_AWAY);
+        else
             open_now(c);
     }
     return TASK_MORE;

@@ -187,11 +187,13 @@ void api_op_refused(struct api_op *op, enum engine_status status)
 #include "tbl/engine.def"
     };
 
+    bool alone = config.engine == ENGINE_IS_MEMORY;
+
     if (status == ENGINE_UNKNOWN) {
-        api_op_unknown(op, CLOSE_HUB_TIMEOUT);
+        api_op_unknown(op, alone ? CLOSE_HUB_TIMEOUT : CLOSE_ENGINE_SILENT);
     } else if (status == ENGINE_UNAVAILABLE) {
         op->handed = 0; /* the engine is sure that it has not happened */
-        api_op_failed(op, CLOSE_HUB_TIMEOUT);
+        api_op_failed(op, alone ? CLOSE_HUB_TIMEOUT : CLOSE_ENGINE_AWAY);
     } else if (status == ENGINE_TOO_BIG) {
         api_op_error(op, API_BAD_REQUEST, "the data is larger than the engine's server takes");
     } else { /* trying again does not help */

@@ -327,6 +327,8 @@ enum client_did refresh_begin(struct client *cl, const struct cf_command *c);
 enum client_did sub_refresh_begin(struct client *cl, const struct cf_command *c);
 
 /* connect.c */
+/* A server-side subscription cannot be had now: the client is to try again. */
+void connect_refused(struct client *cl);
 void connect_user_answered(struct client *cl, uint16_t status);
 /* One of the things that a connect waits for has come. */
 void connect_arrived(struct client *cl);
@@ -394,6 +396,7 @@ void subs_end_lost(struct client *cl);
 
 /* deliver.c */
 void centrifuge_subscribed(struct sub *s, struct position at);
+bool centrifuge_refused(struct sub *s, uint16_t status);
 void centrifuge_deliver(struct sub *s, struct batch *b);
 void centrifuge_lost(struct sub *s, struct position to);
 void centrifuge_restarted(struct sub *s, struct position at);

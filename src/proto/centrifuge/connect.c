@@ -110,10 +110,21 @@ static void connected(struct client *cl)
 
 /* ---- what it waits for ---- */
 
+void connect_refused(struct client *cl)
+{
+    bool waits = cl->work->waits == WAITS_CONNECT;
+
+    (void)refuse(cl, cl->work->id, CF_ERROR_INTERNAL);
+    if (waits)
+        client_answered(cl);
+}
+
 void connect_arrived(struct client *cl)
 {
     struct client_work *w = cl->work;
 
+    if (cl->state != CLIENT_CONNECTING) /* it has been refused */
+        return;
     if (--w->left > 0 || client_ended(cl))
         return;
     connected(cl);

@@ -14,6 +14,8 @@ void centrifuge_subscribed(struct sub *s, struct position at)
 {
     struct client_sub *cs = client_sub_of(s);
 
+    if (cs->start == NULL || client_of(cs->conn)->state == CLIENT_REFUSED)
+        return; /* it has been refused, and is being ended */
     cs->at = cs->start->at = at;
     if (!cs->start->recover)
         sub_arrived(cs);

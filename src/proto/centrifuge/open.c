@@ -115,6 +115,7 @@ const struct session_ops centrifuge_session_ops = {
     .sink =
         {
             .subscribed = centrifuge_subscribed,
+            .refused = centrifuge_refused,
             .deliver = centrifuge_deliver,
             .lost = centrifuge_lost,
             .restarted = centrifuge_restarted,

@@ -413,6 +413,35 @@ static void push(struct client *cl, struct client_sub *cs)
     reply_send(cl, &r);
 }
 
+/* Answers it with an error, and ends it. */
+static void refuse(struct client_sub *cs, enum cf_error_code code)
+{
+    reply_error(client_of(cs->conn), cs->start->id, code);
+    start_free(cs);
+    cs->sub.flags &= (uint16_t) ~(CLIENT_SUB_STARTING | CLIENT_SUB_PRESENCE | CLIENT_SUB_STREAM);
+    sub_lose(cs, true);
+}
+
+bool centrifuge_refused(struct sub *s, uint16_t status UNUSED)
+{
+    struct client_sub *cs = client_sub_of(s);
+    struct client *cl = client_of(cs->conn);
+    bool waited = cl->work != NULL && cl->work->waits == WAITS_SUBSCRIBE;
+
+    if (cs->start == NULL || cl->state == CLIENT_REFUSED)
+        return true; /* it knows */
+    if (cl->state == CLIENT_CONNECTING) {
+        connect_refused(cl);
+        return true;
+    }
+    if (cs->start->by_push) /* the client has not asked, and waits for nothing */
+        return false;
+    refuse(cs, CF_ERROR_INTERNAL);
+    if (waited)
+        client_answered(cl);
+    return true;
+}
+
 void sub_arrived(struct client_sub *cs)
 {
     struct client *cl = client_of(cs->conn);
@@ -428,11 +457,7 @@ void sub_arrived(struct client_sub *cs)
         return;
     }
     if (cs->start->strict && !cs->start->recovered) {
-        reply_error(cl, cs->start->id, CF_ERROR_UNRECOVERABLE_POSITION);
-        start_free(cs);
-        cs->sub.flags &=
-            (uint16_t) ~(CLIENT_SUB_STARTING | CLIENT_SUB_PRESENCE | CLIENT_SUB_STREAM);
-        sub_lose(cs, true);
+        refuse(cs, CF_ERROR_UNRECOVERABLE_POSITION);
     } else {
         answer(cl, cs);
         sub_started(cl, cs);

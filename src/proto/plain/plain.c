@@ -186,6 +186,12 @@ static void plain_subscribed(struct sub *s, struct position at UNUSED)
     ws_upgrade_subscribed(plain_conn(s));
 }
 
+static bool plain_refused(struct sub *s, uint16_t status UNUSED)
+{
+    ws_upgrade_refused(plain_conn(s));
+    return true;
+}
+
 static void plain_release(struct conn *c)
 {
     struct plain_session *ps = plain_session(c);
@@ -236,6 +242,7 @@ const struct session_ops plain_session_ops = {
     .sink =
         {
             .subscribed = plain_subscribed,
+            .refused = plain_refused,
             .deliver = plain_deliver,
             .lost = plain_lost,
             .answered = session_answered,

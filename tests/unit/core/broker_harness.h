@@ -15,13 +15,14 @@ struct client {
     struct sub sub;
     char log[LOG_MAX]; /* "S" subscribed, "L" lost, "(text)" for each publication, "!"
  for a variant that could not be made, "R<text text @5>" recovered up to 5, "N<@5>" not
-                        recovered, "E" the history has begun anew */
+                        recovered, "E" the history has begun anew, "U" refused */
     size_t n;
     unsigned batches;
     struct position at; /* told when it was subscribed */
     struct position lost_to;
     bool recovers; /* asks for this when it is subscribed */
     struct recover want;
+    bool ends; /* when it is refused */
 };
 
 static struct broker *broker;
@@ -51,6 +52,16 @@ static void on_subscribed(struct sub *s, struct position at)
     client_log(s, "S", 1);
     if (c->recovers)
         assert_int_equal(broker_recover(broker, s, &c->want), 0);
+}
+
+static bool on_refused(struct sub *s, uint16_t status)
+{
+    struct client *c = CONTAINER_OF(s, struct client, sub);
+
+    assert_true(!s->live && !s->recovering && status != ENGINE_OK);
+    if (c->ends)
+        client_log(s, "U", 1);
+    return c->ends;
 }
 
 static void on_recovered(struct sub *s, const struct recovery *r)
@@ -138,6 +149,7 @@ static void not_asked(const struct record *r)
 }
 
 static const struct sink_ops client_ops = {.subscribed = on_subscribed,
+                                           .refused = on_refused,
                                            .deliver = on_deliver,
                                            .lost = on_lost,
                                            .restarted = on_restarted,

@@ -19,7 +19,7 @@ struct late_call {
 static struct late {
     struct engine engine;
     struct list calls;
-    unsigned ncalls;
+    unsigned ncalls, unsubscribed;
     bool wants;
     enum engine_status fail; /* how the next call ends; OK: as it should */
     uint64_t next_epoch;
@@ -65,6 +65,7 @@ static void late_unsubscribe(struct engine *e UNUSED, struct engine_channel *c,
 {
     struct list *n, *next;
 
+    late.unsubscribed++;
     for (n = late.calls.next; n != &late.calls; n = next) {
         struct late_call *call = LIST_ENTRY(n, struct late_call, link);
 

@@ -51,6 +51,68 @@ static void answers_for_nobody(void **state UNUSED)
     assert_int_equal(metrics->ring_bad_records, ARRAY_LEN(none));
 }
 
+/* The engine is away: whoever waits is told, and so is whoever comes then; when it is back, those who
+ * have stayed are subscribed. */
+static void a_refused_subscription(void **state UNUSED)
+{
+    struct record no = {.kind = RECORD_SUBSCRIBED, .status = ENGINE_UNAVAILABLE};
+    struct client a, b, c;
+
+    join(&a, "a");
+    join(&b, "a");
+    a.ends = true;
+    flush();
+    expect_record(RECORD_HELLO, "");
+    no.chan = expect_record(RECORD_SUBSCRIBE, "a")->chan;
+    assert_true(to_broker(no));
+    turn();
+    assert_string_equal(a.log, "U");
+    assert_string_equal(b.log, "");
+    leave(&a);
+    join(&c, "a"); /* asks again */
+    flush();
+    assert_int_equal(expect_record(RECORD_SUBSCRIBE, "a")->chan, no.chan);
+    c.ends = true;
+    assert_true(to_broker(no));
+    turn();
+    assert_string_equal(c.log, "U");
+    send_subscribed(no.chan);
+    turn();
+    assert_string_equal(b.log, "S");
+    assert_true(
+        to_broker(no)); /* of a new hub, to whom it was announced: who is subscribed stays */
+    send_publication(no.chan, "x");
+    turn();
+    assert_string_equal(b.log, "S(x)");
+    leave(&b);
+    leave(&c);
+}
+
+/* The last one leaves when it is refused, and another comes before the hub knows. */
+static void a_refused_channel_is_asked_for_anew(void **state UNUSED)
+{
+    struct record no = {.kind = RECORD_SUBSCRIBED, .status = ENGINE_UNAVAILABLE};
+    struct client a;
+
+    join(&a, "a");
+    a.ends = true;
+    flush();
+    expect_record(RECORD_HELLO, "");
+    no.chan = expect_record(RECORD_SUBSCRIBE, "a")->chan;
+    assert_true(to_broker(no));
+    turn();
+    leave(&a);
+    join(&a, "a");
+    flush();
+    expect_record(RECORD_SUBSCRIBE, "a");
+    expect_nothing();
+    leave(&a);
+    flush();
+    expect_record(RECORD_UNSUBSCRIBE, "a");
+    assert_true(to_broker(no)); /* nobody is there any more */
+    turn();
+}
+
 static void repeated_publications_are_skipped(void **state UNUSED)
 {
     struct client a;
@@ -221,6 +283,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(answers_reach_their_askers_once),
         T(answers_for_nobody),
+        T(a_refused_subscription),
+        T(a_refused_channel_is_asked_for_anew),
         T(repeated_publications_are_skipped),
         T(an_engine_with_servers_tells_repeats_by_offset),
         T(records_for_an_old_incarnation),

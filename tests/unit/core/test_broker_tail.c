@@ -110,6 +110,12 @@ static void the_hub_does_not_answer(void **state)
     turns();
     assert_string_equal(b.log, "SN<@10>");
     leave(&b);
+    join_recovering(&b, 9, 8);
+    b.ends = true;
+    turns();
+    assert_string_equal(b.log, "SU");
+    assert_false(b.sub.live || b.sub.recovering);
+    leave(&b);
     stream.status = ENGINE_OK;
     join_recovering(&b, 9, 8);
     turns();

@@ -55,15 +55,84 @@ static void subscribed_when_the_engine_has(void **state UNUSED)
     assert_int_equal(late.ncalls, 0);
 }
 
+static void refused(unsigned worker, uint32_t chan)
+{
+    const struct record *r = next_sent(worker, RECORD_SUBSCRIBED);
+
+    assert_true(r->chan == chan && r->status == ENGINE_UNAVAILABLE);
+}
+
+/* Whoever waits is told, and so is whoever asks then. */
 static void a_failed_subscribe_is_tried_again(void **state UNUSED)
 {
     late.fail = ENGINE_UNAVAILABLE;
     subscribe(0, 5, "a", 1);
+    subscribe(1, 6, "a", 1);
     assert_true(late_complete());
-    nothing_sent(0);
+    refused(0, 5);
+    refused(1, 6);
+    late.fail = ENGINE_UNAVAILABLE;
     subscribe(0, 5, "a", 1);
     assert_true(late_complete());
-    next_sent(0, RECORD_SUBSCRIBED);
+    refused(0, 5);
+    refused(1, 6);
+    subscribe(0, 5, "a", 1);
+    assert_true(late_complete());
+    assert_int_equal(next_sent(0, RECORD_SUBSCRIBED)->status, ENGINE_OK);
+    next_sent(1, RECORD_SUBSCRIBED);
+    nothing_sent(0);
+}
+
+/* The engine goes on trying by itself, as long as somebody is interested. */
+static void a_refused_channel_comes_later(void **state UNUSED)
+{
+    struct engine_channel *c;
+
+    late.fail = ENGINE_UNAVAILABLE;
+    subscribe(0, 5, "a", 1);
+    c = LIST_ENTRY(late.calls.next, struct late_call, link)->channel;
+    assert_true(late_complete());
+    refused(0, 5);
+    c->at = (struct position){.epoch = 3, .offset = 4};
+    hub_engine_events.subscribed(hub, c, ENGINE_OK);
+    assert_int_equal(next_sent(0, RECORD_SUBSCRIBED)->offset, 4);
+    late.fail = ENGINE_UNAVAILABLE;
+    subscribe(0, 6, "b", 1);
+    assert_true(late_complete());
+    refused(0, 6);
+    unsubscribe(0, 6, "b");
+    assert_int_equal(late.unsubscribed, 1); /* or it would keep what is freed */
+    assert_int_equal(hub_channel_count(hub), 1);
+}
+
+/* Publications of which nobody is told that they are lost are counted, and the log says so once. */
+static void the_loss_of_untold_publications_is_counted(void **state UNUSED)
+{
+    static const enum engine_status statuses[] = {ENGINE_UNAVAILABLE, ENGINE_UNAVAILABLE,
+                                                  ENGINE_UNKNOWN,     ENGINE_TOO_BIG,
+                                                  ENGINE_REFUSED,     ENGINE_DUPLICATE};
+
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        late.fail = statuses[i];
+        publish(0, "a", "x");
+        assert_true(late_complete());
+        late.fail = statuses[i];
+        ask(0, RECORD_PUBLISH, i); /* this one's publisher is told */
+        assert_true(late_complete());
+        next_sent(0, RECORD_PUBLISHED);
+    }
+    assert_int_equal(metrics->engine_dropped_unavailable, 2);
+    assert_int_equal(metrics->engine_dropped_unknown, 1);
+    assert_int_equal(metrics->engine_dropped_too_big, 1);
+    assert_int_equal(metrics->engine_dropped_refused, 1);
+    assert_int_equal(hub->dropped, 5);
+    publish(0, "a", "x");
+    assert_true(late_complete());
+    assert_int_equal(hub->dropped, 5);
+    clock_advance(DROPPING_NS + 1);
+    publish(0, "a", "x");
+    assert_true(late_complete());
+    assert_int_equal(hub->dropped, 0);
 }
 
 static void who_leaves_before_is_not_answered(void **state UNUSED)
@@ -217,6 +286,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(subscribed_when_the_engine_has),
         T(a_failed_subscribe_is_tried_again),
+        T(a_refused_channel_comes_later),
+        T(the_loss_of_untold_publications_is_counted),
         T(who_leaves_before_is_not_answered),
         T(complete_in_the_order_of_the_ring),
         T(a_publisher_is_told_what_became_of_it),

@@ -76,6 +76,33 @@ static void a_silent_hub_is_answered_503(void **state UNUSED)
     assert_int_equal(upgrades()->pool.in_use, 0);
 }
 
+/* The engine is away: whoever waits is told so, at once. */
+static void who_cannot_be_subscribed_is_answered_503(void **state UNUSED)
+{
+    struct peer *p = h_connect(0), *q = h_connect(0);
+
+    h_hub.frozen = true;
+    h_shake(p, "/ws/lobby");
+    h_shake(q, "/ws?channel=a&channel=lobby");
+    h_turns(2);
+    ws_upgrade_refused(p->conn);
+    ws_upgrade_refused(q->conn);
+    ws_upgrade_refused(q->conn);
+    h_turns(2);
+    h_read(p);
+    h_read(q);
+    assert_int_equal(h_status(p), 503);
+    assert_int_equal(h_status(q), 503);
+    assert_has(p, "Retry-After: 1\r\n");
+    assert_int_equal(metrics->handshake_failures[CLOSE_ENGINE_AWAY], 2);
+    h_hub.frozen = false;
+    h_turns(4);
+    h_close(p);
+    h_close(q);
+    assert_int_equal(metrics->subscriptions, 0);
+    assert_int_equal(upgrades()->pool.in_use, 0);
+}
+
 static void a_peer_that_leaves_while_it_waits(void **state UNUSED)
 {
     struct peer *p = h_connect(0);
@@ -231,15 +258,11 @@ static void every_failed_allocation_ends_in_order(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(the_101_waits_for_the_hub),
-        T(who_need_not_wait),
-        T(a_silent_hub_is_answered_503),
-        T(a_peer_that_leaves_while_it_waits),
-        T(a_drain_is_answered_503),
-        T(frames_behind_the_head_are_heard),
-        T(early_frames_wait_for_room_in_the_ring),
-        T(a_close_in_the_early_frames),
-        T(every_failed_allocation_ends_in_order),
+        T(the_101_waits_for_the_hub),         T(who_need_not_wait),
+        T(a_silent_hub_is_answered_503),      T(who_cannot_be_subscribed_is_answered_503),
+        T(a_peer_that_leaves_while_it_waits), T(a_drain_is_answered_503),
+        T(frames_behind_the_head_are_heard),  T(early_frames_wait_for_room_in_the_ring),
+        T(a_close_in_the_early_frames),       T(every_failed_allocation_ends_in_order),
     };
 
     sessions_init();
