@@ -152,6 +152,8 @@ void positions_receive(struct broker *b, const struct record *r);
 void repeats_begin(struct broker *b);
 /* Has this publication come before? c: its channel's, or NULL. */
 bool repeats_has(const struct broker *b, const struct chan *c, const struct record *r);
+/* The same of a JOIN or LEAVE of a worker's. */
+bool repeats_has_member(const struct broker *b, const struct record *r);
 
 /* broker_control.c */
 void control_receive(struct broker *b, const struct record *r);

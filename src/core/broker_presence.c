@@ -153,7 +153,7 @@ void members_receive(struct broker *b, const struct record *r)
 
     /* As with publications. Who has left with a worker that died is told without a source. */
     if (r->source < HUB_WORKERS_MAX) {
-        if (r->position < b->repeats_members[r->source])
+        if (repeats_has_member(b, r))
             return;
         b->seen_members[r->source] = MAX(b->seen_members[r->source], r->position + 1);
     }

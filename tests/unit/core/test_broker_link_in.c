@@ -119,6 +119,7 @@ static void repeated_publications_are_skipped(void **state UNUSED)
     uint32_t id = join_live(&a, "a");
     struct record r = {.kind = RECORD_PUBLICATION, .chan = id, .data = STR_LIT("x")};
 
+    config.engine = ENGINE_IS_REDIS;
     assert_true(to_broker(r)); /* position 0, source 0 */
     r.source = 1;              /* another ring */
     assert_true(to_broker(r));

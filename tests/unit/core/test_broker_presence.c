@@ -375,6 +375,7 @@ static void who_wants_it_is_told(void **state)
     member_sinks[CLIENT] = &ops;
     use_member_ops();
     id = join_live(&plain, "room");
+    config.engine = ENGINE_IS_REDIS;
     send_member(RECORD_JOIN, id, "c0", 1, 800); /* nobody wants it: no walk */
     while (broker_receive(broker, 100)) {
     }
