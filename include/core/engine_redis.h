@@ -19,6 +19,12 @@
 
 #define ENGINE_SERVERS_MAX 16
 
+enum engine_guard { /* what tells that a server is another one than before */
+                    ENGINE_GUARD_RUN_ID = 0,
+                    ENGINE_GUARD_REPLID,
+                    ENGINE_GUARD_NONE
+};
+
 struct engine_redis_settings {
     struct engine_address address[ENGINE_ADDRESSES_MAX]; /* of independent servers, over which
                                                           * channels are spread, or of one service */
@@ -34,7 +40,11 @@ struct engine_redis_settings {
         restarted; /* this hub is not the node's first: what its rings hold may have been published */
     uint64_t timeout_ns, patience_ns, reconnect_max_ns, probe_ns;
     uint64_t queue_bytes;
-    uint32_t window; /* calls under way, of each server */
+    uint32_t window;            /* calls under way, of each server */
+    uint32_t resubscribe_rate;  /* channels a second that are subscribed to again; 0: any */
+    uint64_t position_sweep_ns; /* in which all channels are asked for their position; 0: none is */
+    enum engine_guard guard;
+    bool local_fallback; /* channels that are not kept go on within this node */
 };
 
 /* settings: copied. wires and arg outlive it. NULL: no memory. */

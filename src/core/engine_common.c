@@ -60,6 +60,9 @@ uint64_t engine_time_ns(uint64_t wall_ms)
 void engine_localise(struct envelope *env, uint64_t node)
 {
     env->r.time_ns = engine_time_ns(env->wall_ms);
+    if (env->r.kind == RECORD_PUBLICATION)
+        hist_record(&metrics->engine_delivery_lag,
+                    clock_ns() > env->r.time_ns ? clock_ns() - env->r.time_ns : 0);
     if (env->node == node)
         return;
     env->r.source = RECORD_SOURCE_REMOTE;

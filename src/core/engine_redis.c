@@ -145,6 +145,23 @@ bool redis_may_repeat(const struct redis *e)
     return e->repeats_until_ns != 0 && clock_ns() < e->repeats_until_ns;
 }
 
+/* engine_local_fallback: subscribers of this node alone have it, in this node's order. */
+static void publish_here(struct redis *e, const struct record *r, uint64_t token)
+{
+    struct redis_sub *sub = redis_sub_find(e, r->name);
+    struct position at = {0};
+    struct envelope env = {.node = e->s.node, .wall_ms = clock_wall_ns() / NS_PER_MS, .r = *r};
+
+    if (sub != NULL && sub->told) {
+        at = (struct position){.epoch = sub->at.epoch, .offset = sub->at.offset + 1};
+        env.r.kind = RECORD_PUBLICATION;
+        env.r.flags = flags_of(r, NULL);
+        redis_deliver(sub, &env, at);
+    }
+    METRIC_INC(engine_local_publications);
+    redis_done(e, token, ENGINE_OK, at);
+}
+
 static void publish(struct engine *engine, struct engine_channel *ec UNUSED, const struct record *r,
                     const struct engine_condition *condition, uint64_t token)
 {
@@ -157,6 +174,10 @@ static void publish(struct engine *engine, struct engine_channel *ec UNUSED, con
 
     if (r->data.n + r->fields.n > RESP_BULK_MAX / 2) {
         give_up(e, token, ENGINE_TOO_BIG);
+        return;
+    }
+    if (!kept && condition == NULL && UNLIKELY(e->s.local_fallback) && redis_server_given_up(s)) {
+        publish_here(e, r, token);
         return;
     }
     if (!redis_server_given_up(s)) {
@@ -302,12 +323,25 @@ static bool wants(const struct engine *engine)
     return true;
 }
 
+static void show_queues(const struct redis *e)
+{
+    size_t calls = 0, bytes = 0;
+
+    for (unsigned i = 0; i < e->nservers; i++) {
+        calls += e->servers[i]->nwaiting + e->servers[i]->nsent;
+        bytes += e->servers[i]->waiting_bytes + e->servers[i]->sent_bytes;
+    }
+    metrics->engine_pending_calls = (int64_t)calls;
+    metrics->engine_queue_bytes = (int64_t)bytes;
+}
+
 static uint64_t tick(struct engine *engine, uint64_t now_ns)
 {
     struct redis *e = redis_of(engine);
     uint64_t next, one;
 
     redis_linger_run(e, now_ns);
+    redis_sweep_run(e, now_ns);
     next = engine_nodes_tick(e->engine.nodes, now_ns);
     one = redis_presence_tick(e, now_ns);
     next = MIN(next, one);
@@ -323,6 +357,7 @@ static uint64_t tick(struct engine *engine, uint64_t now_ns)
         one = redis_server_tick(e->servers[i], now_ns);
         next = MIN(next, one);
     }
+    show_queues(e);
     return next;
 }
 

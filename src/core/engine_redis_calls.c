@@ -54,6 +54,10 @@ void redis_call_move(struct redis_call *c, struct redis_server *to)
 {
     close_call(c);
     leave_waiting(c);
+    if (c->kind == REDIS_SUBSCRIBE) {
+        c->server->asking--;
+        to->asking++;
+    }
     c->server = to;
     to->nwaiting++;
     redis_call_grew(c, c->body.len);
@@ -68,6 +72,7 @@ void redis_call_free(struct redis_call *c)
     list_remove(&c->link);
     if (!c->sent)
         leave_waiting(c);
+    s->asking -= c->kind == REDIS_SUBSCRIBE;
     buf_fini(&c->body);
     free(c->text);
     pool_put(&s->engine->calls, c);

@@ -368,3 +368,14 @@ uint64_t redis_cluster_tick(struct redis *e, uint64_t now_ns)
     }
     return up ? MAX(k->ask_ns, now_ns) : k->seeds_ns;
 }
+
+bool redis_cluster_is_well(struct str info)
+{
+    struct str line;
+
+    while (str_cut(&info, '\n', &line))
+        if (str_starts_with(line, STR_LIT("txt:cluster_state:ok")) ||
+            str_starts_with(line, STR_LIT("cluster_state:ok")))
+            return true;
+    return false;
+}

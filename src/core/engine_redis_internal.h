@@ -5,7 +5,8 @@
  * engine_redis_users.c counts users ·
  * engine_redis_scripts.c has what runs in the server · engine_redis_cluster.c knows who has which slots ·
  * engine_redis_lanes.c keeps calls in order that were turned away ·
- * engine_redis_sentinel.c asks where a master is. */
+ * engine_redis_sentinel.c asks where a master is ·
+ * engine_redis_restore.c subscribes again · engine_redis_sweep.c asks whether all stand where they should. */
 #ifndef ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 #define ROOST_CORE_ENGINE_REDIS_INTERNAL_H
 
@@ -52,7 +53,8 @@ enum redis_call_kind {
     REDIS_PUBLISH,   /* not kept: any number up to REDIS_BATCH_MAX */
     REDIS_KEEP,      /* kept, likewise */
     REDIS_PUBLISH_IF,
-    REDIS_SYNC, /* where a channel stands, and what this node has missed of it */
+    REDIS_CHECK, /* does a channel stand where this node believes? */
+    REDIS_SYNC,  /* where a channel stands, and what this node has missed of it */
     REDIS_HISTORY,
     REDIS_REMOVE,
     REDIS_USER, /* since.offset: the count */
@@ -133,6 +135,8 @@ struct redis_sub { /* a channel this node subscribes to, or did a moment ago */
     bool confirmed;      /* of that connection */
     bool kept;           /* it has a history */
     bool told;           /* subscribed() has been called */
+    bool waits;          /* it is to be called, for somebody who waits */
+    bool again;          /* asked for again, by another connection */
     uint8_t name_len;
     char name[];
 };
@@ -160,12 +164,17 @@ struct redis_server {
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
     uint64_t role_ns; /* when it was last asked whether it is a master */
     unsigned attempts;
-    bool restored;           /* subscribed to everything again */
-    int shard;               /* its place among engine_shards */
-    uint8_t ending;          /* enum engine_ending, if what comes cannot be taken */
-    char refusal[96];        /* of a call, that makes the connection end: REFUSED */
-    unsigned loading;        /* scripts under way */
-    uint64_t resubscribe_ns; /* not before */
+    bool restored;            /* subscribed to everything again */
+    int shard;                /* its place among engine_shards */
+    uint8_t ending;           /* enum engine_ending, if what comes cannot be taken */
+    char refusal[96];         /* of a call, that makes the connection end: REFUSED */
+    unsigned loading;         /* scripts under way */
+    uint64_t resubscribe_ns;  /* not before */
+    struct list wanted;       /* of struct redis_sub: asked for first, as somebody waits */
+    unsigned asking;          /* SUBSCRIBE calls that are not answered */
+    uint64_t names, names_ns; /* that may be asked for, as of then */
+    uint64_t up_ns;
+    bool degraded; /* it delivers, and refuses to write */
     /* In a cluster: */
     unsigned partitions;
     const struct redis_partition *listens; /* the probe's; NULL: none */
@@ -206,6 +215,8 @@ struct redis {
     unsigned nservers;
     struct redis_presence *presence; /* owned */
     struct redis_cluster *cluster;   /* owned; NULL: servers stand alone */
+    uint64_t sweep_ns;
+    size_t sweep_cursor;
     struct htab lanes;
     struct list lane_list;
 };
@@ -277,6 +288,11 @@ void redis_calls_take_back(struct redis_server *s);
 uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
 /* What this node publishes to itself has come back. */
 void redis_server_heard_itself(struct redis_server *s);
+/* Does this error say that it writes nothing now? */
+bool redis_is_full(struct str error);
+void redis_degraded(struct redis_server *s, const char *text);
+/* A call that writes was taken. */
+void redis_written(struct redis_server *s);
 
 /* engine_redis_sentinel.c */
 /* Those of all that are of the server's master: the same name and database. NULL: no memory. */
@@ -372,18 +388,37 @@ void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str nam
 void redis_synced(const struct redis_call *c, struct position top, struct position before,
                   struct str entries, uint32_t n);
 void redis_sync_failed(const struct redis_call *c);
-/* The connection has ended. */
-void redis_subs_down(struct redis_server *s);
 /* The partition has another server. */
 void redis_subs_move(struct redis_partition *p);
 /* What was asked for of it and is not confirmed is asked for again, in a moment. */
 void redis_subs_again(struct redis_partition *p);
 /* The server has ended a subscription. */
 void redis_sub_ended(struct redis_sub *sub);
-/* Subscribes to some more of what is to be subscribed to again. True: there is more. */
-bool redis_resubscribe(struct redis_server *s);
+/* The server is given up: whoever waits is told. True: there are more. */
+bool redis_subs_give_up(struct redis_server *s);
 /* Forgets channels that nobody has come back to. */
 void redis_linger_run(struct redis *e, uint64_t now_ns);
+
+/* Asks where it stands and for what it has missed; until then it is not live. -1: no memory. */
+int redis_sub_sync(struct redis_sub *sub) MUST_CHECK;
+bool redis_is_kept(struct str name);
+/* One whose body has just been written. NULL does nothing. */
+void redis_call_send_new(struct redis_call *c);
+
+/* engine_redis_restore.c */
+/* The connection is there, has ended. */
+void redis_subs_up(struct redis_server *s);
+void redis_subs_down(struct redis_server *s);
+/* Subscribes to some more of what is to be subscribed to again, at the rate of the settings. True: there is more
+ * that can be asked for now. */
+bool redis_resubscribe(struct redis_server *s);
+bool redis_subs_restored(const struct redis_server *s);
+
+/* engine_redis_sweep.c */
+/* The reply to CHECK. */
+void redis_checked(const struct redis_call *c, struct str value);
+/* Asks for some more channels where they stand, so that all have been within the settings' time. */
+void redis_sweep_run(struct redis *e, uint64_t now_ns);
 
 /* engine_redis_push.c */
 /* A push: `>` and its children. */
@@ -403,6 +438,8 @@ struct redis_cluster *redis_cluster_new(unsigned partitions) MUST_CHECK;
 /* All partitions are the first server's until one has said better. */
 void redis_cluster_begin(struct redis *e);
 struct redis_partition *redis_partition_of(struct redis *e, uint64_t hash);
+/* The reply to STATE: commands would be refused while it is down as a whole. */
+bool redis_cluster_is_well(struct str info);
 /* The reply to SLOTS. */
 bool redis_cluster_slots(struct redis_server *s, struct str value);
 /* Something has changed. */

@@ -29,6 +29,7 @@ bool redis_call_repeatable(const struct redis_call *c)
     case REDIS_DISOWN:
     case REDIS_SUBSCRIBE: /* each connection makes its own, as SYNC */
     case REDIS_UNSUBSCRIBE:
+    case REDIS_CHECK:
     case REDIS_SYNC:
         return false;
     case REDIS_PUBLISH:
@@ -145,6 +146,10 @@ static enum verdict judge(struct redis_call *c, struct str error)
     char text[sizeof(s->refusal)];
 
     snprintf(text, sizeof(text), "%.*s", STR_ARG(error));
+    if (c->kind >= REDIS_PUBLISH && redis_is_full(error)) {
+        redis_degraded(s, text);
+        return NOT_DONE;
+    }
     LOG(LOG_WARN, "the engine's server refuses a call", KV_U("kind", c->kind), KV_S("error", text));
     for (size_t i = 0; i < ARRAY_LEN(anew); i++)
         if (str_starts_with(error, str_from(anew[i])))
@@ -172,27 +177,17 @@ static bool info_line(struct str info, struct str name, struct str *out)
 /* Who it is, and that it is a master; a cluster says itself who is. A server that does not tell its role is taken for one. */
 static bool take_info(struct redis_server *s, struct str info)
 {
-    struct str run_id, role;
+    enum engine_guard guard = s->engine->s.guard;
+    struct str run_id = STR_LIT("any"), role;
 
-    if (!info_line(info, STR_LIT("run_id:"), &run_id) || run_id.n == 0 ||
-        str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
+    if ((guard == ENGINE_GUARD_RUN_ID && !info_line(info, STR_LIT("run_id:"), &run_id)) ||
+        (guard == ENGINE_GUARD_REPLID && !info_line(info, STR_LIT("master_replid:"), &run_id)) ||
+        run_id.n == 0 || str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
         return false;
     if (s->engine->cluster != NULL || !info_line(info, STR_LIT("role:"), &role) ||
         str_equal(role, STR_LIT("master")))
         return true;
     (void)start_anew(s, "it is a replica, and no master (any more)");
-    return false;
-}
-
-/* Commands would be refused while it is down as a whole. */
-static bool is_well(struct str info)
-{
-    struct str line;
-
-    while (str_cut(&info, '\n', &line))
-        if (str_starts_with(line, STR_LIT("txt:cluster_state:ok")) ||
-            str_starts_with(line, STR_LIT("cluster_state:ok")))
-            return true;
     return false;
 }
 
@@ -207,7 +202,7 @@ static bool setup_reply(struct redis_call *c, struct str value)
         good = resp_next_text(&value, &text) && take_info(s, text);
         break;
     case REDIS_STATE:
-        good = resp_next_text(&value, &text) && is_well(text);
+        good = resp_next_text(&value, &text) && redis_cluster_is_well(text);
         if (!good)
             (void)start_anew(s, "the cluster is down");
         break;
@@ -284,6 +279,7 @@ static bool keep_reply(struct redis_call *c, struct str value)
 
     if (!read_position(&value, &first))
         return false;
+    redis_written(c->server);
     for (unsigned i = 0; i < c->n; i++)
         c->pubs[i].at = (struct position){.epoch = first.epoch, .offset = first.offset + i};
     redis_call_relay(c, first);
@@ -302,6 +298,8 @@ static bool publish_if_reply(struct redis_call *c, struct str value)
     if (!resp_next(&value, &node) || node.type != RESP_ARRAY || !resp_next_text(&value, &what) ||
         !read_u64(&value, &at.epoch) || !read_u64(&value, &at.offset))
         return false;
+    if (redis_call_is_kept(c))
+        redis_written(c->server);
     if (str_equal(what, STR_LIT("duplicate")))
         status = ENGINE_DUPLICATE;
     else if (str_equal(what, STR_LIT("suppressed")))
@@ -396,6 +394,10 @@ static bool reply(struct redis_call *c, struct str value)
         return history_reply(c, value);
     case REDIS_USER:
         return redis_user_reply(c, value);
+    case REDIS_CHECK:
+        redis_checked(c, value);
+        redis_call_free(c);
+        return true;
     case REDIS_CONTROL:
         engine_count_call(ENGINE_OK);
         engine_nodes_control_done(c->server->engine->engine.nodes, c->token, ENGINE_OK);

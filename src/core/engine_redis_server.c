@@ -45,6 +45,7 @@ struct redis_server *redis_server_new(struct redis *e, const struct engine_addre
     list_init(&s->sent);
     list_init(&s->subs);
     list_init(&s->resubscribe);
+    list_init(&s->wanted);
     e->servers[e->nservers++] = s;
     return s;
 }
@@ -117,6 +118,7 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     if (was_up)
         s->down_since_ns = clock_ns();
     set_state(s, REDIS_DOWN);
+    s->degraded = false;
     why = why != NULL ? why : engine_ending_why(ending);
     engine_shard_set(s->shard, SHARD_DOWN, why);
     engine_count_ending(ending);
@@ -276,6 +278,7 @@ void redis_setup_step(struct redis_server *s)
     if (s->setup == 0 || --s->setup > 0)
         return;
     set_state(s, REDIS_UP);
+    redis_subs_up(s);
     s->attempts = 0;
     s->ending = ENDING_PROTOCOL;
     s->role_ns = clock_ns();
@@ -286,6 +289,21 @@ void redis_setup_step(struct redis_server *s)
 }
 
 /* --- what comes --- */
+
+static void note_time(const struct redis_call *c)
+{
+    struct hist *h = &metrics->engine_call_other;
+
+    if (redis_call_is_publication(c))
+        h = &metrics->engine_call_publish;
+    else if (c->kind == REDIS_HISTORY || c->kind == REDIS_REMOVE)
+        h = &metrics->engine_call_history;
+    else if (c->kind == REDIS_SUBSCRIBE || c->kind == REDIS_SYNC)
+        h = &metrics->engine_call_subscribe;
+    else if (c->kind == REDIS_CONTROL)
+        h = &metrics->engine_call_control;
+    hist_record(h, clock_ns() - c->since_ns);
+}
 
 static bool take_value(struct redis_server *s, struct str value)
 {
@@ -305,6 +323,7 @@ static bool take_value(struct redis_server *s, struct str value)
             c->asking = false;
             return true;
         }
+        note_time(c);
         c->replied = true;
         s->nsent--;
         s->sent_bytes -= c->body.len;

@@ -17,10 +17,10 @@
 #include "core/channel_options.h"
 #include "core/epoch.h"
 
-#define LINGER_NS       (10 * NS_PER_SEC)
-#define NAMES_MAX       512 /* of one SUBSCRIBE */
-#define PAUSE_NS        (100 * NS_PER_MS)
-#define RESUBSCRIBE_OUT ((size_t)64 * 1024)
+#define LINGER_NS   (10 * NS_PER_SEC)
+#define NAMES_MAX   512 /* of one SUBSCRIBE */
+#define PAUSE_NS    (100 * NS_PER_MS)
+#define GIVE_UP_MAX 4096 /* who are told of it in one round */
 
 static struct str name_of(const struct redis_sub *sub)
 {
@@ -44,7 +44,7 @@ bool redis_sub_asked(const struct redis_sub *sub)
     return sub->connection == sub->server->connections && sub->server->state == REDIS_UP;
 }
 
-static bool is_kept(struct str name)
+bool redis_is_kept(struct str name)
 {
     const struct channel_options *o = channel_options_of(name);
 
@@ -118,6 +118,7 @@ static void tell(struct redis_sub *sub)
     if (sub->c == NULL || sub->told)
         return;
     sub->told = true;
+    sub->waits = false;
     e->engine.events->subscribed(e->engine.hub, sub->c, ENGINE_OK);
 }
 
@@ -128,7 +129,7 @@ static void live(struct redis_sub *sub)
     tell(sub);
 }
 
-static int ask_sync(struct redis_sub *sub)
+int redis_sub_sync(struct redis_sub *sub)
 {
     struct redis_call *c = redis_call_new(sub->server, REDIS_SYNC, name_of(sub));
 
@@ -144,7 +145,7 @@ static int ask_sync(struct redis_sub *sub)
 
 void redis_sub_heal(struct redis_sub *sub)
 {
-    if (ask_sync(sub) == -1)
+    if (redis_sub_sync(sub) == -1)
         redis_server_restart(sub->server, ENDING_MEMORY);
 }
 
@@ -166,6 +167,24 @@ static void lost(struct redis_sub *sub)
     show(sub);
     if (sub->c != NULL && sub->told)
         e->engine.events->lost(e->engine.hub, sub->c);
+}
+
+/* Whoever waits is told that it cannot be now; it is tried again all the same. */
+static void refuse(struct redis_sub *sub)
+{
+    struct redis *e = sub->server->engine;
+
+    if (!sub->waits)
+        return;
+    sub->waits = false;
+    e->engine.events->subscribed(e->engine.hub, sub->c, ENGINE_UNAVAILABLE);
+}
+
+/* It is to be asked for. */
+static void enqueue(struct redis_sub *sub)
+{
+    list_remove(&sub->link);
+    list_append(sub->waits ? &sub->server->wanted : &sub->server->resubscribe, &sub->link);
 }
 
 /* What follows sub->at without a gap is delivered. */
@@ -210,6 +229,9 @@ void redis_synced(const struct redis_call *c, struct position top, struct positi
         METRIC_INC(engine_epoch_changes);
     if (!fresh && on)
         close_gap(sub, top, entries, n);
+    if (!fresh && sub->again && (!on || c->since.offset != top.offset))
+        METRIC_INC(engine_positions_behind);
+    sub->again = false;
     if (!fresh && (!on || sub->at.offset != top.offset)) {
         sub->at = top;
         lost(sub);
@@ -226,8 +248,7 @@ static void ask_again(struct redis_sub *sub)
 {
     sub->connection = 0;
     sub->sync_id = 0;
-    list_remove(&sub->link);
-    list_append(&sub->server->resubscribe, &sub->link);
+    enqueue(sub);
     if (sub->partition != NULL) {
         list_remove(&sub->in_partition);
         list_prepend(&sub->partition->subs, &sub->in_partition);
@@ -245,8 +266,11 @@ void redis_sync_failed(const struct redis_call *c)
     struct redis_sub *sub =
         redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
 
-    if (sub != NULL && sub->sync_id == c->id)
-        ask_again(sub);
+    if (sub == NULL || sub->sync_id != c->id)
+        return;
+    refuse(sub);
+    ask_again(sub);
+    pause(sub->server);
 }
 
 void redis_sub_ended(struct redis_sub *sub)
@@ -265,8 +289,7 @@ void redis_subs_move(struct redis_partition *p)
         sub->server = p->server;
         sub->connection = 0;
         sub->sync_id = 0;
-        list_remove(&sub->link);
-        list_append(&p->server->resubscribe, &sub->link);
+        enqueue(sub);
     }
 }
 
@@ -289,6 +312,19 @@ void redis_subs_again(struct redis_partition *p)
 
 /* --- the hub asks --- */
 
+/* Channels that are not kept may go on within this node. */
+static void give_up(struct redis_sub *sub)
+{
+    if (sub->waits && sub->server->engine->s.local_fallback && !redis_is_kept(name_of(sub))) {
+        if (sub->at.epoch == 0)
+            sub->at.epoch = epoch_new();
+        show(sub);
+        tell(sub);
+    }
+    refuse(sub);
+    enqueue(sub);
+}
+
 void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name)
 {
     struct redis_sub *sub = redis_sub_find(e, name);
@@ -302,12 +338,22 @@ void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name)
     list_remove(&sub->linger);
     sub->c = c;
     sub->told = false;
-    if (redis_sub_asked(sub) && sub->state == REDIS_SUB_LIVE && sub->kept == is_kept(name)) {
+    if (redis_sub_asked(sub) && sub->state == REDIS_SUB_LIVE && sub->kept == redis_is_kept(name)) {
         live(sub);
         return;
     }
-    if (!list_linked(&sub->link)) /* else it waits for its turn, or is being asked for */
-        list_append(&sub->server->resubscribe, &sub->link);
+    sub->waits = true;
+    if (!list_linked(&sub->link) || !redis_sub_asked(sub)) /* else it is being asked for */
+        enqueue(sub);
+    if (redis_server_given_up(sub->server))
+        give_up(sub);
+}
+
+bool redis_subs_give_up(struct redis_server *s)
+{
+    for (unsigned i = 0; i < GIVE_UP_MAX && !list_empty(&s->wanted); i++)
+        give_up(LIST_ENTRY(s->wanted.next, struct redis_sub, link));
+    return !list_empty(&s->wanted);
 }
 
 void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str name)
@@ -318,13 +364,13 @@ void redis_unsubscribe(struct redis *e, struct engine_channel *c, struct str nam
     if (sub == NULL)
         return;
     sub->c = NULL;
-    sub->told = false;
+    sub->told = sub->waits = false;
     sub->until_ns = clock_ns() + LINGER_NS;
     list_remove(&sub->linger);
     list_append(&e->lingering, &sub->linger);
 }
 
-static void send(struct redis_call *c)
+void redis_call_send_new(struct redis_call *c)
 {
     if (c == NULL)
         return;
@@ -340,7 +386,7 @@ static struct redis_call *unsubscribe(struct redis_call *c, struct redis_sub *su
     if (!redis_sub_asked(sub))
         return c;
     if (c == NULL || c->server != s) {
-        send(c);
+        redis_call_send_new(c);
         c = redis_call_new(s, REDIS_UNSUBSCRIBE, STR_NULL);
     }
     if (c == NULL || resp_command(&c->body, 2) ||
@@ -367,78 +413,5 @@ void redis_linger_run(struct redis *e, uint64_t now_ns)
         c = unsubscribe(c, sub);
         sub_free(e, sub);
     }
-    send(c);
-}
-
-/* --- connections come and go --- */
-
-void redis_subs_down(struct redis_server *s)
-{
-    list_prepend_all(&s->resubscribe, &s->subs);
-}
-
-/* The next one that fits into the same SUBSCRIBE: in a cluster those of one partition do. */
-static struct list *next_to_ask(struct redis_server *s, struct redis_partition **p)
-{
-    struct redis_sub *sub;
-
-    if (list_empty(&s->resubscribe))
-        return NULL;
-    sub = LIST_ENTRY(s->resubscribe.next, struct redis_sub, link);
-    if (*p != NULL)
-        sub = LIST_ENTRY((*p)->subs.next, struct redis_sub, in_partition);
-    *p = sub->partition;
-    if (*p != NULL) {
-        if (sub->connection == s->connections)
-            return NULL;
-        list_remove(&sub->in_partition);
-        list_append(&(*p)->subs, &sub->in_partition);
-        sub->connection = s->connections;
-    }
-    list_remove(&sub->link);
-    return &sub->link;
-}
-
-/* One SUBSCRIBE for as many as fit, then a SYNC for each that is kept. */
-bool redis_resubscribe(struct redis_server *s)
-{
-    struct list some, *n;
-    struct redis_call *c;
-    unsigned names = 0;
-    size_t bytes = 0;
-    int rc;
-
-    if (list_empty(&s->resubscribe) || clock_ns() < s->resubscribe_ns)
-        return false;
-    if (s->nwaiting >= s->engine->s.window)
-        return true;
-    c = redis_call_new(s, REDIS_SUBSCRIBE, STR_NULL);
-    if (c == NULL)
-        return true;
-    list_init(&some);
-    while (names < NAMES_MAX && bytes < RESUBSCRIBE_OUT &&
-           (n = next_to_ask(s, &c->partition)) != NULL) {
-        bytes += LIST_ENTRY(n, struct redis_sub, link)->name_len + 64u;
-        list_append(&some, n);
-        names++;
-    }
-    rc = resp_command(&c->body, names + 1) ||
-         resp_arg(&c->body, redis_word(s->engine, "SSUBSCRIBE"));
-    for (n = some.next; n != &some; n = n->next)
-        rc |= redis_arg_name(s, &c->body, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
-    send(c);
-    while ((n = list_pop(&some)) != NULL) {
-        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
-
-        list_append(&s->subs, n);
-        sub->connection = s->connections;
-        sub->confirmed = false;
-        sub->state = REDIS_SUB_ASKED;
-        sub->kept = is_kept(name_of(sub));
-        if (sub->kept && ask_sync(sub) == -1)
-            rc = -1;
-    }
-    if (rc != 0)
-        redis_server_restart(s, ENDING_MEMORY);
-    return !list_empty(&s->resubscribe);
+    redis_call_send_new(c);
 }

@@ -3,6 +3,7 @@
 #include "engine_redis_internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 #define OUT_MAX       ((size_t)1 << 20) /* bytes handed to the connection in one round */
@@ -71,13 +72,47 @@ static void ask_role(struct redis_server *s, uint64_t now_ns)
         s->role_ns = 0; /* no memory: in the next round */
 }
 
+/* It writes nothing now, as it is full, cannot save, or is without its replicas; scripts' errors have it
+ * anywhere in them. */
+bool redis_is_full(struct str error)
+{
+    static const char *const words[] = {"OOM command", "MISCONF ", "NOREPLICAS "};
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (memmem(error.p, error.n, words[i], strlen(words[i])) != NULL)
+            return true;
+    return false;
+}
+
+void redis_degraded(struct redis_server *s, const char *text)
+{
+    if (s->degraded)
+        return;
+    s->degraded = true;
+    engine_shard_set(s->shard, SHARD_DEGRADED, text);
+    LOG(LOG_WARN, "the engine's server takes no writes: what is kept is refused, the rest goes on",
+        KV_S("why", text));
+}
+
+void redis_written(struct redis_server *s)
+{
+    if (LIKELY(!s->degraded))
+        return;
+    s->degraded = false;
+    engine_shard_set(s->shard, s->restored ? SHARD_UP : SHARD_RESTORING, NULL);
+    LOG(LOG_INFO, "the engine's server takes writes again");
+}
+
 /* It is subscribed to everything again. */
 static void restored(struct redis_server *s)
 {
     if (s->restored)
         return;
     s->restored = true;
-    engine_shard_set(s->shard, SHARD_UP, NULL);
+    if (!s->degraded)
+        engine_shard_set(s->shard, SHARD_UP, NULL);
+    if (s->engine->subs.count > 0)
+        hist_record(&metrics->engine_resubscribe, clock_ns() - s->up_ns);
 }
 
 /* The oldest call is overdue. Replies come in the order of the calls: while some come, it is not
@@ -94,22 +129,32 @@ static bool is_overdue(const struct redis_server *s, uint64_t now_ns)
     return since_ns < now_ns && now_ns - since_ns > s->engine->s.timeout_ns;
 }
 
+/* Of one that is DOWN: patience ends on time, too. */
+static uint64_t sleep_until(const struct redis_server *s, uint64_t now_ns)
+{
+    uint64_t end = s->down_since_ns + s->engine->s.patience_ns + 1;
+
+    return end > now_ns ? MIN(end, s->retry_ns) : s->retry_ns;
+}
+
 static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
 {
     uint64_t timeout = s->engine->s.timeout_ns;
     bool more = false;
 
     expire_waiting(s, now_ns);
+    if (redis_server_given_up(s) && redis_subs_give_up(s))
+        return now_ns;
     if (s->state == REDIS_DOWN) {
         if (now_ns < s->retry_ns)
-            return s->retry_ns;
+            return sleep_until(s, now_ns);
         redis_server_begin(s);
     } else if ((s->state != REDIS_UP && now_ns - s->heard_ns > timeout) || is_overdue(s, now_ns)) {
         redis_server_restart(s, ENDING_TIMEOUT);
     }
     if (s->state == REDIS_UP) {
         more = redis_resubscribe(s);
-        if (list_empty(&s->resubscribe))
+        if (redis_subs_restored(s))
             restored(s);
         ask_role(s, now_ns);
         probe(s, now_ns);
@@ -119,8 +164,8 @@ static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
     if (s->state >= REDIS_SETTING_UP)
         redis_server_flush(s);
     if (s->state == REDIS_DOWN)
-        return s->retry_ns;
-    if (!more && !list_empty(&s->resubscribe) && s->resubscribe_ns > now_ns)
+        return sleep_until(s, now_ns);
+    if (s->state == REDIS_UP && !redis_subs_restored(s) && s->resubscribe_ns > now_ns)
         return s->resubscribe_ns;
     return more ? now_ns : now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
 }

@@ -318,6 +318,12 @@ static int write_kind(struct redis_call *c, struct buf *out)
         return write_keep(c, out);
     case REDIS_PUBLISH_IF:
         return write_publish_if(c, out);
+    case REDIS_CHECK:
+        return resp_command(out, 4) || resp_arg(out, STR_LIT("HMGET")) ||
+                       redis_arg_name(s, out, "m:", name_of(c)) || resp_arg(out, STR_LIT("e")) ||
+                       resp_arg(out, STR_LIT("o"))
+                   ? -1
+                   : 0;
     case REDIS_SYNC:
     case REDIS_HISTORY:
         return write_history(c, out);

@@ -340,6 +340,10 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
         .probe_ns = (uint64_t)config.engine_probe_interval,
         .queue_bytes = (uint64_t)config.engine_queue,
         .window = (uint32_t)config.engine_window,
+        .resubscribe_rate = (uint32_t)config.engine_resubscribe_rate,
+        .position_sweep_ns = (uint64_t)config.engine_position_sweep,
+        .guard = (enum engine_guard)config.engine_redis_epoch_guard,
+        .local_fallback = config.engine_local_fallback,
     };
 
     if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1 ||

@@ -161,7 +161,7 @@ class Engine(DaemonTest):
         status, body = self.answers(d, 'a', 2)
         self.assertEqual((status, body['error']['code']), (503, 100))
         other, waiting = self.client(d), self.client(d)
-        waiting.say({'id': 77, 'subscribe': {'channel': 'new'}})
+        self.assertEqual(waiting.error(subscribe={'channel': 'new'}), 100)
         self.assertEqual(other.error(history={'channel': 'a', 'limit': 1}), 100)
         self.redis.start()
         wait_for(lambda: d.metric('roost_engine_up') == 1, what='the node to connect again')
@@ -172,7 +172,7 @@ class Engine(DaemonTest):
         self.assertEqual(c.data(), 4)
         got = [w.recv().payload for _ in range(2)]
         self.assertEqual(got, [b'1', b'3'])
-        self.assertTrue(waiting.answer(77)['subscribe']['recoverable'])
+        self.assertTrue(waiting.subscribe('new')['recoverable'])
 
     def test_a_server_that_stands_still(self):
         d = self.node(engine_patience='300ms')

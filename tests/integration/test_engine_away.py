@@ -9,6 +9,7 @@ import unittest
 from centrifuge import OPEN, Client, yaml
 from daemon import DaemonTest, wait_for
 from engines import Redis
+from wsraw import WebSocket
 
 BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
 KEPT = {**{k: v for k, v in OPEN.items() if 'presence' not in k}, 'force_positioning': True}
@@ -22,8 +23,8 @@ class Away(DaemonTest):
 
     def node(self, up=True, **settings):
         settings = {'allow_anonymous_connect_without_token': True, 'plain': True, 'engine': 'redis',
-                    'engine_address': 'unix:' + self.redis.path, 'engine_probe_interval': '300ms', 'engine_timeout': '1s',
-                    'engine_patience': '300ms', 'engine_reconnect_max': '200ms', 'channel_without_namespace': KEPT,
+                    'engine_address': 'unix:' + self.redis.path, 'engine_probe_interval': '2s', 'engine_timeout': '2s',
+                    'engine_patience': '500ms', 'engine_reconnect_max': '200ms', 'channel_without_namespace': KEPT,
                     'namespaces': [{**BARE, 'name': 'bare'}], **settings}
         with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
             f.write(yaml(settings))
@@ -99,6 +100,150 @@ class Readiness(Away):
         self.redis.say('-a', 'secret', 'CLIENT', 'KILL', 'TYPE', 'pubsub')
         wait_for(lambda: d.metric('roost_engine_reconnects_total{reason="refused"}') > 0, what='the node to be refused')
         self.assertIn('NOAUTH', self.ready(d)[1])
+
+
+class WhoIsTold(Away):
+    def away(self, **settings):
+        """A node, a client of a and bare:a and a plain one of bare:a; then the server is killed and given up."""
+        d = self.node(**settings)
+        c, w = self.client(d, 'a', 'bare:a'), d.ws('/ws/bare:a')
+        self.assertEqual(self.publish(d, 'bare:a', 0)[0], 200)
+        self.assertEqual((c.data(), w.recv().payload), (0, b'0'))
+        self.redis.kill()
+        self.down(d)
+        wait_for(lambda: self.publish(d, 'a', 'no')[0] == 503, what='the server to be given up')
+        return d, c, w
+
+    def back(self, d):
+        self.redis.start()
+        self.up(d)
+
+    def test_subscribing_fails_for_the_time_being(self):
+        d, c, w = self.away()
+        other = self.client(d)
+        for channel in ('new', 'bare:new'):
+            self.assertEqual(other.error(subscribe={'channel': channel}), 100)
+        for request in ({'publish': {'channel': 'a', 'data': 1}}, {'history': {'channel': 'a', 'limit': 1}}):
+            self.assertEqual(c.error(**request), 100)
+        status, body = self.publish(d, 'a', 1)
+        self.assertEqual((status, body['error']['code']), (503, 100))
+        self.assertIn("the engine's server is away", body['error']['message'])
+        self.assertEqual(d.http('POST', '/api/history', '{"channel":"a","limit":1}').status, 503)
+        self.back(d)
+        for channel in ('new', 'bare:new'):  # the same connection, as an SDK does
+            other.subscribe(channel)
+        self.assertEqual(self.publish(d, 'new', 'x')[0], 200)
+        self.assertEqual(other.data(), 'x')
+        self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
+        self.assertEqual(self.publish(d, 'bare:a', 'y')[0], 200)
+        self.assertEqual((c.data(), w.recv().payload), ('y', b'"y"'))
+
+    def test_plain_clients_stay_and_new_ones_come_later(self):
+        d, c, w = self.away()
+        new = WebSocket(d.client, '/ws/new')
+        self.addCleanup(new.close)
+        self.assertEqual(new.response.status, 503)
+        self.back(d)
+        new = d.ws('/ws/new')
+        self.assertEqual(self.publish(d, 'new', 'x')[0], 200)
+        self.assertEqual(new.recv().payload, b'"x"')
+        self.assertEqual(self.publish(d, 'bare:a', 'y')[0], 200)
+        self.assertEqual(w.recv().payload, b'"y"')
+
+    def test_recovering_fails_for_the_time_being(self):
+        nodes = [self.node(), self.node()]
+        c = self.client(nodes[0], 'a')
+        at = [self.publish(nodes[0], 'a', i)[1]['result'] for i in range(3)]
+        self.assertEqual([c.data() for _ in range(3)], [0, 1, 2])
+        self.redis.kill(signal.SIGSTOP)
+        self.down(nodes[0])
+        wait_for(lambda: self.publish(nodes[0], 'a', 'no')[0] == 503, what='the server to be given up')
+        since = {'channel': 'a', 'recover': True, 'offset': at[0]['offset'], 'epoch': at[0]['epoch']}
+        d = self.client(nodes[0])
+        self.assertEqual(d.error(subscribe=since), 100)
+        self.redis.kill(signal.SIGCONT)
+        self.up(nodes[0])
+        got = d.subscribe(**since)
+        self.assertTrue(got['recovered'])
+        self.assertEqual([p['data'] for p in got['publications']][:2], [1, 2])
+
+    def test_a_connect_with_subscriptions_fails_for_the_time_being(self):
+        d, c, w = self.away()
+        one = Client(d.client)
+        self.addCleanup(one.close)
+        self.assertEqual(one.error(connect={'subs': {'new': {}}}), 100)
+        self.back(d)
+        two = Client(d.client)
+        self.addCleanup(two.close)
+        self.assertIn('new', two.connect(subs={'new': {}})['subs'])
+
+    def test_a_hub_that_dies_meanwhile_sends_nobody_away(self):
+        d, c, w = self.away()
+        d.kill('hub')
+        wait_for(lambda: self.publish(d, 'a', 'no')[0] == 503, what='the new hub to give the server up')
+        self.back(d)
+        self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
+        wait_for(lambda: self.publish(d, 'bare:a', 'y')[0] == 200, what='publications to be taken')
+        self.assertEqual((c.data(), w.recv().payload), ('y', b'"y"'))
+
+    def test_what_nobody_can_be_told_of_is_counted_and_said_once(self):
+        d = self.node()
+        w = d.ws('/ws/a')
+        self.redis.kill()
+        self.down(d)
+        wait_for(lambda: self.publish(d, 'a', 'no')[0] == 503, what='the server to be given up')
+        for i in range(30):
+            w.text(b'%d' % i)
+        wait_for(lambda: d.metric('roost_engine_dropped_total{reason="unavailable"}') == 30, what='the losses to be counted')
+        self.assertEqual(len(d.lines('publications whose publishers cannot be told are lost')), 1)
+        self.back(d)
+        w.text(b'again')
+        self.assertEqual(w.recv().payload, b'again')
+
+    def test_channels_without_history_may_go_on_alone(self):
+        d, c, w = self.away(engine_local_fallback=True)
+        self.assertEqual(self.publish(d, 'bare:a', 1)[0], 200)
+        self.assertEqual((c.data(), w.recv().payload), (1, b'1'))
+        self.assertEqual(self.publish(d, 'a', 1)[0], 503)
+        other = self.client(d, 'bare:new')
+        self.assertEqual(self.publish(d, 'bare:new', 2)[0], 200)
+        self.assertEqual(other.data(), 2)
+        self.assertEqual(d.metric('roost_engine_local_publications_total'), 2)
+        self.back(d)
+        self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
+        self.assertEqual(self.publish(d, 'bare:a', 3)[0], 200)
+        self.assertEqual((c.data(), w.recv().payload), (3, b'3'))
+
+
+class Full(Away):
+    def test_a_full_server_delivers_what_it_need_not_keep(self):
+        nodes = [self.node(), self.node()]
+        c = self.client(nodes[1], 'a', 'bare:a')
+        self.assertEqual(self.publish(nodes[0], 'a', 1)[0], 200)
+        self.redis.say('CONFIG', 'SET', 'maxmemory', '1')
+        self.assertEqual(self.publish(nodes[0], 'a', 2)[0], 503)
+        self.assertEqual(self.publish(nodes[0], 'bare:a', 3)[0], 200)
+        self.assertEqual([c.data() for _ in range(2)], [1, 3])
+        self.assertIn(': degraded for', self.ready(nodes[0])[1])
+        self.assertIn('OOM', self.ready(nodes[0])[1])
+        self.assertEqual(self.ready(nodes[0])[0], 200)
+        self.assertEqual(nodes[0].metric('roost_engine_up'), 1)
+        self.redis.say('CONFIG', 'SET', 'maxmemory', '1gb')
+        self.assertEqual(self.publish(nodes[0], 'a', 4)[0], 200)
+        self.assertEqual(c.data(), 4)
+        self.assertIn(': up for', self.ready(nodes[0])[1])
+        self.assertEqual(nodes[0].metric('roost_engine_reconnects_total'), 0)
+
+    def test_calls_and_queues_can_be_seen(self):
+        d = self.node()
+        c = self.client(d, 'a')
+        self.assertEqual(self.publish(d, 'a', 1)[0], 200)
+        self.assertEqual(c.data(), 1)
+        d.api('history', channel='a', limit=1)
+        for name in ('call_seconds_count{call="publish"}', 'call_seconds_count{call="history"}', 'call_seconds_count{call="subscribe"}',
+                     'delivery_lag_seconds_count'):
+            self.assertGreater(d.metric('roost_engine_' + name), 0, name)
+        wait_for(lambda: d.metric('roost_engine_pending_calls') == 0 == d.metric('roost_engine_queue_bytes'), what='nothing to wait')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,143 @@
+/* core/engine_redis_restore.c - a new connection subscribes to what the one before was subscribed to.
+ *
+ * One SUBSCRIBE is under way at a time, of a bounded number of names and of bytes that answer it; so many names a
+ * second as engine_resubscribe_rate says; channels that somebody waits for come first. Behind each SUBSCRIBE
+ * stands a SYNC for each channel that is kept: whatever was missed is fetched, or subscribers are told. */
+#include "engine_redis_internal.h"
+
+#include "base/clock.h"
+
+#define NAMES_MAX       UINT64_C(512) /* of one SUBSCRIBE */
+#define RESUBSCRIBE_OUT ((size_t)64 * 1024)
+#define SPREAD_NS       (2 * NS_PER_SEC) /* over which nodes that lost the same server begin, at most */
+#define RATE_NS         NS_PER_MS        /* between two looks at the rate */
+#define WAITING_MAX     4096 /* of the last ones asked for, that are looked at for who waits */
+
+static struct str name_of(const struct redis_sub *sub)
+{
+    return (struct str){.p = sub->name, .n = sub->name_len};
+}
+
+/* Those whom somebody waits for stand among the last. */
+void redis_subs_down(struct redis_server *s)
+{
+    struct list *n = s->subs.prev, *prev;
+
+    for (unsigned i = 0; i < WAITING_MAX && n != &s->subs; i++, n = prev) {
+        prev = n->prev;
+        if (!LIST_ENTRY(n, struct redis_sub, link)->waits)
+            continue;
+        list_remove(n);
+        list_prepend(&s->wanted, n);
+    }
+    list_prepend_all(&s->resubscribe, &s->subs);
+}
+
+bool redis_subs_restored(const struct redis_server *s)
+{
+    return list_empty(&s->wanted) && list_empty(&s->resubscribe) && s->asking == 0;
+}
+
+/* How many may be asked for now. */
+static uint64_t names_now(struct redis_server *s)
+{
+    uint64_t rate = s->engine->s.resubscribe_rate, now = clock_ns(), more;
+
+    if (rate == 0)
+        return NAMES_MAX;
+    more = MIN(now - s->names_ns, NS_PER_SEC) * rate / NS_PER_SEC;
+    if (more > 0) {
+        s->names = MIN(s->names + more, MAX(NAMES_MAX, rate * RATE_NS / NS_PER_SEC));
+        s->names_ns = now;
+    }
+    if (s->names == 0)
+        s->resubscribe_ns = now + MAX(RATE_NS, NS_PER_SEC / rate);
+    return s->names;
+}
+
+/* Nodes that have lost the same server do not ask for everything at the same moment. */
+void redis_subs_up(struct redis_server *s)
+{
+    uint64_t rate = s->engine->s.resubscribe_rate, takes = 0;
+
+    if (rate > 0)
+        takes = s->engine->subs.count * NS_PER_SEC / rate;
+    s->up_ns = s->names_ns = clock_ns();
+    s->names = 0;
+    s->resubscribe_ns = clock_ns() + engine_chance(MIN(takes, SPREAD_NS));
+}
+
+/* The next one that fits into the same SUBSCRIBE: in a cluster those of one partition do. */
+static struct list *next_to_ask(struct redis_server *s, struct redis_partition **p)
+{
+    struct redis_sub *sub;
+
+    if (list_empty(&s->resubscribe) && list_empty(&s->wanted))
+        return NULL;
+    sub = LIST_ENTRY(list_empty(&s->wanted) ? s->resubscribe.next : s->wanted.next,
+                     struct redis_sub, link);
+    if (*p != NULL)
+        sub = LIST_ENTRY((*p)->subs.next, struct redis_sub, in_partition);
+    *p = sub->partition;
+    if (*p != NULL) {
+        if (sub->connection == s->connections)
+            return NULL;
+        list_remove(&sub->in_partition);
+        list_append(&(*p)->subs, &sub->in_partition);
+        sub->connection = s->connections;
+    }
+    list_remove(&sub->link);
+    return &sub->link;
+}
+
+/* One SUBSCRIBE for as many as fit, then a SYNC for each that is kept. */
+bool redis_resubscribe(struct redis_server *s)
+{
+    struct list some, *n;
+    struct redis_call *c;
+    uint64_t names = 0, most;
+    size_t bytes = 0;
+    int rc;
+
+    /* One SUBSCRIBE at a time, so that its answers are few at any moment. */
+    if (s->asking > 0 || redis_subs_restored(s) || clock_ns() < s->resubscribe_ns)
+        return false;
+    most = MIN(names_now(s), NAMES_MAX);
+    if (most == 0)
+        return false;
+    if (s->nwaiting >= s->engine->s.window)
+        return true;
+    c = redis_call_new(s, REDIS_SUBSCRIBE, STR_NULL);
+    if (c == NULL)
+        return true;
+    s->asking++;
+    list_init(&some);
+    while (names < most && bytes < RESUBSCRIBE_OUT && (n = next_to_ask(s, &c->partition)) != NULL) {
+        bytes += LIST_ENTRY(n, struct redis_sub, link)->name_len + 64u;
+        list_append(&some, n);
+        names++;
+    }
+    s->names -= MIN(s->names, names);
+    rc = resp_command(&c->body, names + 1) ||
+         resp_arg(&c->body, redis_word(s->engine, "SSUBSCRIBE"));
+    for (n = some.next; n != &some; n = n->next)
+        rc |= redis_arg_name(s, &c->body, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
+    redis_call_send_new(c);
+    if (s->asking == 0) /* it could not be written */
+        rc = -1;
+    while ((n = list_pop(&some)) != NULL) {
+        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
+
+        list_append(&s->subs, n);
+        sub->connection = s->connections;
+        sub->confirmed = false;
+        sub->again = true;
+        sub->state = REDIS_SUB_ASKED;
+        sub->kept = redis_is_kept(name_of(sub));
+        if (sub->kept && redis_sub_sync(sub) == -1)
+            rc = -1;
+    }
+    if (rc != 0)
+        redis_server_restart(s, ENDING_MEMORY);
+    return false; /* its answer comes first */
+}
