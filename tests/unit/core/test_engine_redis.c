@@ -1,0 +1,259 @@
+/* The Redis engine against a server in memory: what becomes of calls when the connection is cut at each byte, and
+ * when the server is away, slow, another one, or memory is short. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/engine_redis.c"
+
+#include "fault.h"
+#include "redis_world.h"
+
+/* --- replies in pieces, pushes before and behind them --- */
+
+static void however_it_is_cut_the_same_comes_of_it(void **state UNUSED)
+{
+    for (size_t chunk = 0; chunk < 40; chunk++) {
+        begin_subscribed();
+        peer.chunk = chunk / 2;
+        peer.reply_first = chunk % 2 == 1;
+        for (unsigned i = 0; i < 3; i++) {
+            char text[4] = {(char)('a' + i), '\0'};
+
+            publish_to("kept:a", text, i);
+            publish_to("bare", text, 10 + i);
+            if (i == 1)
+                pass(0);
+        }
+        engine->ops->history(engine, STR_LIT("kept:a"), (struct position){.offset = 1}, 10, false,
+                             20);
+        pass(0);
+        for (unsigned i = 0; i < 3; i++) {
+            completed(i, ENGINE_OK);
+            completed(10 + i, ENGINE_OK);
+            assert_int_equal(calls[i].at.offset, i + 1);
+        }
+        completed(20, ENGINE_OK);
+        assert_int_equal(calls[20].at.offset, 3);
+        assert_int_equal(nhistory, 2);
+        assert_string_equal(kept.text, "a b c ");
+        assert_string_equal(bare.text, "a b c ");
+        assert_true(kept.in_order);
+        end();
+    }
+}
+
+/* --- cut --- */
+
+/* Whatever was cut: each call completes once; what is said to be done is; what is said not to be is not; a
+ * channel that is kept loses nothing and doubles nothing. */
+static void all_is_true(void)
+{
+    const struct peer_kept *k = peer_stream(STR_LIT("t:m:kept:a"));
+
+    completed(0, ENGINE_OK);
+    assert_int_equal(calls[1].completed, 1);
+    assert_true(calls[1].status == ENGINE_OK || calls[1].status == ENGINE_UNKNOWN);
+    completed(2, ENGINE_OK);
+    assert_int_equal(k->offset, 2);
+    assert_string_equal(kept.text, "first second ");
+    assert_true(kept.in_order && kept.losses == 0);
+    assert_int_equal(kept.last, 2);
+    assert_true(peer.publications >= 2 + (calls[1].status == ENGINE_OK));
+    assert_true(peer.publications <= 3);
+    assert_true(bare.messages <= 1);
+}
+
+/* Publishes, with the connection cut after so many bytes that the server says, or hears. */
+static bool cut_after(size_t bytes, bool said)
+{
+    bool cut;
+
+    begin_subscribed();
+    if (said)
+        peer.out_left = bytes;
+    else
+        peer.in_left = bytes;
+    publish_to("kept:a", "first", 0);
+    publish_to("bare", "one", 1);
+    publish_to("kept:a", "second", 2);
+    for (unsigned i = 0;
+         i < 400 && calls[0].completed + calls[1].completed + calls[2].completed < 3; i++)
+        pass(0);
+    cut = peer.opens > 1;
+    come_up();
+    pass(100 * NS_PER_MS); /* what is missing is fetched */
+    all_is_true();
+    end();
+    return cut;
+}
+
+static void the_connection_is_cut_at_each_byte_that_is_said(void **state UNUSED)
+{
+    size_t n = 1;
+
+    while (cut_after(n, true))
+        n++;
+    assert_true(n > 200);
+}
+
+static void the_connection_is_cut_at_each_byte_that_is_heard(void **state UNUSED)
+{
+    size_t n = 0;
+
+    while (cut_after(n, false))
+        n++;
+    assert_true(n > 200);
+}
+
+/* What was sent may have been done, what was not has certainly not. */
+static void nobody_comes_back(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.mute = true;
+    publish_to("kept:a", "sent", 0);
+    publish_to("bare", "sent", 1);
+    pass(0);
+    peer.absent = true;
+    peer_cut();
+    completed(1, ENGINE_UNKNOWN); /* it cannot be told from its repetition: at once */
+    publish_to("kept:a", "waits", 2);
+    publish_to("bare", "waits", 3);
+    engine->ops->history(engine, STR_LIT("kept:a"), (struct position){0}, 1, false, 4);
+    pass(settings.patience_ns / 2);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(calls[i].completed, i == 1);
+    pass(settings.patience_ns);
+    completed(0, ENGINE_UNKNOWN);
+    completed(2, ENGINE_UNAVAILABLE);
+    completed(3, ENGINE_UNAVAILABLE);
+    completed(4, ENGINE_UNAVAILABLE);
+    publish_to("kept:a", "late", 5); /* at once */
+    completed(5, ENGINE_UNAVAILABLE);
+    assert_true(engine->ops->wants(engine));
+    assert_int_equal(kept.losses + bare.losses, 0);
+    peer.mute = peer.absent = false;
+    come_up();
+    pass(0);
+    publish_to("kept:a", "again", 6);
+    pass(0);
+    completed(6, ENGINE_OK);
+    assert_true(kept.in_order);
+}
+
+/* --- slow, or it lies --- */
+
+static void a_server_that_says_nothing_is_replaced(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.mute = true;
+    publish_to("kept:a", "x", 0);
+    pass(settings.timeout_ns / 2);
+    assert_int_equal(peer.opens, 1);
+    pass(settings.timeout_ns);
+    assert_true(peer.opens >= 2);
+    assert_true(metrics->engine_reconnects_timeout >= 1);
+    peer.mute = false;
+    come_up();
+    pass(NS_PER_SEC);
+    completed(0, ENGINE_OK);
+    assert_string_equal(kept.text, "x ");
+}
+
+static void a_server_that_delivers_nothing_is_replaced(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.probes_lost = true;
+    pass(settings.probe_ns);
+    assert_int_equal(peer.opens, 1);
+    pass(2 * settings.probe_ns);
+    assert_true(peer.opens >= 2);
+    assert_true(metrics->engine_probes_missed >= 1);
+    assert_int_equal(metrics->engine_reconnects_probe, metrics->engine_probes_missed);
+}
+
+static void scripts_that_are_gone_are_loaded_again(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.error_once = "-NOSCRIPT No matching script.\r\n";
+    publish_to("kept:a", "first", 0);
+    pass(0);
+    publish_to("kept:a", "second", 1);
+    come_up();
+    pass(NS_PER_SEC);
+    completed(0, ENGINE_OK);
+    completed(1, ENGINE_OK);
+    assert_string_equal(kept.text, "first second ");
+}
+
+/* Another server's history: everybody is told that the epoch is another. */
+static void another_server_begins_another_epoch(void **state UNUSED)
+{
+    begin_subscribed();
+    publish_to("kept:a", "x", 0);
+    pass(0);
+    assert_int_equal(str_copy(STR_LIT("run2"), peer.run, sizeof(peer.run)), 0);
+    peer_cut();
+    come_up();
+    pass(NS_PER_SEC);
+    assert_int_equal(kept.losses, 1);
+    assert_int_equal(metrics->engine_epoch_changes, 1);
+    assert_int_equal(bare.losses, 0);
+    publish_to("kept:a", "y", 1);
+    pass(0);
+    completed(1, ENGINE_OK);
+    assert_string_equal(kept.text, "x y ");
+}
+
+/* --- no memory --- */
+
+static void without_memory_each_call_completes_once(void **state UNUSED)
+{
+    unsigned long n = 0;
+
+    for (unsigned long k = 1; k == 1 || n >= k; k++) {
+        begin_subscribed();
+        fault_fail_at(k);
+        for (unsigned i = 0; i < 3; i++) {
+            publish_to("kept:a", "x", 3 * i);
+            publish_to("bare", "x", 3 * i + 1);
+            engine->ops->history(engine, STR_LIT("kept:a"), (struct position){0}, 10, false,
+                                 3 * i + 2);
+            engine->ops->tick(engine, clock_ns());
+        }
+        n = fault_count();
+        fault_reset();
+        come_up();
+        pass(NS_PER_SEC);
+        for (unsigned i = 0; i < 9; i++)
+            assert_int_equal(calls[i].completed, 1);
+        publish_to("kept:a", "end", 10);
+        pass(NS_PER_SEC);
+        completed(10, ENGINE_OK);
+        assert_true(kept.in_order);
+        assert_non_null(strstr(kept.text, "end "));
+        assert_true(engine->ops->wants(engine));
+        end();
+    }
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(however_it_is_cut_the_same_comes_of_it),
+        T(the_connection_is_cut_at_each_byte_that_is_said),
+        T(the_connection_is_cut_at_each_byte_that_is_heard),
+        T(nobody_comes_back),
+        T(a_server_that_says_nothing_is_replaced),
+        T(a_server_that_delivers_nothing_is_replaced),
+        T(scripts_that_are_gone_are_loaded_again),
+        T(another_server_begins_another_epoch),
+        T(without_memory_each_call_completes_once),
+    };
+
+    return cmocka_run_group_tests_name("core/engine_redis", tests, NULL, NULL);
+}

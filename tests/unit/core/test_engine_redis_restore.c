@@ -1,0 +1,280 @@
+/* What a Redis engine does for its subscribers when the server is full, away, or forgets: who is told, what is
+ * asked again, and how fast. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/engine_redis_restore.c"
+
+#include "redis_world.h"
+
+/* --- full --- */
+
+static enum shard_state shown_state(void)
+{
+    struct engine_shard shard = {0};
+    unsigned i = 0;
+
+    assert_true(engine_shard_next(&i, &shard));
+    return (enum shard_state)shard.state;
+}
+
+/* Writes are refused at once; what is pushed, and what is not kept, goes on. */
+static void a_full_server_still_delivers(void **state UNUSED)
+{
+    begin_subscribed();
+    assert_int_equal(shown_state(), SHARD_UP);
+    peer.error = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    publish_to("kept:a", "no", 0);
+    publish_to("bare", "yes", 1);
+    pass(0);
+    completed(0, ENGINE_UNAVAILABLE);
+    completed(1, ENGINE_OK);
+    assert_string_equal(bare.text, "yes ");
+    assert_int_equal(shown_state(), SHARD_DEGRADED);
+    assert_int_equal(peer.opens, 1);
+    peer.error = "-ERR Error running script: @user_script:1: -MISCONF Errors writing\r\n";
+    publish_to("kept:a", "no", 2);
+    pass(0);
+    completed(2, ENGINE_UNAVAILABLE);
+    peer.error = NULL;
+    publish_to("kept:a", "again", 3);
+    pass(0);
+    completed(3, ENGINE_OK);
+    assert_int_equal(shown_state(), SHARD_UP);
+    assert_string_equal(kept.text, "again ");
+    assert_int_equal(peer.opens, 1);
+}
+
+/* A channel whose meta cannot be written: whoever waits is told, and it is tried again. */
+static void a_subscription_that_a_full_server_refuses(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.error_once = "-OOM command not allowed\r\n";
+    listen_to(&more, "kept:b");
+    pass(0);
+    assert_int_equal(more.refused, 1);
+    assert_int_equal(more.subscribed, 0);
+    pass(NS_PER_SEC);
+    assert_int_equal(more.refused, 1);
+    assert_int_equal(more.subscribed, 1);
+    assert_int_equal(kept.losses, 0);
+}
+
+/* --- who waits --- */
+
+static void who_waits_for_a_server_that_is_away_is_told(void **state UNUSED)
+{
+    begin();
+    peer.absent = true;
+    listen_to(&kept, "kept:a");
+    listen_to(&bare, "bare");
+    pass(settings.patience_ns / 2);
+    assert_int_equal(kept.refused + bare.refused, 0);
+    pass(settings.patience_ns);
+    assert_int_equal(kept.refused, 1);
+    assert_int_equal(bare.refused, 1);
+    listen_to(&more, "kept:b"); /* at once */
+    assert_int_equal(more.refused, 1);
+    engine->ops->unsubscribe(engine, &more.c, STR_LIT("kept:b"));
+    engine->ops->subscribe(engine, &kept.c, STR_LIT("kept:a")); /* it asks again */
+    assert_int_equal(kept.refused, 2);
+    pass(NS_PER_SEC);
+    assert_int_equal(kept.refused, 2);
+    peer.absent = false;
+    come_up();
+    pass(NS_PER_SEC);
+    assert_int_equal(kept.subscribed, 1);
+    assert_int_equal(bare.subscribed, 1);
+    assert_int_equal(more.subscribed, 0);
+}
+
+/* Subscribed, and the server goes: nobody is told anything, or would be sent away. */
+static void who_is_subscribed_stays(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.absent = true;
+    peer_cut();
+    listen_to(&more, "kept:b");
+    pass(2 * settings.patience_ns);
+    assert_int_equal(kept.refused + bare.refused + kept.losses + bare.losses, 0);
+    assert_int_equal(more.refused, 1);
+    peer.absent = false;
+    come_up();
+    pass(NS_PER_SEC);
+    assert_int_equal(kept.losses + bare.losses, 0);
+    assert_int_equal(kept.subscribed, 1);
+    assert_int_equal(more.subscribed, 1);
+}
+
+/* --- a channel that stands elsewhere --- */
+
+/* As if another node had published, and the server had forgotten to push it. */
+static void forgotten(const char *data)
+{
+    struct peer_kept *k = peer_stream(STR_LIT("t:m:kept:a"));
+    struct envelope env = {.node = 2,
+                           .wall_ms = 1,
+                           .r = {.kind = RECORD_PUBLICATION,
+                                 .flags = RECORD_IN_STREAM,
+                                 .position = place += 8,
+                                 .data = str_from(data)}};
+    struct buf item = {0};
+
+    assert_int_equal(envelope_write(&item, &env), 0);
+    peer_keep(k, buf_view(&item));
+    buf_fini(&item);
+}
+
+static void a_forgotten_publication_is_found_by_the_sweep(void **state UNUSED)
+{
+    settings.position_sweep_ns = 10 * NS_PER_SEC;
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    forgotten("two");
+    pass(0);
+    assert_string_equal(kept.text, "one ");
+    pass(2 * settings.position_sweep_ns);
+    assert_string_equal(kept.text, "one two ");
+    assert_true(kept.in_order && kept.losses == 0);
+    assert_int_equal(metrics->engine_positions_behind, 1);
+    assert_int_equal(metrics->engine_gaps_healed, 1);
+}
+
+static void what_an_outage_has_hidden_is_fetched(void **state UNUSED)
+{
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    peer_cut();
+    forgotten("two");
+    forgotten("three");
+    come_up();
+    pass(NS_PER_SEC);
+    assert_string_equal(kept.text, "one two three ");
+    assert_int_equal(metrics->engine_positions_behind, 1);
+    assert_int_equal(kept.losses, 0);
+    assert_true(metrics->engine_resubscribe.sum > 0);
+}
+
+/* --- the settings --- */
+
+static void the_guard_may_be_another(void **state UNUSED)
+{
+    static const char *const runs[] = {"run1", "of-run1", "any"};
+
+    for (unsigned g = 0; g < ARRAY_LEN(runs); g++) {
+        settings.guard = (enum engine_guard)g;
+        begin_subscribed();
+        publish_to("kept:a", "x", 0);
+        pass(0);
+        assert_string_equal(peer_stream(STR_LIT("t:m:kept:a"))->run, runs[g]);
+        assert_int_equal(str_copy(STR_LIT("run2"), peer.run, sizeof(peer.run)), 0);
+        peer_cut();
+        come_up();
+        pass(NS_PER_SEC);
+        assert_int_equal(kept.losses, g != ENGINE_GUARD_NONE);
+        end();
+    }
+}
+
+/* engine_local_fallback: what is not kept goes on within the node, as soon as the server is given up. */
+static void channels_that_are_not_kept_may_go_on_alone(void **state UNUSED)
+{
+    settings.local_fallback = true;
+    begin_subscribed();
+    publish_to("bare", "one", 0);
+    pass(0);
+    peer.absent = true;
+    peer_cut();
+    pass(2 * settings.patience_ns);
+    publish_to("bare", "two", 1);
+    publish_to("kept:a", "no", 2);
+    listen_to(&more, "other");
+    publish_to("other", "three", 3);
+    completed(1, ENGINE_OK);
+    completed(2, ENGINE_UNAVAILABLE);
+    completed(3, ENGINE_OK);
+    assert_string_equal(bare.text, "one two ");
+    assert_string_equal(more.text, "three ");
+    assert_true(bare.in_order);
+    assert_int_equal(more.subscribed, 1);
+    assert_int_equal(metrics->engine_local_publications, 2);
+    peer.absent = false;
+    come_up();
+    pass(NS_PER_SEC);
+    publish_to("bare", "four", 4);
+    pass(0);
+    completed(4, ENGINE_OK);
+    assert_string_equal(bare.text, "one two four ");
+    assert_true(bare.in_order);
+    assert_int_equal(more.subscribed, 1);
+}
+
+/* --- many --- */
+
+#ifdef __SANITIZE_ADDRESS__
+#define MANY 20000
+#else
+#define MANY 1000000
+#endif
+
+/* In each round a bounded number of names and bytes, in each second what the rate says. */
+static void a_million_channels_are_subscribed_to_again_in_pieces(void **state UNUSED)
+{
+    static struct engine_channel c[MANY];
+    uint64_t began, most = 0;
+    size_t names = 0;
+    char name[32];
+
+    settings.resubscribe_rate = 200000;
+    begin();
+    peer.counts_only = true;
+    for (unsigned i = 0; i < MANY; i++) {
+        memset(&c[i], 0, sizeof(c[i]));
+        snprintf(name, sizeof(name), "bare-%u", i);
+        engine->ops->subscribe(engine, &c[i], str_from(name));
+    }
+    come_up();
+    for (began = clock_ns(); peer.names < MANY;) {
+        names = peer.names;
+        peer.bytes = 0;
+        turn();
+        turn();
+        assert_true(peer.names - names <= 2 * 512);
+        assert_true(peer.bytes <= 2 * 64 * 1024);
+        most = MAX(most, peer.names - names);
+        assert_true(peer.names <= (clock_ns() - began + NS_PER_SEC / 100) *
+                                          settings.resubscribe_rate / NS_PER_SEC +
+                                      1024);
+        clock_advance(NS_PER_MS);
+        assert_true(clock_ns() - began < 60 * NS_PER_SEC);
+    }
+    assert_true(peer.most_names <= 512 && most > 0);
+    assert_true(clock_ns() - began >= MANY / 200000 * NS_PER_SEC);
+    pass(0);
+    assert_int_equal(metrics->engine_subscriptions, MANY);
+    assert_true(redis_subs_restored(redis_of(engine)->servers[0]));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_full_server_still_delivers),
+        T(a_subscription_that_a_full_server_refuses),
+        T(who_waits_for_a_server_that_is_away_is_told),
+        T(who_is_subscribed_stays),
+        T(a_forgotten_publication_is_found_by_the_sweep),
+        T(what_an_outage_has_hidden_is_fetched),
+        T(the_guard_may_be_another),
+        T(channels_that_are_not_kept_may_go_on_alone),
+        T(a_million_channels_are_subscribed_to_again_in_pieces),
+    };
+
+    return cmocka_run_group_tests_name("core/engine_redis_restore", tests, NULL, NULL);
+}
