@@ -4,7 +4,7 @@
  * What is not carried over is told in *notes, a line each: "NAME: not carried over: reason". What
  * becomes of each option is a row of tbl/centrifugo.def. import.c matches options and rows,
  * import_read.c reads the file, import_write.c writes ours and what follows from several options,
- * import_reference.c writes the page. */
+ * import_engine.c does that for TLS and engines, import_reference.c writes the page. */
 #ifndef ROOST_PROC_IMPORT_H
 #define ROOST_PROC_IMPORT_H
 

@@ -4,6 +4,8 @@
 
 static void import_keep(struct import *im, const struct import_row *row,
                         const struct import_item *item);
+static void import_keep_list(struct import *im, const struct import_row *row,
+                             const struct import_item *item);
 static void import_log_level(struct import *im, const struct import_row *row,
                              const struct import_item *item);
 
@@ -281,6 +283,22 @@ static void import_keep(struct import *im, const struct import_row *row,
     buf_clear(kept);
     if (buf_append(kept, item->values[0]) == -1)
         im->no_memory = true;
+}
+
+static void import_keep_list(struct import *im, const struct import_row *row,
+                             const struct import_item *item)
+{
+    struct buf *kept = &im->kept[row - import_rows];
+    size_t n = item->list ? item->n : 1;
+
+    if (item->opaque) {
+        import_note(im, true, item->path, "expected a list of addresses");
+        return;
+    }
+    buf_clear(kept);
+    for (size_t i = 0; i < n; i++)
+        if ((i > 0 && buf_append_char(kept, '\n') == -1) || buf_append(kept, item->values[i]) == -1)
+            im->no_memory = true;
 }
 
 static void import_log_level(struct import *im, const struct import_row *row,

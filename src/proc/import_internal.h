@@ -1,5 +1,5 @@
-/* proc/import_internal.h - what import.c, import_read.c, import_write.c and import_reference.c
- * share. */
+/* proc/import_internal.h - what import.c, import_read.c, import_write.c, import_engine.c and
+ * import_reference.c share. */
 #ifndef ROOST_PROC_IMPORT_INTERNAL_H
 #define ROOST_PROC_IMPORT_INTERNAL_H
 
@@ -59,7 +59,16 @@ void import_set(struct import *im, bool security, const char *path, const char *
 /* import_read.c: -1: the file is none, *notes says why. */
 int import_read(struct import *im, const char *name, struct str text) MUST_CHECK;
 
+/* import_engine.c: what follows from several options of TLS and of the engine. */
+void import_finish_tls(struct import *im);
+void import_finish_engine(struct import *im);
+
 /* import_write.c */
+/* The value of an option that a row keeps, by its name in version 6, or in version 5 where there is
+ * no other; empty: not set. Entries of a list are separated by line ends. */
+struct str import_kept(const struct import *im, const char *name);
+void import_set_text(struct import *im, bool security, const char *path, const char *setting,
+                     const char *text);
 /* The namespace that has been read. */
 void import_end_namespace(struct import *im);
 /* What follows from several options. */

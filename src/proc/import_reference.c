@@ -33,9 +33,13 @@ static const char intro[] =
     "- A channel's name has no space, `*`, `\"` or `\\` and at most 255 bytes.\n"
     "- `SIGHUP` applies more than channel options: [CONFIGURATION.md](CONFIGURATION.md) says of "
     "each setting whether a reload does.\n"
-    "- A node stands alone: there is no Redis, NATS or PostgreSQL behind it, and none is needed "
-    "for history and presence, which are in\n"
-    "  the hub process and survive the end of any worker.\n\n"
+    "- History and presence are in the hub process, or in Redis with `engine: redis`; NATS keeps "
+    "neither. What Centrifugo has written into\n"
+    "  Redis is not read, and nodes of both do not meet there: they cannot share channels. While "
+    "both run, give Roost another\n"
+    "  `engine_prefix` or database.\n"
+    "- Certificates and keys are in files: what stands in the configuration as PEM or base64 goes "
+    "into one first.\n\n"
     "## Options\n\n";
 
 /* A cell: code, or nothing. */

@@ -74,23 +74,25 @@ void import_end_namespace(struct import *im)
     }
 }
 
-/* The value of an option that import_keep() has kept; empty: not set. */
-static struct str kept(const struct import *im, const char *v6)
+struct str import_kept(const struct import *im, const char *name)
 {
-    for (size_t i = 0; i < import_row_count; i++)
-        if (str_equal(str_from(import_rows[i].v6), str_from(v6)))
+    for (size_t i = 0; i < import_row_count; i++) {
+        const struct import_row *row = &import_rows[i];
+
+        if (!row->channel && strcmp(row->v6[0] != '\0' ? row->v6 : row->v5, name) == 0)
             return buf_view(&im->kept[i]);
-    return STR_NULL;
+    }
+    return STR_NULL; /* UNTESTED: every name that is asked for has a row */
 }
 
 static bool kept_true(const struct import *im, const char *v6)
 {
-    struct str v = kept(im, v6);
+    struct str v = import_kept(im, v6);
 
     return str_equal_nocase(v, STR_LIT("true")) || str_equal(v, STR_LIT("1"));
 }
 
-static void set_text(struct import *im, bool security, const char *path, const char *setting,
+void import_set_text(struct import *im, bool security, const char *path, const char *setting,
                      const char *text)
 {
     const struct import_item item = {.path = path, .n = 1, .values = {str_from(text)}};
@@ -128,33 +130,34 @@ static void finish_listen(struct import *im)
 {
     char text[300];
 
-    compose(kept(im, "http_server.address"), kept(im, "http_server.port"), "8000", text,
-            sizeof(text));
+    compose(import_kept(im, "http_server.address"), import_kept(im, "http_server.port"), "8000",
+            text, sizeof(text));
     if (text[0] != '\0')
-        set_text(im, true, "http_server.address and port", "listen", text);
+        import_set_text(im, true, "http_server.address and port", "listen", text);
 }
 
 /* The internal port is our admin listener, which off loopback has a key. */
 static void finish_admin(struct import *im)
 {
-    struct str port = kept(im, "http_server.internal_port");
+    struct str port = import_kept(im, "http_server.internal_port");
     char text[300];
 
     if (port.n == 0)
         return;
-    compose(kept(im, "http_server.internal_address"), port, "", text, sizeof(text));
+    compose(import_kept(im, "http_server.internal_address"), port, "", text, sizeof(text));
     if (!on_loopback(text) && draft(im)->api_key[0] == '\0') {
         import_note(im, false, "http_server.internal_address",
                     "the admin listener needs an api_key off loopback; it is on loopback now");
         compose(STR_LIT("127.0.0.1"), port, "", text, sizeof(text));
     }
-    set_text(im, true, "http_server.internal_address and internal_port", "admin_listen", text);
+    import_set_text(im, true, "http_server.internal_address and internal_port", "admin_listen",
+                    text);
 }
 
 /* Where Centrifugo serves the API beside clients, and lets somebody in. */
 static void finish_api(struct import *im)
 {
-    bool internal = kept(im, "http_server.internal_port").n > 0;
+    bool internal = import_kept(im, "http_server.internal_port").n > 0;
     bool beside =
         !kept_true(im, "http_api.disabled") && (!internal || kept_true(im, "http_api.external"));
     bool insecure = kept_true(im, "http_api.insecure");
@@ -168,20 +171,20 @@ static void finish_api(struct import *im)
         insecure = false;
     }
     if (insecure)
-        set_text(im, false, "http_api.insecure", "api_insecure", "true");
+        import_set_text(im, false, "http_api.insecure", "api_insecure", "true");
     if (beside && (insecure || draft(im)->api_key[0] != '\0'))
-        set_text(im, false, "http_api", "api_on_client_listener", "true");
+        import_set_text(im, false, "http_api", "api_on_client_listener", "true");
 }
 
 static void finish_error_mode(struct import *im)
 {
-    struct str mode = kept(im, "http_api.error_mode");
+    struct str mode = import_kept(im, "http_api.error_mode");
     bool transport = str_equal(mode, STR_LIT("transport"));
 
     if (mode.n > 0 && !transport)
         import_note(im, false, "http_api.error_mode", "expected transport or nothing");
-    set_text(im, false, "http_api.error_mode", "api_error_mode",
-             transport ? "transport" : "centrifugo");
+    import_set_text(im, false, "http_api.error_mode", "api_error_mode",
+                    transport ? "transport" : "centrifugo");
 }
 
 void import_finish(struct import *im)
@@ -190,8 +193,10 @@ void import_finish(struct import *im)
     finish_admin(im);
     finish_api(im);
     finish_error_mode(im);
-    set_text(im, true, "plain", "plain", "false");
-    set_text(im, false, "demo_page", "demo_page", "false");
+    import_finish_tls(im);
+    import_finish_engine(im);
+    import_set_text(im, true, "plain", "plain", "false");
+    import_set_text(im, false, "demo_page", "demo_page", "false");
 }
 
 static int write_values(const struct import_values *v, const char *indent, struct buf *out)

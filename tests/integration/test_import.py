@@ -154,11 +154,24 @@ class Import(DaemonTest):
         for config, status, said in (
                 ({'admin': {'enabled': True, 'password': 'x'}}, 0, 'admin.enabled: not carried over: there is no web interface'),
                 ({'admin': False}, 0, ''),
-                ({'engine': {'type': 'redis', 'redis': {'address': 'redis://x:6379'}}}, 0, 'engine.type: not carried over: a node stands alone'),
+                ({'engine': {'type': 'redis', 'redis': {'address': 'redis://x:6379?y=z'}}}, 0,
+                 'engine.redis.address: not carried over: there is no such form'),
+                ({'engine': {'type': 'redis', 'redis': {'address': ['redis://:a@x', 'redis://:b@y']}}}, 0, 'different users or passwords'),
+                ({'engine': {'type': 'redis', 'redis': {'tls': {'enabled': True, 'server_ca_pem': '-----BEGIN CERTIFICATE-----\nx'}}}}, 3,
+                 'engine.redis.tls.server_ca_pem: not carried over, and it protects: it is PEM'),
+                ({'engine': 'redis', 'redis_tls': True, 'redis_tls_root_ca_pem': 'x'}, 3,
+                 'redis_tls_root_ca_pem: not carried over, and it protects: it is in a file here'),
+                ({'engine': 'tarantool'}, 0, 'engine.type: not carried over: memory, redis and nats'),
                 ({'engine': 'memory'}, 0, ''),
-                ({'websocket': {'compression': True}}, 0, 'websocket.compression: not carried over: permessage-deflate'),
-                ({'http_server': {'tls': {'enabled': True, 'cert_pem': 'x'}}}, 3, 'http_server.tls.enabled: not carried over, and it protects: TLS'),
-                ({'tls': True}, 3, 'tls: not carried over, and it protects: TLS'),
+                ({'websocket': {'compression': True}}, 0, ''),
+                ({'http_server': {'tls': {'enabled': True, 'cert_pem': 'x'}}}, 3,
+                 'http_server.tls: not carried over, and it protects: without files of a certificate and its key'),
+                ({'http_server': {'tls': {'enabled': True, 'cert_pem': 'LS0tLS1CRUdJTg==', 'key_pem': 'k'}}}, 3,
+                 'http_server.tls.cert_pem: not carried over, and it protects: it is PEM'),
+                ({'http_server': {'tls': {'enabled': True, 'cert_pem': 'c', 'key_pem': 'k', 'client_ca_pem': 'x'}}}, 3,
+                 'http_server.tls.client_ca_pem: not carried over, and it protects'),
+                ({'http_server': {'tls_autocert': {'enabled': True}}}, 3, 'http_server.tls_autocert.enabled: not carried over, and it protects'),
+                ({'tls': True}, 3, 'http_server.tls: not carried over, and it protects: without files'),
                 ({'client': {'proxy': {'connect': {'enabled': True}}}}, 3, 'client.proxy.connect.enabled: not carried over, and it protects'),
                 ({'proxy_connect_endpoint': 'http://x'}, 3, 'proxy_connect_endpoint: not carried over, and it protects'),
                 ({'namespaces': [{'name': 'chat', 'proxy_subscribe': True}]}, 3,
@@ -184,7 +197,82 @@ class Import(DaemonTest):
                 self.assertIn(said, err)
                 self.assertEqual(bool(said), bool(err))
 
+    def certificate(self):
+        cert, key = self.file('', '.pem'), self.file('', '.pem')
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=localhost',
+                        '-keyout', key, '-out', cert], check=True, capture_output=True)
+        return cert, key
+
+    def test_engines(self):
+        """Version 6, version 5, and what both become; roostd takes it."""
+        ca, _ = self.certificate()
+        for v6, v5, want in (
+                ({'engine': {'type': 'redis', 'redis': {'address': ['redis://r1:6379/2', 'r2:6380'], 'user': 'ann', 'password': 'pw', 'prefix': 'app'}}},
+                 {'engine': 'redis', 'redis_address': 'redis://r1:6379/2,r2:6380', 'redis_user': 'ann', 'redis_password': 'pw', 'redis_prefix': 'app'},
+                 ['engine: redis', 'engine_address: ["redis://r1:6379/2", "redis://r2:6380"]', 'engine_user: "ann"', 'engine_password: "pw"',
+                  'engine_prefix: "app"']),
+                ({'engine': {'type': 'redis', 'redis': {'sentinel_address': ['s1:26379', 's2'], 'sentinel_master_name': 'main', 'db': 3,
+                                                        'sentinel_user': 'eve', 'sentinel_password': 'sp'}}},
+                 {'engine': 'redis', 'redis_sentinel_address': 's1:26379,s2', 'redis_sentinel_master_name': 'main', 'redis_db': 3,
+                  'redis_sentinel_user': 'eve', 'redis_sentinel_password': 'sp'},
+                 ['engine: redis', 'engine_address: ["redis+sentinel://s1:26379/3?master=main", "redis+sentinel://s2:26379/3?master=main"]',
+                  'engine_sentinel_user: "eve"', 'engine_sentinel_password: "sp"']),
+                ({'engine': {'type': 'redis', 'redis': {'cluster_address': ['c1:7000,c2:7001'], 'tls': {'enabled': True, 'server_ca_pem': ca}}}},
+                 {'engine': 'redis', 'redis_cluster_address': ['c1:7000,c2:7001'], 'redis_tls': True, 'redis_tls_root_ca': ca},
+                 ['engine: redis', 'engine_address: ["rediss+cluster://c1:7000", "rediss+cluster://c2:7001"]', 'engine_tls_ca: "%s"' % ca]),
+                ({'engine': {'type': 'redis', 'redis': {'address': 'r:1', 'tls': {'enabled': True, 'insecure_skip_verify': True}}}},
+                 {'engine': 'redis', 'redis_address': 'r:1', 'redis_tls': True, 'redis_tls_insecure_skip_verify': True},
+                 ['engine: redis', 'engine_address: ["rediss://r:1"]', 'engine_tls_verify: false']),
+                ({'broker': {'enabled': True, 'type': 'nats', 'nats': {'url': 'nats://ann:pw@n1:4222,n2', 'prefix': 'app'}}},
+                 {'broker': 'nats', 'nats_url': 'nats://ann:pw@n1:4222,n2', 'nats_prefix': 'app'},
+                 ['engine: nats', 'engine_address: ["nats://n1:4222", "nats://n2:4222"]', 'engine_user: "ann"', 'engine_password: "pw"',
+                  'engine_prefix: "app"'])):
+            for config in (v6, v5):
+                with self.subTest(config):
+                    out, err = self.settings(config)
+                    self.assertEqual(err, '')
+                    self.assertEqual([x for x in out if x.startswith('engine')], want)
+                    code, _, refused = run_roostd('--check', '--config', self.file('\n'.join(out)))
+                    self.assertEqual(code, 0, refused)
+
+    def test_what_nats_does_not_keep_is_refused(self):
+        got, _, err = self.run_import({'broker': 'nats', 'presence': True})
+        self.assertEqual(got, 1)
+        self.assertIn('channel_without_namespace has presence, which engine: nats cannot do', err)
+
+    def test_tls(self):
+        cert, key = '/etc/c.pem', '/etc/k k.pem'
+        ours, admin = (['%stls_certificate: ["%s"]' % (p, cert), '%stls_key: ["%s"]' % (p, key)] for p in ('', 'admin_'))
+        pair = {'enabled': True, 'cert_pem': cert, 'key_pem': key}
+        for config, want in (
+                ({'http_server': {'tls': pair}}, ours), ({'tls': True, 'tls_cert': cert, 'tls_key': key}, ours),
+                ({'http_server': {'tls': {'enabled': True, 'cert_pem_file': cert, 'key_pem_file': key}}}, ours),
+                ({'http_server': {'tls': pair, 'internal_port': 9000, 'internal_address': '127.0.0.1'}}, ours + admin),
+                ({'http_server': {'tls': pair, 'tls_external': True, 'internal_port': 9000, 'internal_address': '127.0.0.1'}}, ours),
+                ({'http_server': {'internal_tls': pair, 'internal_port': 9000, 'internal_address': '127.0.0.1'}}, admin),
+                ({'http_server': {'tls': {**pair, 'enabled': False}}}, []), ({'tls_cert': cert, 'tls_key': key}, [])):
+            with self.subTest(config):
+                out, err = self.settings(config)
+                self.assertEqual(err, '')
+                self.assertEqual([x for x in out if 'tls' in x], want)
+
+    def test_certificates_are_found(self):
+        cert, key = self.certificate()
+        out, _ = self.settings({'tls': True, 'tls_cert': cert, 'tls_key': key})
+        code, _, refused = run_roostd('--check', '--config', self.file('\n'.join(out)))
+        self.assertEqual(code, 0, refused)
+
+    def test_compression(self):
+        for config in ({'websocket': {'compression': True, 'compression_min_size': 100, 'compression_level': 2}},
+                       {'websocket_compression': True, 'websocket_compression_min_size': 100, 'websocket_compression_level': 2}):
+            out, err = self.settings(config)
+            self.assertEqual(err, '')
+            self.assertEqual([x for x in out if x.startswith('compression')], ['compression: true', 'compression_min_size: 100', 'compression_level: 2'])
+
     def test_a_secret_is_in_no_message(self):
+        for address in ('redis://:hunter2@h?x', 'redis://:hunter2/@h', 'redis+x://hunter2'):
+            _, out, err = self.run_import({'engine': 'redis', 'redis_address': address})
+            self.assertNotIn('hunter2', out + err)
         _, out, err = self.run_import({'client': {'token': {'hmac_secret_key': 'hunter2 hunter2'}}})
         self.assertNotIn('hunter2', out + err)
 

@@ -115,9 +115,63 @@ static void values(void **state UNUSED)
 
 static void one_note_for_a_group(void **state UNUSED)
 {
-    is_told("{\"engine\": {\"redis\": {\"address\": \"a\", \"prefix\": \"b\"}}}", IMPORT_DONE,
-            "engine.redis.address: not carried over: a node stands alone");
-    assert_false(has(&notes, "prefix"));
+    is_told("{\"grpc_api\": {\"address\": \"a\", \"port\": 1}}", IMPORT_DONE,
+            "grpc_api.address: not carried over: gRPC is not spoken");
+    assert_false(has(&notes, "port"));
+}
+
+static void engine_addresses(void **state UNUSED)
+{
+    becomes("{\"engine\": \"redis\"}", "\nengine_address: [\"redis://127.0.0.1:6379\"]\n");
+    becomes(
+        "{\"engine\": \"redis\", \"redis_address\": \"tcp://:p%40w@r1/2,rediss://:p%40w@[::1]:1\"}",
+        "\nengine_address: [\"redis://r1:6379/2\", \"rediss://[::1]:1\"]\n"
+        "engine_password: \"p@w\"\n");
+    becomes("{\"engine\": \"redis\", \"redis_address\": \"unix:///run/r\"}", "[\"unix:/run/r\"]\n");
+    becomes("{\"engine\": \"redis\", \"redis_sentinel_address\": \"a,b:1\", \"redis_db\": 3, "
+            "\"redis_sentinel_master_name\": \"m y\"}",
+            "[\"redis+sentinel://a:26379/3?master=m%20y\", "
+            "\"redis+sentinel://b:1/3?master=m%20y\"]\n");
+    becomes("{\"broker\": \"nats\", \"nats_url\": \"a,nats://u:p@b\"}",
+            "engine: nats\nengine_address: [\"nats://a:4222\", \"nats://b:4222\"]\n"
+            "engine_user: \"u\"\nengine_password: \"p\"\n");
+    becomes("{\"redis_address\": \"x\"}", "plain: false"); /* it is not the engine */
+}
+
+static void addresses_that_are_not_carried(void **state UNUSED)
+{
+    static const char *const texts[] = {"redis://:hun/ter2@h",
+                                        "redis://h?password=hunter2",
+                                        "redis://hunter2:x",
+                                        "h/hunter2",
+                                        "redis+sentinel://h/hunter2",
+                                        "unix://",
+                                        "unix:///hunter2 x",
+                                        "http://hunter2",
+                                        "nats://hunter2",
+                                        "redis+cluster://hunter2"};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char text[200];
+
+        snprintf(text, sizeof(text), "{\"engine\": \"redis\", \"redis_address\": \"%s\"}",
+                 texts[i]);
+        is_told(text, IMPORT_DONE,
+                "engine.redis.address: not carried over: there is no such form of an address");
+        assert_false(has(&yaml, "engine") || has(&notes, "hunter2"));
+    }
+    is_told("{\"engine\": \"redis\", \"redis_address\": \"redis://:a@h,redis://:b@h\"}",
+            IMPORT_DONE, "different users or passwords");
+    is_told("{\"engine\": \"redis\", \"redis_db\": 256}", IMPORT_DONE, "number of a database");
+    is_told("{\"engine\": \"redis\", \"redis_sentinel_address\": \"h\"}", IMPORT_DONE,
+            "the name of the master is missing");
+    is_told("{\"engine\": \"redis\", \"redis_cluster_address\": [\"a,b\", \"c\"]}", IMPORT_DONE,
+            "several clusters");
+    is_told("{\"engine\": \"redis\", \"redis_address\": [[1]]}", IMPORT_UNSAFE,
+            "expected a list of addresses");
+    is_told("{\"engine\": \"postgres\"}", IMPORT_DONE, "memory, redis and nats are what");
+    is_told("{\"broker\": {\"enabled\": true, \"type\": \"redis\"}}", IMPORT_DONE,
+            "broker.type: not carried over: an engine is broker and keeper of presence");
 }
 
 static void what_is_off_is_not_told(void **state UNUSED)
@@ -159,6 +213,7 @@ static void files_that_are_none(void **state UNUSED)
 static void no_memory(void **state UNUSED)
 {
     static const char text[] = "{\"port\": 80, \"token_audience\": \"x\", \"engine\": \"redis\", "
+                               "\"redis_address\": \"a,b\", \"redis_password\": \"x\", "
                                "\"namespaces\": [{\"name\": \"ab\", \"presence\": true}]}";
     enum import_result want = import(text), got;
     unsigned long all;
@@ -191,6 +246,8 @@ int main(void)
         cmocka_unit_test_teardown(both_versions, tear_down),
         cmocka_unit_test_teardown(values, tear_down),
         cmocka_unit_test_teardown(one_note_for_a_group, tear_down),
+        cmocka_unit_test_teardown(engine_addresses, tear_down),
+        cmocka_unit_test_teardown(addresses_that_are_not_carried, tear_down),
         cmocka_unit_test_teardown(what_is_off_is_not_told, tear_down),
         cmocka_unit_test_teardown(files_that_are_none, tear_down),
         cmocka_unit_test_teardown(no_memory, tear_down),
