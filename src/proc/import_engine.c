@@ -105,6 +105,15 @@ static int refuse(struct servers *s, const char *reason)
     return -1;
 }
 
+/* nats://TOKEN@host: a token is a password without a user here, and as secret. */
+static void take_token(struct engine_address *a)
+{
+    if (a->scheme != ENGINE_SCHEME_NATS || a->user[0] == '\0' || a->password[0] != '\0')
+        return;
+    memcpy(a->password, a->user, sizeof(a->user));
+    a->user[0] = '\0';
+}
+
 /* All servers here have the same. Those of NATS that say none have what another one says. */
 static int take_credentials(struct servers *s, const struct engine_address *a)
 {
@@ -197,6 +206,7 @@ static int add_server(struct servers *s, struct str text)
     if (engine_addresses_parse(str_from(address), a, &n, err, sizeof(err)) == -1 || n != 1 ||
         a[0].scheme != s->kind || !is_plain_host(a[0].host))
         return refuse(s, unknown);
+    take_token(&a[0]);
     if (take_credentials(s, &a[0]) == -1)
         return -1;
     a[0].tls = a[0].tls || s->tls;

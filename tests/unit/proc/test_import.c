@@ -135,6 +135,9 @@ static void engine_addresses(void **state UNUSED)
     becomes("{\"broker\": \"nats\", \"nats_url\": \"a,nats://u:p@b\"}",
             "engine: nats\nengine_address: [\"nats://a:4222\", \"nats://b:4222\"]\n"
             "engine_user: \"u\"\nengine_password: \"p\"\n");
+    becomes("{\"broker\": \"nats\", \"nats_url\": \"nats://token@a\"}",
+            "[\"nats://a:4222\"]\nengine_password: \"token\"\n");
+    assert_false(has(&yaml, "engine_user"));
     becomes("{\"redis_address\": \"x\"}", "plain: false"); /* it is not the engine */
 }
 
