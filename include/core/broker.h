@@ -190,6 +190,11 @@ int broker_presence_stats(struct broker *b, struct asker asker, struct str chann
 int broker_control(struct broker *b, struct asker asker, uint32_t worker,
                    struct str data) MUST_CHECK;
 
+/* The same to the worker of that index of another node (engine_node.id; not 0). Answered by CONTROLLED when
+ * the engine has taken it: at most once, and in the order in which it was said. */
+int broker_control_elsewhere(struct broker *b, struct asker asker, uint64_t node, uint32_t worker,
+                             struct str data) MUST_CHECK;
+
 #define BROKER_USER_MAX 1024 /* bytes of a user's name */
 /* A connection of that user begins; limit: of the user's connections in the node, 0: none. 0:
  * USER_CONNECTED will answer, with OK or REFUSED. 1: there is nothing to ask (no limit, or the user

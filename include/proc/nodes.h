@@ -18,5 +18,7 @@ uint64_t nodes_agreement(void);
 void nodes_publish(const struct engine_nodes *n);
 /* This node, then the others that live, as the hub told it last; at most max (1 at least); how many. */
 unsigned nodes_read(struct engine_node *out, unsigned max);
+/* The id of the other node of that uid that lives and can be spoken to. 0: there is none. */
+uint64_t nodes_find(struct str uid);
 
 #endif

@@ -21,6 +21,10 @@ struct control {
 #undef CONTROL_NUMBER
 };
 
+/* uid: this node's, as clients get it in the answer to connect; borrowed. find: the id of another node that lives,
+ * by its uid; 0: there is none. */
+void centrifuge_nodes(const char *uid, uint64_t (*find)(struct str uid));
+
 /* Appends it to out. -1: no memory (out is unchanged). */
 int control_write(const struct control *c, struct buf *out) MUST_CHECK;
 /* Views into data. -1: malformed. */

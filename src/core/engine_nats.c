@@ -87,6 +87,7 @@ static void say(struct engine *engine, uint64_t to, bool everywhere UNUSED, stru
         to == 0 ? nats_subject(e, "nodes", STR_NULL) : nats_node_subject(e, "node", to);
 
     if (e->state != NATS_UP || subject.n == 0 || e->out.len > NATS_OUT_MAX ||
+        (e->max_payload != 0 && bytes.n > e->max_payload) || /* else the server would hang up */
         nats_write_pub(&e->out, subject, bytes) == -1)
         return; /* it is lost */
     e->unanswered = true;

@@ -28,6 +28,7 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
     h->state = HUB_GATHERING;
     list_init(&h->listings);
     list_init(&h->surveys);
+    list_init(&h->told);
     list_init(&h->replies);
     h->users_renewed_ns = clock_ns();
     h->last_survey = clock_wall_ns(); /* not one of an earlier hub */
@@ -69,6 +70,7 @@ void hub_free(struct hub *h)
     queue_fini(&h->aside);
     hub_list_fini(h);
     hub_survey_fini(h);
+    hub_elsewhere_fini(h);
     hub_history_fini(h);
     hub_members_fini(h);
     hub_users_fini(h);

@@ -1,5 +1,6 @@
 /* core/hub_control.c - what a worker has to say to one worker or to all.
  *
+ * What names another node goes there (hub_elsewhere.c).
  * Happy path:
  *   1. a CONTROL becomes a struct pending, and a call to the engine if it is for all (other nodes
  *      may hear it)
@@ -78,6 +79,11 @@ static bool tell(struct hub *h, unsigned worker, const struct record *r, struct 
     return true;
 }
 
+void hub_control_tell(struct hub *h, unsigned worker, const struct record *r)
+{
+    (void)tell(h, worker, r, NULL);
+}
+
 bool hub_on_control(void *hub, const struct record *r)
 {
     struct hub *h = hub;
@@ -115,11 +121,13 @@ void hub_control(struct hub *h, const struct record *r)
     p->told = 0;
     p->waits = 1;
     p->nodes_asked = p->nodes_answered = 0;
-    if (r->chan == BROKER_ALL_WORKERS) {
+    if (r->chan == BROKER_ALL_WORKERS && r->epoch == 0) {
         h->engine->ops->control(h->engine, STR_NULL, r, logged, (uint64_t)(uintptr_t)p);
         return;
     }
-    if (r->chan < h->workers)
+    if (r->epoch != 0)
+        hub_elsewhere(h, r);
+    else if (r->chan < h->workers)
         (void)tell(h, r->chan, r, p);
     hub_control_done(h, p, ENGINE_OK);
 }

@@ -146,6 +146,7 @@ struct hub {
     struct list listings;    /* of struct listing, that wait */
     struct list surveys;     /* of struct survey */
     struct list replies;     /* of struct reply: what other nodes have not taken yet */
+    struct list told;        /* of struct told_node */
     unsigned nreplies;       /* those, and the listings for more of them */
     uint64_t last_survey;    /* its id */
     struct listing *listing; /* owned; the one that has begun */
@@ -283,7 +284,15 @@ void hub_members_done(struct hub *h, struct pending *call, enum engine_status st
 void hub_on_listed(void *hub, uint64_t token, struct str fields);
 void hub_members_fini(struct hub *h);
 
+/* hub_elsewhere.c: for a worker of the node r->epoch */
+void hub_elsewhere(struct hub *h, const struct record *r);
+/* That node is dead. */
+void hub_elsewhere_forget(struct hub *h, uint64_t node);
+void hub_elsewhere_fini(struct hub *h);
+
 /* hub_control.c */
+/* Of another node, to one worker. */
+void hub_control_tell(struct hub *h, unsigned worker, const struct record *r);
 void hub_control(struct hub *h, const struct record *r);
 void hub_control_done(struct hub *h, struct pending *p, enum engine_status status);
 /* A copy that was queued for a worker has gone into its ring (OK), or with its worker (REFUSED), or

@@ -383,6 +383,8 @@ void hub_on_heard(void *hub, uint64_t node, struct str bytes)
         on_part(hub, node, &head, bytes);
     else if (head.kind == SURVEY_MORE)
         survey_on_more(hub, node, head.survey);
+    else if (head.kind == SURVEY_TELL)
+        hub_elsewhere_heard(hub, node, &head, bytes);
     else
         METRIC_INC(engine_malformed);
 }
@@ -392,6 +394,8 @@ void hub_on_node(void *hub, uint64_t node, bool alive)
 {
     struct hub *h = hub;
 
+    if (!alive)
+        hub_elsewhere_forget(h, node);
     for (struct list *l = h->surveys.next; !alive && l != &h->surveys; l = l->next) {
         struct survey *s = LIST_ENTRY(l, struct survey, link);
         struct asked_node *a = find_asked(s, node);

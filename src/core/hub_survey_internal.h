@@ -7,20 +7,28 @@
 
 #define SURVEY_NAMES_MAX 100000 /* of one listing */
 
-enum survey_kind { SURVEY_ASK = 1, SURVEY_PART, SURVEY_MORE };
+/* TELL: of no survey, but for a worker (hub_elsewhere.c). */
+enum survey_kind { SURVEY_ASK = 1, SURVEY_PART, SURVEY_MORE, SURVEY_TELL };
 enum survey_flags { SURVEY_PAGED = 1, SURVEY_LAST = 2, SURVEY_FAILED = 4 };
 
 struct survey_head { /* as on the wire, on a little-endian machine */
-    uint8_t kind, flags;
-    uint16_t pattern; /* ASK: bytes of it; what it is to begin behind follows it */
-    uint32_t count;   /* ASK: most names wanted; PART: names that match */
-    uint64_t survey;
+    uint8_t kind;
+    uint8_t flags; /* TELL: the worker's index */
+    uint16_t
+        pattern; /* ASK: bytes of it; what it is to begin behind follows it. TELL: who says it */
+    uint32_t
+        count; /* ASK: most names wanted; PART: names that match; TELL: who says it: generation */
+    uint64_t survey; /* TELL: its position */
 };
 
 /* Takes a name off the front. False: there is none, or none that is whole. */
 bool survey_take_name(struct str *rest, struct str *name, uint64_t *clients);
 /* Lost ones are missed by whoever waits for them. */
 void survey_say(struct hub *h, uint64_t to, struct survey_head head, struct str a, struct str b);
+
+/* hub_elsewhere.c: another node's hub has said it */
+void hub_elsewhere_heard(struct hub *h, uint64_t node, const struct survey_head *head,
+                         struct str data);
 
 /* hub_survey_reply.c */
 void survey_on_ask(struct hub *h, uint64_t node, const struct survey_head *head, struct str rest);

@@ -16,6 +16,7 @@
 #include "proc/usage.h"
 #include "proc/worker.h"
 #include "proto/api.h"
+#include "proto/control.h"
 #include "proto/http.h"
 #include "proto/upgrade.h"
 
@@ -187,4 +188,5 @@ void admin_init(unsigned worker)
     http_register(table, ARRAY_LEN(table));
     debug_init(worker);
     api_init(nodes_read);
+    centrifuge_nodes(node_uid(), nodes_find);
 }

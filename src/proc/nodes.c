@@ -166,3 +166,30 @@ unsigned nodes_read(struct engine_node *out, unsigned max)
         out[n++] = copy.nodes[i];
     return n;
 }
+
+static uint64_t find_in(const struct nodes_copy *c, struct str uid)
+{
+    uint32_t n = MIN(c->n, (uint32_t)ENGINE_NODES_MAX);
+
+    for (uint32_t i = 1; i < n; i++) {
+        const struct engine_node *one = &c->nodes[i];
+        struct str text = {.p = one->uid, .n = strnlen(one->uid, sizeof(one->uid))};
+
+        if (text.n > 0 && str_equal(text, uid))
+            return one->protocol == ENGINE_NODES_PROTOCOL ? one->id : 0;
+    }
+    return 0;
+}
+
+uint64_t nodes_find(struct str uid)
+{
+    uint32_t version;
+    uint64_t id;
+
+    do {
+        version = atomic_load(&shm->nodes->version);
+        id = find_in(&shm->nodes->copies[version & 1], uid);
+        atomic_thread_fence(memory_order_acquire);
+    } while (atomic_load(&shm->nodes->version) != version);
+    return id;
+}

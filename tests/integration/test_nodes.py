@@ -1,16 +1,19 @@
 #!/usr/bin/python3
 """Nodes that share an engine know each other: who lives, what they hold, listings and control messages over all of them."""
 
+import http.client
 import json
 import os
 import signal
 import tempfile
 import unittest
+import urllib.parse
 
 from centrifuge import OPEN, SECRET, Client, token, yaml
 from daemon import DaemonTest, run_roostctl, wait_for
 from engines import Nats, Redis
 from links import Link
+from test_centrifuge_streams import CONNECT, Stream, commands
 from wsraw import Closed
 
 BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
@@ -197,6 +200,43 @@ class Nodes(DaemonTest):
         self.assertEqual(client.push('unsubscribe')[0], 'x')
         b.stop()
         self.knows(a, 'a', 'c')  # at once
+
+    def emulate(self, connection, stream, *said, node=None):
+        body = {'session': stream.connected['session'], 'node': node or stream.connected['node'], 'data': commands(*said)}
+        connection.request('POST', '/emulation', json.dumps(body))
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+    def check_emulation(self, **settings):
+        a, b = (self.node(n, http_stream=True, sse=True, clean=n != 'a', **settings) for n in 'ab')
+        self.knows(a, 'a', 'b')
+        self.knows(b, 'b', 'a')
+        uids = {n['name']: n['uid'] for n in b.api('info')['result']['nodes']}
+        for kind in ('http_stream', 'sse') * 2:  # by whichever worker takes it
+            s = Stream(a.client, '/connection/http_stream', commands(CONNECT)) if kind == 'http_stream' else \
+                Stream(a.client, '/connection/sse?cf_connect=' + urllib.parse.quote(commands(CONNECT)), events=True)
+            self.addCleanup(s.close)
+            s.connected = s.next()['connect']
+            self.assertEqual(s.connected['node'], uids['a'])
+            beside = http.client.HTTPConnection(b.client)
+            self.addCleanup(beside.close)
+            wait_for(lambda s=s, c=beside: self.emulate(c, s, {'id': 2, 'rpc': {}}) == 204, what="b's workers to know a")
+            self.assertEqual(s.next()['id'], 2)
+            for i in range(3, 40):
+                self.assertEqual(self.emulate(beside, s, {'id': i, 'rpc': {}}, {'id': 1000 + i, 'publish': {'channel': 'x', 'data': 'y' * 2000}}), 204)
+            self.assertEqual([s.next()['id'] for _ in range(3, 40) for _ in 'ab'], [i for n in range(3, 40) for i in (n, 1000 + n)])
+            self.assertEqual(self.emulate(beside, s, {'id': 1, 'rpc': {}}, node='x'), 404)
+        a.process.kill()
+        wait_for(lambda: self.emulate(beside, s, {'id': 1, 'rpc': {}}) == 404, what='a to be dead')
+
+    def test_emulation_comes_to_another_node(self):
+        self.check_emulation()
+
+    def test_emulation_comes_to_another_node_over_nats(self):
+        nats = Nats()
+        self.addCleanup(nats.stop)
+        self.check_emulation(engine='nats', address=nats.address)
 
     def test_settings_that_differ_are_told(self):
         other = Redis()

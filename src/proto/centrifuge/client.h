@@ -245,7 +245,7 @@ void client_session_text(const struct client *cl, char out[CLIENT_SESSION_TEXT +
 struct client *client_of_session(struct str session);
 /* Which worker has it, if there is one. -1: it is no such text. */
 int client_session_worker(struct str session, unsigned *worker) MUST_CHECK;
-/* The node's name, by which requests of /emulation find it. Static. */
+/* The node's uid, by which requests of /emulation find it. Static. */
 struct str client_node(void);
 /* What it has been answered before goes first. */
 void client_end(struct client *cl, enum close_reason why);

@@ -1,26 +1,28 @@
 /* proto/centrifuge/emulation.c - POST /emulation: commands of a client whose replies go into a long
  * response.
  *
- * Happy path: 1. the body says which session is meant, which says which worker has it 2. the commands
- * are that client's input; on another worker they come as an order of proto/control.h 3. 204, the
- * replies go the other way. can fail: another node is meant (404), the ring to the hub is full (503).
- * A session that is gone is answered 204, too: whoever guesses learns nothing. */
-#include <unistd.h>
-
+ * Happy path: 1. the body says which session is meant, which says which worker has it, and on which
+ * node 2. the commands are that client's input; on another worker, of this node or of another, they come
+ * as an order of proto/control.h 3. 204, the replies go the other way. can fail: a node is meant that
+ * does not live (404), the ring to the hub is full (503). What the engine loses, or a session that is
+ * gone, is answered 204, too: whoever guesses learns nothing. */
 #include "base/config.h"
 #include "client.h"
 #include "proto/control.h"
 #include "stream.h"
 
+static const char *own_uid = "";
+static uint64_t (*find_node)(struct str uid);
+
+void centrifuge_nodes(const char *uid, uint64_t (*find)(struct str uid))
+{
+    own_uid = uid;
+    find_node = find;
+}
+
 struct str client_node(void)
 {
-    static char name[256];
-
-    if (config.node_name[0] != '\0')
-        return str_from(config.node_name);
-    if (name[0] == '\0' && gethostname(name, sizeof(name) - 1) == -1)
-        name[0] = '-';
-    return str_from(name);
+    return str_from(own_uid);
 }
 
 static void answer(struct http_exchange *x, const struct stream_cors *cors)
@@ -28,8 +30,8 @@ static void answer(struct http_exchange *x, const struct stream_cors *cors)
     http_respond(x, 204, NULL, (struct str){cors->fields, cors->n}, STR_LIT(""));
 }
 
-/* To the worker that has it. -1: no room, or no memory. */
-static int hand_over(const struct cf_emulation *e, unsigned worker)
+/* To the worker that has it; node: 0: of this one. -1: no room, or no memory. */
+static int hand_over(const struct cf_emulation *e, uint64_t node, unsigned worker)
 {
     const struct asker nobody = {.kind = SESSION_CENTRIFUGE};
     const struct control order = {.order = CONTROL_INPUT, .session = e->session, .data = e->data};
@@ -39,7 +41,7 @@ static int hand_over(const struct cf_emulation *e, unsigned worker)
     if (rc == 0)
         rc = broker_can_publish(reactor->broker, text.len, 1) ? 0 : -1;
     if (rc == 0)
-        rc = broker_control(reactor->broker, nobody, worker, buf_view(&text));
+        rc = broker_control_elsewhere(reactor->broker, nobody, node, worker, buf_view(&text));
     buf_fini(&text);
     return rc;
 }
@@ -47,23 +49,27 @@ static int hand_over(const struct cf_emulation *e, unsigned worker)
 static void emulate(struct http_exchange *x, const struct stream_cors *cors,
                     const struct cf_emulation *e)
 {
+    uint64_t node = 0;
     unsigned worker;
 
     if (!str_equal(e->node, client_node())) {
-        http_refuse(x, CLOSE_NOT_FOUND);
-        return;
+        node = find_node != NULL ? find_node(e->node) : 0;
+        if (node == 0) {
+            http_refuse(x, CLOSE_NOT_FOUND);
+            return;
+        }
     }
     if (client_session_worker(e->session, &worker) == -1) {
         answer(x, cors);
         return;
     }
-    if (worker == reactor->cfg.worker) {
+    if (node == 0 && worker == reactor->cfg.worker) {
         struct client *cl = client_of_session(e->session);
 
         if (cl != NULL && client_emulates(cl) && !client_ended(cl))
             client_input(cl, e->data);
         answer(x, cors);
-    } else if (hand_over(e, worker) == 0) {
+    } else if (hand_over(e, node, worker) == 0) {
         answer(x, cors);
     } else {
         http_refuse(x, CLOSE_HUB_TIMEOUT);

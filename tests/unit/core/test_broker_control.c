@@ -52,11 +52,16 @@ static void sent_and_answered(void **state)
     flush();
     expect_record(RECORD_HELLO, "");
     r = expect_record(RECORD_CONTROL, "");
-    assert_true(r->chan == UINT32_MAX && r->token == 5 && str_equal(r->data, STR_LIT("x")));
+    assert_true(r->chan == UINT32_MAX && r->token == 5 && r->epoch == 0 &&
+                str_equal(r->data, STR_LIT("x")));
     assert_true(to_broker((struct record){.kind = RECORD_CONTROLLED, .token = 5, .position = 8}));
     assert_true(to_broker((struct record){.kind = RECORD_CONTROLLED, .token = 5, .position = 8}));
     turn();
     assert_int_equal(nanswers, 1);
+    assert_int_equal(broker_control_elsewhere(broker, asker(5), 77, 3, STR_LIT("y")), 0);
+    flush();
+    r = expect_record(RECORD_CONTROL, "");
+    assert_true(r->chan == 3 && r->epoch == 77 && str_equal(r->data, STR_LIT("y")));
     while (broker_control(broker, asker(5), 1, STR_LIT("x")) == 0) {
     }
 }

@@ -382,6 +382,98 @@ static void no_memory(void **state UNUSED)
     }
 }
 
+static void say(unsigned node, uint64_t to, uint32_t worker, const char *data)
+{
+    hub = nodes[node].hub;
+    from(1, (struct record){.kind = RECORD_CONTROL,
+                            .asker = 3,
+                            .token = 99,
+                            .epoch = to,
+                            .chan = worker,
+                            .data = name_of(data)});
+    assert_int_equal(next_sent(1, RECORD_CONTROLLED)->status, ENGINE_OK);
+}
+
+static void assert_heard(unsigned worker, const char *data)
+{
+    const struct record *r = next_sent(worker, RECORD_CONTROL_MESSAGE);
+
+    assert_int_equal(r->source, RECORD_SOURCE_REMOTE);
+    assert_true(str_equal(r->data, name_of(data)));
+}
+
+static void see_all(void)
+{
+    for (unsigned i = 0; i < FAKES; i++)
+        fakes[i].seen = fakes[i].n;
+}
+
+static void one_worker_of_another_node_is_told_in_order(void **state UNUSED)
+{
+    run();
+    see_all();
+    say(0, 2, 2, "a");
+    say(0, 2, 2, "b");
+    nothing_sent(2); /* it is no worker of this node */
+    run();
+    assert_heard(2, "a");
+    assert_heard(2, "b");
+    for (unsigned i = 0; i < FAKES; i++)
+        nothing_sent(i);
+    assert_true(list_empty(&nodes[2].hub->told)); /* the third node has heard nothing */
+}
+
+static void nobody_there_is_told(void **state UNUSED)
+{
+    unsigned before;
+
+    clock_advance(11 * NS_PER_SEC); /* all who live have been heard */
+    see_all();
+    before = last;
+    say(0, 77, 2, "no such node");
+    assert_int_equal(last, before);
+    say(0, 2, 99, "no such worker");
+    say(0, 2, UINT32_MAX, "all is none");
+    run();
+    for (unsigned i = 0; i < FAKES; i++)
+        nothing_sent(i);
+}
+
+/* As by a hub that ended before it had said so; the next worker there begins anew. */
+static void what_is_said_again_is_told_once(void **state UNUSED)
+{
+    struct {
+        struct survey_head head;
+        char data;
+    } m = {.head = {.kind = SURVEY_TELL, .flags = 2, .pattern = 1, .count = 7, .survey = 64},
+           .data = 'x'};
+    const struct str bytes = {(const char *)&m, sizeof(m.head) + 1};
+
+    see_all();
+    hub_on_heard(nodes[0].hub, 2, bytes);
+    assert_heard(2, "x");
+    hub_on_heard(nodes[0].hub, 2, bytes);
+    nothing_sent(2);
+    hub_on_heard(nodes[0].hub, 3, bytes); /* another node's, worker's, life's, position */
+    assert_heard(2, "x");
+    m.head.pattern = 2;
+    hub_on_heard(nodes[0].hub, 2, bytes);
+    assert_heard(2, "x");
+    m.head.count = 8;
+    m.head.survey = 0;
+    hub_on_heard(nodes[0].hub, 2, bytes);
+    assert_heard(2, "x");
+    m.head.flags = FAKES; /* no worker */
+    hub_on_heard(nodes[0].hub, 2, bytes);
+    m.head.pattern = HUB_WORKERS_MAX;
+    hub_on_heard(nodes[0].hub, 2, bytes);
+    assert_int_equal(metrics->engine_malformed, 1);
+    nothing_sent(2);
+    hub_on_node(nodes[0].hub, 2, false);
+    hub_on_node(nodes[0].hub, 3, false);
+    assert_true(list_empty(&nodes[0].hub->told));
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -398,6 +490,9 @@ int main(void)
         T(replies_that_nobody_takes_end),
         T(what_comes_is_checked),
         T(no_memory),
+        T(one_worker_of_another_node_is_told_in_order),
+        T(nobody_there_is_told),
+        T(what_is_said_again_is_told_once),
     };
 
     return cmocka_run_group_tests_name("core/hub_survey", tests, NULL, NULL);
