@@ -301,9 +301,12 @@ void engine_nodes_received(struct engine_nodes *n, struct str bytes)
 
 void engine_nodes_up(struct engine_nodes *n, bool up)
 {
-    n->up_since_ns = up ? clock_ns() : 0;
-    if (!up)
+    if (!up) {
+        n->up_since_ns = 0;
         return;
+    }
+    if (n->up_since_ns == 0) /* one more server is no reason to wait for the others anew */
+        n->up_since_ns = clock_ns();
     n->hello = true;
     n->next_ns = 0;
 }

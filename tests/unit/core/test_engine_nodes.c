@@ -215,8 +215,8 @@ static void one_that_is_silent_is_dead_after_its_time(void **state UNUSED)
     pass(2 * TTL);
     stop(3);
     pass(TTL - HEARTBEAT * 6 / 5 - STEP);
-    assert_int_equal(engine_nodes_count(of(1)), 3);
-    assert_true(engine_nodes_alive(of(1), 3));
+    assert_true(engine_nodes_count(of(1)) == 3 && engine_nodes_alive(of(1), 3));
+    connect_node(1, true); /* one of its servers has come back: no reason to wait for longer */
     pass(HEARTBEAT * 6 / 5 + 2 * STEP);
     assert_false(engine_nodes_alive(of(1), 3));
     assert_true(nodes[0].went == 1 && nodes[1].went == 1);
