@@ -123,6 +123,7 @@ struct nats {
 
     struct htab subs;
     struct list subscribe, asked, live, refused, lingering;
+    uint64_t refused_ns; /* when those that are refused are asked for again */
     uint64_t next_sid;
     struct nats_counters counters;
     struct buf scratch;
@@ -193,7 +194,8 @@ void nats_unsubscribe(struct nats *e, struct str name);
 /* Subscribes to some more of what is to be subscribed to. True: there is more to be done at once. */
 bool nats_subs_ask(struct nats *e);
 void nats_subs_answered(struct nats *e, uint64_t flight);
-void nats_subs_refused(struct nats *e, struct str subject);
+/* The server does not permit this one, or takes it away. */
+void nats_subs_refused(struct nats *e, struct str name);
 void nats_subs_down(struct nats *e);
 /* Forgets channels that nobody has come back to. */
 void nats_subs_linger(struct nats *e, uint64_t now_ns);

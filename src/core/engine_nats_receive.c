@@ -104,6 +104,16 @@ static struct str quoted(struct str text)
     return subject;
 }
 
+/* Whatever is not a channel's shows by the probe, or by who is not heard. */
+static void subscription_refused(struct nats *e, struct str subject)
+{
+    struct buf *name = &e->scratch;
+
+    buf_clear(name);
+    if (strip(&subject, e->prefix) && strip(&subject, "c") && nats_unescape(name, subject) == 0)
+        nats_subs_refused(e, buf_view(name));
+}
+
 static void take_error(struct nats *e, struct str text)
 {
     snprintf(e->refusal, sizeof(e->refusal), "%.*s", (int)MIN(text.n, sizeof(e->refusal) - 1),
@@ -112,7 +122,7 @@ static void take_error(struct nats *e, struct str text)
     if (str_starts_with(text, STR_LIT("Permissions Violation for Publish")))
         nats_calls_refused(e, quoted(text));
     else if (str_starts_with(text, STR_LIT("Permissions Violation for Subscription")))
-        nats_subs_refused(e, quoted(text));
+        subscription_refused(e, quoted(text));
     else if (str_starts_with(text, STR_LIT("Maximum Payload Violation")))
         nats_calls_too_big(e);
 }

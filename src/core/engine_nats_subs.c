@@ -3,7 +3,8 @@
  * Happy path: 1. SUB, and a PING behind what a round has brought · 2. its PONG: subscribed() · 3. each publication
  * takes the channel's next offset, which is this node's own. A new connection does 1 for all of them, a bounded
  * number at a time; whoever is subscribed gets what comes from the moment the server has heard of it.
- * Can fail: the server does not permit the subject: subscribed() says UNAVAILABLE. It is away: subscribed() comes when it is
+ * Can fail: the server does not permit the subject: subscribed() says UNAVAILABLE; not any more: lost(), and it is asked
+ * again every REFUSED_NS. It is away: subscribed() comes when it is
  * back, and whoever waits for it may give up before. */
 #include "engine_nats_internal.h"
 
@@ -13,7 +14,8 @@
 #include "core/epoch.h"
 
 #define LINGER_NS     (10 * NS_PER_SEC)
-#define ASK_NAMES_MAX 512 /* of one round */
+#define REFUSED_NS    (30 * NS_PER_SEC) /* until those that are refused are asked for again */
+#define ASK_NAMES_MAX 512               /* of one round */
 #define ASK_BYTES_MAX ((size_t)64 * 1024)
 #define FLIGHTS_MAX   4 /* rounds of them without an answer */
 
@@ -195,6 +197,8 @@ bool nats_subs_ask(struct nats *e)
 {
     size_t before = e->out.len;
 
+    if (!list_empty(&e->refused) && clock_ns() >= e->refused_ns)
+        ask_again(e, &e->refused);
     for (unsigned names = 0; !list_empty(&e->subscribe); names++) {
         struct nats_sub *sub = sub_of(e->subscribe.next);
 
@@ -226,23 +230,26 @@ void nats_subs_answered(struct nats *e, uint64_t flight)
         confirmed(e, sub_of(e->asked.next));
 }
 
-/* Those that are asked for are few. One that was had before is tried again with the next connection. */
-void nats_subs_refused(struct nats *e, struct str subject)
+/* Somebody was told that he is subscribed: it is tried again, later, and he knows that he has missed something. */
+static void taken_away(struct nats *e, struct nats_sub *sub)
 {
-    struct list *n = e->asked.next;
-    struct engine_channel *c;
-    struct nats_sub *sub;
+    if (list_empty(&e->refused))
+        e->refused_ns = clock_ns() + REFUSED_NS;
+    put(sub, &e->refused, NATS_SUB_REFUSED);
+    METRIC_INC(engine_gaps_lost);
+    e->engine.events->lost(e->engine.hub, sub->c);
+}
 
-    while (n != &e->asked && !str_equal(nats_subject(e, "c", name_of(sub_of(n))), subject))
-        n = n->next;
-    if (n == &e->asked)
+void nats_subs_refused(struct nats *e, struct str name)
+{
+    struct nats_sub *sub = nats_sub_find(e, name);
+    struct engine_channel *c;
+
+    if (sub == NULL || (sub->state != NATS_SUB_ASKED && sub->state != NATS_SUB_LIVE))
         return;
-    sub = sub_of(n);
     c = sub->c;
-    if (sub->told) {
-        put(sub, &e->refused, NATS_SUB_REFUSED);
-        METRIC_INC(engine_gaps_lost);
-        e->engine.events->lost(e->engine.hub, c);
+    if (c != NULL && sub->told) {
+        taken_away(e, sub);
         return;
     }
     sub_free(e, sub);

@@ -159,6 +159,40 @@ static void refusals(void **state)
     engine->ops->unsubscribe(engine, &a.c, STR_LIT("a"));
 }
 
+#define TAKEN "-ERR 'Permissions Violation for Subscription to \"t.c.a\" (sid \"9\")'\r\n"
+
+/* The server's permissions change while a channel is subscribed to. */
+static void one_that_is_taken_away_while_it_lives(void **state)
+{
+    (void)state;
+    nats_of(engine)->s.probe_ns = 600 * NS_PER_SEC;
+    come_up();
+    subscribe_to(&a);
+    arrives("a", 7, 100, 1, "x");
+    log_is("sub a ok\na:1 x\n");
+    feed(TAKEN);
+    log_is("lost a:1\n");
+    feed(TAKEN); /* it is not subscribed to by now */
+    log_is("");
+    assert_int_equal(metrics->engine_gaps_lost, 1);
+    go_round();
+    assert_false(has_written("SUB t.c.a "));
+    pass(REFUSED_NS);
+    assert_true(has_written("SUB t.c.a "));
+    feed(TAKEN "PONG\r\n"); /* still not permitted */
+    log_is("lost a:1\n");
+    pass(REFUSED_NS);
+    assert_true(has_written("SUB t.c.a "));
+    while (nats_of(engine)->pongs < nats_of(engine)->pings)
+        feed("PONG\r\n");
+    arrives("a", 7, 120, 3, "z"); /* one was missed meanwhile */
+    log_is("lost a:2\na:3 z\n");
+    engine->ops->unsubscribe(engine, &a.c, STR_LIT("a"));
+    feed(TAKEN); /* while it lingers: nobody is to be told */
+    log_is("");
+    assert_int_equal(metrics->engine_subscriptions, 0);
+}
+
 static void counters_are_forgotten(void **state)
 {
     struct nats_counters c = {0};
@@ -216,6 +250,7 @@ int main(void)
         NATS_TEST(a_life_of_a_channel_has_an_epoch),
         NATS_TEST(subscriptions_come_back_in_steps),
         NATS_TEST(refusals),
+        NATS_TEST(one_that_is_taken_away_while_it_lives),
         cmocka_unit_test(counters_are_forgotten),
         cmocka_unit_test(many_publishers),
     };
