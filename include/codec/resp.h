@@ -43,6 +43,12 @@ struct resp_scan { /* zeroed: at the beginning of a value */
  * is needed; -1: this is not RESP3, or beyond the limits. */
 ssize_t resp_scan(struct resp_scan *s, struct str in) MUST_CHECK;
 
+/* So many bytes the value under way has at least, those of a string that are still to come included. */
+static inline size_t resp_scan_bytes(const struct resp_scan *s)
+{
+    return s->at + s->skip;
+}
+
 struct resp_node {
     enum resp_type type;
     struct str text; /* SIMPLE, ERROR, BULK, BULK_ERROR, VERBATIM, DOUBLE, BIG; borrowed */

@@ -2,6 +2,7 @@
 #include "engine_nats_internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 static void give_up(struct nats *e, uint64_t token, enum engine_status status)
@@ -86,6 +87,12 @@ static void say(struct engine *engine, uint64_t to, bool everywhere UNUSED, stru
     struct str subject =
         to == 0 ? nats_subject(e, "nodes", STR_NULL) : nats_node_subject(e, "node", to);
 
+    /* The server ends the connection of whoever sends more than it takes. */
+    if (e->max_payload != 0 && bytes.n > e->max_payload) {
+        LOG(LOG_WARN, "what this node says to others is more than the engine's server takes",
+            KV_U("bytes", bytes.n), KV_U("max_payload", e->max_payload));
+        return;
+    }
     if (e->state != NATS_UP || subject.n == 0 || e->out.len > NATS_OUT_MAX ||
         (e->max_payload != 0 && bytes.n > e->max_payload) || /* else the server would hang up */
         nats_write_pub(&e->out, subject, bytes) == -1)

@@ -8,6 +8,7 @@
 
 /* A hub that was started again may find publications in its rings that the one before has sent. */
 #define REPEATS_NS (30 * NS_PER_SEC)
+#define VALUE_MAX  ((size_t)256 << 20) /* a long history */
 
 void redis_done(struct redis *e, uint64_t token, enum engine_status status, struct position at)
 {
@@ -427,6 +428,7 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     }
     e->wires = wires;
     e->arg = arg;
+    e->value_max = VALUE_MAX;
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
     list_init(&e->lane_list);

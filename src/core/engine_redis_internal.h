@@ -210,6 +210,7 @@ struct redis {
     uint64_t next_id;
     uint64_t repeats_until_ns; /* publications from the rings may be repetitions until then */
     struct buf scratch;
+    size_t value_max; /* bytes of one value of a server, as far as it has said */
     uint64_t last_control_ms, last_control_seq;      /* id of the last entry of the control log */
     struct redis_server *servers[REDIS_SERVERS_MAX]; /* owned */
     unsigned nservers;

@@ -12,9 +12,10 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#define POLL_NS  (5 * NS_PER_SEC)
-#define RETRY_NS (100 * NS_PER_MS) /* between two Sentinels that are of no use, and two questions */
-#define WAIT_NS  NS_PER_SEC        /* for one of them to answer, if engine_timeout is not less */
+#define POLL_NS   (5 * NS_PER_SEC)
+#define RETRY_NS  (100 * NS_PER_MS) /* between two Sentinels that are of no use, and two questions */
+#define VALUE_MAX ((size_t)64 * 1024) /* bytes that one of them may say at once */
+#define WAIT_NS   NS_PER_SEC          /* for one of them to answer, if engine_timeout is not less */
 
 struct redis_sentinels {
     struct redis_server *server; /* borrowed: whose they are */
@@ -228,10 +229,10 @@ static void on_received(void *peer, struct str bytes)
         struct str value = str_skip(buf_view(&t->in), at);
         ssize_t n = resp_scan(&t->scan, value);
 
-        if (n == 0)
+        if (n == 0 && resp_scan_bytes(&t->scan) <= VALUE_MAX)
             break;
         value.n = n > 0 ? (size_t)n : 0;
-        if (n < 0)
+        if (n <= 0)
             leave(t, "it does not speak as expected");
         else if (value.p[0] == RESP_PUSH)
             take_push(t, value);

@@ -342,6 +342,8 @@ static ssize_t take_values(struct redis_server *s, struct str in)
     while (at < in.n) {
         ssize_t n = resp_scan(&s->scan, str_skip(in, at));
 
+        if (n == 0 && resp_scan_bytes(&s->scan) > s->engine->value_max)
+            return -1; /* before it is here */
         if (n == 0)
             break;
         if (n < 0 || !take_value(s, (struct str){.p = in.p + at, .n = (size_t)n}))

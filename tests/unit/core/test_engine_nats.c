@@ -125,6 +125,23 @@ static void sent_again_in_order(void **state)
     assert_true(first < second);
 }
 
+/* The server would end the connection. */
+static void nodes_say_no_more_than_the_server_takes(void **state)
+{
+    char most[1000];
+
+    (void)state;
+    memset(most, 'x', sizeof(most));
+    come_up();
+    feed("INFO {\"server_name\":\"n\",\"max_payload\":1000}\r\n");
+    assert_int_equal(engine_nodes_say(engine->nodes, 0, (struct str){.p = most, .n = 984}), 0);
+    go_round();
+    assert_true(has_written("PUB t.nodes 1000\r\n"));
+    assert_int_equal(engine_nodes_say(engine->nodes, 0, (struct str){.p = most, .n = 985}), 0);
+    go_round();
+    assert_false(has_written("PUB t.nodes "));
+}
+
 static void a_server_that_says_nothing_is_left(void **state)
 {
     (void)state;
@@ -376,6 +393,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(any_cut, NULL, teardown),
         cmocka_unit_test_setup_teardown(cut_at_any_byte, NULL, teardown),
         NATS_TEST(sent_again_in_order),
+        NATS_TEST(nodes_say_no_more_than_the_server_takes),
         NATS_TEST(a_server_that_says_nothing_is_left),
         NATS_TEST(a_server_that_delivers_nothing_is_left),
         NATS_TEST(sizes),

@@ -175,6 +175,29 @@ static void a_server_that_delivers_nothing_is_replaced(void **state UNUSED)
     assert_int_equal(metrics->engine_reconnects_probe, metrics->engine_probes_missed);
 }
 
+/* In one string or in many: what it announces counts, before the bytes have come. */
+static void a_server_that_says_too_much_is_replaced(void **state UNUSED)
+{
+    static const char *const values[] = {"$60000000\r\n", "*3\r\n$4\r\nabcd\r\n$8190\r\n"};
+
+    for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
+        begin_subscribed();
+        assert_true(redis_of(engine)->value_max >= (size_t)256 << 20);
+        redis_of(engine)->value_max = 8192;
+        peer_say("$8000\r\n");
+        peer_turn();
+        assert_true(peer.wire.open); /* so much may be */
+        end();
+        begin_subscribed();
+        redis_of(engine)->value_max = 8192;
+        peer_say(values[i]);
+        peer_turn();
+        assert_false(peer.wire.open);
+        assert_int_equal(metrics->engine_reconnects_protocol, i + 1);
+        end();
+    }
+}
+
 static void scripts_that_are_gone_are_loaded_again(void **state UNUSED)
 {
     begin_subscribed();
@@ -250,6 +273,7 @@ int main(void)
         T(nobody_comes_back),
         T(a_server_that_says_nothing_is_replaced),
         T(a_server_that_delivers_nothing_is_replaced),
+        T(a_server_that_says_too_much_is_replaced),
         T(scripts_that_are_gone_are_loaded_again),
         T(another_server_begins_another_epoch),
         T(without_memory_each_call_completes_once),

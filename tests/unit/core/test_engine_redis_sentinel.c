@@ -198,6 +198,24 @@ static void of_no_use(void **state UNUSED)
     expect_master("10.0.0.1", 7000);
 }
 
+/* Not only when all of it has come. */
+static void who_says_too_much(void **state UNUSED)
+{
+    want();
+    meet("redis+sentinel://a:1");
+    says("*3\r\n$40000\r\n");
+    assert_true(last()->open);
+    for (unsigned i = 0; i < 4000; i++)
+        says("0123456789");
+    says("\r\n");
+    assert_true(last()->open);
+    says("$40000\r\n");
+    assert_false(last()->open);
+    meet("redis+sentinel://b:2");
+    says("$60000000\r\n");
+    assert_false(last()->open);
+}
+
 static void who_refuses_the_greeting(void **state UNUSED)
 {
     want();
@@ -282,10 +300,9 @@ static void another_master_is_announced(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_master_is_named), TEST(with_a_password),
-        TEST(of_no_use),         TEST(who_refuses_the_greeting),
-        TEST(who_is_silent),     TEST(who_cannot_be_tried),
-        TEST(it_is_asked_again), TEST(another_master_is_announced),
+        TEST(a_master_is_named),        TEST(with_a_password),   TEST(of_no_use),
+        TEST(who_refuses_the_greeting), TEST(who_is_silent),     TEST(who_cannot_be_tried),
+        TEST(who_says_too_much),        TEST(it_is_asked_again), TEST(another_master_is_announced),
     };
 
     return cmocka_run_group_tests_name("core/engine_redis_sentinel", tests, NULL, NULL);
