@@ -4,6 +4,26 @@
 
 #include "base/clock.h"
 
+/* The slot of the call that something of the channel's may join. */
+static struct redis_call **slot_of(struct redis_server *s, struct str name)
+{
+    return &s->open[hash_str(name) % REDIS_OPEN_SLOTS];
+}
+
+static struct str name_of(const struct redis_call *c)
+{
+    return (struct str){.p = c->name, .n = c->name_len};
+}
+
+/* Nothing of the channel's joins a call that another one of it will stand behind. */
+static void close_before(struct redis_server *s, struct str name)
+{
+    struct redis_call **slot = slot_of(s, name);
+
+    if (*slot != NULL && str_equal(name_of(*slot), name))
+        *slot = NULL;
+}
+
 struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind kind,
                                   struct str name)
 {
@@ -20,6 +40,7 @@ struct redis_call *redis_call_new(struct redis_server *s, enum redis_call_kind k
     list_init(&c->link);
     s->nwaiting++;
     if (redis_call_has_place(c->kind)) {
+        close_before(s, name);
         if (s->engine->cluster != NULL)
             c->partition = redis_partition_of(s->engine, redis_same_hash(name));
         if (s->engine->lanes.count > 0 && redis_lane_take(c))
@@ -43,8 +64,7 @@ static void leave_waiting(struct redis_call *c)
 /* Nothing is added to it any more. */
 static void close_call(struct redis_call *c)
 {
-    struct redis_call **slot =
-        &c->server->open[hash_str((struct str){.p = c->name, .n = c->name_len}) % REDIS_OPEN_SLOTS];
+    struct redis_call **slot = slot_of(c->server, name_of(c));
 
     if (*slot == c)
         *slot = NULL;

@@ -261,9 +261,13 @@ static uint64_t peer_known(const struct peer_kept *k, struct str item)
 
 static void publish_if_do(struct peer_kept *k, const struct str *argv)
 {
-    uint64_t was = peer_is(argv[9], "1") ? peer_known(k, argv[7]) : 0;
+    bool is_kept = peer_is(argv[8], "1");
+    uint64_t was = is_kept && !peer_is(argv[9], "0") ? peer_known(k, argv[7]) : 0;
 
-    if (was == 0) {
+    if (!is_kept) {
+        peer.publications++;
+        peer_push(argv[6], STR_LIT("0:0:"), argv[7]);
+    } else if (was == 0) {
         peer_keep(k, argv[7]);
         push_kept(k, argv[6], k->offset, argv[7]);
     }
@@ -271,8 +275,8 @@ static void publish_if_do(struct peer_kept *k, const struct str *argv)
         say_pushed();
     peer_say("*3\r\n");
     say_bulk(&peer.out, str_from(was != 0 ? "known" : "ok"));
-    say_u64(k->epoch);
-    say_u64(was != 0 ? was : k->offset);
+    say_u64(is_kept ? k->epoch : 0);
+    say_u64(is_kept ? was != 0 ? was : k->offset : 0);
     say_pushed();
 }
 

@@ -143,7 +143,8 @@ static inline void listen_to(struct heard *h, const char *name)
     engine->ops->subscribe(engine, &h->c, str_from(name));
 }
 
-static inline void publish_to(const char *channel, const char *data, uint64_t token)
+static inline void publish_if(const char *channel, const char *data,
+                              const struct engine_condition *condition, uint64_t token)
 {
     struct record r = {.kind = RECORD_PUBLISH,
                        .generation = 1,
@@ -151,7 +152,12 @@ static inline void publish_to(const char *channel, const char *data, uint64_t to
                        .name = str_from(channel),
                        .data = str_from(data)};
 
-    engine->ops->publish(engine, NULL, &r, NULL, token);
+    engine->ops->publish(engine, NULL, &r, condition, token);
+}
+
+static inline void publish_to(const char *channel, const char *data, uint64_t token)
+{
+    publish_if(channel, data, NULL, token);
 }
 
 static void begin(void)

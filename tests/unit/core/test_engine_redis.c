@@ -144,6 +144,28 @@ static void nobody_comes_back(void **state UNUSED)
     assert_true(kept.in_order);
 }
 
+/* --- order --- */
+
+/* What stands alone between two that may share a call. */
+static void a_publisher_s_order_is_kept(void **state UNUSED)
+{
+    const struct engine_condition once = {.idempotency_key = STR_LIT("k")};
+
+    begin_subscribed();
+    publish_to("kept:a", "a", 0);
+    publish_if("kept:a", "b", &once, 1);
+    publish_to("kept:a", "c", 2);
+    publish_to("bare", "a", 3);
+    publish_if("bare", "b", &once, 4);
+    publish_to("bare", "c", 5);
+    pass(0);
+    for (unsigned i = 0; i < 6; i++)
+        completed(i, ENGINE_OK);
+    assert_string_equal(kept.text, "a b c ");
+    assert_true(kept.in_order);
+    assert_string_equal(bare.text, "a b c ");
+}
+
 /* --- slow, or it lies --- */
 
 static void a_server_that_says_nothing_is_replaced(void **state UNUSED)
@@ -271,6 +293,7 @@ int main(void)
         T(the_connection_is_cut_at_each_byte_that_is_said),
         T(the_connection_is_cut_at_each_byte_that_is_heard),
         T(nobody_comes_back),
+        T(a_publisher_s_order_is_kept),
         T(a_server_that_says_nothing_is_replaced),
         T(a_server_that_delivers_nothing_is_replaced),
         T(a_server_that_says_too_much_is_replaced),
