@@ -291,6 +291,8 @@ uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns);
 void redis_server_heard_itself(struct redis_server *s);
 /* Does this error say that it writes nothing now? */
 bool redis_is_full(struct str error);
+/* Does it come from inside a script? What stands before it there is done. */
+bool redis_is_inside_script(struct str error);
 void redis_degraded(struct redis_server *s, const char *text);
 /* A call that writes was taken. */
 void redis_written(struct redis_server *s);
@@ -318,6 +320,8 @@ bool redis_call_is_publication(const struct redis_call *c);
 bool redis_call_has_place(uint8_t kind);
 /* SUBSCRIBE and the like: a PING ends it, and errors may stand before its answer. */
 bool redis_call_is_listening(const struct redis_call *c);
+/* May it be sent again after its connection has ended, without being done twice? */
+bool redis_call_repeatable(const struct redis_call *c);
 
 /* engine_redis_reply.c */
 /* What the server answers to it; rest: a whole value. May free it. False: the connection is to
@@ -333,8 +337,6 @@ void redis_call_settle(struct redis_call *c, bool now);
 void redis_call_relay(struct redis_call *c, struct position first);
 /* A publication of this node's came back: of call `id`, from place `position` of a ring. */
 void redis_call_echo(struct redis_server *s, const struct envelope *e, struct position at);
-/* May it be sent again after its connection has ended, without being done twice? */
-bool redis_call_repeatable(const struct redis_call *c);
 
 /* Names of keys and channels: prefix:kind channel. All of them are made here. -1: no
  * memory. */

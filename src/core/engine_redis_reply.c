@@ -9,47 +9,6 @@
 
 /* --- ends --- */
 
-bool redis_call_repeatable(const struct redis_call *c)
-{
-    switch ((enum redis_call_kind)c->kind) {
-    case REDIS_HELLO:
-    case REDIS_INFO:
-    case REDIS_SELECT:
-    case REDIS_STATE:
-    case REDIS_LOAD:
-    case REDIS_SLOTS:
-    case REDIS_LISTEN:
-    case REDIS_CAUGHT_UP:
-    case REDIS_RELAY:
-    case REDIS_PROBE:
-    case REDIS_SAY:    /* heartbeats come again, and nobody waits for the rest for long */
-    case REDIS_OWNERS: /* begun again, as a cursor is one server's */
-    case REDIS_INDEX:
-    case REDIS_SWEEP:
-    case REDIS_DISOWN:
-    case REDIS_SUBSCRIBE: /* each connection makes its own, as SYNC */
-    case REDIS_UNSUBSCRIBE:
-    case REDIS_CHECK:
-    case REDIS_SYNC:
-        return false;
-    case REDIS_PUBLISH:
-        return c->refused;
-    case REDIS_KEEP: /* the script finds them, by their origin */
-    case REDIS_HISTORY:
-    case REDIS_REMOVE:
-    case REDIS_USER:
-    case REDIS_MEMBERS: /* the script knows who is there */
-    case REDIS_COUNT:
-    case REDIS_CONTROL: /* whoever hears it twice knows it by its origin */
-        return true;
-    case REDIS_LIST:
-        return redis_list_repeatable(c);
-    case REDIS_PUBLISH_IF: /* the script finds it, by its key or its origin */
-        return c->refused || c->key_len > 0 || redis_call_is_kept(c);
-    }
-    return false;
-}
-
 void redis_call_fail(struct redis_call *c, enum engine_status status)
 {
     struct redis *e = c->server->engine;
@@ -128,7 +87,7 @@ void redis_call_echo(struct redis_server *s, const struct envelope *e, struct po
 
 /* --- replies --- */
 
-enum verdict { GO_ON, NOT_DONE, START_ANEW };
+enum verdict { NOT_DONE, START_ANEW };
 
 static enum verdict start_anew(struct redis_server *s, const char *text)
 {
@@ -141,7 +100,7 @@ static enum verdict start_anew(struct redis_server *s, const char *text)
 static enum verdict judge(struct redis_call *c, struct str error)
 {
     static const char *const anew[] = {"READONLY",  "LOADING", "MASTERDOWN", "CLUSTERDOWN",
-                                       "UNBLOCKED", "NOAUTH",  "WRONGPASS",  "NOPERM"};
+                                       "UNBLOCKED", "NOAUTH",  "WRONGPASS"};
     struct redis_server *s = c->server;
     char text[sizeof(s->refusal)];
 
@@ -154,7 +113,8 @@ static enum verdict judge(struct redis_call *c, struct str error)
     for (size_t i = 0; i < ARRAY_LEN(anew); i++)
         if (str_starts_with(error, str_from(anew[i])))
             return start_anew(s, text);
-    return c->kind < REDIS_PUBLISH ? start_anew(s, text) : NOT_DONE;
+    /* NOPERM among them: another connection may do no more than this one. */
+    return c->kind < REDIS_PUBLISH || redis_call_is_listening(c) ? start_anew(s, text) : NOT_DONE;
 }
 
 /* The value of "name:value". */
@@ -487,13 +447,15 @@ bool redis_call_reply(struct redis_call *c, struct str value)
     redis_lane_answered(c);
     switch (judge(c, node.text)) {
     case START_ANEW: /* it is in the list of what was sent: tried again on a new connection, or UNAVAILABLE */
-        c->refused = true;
+        c->refused = !redis_is_inside_script(node.text);
         c->replied = false;
         return false;
     default:
         if (c->kind == REDIS_SYNC)
             redis_sync_failed(c);
-        redis_call_fail(c, ENGINE_UNAVAILABLE);
+        redis_call_fail(c, redis_is_inside_script(node.text) && !redis_is_full(node.text)
+                               ? ENGINE_UNKNOWN
+                               : ENGINE_UNAVAILABLE);
         return true;
     }
 }

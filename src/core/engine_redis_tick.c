@@ -84,6 +84,11 @@ bool redis_is_full(struct str error)
     return false;
 }
 
+bool redis_is_inside_script(struct str error)
+{
+    return memmem(error.p, error.n, "user_script", 11) != NULL;
+}
+
 void redis_degraded(struct redis_server *s, const char *text)
 {
     if (s->degraded)

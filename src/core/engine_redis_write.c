@@ -1,7 +1,7 @@
 /* core/engine_redis_write.c - calls as commands of the server. */
 #include <inttypes.h>
 
-#include "engine_redis_internal.h"
+#include "engine_redis_presence_internal.h"
 
 #include "base/clock.h"
 #include "core/channel_options.h"
@@ -368,6 +368,47 @@ bool redis_call_is_publication(const struct redis_call *c)
 bool redis_call_has_place(uint8_t kind)
 {
     return kind >= REDIS_PUBLISH && kind < REDIS_RELAY;
+}
+
+bool redis_call_repeatable(const struct redis_call *c)
+{
+    switch ((enum redis_call_kind)c->kind) {
+    case REDIS_HELLO:
+    case REDIS_INFO:
+    case REDIS_SELECT:
+    case REDIS_STATE:
+    case REDIS_LOAD:
+    case REDIS_SLOTS:
+    case REDIS_LISTEN:
+    case REDIS_CAUGHT_UP:
+    case REDIS_RELAY:
+    case REDIS_PROBE:
+    case REDIS_SAY:    /* heartbeats come again, and nobody waits for the rest for long */
+    case REDIS_OWNERS: /* begun again, as a cursor is one server's */
+    case REDIS_INDEX:
+    case REDIS_SWEEP:
+    case REDIS_DISOWN:
+    case REDIS_SUBSCRIBE: /* each connection makes its own, as SYNC */
+    case REDIS_UNSUBSCRIBE:
+    case REDIS_CHECK:
+    case REDIS_SYNC:
+        return false;
+    case REDIS_PUBLISH:
+        return c->refused;
+    case REDIS_KEEP: /* the script finds them, by their origin */
+    case REDIS_HISTORY:
+    case REDIS_REMOVE:
+    case REDIS_USER:
+    case REDIS_MEMBERS: /* the script knows who is there */
+    case REDIS_COUNT:
+    case REDIS_CONTROL: /* whoever hears it twice knows it by its origin */
+        return true;
+    case REDIS_LIST:
+        return redis_list_repeatable(c);
+    case REDIS_PUBLISH_IF: /* the script finds it, by its key or its origin */
+        return c->refused || c->key_len > 0 || redis_call_is_kept(c);
+    }
+    return false;
 }
 
 bool redis_call_is_listening(const struct redis_call *c)

@@ -39,6 +39,7 @@ static struct peer {
     bool reply_first;         /* of a publication, then what is pushed */
     const char *error;        /* of calls that write; NULL: none */
     const char *error_once;   /* of the next EVALSHA */
+    const char *error_late;   /* of the next one, when all of it is done */
     size_t chunk;             /* bytes that come at a time; 0: all */
     size_t in_left, out_left; /* bytes until the connection is cut; SIZE_MAX: it is not */
     /* What has been seen: */
@@ -312,6 +313,7 @@ static void eval_do(struct str *args, unsigned n)
     uint64_t which = 0, keys = 0;
     struct peer_kept *k;
     struct str *argv;
+    size_t before;
 
     assert_int_equal(str_to_u64(args[1], &which), 0);
     assert_int_equal(str_to_u64(args[2], &keys), 0);
@@ -330,6 +332,7 @@ static void eval_do(struct str *args, unsigned n)
     }
     k = peer_stream(args[3]);
     peer_guard(k, argv[0], argv[1]);
+    before = peer.out.len;
     switch (which) {
     case REDIS_SCRIPT_PUBLISH:
         publish_do(k, argv, n - 3 - (unsigned)keys);
@@ -339,6 +342,11 @@ static void eval_do(struct str *args, unsigned n)
         break;
     default:
         history_do(k, argv);
+    }
+    if (peer.error_late != NULL) {
+        peer.out.len = before;
+        peer_say(peer.error_late);
+        peer.error_late = NULL;
     }
 }
 

@@ -234,6 +234,42 @@ static void scripts_that_are_gone_are_loaded_again(void **state UNUSED)
     assert_string_equal(kept.text, "first second ");
 }
 
+/* What an ACL does not allow concerns the call alone. */
+static void a_call_that_is_not_allowed_fails_alone(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.error = "-NOPERM User x has no permissions to run the 'evalsha' command\r\n";
+    publish_to("kept:a", "x", 0);
+    publish_to("bare", "x", 1);
+    pass(NS_PER_SEC);
+    completed(0, ENGINE_UNAVAILABLE);
+    completed(1, ENGINE_OK);
+    peer.error = NULL;
+    peer.error_late = "-NOPERM User x has no permissions to run the 'publish' command "
+                      "script: 1f, on @user_script:40.\r\n";
+    publish_to("kept:a", "y", 2);
+    pass(NS_PER_SEC);
+    completed(2, ENGINE_UNKNOWN); /* it is kept */
+    assert_int_equal(peer_stream(STR_LIT("t:m:kept:a"))->offset, 1);
+    assert_int_equal(peer.opens, 1);
+}
+
+/* It may have been done: it is looked for before it is done again. */
+static void an_error_inside_a_script_undoes_nothing(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.error_late = "-READONLY You can't write against a read only replica. "
+                      "script: 1f, on @user_script:40.\r\n";
+    publish_to("kept:a", "x", 0);
+    pass(0);
+    come_up();
+    pass(NS_PER_SEC);
+    completed(0, ENGINE_OK);
+    assert_int_equal(peer.opens, 2);
+    assert_int_equal(peer_stream(STR_LIT("t:m:kept:a"))->offset, 1);
+    assert_string_equal(kept.text, "x ");
+}
+
 /* Another server's history: everybody is told that the epoch is another. */
 static void another_server_begins_another_epoch(void **state UNUSED)
 {
@@ -298,6 +334,8 @@ int main(void)
         T(a_server_that_delivers_nothing_is_replaced),
         T(a_server_that_says_too_much_is_replaced),
         T(scripts_that_are_gone_are_loaded_again),
+        T(a_call_that_is_not_allowed_fails_alone),
+        T(an_error_inside_a_script_undoes_nothing),
         T(another_server_begins_another_epoch),
         T(without_memory_each_call_completes_once),
     };
