@@ -103,6 +103,7 @@ struct redis_call {
     bool refused; /* it has certainly not been */
     bool sent;    /* in server.sent */
     bool asking;  /* ASKING stands before it, and is not answered yet */
+    bool asked;   /* ASKING stood before it when it was sent last */
     uint8_t name_len;
     uint16_t key_len; /* of the idempotency key, behind the name in `text` */
     uint64_t version;
@@ -333,8 +334,6 @@ bool redis_subscribe_refused(struct redis_call *c, struct str error);
 void redis_call_fail(struct redis_call *c, enum engine_status status);
 /* Completes and frees an answered call of publications when all of them have come back, or now. */
 void redis_call_settle(struct redis_call *c, bool now);
-/* What it has published where its slot is going is told to those who are subscribed where it is. */
-void redis_call_relay(struct redis_call *c, struct position first);
 /* A publication of this node's came back: of call `id`, from place `position` of a ring. */
 void redis_call_echo(struct redis_server *s, const struct envelope *e, struct position at);
 
@@ -478,6 +477,8 @@ void redis_lanes_down(struct redis *e, struct list *calls);
 void redis_lanes_forget(struct redis *e, const struct redis_server *s);
 /* When it wants to be called again, or UINT64_MAX. */
 uint64_t redis_lanes_run(struct redis *e, uint64_t now_ns);
+/* What it has published where its slot is going is told to those who are subscribed where it is. */
+void redis_call_relay(struct redis_call *c, struct position first);
 void redis_lanes_fini(struct redis *e);
 
 #endif

@@ -259,16 +259,18 @@ static void expire(const struct redis *e, struct redis_lane *l, uint64_t now_ns)
         give_up(LIST_ENTRY(l->held.next, struct redis_call, link));
 }
 
-/* The first of `again`, to its server. */
+/* The first of `again`, to its server. A plain publication needs no key: the server that has the slot still
+ * takes it, and everybody is subscribed there. */
 static void send_first(struct redis *e, struct redis_lane *l)
 {
     struct redis_call *c = LIST_ENTRY(l->again.next, struct redis_call, link);
-    struct redis_server *s = l->ask != NULL ? l->ask : redis_server_of(e, name_of(l));
+    bool asking = l->ask != NULL && c->kind != REDIS_PUBLISH;
+    struct redis_server *s = asking ? l->ask : redis_server_of(e, name_of(l));
 
     if (s->state != REDIS_UP || s->nsent >= e->s.window)
         return;
     redis_call_move(c, s);
-    c->asking = l->ask != NULL;
+    c->asking = asking;
     redis_call_send(c);
 }
 
@@ -314,6 +316,40 @@ uint64_t redis_lanes_run(struct redis *e, uint64_t now_ns)
             next_ns = MIN(next_ns, l->retry_ns);
     }
     return next_ns;
+}
+
+/* --- what was done behind ASKING --- */
+
+/* It was done by the server that takes the slot over, while others are subscribed at the one that has
+ * it: they hear of it through this node, and it comes back from there. Where that fails they see the
+ * gap, at the latest when the slot has moved. */
+void redis_call_relay(struct redis_call *c, struct position first)
+{
+    struct redis_server *s = c->partition != NULL ? c->partition->server : c->server;
+    struct redis_call *r;
+
+    if (s == c->server)
+        return;
+    if (!c->asked) { /* the server that had the slot has done it and told everybody; it moved since */
+        c->echoes = 0;
+        return;
+    }
+    r = s->state != REDIS_UP
+            ? NULL
+            : redis_call_new(s, REDIS_RELAY, (struct str){.p = c->name, .n = c->name_len});
+    if (r == NULL || buf_append(&r->body, buf_view(&c->body)) == -1) {
+        if (r != NULL)
+            redis_call_free(r);
+        c->echoes = 0;
+        return;
+    }
+    redis_call_grew(r, r->body.len);
+    r->since = first;
+    redis_call_send(r);
+    c->server = s;
+    c->since_ns = clock_ns();
+    list_remove(&c->link);
+    list_append(&s->sent, &c->link);
 }
 
 void redis_lanes_fini(struct redis *e)

@@ -205,34 +205,6 @@ static bool read_position(struct str *rest, struct position *out)
            read_u64(rest, &out->epoch) && read_u64(rest, &out->offset);
 }
 
-/* It was done by the server that takes the slot over, while others are subscribed at the one that has
- * it: they hear of it through this node, and it comes back from there. Where that fails they see the
- * gap, at the latest when the slot has moved. */
-void redis_call_relay(struct redis_call *c, struct position first)
-{
-    struct redis_server *s = c->partition != NULL ? c->partition->server : c->server;
-    struct redis_call *r;
-
-    if (s == c->server)
-        return;
-    r = s->state != REDIS_UP
-            ? NULL
-            : redis_call_new(s, REDIS_RELAY, (struct str){.p = c->name, .n = c->name_len});
-    if (r == NULL || buf_append(&r->body, buf_view(&c->body)) == -1) {
-        if (r != NULL)
-            redis_call_free(r);
-        c->echoes = 0;
-        return;
-    }
-    redis_call_grew(r, r->body.len);
-    r->since = first;
-    redis_call_send(r);
-    c->server = s;
-    c->since_ns = clock_ns();
-    list_remove(&c->link);
-    list_append(&s->sent, &c->link);
-}
-
 static bool keep_reply(struct redis_call *c, struct str value)
 {
     struct position first;

@@ -435,6 +435,7 @@ int redis_call_write(struct redis_call *c)
     struct buf *out = &c->server->out;
     size_t before = out->len;
 
+    c->asked = c->asking;
     if (redis_call_is_publication(c) || c->kind == REDIS_MEMBERS)
         expect_echoes(c);
     if ((c->asking ? resp_write(out, 1, "ASKING") : 0) == 0 && write_kind(c, out) == 0)

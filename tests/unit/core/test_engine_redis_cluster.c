@@ -64,6 +64,27 @@ static void note(const struct engine_wire *w, struct str envelope)
              STR_ARG(env.r.data));
 }
 
+/* SPUBLISH channel epoch:offset:publication. */
+static void answer_publish(struct engine_wire *w, const struct str *arg)
+{
+    if (str_starts_with(arg[2], STR_LIT("0:0:")) || str_starts_with(arg[2], STR_LIT("7:")))
+        note(w, str_skip(arg[2], 4)); /* one digit each */
+    t.asking[w->server] = false;
+    answer(w, ":1\r\n");
+}
+
+/* EVALSHA sha 3 meta stream result run epoch ttl size ttl now channel publication ... */
+static void answer_publish_if(struct engine_wire *w, const struct str *arg)
+{
+    if (t.refuse[w->server] != NULL && !t.asking[w->server]) {
+        answer(w, t.refuse[w->server]);
+        return;
+    }
+    note(w, arg[13]);
+    t.asking[w->server] = false;
+    answer(w, "*3\r\n$2\r\nok\r\n:0\r\n:0\r\n");
+}
+
 /* EVALSHA sha keys meta stream run epoch ttl size ttl now channel publication ... */
 static void answer_script(struct engine_wire *w, const struct str *arg, unsigned n)
 {
@@ -97,6 +118,11 @@ static void answer_command(struct engine_wire *w, const struct str *arg, unsigne
     } else if (str_equal(arg[0], STR_LIT("ASKING"))) {
         t.asking[w->server] = true;
         answer(w, "+OK\r\n");
+    } else if (str_equal(arg[0], STR_LIT("SPUBLISH"))) {
+        answer_publish(w, arg);
+    } else if (str_equal(arg[0], STR_LIT("EVALSHA")) && str_equal(arg[2], STR_LIT("3")) &&
+               n == 19) {
+        answer_publish_if(w, arg);
     } else if (str_equal(arg[0], STR_LIT("EVALSHA")) && n > 12) {
         answer_script(w, arg, n);
     } else if (!str_equal(arg[0], STR_LIT("SSUBSCRIBE"))) { /* its pushes are not looked at here */
@@ -213,6 +239,14 @@ static void publish(const char *channel, const char *data, uint64_t token)
     t.engine->ops->publish(t.engine, NULL, &r, NULL, token);
 }
 
+static void publish_once(const char *channel, const char *data, uint64_t token)
+{
+    const struct record r = {.name = str_from(channel), .data = str_from(data)};
+    const struct engine_condition condition = {.idempotency_key = STR_LIT("key")};
+
+    t.engine->ops->publish(t.engine, NULL, &r, &condition, token);
+}
+
 static void all_done(uint64_t first, uint64_t last, enum engine_status status)
 {
     for (uint64_t i = first; i <= last; i++) {
@@ -221,8 +255,8 @@ static void all_done(uint64_t first, uint64_t last, enum engine_status status)
     }
 }
 
-/* The i-th channel of that server. */
-static const char *channel_at(unsigned server, unsigned i)
+/* The i-th channel of that server whose name begins so. */
+static const char *named_at(const char *kind, unsigned server, unsigned i)
 {
     static char names[8][16];
     static unsigned turn_of;
@@ -230,12 +264,17 @@ static const char *channel_at(unsigned server, unsigned i)
     const struct redis *e = redis_of(t.engine);
 
     for (unsigned n = 0;; n++) {
-        snprintf(name, sizeof(names[0]), "kept:%u", n);
+        snprintf(name, sizeof(names[0]), "%s%u", kind, n);
         if (redis_server_of((struct redis *)(uintptr_t)e, str_from(name))->address.port ==
                 FIRST + server &&
             i-- == 0)
             return name;
     }
+}
+
+static const char *channel_at(unsigned server, unsigned i)
+{
+    return named_at("kept:", server, i);
 }
 
 static struct redis_partition *partition_of(const char *channel)
@@ -409,9 +448,42 @@ static void who_takes_a_slot_over_is_asked(void **state)
     publish(name, "b", 1);
     turns(20);
     all_done(0, 1, ENGINE_OK);
-    assert_string_equal(t.log, "1:*a 1:*b ");
+    assert_string_equal(t.log, "1:*a 0:a 1:*b 0:b "); /* and subscribers are told where they are */
     assert_int_equal(partition_of(name)->server->address.port, FIRST);
     assert_int_equal(redis_of(t.engine)->lanes.count, 0);
+}
+
+/* Subscribers are at the server that has the slot, until it has moved: it takes what needs no key. */
+static void a_plain_publication_goes_where_its_subscribers_are(void **state)
+{
+    const char *name = named_at("plain", 0, 0);
+
+    (void)state;
+    t.refuse[0] = redirection("ASK", name, 1);
+    publish_once(name, "a", 0);
+    turns(1);
+    publish(name, "b", 1);
+    publish_once(name, "c", 2);
+    turns(20);
+    all_done(0, 2, ENGINE_OK);
+    assert_non_null(strstr(t.log, "0:b "));
+    assert_null(strstr(t.log, "1:b "));
+    assert_null(strstr(t.log, "1:*b "));
+    assert_int_equal(redis_of(t.engine)->lanes.count, 0);
+}
+
+/* The server that had the slot has done it, and told everybody: it is not told again. */
+static void what_was_done_before_a_move_is_told_once(void **state)
+{
+    const char *name = channel_at(0, 0);
+
+    (void)state;
+    publish(name, "a", 0);
+    t.engine->ops->tick(t.engine, clock_ns());
+    move(partition_of(name), redis_of(t.engine)->servers[1]);
+    turns(20);
+    all_done(0, 0, ENGINE_OK);
+    assert_string_equal(t.log, "0:a ");
 }
 
 static void scripts_that_are_gone_are_loaded(void **state)
@@ -475,6 +547,8 @@ int main(void)
         T(while_a_channel_waits_others_flow),
         T(what_nobody_takes_is_unavailable),
         T(who_takes_a_slot_over_is_asked),
+        T(a_plain_publication_goes_where_its_subscribers_are),
+        T(what_was_done_before_a_move_is_told_once),
         T(scripts_that_are_gone_are_loaded),
         T(a_call_outlives_its_server),
         T(primaries_come_and_go),
