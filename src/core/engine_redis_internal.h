@@ -132,6 +132,8 @@ struct redis_sub { /* a channel this node subscribes to, or did a moment ago */
     uint64_t until_ns;   /* lingering */
     uint64_t sync_id;    /* of the SYNC under way */
     uint32_t connection; /* server.connections when SUBSCRIBE was sent */
+    uint32_t live_on;    /* when it became live; 0: its server is another one since */
+    uint32_t moved_to;   /* likewise of a server it has moved to without a break; 0: with one */
     uint8_t state;       /* enum redis_sub_state */
     bool confirmed;      /* of that connection */
     bool kept;           /* it has a history */
@@ -176,6 +178,7 @@ struct redis_server {
     uint64_t names, names_ns; /* that may be asked for, as of then */
     uint64_t up_ns;
     bool degraded; /* it delivers, and refuses to write */
+    bool original; /* a master that has never been a copy of another one */
     /* In a cluster: */
     unsigned partitions;
     const struct redis_partition *listens; /* the probe's; NULL: none */

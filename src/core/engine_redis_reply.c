@@ -134,6 +134,19 @@ static bool info_line(struct str info, struct str name, struct str *out)
     return false;
 }
 
+/* One that took over from another one names it as its second replication id. */
+static bool is_original(struct str info)
+{
+    struct str role, id;
+
+    if (!info_line(info, STR_LIT("role:"), &role) || !str_equal(role, STR_LIT("master")) ||
+        !info_line(info, STR_LIT("master_replid2:"), &id) || id.n == 0)
+        return false;
+    while (id.n > 0 && id.p[0] == '0')
+        id = str_skip(id, 1);
+    return id.n == 0;
+}
+
 /* Who it is, and that it is a master; a cluster says itself who is. A server that does not tell its role is taken for one. */
 static bool take_info(struct redis_server *s, struct str info)
 {
@@ -144,6 +157,7 @@ static bool take_info(struct redis_server *s, struct str info)
         (guard == ENGINE_GUARD_REPLID && !info_line(info, STR_LIT("master_replid:"), &run_id)) ||
         run_id.n == 0 || str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
         return false;
+    s->original = is_original(info);
     if (s->engine->cluster != NULL || !info_line(info, STR_LIT("role:"), &role) ||
         str_equal(role, STR_LIT("master")))
         return true;

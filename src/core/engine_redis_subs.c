@@ -125,6 +125,8 @@ static void tell(struct redis_sub *sub)
 static void live(struct redis_sub *sub)
 {
     sub->state = REDIS_SUB_LIVE;
+    sub->live_on = sub->server->connections;
+    sub->moved_to = 0;
     show(sub);
     tell(sub);
 }
@@ -207,11 +209,26 @@ static void close_gap(struct redis_sub *sub, struct position top, struct str ent
         METRIC_INC(engine_gaps_healed);
 }
 
-/* In the epoch that began behind what it had of the one before, nothing but what follows is missing. */
-static bool goes_on(const struct redis_sub *sub, struct position top, struct position before)
+/* Is the server it is live on still the same, and has been all the time? */
+static bool is_there(const struct redis_sub *sub)
 {
-    return sub->at.epoch == top.epoch ||
-           (sub->at.epoch == before.epoch && sub->at.offset <= before.offset);
+    return sub->live_on != 0 && sub->live_on == sub->server->connections &&
+           sub->server->state == REDIS_UP;
+}
+
+/* In the epoch that began behind what it had of the one before, nothing but what follows is missing, if its
+ * slot goes from one living master to another. A copy that took over, a server that was away: both may begin
+ * behind what the old one has acknowledged, and what this node had got of that says nothing. */
+static bool goes_on(const struct redis_sub *sub, const struct redis_call *c, struct position top,
+                    struct position before)
+{
+    bool alive =
+        c->asked ? is_there(sub) : sub->moved_to != 0 && sub->moved_to == c->server->connections;
+
+    if (sub->at.epoch == top.epoch)
+        return true;
+    return alive && c->server->original && sub->at.epoch == before.epoch &&
+           sub->at.offset <= before.offset;
 }
 
 void redis_synced(const struct redis_call *c, struct position top, struct position before,
@@ -224,7 +241,7 @@ void redis_synced(const struct redis_call *c, struct position top, struct positi
     if (sub == NULL || sub->sync_id != c->id)
         return;
     fresh = sub->at.epoch == 0;
-    on = goes_on(sub, top, before);
+    on = goes_on(sub, c, top, before);
     if (!fresh && sub->at.epoch != top.epoch)
         METRIC_INC(engine_epoch_changes);
     if (!fresh && on)
@@ -286,6 +303,8 @@ void redis_subs_move(struct redis_partition *p)
     for (struct list *n = p->subs.next; n != &p->subs; n = n->next) {
         struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, in_partition);
 
+        sub->moved_to = is_there(sub) && p->server->state == REDIS_UP ? p->server->connections : 0;
+        sub->live_on = 0;
         sub->server = p->server;
         sub->connection = 0;
         sub->sync_id = 0;

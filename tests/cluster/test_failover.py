@@ -63,6 +63,23 @@ class Failover(Nodes):
         self.assertFalse(got.get('recovered', False), got)
         self.assertEqual(stays.push('unsubscribe')[1]['code'], 2500)  # also who was there all the time
 
+    def test_who_had_less_than_was_acknowledged_is_told(self):
+        """What a node's subscriber has got ends where the copy ends: what was acknowledged behind that is missing all the same."""
+        late = self.started(Link(self.master.port))
+        nodes = [self.node('redis://127.0.0.1:%d' % link.port) for link in (late, self.road)]
+        lags = self.client(nodes[0], 'a')
+        self.three(nodes[1], 1, 2, 3)
+        self.assertEqual([lags.data() for _ in range(3)], [1, 2, 3])
+        self.assertEqual(self.master.say('WAIT', 1, 10000), '1')
+        self.copying.cut()
+        late.cut()
+        self.three(nodes[1], 'lost 4', 'lost 5', 'lost 6')
+        self.fall(guarded=True)
+        self.again(lambda: nodes[1], 'a', 'new 4')  # its epoch follows the one before, at 3
+        late.target = self.road.target
+        late.heal()
+        self.assertEqual(lags.push('unsubscribe')[1]['code'], 2500)
+
     def test_without_the_guard_nobody_is_told(self):
         """The scene has the hole that the guard closes: else the test above would show nothing."""
         _, got = self.scene(guarded=False)

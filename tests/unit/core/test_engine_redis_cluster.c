@@ -34,7 +34,11 @@ static struct {
     unsigned done[CALLS]; /* by token: how often */
     enum engine_status status[CALLS];
     bool asking[SERVERS];
+    const char *info, *synced[SERVERS]; /* what INFO and SYNC are answered with */
+    unsigned subscribed, lost;
 } t;
+
+#define INFO(role, second) "run_id:a\r\nrole:" role "\r\nmaster_replid2:" second "\r\n"
 
 /* --- the servers --- */
 
@@ -105,7 +109,7 @@ static void answer_command(struct engine_wire *w, const struct str *arg, unsigne
     if (str_equal(arg[0], STR_LIT("HELLO"))) {
         answer(w, "%0\r\n");
     } else if (str_equal(arg[0], STR_LIT("INFO"))) {
-        answer(w, "$8\r\nrun_id:a\r\n");
+        assert_int_equal(buf_printf(&w->answers, "$%zu\r\n%s\r\n", strlen(t.info), t.info), 0);
     } else if (str_equal(arg[0], STR_LIT("SCRIPT"))) {
         answer(w, "$3\r\nsha\r\n");
     } else if (str_equal(arg[0], STR_LIT("CLUSTER"))) {
@@ -123,6 +127,8 @@ static void answer_command(struct engine_wire *w, const struct str *arg, unsigne
     } else if (str_equal(arg[0], STR_LIT("EVALSHA")) && str_equal(arg[2], STR_LIT("3")) &&
                n == 19) {
         answer_publish_if(w, arg);
+    } else if (str_equal(arg[0], STR_LIT("EVALSHA")) && n == 12 && t.synced[w->server] != NULL) {
+        answer(w, t.synced[w->server]);
     } else if (str_equal(arg[0], STR_LIT("EVALSHA")) && n > 12) {
         answer_script(w, arg, n);
     } else if (!str_equal(arg[0], STR_LIT("SSUBSCRIBE"))) { /* its pushes are not looked at here */
@@ -230,7 +236,23 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
     t.status[token] = status;
 }
 
-static const struct engine_events events = {.done = on_done};
+static void on_subscribed(void *hub, struct engine_channel *c, enum engine_status status)
+{
+    (void)hub;
+    (void)c;
+    assert_int_equal(status, ENGINE_OK);
+    t.subscribed++;
+}
+
+static void on_lost(void *hub, struct engine_channel *c)
+{
+    (void)hub;
+    (void)c;
+    t.lost++;
+}
+
+static const struct engine_events events = {
+    .done = on_done, .subscribed = on_subscribed, .lost = on_lost};
 
 static void publish(const char *channel, const char *data, uint64_t token)
 {
@@ -311,6 +333,7 @@ static int setup(void **state)
 
     (void)state;
     memset(&t, 0, sizeof(t));
+    t.info = INFO("master", "0000000000000000000000000000000000000000");
     memset(metrics, 0, sizeof(*metrics));
     config_defaults(&config);
     config.namespaces.n = 1;
@@ -486,6 +509,88 @@ static void what_was_done_before_a_move_is_told_once(void **state)
     assert_string_equal(t.log, "0:a ");
 }
 
+#define POSITION(epoch, offset, was, at)                                                           \
+    "*5\r\n$1\r\n" epoch "\r\n$1\r\n" offset "\r\n*0\r\n$1\r\n" was "\r\n$1\r\n" at "\r\n"
+
+/* A subscriber of the first server that has 3 of epoch 7. */
+static struct redis_sub *subscriber(struct engine_channel *c)
+{
+    const char *name = channel_at(0, 0);
+    struct redis_sub *sub;
+
+    t.synced[0] = POSITION("7", "3", "0", "0");
+    t.engine->ops->subscribe(t.engine, c, str_from(name));
+    turns(20);
+    assert_int_equal(t.subscribed, 1);
+    sub = redis_sub_find(redis_of(t.engine), str_from(name));
+    assert_int_equal(sub->state, REDIS_SUB_LIVE);
+    return sub;
+}
+
+static void ends_live_at(const struct redis_sub *sub, uint64_t epoch, unsigned lost)
+{
+    assert_int_equal(sub->state, REDIS_SUB_LIVE);
+    assert_int_equal(sub->at.epoch, epoch);
+    assert_int_equal(t.lost, lost);
+}
+
+/* From one living master to another nothing can have been lost. */
+static void a_subscriber_goes_on_with_its_slot(void **state)
+{
+    struct engine_channel c = {0};
+    struct redis_sub *sub = subscriber(&c);
+
+    (void)state;
+    t.synced[1] = POSITION("8", "3", "7", "3");
+    move(sub->partition, redis_of(t.engine)->servers[1]);
+    turns(20);
+    ends_live_at(sub, 8, 0);
+}
+
+/* The copy has 3 of epoch 7, as this node: more may have been acknowledged. */
+static void a_copy_that_took_over_may_lack_something(void **state)
+{
+    struct engine_channel c = {0};
+    struct redis_sub *sub = subscriber(&c);
+
+    (void)state;
+    t.info = INFO("master", "1234567890123456789012345678901234567890");
+    redis_server_restart(redis_of(t.engine)->servers[1], ENDING_CLOSED);
+    turns(3000);
+    assert_int_equal(redis_of(t.engine)->servers[1]->state, REDIS_UP);
+    t.synced[1] = POSITION("8", "3", "7", "3");
+    move(sub->partition, redis_of(t.engine)->servers[1]);
+    turns(20);
+    ends_live_at(sub, 8, 1);
+}
+
+/* The old server was not there when the slot moved. */
+static void a_server_that_was_away_may_have_acknowledged_more(void **state)
+{
+    struct engine_channel c = {0};
+    struct redis_sub *sub = subscriber(&c);
+
+    (void)state;
+    t.synced[1] = POSITION("8", "3", "7", "3");
+    redis_server_restart(redis_of(t.engine)->servers[0], ENDING_CLOSED);
+    move(sub->partition, redis_of(t.engine)->servers[1]);
+    turns(20);
+    ends_live_at(sub, 8, 1);
+}
+
+/* The same address, another server or another life of it. */
+static void a_server_that_is_another_may_lack_something(void **state)
+{
+    struct engine_channel c = {0};
+    struct redis_sub *sub = subscriber(&c);
+
+    (void)state;
+    t.synced[0] = POSITION("8", "3", "7", "3");
+    redis_server_restart(redis_of(t.engine)->servers[0], ENDING_CLOSED);
+    turns(3000);
+    ends_live_at(sub, 8, 1);
+}
+
 static void scripts_that_are_gone_are_loaded(void **state)
 {
     const char *name = channel_at(0, 0);
@@ -549,6 +654,10 @@ int main(void)
         T(who_takes_a_slot_over_is_asked),
         T(a_plain_publication_goes_where_its_subscribers_are),
         T(what_was_done_before_a_move_is_told_once),
+        T(a_subscriber_goes_on_with_its_slot),
+        T(a_copy_that_took_over_may_lack_something),
+        T(a_server_that_was_away_may_have_acknowledged_more),
+        T(a_server_that_is_another_may_lack_something),
         T(scripts_that_are_gone_are_loaded),
         T(a_call_outlives_its_server),
         T(primaries_come_and_go),
