@@ -74,8 +74,8 @@ int engine_nodes_control_sent(struct engine_nodes *n, const struct envelope *e,
                               uint64_t token) MUST_CHECK;
 /* The server has it (OK): the call is complete when the nodes have it too; or it has not. */
 void engine_nodes_control_done(struct engine_nodes *n, uint64_t token, enum engine_status status);
-/* It has come, this node's own too, maybe again: to the hub, if it is the first time. */
-void engine_nodes_control_heard(struct engine_nodes *n, struct envelope *e);
+/* It has come, this node's own too, maybe again: to the hub, unless all workers have it. True: they had not. */
+bool engine_nodes_control_heard(struct engine_nodes *n, struct envelope *e);
 
 /* --- what is known --- */
 

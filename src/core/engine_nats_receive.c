@@ -55,7 +55,7 @@ static void take_control(struct nats *e, struct str payload)
         METRIC_INC(engine_malformed);
         return;
     }
-    engine_nodes_control_heard(e->engine.nodes, &env);
+    (void)engine_nodes_control_heard(e->engine.nodes, &env);
 }
 
 /* Takes what a subject begins with off its front. */

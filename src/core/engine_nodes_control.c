@@ -162,16 +162,26 @@ void nodes_waits_fini(struct engine_nodes *n)
         free(LIST_ENTRY(list_pop(&n->waits), struct nodes_wait, link));
 }
 
-/* Has it been here before? It has from now on. */
-static bool seen(struct engine_nodes *n, const struct nodes_origin *origin)
+static unsigned place_of(const struct nodes_origin *origin)
 {
-    unsigned at = (unsigned)(hash_str(bytes_of(origin)) % NODES_SEEN);
+    return (unsigned)(hash_str(bytes_of(origin)) % NODES_SEEN);
+}
+
+static bool seen(const struct engine_nodes *n, const struct nodes_origin *origin)
+{
+    unsigned at = place_of(origin);
 
     for (unsigned i = 0; i < NODES_WAYS; i++)
         if (memcmp(&n->seen[at][i], origin, sizeof(*origin)) == 0)
             return true;
-    n->seen[at][n->next_way[at]++ % NODES_WAYS] = *origin;
     return false;
+}
+
+static void remember(struct engine_nodes *n, const struct nodes_origin *origin)
+{
+    unsigned at = place_of(origin);
+
+    n->seen[at][n->next_way[at]++ % NODES_WAYS] = *origin;
 }
 
 static bool to_hub(const struct engine_nodes *n, struct envelope *e)
@@ -180,15 +190,20 @@ static bool to_hub(const struct engine_nodes *n, struct envelope *e)
     return n->engine->events->control(n->engine->hub, &e->r);
 }
 
-void engine_nodes_control_heard(struct engine_nodes *n, struct envelope *e)
+bool engine_nodes_control_heard(struct engine_nodes *n, struct envelope *e)
 {
     struct nodes_origin origin = origin_of(e);
     uint64_t from = e->node;
+    bool news = !seen(n, &origin);
 
-    if (!seen(n, &origin) && !to_hub(n, e))
-        return; /* not everybody has it, so nobody says so */
+    if (news) {
+        if (!to_hub(n, e))
+            return true; /* not everybody has it, so nobody says so, and if it comes again it is told again */
+        remember(n, &origin);
+    }
     if (from == n->s.id)
         nodes_taken(n, from, bytes_of(&origin));
     else if (nodes_begin(n, NODES_TAKEN) == 0 && buf_append(&n->out, bytes_of(&origin)) == 0)
         n->ops->send(n->engine, from, false, buf_view(&n->out));
+    return news;
 }

@@ -372,7 +372,7 @@ static void hear(unsigned at, uint64_t from, uint64_t position)
 {
     struct envelope e = control_of(from, position);
 
-    engine_nodes_control_heard(of(at), &e);
+    (void)engine_nodes_control_heard(of(at), &e);
 }
 
 static void send_control(uint64_t position)
