@@ -14,6 +14,8 @@
 #ifndef ROOST_CORE_ENGINE_REDIS_H
 #define ROOST_CORE_ENGINE_REDIS_H
 
+#include <stdatomic.h>
+
 #include "core/engine_nodes.h"
 #include "core/engine_wire.h"
 
@@ -23,6 +25,17 @@ enum engine_guard { /* what tells that a server is another one than before */
                     ENGINE_GUARD_RUN_ID = 0,
                     ENGINE_GUARD_REPLID,
                     ENGINE_GUARD_NONE
+};
+
+/* How far this node has heard the log of control messages: id of an entry, of which server. ms 0: not at all. */
+struct engine_redis_mark {
+    uint64_t ms, seq;
+    uint64_t run; /* hash of the server's run id */
+};
+/* Outlives a hub, which may die at any moment: the mark is copies[version & 1], and no other is written to. */
+struct engine_redis_marks {
+    _Atomic uint32_t version;
+    struct engine_redis_mark copies[2];
 };
 
 struct engine_redis_settings {
@@ -38,6 +51,7 @@ struct engine_redis_settings {
     struct engine_nodes_settings nodes; /* but for id, which is `node` */
     bool
         restarted; /* this hub is not the node's first: what its rings hold may have been published */
+    struct engine_redis_marks *marks; /* borrowed; NULL: the mark lives as long as the engine */
     uint64_t timeout_ns, patience_ns, reconnect_max_ns, probe_ns;
     uint64_t queue_bytes;
     uint32_t window;            /* calls under way, of each server */

@@ -432,6 +432,7 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
     list_init(&e->lane_list);
+    redis_log_begin(e);
     pool_init(&e->calls, "redis_call", sizeof(struct redis_call), 0);
     for (unsigned i = 0; i < e->s.addresses; i++)
         if (add_server(e, i) == -1)

@@ -2,7 +2,7 @@
  * engine_redis_server.c keeps one server's connection · engine_redis_calls.c its calls ·
  * engine_redis_tick.c what time does to it · engine_redis_write.c writes
  * calls · engine_redis_reply.c reads replies · engine_redis_subs.c knows channels · engine_redis_push.c reads what is pushed ·
- * engine_redis_users.c counts users ·
+ * engine_redis_log.c hears control messages · engine_redis_users.c counts users ·
  * engine_redis_scripts.c has what runs in the server · engine_redis_cluster.c knows who has which slots ·
  * engine_redis_lanes.c keeps calls in order that were turned away ·
  * engine_redis_sentinel.c asks where a master is ·
@@ -167,6 +167,7 @@ struct redis_server {
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
     uint64_t role_ns; /* when it was last asked whether it is a master */
     unsigned attempts;
+    bool caught_up;           /* with the control log; it is home to it */
     bool restored;            /* subscribed to everything again */
     int shard;                /* its place among engine_shards */
     uint8_t ending;           /* enum engine_ending, if what comes cannot be taken */
@@ -214,8 +215,8 @@ struct redis {
     uint64_t next_id;
     uint64_t repeats_until_ns; /* publications from the rings may be repetitions until then */
     struct buf scratch;
-    size_t value_max; /* bytes of one value of a server, as far as it has said */
-    uint64_t last_control_ms, last_control_seq;      /* id of the last entry of the control log */
+    size_t value_max;              /* bytes of one value of a server, as far as it has said */
+    struct engine_redis_mark mark; /* how far the control log has been heard */
     struct redis_server *servers[REDIS_SERVERS_MAX]; /* owned */
     unsigned nservers;
     struct redis_presence *presence; /* owned */
@@ -253,6 +254,8 @@ bool redis_may_repeat(const struct redis *e);
 struct redis_server *redis_server_new(struct redis *e,
                                       const struct engine_address *address) MUST_CHECK;
 void redis_server_free(struct redis_server *s);
+/* Reads the next piece of the control log. -1: no memory. */
+int redis_server_catch_up(struct redis_server *s) MUST_CHECK;
 /* Connects; a DOWN one. */
 void redis_server_begin(struct redis_server *s);
 /* Sends what has been written in this round. */
@@ -428,14 +431,24 @@ void redis_sweep_run(struct redis *e, uint64_t now_ns);
 /* engine_redis_push.c */
 /* A push: `>` and its children. */
 void redis_pushed(struct redis_server *s, struct str value);
-/* The reply to CAUGHT_UP. */
-void redis_control_log(struct redis_server *s, struct str value);
 /* A publication at its position; sub is live. */
 void redis_deliver(struct redis_sub *sub, struct envelope *env, struct position at);
 /* "subscribe": the server has confirmed. */
 void redis_confirmed(struct redis_sub *sub);
 /* There is a gap in front of what has come. */
 void redis_sub_heal(struct redis_sub *sub);
+
+/* engine_redis_log.c */
+/* Goes on where the hub before this one stood. */
+void redis_log_begin(struct redis *e);
+/* The connection has ended. */
+void redis_log_ended(struct redis_server *s);
+/* A control message as it is published. */
+void redis_control_said(struct redis_server *s, struct str payload);
+/* CAUGHT_UP. -1: no memory. */
+int redis_log_write(struct redis_server *s, struct buf *out) MUST_CHECK;
+/* Its reply. False: the connection is to be ended. */
+bool redis_log_reply(struct redis_server *s, struct str value) MUST_CHECK;
 
 /* engine_redis_cluster.c */
 /* NULL: no memory. */

@@ -1,5 +1,5 @@
-/* core/engine_redis_push.c - what the server says without being asked: publications, control messages,
- * confirmations. */
+/* core/engine_redis_push.c - what the server says without being asked: publications,
+ * confirmations; engine_redis_log.c has control messages. */
 #include "engine_redis_internal.h"
 
 #include "base/clock.h"
@@ -103,60 +103,6 @@ static void take_message(struct redis_server *s, struct str channel, struct str 
         METRIC_INC(engine_malformed);
 }
 
-/* --- control --- */
-
-static void heard(struct redis_server *s, const uint64_t id[2], struct str item)
-{
-    struct redis *e = s->engine;
-    struct envelope env;
-
-    if (id[0] < e->last_control_ms || (id[0] == e->last_control_ms && id[1] <= e->last_control_seq))
-        return;
-    e->last_control_ms = id[0];
-    e->last_control_seq = id[1];
-    if (envelope_next(&item, &env) <= 0) {
-        METRIC_INC(engine_malformed);
-        return;
-    }
-    engine_nodes_control_heard(e->engine.nodes, &env);
-}
-
-/* "ms-seq:" in front of it. */
-static void take_control(struct redis_server *s, struct str payload)
-{
-    struct str ms, seq;
-    uint64_t id[2];
-
-    if (str_cut(&payload, '-', &ms) && str_to_u64(ms, &id[0]) == 0 && payload.p != NULL &&
-        str_cut(&payload, ':', &seq) && str_to_u64(seq, &id[1]) == 0)
-        heard(s, id, payload);
-    else
-        METRIC_INC(engine_malformed);
-}
-
-void redis_control_log(struct redis_server *s, struct str value)
-{
-    struct redis *e = s->engine;
-    bool first = e->last_control_ms == 0;
-    struct resp_node list;
-    struct str item;
-    uint64_t id[2];
-
-    if (!resp_next(&value, &list))
-        return;
-    for (uint32_t i = 0; i < list.n && redis_next_entry(&value, id, &item); i++) {
-        if (first) { /* what was said before this node began is not for it */
-            e->last_control_ms = id[0];
-            e->last_control_seq = id[1];
-        } else {
-            METRIC_INC(control_replayed);
-            heard(s, id, item);
-        }
-    }
-    if (first && e->last_control_ms == 0)
-        e->last_control_ms = 1; /* an empty log: from its first entry on */
-}
-
 /* --- pushes --- */
 
 static bool strip_prefix(const struct redis_server *s, struct str *name)
@@ -223,7 +169,7 @@ void redis_pushed(struct redis_server *s, struct str value)
         if (channel)
             take_message(s, name, payload);
         else if (str_starts_with(name, STR_LIT("control")))
-            take_control(s, payload);
+            redis_control_said(s, payload);
         else if (str_starts_with(name, STR_LIT("node")))
             engine_nodes_received(s->engine->engine.nodes, payload);
         else if (str_starts_with(name, STR_LIT("probe:")))

@@ -189,7 +189,7 @@ static bool setup_reply(struct redis_call *c, struct str value)
                str_copy(text, s->sha[c->script], sizeof(s->sha[0])) == 0;
         break;
     case REDIS_CAUGHT_UP:
-        redis_control_log(s, value);
+        good = redis_log_reply(s, value);
         break;
     default:
         break;

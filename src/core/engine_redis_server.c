@@ -115,6 +115,7 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     s->scan = (struct resp_scan){0};
     s->loading = 0;
     s->listens = NULL;
+    redis_log_ended(s);
     if (was_up)
         s->down_since_ns = clock_ns();
     set_state(s, REDIS_DOWN);
@@ -202,6 +203,12 @@ static const struct redis_partition *first_partition(const struct redis_server *
     return NULL;
 }
 
+int redis_server_catch_up(struct redis_server *s)
+{
+    s->caught_up = false;
+    return setup_call(s, REDIS_CAUGHT_UP, 0);
+}
+
 static int listen_to(struct redis_server *s)
 {
     if (s->engine->cluster != NULL) {
@@ -213,7 +220,7 @@ static int listen_to(struct redis_server *s)
     s->probe_sent_ns = 0;
     if (setup_call(s, REDIS_LISTEN, 0) == -1)
         return -1;
-    return redis_is_home(s) ? setup_call(s, REDIS_CAUGHT_UP, 0) : 0;
+    return redis_is_home(s) ? redis_server_catch_up(s) : 0;
 }
 
 void redis_server_listen(struct redis_server *s)

@@ -247,27 +247,6 @@ static int write_say(struct redis_call *c, struct buf *out)
                : 0;
 }
 
-/* Control messages behind the last one that was heard; at first only where the log ends. */
-static int write_caught_up(struct redis_server *s, struct buf *out)
-{
-    const struct redis *e = s->engine;
-    char id[64];
-
-    if (e->last_control_ms == 0)
-        return resp_command(out, 6) || resp_arg(out, STR_LIT("XREVRANGE")) ||
-                       redis_arg_name(s, out, "log", STR_NULL) || resp_arg(out, STR_LIT("+")) ||
-                       resp_arg(out, STR_LIT("-")) || resp_arg(out, STR_LIT("COUNT")) ||
-                       resp_arg(out, STR_LIT("1"))
-                   ? -1
-                   : 0;
-    snprintf(id, sizeof(id), "(%" PRIu64 "-%" PRIu64, e->last_control_ms, e->last_control_seq);
-    return resp_command(out, 4) || resp_arg(out, STR_LIT("XRANGE")) ||
-                   redis_arg_name(s, out, "log", STR_NULL) || resp_arg(out, str_from(id)) ||
-                   resp_arg(out, STR_LIT("+"))
-               ? -1
-               : 0;
-}
-
 /* In a cluster PUBLISH would go to every server of it. */
 static int write_load(struct redis_call *c, struct buf *out)
 {
@@ -310,7 +289,7 @@ static int write_kind(struct redis_call *c, struct buf *out)
     case REDIS_LISTEN:
         return write_listen(s, out);
     case REDIS_CAUGHT_UP:
-        return write_caught_up(s, out);
+        return redis_log_write(s, out);
     case REDIS_PUBLISH:
     case REDIS_RELAY:
         return write_publish(c, out);

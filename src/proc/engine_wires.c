@@ -334,6 +334,7 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
                   .agreement = nodes_agreement(),
                   .self = nodes_self},
         .restarted = restarted,
+        .marks = nodes_marks(),
         .timeout_ns = (uint64_t)config.engine_timeout,
         .patience_ns = (uint64_t)config.engine_patience,
         .reconnect_max_ns = (uint64_t)config.engine_reconnect_max,

@@ -14,6 +14,7 @@
 
 /* As the settings: the copy in use is copies[version & 1], and no other is written to. */
 struct nodes_area {
+    struct engine_redis_marks marks;
     _Atomic uint32_t version;
     struct nodes_copy {
         uint32_t n;
@@ -133,6 +134,11 @@ void nodes_publish(const struct engine_nodes *n)
     next_ns = clock_ns() + PUBLISH_NS;
     next->n = engine_nodes_list(n, next->nodes, ENGINE_NODES_MAX);
     atomic_store(&shm->nodes->version, version + 1);
+}
+
+struct engine_redis_marks *nodes_marks(void)
+{
+    return &shm->nodes->marks;
 }
 
 static void read_others(struct nodes_copy *out)

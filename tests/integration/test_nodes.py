@@ -158,6 +158,27 @@ class Nodes(DaemonTest):
             os.kill(hub, signal.SIGCONT)
         self.assertEqual(c.ends()[0], 3503)  # it comes late, but it comes
 
+    def test_what_is_said_while_a_hub_is_dead_is_heard(self):
+        redis = Redis(tcp=True)
+        self.addCleanup(redis.stop)
+        link = Link(redis.port)
+        self.addCleanup(link.stop)
+        patient = {'hang_timeout': '60s', 'node_ttl': '30s'}
+        a = self.node('a', address='redis://127.0.0.1:%d' % link.port, clean=False, **patient)
+        b = self.node('b', address=redis.address, **patient)
+        self.knows(a, 'a', 'b')
+        self.knows(b, 'b', 'a')
+        c, stays = self.client(a, 'x'), self.client(a, 'x')
+        link.cut()
+        pid = a.kill('hub')
+        wait_for(lambda: a.pid_of('hub') not in (0, pid), what='another hub')
+        self.assertEqual(b.api('disconnect', user='', client=c.me)['result'], {'nodes_asked': 2, 'nodes_answered': 1})
+        link.heal()
+        self.assertEqual(c.ends()[0], 3503)
+        self.assertEqual(a.metric('roost_control_replayed_total'), 1)
+        self.assertEqual(b.api('unsubscribe', user='', client=stays.me, channel='x')['result'], {'nodes_asked': 2, 'nodes_answered': 2})
+        self.assertEqual(stays.push('unsubscribe')[0], 'x')
+
     def test_connections_of_a_user_are_counted_over_all_nodes(self):
         limits = {'user_connection_limit': 2, 'user_connection_limit_scope': 'all_nodes', 'token_hmac_secret_key': SECRET}
         a, b = self.node('a', **limits), self.node('b', clean=False, **limits)
