@@ -79,6 +79,7 @@ class Failover(Nodes):
         late.target = self.road.target
         late.heal()
         self.assertEqual(lags.push('unsubscribe')[1]['code'], 2500)
+        self.assertGreater(nodes[0].metric('roost_engine_gaps_total{outcome="lost"}'), 0)  # the engine says so, nobody had to find it out
 
     def test_without_the_guard_nobody_is_told(self):
         """The scene has the hole that the guard closes: else the test above would show nothing."""
