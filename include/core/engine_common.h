@@ -16,5 +16,8 @@ uint64_t engine_chance(uint64_t max);
 uint64_t engine_time_ns(uint64_t wall_ms);
 /* As the hub of that node knows it: another node's connections and rings mean nothing here. */
 void engine_localise(struct envelope *env, uint64_t node);
+/* What may be shown of a server's error. One that does not know a command repeats its arguments: HELLO's hold
+ * the password, others what is published. */
+struct str engine_error_text(struct str error);
 
 #endif

@@ -70,3 +70,16 @@ void engine_localise(struct envelope *env, uint64_t node)
     env->r.token = 0;
     env->r.position = 0;
 }
+
+struct str engine_error_text(struct str error)
+{
+    static const char args[] = "with args";
+    const char *at = error.n > 0 ? memmem(error.p, error.n, args, sizeof(args) - 1) : NULL;
+
+    if (at == NULL)
+        return error;
+    error.n = (size_t)(at - error.p);
+    while (error.n > 0 && (error.p[error.n - 1] == ' ' || error.p[error.n - 1] == ','))
+        error.n--;
+    return error;
+}

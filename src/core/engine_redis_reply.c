@@ -104,6 +104,7 @@ static enum verdict judge(struct redis_call *c, struct str error)
     struct redis_server *s = c->server;
     char text[sizeof(s->refusal)];
 
+    error = engine_error_text(error);
     snprintf(text, sizeof(text), "%.*s", STR_ARG(error));
     if (c->kind >= REDIS_PUBLISH && redis_is_full(error)) {
         redis_degraded(s, text);

@@ -165,7 +165,8 @@ static void take_reply(struct redis_sentinels *t, struct str value)
     if (!resp_next(&rest, &node)) {
         leave(t, "it does not speak as expected");
     } else if (node.type == RESP_ERROR || node.type == RESP_BULK_ERROR) {
-        snprintf(text, sizeof(text), "%.*s", STR_ARG(node.text));
+        rest = engine_error_text(node.text);
+        snprintf(text, sizeof(text), "%.*s", STR_ARG(rest));
         leave(t, text);
     } else if (!t->greeted) {
         t->greeted = true;

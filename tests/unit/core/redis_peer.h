@@ -40,6 +40,7 @@ static struct peer {
     const char *error;        /* of calls that write; NULL: none */
     const char *error_once;   /* of the next EVALSHA */
     const char *error_late;   /* of the next one, when all of it is done */
+    const char *hello;        /* what HELLO is answered with; NULL: it is well */
     size_t chunk;             /* bytes that come at a time; 0: all */
     size_t in_left, out_left; /* bytes until the connection is cut; SIZE_MAX: it is not */
     /* What has been seen: */
@@ -377,7 +378,7 @@ static void meta_do(const struct peer_kept *k)
 static void command_do(struct str *args, unsigned n)
 {
     if (peer_is(args[0], "HELLO") || peer_is(args[0], "SELECT")) {
-        peer_say("+OK\r\n");
+        peer_say(peer.hello != NULL && peer_is(args[0], "HELLO") ? peer.hello : "+OK\r\n");
     } else if (peer_is(args[0], "INFO")) {
         char text[200];
 

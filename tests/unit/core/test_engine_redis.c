@@ -10,6 +10,7 @@
 #include "core/engine_redis.c"
 
 #include "fault.h"
+#include "logged.h"
 #include "redis_world.h"
 
 /* --- replies in pieces, pushes before and behind them --- */
@@ -270,6 +271,29 @@ static void an_error_inside_a_script_undoes_nothing(void **state UNUSED)
     assert_string_equal(kept.text, "x ");
 }
 
+/* Old servers, and others that do not know HELLO, repeat what it was called with. */
+static void the_password_is_shown_to_nobody(void **state UNUSED)
+{
+    struct engine_shard shard = {0};
+    const char *log;
+    unsigned i = 0;
+
+    assert_int_equal(str_copy(STR_LIT("tell-nobody"), settings.address[0].password,
+                              sizeof(settings.address[0].password)),
+                     0);
+    begin();
+    peer.hello = "-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, "
+                 "`tell-nobody`, \r\n";
+    logged_begin();
+    pass(NS_PER_SEC);
+    log = logged_end();
+    assert_non_null(strstr(log, "unknown command"));
+    assert_null(strstr(log, "tell-nobody"));
+    assert_true(engine_shard_next(&i, &shard));
+    assert_string_equal(shard.why, "ERR unknown command `HELLO`");
+    assert_string_equal(redis_of(engine)->servers[0]->refusal, "ERR unknown command `HELLO`");
+}
+
 /* Another server's history: everybody is told that the epoch is another. */
 static void another_server_begins_another_epoch(void **state UNUSED)
 {
@@ -336,6 +360,7 @@ int main(void)
         T(scripts_that_are_gone_are_loaded_again),
         T(a_call_that_is_not_allowed_fails_alone),
         T(an_error_inside_a_script_undoes_nothing),
+        T(the_password_is_shown_to_nobody),
         T(another_server_begins_another_epoch),
         T(without_memory_each_call_completes_once),
     };

@@ -8,6 +8,8 @@
 
 #include "core/engine_redis_sentinel.c"
 
+#include "logged.h"
+
 #define START (1000 * NS_PER_SEC)
 
 struct engine_wire {
@@ -226,6 +228,22 @@ static void who_refuses_the_greeting(void **state UNUSED)
     meet("redis+sentinel://b:2");
 }
 
+static void who_repeats_the_password(void **state UNUSED)
+{
+    const char *log;
+
+    want();
+    tick(RETRY_NS);
+    last()->events->opened(last()->peer);
+    logged_begin();
+    says("-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'secret' "
+         "\r\n");
+    log = logged_end();
+    assert_false(last()->open);
+    assert_non_null(strstr(log, "unknown command 'HELLO'"));
+    assert_null(strstr(log, "secret"));
+}
+
 static void who_is_silent(void **state UNUSED)
 {
     want();
@@ -300,6 +318,7 @@ static void another_master_is_announced(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(who_repeats_the_password), /* first: the log is limited */
         TEST(a_master_is_named),        TEST(with_a_password),   TEST(of_no_use),
         TEST(who_refuses_the_greeting), TEST(who_is_silent),     TEST(who_cannot_be_tried),
         TEST(who_says_too_much),        TEST(it_is_asked_again), TEST(another_master_is_announced),
