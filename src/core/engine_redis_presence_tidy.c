@@ -424,13 +424,14 @@ bool redis_tidy_reply(struct redis_call *c, struct str value)
         w->removed = number != 0;
         break;
     }
+    if (!good) /* redis_tidy_failed() is next */
+        return false;
     redis_call_free(c);
     if (w == NULL)
-        return good;
+        return true;
     w->outstanding--;
-    w->failed |= !good;
     sweep_step(w);
-    return good;
+    return true;
 }
 
 void redis_tidy_failed(struct redis_call *c)

@@ -103,6 +103,21 @@ static void take_message(struct redis_server *s, struct str channel, struct str 
         METRIC_INC(engine_malformed);
 }
 
+/* One entry: [id, ["d", envelope]]. */
+bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item)
+{
+    struct resp_node node;
+    struct str text, first, field;
+
+    if (!resp_next(rest, &node) || node.type != RESP_ARRAY || node.n != 2 ||
+        !resp_next_text(rest, &text) || !resp_next(rest, &node) || node.type != RESP_ARRAY ||
+        node.n < 2 || !resp_next_text(rest, &field) || !resp_next_text(rest, item))
+        return false;
+    resp_skip(rest, node.n - 2);
+    return str_cut(&text, '-', &first) && str_to_u64(first, &id[0]) == 0 && text.p != NULL &&
+           str_to_u64(text, &id[1]) == 0;
+}
+
 /* --- pushes --- */
 
 static bool strip_prefix(const struct redis_server *s, struct str *name)

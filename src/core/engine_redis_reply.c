@@ -195,10 +195,11 @@ static bool setup_reply(struct redis_call *c, struct str value)
     default:
         break;
     }
+    if (!good)
+        return false;
     redis_call_free(c);
-    if (good)
-        redis_setup_step(s);
-    return good;
+    redis_setup_step(s);
+    return true;
 }
 
 static bool read_u64(struct str *rest, uint64_t *out)
@@ -265,21 +266,6 @@ static bool publish_if_reply(struct redis_call *c, struct str value)
     return true;
 }
 
-/* One entry: [id, ["d", envelope]]. */
-bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item)
-{
-    struct resp_node node;
-    struct str text, first, field;
-
-    if (!resp_next(rest, &node) || node.type != RESP_ARRAY || node.n != 2 ||
-        !resp_next_text(rest, &text) || !resp_next(rest, &node) || node.type != RESP_ARRAY ||
-        node.n < 2 || !resp_next_text(rest, &field) || !resp_next_text(rest, item))
-        return false;
-    resp_skip(rest, node.n - 2);
-    return str_cut(&text, '-', &first) && str_to_u64(first, &id[0]) == 0 && text.p != NULL &&
-           str_to_u64(text, &id[1]) == 0;
-}
-
 static void tell_history(const struct redis_call *c, struct position top, struct str rest,
                          uint32_t n)
 {
@@ -310,7 +296,6 @@ static bool history_reply(struct redis_call *c, struct str value)
         return false;
     if (c->kind != REDIS_REMOVE && (!resp_next(&value, &list) || list.type != RESP_ARRAY))
         return false;
-    engine_count_call(ENGINE_OK);
     if (c->kind == REDIS_SYNC) {
         rest = value;
         resp_skip(&rest, list.n);
@@ -321,10 +306,12 @@ static bool history_reply(struct redis_call *c, struct str value)
         tell_history(c, top, value, list.n);
         redis_done(c->server->engine, c->token, ENGINE_OK, top);
     }
+    engine_count_call(ENGINE_OK);
     redis_call_free(c);
     return true;
 }
 
+/* False: it cannot be read, or the connection is to end; c is left. */
 static bool reply(struct redis_call *c, struct str value)
 {
     switch ((enum redis_call_kind)c->kind) {
@@ -422,7 +409,10 @@ bool redis_call_reply(struct redis_call *c, struct str value)
         return false;
     if (node.type != RESP_ERROR && node.type != RESP_BULK_ERROR) {
         redis_lane_answered(c);
-        return reply(c, value);
+        if (reply(c, value))
+            return true;
+        redis_call_fail(c, ENGINE_UNKNOWN); /* the server may have done it */
+        return false;
     }
     c->replied = false; /* as far as its channel's order goes: it may be among those that move */
     how = redis_redirected(c->server, node.text, &ask);

@@ -271,6 +271,66 @@ static void an_error_inside_a_script_undoes_nothing(void **state UNUSED)
     assert_string_equal(kept.text, "x ");
 }
 
+/* Each call that is answered by a script; token 0. */
+static void ask_for(enum redis_call_kind kind)
+{
+    static struct engine_cursor cursor;
+    struct engine_condition once = {.idempotency_key = STR_LIT("key")};
+    struct engine_presence p = {.channel = STR_LIT("kept:a"), .limit = 10, .cursor = &cursor};
+    struct record r = {.kind = RECORD_PUBLISH,
+                       .generation = 1,
+                       .position = place += 8,
+                       .name = STR_LIT("kept:a"),
+                       .data = STR_LIT("x")};
+
+    switch (kind) {
+    case REDIS_KEEP:
+        engine->ops->publish(engine, NULL, &r, NULL, 0);
+        break;
+    case REDIS_PUBLISH_IF:
+        engine->ops->publish(engine, NULL, &r, &once, 0);
+        break;
+    case REDIS_HISTORY:
+        engine->ops->history(engine, r.name, (struct position){0}, 10, false, 0);
+        break;
+    case REDIS_REMOVE:
+        engine->ops->remove_history(engine, r.name, 0);
+        break;
+    case REDIS_USER:
+        engine->ops->user(engine, STR_LIT("u"), 1, 0, 0);
+        break;
+    default:
+        cursor = (struct engine_cursor){0};
+        p.op = kind == REDIS_LIST ? PRESENCE_LIST : PRESENCE_STATS;
+        engine->ops->presence(engine, &p, 0);
+    }
+}
+
+/* It ends the connection; whoever asked is told that nobody knows, once. */
+static void a_reply_that_cannot_be_read(void **state UNUSED)
+{
+    static const enum redis_call_kind kinds[] = {REDIS_KEEP,   REDIS_PUBLISH_IF, REDIS_HISTORY,
+                                                 REDIS_REMOVE, REDIS_USER,       REDIS_LIST,
+                                                 REDIS_COUNT};
+
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        bool asks = kinds[i] == REDIS_LIST || kinds[i] == REDIS_COUNT;
+
+        begin_subscribed();
+        ask_for(kinds[i]);
+        peer.error_once = "*1\r\n:1\r\n";
+        pass(NS_PER_SEC);
+        assert_true(peer.opens >= 2);
+        peer.error_once = NULL; /* members are not listed by a script */
+        completed(0, asks ? ENGINE_UNAVAILABLE : ENGINE_UNKNOWN);
+        come_up();
+        publish_to("kept:a", "after", 1);
+        pass(NS_PER_SEC);
+        completed(1, ENGINE_OK);
+        end();
+    }
+}
+
 /* Old servers, and others that do not know HELLO, repeat what it was called with. */
 static void the_password_is_shown_to_nobody(void **state UNUSED)
 {
@@ -360,6 +420,7 @@ int main(void)
         T(scripts_that_are_gone_are_loaded_again),
         T(a_call_that_is_not_allowed_fails_alone),
         T(an_error_inside_a_script_undoes_nothing),
+        T(a_reply_that_cannot_be_read),
         T(the_password_is_shown_to_nobody),
         T(another_server_begins_another_epoch),
         T(without_memory_each_call_completes_once),
