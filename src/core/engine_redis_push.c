@@ -49,7 +49,8 @@ static void take_publication(struct redis_server *s, struct redis_sub *sub, stru
     if (at.epoch == 0 && sub != NULL) {
         at = sub->at;
         at.offset += !sub->kept;
-        if (sub->state == REDIS_SUB_LIVE && redis_sub_asked(sub))
+        /* It is in no stream: SYNC, while that is under way, would not bring it. */
+        if (redis_sub_asked(sub) && (sub->state == REDIS_SUB_LIVE || (sub->told && sub->confirmed)))
             redis_deliver(sub, env, at);
     } else if (sub != NULL && redis_sub_asked(sub)) {
         env->r.flags |= RECORD_IN_STREAM;

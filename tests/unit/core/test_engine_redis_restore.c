@@ -161,6 +161,33 @@ static void what_an_outage_has_hidden_is_fetched(void **state UNUSED)
     assert_true(metrics->engine_resubscribe.sum > 0);
 }
 
+/* What is in no stream is not fetched: it comes when it comes, also while a gap is being closed. */
+static void what_is_not_kept_comes_in_the_middle_of_a_gap(void **state UNUSED)
+{
+    struct envelope env = {.node = 2,
+                           .wall_ms = 1,
+                           .r = {.kind = RECORD_PUBLICATION,
+                                 .flags = RECORD_SKIP_HISTORY,
+                                 .data = STR_LIT("between")}};
+    struct buf item = {0};
+
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    forgotten("two");
+    publish_to("kept:a", "three", 1);
+    peer.mute = true;
+    turn();
+    assert_int_equal(envelope_write(&item, &env), 0);
+    peer_push(STR_LIT("t:c:kept:a"), STR_LIT("0:0:"), buf_view(&item));
+    buf_fini(&item);
+    say_pushed();
+    peer.mute = false;
+    pass(0);
+    assert_string_equal(kept.text, "one between two three ");
+    assert_int_equal(kept.losses, 0);
+}
+
 /* --- the settings --- */
 
 static void the_guard_may_be_another(void **state UNUSED)
@@ -271,6 +298,7 @@ int main(void)
         T(who_is_subscribed_stays),
         T(a_forgotten_publication_is_found_by_the_sweep),
         T(what_an_outage_has_hidden_is_fetched),
+        T(what_is_not_kept_comes_in_the_middle_of_a_gap),
         T(the_guard_may_be_another),
         T(channels_that_are_not_kept_may_go_on_alone),
         T(a_million_channels_are_subscribed_to_again_in_pieces),
