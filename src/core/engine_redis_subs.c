@@ -240,6 +240,7 @@ void redis_synced(const struct redis_call *c, struct position top, struct positi
 
     if (sub == NULL || sub->sync_id != c->id)
         return;
+    sub->kept = true; /* also if it was not when it was subscribed to */
     fresh = sub->at.epoch == 0;
     on = goes_on(sub, c, top, before);
     if (!fresh && sub->at.epoch != top.epoch)
@@ -362,8 +363,12 @@ void redis_subscribe(struct redis *e, struct engine_channel *c, struct str name)
         return;
     }
     sub->waits = true;
-    if (!list_linked(&sub->link) || !redis_sub_asked(sub)) /* else it is being asked for */
+    if (redis_sub_asked(sub) && sub->state == REDIS_SUB_LIVE) { /* the settings are others now */
+        sub->at = (struct position){0};
+        ask_again(sub);
+    } else if (!list_linked(&sub->link) || !redis_sub_asked(sub)) { /* else it is being asked for */
         enqueue(sub);
+    }
     if (redis_server_given_up(sub->server))
         give_up(sub);
 }

@@ -190,6 +190,50 @@ static void what_is_not_kept_comes_in_the_middle_of_a_gap(void **state UNUSED)
 
 /* --- the settings --- */
 
+static void keep_history(bool on)
+{
+    config.namespaces.items[0].history_size = on ? 50 : 0;
+    channel_options_changed();
+}
+
+/* A channel nobody is subscribed to any more, and then somebody again, with other settings. */
+static void history_may_begin_and_end_with_a_reload(void **state UNUSED)
+{
+    begin_subscribed();
+    for (unsigned i = 0; i < 4; i++) {
+        engine->ops->unsubscribe(engine, &kept.c, STR_LIT("kept:a"));
+        keep_history(i % 2 == 1);
+        listen_to(&kept, "kept:a");
+        pass(NS_PER_SEC);
+        assert_int_equal(kept.subscribed, 1);
+        assert_int_equal(kept.refused + kept.losses, 0);
+        assert_int_equal(kept.c.stream != NULL, i % 2);
+        publish_to("kept:a", "x", i);
+        pass(0);
+        completed(i, ENGINE_OK);
+        assert_string_equal(kept.text, "x ");
+        assert_true(kept.in_order);
+    }
+    assert_int_equal(peer.opens, 1);
+}
+
+/* Who is subscribed is told with the first one that is kept, and goes on from there. */
+static void history_begins_for_those_who_are_subscribed(void **state UNUSED)
+{
+    keep_history(false);
+    begin_subscribed();
+    assert_null(kept.c.stream);
+    keep_history(true);
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    assert_int_equal(kept.losses, 1);
+    assert_non_null(kept.c.stream);
+    publish_to("kept:a", "two", 1);
+    pass(0);
+    assert_string_equal(kept.text, "two ");
+    assert_true(kept.in_order);
+}
+
 static void the_guard_may_be_another(void **state UNUSED)
 {
     static const char *const runs[] = {"run1", "of-run1", "any"};
@@ -299,6 +343,8 @@ int main(void)
         T(a_forgotten_publication_is_found_by_the_sweep),
         T(what_an_outage_has_hidden_is_fetched),
         T(what_is_not_kept_comes_in_the_middle_of_a_gap),
+        T(history_may_begin_and_end_with_a_reload),
+        T(history_begins_for_those_who_are_subscribed),
         T(the_guard_may_be_another),
         T(channels_that_are_not_kept_may_go_on_alone),
         T(a_million_channels_are_subscribed_to_again_in_pieces),
