@@ -417,9 +417,8 @@ void redis_call_send_new(struct redis_call *c);
 /* The connection is there, has ended. */
 void redis_subs_up(struct redis_server *s);
 void redis_subs_down(struct redis_server *s);
-/* Subscribes to some more of what is to be subscribed to again, at the rate of the settings. True: there is more
- * that can be asked for now. */
-bool redis_resubscribe(struct redis_server *s);
+/* Subscribes to some more of what is to be subscribed to again, at the rate of the settings. */
+void redis_resubscribe(struct redis_server *s);
 bool redis_subs_restored(const struct redis_server *s);
 
 /* engine_redis_sweep.c */

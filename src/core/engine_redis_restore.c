@@ -11,6 +11,7 @@
 #define RESUBSCRIBE_OUT ((size_t)64 * 1024)
 #define SPREAD_NS       (2 * NS_PER_SEC) /* over which nodes that lost the same server begin, at most */
 #define RATE_NS         NS_PER_MS        /* between two looks at the rate */
+#define NO_MEMORY_NS    (100 * NS_PER_MS)
 #define WAITING_MAX     4096 /* of the last ones asked for, that are looked at for who waits */
 
 static struct str name_of(const struct redis_sub *sub)
@@ -91,29 +92,39 @@ static struct list *next_to_ask(struct redis_server *s, struct redis_partition *
 }
 
 /* One SUBSCRIBE for as many as fit, then a SYNC for each that is kept. */
-bool redis_resubscribe(struct redis_server *s)
+void redis_resubscribe(struct redis_server *s)
 {
     struct list some, *n;
     struct redis_call *c;
     uint64_t names = 0, most;
+    unsigned half = MAX(s->engine->s.window / 2, 1u), room;
     size_t bytes = 0;
     int rc;
 
     /* One SUBSCRIBE at a time, so that its answers are few at any moment. */
     if (s->asking > 0 || redis_subs_restored(s) || clock_ns() < s->resubscribe_ns)
-        return false;
+        return;
+    /* Half of the window stays for what the hub asks; a reply that makes room wakes it. */
+    if (s->nwaiting >= half)
+        return;
+    room = half - s->nwaiting;
     most = MIN(names_now(s), NAMES_MAX);
     if (most == 0)
-        return false;
-    if (s->nwaiting >= s->engine->s.window)
-        return true;
+        return;
     c = redis_call_new(s, REDIS_SUBSCRIBE, STR_NULL);
-    if (c == NULL)
-        return true;
+    if (c == NULL) {
+        s->resubscribe_ns = clock_ns() + NO_MEMORY_NS;
+        return;
+    }
     s->asking++;
     list_init(&some);
-    while (names < most && bytes < RESUBSCRIBE_OUT && (n = next_to_ask(s, &c->partition)) != NULL) {
-        bytes += LIST_ENTRY(n, struct redis_sub, link)->name_len + 64u;
+    while (names < most && room > 0 && bytes < RESUBSCRIBE_OUT &&
+           (n = next_to_ask(s, &c->partition)) != NULL) {
+        struct redis_sub *sub = LIST_ENTRY(n, struct redis_sub, link);
+
+        sub->kept = redis_is_kept(name_of(sub));
+        room -= sub->kept; /* for its SYNC */
+        bytes += sub->name_len + 64u;
         list_append(&some, n);
         names++;
     }
@@ -133,11 +144,9 @@ bool redis_resubscribe(struct redis_server *s)
         sub->confirmed = false;
         sub->again = true;
         sub->state = REDIS_SUB_ASKED;
-        sub->kept = redis_is_kept(name_of(sub));
         if (sub->kept && redis_sub_sync(sub) == -1)
             rc = -1;
     }
     if (rc != 0)
         redis_server_restart(s, ENDING_MEMORY);
-    return false; /* its answer comes first */
 }

@@ -145,7 +145,6 @@ static uint64_t sleep_until(const struct redis_server *s, uint64_t now_ns)
 static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
 {
     uint64_t timeout = s->engine->s.timeout_ns;
-    bool more = false;
 
     expire_waiting(s, now_ns);
     if (redis_server_given_up(s) && redis_subs_give_up(s))
@@ -158,7 +157,7 @@ static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
         redis_server_restart(s, ENDING_TIMEOUT);
     }
     if (s->state == REDIS_UP) {
-        more = redis_resubscribe(s);
+        redis_resubscribe(s);
         if (redis_subs_restored(s))
             restored(s);
         ask_role(s, now_ns);
@@ -172,7 +171,7 @@ static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
         return sleep_until(s, now_ns);
     if (s->state == REDIS_UP && !redis_subs_restored(s) && s->resubscribe_ns > now_ns)
         return s->resubscribe_ns;
-    return more ? now_ns : now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
+    return now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
 }
 
 uint64_t redis_server_tick(struct redis_server *s, uint64_t now_ns)

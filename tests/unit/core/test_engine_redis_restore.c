@@ -288,6 +288,33 @@ static void channels_that_are_not_kept_may_go_on_alone(void **state UNUSED)
 
 /* --- many --- */
 
+/* What the hub asks has room at any moment, and nothing spins while answers are awaited. */
+static void resubscribing_leaves_room_and_sleeps(void **state UNUSED)
+{
+    static struct engine_channel c[50];
+    struct redis_server *s;
+    char name[32];
+
+    settings.window = 16;
+    begin();
+    s = redis_of(engine)->servers[0];
+    for (unsigned i = 0; i < ARRAY_LEN(c); i++) {
+        c[i] = (struct engine_channel){0};
+        snprintf(name, sizeof(name), "kept:%u", i);
+        engine->ops->subscribe(engine, &c[i], str_from(name));
+    }
+    peer.chunk = 50;
+    for (unsigned i = 0; i < 10000 && !s->restored; i++) {
+        uint64_t next = redis_server_tick(s, clock_ns());
+
+        assert_true(s->state != REDIS_UP || next > clock_ns());
+        assert_true(redis_server_wants(s));
+        peer.mute = i % 2 == 0;
+        peer_turn();
+    }
+    assert_true(s->restored);
+}
+
 #ifdef __SANITIZE_ADDRESS__
 #define MANY 20000
 #else
@@ -345,6 +372,7 @@ int main(void)
         T(what_is_not_kept_comes_in_the_middle_of_a_gap),
         T(history_may_begin_and_end_with_a_reload),
         T(history_begins_for_those_who_are_subscribed),
+        T(resubscribing_leaves_room_and_sleeps),
         T(the_guard_may_be_another),
         T(channels_that_are_not_kept_may_go_on_alone),
         T(a_million_channels_are_subscribed_to_again_in_pieces),
