@@ -315,7 +315,7 @@ struct row {
 /* clang-format off */
 static const struct row of_calls[] = {
     /*                        master, hub, hub with an engine, egress, worker */
-    ROW(read_a_file, FINE, EPERM, EPERM, FINE, EPERM),
+    ROW(read_a_file, FINE, EPERM, FINE, FINE, EPERM), /* which ones, Landlock says */
     ROW(write_inside, FINE, EPERM, EPERM, EPERM, EPERM),
     ROW(remove_a_file, FINE, EPERM, EPERM, EPERM, EPERM),
     ROW(look_at_a_file, FINE, EPERM, EPERM, FINE, EPERM),
@@ -351,7 +351,7 @@ static const struct row of_calls[] = {
 
 static const struct row of_files[] = {
     ROW(read_passwd, FINE, EACCES, EACCES, EACCES, EACCES),
-    ROW(read_resolver, FINE, EACCES, EACCES, FINE, EACCES),
+    ROW(read_resolver, FINE, EACCES, FINE, FINE, EACCES), /* names of the engine's servers */
     ROW(list_root, FINE, EACCES, EACCES, EACCES, EACCES),
     ROW(write_inside, FINE, EACCES, EACCES, EACCES, EACCES),
     ROW(write_outside, EACCES, EACCES, EACCES, EACCES, EACCES),
