@@ -105,6 +105,8 @@ static void call_sent(struct redis_server *s, struct redis_call *c)
     list_append(&s->sent, &c->link);
     leave_waiting(c);
     c->sent = true;
+    c->overtaken |= c->refused;
+    c->refused = false; /* that was another time */
     s->nsent++;
     s->sent_bytes += c->body.len;
     c->since_ns = clock_ns();
@@ -141,6 +143,7 @@ static void split(struct redis_server *s, struct redis_call *c, struct list *to)
         one->id = c->id;
         one->since_ns = c->since_ns;
         one->repeat = true;
+        one->overtaken = c->overtaken;
         one->pubs[0].token = c->pubs[i].token;
         one->n = 1;
         redis_call_grew(one, one->body.len);
@@ -169,6 +172,7 @@ void redis_calls_take_back(struct redis_server *s)
             continue;
         }
         c->repeat |= !c->refused;
+        c->overtaken |= c->refused;
         c->refused = false;
         list_append(&again, n);
         c->sent = false;

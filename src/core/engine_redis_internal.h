@@ -98,12 +98,13 @@ struct redis_call {
     uint8_t echoes; /* of them not back yet; MEMBERS: when it has been replied to */
     uint8_t back;   /* MEMBERS: have come back before the reply */
     bool reverse, replied;
-    bool echoed;  /* this node subscribes to its channel: what it publishes comes back */
-    bool repeat;  /* it may have been done before */
-    bool refused; /* it has certainly not been */
-    bool sent;    /* in server.sent */
-    bool asking;  /* ASKING stands before it, and is not answered yet */
-    bool asked;   /* ASKING stood before it when it was sent last */
+    bool echoed;    /* this node subscribes to its channel: what it publishes comes back */
+    bool repeat;    /* it may have been done before */
+    bool refused;   /* it has certainly not been */
+    bool overtaken; /* it was refused once: what came behind it may have been done before it */
+    bool sent;      /* in server.sent */
+    bool asking;    /* ASKING stands before it, and is not answered yet */
+    bool asked;     /* ASKING stood before it when it was sent last */
     uint8_t name_len;
     uint16_t key_len; /* of the idempotency key, behind the name in `text` */
     uint64_t version;
@@ -343,8 +344,7 @@ void redis_call_settle(struct redis_call *c, bool now);
 /* A publication of this node's came back: of call `id`, from place `position` of a ring. */
 void redis_call_echo(struct redis_server *s, const struct envelope *e, struct position at);
 
-/* Names of keys and channels: prefix:kind channel. All of them are made here. -1: no
- * memory. */
+/* Names of keys and channels: prefix:kind channel. All are made here. -1: no memory. */
 int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind,
                    struct str channel) MUST_CHECK;
 /* "SSUBSCRIBE" as this engine says it. */

@@ -2,7 +2,9 @@
  *
  * A channel's meta hash: e epoch, o offset of the last publication, r run id of the server that the
  * epoch was made on, pe and po the epoch before and its last offset that is known here, t when the
- * time to live was last set, v and ve version and its epoch. The guard:
+ * time to live was last set, v and ve version and its epoch; + and who (node, source): the last of
+ * theirs that was kept, as generation:position:offset:when, whether or not the stream still has it.
+ * The guard:
  * where r is not the run id of the server that a script runs on, what that server knows may lack what
  * another one has acknowledged (a failover, a restart, a restored copy), so a new epoch begins, and
  * whoever recovers is told so. The count and what is kept go on. Errors come before the first write:
@@ -25,19 +27,54 @@
     "  redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1], 'pe', m[1], 'po', m[2])\n"            \
     "end\n"
 
-/* Appends to what is kept. ARGV: 4 size, 5 time to live, ms, 6 now, ms: from several machines, so
+/* Appends to what is kept, and notes whose it was; those not heard of for ten minutes are forgotten now and
+ * then. ARGV: 4 size, 5 time to live, ms, 6 now, ms: from several machines, so
  * only roughly the same. */
 #define KEEP                                                                                       \
+    "local last, at = {}, {}\n"                                                                    \
+    "local function origin(item)\n"                                                                \
+    "  local b, n, g = {string.byte(item, 29, 40)}, 0, 0\n"                                        \
+    "  for i = 12, 5, -1 do n = n * 256 + b[i] end\n"                                              \
+    "  for i = 4, 1, -1 do g = g * 256 + b[i] end\n"                                               \
+    "  return '+' .. string.sub(item, 17, 26), g, n\n"                                             \
+    "end\n"                                                                                        \
+    "local function last_of(who)\n"                                                                \
+    "  local v = redis.call('HGET', KEYS[1], who)\n"                                               \
+    "  if not v then return -1, -1 end\n"                                                          \
+    "  local g, n, o = string.match(v, '^(%d+):(%d+):(%d+):')\n"                                   \
+    "  return tonumber(g), tonumber(n), o\n"                                                       \
+    "end\n"                                                                                        \
+    "local function forget()\n"                                                                    \
+    "  local all = redis.call('HGETALL', KEYS[1])\n"                                               \
+    "  for i = 1, #all, 2 do\n"                                                                    \
+    "    local at = string.sub(all[i], 1, 1) == '+' and string.match(all[i + 1], ':(%d+)$')\n"     \
+    "    if at and tonumber(ARGV[6]) - tonumber(at) > 600000 then\n"                               \
+    "      redis.call('HDEL', KEYS[1], all[i])\n"                                                  \
+    "    end\n"                                                                                    \
+    "  end\n"                                                                                      \
+    "end\n"                                                                                        \
     "local function keep(item)\n"                                                                  \
     "  offset = offset + 1\n"                                                                      \
     "  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[4], string.format('%.0f-0', offset), 'd', "      \
     "item)\n"                                                                                      \
+    "  local who = string.sub(item, 17, 26)\n"                                                     \
+    "  last[who], at[who] = item, string.format('%.0f', offset)\n"                                 \
     "end\n"                                                                                        \
     "local function touch()\n"                                                                     \
-    "  redis.call('HSET', KEYS[1], 'o', string.format('%.0f', offset))\n"                          \
+    "  local set = {'o', string.format('%.0f', offset)}\n"                                         \
+    "  for id, item in pairs(last) do\n"                                                           \
+    "    local who, g, n = origin(item)\n"                                                         \
+    "    local lg, ln = last_of(who)\n"                                                            \
+    "    if g > lg or (g == lg and n >= ln) then\n"                                                \
+    "      set[#set + 1] = who\n"                                                                  \
+    "      set[#set + 1] = string.format('%.0f:%.0f:%s:%s', g, n, at[id], ARGV[6])\n"              \
+    "    end\n"                                                                                    \
+    "  end\n"                                                                                      \
+    "  redis.call('HSET', KEYS[1], unpack(set))\n"                                                 \
     "  local old = tonumber(m[4] or '0')\n"                                                        \
     "  if math.abs(tonumber(ARGV[6]) - old) * 10 > tonumber(ARGV[5]) then\n"                       \
     "    redis.call('HSET', KEYS[1], 't', ARGV[6])\n"                                              \
+    "    forget()\n"                                                                               \
     "    redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"                                                \
     "    redis.call('PEXPIRE', KEYS[2], ARGV[5])\n"                                                \
     "  elseif redis.call('PTTL', KEYS[2]) < 0 then\n"                                              \
@@ -49,18 +86,24 @@
     "items)\n"                                                                                     \
     "end\n"
 
-/* The offset of what was kept from the same place in the same ring before, else nil. */
+/* The offset of what was kept from the same place in the same ring before, 0 where only that is known,
+ * else nil. What one source publishes to a channel is kept in its order, so what stands before the
+ * last of it has been kept, unless that may have overtaken it (ARGV 10 is 2). */
 #define BEFORE                                                                                     \
     "local function before(item)\n"                                                                \
-    "  local origin = string.sub(item, 17, 40)\n"                                                  \
+    "  local who, g, n = origin(item)\n"                                                           \
+    "  local lg, ln, lo = last_of(who)\n"                                                          \
+    "  if g == lg and n == ln then return lo end\n"                                                \
+    "  local from = string.sub(item, 17, 40)\n"                                                    \
     "  for _, e in ipairs(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 256)) do\n"          \
-    "    if string.sub(e[2][2], 17, 40) == origin then\n"                                          \
+    "    if string.sub(e[2][2], 17, 40) == from then\n"                                            \
     "      return string.match(e[1], '^%d+')\n"                                                    \
     "    end\n"                                                                                    \
     "  end\n"                                                                                      \
+    "  if ARGV[10] == '1' and (g < lg or (g == lg and n < ln)) then return '0' end\n"              \
     "end\n"
 
-_Static_assert(ENVELOPE_ORIGIN_AT == 16 && ENVELOPE_ORIGIN_BYTES == 24, "BEFORE says 17 to 40");
+_Static_assert(ENVELOPE_ORIGIN_AT == 16 && ENVELOPE_ORIGIN_BYTES == 24, "KEEP says 17 to 40");
 
 /* KEYS: 1 a channel's members, 2 its users, 3 the channels of the node, 4 the place's nodes. A value (struct
  * redis_member): node 16, generation 8, owner 2, is its leave to be told 1, version 1, bytes of the
@@ -83,8 +126,9 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
                                        "send(ARGV[7], first, table.concat(ARGV, '', 8))\n"
                                        "return {epoch, string.format('%.0f', first)}\n",
     /* One publication under conditions. KEYS: 3 what became of the idempotency key. ARGV: 7 channel, 8 the
-     * publication, 9 is it kept, 10 may it have been done, 11 time to live of the key, ms, 0: none,
-     * 12 version, 0: none, 13 its epoch. Returns the status, epoch, offset. */
+     * publication, 9 is it kept, 10 may it have been done: 0, 1, or 2: what came behind it maybe before
+     * it, 11 time to live of the key, ms, 0: none, 12 version, 0: none, 13 its epoch. Returns the
+     * status, epoch, offset. */
     [REDIS_SCRIPT_PUBLISH_IF] =
         "if ARGV[11] ~= '0' then\n"
         "  local known = redis.call('HMGET', KEYS[3], 'e', 'o')\n"
@@ -100,12 +144,13 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
         "  redis.call('PUBLISH', ARGV[7], '0:0:' .. ARGV[8])\n"
         "  remember('0', '0')\n"
         "  return {'ok', '0', '0'}\n"
-        "end\n" META KEEP BEFORE "local was = ARGV[10] == '1' and before(ARGV[8])\n"
-        "if was then return {'known', epoch, was} end\n"
+        "end\n" META KEEP BEFORE "local was = ARGV[10] ~= '0' and before(ARGV[8])\n"
+        "if was and was ~= '0' then return {'known', epoch, was} end\n"
         "if ARGV[12] ~= '0' and m[5] and (ARGV[13] == '' or ARGV[13] == m[6]) and\n"
         "   (#m[5] > #ARGV[12] or (#m[5] == #ARGV[12] and m[5] >= ARGV[12])) then\n"
         "  return {'suppressed', epoch, string.format('%.0f', offset)}\n"
         "end\n"
+        "if was then return {'known', '0', '0'} end\n"
         "keep(ARGV[8])\n"
         "touch()\n"
         "local o = string.format('%.0f', offset)\n"

@@ -167,7 +167,9 @@ static int write_publish_if(struct redis_call *c, struct buf *out)
                    meta_args(c, out) || keep_args(c, out) ||
                    redis_arg_name(c->server, out, "c:", name_of(c)) ||
                    resp_arg(out, buf_view(&c->body)) || resp_arg_u64(out, redis_call_is_kept(c)) ||
-                   resp_arg_u64(out, c->repeat) ||
+                   resp_arg_u64(out, !c->repeat     ? 0
+                                     : c->overtaken ? 2
+                                                    : 1) ||
                    resp_arg(out, c->key_len > 0 ? STR_LIT(KEY_TTL_MS) : STR_LIT("0")) ||
                    resp_arg_u64(out, c->version) || resp_arg(out, epoch)
                ? -1
