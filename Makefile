@@ -294,19 +294,18 @@ run: build-packages ## install what is missing, build, start the daemon with dep
 installed = $(call quote,$(DESTDIR)$(PREFIX)/$(1))
 
 # Manual pages and completion scripts come from the programs' own tables.
-MANUALS := roostd.8 roost.yaml.5 roostctl.1 roostload.1
+# program:page:arguments that print it
+MANUALS := $(foreach m,roostd:roostd.8:--reference=manual roostd:roost.yaml.5:--reference=manual-settings roostctl:roostctl.1:manual \
+                       roostload:roostload.1:--manual,$(if $(filter $(firstword $(subst :, ,$(m))),$(PROGRAMS)),$(m)))
+COMPLETED := $(filter roostd roostctl roostload,$(PROGRAMS))
 .PHONY: manual
 manual: $(BINS) ## write manual pages and completion scripts of shells, into build/.../manual
 	@mkdir -p $(BUILD)/manual
-	@$(BUILD)/roostd --reference=manual >$(BUILD)/manual/roostd.8
-	@$(BUILD)/roostd --reference=manual-settings >$(BUILD)/manual/roost.yaml.5
-	@$(BUILD)/roostctl manual >$(BUILD)/manual/roostctl.1
-	@$(BUILD)/roostload --manual >$(BUILD)/manual/roostload.1
-	@for shell in bash zsh fish; do \
-	    $(BUILD)/roostd --completion $$shell >$(BUILD)/manual/roostd.$$shell; \
-	    $(BUILD)/roostctl completion $$shell >$(BUILD)/manual/roostctl.$$shell; \
-	    $(BUILD)/roostload --completion $$shell >$(BUILD)/manual/roostload.$$shell; \
-	done
+	@for m in $(MANUALS); do IFS=: read -r name page arguments <<<"$$m"; $(BUILD)/$$name $$arguments >$(BUILD)/manual/$$page; done
+	@for name in $(COMPLETED); do for shell in bash zsh fish; do \
+	    how=--completion; [ $$name != roostctl ] || how=completion; \
+	    $(BUILD)/$$name $$how $$shell >$(BUILD)/manual/$$name.$$shell; \
+	done; done
 
 .PHONY: install
 install: ## install programs, manual pages, completions, systemd units under PREFIX (default /usr/local; DESTDIR is respected)
@@ -320,8 +319,8 @@ install: ## install programs, manual pages, completions, systemd units under PRE
 	install -m 644 deploy/roost.socket $(call installed,lib/systemd/system)
 	install -D -m 644 deploy/roost.sysusers $(call installed,lib/sysusers.d/roost.conf)
 	install -D -m 644 deploy/roost.tmpfiles $(call installed,lib/tmpfiles.d/roost.conf)
-	for page in $(MANUALS); do install -D -m 644 $(BUILD)/manual/$$page $(call installed,share/man)/man$${page##*.}/$$page; done
-	for name in $(PROGRAMS); do \
+	for page in $(foreach m,$(MANUALS),$(word 2,$(subst :, ,$(m)))); do install -D -m 644 $(BUILD)/manual/$$page $(call installed,share/man)/man$${page##*.}/$$page; done
+	for name in $(COMPLETED); do \
 	    install -D -m 644 $(BUILD)/manual/$$name.bash $(call installed,share/bash-completion/completions)/$$name; \
 	    install -D -m 644 $(BUILD)/manual/$$name.zsh $(call installed,share/zsh/vendor-completions)/_$$name; \
 	    install -D -m 644 $(BUILD)/manual/$$name.fish $(call installed,share/fish/vendor_completions.d)/$$name.fish; \

@@ -143,7 +143,7 @@ class Downloads(Tree):
     def test_what_cannot_be_fetched_fails_alone(self):
         out, said = self.make('test', 'SUITE=unit integration e2e', status=2)
         self.assertEqual(len(said), 2, said)  # one sentence each
-        self.assertTrue(any('promtool cannot be fetched' in x for x in said), said)
+        self.assertTrue(any('prometheus cannot be fetched' in x for x in said), said)
         self.assertTrue(any('node packages cannot be fetched' in x for x in said), said)
         self.assertRegex(out, r'(?m)^  ok   unit/base/test_one ')
         self.assertRegex(out, r'(?m)^  FAIL integration/test_two\.py +1 passed, 1 failed')

@@ -22,6 +22,7 @@ NEVER = {
     'frame_masked': 'a violation by a server, which the load generator sees',
     'no_memory': 'memory that the system refuses, which no input makes it do',
     'internal': 'a fault of the daemon: no input leads to it',
+    'engine_silent': 'said by the server API alone, as JSON: test_engine_away.py',
 }
 
 # Bytes behind the handshake of /ws/x.
@@ -225,6 +226,11 @@ class Endings(DaemonTest):
         finally:
             os.kill(hub, signal.SIGCONT)
 
+    def engine(self):
+        d = self.start(workers=1, engine='redis', engine_address='unix:/nowhere/redis.sock', engine_patience='50ms')
+        wait_for(lambda: 'away' in d.http('GET', '/readyz').body.decode() or d.http('GET', '/readyz').status == 503, what='the engine to be missed')
+        self.ask(d.client, upgrade('/ws/new'), 'engine_away')
+
     def drain(self):
         d = self.start(workers=1, drain_time='0s', hub_timeout='60s')
         open_one, waiting = d.ws('/ws/x'), Raw(d.client)
@@ -277,7 +283,8 @@ class Endings(DaemonTest):
         want = {(label, kind) for label, (code, status, _) in self.rows.items() if label not in NEVER
                 if not label.startswith('cf_')  # test_centrifuge.py
                 for kind, value in (('code', code), ('status', status)) if value}
-        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.overload, self.hub, self.drain, self.lost):
+        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.overload, self.hub, self.engine, self.drain,
+                         self.lost):
             with self.subTest(scenario.__name__):
                 scenario()
         self.assertEqual(self.met, want, 'a row without a scenario here, or the other way round')

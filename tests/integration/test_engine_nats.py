@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 from centrifuge import OPEN, Client, yaml
-from daemon import BUILD, DaemonTest, wait_for
+from daemon import BUILD, DaemonTest, alive, wait_for
 from engines import TOP, Nats
 from links import Link
 from pki import Pki
@@ -178,6 +178,7 @@ class Failures(Nodes):
         sent = []
         for i in range(60):
             if i in (20, 40):
+                wait_for(lambda: nodes[0].pid_of('hub') and alive(nodes[0].pid_of('hub')), what='the hub')
                 nodes[0].kill('hub')
             wait_for(lambda: self.answers(nodes[0], 'a', i)[0] == 200, what='publication %d' % i)
             sent.append(i)
@@ -196,6 +197,7 @@ class Failures(Nodes):
         a, b = (d.ws('/ws/x') for d in nodes)
         for i in range(90):
             if i in (30, 60):
+                wait_for(lambda: nodes[0].pid_of('hub') and alive(nodes[0].pid_of('hub')), what='the hub')
                 nodes[0].kill('hub')
             a.text(b'%d' % i)
         got = [int(b.recv().payload) for _ in range(90)]
