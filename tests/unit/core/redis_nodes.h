@@ -135,11 +135,15 @@ static void step(void)
         poll(NULL, 0, 1);
 }
 
+/* The condition may take steps itself, so it is asked once a time. */
 #define UNTIL(condition)                                                                           \
     do {                                                                                           \
-        for (unsigned until = 0; until < WAIT_MAX && !(condition); until++)                        \
+        bool met = condition;                                                                      \
+        for (unsigned until = 0; until < WAIT_MAX && !met; until++) {                              \
             step();                                                                                \
-        assert_true(condition);                                                                    \
+            met = condition;                                                                       \
+        }                                                                                          \
+        assert_true(met);                                                                          \
     } while (0)
 
 static bool is_idle(const struct node *n)
