@@ -51,7 +51,7 @@ class Compose(Nodes):
         names = [n['environment']['ROOST_NODE_NAME'] for n in NODES]
         self.assertEqual(sorted(names), ['node1', 'node2'])
         for name in names:  # and HAProxy knows them
-            self.assertEqual(read('haproxy.cfg').count('server %s %s:8000 check port 8001' % (name, name)), 2)
+            self.assertEqual(read('haproxy.cfg').count('server %s %s:8000 check port 8001' % (name, name)), 1)
 
     def environment(self, service):
         """Of a node, with the secret where this test has it."""

@@ -40,7 +40,7 @@ class Failover(Nodes):
         nodes = [self.node('redis://127.0.0.1:%d' % self.road.port) for _ in range(2)]
         stays, leaves = self.client(nodes[0], 'a'), self.client(nodes[1], 'a')
         self.three(nodes[0], 1, 2, 3)
-        self.assertEqual(self.master.say('WAIT', 1, 10000), '1')
+        wait_for(lambda: self.replica.say('HGET', 'roost:m:a', 'o') == self.master.say('HGET', 'roost:m:a', 'o'), what='the copy')
         self.copying.cut()
         first = self.three(nodes[1], 'lost 4', 'lost 5', 'lost 6')
         for c in (stays, leaves):
@@ -70,7 +70,7 @@ class Failover(Nodes):
         lags = self.client(nodes[0], 'a')
         self.three(nodes[1], 1, 2, 3)
         self.assertEqual([lags.data() for _ in range(3)], [1, 2, 3])
-        self.assertEqual(self.master.say('WAIT', 1, 10000), '1')
+        wait_for(lambda: self.replica.say('HGET', 'roost:m:a', 'o') == self.master.say('HGET', 'roost:m:a', 'o'), what='the copy')
         self.copying.cut()
         late.cut()
         self.three(nodes[1], 'lost 4', 'lost 5', 'lost 6')

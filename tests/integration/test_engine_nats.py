@@ -178,7 +178,9 @@ class Failures(Nodes):
         sent = []
         for i in range(60):
             if i in (20, 40):
-                wait_for(lambda: nodes[0].pid_of('hub') and alive(nodes[0].pid_of('hub')), what='the hub')
+                # One that dies while it still gathers what is subscribed to loses what it has set aside, and says so.
+                wait_for(lambda: nodes[0].metric('roost_engine_up') == 1 and len(nodes[0].lines('hub is live')) >= i // 60, what='the hub')
+                wait_for(lambda: alive(nodes[0].pid_of('hub')), what='the hub')
                 nodes[0].kill('hub')
             wait_for(lambda: self.answers(nodes[0], 'a', i)[0] == 200, what='publication %d' % i)
             sent.append(i)
@@ -197,7 +199,9 @@ class Failures(Nodes):
         a, b = (d.ws('/ws/x') for d in nodes)
         for i in range(90):
             if i in (30, 60):
-                wait_for(lambda: nodes[0].pid_of('hub') and alive(nodes[0].pid_of('hub')), what='the hub')
+                # One that dies while it still gathers what is subscribed to loses what it has set aside, and says so.
+                wait_for(lambda: nodes[0].metric('roost_engine_up') == 1 and len(nodes[0].lines('hub is live')) >= i // 60, what='the hub')
+                wait_for(lambda: alive(nodes[0].pid_of('hub')), what='the hub')
                 nodes[0].kill('hub')
             a.text(b'%d' % i)
         got = [int(b.recv().payload) for _ in range(90)]
