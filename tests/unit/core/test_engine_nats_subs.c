@@ -89,7 +89,7 @@ static void a_life_of_a_channel_has_an_epoch(void **state)
 /* Bounded names and bytes a round, not faster than they are answered; nobody is told twice. */
 static void subscriptions_come_back_in_steps(void **state)
 {
-    static struct engine_channel channels[3000];
+    static struct named channels[3000];
     struct nats *e;
     unsigned told = 0;
 
@@ -100,7 +100,8 @@ static void subscriptions_come_back_in_steps(void **state)
         char name[16];
 
         snprintf(name, sizeof(name), "n%u", i);
-        engine->ops->subscribe(engine, &channels[i], str_from(name));
+        channels[i].name = "one of many";
+        engine->ops->subscribe(engine, &channels[i].c, str_from(name));
     }
     for (unsigned rounds = 0; told < ARRAY_LEN(channels); rounds++) {
         unsigned subs = 0;
@@ -121,7 +122,7 @@ static void subscriptions_come_back_in_steps(void **state)
             told++;
     }
     for (unsigned i = 0; i < ARRAY_LEN(channels); i++)
-        assert_true(channels[i].at.epoch != 0);
+        assert_true(channels[i].c.at.epoch != 0);
 }
 
 static void refusals(void **state)

