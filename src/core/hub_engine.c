@@ -154,6 +154,8 @@ void hub_publish(struct hub *h, const struct record *r, bool fresh)
     }
     fill(p, h, r);
     p->answer = fresh && (r->flags & RECORD_WANT_ACK);
+    p->aside = h->replaying;
+    h->replaying = false;
     if (UNLIKELY(r->fields.n > 0) && has_condition(r->fields))
         publish_if(h, c, r, p);
     else
@@ -175,6 +177,8 @@ void hub_pending_done(struct hub *h, struct pending *p, enum engine_status statu
 {
     p->complete = true;
     p->status = (uint8_t)status;
+    if (UNLIKELY(p->aside))
+        hub_aside_done(h, p->worker);
     give_answers(h, p->worker);
 }
 

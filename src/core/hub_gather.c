@@ -115,6 +115,16 @@ void hub_gather_timeout(struct hub *h)
     start_replay(h);
 }
 
+void hub_aside_done(struct hub *h, unsigned worker)
+{
+    struct hub_worker *w = &h->worker[worker];
+
+    if (w->debt != NULL)
+        hub_debt_add(&w->debt->aside, -1);
+    if (--h->aside_publications == 0)
+        mark_all_behind(h);
+}
+
 void hub_replay(struct hub *h, size_t *budget)
 {
     struct queued *e;
@@ -123,13 +133,13 @@ void hub_replay(struct hub *h, size_t *budget)
         struct hub_worker *w = &h->worker[e->rec.source];
 
         w->aside_bytes -= queue_cost(&e->rec);
+        /* Its place in the ring has been given back. With an engine that takes its time it is as far
+         * as it was until the call is complete (hub_pending_done()). */
+        h->replaying = e->rec.kind == RECORD_PUBLISH;
         hub_handle(h, &e->rec, w->generation != 0 && e->rec.generation == w->generation);
-        if (e->rec.kind == RECORD_PUBLISH) {
-            if (w->debt != NULL)
-                hub_debt_add(&w->debt->aside, -1);
-            if (--h->aside_publications == 0)
-                mark_all_behind(h);
-        }
+        if (h->replaying) /* no call has come of it */
+            hub_aside_done(h, e->rec.source);
+        h->replaying = false;
         free(queue_pop(&h->aside));
         (*budget)--;
     }

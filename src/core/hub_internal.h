@@ -46,6 +46,7 @@ struct pending { /* what a worker has asked for and the engine has not completed
     uint8_t asker;
     uint8_t status; /* enum engine_status */
     bool complete;
+    bool aside;  /* a publication that was set aside: the debt goes down when it is complete */
     bool answer; /* somebody waits for it */
     char *name;  /* owned; HISTORY_REMOVE: of the channel */
     uint8_t name_len;
@@ -142,14 +143,15 @@ struct hub {
     size_t users_cursor, users_renew_cursor;
     uint64_t users_renewed_ns;
     struct queue aside;
-    size_t aside_publications;
-    struct list listings;    /* of struct listing, that wait */
-    struct list surveys;     /* of struct survey */
-    struct list replies;     /* of struct reply: what other nodes have not taken yet */
-    struct list told;        /* of struct told_node */
-    unsigned nreplies;       /* those, and the listings for more of them */
-    uint64_t last_survey;    /* its id */
-    struct listing *listing; /* owned; the one that has begun */
+    size_t aside_publications; /* set aside, or since then with the engine */
+    bool replaying;            /* the publication in work was set aside */
+    struct list listings;      /* of struct listing, that wait */
+    struct list surveys;       /* of struct survey */
+    struct list replies;       /* of struct reply: what other nodes have not taken yet */
+    struct list told;          /* of struct told_node */
+    unsigned nreplies;         /* those, and the listings for more of them */
+    uint64_t last_survey;      /* its id */
+    struct listing *listing;   /* owned; the one that has begun */
     uint32_t listing_serial;
     struct list histories; /* of struct asking */
     uint64_t dropped,
@@ -243,6 +245,8 @@ static inline void hub_debt_add(_Atomic uint32_t *count, int n)
 /* A publication cannot be handled: its subscribers have lost it. */
 void hub_lose(struct hub *h, struct str channel);
 void hub_set_aside(struct hub *h, const struct record *r);
+/* A publication of the worker's that was set aside has come to its end. */
+void hub_aside_done(struct hub *h, unsigned worker);
 void hub_announced(struct hub *h, unsigned worker, const struct record *r);
 /* Has everybody announced? Then on to replaying. */
 void hub_gather_check(struct hub *h);

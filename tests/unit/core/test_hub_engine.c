@@ -245,6 +245,47 @@ static void positions_are_told(void **state UNUSED)
     assert_true(r->token == 10 && r->epoch == 0 && r->offset == 0);
 }
 
+static void start_again(uint32_t generation)
+{
+    hub_free(hub);
+    hub_start(generation);
+    assert_int_equal(hub_state(hub), HUB_GATHERING);
+}
+
+static void all_announce(uint32_t generation)
+{
+    for (unsigned i = 0; i < FAKES; i++)
+        announced(i, generation);
+    run_all();
+    assert_int_equal(hub_state(hub), HUB_LIVE);
+}
+
+/* What was set aside has no place in a ring any more: until the engine has it, it is gone with the hub, and
+ * that is said. */
+static void what_was_set_aside_is_owed_until_the_engine_has_it(void **state UNUSED)
+{
+    start_again(2);
+    subscribe(1, 1, "a", 1);
+    publish(0, "a", "1");
+    publish(0, "a", "2");
+    all_announce(2);
+    assert_int_equal(fakes[0].debt.aside, 2);
+    assert_int_equal(fakes[1].debt.behind, 1);
+    while (fakes[0].debt.aside > 1)
+        assert_true(late_complete());
+    assert_int_equal(fakes[1].debt.behind, 1);
+    start_again(3);
+    assert_int_equal(metrics->lost_publications, 1);
+    assert_non_null(strstr(last_line, "queued_for_workers=0 set_aside=1"));
+    publish(0, "a", "3");
+    all_announce(3);
+    while (late_complete()) {
+    }
+    for (unsigned i = 0; i < FAKES; i++)
+        assert_int_equal(fakes[i].debt.behind, 0);
+    assert_int_equal(fakes[0].debt.aside, 0);
+}
+
 /* A channel may outlive its last subscriber: whoever is back in time finds the same order. */
 static void a_channel_lingers(void **state UNUSED)
 {
@@ -295,6 +336,7 @@ int main(void)
         T(an_engine_that_has_enough_is_left_alone),
         T(no_memory_for_a_call_is_a_loss),
         T(positions_are_told),
+        T(what_was_set_aside_is_owed_until_the_engine_has_it),
         T(a_channel_lingers),
     };
 
