@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Every reason of include/tbl/close.def that has a close code or a status is met on the wire, with its text."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import unittest
 import zlib
 
 from daemon import DaemonTest, wait_for
+from engines import Redis
 from pki import Pki
 from wsraw import BINARY, CLOSE, CONT, PONG, TEXT, Raw, WebSocket, close_payload, frame
 
@@ -22,7 +24,6 @@ NEVER = {
     'frame_masked': 'a violation by a server, which the load generator sees',
     'no_memory': 'memory that the system refuses, which no input makes it do',
     'internal': 'a fault of the daemon: no input leads to it',
-    'engine_silent': 'said by the server API alone, as JSON: test_engine_away.py',
 }
 
 # Bytes behind the handshake of /ws/x.
@@ -227,8 +228,15 @@ class Endings(DaemonTest):
             os.kill(hub, signal.SIGCONT)
 
     def engine(self):
-        d = self.start(workers=1, engine='redis', engine_address='unix:/nowhere/redis.sock', engine_patience='50ms')
-        wait_for(lambda: 'away' in d.http('GET', '/readyz').body.decode() or d.http('GET', '/readyz').status == 503, what='the engine to be missed')
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        d = self.start(workers=1, engine='redis', engine_address='unix:' + redis.path, engine_timeout='500ms', engine_patience='100ms')
+        wait_for(lambda: d.http('GET', '/readyz').status == 200, what='the engine to be there')
+        redis.kill(signal.SIGSTOP)
+        r = d.http('POST', '/api/publish', '{"channel": "x", "data": 1}')
+        self.assertEqual((r.status, json.loads(r.body)['error']['message']), (504, 'outcome unknown: ' + self.rows['engine_silent'][2]))
+        self.met.add(('engine_silent', 'status'))  # the server API alone says so
+        wait_for(lambda: d.http('POST', '/api/publish', '{"channel": "x", "data": 1}').status == 503, what='the engine to be given up')
         self.ask(d.client, upgrade('/ws/new'), 'engine_away')
 
     def drain(self):
