@@ -6,8 +6,10 @@
  * may not know what became of a call.
  *
  * Each accepted call completes exactly once, with a status, inside the call or later; a call that
- * is not among the engine's capabilities completes with REFUSED. An engine calls engine_events only
- * from within its own calls and from the hub's process, never from another thread. */
+ * is not among the engine's capabilities completes with REFUSED. done() is the last that an engine
+ * does for a call: what the caller has lent it may be gone then, and other calls may come within. An
+ * engine calls engine_events only from within its own calls and from the hub's process, never from
+ * another thread. */
 #ifndef ROOST_CORE_ENGINE_H
 #define ROOST_CORE_ENGINE_H
 

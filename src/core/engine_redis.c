@@ -193,9 +193,9 @@ static void publish(struct engine *engine, struct engine_channel *ec UNUSED, con
     c->repeat |= repeat;
     if (set_condition(c, condition) == -1 ||
         add_publication(e, c, r, flags_of(r, o), token) == -1) {
-        give_up(e, token, ENGINE_UNAVAILABLE);
         if (c->n == 0)
             redis_call_free(c);
+        give_up(e, token, ENGINE_UNAVAILABLE);
     }
 }
 

@@ -115,22 +115,24 @@ static int remember(struct redis *e, struct listing *l, struct str client)
 
 /* --- asking --- */
 
-static struct redis_call *ask_server(struct redis *e, enum redis_call_kind kind, struct str channel,
-                                     uint64_t token)
-{
-    struct redis_server *s = redis_server_of(e, channel);
-    struct redis_call *c = redis_server_given_up(s) ? NULL : redis_call_new(s, kind, channel);
-
-    if (c != NULL)
-        c->token = token;
-    else
-        done(e, token, ENGINE_UNAVAILABLE);
-    return c;
-}
-
 void redis_members_stats(struct redis *e, const struct engine_presence *ask, uint64_t token)
 {
-    (void)ask_server(e, REDIS_COUNT, ask->channel, token);
+    (void)redis_ask(e, REDIS_COUNT, ask->channel, token);
+}
+
+/* The next step of it. NULL: it cannot be asked for; what the caller has lent is given back. */
+static struct redis_call *ask_next(struct redis *e, struct listing *l, struct str channel)
+{
+    struct redis_server *s = redis_server_of(e, channel);
+    bool known = l->run == 0 || l->run == redis_run(s);
+    struct redis_call *c =
+        known && !redis_server_given_up(s) ? redis_call_new(s, REDIS_LIST, channel) : NULL;
+
+    if (c != NULL)
+        c->task = l;
+    else
+        listing_free(e, l);
+    return c;
 }
 
 void redis_members_list(struct redis *e, const struct engine_presence *ask, uint64_t token)
@@ -147,21 +149,13 @@ void redis_members_list(struct redis *e, const struct engine_presence *ask, uint
     }
     if (!ask->cursor->begun)
         l = listing_new(e, ask->cursor);
-    if (l == NULL) {
+    c = l != NULL ? ask_next(e, l, ask->channel) : NULL;
+    if (c == NULL) {
         done(e, token, ENGINE_UNAVAILABLE);
         return;
     }
     l->limit = ask->limit;
-    if (l->run != 0 && l->run != redis_run(redis_server_of(e, ask->channel))) {
-        listing_free(e, l);
-        done(e, token, ENGINE_UNAVAILABLE);
-        return;
-    }
-    c = ask_server(e, REDIS_LIST, ask->channel, token);
-    if (c != NULL)
-        c->task = l;
-    else
-        listing_free(e, l);
+    c->token = token;
 }
 
 static bool next_name(struct str *names, struct str *out)

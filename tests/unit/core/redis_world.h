@@ -33,7 +33,9 @@ static struct {
     struct position at;
 } calls[TOKENS];
 static unsigned nhistory;
-static uint64_t place; /* in the ring */
+static uint64_t place;              /* in the ring */
+static struct engine_cursor cursor; /* of a listing; gone with it */
+static const struct engine_cursor cursor_gone = {.at = &cursor, .begun = true};
 
 /* --- the hub --- */
 
@@ -49,6 +51,8 @@ static void on_done(void *hub, uint64_t token, enum engine_status status, struct
     calls[token].completed++;
     calls[token].status = status;
     calls[token].at = at;
+    if (cursor.begun && status != ENGINE_OK)
+        cursor = cursor_gone;
 }
 
 static void on_subscribed(void *hub UNUSED, struct engine_channel *c, enum engine_status status)
@@ -160,8 +164,17 @@ static inline void publish_to(const char *channel, const char *data, uint64_t to
     publish_if(channel, data, NULL, token);
 }
 
+static inline void list_members(const char *channel, uint64_t token)
+{
+    const struct engine_presence ask = {
+        .op = PRESENCE_LIST, .channel = str_from(channel), .limit = 10, .cursor = &cursor};
+
+    engine->ops->presence(engine, &ask, token);
+}
+
 static void begin(void)
 {
+    cursor = (struct engine_cursor){0};
     memset(calls, 0, sizeof(calls));
     nhistory = 0;
     peer_reset();

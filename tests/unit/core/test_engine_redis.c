@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "core/engine_redis.c"
+#include "core/engine_redis_presence_internal.h"
 
 #include "fault.h"
 #include "logged.h"
@@ -274,9 +275,8 @@ static void an_error_inside_a_script_undoes_nothing(void **state UNUSED)
 /* Each call that is answered by a script; token 0. */
 static void ask_for(enum redis_call_kind kind)
 {
-    static struct engine_cursor cursor;
     struct engine_condition once = {.idempotency_key = STR_LIT("key")};
-    struct engine_presence p = {.channel = STR_LIT("kept:a"), .limit = 10, .cursor = &cursor};
+    const struct engine_presence stats = {.op = PRESENCE_STATS, .channel = STR_LIT("kept:a")};
     struct record r = {.kind = RECORD_PUBLISH,
                        .generation = 1,
                        .position = place += 8,
@@ -299,10 +299,11 @@ static void ask_for(enum redis_call_kind kind)
     case REDIS_USER:
         engine->ops->user(engine, STR_LIT("u"), 1, 0, 0);
         break;
+    case REDIS_LIST:
+        list_members("kept:a", 0);
+        break;
     default:
-        cursor = (struct engine_cursor){0};
-        p.op = kind == REDIS_LIST ? PRESENCE_LIST : PRESENCE_STATS;
-        engine->ops->presence(engine, &p, 0);
+        engine->ops->presence(engine, &stats, 0);
     }
 }
 
@@ -373,6 +374,36 @@ static void another_server_begins_another_epoch(void **state UNUSED)
     assert_string_equal(kept.text, "x y ");
 }
 
+static void cursor_is_gone(void)
+{
+    assert_memory_equal(&cursor, &cursor_gone, sizeof(cursor_gone));
+    assert_true(list_empty(&redis_of(engine)->presence->listings));
+}
+
+/* Whose call is complete may have freed what it has lent. */
+static void a_call_that_has_ended_touches_nothing_of_its_caller_s(void **state UNUSED)
+{
+    begin_subscribed();
+    fault_fail_at(1);
+    list_members("kept:a", 0); /* the listing */
+    fault_reset();
+    completed(0, ENGINE_UNAVAILABLE);
+    assert_false(cursor.begun);
+    peer.mute = true;
+    list_members("kept:a", 1);
+    pass(0);
+    peer.absent = true;
+    peer_cut();
+    assert_int_equal(calls[1].completed, 0); /* it is asked again */
+    pass(2 * settings.patience_ns);
+    completed(1, ENGINE_UNAVAILABLE);
+    cursor_is_gone();
+    cursor = (struct engine_cursor){0};
+    list_members("kept:a", 2); /* at once */
+    completed(2, ENGINE_UNAVAILABLE);
+    cursor_is_gone();
+}
+
 /* --- no memory --- */
 
 static void without_memory_each_call_completes_once(void **state UNUSED)
@@ -423,6 +454,7 @@ int main(void)
         T(a_reply_that_cannot_be_read),
         T(the_password_is_shown_to_nobody),
         T(another_server_begins_another_epoch),
+        T(a_call_that_has_ended_touches_nothing_of_its_caller_s),
         T(without_memory_each_call_completes_once),
     };
 
