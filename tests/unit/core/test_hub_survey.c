@@ -1,5 +1,4 @@
-/* Listings over several nodes: merged by name, in pages and whole, a part at a time, partial where a node is
- * silent. Hubs of three nodes, whose workers are the same fakes, and a wire in memory between them. */
+/* Listings over nodes: merged, in pages and parts, partial where one is silent. Three hubs with the same workers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -478,7 +477,6 @@ static void what_is_said_again_is_told_once(void **state UNUSED)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
