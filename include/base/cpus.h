@@ -10,7 +10,5 @@
 unsigned cpus_usable(const char *root);
 /* Of the mask alone. */
 unsigned cpus_affinity(void);
-/* Of the quotas of this process's cgroup and those above it, v2 and v1, rounded up; 0: none. */
-unsigned cpus_quota(const char *root);
 
 #endif

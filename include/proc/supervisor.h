@@ -22,10 +22,6 @@ extern struct supervisor_listeners supervisor_listeners;
 /* Where a listener listens, with its port; borrowed. */
 const struct address *supervisor_listener_address(unsigned listener);
 
-/* Number of workers for `auto`: as many as cores, or, for a max_connections that was set, as many
- * as it needs at nofile descriptors a process with 5 % head room; never more than the master has
- * descriptors for. */
-unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_t nofile);
 /* Runs the daemon in the foreground until it is told to stop; returns the exit status. src is kept
  * for reloads. Orders are held (base/boot.h) when it is called, and released when it has handlers
  * for them. */

@@ -3,7 +3,8 @@
 
 _Alignas(4096) struct config config; /* pages of its own: it holds secrets */
 
-#define BODY_LEAST ((int64_t)1024 * 1024)
+#define HISTORY_MEMORY ((int64_t)1024 * 1024 * 1024)
+#define BODY_LEAST     ((int64_t)1024 * 1024)
 /* Room for the names of the members and of a few hundred channels. */
 #define BODY_FRAME 65536
 
@@ -173,6 +174,10 @@ void config_derive(struct config *c)
     networks_read(&c->trusted, c->trusted_proxies);
     if (!c->set.max_frame_size)
         c->max_frame_size = c->max_message_size;
+    if (!c->set.history_memory)
+        c->history_memory = HISTORY_MEMORY; /* the master goes by the limits of its control group */
+    if (!c->set.worker_memory)
+        c->worker_memory = 0;
     if (!c->set.max_body_size)
         c->max_body_size = MAX(BODY_LEAST, config_body_needed(c->max_message_size));
 }

@@ -1,82 +1,95 @@
-/* proc/supervisor_capacity.c - how many workers, and how many clients they can hold.
- *
- * Descriptors bind both: a worker needs one per client, the master some per worker. Cores decide
- * on the number of workers; more are made only for a max_connections that somebody has
- * asked for. */
+/* proc/supervisor_capacity.c - decides how many workers there are, and says what the limits of this
+ * machine leave of the settings. */
+#include "base/cgroup.h"
 #include "base/cpus.h"
 #include "base/log.h"
 #include "base/nofile.h"
-#include "net/reactor.h"
+#include "proc/capacity.h"
 #include "supervisor_internal.h"
-
-#define SPREAD_PERCENT 5  /* SO_REUSEPORT spreads by chance: head room a worker needs */
-#define MASTER_FDS     24 /* beside those that each worker costs it */
 
 #define RAISE_NOFILE "raise the limit (LimitNOFILE=, --ulimit nofile=, ulimit -Hn)"
 
-/* Its listening sockets and an eventfd. */
-static uint64_t master_fds_per_worker(const struct config *c)
+static const char *proc_root = "";
+
+static bool lower_connections(struct config *c, uint64_t capacity)
 {
-    return c->listeners_count + 1;
+    bool news = config.max_connections != (int64_t)capacity; /* a reload has nothing new to say */
+
+    if (c->set.max_connections || capacity >= (uint64_t)c->max_connections)
+        return false;
+    c->max_connections = (int64_t)capacity;
+    return news;
 }
 
-static uint64_t nofile_min(const struct config *c)
+static void fit_memory(struct config *c, unsigned workers)
 {
-    return MASTER_FDS + 2 * master_fds_per_worker(c);
-}
+    uint64_t limit = cgroup_memory(proc_root, CGROUP_SELF);
+    int64_t wanted = c->max_connections;
 
-/* Clients one of so many workers can hold: it has the listeners of the others too. */
-static uint64_t worker_capacity(const struct config *c, unsigned workers, uint64_t nofile)
-{
-    return reactor_connection_limit(nofile -
-                                    MIN(nofile, c->listeners_count * (uint64_t)(workers - 1)));
-}
-
-/* Clients they can hold together. */
-static uint64_t node_capacity(const struct config *c, unsigned workers, uint64_t nofile)
-{
-    uint64_t each = worker_capacity(c, workers, nofile);
-
-    return workers == 1 ? each : workers * each * (100 - SPREAD_PERCENT) / 100;
-}
-
-/* Workers whose listeners and links the master can hold. */
-static unsigned workers_max(const struct config *c, uint64_t nofile)
-{
-    uint64_t fit = nofile > MASTER_FDS ? (nofile - MASTER_FDS) / master_fds_per_worker(c) : 0;
-
-    return (unsigned)MIN(fit, (uint64_t)HUB_WORKERS_MAX);
-}
-
-unsigned supervisor_auto_workers(const struct config *c, unsigned cores, uint64_t nofile)
-{
-    unsigned most = MAX(workers_max(c, nofile), 1u), n = MIN(MAX(cores, 1u), most);
-
-    while (c->set.max_connections && n < most &&
-           node_capacity(c, n, nofile) < (uint64_t)c->max_connections &&
-           node_capacity(c, n + 1, nofile) > node_capacity(c, n, nofile))
-        n++;
-    return n;
+    capacity_fit_memory(c, workers, limit);
+    if (limit != 0 && lower_connections(c, capacity_of_memory(limit)))
+        LOG(LOG_WARN,
+            "max_connections is lowered to what a quarter of the control group's memory has room "
+            "for in the "
+            "kernel; raise the limit (MemoryMax=, --memory, resources.limits.memory), or set "
+            "max_connections",
+            KV_I("default", wanted), KV_I("max_connections", c->max_connections),
+            KV_U("limit", limit), KV_U("each", CAPACITY_SOCKET_BYTES));
 }
 
 void supervisor_fit_capacity(struct config *c, unsigned workers)
 {
-    uint64_t nofile = nofile_raise(), capacity = node_capacity(c, workers, nofile);
+    uint64_t nofile = nofile_raise(), capacity = capacity_of_node(c, workers, nofile);
+    int64_t wanted = c->max_connections;
 
-    if (c->set.max_connections || capacity >= (uint64_t)c->max_connections)
-        return;
-    if (config.max_connections != (int64_t)capacity) /* a reload has nothing new to say */
+    if (lower_connections(c, capacity))
         LOG(LOG_WARN,
             "max_connections is lowered to what the limit of descriptors allows; " RAISE_NOFILE
             ", or set max_connections, for which more workers than cores are started",
-            KV_I("default", c->max_connections), KV_U("max_connections", capacity),
-            KV_U("workers", workers), KV_U("nofile", nofile));
-    c->max_connections = (int64_t)capacity;
+            KV_I("default", wanted), KV_U("max_connections", capacity), KV_U("workers", workers),
+            KV_U("nofile", nofile));
+    fit_memory(c, workers);
+}
+
+/* What was set is not changed, but its sum told. */
+static void check_memory(unsigned workers)
+{
+    uint64_t limit = cgroup_memory(proc_root, CGROUP_SELF),
+             needed = capacity_memory_needed(&config, workers);
+    bool endless = config.worker_memory == 0 ||
+                   (config.engine == ENGINE_IS_MEMORY && config.history_memory == 0);
+
+    if (limit == 0)
+        return;
+    LOG(LOG_INFO, "memory of the control group", KV_U("limit", limit),
+        KV_I("history_memory", config.history_memory), KV_I("worker_memory", config.worker_memory),
+        KV_U("workers", workers), KV_U("rings", capacity_rings(&config, workers)));
+    if (needed > limit || endless)
+        LOG(LOG_WARN,
+            "the settings allow more memory than the control group has, whose end is the OOM "
+            "killer; leave history_memory and worker_memory auto, lower ring_size or "
+            "max_connections, or raise the limit",
+            KV_U("limit", limit), KV_U("needed", needed),
+            KV_I("history_memory", config.history_memory),
+            KV_I("worker_memory", config.worker_memory),
+            KV_I("max_connections", config.max_connections));
+}
+
+static void check_tasks(unsigned workers)
+{
+    uint64_t limit = cgroup_tasks(proc_root, CGROUP_SELF);
+
+    if (limit != 0 && limit < capacity_processes(&config, workers))
+        LOG(LOG_WARN,
+            "the control group allows fewer processes than the daemon has: some cannot be forked; "
+            "raise it (TasksMax=, --pids-limit), or lower workers",
+            KV_U("limit", limit), KV_U("processes", capacity_processes(&config, workers)),
+            KV_U("workers", workers));
 }
 
 void supervisor_check_capacity(unsigned workers)
 {
-    uint64_t nofile = nofile_raise(), capacity = node_capacity(&config, workers, nofile);
+    uint64_t nofile = nofile_raise(), capacity = capacity_of_node(&config, workers, nofile);
 
     if (capacity < (uint64_t)config.max_connections)
         LOG(LOG_WARN,
@@ -84,7 +97,9 @@ void supervisor_check_capacity(unsigned workers)
             "spread; raise workers; " RAISE_NOFILE,
             KV_I("max_connections", config.max_connections), KV_U("capacity", capacity),
             KV_U("workers", workers), KV_U("nofile", nofile),
-            KV_U("each", worker_capacity(&config, workers, nofile)));
+            KV_U("each", capacity_of_worker(&config, workers, nofile)));
+    check_memory(workers);
+    check_tasks(workers);
 }
 
 static int refuse(const char *what, unsigned long long n, uint64_t nofile)
@@ -99,14 +114,14 @@ int supervisor_decide_workers(void)
     uint64_t nofile = nofile_raise();
     unsigned cores = cpus_usable(""), n = (unsigned)config.workers;
 
-    if (nofile < nofile_min(&config))
-        return refuse("the least number of descriptors", nofile_min(&config), nofile);
-    if (n > workers_max(&config, nofile))
+    if (nofile < capacity_nofile_min(&config))
+        return refuse("the least number of descriptors", capacity_nofile_min(&config), nofile);
+    if (n > capacity_workers_max(&config, nofile))
         return refuse("workers:", n, nofile);
     if (n == 0) {
-        n = supervisor_auto_workers(&config, cores, nofile);
+        n = capacity_auto_workers(&config, cores, nofile);
         LOG(LOG_INFO, "workers for the cores", KV_U("workers", n), KV_U("cores", cores),
-            KV_U("affinity", cpus_affinity()), KV_U("quota", cpus_quota("")),
+            KV_U("affinity", cpus_affinity()), KV_U("quota", cgroup_cores("", CGROUP_SELF)),
             KV_B("for_max_connections", n > cores));
     }
     supervisor_fit_capacity(&config, n);

@@ -99,9 +99,9 @@ void supervisor_warn_settings(void);
 /* supervisor_capacity.c */
 /* Raises RLIMIT_NOFILE, says what `auto` has come to. -1: said on stderr why none can work. */
 int supervisor_decide_workers(void) MUST_CHECK;
-/* Lowers a max_connections that nobody has set to what so many workers can hold. */
+/* Lowers a max_connections that nobody has set to what so many workers can hold, and sets the limits of memory that are auto. */
 void supervisor_fit_capacity(struct config *c, unsigned workers);
-/* Warns when they cannot hold config.max_connections. */
+/* Warns when they cannot hold config.max_connections, or memory does not suffice for the settings. */
 void supervisor_check_capacity(unsigned workers);
 
 /* supervisor.c */

@@ -1,7 +1,7 @@
 /* tests/fuzz/fuzz_config.c - the settings file: any bytes are accepted or refused with a reason;
  * what is accepted reads back from its own print-out. The same bytes as lines of mountinfo and
  * cgroup, which say how many workers there are. */
-#include "base/cpus.c"
+#include "base/cgroup.c"
 #include "proc/config_load.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -13,7 +13,7 @@ static void fuzz_mounts(struct str rest)
     while (rest.n > 0 && str_cut(&rest, '\n', &line)) {
         const char *below;
 
-        if (!parse_mount(line, &m))
+        if (!parse_mount(line, str_from(cpu.name), &m))
             continue;
         below = below_mount(m.point, m.root);
         REQUIRE(strlen(m.root) <= line.n && strlen(m.point) <= line.n);
