@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "net/address.h"
 #include "net/dial.h"
+#include "table.h"
 
 struct ctl {
     struct address socket; /* of the admin listener, if that is a UNIX socket; len 0: it is not */
@@ -17,8 +18,9 @@ struct ctl {
     char authority[256 + 24]; /* as it stands in a URL: "[::1]:8001"; "localhost" */
     const char *key;          /* "" = none */
     bool tls;
-    const char *ca; /* file of certificates to trust; "": the system's */
-    bool any_name;  /* ca: files of the certificates that may be shown, whatever their names */
+    const char *ca;         /* file of certificates to trust; "": the system's */
+    enum ctl_output output; /* -o: what commands print, see table.h */
+    bool any_name; /* ca: files of the certificates that may be shown, whatever their names */
 };
 extern struct ctl ctl;
 
@@ -37,6 +39,10 @@ int ctl_http(const char *path, const struct str *request, struct buf *body, bool
 /* The same for a page that only an admin listener of roostd has: -1 (said why) for everything but
  * 200. */
 int ctl_ask(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;
+/* channels.c: a method of the server API. -1: said why, an error of the method's, too. *result: a view into
+ * *body. */
+int ctl_api(const char *method, struct str request, struct buf *body,
+            struct json_value *result) MUST_CHECK;
 /* Says that what answered is not what we talk to: "no such resource", "no JSON". Returns -1. */
 int ctl_wrong_server(const char *what, bool quiet);
 /* The first line of a response's body. */
@@ -78,6 +84,9 @@ struct ctl_view { /* a reading; two give rates */
 int view_read(struct ctl_view *v, bool quiet) MUST_CHECK;
 /* Appends the screen; then NULL: totals instead of rates. No line is wider than 79 columns. */
 int view_draw(const struct ctl_view *now, const struct ctl_view *then, struct buf *out) MUST_CHECK;
+/* The same as an object on one line. */
+int view_write_json(const struct ctl_view *now, const struct ctl_view *then,
+                    struct buf *out) MUST_CHECK;
 void view_fini(struct ctl_view *v);
 
 /* status.c: numbers for people, at most 8 columns wide so that lines fit 80. Return out. */

@@ -49,8 +49,16 @@ static int key_from_environment(void)
 int cmd_version(const struct ctl_line *line UNUSED)
 {
     struct buf out = {0};
-    int rc = version_describe("roostctl", &out);
+    int rc;
 
+    if (ctl.output == CTL_TABLE) {
+        rc = version_describe("roostctl", &out);
+    } else {
+        rc = buf_append_char(&out, '{');
+        rc |= ctl_put_text(&out, "version", str_from(version_string()));
+        rc |= ctl_put_text(&out, "revision", str_from(version_revision()));
+        rc |= buf_append_lit(&out, "}\n");
+    }
     out_write(buf_view(&out));
     buf_fini(&out);
     return rc == 0 ? 0 : 1;
@@ -121,6 +129,32 @@ static bool asks_nobody(enum ctl_command c)
            c == COMMAND_completion || c == COMMAND_manual;
 }
 
+/* What they print is a document, or a script, that has its own form. */
+static bool has_own_form(enum ctl_command c)
+{
+    return c == COMMAND_get || c == COMMAND_import || c == COMMAND_completion ||
+           c == COMMAND_manual || c == COMMAND_help;
+}
+
+/* -o. -1: said why. */
+static int take_output(const struct ctl_line *line)
+{
+    const char *form = line->given[OPTION_OUTPUT];
+
+    if (form == NULL)
+        return 0;
+    if (has_own_form(line->command)) {
+        fprintf(stderr, "roostctl: %s has a form of its own: without --output\n",
+                commands_name(line->command));
+        return -1;
+    }
+    ctl.output = str_equal(str_from(form), STR_LIT("json")) ? CTL_JSON : CTL_TABLE;
+    if (ctl.output == CTL_JSON || str_equal(str_from(form), STR_LIT("table")))
+        return 0;
+    fprintf(stderr, "roostctl: --output: expected json or table, got \"%.60s\"\n", form);
+    return -1;
+}
+
 static int act(const struct ctl_line *line)
 {
     const char *admin = line->given[OPTION_ADMIN];
@@ -129,6 +163,8 @@ static int act(const struct ctl_line *line)
         return cmd_version(line);
     if (line->given[OPTION_HELP] != NULL)
         return print_usage(line);
+    if (take_output(line) == -1)
+        return 2;
     ctl.key = line->given[OPTION_KEY];
     if (ctl.key == NULL && key_from_environment() == -1)
         return 2;

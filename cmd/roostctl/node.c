@@ -95,11 +95,31 @@ int ctl_find_node(bool client_will_do)
     return 1;
 }
 
+/* {"healthy":true,"status":200,"text":"ok"} of what was answered; without an answer status is 0. */
+static void print_state(const char *what, int status, const struct buf *body)
+{
+    struct str text = buf_view(body);
+    struct buf out = {0};
+    char number[16];
+
+    while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
+        text.n--;
+    snprintf(number, sizeof(number), "%d", MAX(status, 0));
+    if (buf_append_char(&out, '{') == 0 &&
+        ctl_put_raw(&out, what, status == 200 ? STR_LIT("true") : STR_LIT("false")) == 0 &&
+        ctl_put_raw(&out, "status", str_from(number)) == 0 &&
+        ctl_put_text(&out, "text", text) == 0 && buf_append_char(&out, '}') == 0)
+        (void)ctl_print_json(buf_view(&out));
+    buf_fini(&out);
+}
+
 int cmd_health(const struct ctl_line *cmdline UNUSED)
 {
     struct buf body = {0};
     int status = ctl_http("/healthz", NULL, &body, false);
 
+    if (ctl.output == CTL_JSON)
+        print_state("healthy", status, &body);
     buf_fini(&body);
     return status == 200 ? 0 : 1;
 }
@@ -109,7 +129,9 @@ int cmd_ready(const struct ctl_line *cmdline UNUSED)
     struct buf body = {0};
     int status = ctl_http("/readyz", NULL, &body, false);
 
-    if (status != 200 && status != -1)
+    if (ctl.output == CTL_JSON)
+        print_state("ready", status, &body);
+    else if (status != 200 && status != -1)
         fprintf(stderr, "roostctl: %.*s (status %d from %s/readyz)\n",
                 STR_ARG(ctl_line_of(buf_view(&body))), status, ctl_url());
     buf_fini(&body);

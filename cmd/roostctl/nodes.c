@@ -1,5 +1,4 @@
 /* cmd/roostctl/nodes.c - the nodes that share the engine, as the one that is asked knows them. */
-#include "base/out.h"
 #include "ctl.h"
 
 static bool is_true(const struct json_value *object, const char *name)
@@ -17,60 +16,52 @@ static const char *state_of(const struct json_value *node)
     return is_true(node, "draining") ? "draining" : "up";
 }
 
-/* 78 columns. */
-#define HEAD "%-16s %-7s %-8s %5s %5s %8s %8s %8s %7s\n"
-#define ROW  "%-16.*s %-7.*s %-8s %5s %5s %8s %8s %8s %7s\n"
-
-static int put_node(const struct json_value *node, struct buf *out)
+static void put_node(const struct json_value *node, struct ctl_table *t)
 {
-    char clients[CTL_NUMBER_MAX], users[CTL_NUMBER_MAX], channels[CTL_NUMBER_MAX],
-        subs[CTL_NUMBER_MAX], up[CTL_NUMBER_MAX], heard[CTL_NUMBER_MAX];
-    struct str name = ctl_text(node, "name"), version = ctl_text(node, "version");
+    static const char *const amounts[] = {"clients", "users", "channels", "subscriptions"};
+    char text[CTL_NUMBER_MAX];
 
-    return buf_printf(
-        out, ROW, (int)MIN(name.n, (size_t)16), name.p, (int)MIN(version.n, (size_t)7), version.p,
-        state_of(node), ctl_span(ctl_number(node, "uptime"), up),
-        is_true(node, "self") ? "this" : ctl_span(ctl_number(node, "heard_ago"), heard),
-        ctl_amount(ctl_number(node, "clients"), clients),
-        ctl_amount(ctl_number(node, "users"), users),
-        ctl_amount(ctl_number(node, "channels"), channels),
-        ctl_amount(ctl_number(node, "subscriptions"), subs));
+    ctl_cell_member(t, node, "name");
+    ctl_cell_member(t, node, "version");
+    ctl_cell(t, "%s", state_of(node));
+    ctl_cell(t, "%s", ctl_span(ctl_number(node, "uptime"), text));
+    ctl_cell(t, "%s",
+             is_true(node, "self") ? "this" : ctl_span(ctl_number(node, "heard_ago"), text));
+    for (size_t i = 0; i < ARRAY_LEN(amounts); i++)
+        ctl_cell(t, "%s", ctl_amount(ctl_number(node, amounts[i]), text));
 }
 
-static int put_table(const struct json_value *nodes, struct buf *out)
+static int print_table(const struct json_value *nodes)
 {
+    static const struct ctl_column columns[] = {
+        CTL_LEFT("node", 16), CTL_LEFT("version", 7), CTL_LEFT("state", 0),
+        CTL_RIGHT("up"),      CTL_RIGHT("heard"),     CTL_RIGHT("clients"),
+        CTL_RIGHT("users"),   CTL_RIGHT("channels"),  CTL_RIGHT("subs")};
+    struct ctl_table t = ctl_table_of(columns, ARRAY_LEN(columns));
     struct str rest = nodes->raw;
     struct json_value node;
 
-    if (buf_printf(out, HEAD, "node", "version", "state", "up", "heard", "clients", "users",
-                   "channels", "subs") == -1)
-        return -1;
     while (json_element(&rest, &node))
-        if (put_node(&node, out) == -1)
-            return -1;
-    return 0;
+        put_node(&node, &t);
+    return ctl_table_print(&t);
 }
 
-int cmd_nodes(const struct ctl_line *cmdline)
+int cmd_nodes(const struct ctl_line *cmdline UNUSED)
 {
-    struct buf body = {0}, out = {0};
+    struct buf body = {0};
     struct json_value v, nodes;
     size_t at;
     int rc = 1;
 
     if (ctl_ask("/debug/nodes", NULL, &body, false) == -1)
         goto out;
-    if (json_parse(buf_view(&body), &v, &at) == -1 || !json_get(&v, STR_LIT("nodes"), &nodes)) {
+    if (json_parse(buf_view(&body), &v, &at) == -1 || !json_get(&v, STR_LIT("nodes"), &nodes))
         (void)ctl_wrong_server("its /debug/nodes lists none", false);
-    } else if (cmdline->given[OPTION_NODES_JSON] != NULL) {
-        out_write(buf_view(&body));
-        rc = 0;
-    } else if (put_table(&nodes, &out) == 0) {
-        out_write(buf_view(&out));
-        rc = 0;
-    }
+    else if (ctl.output == CTL_JSON)
+        rc = ctl_print_json(buf_view(&body));
+    else
+        rc = print_table(&nodes);
 out:
     buf_fini(&body);
-    buf_fini(&out);
     return rc;
 }

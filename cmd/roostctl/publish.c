@@ -225,39 +225,6 @@ int cmd_tail(const struct ctl_line *cmdline)
     return 0;
 }
 
-int cmd_channels(const struct ctl_line *cmdline)
-{
-    struct str pattern = cmdline->count > 0 ? str_from(cmdline->operands[0]) : STR_LIT("*");
-    struct buf request = {0}, body = {0};
-    struct json_value v, result, channels, name, info, n;
-    struct str rest, view;
-    size_t at;
-    int rc = 1;
-
-    if (buf_append_lit(&request, "{\"pattern\":") == -1 ||
-        json_append_string(&request, pattern) == -1 || buf_append_char(&request, '}') == -1)
-        goto out;
-    view = buf_view(&request);
-    if (ctl_ask("/api/channels", &view, &body, false) == -1)
-        goto out;
-    if (json_parse(buf_view(&body), &v, &at) == -1 || !json_get(&v, STR_LIT("result"), &result) ||
-        !json_get(&result, STR_LIT("channels"), &channels)) {
-        fprintf(stderr, "roostctl: %.*s\n", STR_ARG(ctl_line_of(buf_view(&body))));
-        goto out;
-    }
-    rest = channels.raw;
-    while (json_member(&rest, &name, &info))
-        if (json_get(&info, STR_LIT("num_clients"), &n))
-            out_printf("%8.*s  %.*s\n", STR_ARG(n.raw), (int)name.raw.n - 2, name.raw.p + 1);
-    rc = json_get(&result, STR_LIT("partial"), &v) ? 1 : 0;
-    if (rc != 0)
-        fprintf(stderr, "roostctl: the list lacks the channels of a node that did not answer\n");
-out:
-    buf_fini(&request);
-    buf_fini(&body);
-    return rc;
-}
-
 int cmd_get(const struct ctl_line *cmdline)
 {
     const char *path = cmdline->operands[0];

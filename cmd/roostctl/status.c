@@ -227,13 +227,80 @@ int view_draw(const struct ctl_view *now, const struct ctl_view *then, struct bu
     return put_processes(&now->processes, out);
 }
 
+static int put_number(struct buf *out, const char *name, double v)
+{
+    char text[CTL_NUMBER_MAX];
+
+    snprintf(text, sizeof(text), "%.15g", v);
+    return ctl_put_raw(out, name, str_from(text));
+}
+
+static const struct {
+    const char *name;
+    size_t offset; /* in struct ctl_view */
+} sums[] = {{"connects", offsetof(struct ctl_view, upgrades)},
+            {"publications", offsetof(struct ctl_view, publications)},
+            {"deliveries", offsetof(struct ctl_view, deliveries)},
+            {"in_bytes", offsetof(struct ctl_view, in_bytes)},
+            {"out_bytes", offsetof(struct ctl_view, out_bytes)},
+            {"cpu_seconds", offsetof(struct ctl_view, cpu)}};
+
+static double sum_of(const struct ctl_view *v, size_t i)
+{
+    return *(const double *)((const char *)v + sums[i].offset);
+}
+
+/* What has been counted; then given: a second, and what is a rate of CPU time is a number of cores. */
+static int put_sums(const struct ctl_view *now, const struct ctl_view *then, struct buf *out)
+{
+    double t = then != NULL && now->at_s > then->at_s ? now->at_s - then->at_s : 1;
+    int rc = 0;
+
+    rc |= ctl_put_raw(out, then != NULL ? "per_second" : "totals", STR_LIT("{"));
+    for (size_t i = 0; i < ARRAY_LEN(sums); i++)
+        rc |= put_number(out, sums[i].name,
+                         then != NULL ? (sum_of(now, i) - sum_of(then, i)) / t : sum_of(now, i));
+    return rc | buf_append_char(out, '}');
+}
+
+/* The page of processes, and what else the screen has. */
+int view_write_json(const struct ctl_view *now, const struct ctl_view *then, struct buf *out)
+{
+    static const char *const gauges[][2] = {{"subscriptions", "roost_subscriptions"},
+                                            {"channels", "roost_hub_channels"},
+                                            {"output_queues", "roost_output_queues"},
+                                            {"output_queue_bytes", "roost_output_queue_bytes"},
+                                            {"ring_to_hub_bytes", "roost_ring_to_hub_bytes"},
+                                            {"ring_to_worker_bytes", "roost_ring_to_worker_bytes"}};
+    struct str rest = now->processes.raw, page = buf_view(&now->page);
+    struct json_value key, value;
+    struct buf text = {0};
+    int rc = buf_append_char(&text, '{');
+
+    while (json_member(&rest, &key, &value)) {
+        rc |= text.len > 1 ? buf_append_char(&text, ',') : 0;
+        rc |= buf_append(&text, key.raw);
+        rc |= buf_append_char(&text, ':');
+        rc |= buf_append(&text, value.raw);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        rc |= put_number(&text, gauges[i][0], ctl_metric(page, gauges[i][1], NULL));
+    rc |= put_sums(now, then, &text);
+    rc |= buf_append_char(&text, '}');
+    rc |= ctl_append_line(out, buf_view(&text));
+    buf_fini(&text);
+    return rc == 0 ? 0 : -1;
+}
+
 int cmd_status(const struct ctl_line *cmdline UNUSED)
 {
     struct ctl_view view = {0};
     struct buf out = {0};
     int rc = 1;
 
-    if (view_read(&view, false) == 0 && view_draw(&view, NULL, &out) == 0) {
+    if (view_read(&view, false) == 0 &&
+        (ctl.output == CTL_JSON ? view_write_json(&view, NULL, &out)
+                                : view_draw(&view, NULL, &out)) == 0) {
         out_write(buf_view(&out));
         rc = 0;
     }

@@ -66,6 +66,22 @@ static int write_claims(const struct ctl_line *line, int64_t valid_s, struct buf
     return buf_append_char(out, '}');
 }
 
+static int print_token(struct str token)
+{
+    struct buf out = {0};
+    int rc = 1;
+
+    if (ctl.output == CTL_TABLE) {
+        out_printf("%.*s\n", STR_ARG(token));
+        return 0;
+    }
+    if (buf_append_char(&out, '{') == 0 && ctl_put_text(&out, "token", token) == 0 &&
+        buf_append_char(&out, '}') == 0)
+        rc = ctl_print_json(buf_view(&out));
+    buf_fini(&out);
+    return rc;
+}
+
 static int make(const struct ctl_line *line)
 {
     const char *info = line->given[OPTION_TOKEN_INFO], *expire = line->given[OPTION_TOKEN_EXPIRE];
@@ -93,90 +109,99 @@ static int make(const struct ctl_line *line)
                                 "sign one"
                               : "no token key is set");
     else
-        out_printf("%.*s\n", STR_ARG(buf_view(&token)));
+        rc = print_token(buf_view(&token));
     buf_fini(&claims);
     buf_fini(&token);
     return rc;
 }
 
-static void print_text(const char *name, struct str value)
-{
-    struct buf text = {0};
-
-    if (json_append_string(&text, value) == 0)
-        out_printf("%s: %.*s\n", name, STR_ARG(buf_view(&text)));
-    buf_fini(&text);
-}
-
-static void print_raw(const char *name, struct str json)
-{
-    if (json.n > 0)
-        out_printf("%s: %.*s\n", name, STR_ARG(json));
-}
-
-static void print_end(int64_t at)
+static int put_end(struct buf *out, int64_t at)
 {
     time_t t = (time_t)at;
-    char text[32];
+    char text[32] = "never";
     struct tm tm;
 
-    if (at == 0) {
-        out_printf("expires: never\n");
-        return;
+    if (at != 0) {
+        gmtime_r(&t, &tm);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
     }
-    gmtime_r(&t, &tm);
-    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-    out_printf("expires: %s\n", text);
+    return ctl_put_text(out, "expires", str_from(text));
 }
 
-static enum token_fault check_connection(struct str token)
+static int put_any(struct buf *out, const char *name, struct str json)
+{
+    return json.n > 0 ? ctl_put_raw(out, name, json) : 0;
+}
+
+static int put_channels(struct buf *out, const struct token_connection *c)
+{
+    struct str rest = c->subs, channel;
+    struct token_options options;
+    const char *sep = "";
+    int rc = ctl_put_raw(out, "channels", STR_LIT("["));
+
+    while (token_next_sub(c, &rest, &channel, &options)) {
+        rc |= buf_append_lit(out, sep);
+        rc |= json_append_string(out, channel);
+        sep = ",";
+    }
+    return rc | buf_append_char(out, ']');
+}
+
+/* What it says, as members of an object. *rc: -1 without memory. */
+static enum token_fault check_connection(struct str token, struct buf *out, int *rc)
 {
     struct token_connection c;
-    struct token_options options;
     enum token_fault fault = token_verify_connection(token, &c);
-    struct str rest = c.subs, channel;
 
     if (fault != TOKEN_GOOD)
         return fault;
-    out_printf("a token to connect with\n");
-    print_text("user", c.user);
-    print_end(c.expire_at);
-    print_raw("info", c.info);
-    print_raw("meta", c.meta);
-    while (token_next_sub(&c, &rest, &channel, &options))
-        print_text("subscribed to", channel);
+    *rc |= ctl_put_text(out, "kind", STR_LIT("connection"));
+    *rc |= ctl_put_text(out, "user", c.user);
+    *rc |= put_end(out, c.expire_at);
+    *rc |= put_any(out, "info", c.info);
+    *rc |= put_any(out, "meta", c.meta);
+    *rc |= put_channels(out, &c);
     return fault;
 }
 
-static enum token_fault check_subscription(struct str token)
+static enum token_fault check_subscription(struct str token, struct buf *out, int *rc)
 {
     struct token_subscription s;
     enum token_fault fault = token_read_subscription(token, &s);
 
     if (fault != TOKEN_GOOD)
         return fault;
-    out_printf("a token to subscribe with\n");
-    print_text("channel", s.channel);
-    print_text("user", s.user);
+    *rc |= ctl_put_text(out, "kind", STR_LIT("subscription"));
+    *rc |= ctl_put_text(out, "channel", s.channel);
+    *rc |= ctl_put_text(out, "user", s.user);
     if (s.client.n > 0)
-        print_text("client", s.client);
-    print_end(s.expire_at);
-    print_raw("info", s.options.info);
-    print_raw("data", s.options.data);
+        *rc |= ctl_put_text(out, "client", s.client);
+    *rc |= put_end(out, s.expire_at);
+    *rc |= put_any(out, "info", s.options.info);
+    *rc |= put_any(out, "data", s.options.data);
     return fault;
 }
 
 static int check(struct str token)
 {
     enum token_kind kind = token_kind_of(token);
+    struct buf out = {0};
     enum token_fault fault;
+    int rc;
 
     if (!tokens_configured(kind))
         return no_key(kind, "no token key is set");
-    fault = kind == TOKEN_SUBSCRIPTION ? check_subscription(token) : check_connection(token);
+    rc = buf_append_char(&out, '{');
+    fault = kind == TOKEN_SUBSCRIPTION ? check_subscription(token, &out, &rc)
+                                       : check_connection(token, &out, &rc);
+    rc |= buf_append_char(&out, '}');
     if (fault != TOKEN_GOOD)
         fprintf(stderr, "roostctl: the token is no good: %s\n", token_reason());
-    return fault == TOKEN_GOOD ? 0 : 1;
+    else
+        rc = rc == 0 ? ctl_print_object(buf_view(&out)) : 1;
+    buf_fini(&out);
+    return fault == TOKEN_GOOD ? rc : 1;
 }
 
 int cmd_token(const struct ctl_line *line)

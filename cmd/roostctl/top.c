@@ -89,7 +89,8 @@ static bool draw(struct str text, bool live)
         draw_live(text);
     } else {
         out_write(text);
-        out_write(STR_LIT("\n"));
+        if (ctl.output == CTL_TABLE)
+            out_write(STR_LIT("\n"));
     }
     return out_flush();
 }
@@ -102,9 +103,15 @@ static int look(struct ctl_view *view, int *current, bool once, struct buf *text
     buf_clear(text);
     if (view_read(now, !once) == 0) {
         *current = !*current;
-        return view_draw(now, then, text);
+        return ctl.output == CTL_JSON ? view_write_json(now, then, text)
+                                      : view_draw(now, then, text);
     }
-    return once ? -1 : buf_printf(text, "no answer from %s, trying again\n", ctl_url());
+    if (once)
+        return -1;
+    if (ctl.output == CTL_TABLE)
+        return buf_printf(text, "no answer from %s, trying again\n", ctl_url());
+    fprintf(stderr, "roostctl: no answer from %s, trying again\n", ctl_url());
+    return 0;
 }
 
 /* Until it is told to stop, or, once: one block. */
@@ -128,7 +135,7 @@ static int watch(bool once, bool live, struct ctl_view *view)
 int cmd_top(const struct ctl_line *cmdline)
 {
     bool once = cmdline->given[OPTION_TOP_ONCE] != NULL;
-    bool live = !once && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
+    bool live = !once && ctl.output == CTL_TABLE && isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
     struct sigaction sa = {.sa_handler = on_stop}, winch = {.sa_handler = on_resize};
     struct ctl_view view[2] = {0};
     int rc = 1;

@@ -8,10 +8,11 @@
 #include "base/buf.h"
 
 struct program_option {
-    const char *name;  /* without its dashes */
-    char letter;       /* 0: none */
-    const char *value; /* "FILE" and "PATH" are completed as such; NULL: a flag */
-    const char *words; /* the values there are, '|' between them; NULL: any */
+    const char *name; /* without its dashes */
+    char letter;      /* 0: none */
+    const char
+        *value; /* "FILE" and "PATH" are completed as such, "a|b" as its words; NULL: a flag */
+    const char *words; /* the values there are, '|' between them; NULL: any, or those of value */
     const char *help;
     const char *section; /* that begins with it; NULL: none does */
     int command;         /* it belongs to; -1: to all */

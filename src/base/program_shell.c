@@ -20,6 +20,12 @@ static bool is_file(const char *value)
            str_equal(str_from(value), STR_LIT("PATH"));
 }
 
+static const char *words_of(const struct program_option *o)
+{
+    return o->words == NULL && o->value != NULL && strchr(o->value, '|') != NULL ? o->value
+                                                                                 : o->words;
+}
+
 /* `text` between single quotes of a shell; also in fish, where a backslash has to be doubled. In zsh's
  * lists ':' and brackets have a meaning, too. */
 static int put_quoted(const char *text, enum shell shell, struct buf *out)
@@ -87,9 +93,9 @@ static int bash_values(const struct program *p, struct buf *out)
             continue;
         rc |= o->letter != 0 ? buf_printf(out, "    -%c|--%s) ", o->letter, o->name)
                              : buf_printf(out, "    --%s) ", o->name);
-        if (o->words != NULL) {
+        if (words_of(o) != NULL) {
             rc |= buf_append_lit(out, "COMPREPLY=($(compgen -W '");
-            rc |= put_words(o->words, out);
+            rc |= put_words(words_of(o), out);
             rc |= buf_append_lit(out, "' -- \"$cur\")); return ;;\n");
         } else if (is_file(o->value)) {
             rc |= buf_append_lit(out, "COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n");
@@ -169,9 +175,9 @@ static int zsh_options(const struct program *p, int command, struct buf *out)
         rc |= buf_append_char(out, ']');
         if (o->value != NULL) {
             rc |= buf_printf(out, ":%s:", o->value);
-            if (o->words != NULL) {
+            if (words_of(o) != NULL) {
                 rc |= buf_append_char(out, '(');
-                rc |= put_words(o->words, out);
+                rc |= put_words(words_of(o), out);
                 rc |= buf_append_char(out, ')');
             } else if (is_file(o->value)) {
                 rc |= buf_append_lit(out, "_files");
@@ -241,11 +247,11 @@ static int fish_option(const struct program *p, const struct program_option *o, 
     if (o->letter != 0)
         rc |= buf_printf(out, " -s %c", o->letter);
     if (o->value != NULL)
-        rc |= o->words == NULL && is_file(o->value) ? buf_append_lit(out, " -r -F")
-                                                    : buf_append_lit(out, " -x");
-    if (o->words != NULL) {
+        rc |= words_of(o) == NULL && is_file(o->value) ? buf_append_lit(out, " -r -F")
+                                                       : buf_append_lit(out, " -x");
+    if (words_of(o) != NULL) {
         rc |= buf_append_lit(out, " -a '");
-        rc |= put_words(o->words, out);
+        rc |= put_words(words_of(o), out);
         rc |= buf_append_char(out, '\'');
     }
     rc |= buf_append_lit(out, " -d '");

@@ -66,7 +66,7 @@ class Nodes(DaemonTest):
         table = run_roostctl(a, 'nodes').stdout.splitlines()
         self.assertEqual([line.split()[0] for line in table[:2]], ['node', 'a'])
         self.assertRegex(run_roostctl(a, 'nodes').stdout, r'(?m)^b +\S+ +up +\S+ +\d+s +1 ')
-        listed = json.loads(run_roostctl(a, 'nodes', '--json').stdout)['nodes']
+        listed = json.loads(run_roostctl(a, 'nodes', '-o', 'json').stdout)['nodes']
         self.assertEqual([n['self'] for n in listed], [True, False, False])
         self.assertTrue(all(n['agrees'] and n['heard_ago'] < 60 for n in listed))
 

@@ -2,6 +2,7 @@
 """roostctl against a running daemon."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -126,8 +127,45 @@ class Roostctl(SharedDaemonTest):
 
     def test_channels(self):
         with self.d.ws('/ws/list/a'), self.d.ws('/ws/list/a'), self.d.ws('/ws/other'):
-            self.assertRegex(self.run_ctl('channels', 'list/*'), r'^\s+2  list/a\n$')
+            self.assertEqual(self.run_ctl('channels', 'list/*'), 'subscribers  channel\n          2  list/a\n')
             self.assertIn('other', self.run_ctl('channels'))
+            self.assertEqual(self.json('channels', 'list/*'), {'channels': {'list/a': {'num_clients': 2}}})
+
+    def json(self, *args, **kw):
+        """What it prints with -o json: one document, a line end behind it."""
+        out = self.run_ctl(*args, '-o', 'json', **kw)
+        self.assertTrue(out.endswith('\n'), out)
+        return json.loads(out)
+
+    def test_json_of_what_is_going_on(self):
+        status = self.json('status')
+        self.assertEqual([p['name'] for p in status['processes']], ['master', 'hub', 'worker0', 'worker1'])
+        self.assertEqual(status['max_connections'], 30000)
+        self.assertEqual(set(status['totals']), {'connects', 'publications', 'deliveries', 'in_bytes', 'out_bytes', 'cpu_seconds'})
+        self.assertEqual(set(self.json('top', '--once')['per_second']), set(status['totals']))
+        self.assertEqual([n['self'] for n in self.json('nodes')['nodes']], [True])
+        self.assertEqual(self.json('health'), {'healthy': True, 'status': 200, 'text': 'ok'})
+        self.assertEqual(self.json('ready'), {'ready': True, 'status': 200, 'text': 'ready'})
+        self.assertEqual(self.run_ctl('version').splitlines()[0], 'roostctl %(version)s (%(revision)s)' % self.json('version'))
+
+    def test_an_object_a_line_of_what_goes_on(self):
+        p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + self.d.admin, '-o', 'json', 'top'], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, text=True)
+        for _ in range(2):
+            self.assertIn('per_second', json.loads(p.stdout.readline()))
+        p.send_signal(signal.SIGINT)
+        p.stdout.close()
+        self.assertEqual(p.wait(20 * SLOW), 0)
+
+    def test_json_without_an_answer(self):
+        p = subprocess.run([ROOSTCTL, '--admin', 'http://127.0.0.1:1', '-o', 'json', 'ready'], capture_output=True, text=True)
+        self.assertEqual((p.returncode, json.loads(p.stdout)), (1, {'ready': False, 'status': 0, 'text': ''}))
+        self.assertTrue(p.stderr)
+
+    def test_forms(self):
+        self.assertEqual(self.run_ctl('-o', 'table', 'channels', 'no*'), self.run_ctl('channels', 'no*'))
+        self.assertIn('expected json or table, got "yaml"', self.run_ctl('status', '-o', 'yaml', status=2))
+        self.assertIn('a form of its own', self.run_ctl('get', '/metrics', '-o', 'json', status=2))
 
     def test_top_once(self):
         out = self.run_ctl('top', '--once')

@@ -63,11 +63,15 @@ class Roostctl(DaemonTest):
 
     def test_check(self):
         out = self.checked(self.made('--user', 'ann', '--info', '7'))
-        self.assertRegex(out, r'^a token to connect with\nuser: "ann"\nexpires: 20\d\d-\d\d-\d\dT\S+Z\ninfo: 7\n$')
+        self.assertRegex(out, r'^kind      connection\nuser      ann\nexpires   20\d\d-\d\d-\d\dT\S+Z\ninfo      7\nchannels  -\n$')
         out = self.checked(self.made('--channel', 'chat:1', '--expire', '0'))
-        self.assertEqual(out, 'a token to subscribe with\nchannel: "chat:1"\nuser: ""\nexpires: never\n')
+        self.assertEqual(out, 'kind     subscription\nchannel  chat:1\nuser     -\nexpires  never\n')
         out = self.checked(sign({'sub': '1', 'channels': ['a', 'b'], 'meta': {}}))
-        self.assertIn('meta: {}\nsubscribed to: "a"\nsubscribed to: "b"\n', out)
+        self.assertIn('\nmeta      {}\nchannels  a, b\n', out)
+        p = token('--check', sign({'sub': '1', 'channels': ['a', 'b'], 'meta': {}}), '-o', 'json', env=self.ENV)
+        self.assertEqual(json.loads(p.stdout), {'kind': 'connection', 'user': '1', 'expires': 'never', 'meta': {}, 'channels': ['a', 'b']})
+        p = token('--user', '1', '-o', 'json', env=self.ENV)
+        self.assertIn('\nuser      1\n', self.checked(json.loads(p.stdout)['token']))
 
     def test_check_says_why(self):
         self.assertIn('it has expired (exp)', self.checked(sign({'exp': 5}), 1))
@@ -113,7 +117,7 @@ class Roostctl(DaemonTest):
         message = self.file(text)
         signature = subprocess.run(['openssl', 'pkeyutl', '-sign', '-inkey', key, '-rawin', '-in', message], check=True,
                                    capture_output=True).stdout
-        self.assertIn('user: "7"', self.checked(text + '.' + encode(signature), env={'ROOST_TOKEN_EDDSA_PUBLIC_KEY': pem}))
+        self.assertIn('\nuser      7\n', self.checked(text + '.' + encode(signature), env={'ROOST_TOKEN_EDDSA_PUBLIC_KEY': pem}))
 
 
 class KeyFiles(DaemonTest):

@@ -108,6 +108,24 @@ static void more_operands_than_there_is_room_for(void **state UNUSED)
     refused("more than", words);
 }
 
+/* A value in small words is completed by them, in every shell. */
+static void words_of_a_value_are_completed(void **state UNUSED)
+{
+    static const char *const expect[SHELL_NR] = {
+        [SHELL_BASH] = "-o|--output) COMPREPLY=($(compgen -W 'json table'",
+        [SHELL_ZSH] = ":json|table:(json table)'",
+        [SHELL_FISH] = "-l output -s o -x -a 'json table'"};
+
+    for (enum shell s = SHELL_BASH; s < SHELL_NR; s++) {
+        struct buf out = {0};
+
+        assert_int_equal(commands_completion(s, &out), 0);
+        assert_int_equal(buf_append_char(&out, '\0'), 0);
+        assert_non_null(strstr(out.p, expect[s]));
+        buf_fini(&out);
+    }
+}
+
 /* Usage comes from the table: each command has its page, no line is wider than a terminal, and each
  * command says what 0, 1 and 2 mean. */
 static void usage_of_every_command(void **state UNUSED)
@@ -144,6 +162,7 @@ int main(void)
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(what_is_refused_says_why),
         cmocka_unit_test(more_operands_than_there_is_room_for),
+        cmocka_unit_test(words_of_a_value_are_completed),
         cmocka_unit_test(usage_of_every_command),
     };
     return cmocka_run_group_tests_name("roostctl/commands", tests, NULL, NULL);
