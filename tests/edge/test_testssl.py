@@ -21,21 +21,34 @@ PRIVATE = ('cert_chain_of_trust', 'cert_revocation', 'OCSP_stapling', 'cert_ocsp
 GOOD = ('OK', 'INFO', 'LOW', 'DEBUG')
 
 
+# Its s_client ends at once, before a ticket of TLS 1.3 has come when the machine is busy; then there is nothing to resume with.
+NOT_TRIED = ('sessionresumption_ticket', 'check failed because of connect problem')
+
+
 class Testssl(DaemonTest):
-    def test_default_listener(self):
-        with Pki() as pki, tempfile.TemporaryDirectory() as folder:
-            pki.make('rsa', kind='RSA')
-            d = self.start(workers=1, **pki.settings('server', 'rsa'))
+    def scan(self, *checks):
+        with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, 'findings.json')
-            # Protocols, suites, forward secrecy, order, what the server shows, known attacks.
-            r = subprocess.run(['testssl', '--quiet', '--color', '0', '--warnings', 'batch', '--fast', '--add-ca', pki.path('ca.pem'),
-                                '-p', '-s', '-f', '-P', '-S', '-U', '--jsonfile', path, 'localhost:' + d.client.rsplit(':', 1)[1]],
+            r = subprocess.run(['testssl', '--quiet', '--color', '0', '--warnings', 'batch', '--fast', '--add-ca', self.pki.path('ca.pem'),
+                                *checks, '--jsonfile', path, 'localhost:' + self.d.client.rsplit(':', 1)[1]],
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1500)
             with open(path) as f:
-                findings = json.load(f)
-        seen = {x['id']: x for x in findings}
-        self.assertIn('TLS1_3', seen, r.stdout)
-        self.assertIn('LUCKY13', seen, r.stdout)  # the last of the attacks but one: the scan has come to its end
+                return json.load(f), r.stdout
+
+    def test_default_listener(self):
+        self.pki = self.enterContext(Pki())
+        self.pki.make('rsa', kind='RSA')
+        self.d = self.start(workers=1, **self.pki.settings('server', 'rsa'))
+        # Protocols, suites, forward secrecy, order, what the server shows, known attacks.
+        findings, text = self.scan('-p', '-s', '-f', '-P', '-S', '-U')
+        seen = {x['id'] for x in findings}
+        self.assertIn('TLS1_3', seen, text)
+        self.assertIn('LUCKY13', seen, text)  # the last of the attacks but one: the scan has come to its end
+        for _ in range(5):
+            if NOT_TRIED in [(x['id'], x['finding']) for x in findings]:
+                again = [x for x in self.scan('-S')[0] if x['id'] == NOT_TRIED[0]]
+                self.assertTrue(again)
+                findings = [x for x in findings if x['id'] != NOT_TRIED[0]] + again
         bad = [(x['severity'], x['id'], x['finding']) for x in findings
                if x['severity'] not in GOOD and x['id'] not in OURS and not x['id'].startswith(PRIVATE)
                and 'local OpenSSL' not in x['finding']]

@@ -242,6 +242,8 @@ class Presence(CentrifugeTest):
         name = 'tell:' + self.channel()
         a, b, c = (self.connected() for _ in range(3))
         a.subscribe(name)
+        # Its join has been told to who was there, nobody: b is not.
+        wait_for(lambda: b.ask(presence_stats={'channel': name})['presence_stats']['num_clients'] == 1, what='a to be there')
         b.subscribe(name, join_leave=True)
         self.assertEqual(b.push('join')[1]['info']['client'], b.me)
         c.subscribe(name)

@@ -14,16 +14,18 @@ from wsraw import TEXT, Raw
 
 
 def regions(pid):
-    """(from, to, whether core dumps have it) of a process's writable memory."""
+    """(from, to, whether core dumps have it) of a process's writable memory that has ever been written to."""
     found, at = [], None
     with open('/proc/%d/smaps' % pid) as f:
         for line in f:
             m = re.match('([0-9a-f]+)-([0-9a-f]+) rw', line)
             if m:
-                at = int(m[1], 16), int(m[2], 16)
+                at, held = (int(m[1], 16), int(m[2], 16)), False
             elif re.match('[0-9a-f]+-[0-9a-f]+ ', line):
                 at = None
-            elif line.startswith('VmFlags:') and at:
+            elif re.match('(Rss|Swap): +[1-9]', line):
+                held = True
+            elif line.startswith('VmFlags:') and at and held:
                 found.append((*at, ' dd' not in line))
     return found
 
@@ -126,7 +128,7 @@ class Records(TlsTest):
 
     def test_where_secrets_are(self):
         """While a connection is open: where no core dump has them. Afterwards: nowhere. Never in the log."""
-        d = self.serve(workers=1, log_level='debug')
+        d = self.serve(workers=1, log_level='debug', ping_interval='10m')  # looking takes its time
         keys = self.pki.path('keys')
         tls = self.pki.client(version=ssl.TLSVersion.TLSv1_3)
         tls.keylog_filename = keys
