@@ -91,7 +91,8 @@ def through_the_hub(redis, channel, size, seconds):
         wait_for(lambda: d.metric('roost_publications_out_total') > 2000, what='publications')
         hub = d.pid_of('hub')
         before = counts(d, redis, hub), time.monotonic()
-        time.sleep(seconds)
+        thread.join(seconds)
+        assert thread.is_alive(), 'the publisher has ended before its time'
         after, lasted = counts(d, redis, hub), time.monotonic() - before[1]
         ended.set()
         pub.close()

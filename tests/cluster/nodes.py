@@ -7,7 +7,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '../integration'))
@@ -139,8 +138,7 @@ class Witness(threading.Thread):
             there = self.subscribe()
             while not self.ended:
                 if not there:
-                    time.sleep(0.05)
-                    there = self.subscribe()
+                    there = wait_for(lambda: self.ended or self.subscribe(), LIFE, 'the engine to take a subscription')
                     continue
                 m = self.c.next()
                 push = m.get('push', {})
@@ -155,16 +153,19 @@ class Witness(threading.Thread):
         finally:
             self.c.close()
 
+    def one_more_life(self):
+        """True: it was the last one."""
+        try:
+            self.life(random.choice(self.nodes()))
+        except (Closed, OSError) as e:
+            self.ends.append(str(e))
+        return self.ended
+
     def run(self):
-        while not self.ended:
-            try:
-                self.life(random.choice(self.nodes()))
-            except (Closed, OSError) as e:
-                self.ends.append(str(e))
-                time.sleep(0.02)
-            except Exception as e:  # what the test reads
-                self.faults.append(repr(e))
-                return
+        try:
+            wait_for(self.one_more_life, LIFE, 'the end of a witness')
+        except Exception as e:  # what the test reads
+            self.faults.append(repr(e))
 
     def last(self):
         with self.lock:
@@ -185,6 +186,7 @@ class Witness(threading.Thread):
 
 WITNESSES = 6
 PACE = 0.005  # between two publications of a thread
+LIFE = 600  # the longest a witness is there
 
 
 class Traffic:
@@ -193,8 +195,8 @@ class Traffic:
 
     def __init__(self, test, nodes, channel, threads=3, keys=True):
         self.test, self.nodes, self.channel, self.keys = test, nodes, channel, keys  # nodes(): daemons that may be tried
-        self.done, self.refused, self.unknown, self.errors, self.ended = [], 0, 0, [], False
-        self.lock = threading.Lock()
+        self.done, self.refused, self.unknown, self.errors = [], 0, 0, []
+        self.lock, self.ended = threading.Lock(), threading.Event()
         self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(threads)]
         for t in self.threads:
             t.start()
@@ -219,11 +221,10 @@ class Traffic:
     def _run(self, number):
         run = '%x' % random.getrandbits(40)
         i = 0
-        while not self.ended:
+        while not self.ended.wait(PACE):
             data = '%d %d' % (number, i)
             if self._once(data, run + data) or not self.keys:
                 i += 1
-            time.sleep(PACE)
 
     def await_more(self, n, seconds=30):
         """Until so many more are done."""
@@ -231,7 +232,7 @@ class Traffic:
         wait_for(lambda: len(self.done) >= goal, seconds, '%d more publications' % n)
 
     def stop(self):
-        self.ended = True
+        self.ended.set()
         for t in self.threads:
             t.join(40)
         self.test.assertEqual(self.errors, [])

@@ -41,9 +41,9 @@ run)
     echo "export ROOST_LISTEN=127.0.0.1:%(client)s ROOST_ADMIN_LISTEN=127.0.0.1:%(admin)s" >>"$state/env"
     within roostd >"$state/log" 2>&1 &
     echo $! >"$state/pid"
-    until grep -q 'msg="ready"' "$state/log"; do kill -0 $(cat "$state/pid"); sleep 0.05; done;;
+    tail --pid=$! -n +1 -f "$state/log" | grep -q -m1 'msg="ready"';;
 exec) [ "$1" = roost ]; shift; within "$@";;
-stop) kill -TERM $(cat "$state/pid"); until grep -q 'msg="stopped"' "$state/log"; do sleep 0.05; done; rm "$state/pid";;
+stop) kill -TERM $(cat "$state/pid"); tail --pid=$(cat "$state/pid") -f /dev/null; grep -q 'msg="stopped"' "$state/log"; rm "$state/pid";;
 rm) [ ! -e "$state/pid" ];;
 *) echo "docker: $verb is not known" >&2; exit 125;;
 esac

@@ -196,6 +196,10 @@ class Live(unittest.TestCase):
         cls.ended = time.time() + 1  # steps are of a second: the last one sees what has just been scraped
 
     @classmethod
+    def scraped(cls):
+        return cls.prometheus.value('max(timestamp(up))')[0][1]
+
+    @classmethod
     def happen(cls):
         a, turns, settings = cls.load.a, 0, read(cls.load.settings)
         while any(p.poll() is None for p in cls.load.programs):
@@ -208,7 +212,8 @@ class Live(unittest.TestCase):
             if turns in (10, 18):
                 cls.load.file('roost.yaml', settings + 'ping_interval: %s\n' % ('soon' if turns == 10 else '20s'))
                 a.process.send_signal(signal.SIGHUP)
-            time.sleep(0.3)  # the load's own rhythm; nothing is concluded from it
+            seen = cls.scraped()
+            wait_for(lambda: cls.scraped() > seen, 20, 'the next scrape')
 
     def test_every_panel_has_data(self):
         empty, zero = [], []

@@ -17,7 +17,7 @@ class Link:
     def __init__(self, port, host=HOST):
         self.target = (host, port)
         self.port = free_port()
-        self.stalled, self.pairs, self.slow = set(), {}, {}
+        self.stalled, self.pairs, self.slow, self.rests = set(), {}, {}, {}
         self.listener, self.ended = None, False
         self.lock, self.selector = threading.Lock(), selectors.DefaultSelector()
         self.waker, self.wakes = socket.socketpair()
@@ -60,6 +60,7 @@ class Link:
         def change():
             self.stalled.clear()
             self.slow.clear()
+            self.rests.clear()
             if not self.listener:
                 self._listen()
 
@@ -101,10 +102,13 @@ class Link:
         self.pairs[s] = [t, 'up', b'']  # whom its bytes go to, which way, those that wait
         self.pairs[t] = [s, 'down', b'']
 
+    def _rests(self, way):
+        return way in self.stalled or self.rests.get(way, 0) > time.monotonic()
+
     def _move(self, s):
         """Takes from one what the other has room for."""
         other, way, waits = self.pairs[s]
-        if way in self.stalled:
+        if self._rests(way):
             return
         size, seconds = self.slow.get(way, (262144, 0))
         try:
@@ -115,7 +119,8 @@ class Link:
                     return
             n = other.send(waits)
             self.pairs[s][2] = waits[n:]
-            time.sleep(seconds)
+            if seconds:
+                self.rests[way] = time.monotonic() + seconds
         except BlockingIOError:
             self.pairs[s][2] = waits
         except OSError:
@@ -124,7 +129,7 @@ class Link:
     def _watch(self):
         wanted = {}
         for s, (other, way, waits) in self.pairs.items():
-            if way in self.stalled:
+            if self._rests(way):
                 continue
             who, what = (other, selectors.EVENT_WRITE) if waits else (s, selectors.EVENT_READ)
             wanted[who] = wanted.get(who, 0) | what
@@ -142,7 +147,9 @@ class Link:
         while not self.ended:
             with self.lock:
                 self._watch()
-            ready = self.selector.select(0.5)
+                now = time.monotonic()
+                rest = min([0.5] + [end - now for end in self.rests.values() if end > now])
+            ready = self.selector.select(rest)
             with self.lock:
                 for key, events in ready:
                     s = key.fileobj
