@@ -129,6 +129,7 @@ struct redis_sub { /* a channel this node subscribes to, or did a moment ago */
     struct redis_server *server;
     struct redis_partition *partition; /* NULL: no cluster */
     struct position at;                /* epoch 0: it has not been live yet */
+    uint64_t was;                      /* the epoch before that of `at`; 0: none */
     uint64_t heard;      /* offset of the last one that came while SYNC was under way */
     uint64_t until_ns;   /* lingering */
     uint64_t sync_id;    /* of the SYNC under way */

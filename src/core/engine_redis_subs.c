@@ -5,7 +5,8 @@
  *   2. what is pushed before the reply to SYNC is covered by it; what comes after is live
  *   3. each publication follows the one before it, else SYNC fetches what is between.
  * A new connection does the same for all channels, a bounded number at a time: what was missed is
- * fetched if it is kept and not too much; else lost() tells whoever was subscribed. A channel without
+ * fetched if it is kept and not too much; else lost() tells whoever was subscribed, and what can be shown to lie
+ * behind that comes all the same. A channel without
  * history has no position that could be compared: what was published while the connection was
  * away is gone, as with any channel whose publications are not kept.
  * Can fail: the server is away: subscribed() comes when it is back, and whoever waits for it may give
@@ -189,8 +190,8 @@ static void enqueue(struct redis_sub *sub)
     list_append(sub->waits ? &sub->server->wanted : &sub->server->resubscribe, &sub->link);
 }
 
-/* What follows sub->at without a gap is delivered. */
-static void close_gap(struct redis_sub *sub, struct position top, struct str entries, uint32_t n)
+/* What follows sub->at without a gap is delivered, up to there. */
+static void close_gap(struct redis_sub *sub, struct position to, struct str entries, uint32_t n)
 {
     struct envelope env;
     struct str item;
@@ -198,9 +199,10 @@ static void close_gap(struct redis_sub *sub, struct position top, struct str ent
     bool some = false;
 
     for (uint32_t i = 0; i < n && redis_next_entry(&entries, id, &item); i++) {
-        struct position at = {.epoch = top.epoch, .offset = id[0]};
+        struct position at = {.epoch = to.epoch, .offset = id[0]};
 
-        if (at.offset != sub->at.offset + 1 || envelope_next(&item, &env) <= 0)
+        if (at.offset > to.offset || at.offset != sub->at.offset + 1 ||
+            envelope_next(&item, &env) <= 0)
             break;
         some = true;
         redis_deliver(sub, &env, at);
@@ -231,31 +233,54 @@ static bool goes_on(const struct redis_sub *sub, const struct redis_call *c, str
            sub->at.offset <= before.offset;
 }
 
+/* Another epoch begins, and what the one before it has acknowledged may be lost: subscribers are told. What
+ * is known of that one is still theirs; and if the other is the very next, all of it follows, as none has
+ * come yet: SYNC once more fetches it. */
+static void begin_anew(struct redis_sub *sub, struct position top, struct position before,
+                       struct str entries, uint32_t n)
+{
+    if (sub->at.epoch == before.epoch && sub->was != top.epoch) {
+        close_gap(sub, before, entries, n);
+        top.offset = MIN(before.offset, top.offset);
+    }
+    sub->at = top;
+    lost(sub);
+}
+
 void redis_synced(const struct redis_call *c, struct position top, struct position before,
                   struct str entries, uint32_t n)
 {
     struct redis_sub *sub =
         redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
     bool fresh, on;
+    uint64_t was;
 
     if (sub == NULL || sub->sync_id != c->id)
         return;
     sub->kept = true; /* also if it was not when it was subscribed to */
-    fresh = sub->at.epoch == 0;
+    was = sub->at.epoch;
+    fresh = was == 0 || !sub->told; /* nobody counts from where it was */
     on = goes_on(sub, c, top, before);
-    if (!fresh && sub->at.epoch != top.epoch)
-        METRIC_INC(engine_epoch_changes);
     if (!fresh && on)
         close_gap(sub, top, entries, n);
     if (!fresh && sub->again && (!on || c->since.offset != top.offset))
         METRIC_INC(engine_positions_behind);
     sub->again = false;
-    if (!fresh && (!on || sub->at.offset != top.offset)) {
+    if (fresh) {
+        sub->at = top;
+    } else if (!on) {
+        begin_anew(sub, top, before, entries, n);
+    } else if (sub->at.offset != top.offset) {
         sub->at = top;
         lost(sub);
+    } else {
+        sub->at = top; /* maybe in another epoch */
     }
-    sub->at = top;
-    if (sub->heard > top.offset)
+    if (!fresh && was != top.epoch) {
+        METRIC_INC(engine_epoch_changes);
+        sub->was = was;
+    }
+    if (sub->heard > top.offset || sub->at.offset < top.offset)
         redis_sub_heal(sub); /* it came from another server, ahead of this reply */
     else
         live(sub);

@@ -4,6 +4,7 @@ Sentinel, Redis Cluster, NATS. links.py has what stands between a node and its s
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -152,9 +153,10 @@ class Redis(Server):
         return self.say('ROLE').split('\n')[0]
 
     def await_replicas(self, n=1):
-        """Until so many have all that it has."""
-        wait_for(lambda: self.say('WAIT', n, 1000).isdigit() and int(self.info('connected_slaves') or 0) >= n and
-                 self.say('INFO', 'replication').count('state=online') >= n, what='%d replicas' % n)
+        """Until so many have all that it has now: each says how far it is."""
+        top = int(self.info('master_repl_offset'))
+        wait_for(lambda: sum(int(x) >= top for x in re.findall(r'state=online,offset=(\d+),', self.say('INFO', 'replication'))) >= n,
+                 what='%d replicas' % n)
         return self
 
     def kill(self, sig=signal.SIGKILL):

@@ -13,7 +13,7 @@
 
 struct peer_kept { /* a channel's stream and its meta */
     char name[PEER_NAME];
-    uint64_t epoch, offset;
+    uint64_t epoch, offset, before, before_offset;
     char run[PEER_NAME];
     struct buf items[PEER_KEPT];
 };
@@ -206,6 +206,8 @@ static void peer_guard(struct peer_kept *k, struct str run, struct str epoch)
 {
     if (k->epoch != 0 && peer_is(run, k->run))
         return;
+    k->before = k->epoch;
+    k->before_offset = k->offset;
     assert_int_equal(str_to_u64(epoch, &k->epoch), 0);
     assert_int_equal(str_copy(run, k->run, sizeof(k->run)), 0);
 }
@@ -305,8 +307,8 @@ static void history_do(const struct peer_kept *k, const struct str *argv)
         peer_say("*2\r\n$1\r\nd\r\n");
         say_bulk(&peer.out, buf_view(&k->items[(o - 1) % PEER_KEPT]));
     }
-    say_u64(0);
-    say_u64(0);
+    say_u64(k->before);
+    say_u64(k->before_offset);
 }
 
 static void eval_do(struct str *args, unsigned n)

@@ -161,6 +161,108 @@ static void what_an_outage_has_hidden_is_fetched(void **state UNUSED)
     assert_true(metrics->engine_resubscribe.sum > 0);
 }
 
+static void another_server(const char *run)
+{
+    assert_int_equal(str_copy(str_from(run), peer.run, sizeof(peer.run)), 0);
+    peer_cut();
+}
+
+/* A copy has taken over, and others have published there before this node was back. What the copy lacks is told,
+ * what it has got comes: of the epoch that this node knows, and of the next one. */
+static void what_comes_behind_a_loss_is_fetched(void **state UNUSED)
+{
+    struct peer_kept *k;
+
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    another_server("run2");
+    k = peer_stream(STR_LIT("t:m:kept:a"));
+    forgotten("two");
+    peer_guard(k, STR_LIT("run2"), STR_LIT("99"));
+    forgotten("three");
+    forgotten("four");
+    come_up();
+    pass(NS_PER_SEC);
+    assert_string_equal(kept.text, "one two three four ");
+    assert_true(kept.in_order);
+    assert_int_equal(kept.losses, 1);
+    assert_int_equal(kept.c.at.epoch, 99);
+    assert_int_equal(kept.c.at.offset, 4);
+    assert_int_equal(metrics->engine_epoch_changes, 1);
+}
+
+/* The copy has less than this node has got: the places are taken again. */
+static void a_copy_that_lacks_some_is_followed(void **state UNUSED)
+{
+    struct peer_kept *k;
+
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    publish_to("kept:a", "two", 1);
+    pass(0);
+    another_server("run2");
+    k = peer_stream(STR_LIT("t:m:kept:a"));
+    k->offset = 1;
+    peer_guard(k, STR_LIT("run2"), STR_LIT("99"));
+    forgotten("second");
+    forgotten("third");
+    come_up();
+    pass(NS_PER_SEC);
+    assert_string_equal(kept.text, "one two second third ");
+    assert_int_equal(kept.losses, 1);
+    assert_int_equal(kept.c.at.offset, 3);
+}
+
+/* Of an epoch that follows one this node has not been in, nobody knows what is new. */
+static void what_comes_behind_two_servers_is_lost(void **state UNUSED)
+{
+    struct peer_kept *k;
+
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    k = peer_stream(STR_LIT("t:m:kept:a"));
+    another_server("run3");
+    peer_guard(k, STR_LIT("run2"), STR_LIT("98"));
+    forgotten("unknown");
+    peer_guard(k, STR_LIT("run3"), STR_LIT("99"));
+    forgotten("unknown");
+    come_up();
+    pass(NS_PER_SEC);
+    assert_string_equal(kept.text, "one ");
+    assert_int_equal(kept.losses, 1);
+    assert_int_equal(kept.c.at.offset, 3);
+}
+
+/* The server before this one is the one again: nothing of its epoch comes again. */
+static void a_server_that_comes_back_does_not_repeat(void **state UNUSED)
+{
+    struct peer_kept *k;
+    uint64_t epoch;
+
+    begin_subscribed();
+    publish_to("kept:a", "one", 0);
+    pass(0);
+    k = peer_stream(STR_LIT("t:m:kept:a"));
+    epoch = kept.c.at.epoch;
+    another_server("run2");
+    peer_guard(k, STR_LIT("run2"), STR_LIT("99"));
+    forgotten("two");
+    come_up();
+    pass(NS_PER_SEC);
+    assert_string_equal(kept.text, "one two ");
+    k->epoch = epoch;
+    k->before = 99;
+    k->before_offset = 0;
+    peer_cut();
+    come_up();
+    pass(NS_PER_SEC);
+    assert_string_equal(kept.text, "one two ");
+    assert_int_equal(kept.losses, 2);
+    assert_int_equal(kept.c.at.epoch, epoch);
+}
+
 /* What is in no stream is not fetched: it comes when it comes, also while a gap is being closed. */
 static void what_is_not_kept_comes_in_the_middle_of_a_gap(void **state UNUSED)
 {
@@ -369,6 +471,10 @@ int main(void)
         T(who_is_subscribed_stays),
         T(a_forgotten_publication_is_found_by_the_sweep),
         T(what_an_outage_has_hidden_is_fetched),
+        T(what_comes_behind_a_loss_is_fetched),
+        T(a_copy_that_lacks_some_is_followed),
+        T(what_comes_behind_two_servers_is_lost),
+        T(a_server_that_comes_back_does_not_repeat),
         T(what_is_not_kept_comes_in_the_middle_of_a_gap),
         T(history_may_begin_and_end_with_a_reload),
         T(history_begins_for_those_who_are_subscribed),
