@@ -4,7 +4,7 @@
 FROM docker.io/library/debian:bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev make libev-dev libwslay-dev libssl-dev libyaml-dev zlib1g-dev \
-        libcjose-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libseccomp-dev libc-ares-dev ca-certificates tzdata \
+        libcjose-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libseccomp-dev libc-ares-dev systemtap-sdt-dev ca-certificates tzdata \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Makefile LICENSE README.md ./

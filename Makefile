@@ -79,7 +79,7 @@ all: $(BINS) ## build the programs (the default)
 # deploy/packages.sh installs; a complete machine is not touched and needs no network.
 HEADERS        := stdio.h:libc6-dev ev.h:libev-dev wslay/wslay.h:libwslay-dev openssl/ssl.h:libssl-dev yaml.h:libyaml-dev zlib.h:zlib1g-dev \
                   cjose/cjose.h:libcjose-dev jansson.h:libjansson-dev pcre2.h:libpcre2-dev curl/curl.h:libcurl4-openssl-dev \
-                  seccomp.h:libseccomp-dev ares.h:libc-ares-dev
+                  seccomp.h:libseccomp-dev ares.h:libc-ares-dev sys/sdt.h:systemtap-sdt-dev
 CLANG          := clang:clang libclang-rt-dev
 BUILD_PACKAGES := $(foreach h,$(HEADERS),$(lastword $(subst :, ,$(h)))) $(if $(findstring clang,$(CC)),$(CLANG),gcc:gcc)
 

@@ -67,6 +67,8 @@ bool ring_has_room(struct ring *r, size_t bytes, size_t records);
 /* Space for one record of len bytes, or NULL when full. Write it, then ring_commit(). Several
  * reserves may precede one commit. */
 void *ring_reserve(struct ring *r, size_t len) MUST_CHECK;
+/* Position of the record of len bytes that was reserved last. */
+uint64_t ring_last(const struct ring *r, size_t len);
 void ring_commit(struct ring *r);
 /* After commits: must the consumer's eventfd be written? Clears the announcement. */
 bool ring_wake_needed(struct ring *r);

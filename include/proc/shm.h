@@ -11,6 +11,7 @@
 
 #include "base/config.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "core/engine_shards.h"
 #include "core/hub.h"
 #include "core/ring.h"
@@ -89,6 +90,7 @@ struct shm {
     struct addresses addresses;          /* but for `own`, which each worker sets in a copy */
     struct addresses_of address_tables[HUB_WORKERS_MAX];
     struct ring_shared *to_hub[HUB_WORKERS_MAX], *to_worker[HUB_WORKERS_MAX];
+    char *traces; /* an area for the hub and one for each worker, shm_trace_stride() apart */
 };
 
 extern struct shm *shm; /* NULL in units that do not need it; written by the master alone */
@@ -140,6 +142,11 @@ void shm_listener_others(unsigned listener, unsigned worker, struct listener_oth
 /* In the master: the process of the slot has ended; what it held is no more. */
 void shm_forget(unsigned slot);
 uint32_t shm_hub_generation(void);
+/* What the hub, or a worker, tells of connections and channels that are traced. */
+size_t shm_trace_stride(void);
+struct trace_area *shm_trace_area(unsigned slot);
+/* In the hub or a worker: it looks for requests from now on. */
+void shm_trace_open(unsigned slot);
 void shm_wake(int fd);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 
 #define FANOUT_SLICE    64           /* subscribers per step: about half a millisecond of sends */
 #define FANOUT_BYTES    (512 * 1024) /* and bytes, where the batch is long */
@@ -275,6 +276,9 @@ static void walk_begin(struct broker *b, struct walk *w)
         batch_seal(w->batch);
     if (UNLIKELY(w->chan->tail != NULL) && w->batch != NULL)
         tail_walk_begins(w->chan, w->batch);
+    if (TRACE_WANTED(fanout) && w->batch != NULL)
+        TRACE(fanout, 0, chan_name(w->chan), w->batch->nitems, batch_bytes(w->batch), w->limit,
+              trace_since(w->batch->published_ns));
 }
 
 /* The batch has reached its first subscriber: how long is it since its oldest publication was taken
@@ -346,6 +350,9 @@ static void walk_members_slice(struct broker *b, struct walk *w)
 
 static void walk_end(struct broker *b, struct walk *w)
 {
+    if (TRACE_WANTED(fanned) && w->batch != NULL)
+        TRACE(fanned, 0, chan_name(w->chan), w->batch->nitems, w->visited,
+              trace_since(w->started_ns));
     if (w->batch != NULL && !w->members) {
         hist_record(&metrics->fanout_size, w->visited);
         hist_record(&metrics->batch_duration, clock_precise_ns() - w->started_ns);
@@ -362,10 +369,14 @@ static enum task_result walk_step(struct task *t)
 
     if (!w->under_way)
         walk_begin(b, w);
+    if (TRACE_WANTED(deliver))
+        trace_within(chan_name(w->chan));
     if (UNLIKELY(w->members))
         walk_members_slice(b, w);
     else
         walk_slice(b, w);
+    if (TRACE_WANTED(deliver))
+        trace_within(STR_NULL);
     if (w->cursor < w->limit)
         return TASK_MORE;
     walk_end(b, w);

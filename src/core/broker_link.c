@@ -9,6 +9,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 
 #define FLUSH_MAX        4096 /* records owed that one turn writes: about a millisecond */
 #define ANNOUNCE_BUCKETS 1024 /* of the channel table per step */
@@ -93,6 +94,8 @@ int broker_publish(struct broker *b, const struct broker_publication *p)
 
     if (broker_put(b, &r) == -1)
         return -1;
+    TRACE(publish, trace_conn_of(p->origin.kind, p->origin.token), p->channel,
+          TRACE_PUBLICATION(b->cfg.worker, ring_last(&b->out, record_bytes(&r))), p->data.n);
     METRIC_INC(publications_in);
     return 0;
 }
@@ -352,6 +355,9 @@ static void receive_publication(struct broker *b, const struct record *r)
         return;
     if (r->flags & RECORD_IN_STREAM)
         c->in_stream = 1;
+    TRACE_FOR(receive, trace_worker(r->source), trace_conn_of(r->asker, r->token), chan_name(c),
+              TRACE_PUBLICATION(r->source, r->position), r->offset, r->data.n,
+              trace_since(r->time_ns));
     fanout_append(b, c, r);
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 
 /* Flags of a publication that go to subscribers. */
 #define OF_ANY      (RECORD_BINARY | RECORD_JSON | RECORD_DELTA | RECORD_EXCLUDE_ORIGIN)
@@ -142,6 +143,27 @@ static void publish_if(struct hub *h, struct hub_channel *c, const struct record
     buf_fini(&fields);
 }
 
+/* The engine's answer is told of with the channel's name, which has to be kept until then. */
+static __attribute__((cold, noinline)) void trace_take(struct pending *p, const struct record *r)
+{
+    TRACE_FOR(take, r->source, trace_conn_of(r->asker, r->token), r->name,
+              TRACE_PUBLICATION(r->source, r->position), r->data.n, trace_since(r->time_ns));
+    p->name = r->name.n > 0 ? malloc(r->name.n) : NULL;
+    if (p->name == NULL) /* then it is not told of */
+        return;
+    memcpy(p->name, r->name.p, r->name.n);
+    p->name_len = (uint8_t)r->name.n;
+}
+
+static __attribute__((cold, noinline)) void trace_done(struct pending *p)
+{
+    TRACE_FOR(done, p->worker, trace_conn_of(p->asker, p->token),
+              ((struct str){.p = p->name, .n = p->name_len}),
+              TRACE_PUBLICATION(p->worker, p->position), p->at.offset, p->status);
+    free(p->name);
+    p->name = NULL;
+}
+
 void hub_publish(struct hub *h, const struct record *r, bool fresh)
 {
     struct hub_channel *c = hub_find(h, r->name);
@@ -156,6 +178,8 @@ void hub_publish(struct hub *h, const struct record *r, bool fresh)
     p->answer = fresh && (r->flags & RECORD_WANT_ACK);
     p->aside = h->replaying;
     h->replaying = false;
+    if (TRACE_WANTED(take))
+        trace_take(p, r);
     if (UNLIKELY(r->fields.n > 0) && has_condition(r->fields))
         publish_if(h, c, r, p);
     else
@@ -177,6 +201,8 @@ void hub_pending_done(struct hub *h, struct pending *p, enum engine_status statu
 {
     p->complete = true;
     p->status = (uint8_t)status;
+    if (UNLIKELY(p->name != NULL))
+        trace_done(p);
     if (UNLIKELY(p->aside))
         hub_aside_done(h, p->worker);
     give_answers(h, p->worker);
@@ -361,8 +387,10 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
     out.offset = c->engine.at.offset;
     out.name = STR_NULL;
     hub_interest_drop_stale(h, c);
+    TRACE_FOR(order, trace_worker(r->source), trace_conn_of(r->asker, r->token),
+              hub_channel_name(c), TRACE_PUBLICATION(r->source, r->position), out.offset, c->n);
     for (unsigned i = 0; i < c->n; i++)
-        hub_deliver(h, &hub_interests(c)[i], &out);
+        hub_deliver(h, c, &hub_interests(c)[i], &out);
     if (UNLIKELY(c->n == 0))
         h->stale = true; /* the sweep prunes it */
 }

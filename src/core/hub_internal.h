@@ -48,7 +48,7 @@ struct pending { /* what a worker has asked for and the engine has not completed
     bool complete;
     bool aside;  /* a publication that was set aside: the debt goes down when it is complete */
     bool answer; /* somebody waits for it */
-    char *name;  /* owned; HISTORY_REMOVE: of the channel */
+    char *name;  /* owned; of the channel: HISTORY_REMOVE, a PUBLISH that is traced */
     uint8_t name_len;
 };
 
@@ -220,7 +220,8 @@ int hub_deliver_control(struct hub *h, unsigned worker, struct record *r,
 bool hub_hangs(const struct hub *h, unsigned worker);
 /* Sends or queues a publication to one interested worker, or marks the interest as having
  * lost it. */
-void hub_deliver(struct hub *h, struct interest *i, struct record *publication);
+void hub_deliver(struct hub *h, const struct hub_channel *c, struct interest *i,
+                 struct record *publication);
 void hub_mark_lost(struct hub *h, struct interest *i);
 /* Writes the LOST that is owed, of what was published up to there. -1: no room yet. */
 int hub_report_lost(struct hub *h, struct interest *i, struct position to) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 
 void hub_mark_behind(struct hub *h, unsigned worker)
 {
@@ -140,7 +141,7 @@ void hub_report_gap(struct hub *h, struct interest *i, struct position to)
 }
 
 /* A gap is reported in its place: nothing more of the channel goes out before its LOST has. */
-void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
+static int deliver(struct hub *h, struct interest *i, struct record *publication)
 {
     struct position before = record_before(publication);
     struct queued *copy;
@@ -154,7 +155,26 @@ void hub_deliver(struct hub *h, struct interest *i, struct record *publication)
                 "publications for a worker are lost: its queue in the hub is full, or memory is",
                 KV_U("worker", i->worker), KV_U("queued_bytes", h->worker[i->worker].out.bytes));
         hub_mark_lost(h, i);
+        return -1;
     }
+    return 0;
+}
+
+void hub_deliver(struct hub *h, const struct hub_channel *c, struct interest *i,
+                 struct record *publication)
+{
+    int rc = deliver(h, i, publication);
+
+    if (rc == 0)
+        TRACE_FOR(send, trace_worker(publication->source),
+                  trace_conn_of(publication->asker, publication->token), hub_channel_name(c),
+                  TRACE_PUBLICATION(publication->source, publication->position), i->worker,
+                  h->worker[i->worker].out.bytes);
+    else
+        TRACE_FOR(lose, trace_worker(publication->source),
+                  trace_conn_of(publication->asker, publication->token), hub_channel_name(c),
+                  TRACE_PUBLICATION(publication->source, publication->position), i->worker,
+                  h->worker[i->worker].out.bytes);
 }
 
 void hub_deliver_member(struct hub *h, const struct interest *i, struct record *r)

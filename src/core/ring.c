@@ -111,6 +111,11 @@ void *ring_reserve(struct ring *r, size_t len)
     return at(r, r->position - need) + HEADER;
 }
 
+uint64_t ring_last(const struct ring *r, size_t len)
+{
+    return r->position - (HEADER + round_up(len));
+}
+
 void ring_commit(struct ring *r)
 {
     atomic_store_explicit(&r->shared->tail, r->position, memory_order_release);

@@ -79,6 +79,7 @@ void conn_set_state(struct conn *c, enum conn_state s)
     gauge = state_gauge(c);
     if (gauge != NULL)
         ++*gauge;
+    TRACE(state, c->id, str_from(conn_state_name(s)));
 }
 
 struct conn *conn_find(uint64_t id)
@@ -95,6 +96,8 @@ void conn_kill(struct conn *c, enum close_reason why)
         return;
     if (c->reason == CLOSE_NONE)
         c->reason = (uint8_t)why;
+    if (TRACE_WANTED(close))
+        conn_trace_close(c);
     conn_set_state(c, CONN_DEAD);
     transport_want(c, 0);
     wheel_disarm(&reactor->wheel, &c->deadline);
@@ -228,6 +231,8 @@ void conn_hold(struct conn *c, unsigned reasons)
         conn_kill(c, CLOSE_NO_MEMORY);
         return;
     }
+    if (TRACE_WANTED(hold))
+        conn_trace_holds(c, reasons & ~(unsigned)c->hold, true);
     c->hold |= (uint8_t)reasons;
     conn_update_events(c);
 }
@@ -236,6 +241,8 @@ void conn_release_hold(struct conn *c, unsigned reasons)
 {
     if (conn_dead(c))
         return;
+    if (TRACE_WANTED(resume))
+        conn_trace_holds(c, reasons & c->hold, false);
     c->hold &= (uint8_t)~reasons;
     conn_update_events(c);
     if (c->hold == 0 && ws_rx_aside(&c->rx)) /* no poll tells of that */
@@ -300,6 +307,7 @@ void conn_read(struct conn *c, size_t max)
         conn_read_nothing(c, n);
     } else {
         METRIC_ADD(read_bytes, (uint64_t)n);
+        TRACE(read, c->id, STR_NULL, (uint64_t)n);
         if (!conn_finished(c))
             conn_input(c, (size_t)n);
     }

@@ -79,6 +79,8 @@ static void conn_stall(struct conn *c, bool progress)
         list_remove(&c->out->link);
         list_append(&reactor->stalled, &c->out->link);
     }
+    if (TRACE_WANTED(stall) && !(c->flags & CONN_OUT_STALLED))
+        conn_trace_stall(c);
     c->flags |= CONN_OUT_STALLED;
     conn_update_events(c);
 }
@@ -145,6 +147,7 @@ static inline void conn_count_delivery(struct conn *c, uint32_t items, uint32_t 
     METRIC_ADD(frames_out, items);
     METRIC_ADD(deliveries, items);
     METRIC_ADD(delivery_bytes, bytes);
+    TRACE(deliver, c->id, STR_NULL, bytes, items, conn_queued(c));
 }
 
 static void conn_deliver_as(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,
@@ -295,6 +298,7 @@ void conn_flush(struct conn *c)
     }
     METRIC_ADD(written_bytes, (uint64_t)sent);
     outq_sent(c->out, (size_t)sent, clock_ns());
+    TRACE(sent, c->id, STR_NULL, (uint64_t)sent, conn_queued(c));
     if (outq_empty(c->out)) {
         conn_flushed(c);
         return;

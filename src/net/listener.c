@@ -130,6 +130,8 @@ static void listener_add(struct listener *l, int fd, const struct sockaddr *peer
         admission_accepted(l->index);
     c = accepted_new(l, fd, peer, flags);
     if (c != NULL) {
+        if (TRACE_WANTED(connect))
+            conn_trace_connect(c);
         c->refusal = (uint8_t)why;
         c->flags |= counted ? CONN_COUNTED : 0;
         if (flags == CONN_ADMIN)

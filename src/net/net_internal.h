@@ -1,11 +1,12 @@
 /* net/net_internal.h - what the files of net share and nobody else needs.
  *
- * Without a header of their own: conn_output.c, held.c, ids.c, input.c, listener_turn.c, slow.c,
- * reactor_drain.c, reactor_turn.c, ws_settle.c. */
+ * Without a header of their own: conn_output.c, conn_trace.c, held.c, ids.c, input.c, listener_turn.c,
+ * slow.c, reactor_drain.c, reactor_turn.c, ws_settle.c. */
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
 #include "base/clock.h"
+#include "base/trace.h"
 #include "net/address.h"
 #include "net/connect.h"
 #include "net/listener.h"
@@ -43,6 +44,16 @@ void conn_deadline_fired(struct wheel_entry *e, void *arg);
 /* The peer has not taken, or not acknowledged, all that was sent. */
 bool conn_unread(const struct conn *c);
 void conn_set_peer(struct conn *c, const struct sockaddr *sa);
+
+/* conn_trace.c: a trace tells of it; for where TRACE_WANTED() */
+void conn_trace_init(void);
+void conn_trace_connect(const struct conn *c);
+/* Reasons for not reading that have come, or gone. */
+void conn_trace_holds(const struct conn *c, unsigned reasons, bool held);
+void conn_trace_stall(const struct conn *c);
+/* policy: what is done about it. publications: that have just come. */
+void conn_trace_slow(const struct conn *c, const char *policy, uint32_t publications);
+void conn_trace_close(const struct conn *c);
 
 /* conn_output.c */
 /* One sendmsg() for what is queued. May kill. */

@@ -74,6 +74,7 @@ void reactor_init(const struct reactor_config *cfg)
     list_init(&reactor->over);
     list_init(&reactor->condemned);
     list_init(&reactor->paused);
+    conn_trace_init();
     held_init();
     settle_init();
     input_init();

@@ -18,6 +18,7 @@
 static void turn_on_check(struct ev_loop *loop UNUSED, ev_check *w UNUSED, int revents UNUSED)
 {
     clock_refresh();
+    trace_look(clock_ns());
     reactor->turn_started_ns = clock_precise_ns();
     reactor->tick = reactor_tick_now();
     reactor->turn++;

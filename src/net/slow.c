@@ -63,6 +63,8 @@ void slow_note(struct conn *c)
 void slow_end(struct conn *c, uint32_t more, enum close_reason why)
 {
     METRIC_ADD(drops_disconnect, more);
+    if (TRACE_WANTED(slow))
+        conn_trace_slow(c, "disconnect", more);
     if (conn_ops(c)->slow != NULL && !conn_finished(c)) {
         conn_ops(c)->slow(c, why);
         return;
@@ -102,10 +104,14 @@ void slow_deliver(struct conn *c, struct blob *b, uint32_t last, uint32_t end, u
         slow_end(c, items, CLOSE_SLOW);
         break;
     case SLOW_DROP:
+        if (TRACE_WANTED(slow))
+            conn_trace_slow(c, "drop", items);
         METRIC_ADD(drops_drop, items);
         say_dropped(c, "publications dropped: a client does not read fast enough");
         break;
     case SLOW_LATEST:
+        if (TRACE_WANTED(slow))
+            conn_trace_slow(c, "latest", items);
         say_dropped(c, "publications replaced: a client does not read fast enough");
         deliver_latest(c, b, last, end, items);
         break;

@@ -213,6 +213,7 @@ static void ws_take_message(struct conn *c, const struct ws_item *item)
 {
     METRIC_INC(messages_in);
     METRIC_ADD(message_bytes_in, item->data.n);
+    TRACE(message, c->id, STR_NULL, item->data.n, item->kind == WS_ITEM_BINARY);
     if (c->state == CONN_OPEN) /* what follows our close frame is ignored */
         ws_session(c)->message(c, item->data, item->kind == WS_ITEM_BINARY);
 }

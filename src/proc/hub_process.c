@@ -347,6 +347,7 @@ static void start(int master_fd)
     yield_to_the_waker();
     shm_enter(SHM_HUB);
     shm_confine(SHM_HUB);
+    shm_trace_open(SHM_HUB);
     hash_seed_random();
     reactor_init(&cfg);
     watch_orders(master_fd);

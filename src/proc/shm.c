@@ -41,6 +41,25 @@ static size_t ring_stride(uint64_t capacity)
     return shm_round_up(ring_bytes(capacity));
 }
 
+/* As with tables: memory is taken for what is used of them. */
+size_t shm_trace_stride(void)
+{
+    return shm_round_up(sizeof(struct trace_area));
+}
+
+struct trace_area *shm_trace_area(unsigned slot)
+{
+    unsigned i = slot == SHM_HUB ? 0 : slot - SHM_WORKER + 1;
+
+    return (struct trace_area *)(void *)(shm->traces + i * shm_trace_stride());
+}
+
+void shm_trace_open(unsigned slot)
+{
+    trace_open(shm_trace_area(slot), shm_trace_area(SHM_HUB), shm_trace_stride(), 1 + shm->workers,
+               slot == SHM_HUB ? TRACE_NOBODY : slot - SHM_WORKER);
+}
+
 static int open_eventfds(struct shm *s)
 {
     s->hub_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -77,7 +96,7 @@ static void lay_out_tables(struct shm *s, char *at, size_t places)
 }
 
 /* The head, the slots, the fetched keys, how the engine's servers are, certificates, the nodes, a table of
- * addresses and two rings for each worker: each begins at a page. */
+ * addresses for each worker, what the hub and each worker trace, two rings for each worker: each begins at a page. */
 static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t places)
 {
     struct shm *s = (struct shm *)(void *)at;
@@ -97,6 +116,8 @@ static void lay_out(char *at, unsigned workers, uint64_t ring_capacity, size_t p
     at += shm_round_up(nodes_area_bytes());
     lay_out_tables(s, at, places);
     at += workers * table_stride(places);
+    s->traces = at;
+    at += (1 + workers) * shm_trace_stride();
     for (unsigned i = 0; i < 2 * workers; i++, at += ring_stride(ring_capacity)) {
         struct ring_shared **place = i % 2 == 0 ? s->to_hub : s->to_worker;
 
@@ -113,7 +134,8 @@ int shm_create(unsigned workers, uint64_t ring_capacity, char *err, size_t errca
         shm_round_up(sizeof(struct shm)) + sizeof(struct shm_slot) * (SHM_WORKER + workers) +
         shm_round_up(sizeof(struct shm_keys)) + shm_round_up(sizeof(struct engine_shards)) +
         shm_round_up(sizeof(struct tls_area)) + shm_round_up(nodes_area_bytes()) +
-        workers * table_stride(places) + 2 * workers * ring_stride(ring_capacity);
+        workers * table_stride(places) + (1 + workers) * shm_trace_stride() +
+        2 * workers * ring_stride(ring_capacity);
     struct shm *s = sealed_map(bytes);
 
     if (s != NULL)
@@ -173,6 +195,12 @@ void shm_confine(unsigned slot)
     for (unsigned i = 0; i < shm->workers; i++)
         if (slot != SHM_WORKER + i)
             sealed_read_only(shm->address_tables[i].places, table_stride(shm->addresses.places));
+    for (unsigned i = 0; i < 1 + shm->workers; i++) {
+        unsigned of = i == 0 ? (unsigned)SHM_HUB : SHM_WORKER + i - 1;
+
+        if (of != slot)
+            sealed_read_only(shm_trace_area(of), shm_trace_stride());
+    }
     if (slot < SHM_WORKER)
         sealed_remove(shm->tls, shm_round_up(sizeof(*shm->tls)));
     else

@@ -268,6 +268,7 @@ void worker_main(unsigned index, int master_fd)
     log_set_process(name + strlen("roost: "));
     shm_enter(SHM_WORKER + index);
     shm_confine(SHM_WORKER + index);
+    shm_trace_open(SHM_WORKER + index);
     addresses = shm->addresses;
     addresses.own = index;
     hash_seed_random();

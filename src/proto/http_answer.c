@@ -119,6 +119,12 @@ static void http_decide_keep(struct http_exchange *x, struct http_status_line *h
     h->minor = job->minor;
 }
 
+/* Ours: the peer's may hold a key. */
+static struct str http_trace_path(const struct http_exchange *x)
+{
+    return x->resource != NULL ? str_from(x->resource->path) : STR_NULL;
+}
+
 static void http_send_answer(struct http_exchange *x, struct http_status_line *h, struct str body,
                              enum close_reason why)
 {
@@ -127,6 +133,7 @@ static void http_send_answer(struct http_exchange *x, struct http_status_line *h
     http_measure(x, x->counts_as != 0 ? x->counts_as : h->status);
     http_decide_keep(x, h);
     h->length = body.n;
+    TRACE(request, x->conn->id, http_trace_path(x), (uint64_t)h->status, body.n);
     if (http_head_append(&out, h) == -1 ||
         (!x->head && body.n > 0 && buf_append(&out, body) == -1)) {
         conn_kill(x->conn, CLOSE_NO_MEMORY);
@@ -159,6 +166,7 @@ void http_respond_blob(struct http_exchange *x, int status, const char *type, st
     }
     http_measure(x, x->counts_as != 0 ? x->counts_as : status);
     http_decide_keep(x, &h);
+    TRACE(request, x->conn->id, http_trace_path(x), (uint64_t)status, body->len);
     if (http_head_append(&out, &h) == -1) {
         conn_kill(x->conn, CLOSE_NO_MEMORY);
     } else if (conn_send(x->conn, buf_view(&out)) == -1 ||
@@ -264,6 +272,7 @@ void http_refuse_conn(struct conn *c, enum close_reason why)
     METRIC_INC(handshake_failures[why]);
     refusal_say(c, why, "handshake refused", NULL, 0);
     h.length = strlen(row->text) + 1;
+    TRACE(request, c->id, STR_NULL, (uint64_t)h.status, h.length);
     h.fields = http_refusal_fields(h.status, 1u << HTTP_GET, fields, sizeof(fields));
     if (http_head_append(&out, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);

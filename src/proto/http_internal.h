@@ -6,6 +6,7 @@
 #ifndef ROOST_PROTO_HTTP_INTERNAL_H
 #define ROOST_PROTO_HTTP_INTERNAL_H
 
+#include "base/trace.h"
 #include "net/partial.h"
 #include "net/reactor.h"
 #include "proto/http.h"

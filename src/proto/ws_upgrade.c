@@ -2,6 +2,7 @@
 
 #include "base/config.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "net/reactor.h"
 #include "net/ws.h"
 #include "proto/session.h"
@@ -104,6 +105,7 @@ struct conn *ws_upgrade_take(struct http_exchange *x, const struct upgrade *chec
     conn_set_ops(c, &session_waiting_ops[kind]);
     if (checked->deflate.window != 0)
         conn_set_deflate(c, deflate_window_of(checked->deflate.window));
+    TRACE(upgrade, c->id, str_from(conn_ops(c)->name), subscriptions);
     conn_set_state(c, CONN_SUBSCRIBING);
     conn_hold(c, CONN_HOLD_ANSWER);
     conn_arm(c, (uint64_t)config.hub_timeout);

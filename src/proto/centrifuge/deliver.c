@@ -5,6 +5,7 @@
  * has already, what it does not want, what does not fit what it has. */
 #include "base/hash.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "client.h"
 #include "core/tags.h"
 
@@ -16,6 +17,7 @@ void centrifuge_subscribed(struct sub *s, struct position at)
 
     if (cs->start == NULL || client_of(cs->conn)->state == CLIENT_REFUSED)
         return; /* it has been refused, and is being ended */
+    TRACE(subscribed, cs->conn->id, chan_name(s->chan), at.offset);
     cs->at = cs->start->at = at;
     if (!cs->start->recover)
         sub_arrived(cs);

@@ -6,6 +6,7 @@
  * can fail: malformed commands (3501), no memory, the client ends meanwhile (all is given back). */
 #include "base/config.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "client.h"
 
 #define GO_ON_SLICE 8           /* clients in one step */
@@ -201,6 +202,12 @@ static const struct {
     [CF_SUB_REFRESH] = {sub_refresh_begin, false, false},
 };
 
+static const char *const method_names[CF_METHOD_NR] = {
+    [CF_NONE] = "none",
+#define REQUEST(METHOD, name, number, of) [CF_##METHOD] = #name,
+#include "tbl/centrifuge.def"
+};
+
 static void count(enum cf_method m)
 {
     switch (m) {
@@ -236,6 +243,7 @@ static enum client_did dispatch(struct client *cl, const struct cf_command *c)
     enum cf_method m = cf_method_of(c);
 
     count(m);
+    TRACE(command, cl->conn->id, str_from(method_names[m]), c->id);
     if (cl->state == CLIENT_REFUSED)
         return DID;
     if (cl->state != CLIENT_CONNECTED && !commands[m].early)

@@ -1,6 +1,7 @@
 /* proto/centrifuge/reply.c - output: what one input is answered with goes out together, in frames of
  * at most 16 messages. What nobody's input asked for goes at once. */
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "client.h"
 
 #define FRAME_MESSAGES 16
@@ -130,6 +131,7 @@ void reply_error(struct client *cl, uint32_t id, enum cf_error_code code)
     const struct cf_reply r = {.id = id, .has_error = true, .error = cf_error(code)};
 
     METRIC_INC(cf_errors);
+    TRACE(error, cl->conn->id, r.error.message, code, id);
     reply_send(cl, &r);
 }
 

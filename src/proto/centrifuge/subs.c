@@ -1,6 +1,7 @@
 /* proto/centrifuge/subs.c - a subscription: what it is to be like, its begin, its answer, its end. */
 #include "base/config.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "client.h"
 #include "core/epoch.h"
 
@@ -72,6 +73,7 @@ void sub_free(struct client *cl, struct client_sub *cs)
                                    (cs->sub.flags & CLIENT_SUB_TELL) != 0);
         buf_fini(&info);
     }
+    TRACE(unsubscribe, cl->conn->id, chan_name(cs->sub.chan));
     broker_unsubscribe(reactor->broker, &cs->sub);
     give_back(cl, cs);
 }
@@ -288,6 +290,7 @@ int sub_begin(struct client *cl, const struct sub_wish *w)
 
     if (cs == NULL)
         return CF_ERROR_INTERNAL;
+    TRACE(subscribe, cl->conn->id, w->channel);
     rc = wish(cl, cs, w);
     if (rc == 0 && broker_subscribe(reactor->broker, &cs->sub, w->channel, &why) == -1)
         rc = CF_ERROR_INTERNAL;

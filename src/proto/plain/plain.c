@@ -181,8 +181,9 @@ static bool plain_closing(struct conn *c, bool fenced)
     return true;
 }
 
-static void plain_subscribed(struct sub *s, struct position at UNUSED)
+static void plain_subscribed(struct sub *s, struct position at)
 {
+    TRACE(subscribed, plain_conn(s)->id, chan_name(s->chan), at.offset);
     ws_upgrade_subscribed(plain_conn(s));
 }
 
@@ -198,8 +199,11 @@ static void plain_release(struct conn *c)
     size_t n;
     struct sub *subs = plain_subs(ps, &n);
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (TRACE_WANTED(unsubscribe) && subs[i].chan != NULL)
+            TRACE(unsubscribe, c->id, chan_name(subs[i].chan));
         broker_unsubscribe(reactor->broker, &subs[i]);
+    }
     if (ps->mode == PLAIN_PUB)
         free(ps->names);
     else if (ps->has_set)

@@ -22,6 +22,7 @@
 #define ROOST_PROTO_PLAIN_INTERNAL_H
 
 #include "base/config.h"
+#include "base/trace.h"
 #include "core/channel_name.h"
 #include "net/reactor.h"
 #include "proto/session.h"

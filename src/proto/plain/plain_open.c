@@ -73,6 +73,7 @@ static int plain_subscribe(struct plain_session *ps, const struct plain_query *q
         subs[i].kind = SESSION_PLAIN;
         subs[i].variant =
             session_variant(conn_of_session(ps), ps->envelope ? BATCH_PLAIN_ENVELOPE : BATCH_RAW);
+        TRACE(subscribe, conn_of_session(ps)->id, name);
         if (broker_subscribe(reactor->broker, &subs[i], name, why) == -1)
             return -1;
     }

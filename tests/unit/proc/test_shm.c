@@ -171,6 +171,9 @@ static unsigned wrong_of_worker(void)
     if (!writable(&shm->address_tables[1].places[shm->addresses.places - 1]) ||
         writable(&shm->address_tables[2].places[0]) || !readable(&shm->address_tables[0].places[0]))
         return 10;
+    if (!writable(shm_trace_area(SHM_WORKER + 1)) || writable(shm_trace_area(SHM_WORKER + 2)) ||
+        writable(shm_trace_area(SHM_HUB)) || !readable(shm_trace_area(SHM_WORKER + 2)))
+        return 11;
     return 0;
 }
 
@@ -185,6 +188,8 @@ static unsigned wrong_of_hub(void)
     if (writable(&shm->slots[SHM_WORKER].pid) || writable(&shm->configs[0]) ||
         writable(&shm->keys->version) || writable(&shm->address_tables[0].places[0]))
         return 3;
+    if (!writable(shm_trace_area(SHM_HUB)) || writable(shm_trace_area(SHM_WORKER + 2)))
+        return 5;
     return fcntl(shm->worker_wake_fd[2], F_GETFD) == -1 ? 4 : 0;
 }
 
