@@ -363,10 +363,11 @@ install-strip: install ## the same with stripped programs; their debug symbols g
 # Kustomize reads no files of other folders: the rules stand a second time in an object of Kubernetes.
 RULE_OBJECT := deploy/kustomize/overlays/production/prometheusrule.yaml
 .PHONY: docs
-docs: $(BUILD)/roostd ## write the references of deploy/ (settings, metrics, migrating) from the tables, and Prometheus' rules as an object of Kubernetes
+docs: $(BUILD)/roostd ## write the references of deploy/ (settings, metrics, migrating, tracing) from the tables, and Prometheus' rules as an object of Kubernetes
 	$(BUILD)/roostd --reference >$(BUILD)/reference && mv $(BUILD)/reference deploy/CONFIGURATION.md
 	$(BUILD)/roostd --reference=metrics >$(BUILD)/reference && mv $(BUILD)/reference deploy/METRICS.md
 	$(BUILD)/roostd --reference=migrating >$(BUILD)/reference && mv $(BUILD)/reference deploy/MIGRATING.md
+	$(BUILD)/roostd --reference=trace >$(BUILD)/reference && mv $(BUILD)/reference deploy/TRACING.md
 	{ sed '/^  groups:/q' $(RULE_OBJECT); sed -n '/^groups:/,$$p' deploy/prometheus/roost-rules.yml | sed -e 1d -e 's/^\(.\)/  \1/'; } >$(BUILD)/reference && mv $(BUILD)/reference $(RULE_OBJECT)
 
 # ---- testing --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include "net/tls.h"
 #include "options.h"
 #include "proc/config_load.h"
+#include "proc/debug.h"
 #include "proc/exposition.h"
 #include "proc/import.h"
 #include "proc/supervisor.h"
@@ -63,6 +64,9 @@ static int run_mode(const struct args *args)
         break;
     case MODE_MIGRATING:
         status = print(&out, import_reference(&out));
+        break;
+    case MODE_TRACE:
+        status = print(&out, trace_reference(&out));
         break;
     case MODE_VERSION:
         status = print(&out, version_describe("roostd", &out));

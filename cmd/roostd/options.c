@@ -106,18 +106,16 @@ static enum mode reference_mode(const char *of)
     static const struct {
         const char *name;
         enum mode mode;
-    } references[] = {{"settings", MODE_REFERENCE},
-                      {"metrics", MODE_METRICS},
-                      {"migrating", MODE_MIGRATING},
-                      {"manual", MODE_MANUAL},
-                      {"manual-settings", MODE_MANUAL_SETTINGS}};
+    } references[] = {{"settings", MODE_REFERENCE},  {"metrics", MODE_METRICS},
+                      {"migrating", MODE_MIGRATING}, {"trace", MODE_TRACE},
+                      {"manual", MODE_MANUAL},       {"manual-settings", MODE_MANUAL_SETTINGS}};
 
     for (size_t i = 0; i < ARRAY_LEN(references); i++)
         if (of == NULL || str_equal(str_from(of), str_from(references[i].name)))
             return references[i].mode;
     fprintf(stderr,
-            "roostd: --reference=%s: expected =settings, =metrics, =migrating, =manual or "
-            "=manual-settings\n",
+            "roostd: --reference=%s: expected =settings, =metrics, =migrating, =trace, =manual "
+            "or =manual-settings\n",
             of);
     return MODE_USAGE;
 }

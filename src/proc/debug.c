@@ -57,6 +57,8 @@ static void handle_index(struct http_exchange *x)
                 "/debug/turns                turn statistics of every worker\n"
                 "/debug/listeners            addresses, and what each worker holds by them\n"
                 "/debug/nodes                nodes that share the engine, as this one knows them\n"
+                "/debug/trace                what happens to ?conn=W:ID, channel= or address=, as "
+                "it happens\n"
                 "/debug/tokens               keys that this worker verifies tokens with\n"
                 "/debug/config               settings in force\n"));
 }
@@ -467,4 +469,5 @@ void debug_init(unsigned worker)
 
     worker_index = worker;
     http_register(table, ARRAY_LEN(table));
+    debug_trace_init();
 }

@@ -244,7 +244,8 @@ def check_words():
 def check_reference(build):
     """What is written from the tables is what the daemon says."""
     for option, path in (('--reference', 'deploy/CONFIGURATION.md'), ('--reference=metrics', 'deploy/METRICS.md'),
-                         ('--reference=migrating', 'deploy/MIGRATING.md')):
+                         ('--reference=migrating', 'deploy/MIGRATING.md'),
+                         ('--reference=trace', 'deploy/TRACING.md')):
         p = subprocess.run([os.path.join(build, 'roostd'), option], capture_output=True, text=True)
         if p.returncode != 0 or not p.stdout:
             fail(path, 1, 'roostd %s failed: %s' % (option, p.stderr.strip()))
