@@ -33,6 +33,10 @@ int ctl_set_admin(const char *url) MUST_CHECK;
  * (said why). */
 int ctl_find_node(bool client_will_do) MUST_CHECK;
 
+/* The daemon's settings into config, from that file or NULL as above; what only a start needs (folders,
+ * free addresses) is not asked for. -1: said why. */
+int ctl_take_settings(const char *path) MUST_CHECK;
+
 /* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
  * owned by the caller; request NULL: GET. */
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;

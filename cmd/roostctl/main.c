@@ -125,8 +125,8 @@ int cmd_help(const struct ctl_line *line)
 
 static bool asks_nobody(enum ctl_command c)
 {
-    return c == COMMAND_help || c == COMMAND_version || c == COMMAND_token || c == COMMAND_import ||
-           c == COMMAND_completion || c == COMMAND_manual;
+    return c == COMMAND_help || c == COMMAND_version || c == COMMAND_token || c == COMMAND_doctor ||
+           c == COMMAND_import || c == COMMAND_completion || c == COMMAND_manual;
 }
 
 /* What they print is a document, or a script, that has its own form. */

@@ -9,6 +9,24 @@
 
 static struct config node; /* ctl.key may point into it */
 
+int ctl_take_settings(const char *path)
+{
+    static struct config defaults;
+    struct config_source source = {.path = path != NULL ? path : getenv("ROOST_CONFIG"),
+                                   .environ_vars = environ,
+                                   .running = &defaults};
+    struct buf errors = {0};
+    int rc;
+
+    config_defaults(&defaults);
+    rc = config_load(&config, &source, &errors);
+    if (rc == -1)
+        fprintf(stderr, "%.*sroostctl: these are no good settings of roostd\n",
+                STR_ARG(buf_view(&errors)));
+    buf_fini(&errors);
+    return rc;
+}
+
 /* Settings that do not load now may have been good when the daemon started: it is looked for where
  * it is without any. What only a start needs (folders, free addresses) is not asked for. */
 static void read_settings(void)

@@ -1,34 +1,20 @@
 /* cmd/roostctl/token.c - tokens for development, by the daemon's own settings. */
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/out.h"
 #include "base/units.h"
 #include "ctl.h"
-#include "proc/config_load.h"
 #include "proto/tokens.h"
 
 #define EXPIRE_DEFAULT "24h"
 
-/* What only a start needs (folders, free addresses) is not asked for. */
 static int take_settings(const char *path)
 {
-    static struct config defaults;
-    struct config_source source = {.path = path != NULL ? path : getenv("ROOST_CONFIG"),
-                                   .environ_vars = environ,
-                                   .running = &defaults};
-    struct buf errors = {0};
-    int rc;
-
-    config_defaults(&defaults);
-    rc = config_load(&config, &source, &errors);
-    if (rc == -1)
-        fprintf(stderr, "%.*sroostctl: these are no good settings of roostd\n",
-                STR_ARG(buf_view(&errors)));
-    buf_fini(&errors);
+    if (ctl_take_settings(path) == -1)
+        return -1;
     clock_refresh();
-    return rc == -1 ? -1 : tokens_init(NULL);
+    return tokens_init(NULL);
 }
 
 static int no_key(enum token_kind kind, const char *what)
