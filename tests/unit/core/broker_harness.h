@@ -7,8 +7,10 @@
 #include "base/metrics.h"
 #include "core/broker.h"
 
-#define RING_SIZE   16384
-#define LOG_MAX     4096
+#define RING_SIZE 16384
+#ifndef LOG_MAX /* a test of many clients has less */
+#define LOG_MAX 4096
+#endif
 #define PAYLOAD_MAX 16 /* of it that is logged */
 
 struct client {

@@ -12,7 +12,7 @@
 #include "hub_harness.h"
 #include "hub_members.h"
 
-#define MANY 5000
+#define MANY 100000
 
 static struct {
     uint32_t members, parts, last, count, largest;

@@ -48,7 +48,8 @@ static struct h_hub {
     struct ring_shared *to_hub, *from_hub;
     struct ring in, out;
     struct hub *hub;
-    bool frozen; /* the hub does nothing */
+    bool frozen;                      /* the hub does nothing */
+    unsigned records[RECORD_KIND_NR]; /* that have come, by kind */
 } h_hub UNUSED;
 
 /* Who takes what the broker has for each kind of session. */
@@ -80,6 +81,7 @@ static UNUSED void h_hub_pump(void)
         return;
     while (hub_wants(h_hub.hub, 0) && ring_peek(&h_hub.in, &raw) > 0) {
         assert_int_equal(record_decode(raw, &r), 0);
+        h_hub.records[r.kind]++;
         hub_receive(h_hub.hub, 0, &r, h_hub.in.position);
         ring_next(&h_hub.in);
         ring_release(&h_hub.in);
