@@ -34,7 +34,7 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
     h->last_survey = clock_wall_ns(); /* not one of an earlier hub */
     list_init(&h->histories);
     list_init(&h->lingering);
-    pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
+    hub_pending_init(h);
     hub_members_init(h);
     for (unsigned i = 0; i < workers; i++) {
         struct hub_worker *w = &h->worker[i];

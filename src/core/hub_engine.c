@@ -4,8 +4,8 @@
  *   1. a PUBLISH becomes a struct pending at the end of its worker's list, and a call
  *   2. the engine gives the publication back with its position, and it goes to every interested
  *      worker
- *   3. the call is complete: answers are written from the front of the list as far as all before
- *      them is complete.
+ *   3. the call is complete: it is answered, unless its asker waits for an earlier one; it leaves the
+ *      list, and its record the ring, when all before it is complete. FENCE is answered then.
  * Can fail: the engine does not take it (the publisher is told, if it asked), no memory for a
  * pending (the channel's subscribers are told that they have lost a publication). */
 #include "hub_internal.h"
@@ -59,8 +59,36 @@ static void answer(struct hub *h, const struct pending *p)
         return; /* the asker's time runs out */
 }
 
+/* Those who ask by the same name, of one worker, and maybe some others. */
+static struct list *turns_of(struct hub *h, const struct pending *p)
+{
+    const uint64_t key[] = {p->token, (uint64_t)p->worker << 8 | p->asker};
+
+    return &h->turns[hash_str((struct str){.p = (const char *)key, .n = sizeof(key)}) % HUB_TURNS];
+}
+
+static void answer_once(struct hub *h, struct pending *p)
+{
+    list_remove(&p->turn);
+    if (p->answer && p->life == h->worker[p->worker].life)
+        answer(h, p);
+    p->answer = false;
+}
+
+/* Whom nobody else's call keeps waiting: one channel's server may be away while others are there. */
+static void answer_in_turn(struct hub *h, struct list *turns)
+{
+    while (!list_empty(turns)) {
+        struct pending *p = LIST_ENTRY(turns->next, struct pending, turn);
+
+        if (!p->complete)
+            return;
+        answer_once(h, p);
+    }
+}
+
 /* Takes what is complete off the front of the worker's list. */
-static void give_answers(struct hub *h, unsigned worker)
+static void give_back(struct hub *h, unsigned worker)
 {
     struct hub_worker *w = &h->worker[worker];
 
@@ -69,14 +97,14 @@ static void give_answers(struct hub *h, unsigned worker)
 
         if (!p->complete)
             return;
-        if (p->answer && p->life == w->life)
-            answer(h, p);
+        answer_once(h, p);
         list_remove(&p->link);
         pool_put(&h->pendings, p);
     }
 }
 
-static void fill(struct pending *p, struct hub *h, const struct record *r)
+/* answer: somebody waits for it. */
+static void fill(struct pending *p, struct hub *h, const struct record *r, bool answer)
 {
     *p = (struct pending){
         .position = r->position,
@@ -85,8 +113,12 @@ static void fill(struct pending *p, struct hub *h, const struct record *r)
         .worker = r->source,
         .kind = r->kind,
         .asker = r->asker,
+        .answer = answer,
     };
     list_append(&h->worker[r->source].pending, &p->link);
+    list_init(&p->turn);
+    if (answer && r->kind != RECORD_FENCE)
+        list_append(turns_of(h, p), &p->turn);
 }
 
 static bool has_condition(struct str fields)
@@ -174,8 +206,7 @@ void hub_publish(struct hub *h, const struct record *r, bool fresh)
         hub_lose(h, r->name);
         return;
     }
-    fill(p, h, r);
-    p->answer = fresh && (r->flags & RECORD_WANT_ACK);
+    fill(p, h, r, fresh && (r->flags & RECORD_WANT_ACK));
     p->aside = h->replaying;
     h->replaying = false;
     if (TRACE_WANTED(take))
@@ -192,8 +223,7 @@ struct pending *hub_pending_new(struct hub *h, const struct record *r)
 
     if (p == NULL)
         return NULL;
-    fill(p, h, r);
-    p->answer = true;
+    fill(p, h, r, true);
     return p;
 }
 
@@ -205,7 +235,9 @@ void hub_pending_done(struct hub *h, struct pending *p, enum engine_status statu
         trace_done(p);
     if (UNLIKELY(p->aside))
         hub_aside_done(h, p->worker);
-    give_answers(h, p->worker);
+    if (list_linked(&p->turn))
+        answer_in_turn(h, turns_of(h, p));
+    give_back(h, p->worker);
 }
 
 void hub_fence(struct hub *h, const struct record *r)
@@ -215,8 +247,8 @@ void hub_fence(struct hub *h, const struct record *r)
 
     if (p == NULL)
         return; /* the asker's time runs out */
-    fill(p, h, r);
-    p->answer = p->complete = true;
+    fill(p, h, r, true);
+    p->complete = true;
     if (p != &alone)
         return;
     list_remove(&alone.link);
@@ -243,6 +275,13 @@ uint64_t hub_complete_to(const struct hub *h, unsigned worker, uint64_t read_to)
 
     return list_empty(pending) ? read_to
                                : LIST_ENTRY(pending->next, struct pending, link)->position;
+}
+
+void hub_pending_init(struct hub *h)
+{
+    pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
+    for (unsigned i = 0; i < HUB_TURNS; i++)
+        list_init(&h->turns[i]);
 }
 
 void hub_pending_fini(struct hub *h)

@@ -19,6 +19,8 @@
 /* Bytes set aside per worker. An honest one brings no more than its ring held when the old hub
  * died. */
 #define HUB_ASIDE_MAX ((uint64_t)256 * 1024 * 1024)
+/* Askers' answers come in the order of what they asked: by so many hashes of who asks. */
+#define HUB_TURNS 1024
 /* Requests for histories a worker may have under way. */
 #define HUB_HISTORIES_MAX 1024
 /* Listings a worker may have under way. */
@@ -27,6 +29,7 @@
 struct pending { /* what a worker has asked for and the engine has not completed, or stands behind
                     it */
     struct list link;  /* in hub_worker.pending, in the ring's order */
+    struct list turn;  /* in hub.turns, until it is answered */
     uint64_t position; /* in the worker's ring */
     uint64_t token;
     union { /* the answer, when complete */
@@ -135,6 +138,7 @@ struct hub {
     struct htab channels;
     struct list lingering;
     struct pool pendings, member_lists;
+    struct list turns[HUB_TURNS];   /* of struct pending */
     struct list member_lists_ended; /* gone, but for a call to the engine */
     struct htab users;
     bool users_sweeping, users_stale;
@@ -196,6 +200,7 @@ extern const struct engine_events hub_engine_events;
 void hub_publish(struct hub *h, const struct record *r, bool fresh);
 void hub_fence(struct hub *h, const struct record *r);
 void hub_position(struct hub *h, const struct record *r);
+void hub_pending_init(struct hub *h);
 void hub_pending_fini(struct hub *h);
 /* What r asks for, behind everything its worker asked before. NULL: no memory. */
 struct pending *hub_pending_new(struct hub *h, const struct record *r) MUST_CHECK;

@@ -335,8 +335,9 @@ static void broadcast_published(struct api_op *op, const struct record *r)
 
     while (op->answered < op->placed && op->places[op->answered].end <= r->position)
         op->answered++;
-    if (op->answered == op->placed)
-        return;
+    if (op->answered == op->placed ||
+        (op->answered > 0 && r->position < op->places[op->answered - 1].end))
+        return; /* the latter: a hub that was started again says it once more */
     p = &op->places[op->answered];
     p->at = (struct position){.epoch = r->epoch, .offset = r->offset};
     p->status = r->status;

@@ -138,7 +138,8 @@ struct client_published { /* pooled; a publication that is not answered */
     struct list link;
     uint32_t id;
     bool answered;
-    uint64_t position;      /* in the ring to the hub: behind it */
+    uint64_t from;          /* in the ring to the hub: not behind it */
+    uint64_t position;      /* likewise: behind it */
     uint16_t status;        /* enum engine_status, unless */
     uint16_t error;         /* it was refused: enum cf_error_code */
     struct client_sub *sub; /* borrowed; where it will come back. NULL: nowhere */

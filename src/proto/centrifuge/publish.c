@@ -94,7 +94,7 @@ void publish_unanswered(struct client *cl, uint64_t position)
         published_answered(cl->work, p, ENGINE_UNKNOWN);
 }
 
-/* Answers come in the order of the ring: what stands before this one has gone with a hub. */
+/* Answers to one client come in the order of the ring: what stands before this one has gone with a hub. */
 void publish_answered(struct client *cl, const struct record *r)
 {
     struct client_published *p;
@@ -103,7 +103,8 @@ void publish_answered(struct client *cl, const struct record *r)
         return;
     publish_unanswered(cl, r->position);
     p = published_next(cl->work);
-    if (p != NULL)
+    if (p != NULL &&
+        p->from <= r->position) /* a hub that was started again may say what was said */
         published_answered(cl->work, p, r->status);
 }
 
@@ -208,6 +209,7 @@ static enum client_did publish(struct client *cl, const struct cf_command *c,
         client_end(cl, CLOSE_NO_MEMORY);
         return DID;
     }
+    pending->from = broker_written(reactor->broker);
     if (broker_publish(reactor->broker, &p) == -1) {
         published_free(cl->work, pending);
         client_end(cl, CLOSE_CF_INTERNAL); /* there was room */

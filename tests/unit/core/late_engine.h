@@ -149,6 +149,18 @@ static bool late_complete(void)
     return true;
 }
 
+/* The newest one, before all others: another server's. */
+static UNUSED bool late_complete_last(void)
+{
+    struct list *n = late.calls.prev;
+
+    if (list_empty(&late.calls))
+        return false;
+    list_remove(n);
+    list_prepend(&late.calls, n);
+    return late_complete();
+}
+
 static void late_free(struct engine *e UNUSED)
 {
     while (!list_empty(&late.calls))

@@ -105,6 +105,47 @@ static void a_refused_channel_comes_later(void **state UNUSED)
     assert_int_equal(hub_channel_count(hub), 1);
 }
 
+/* One server is away, and those of the others answer: who waits for nothing else is told at once; what is in the
+ * ring stays there, and a fence stands behind all. */
+static void answers_pass_those_of_others(void **state UNUSED)
+{
+    uint64_t first = ask(0, RECORD_PUBLISH, 1);
+
+    ask(0, RECORD_PUBLISH, 2);
+    assert_true(late_complete_last());
+    assert_int_equal(next_sent(0, RECORD_PUBLISHED)->token, 2);
+    assert_int_equal(hub_complete_to(hub, 0, UINT64_MAX), first);
+    ask(0, RECORD_PUBLISH, 1); /* the same asker: in its order */
+    assert_true(late_complete_last());
+    ask(0, RECORD_FENCE, 3);
+    ask(1, RECORD_PUBLISH, 1); /* another worker's */
+    assert_true(late_complete_last());
+    assert_int_equal(next_sent(1, RECORD_PUBLISHED)->token, 1);
+    nothing_sent(0);
+    late.fail = ENGINE_UNAVAILABLE;
+    assert_true(late_complete());
+    assert_int_equal(next_sent(0, RECORD_PUBLISHED)->status, ENGINE_UNAVAILABLE);
+    assert_int_equal(next_sent(0, RECORD_PUBLISHED)->status, ENGINE_OK);
+    assert_int_equal(next_sent(0, RECORD_FENCED)->token, 3);
+    assert_int_equal(hub_complete_to(hub, 0, UINT64_MAX), UINT64_MAX);
+}
+
+/* Those who have gone are passed, too, and get nothing. */
+static void the_next_life_of_a_worker_gets_no_answer_of_the_one_before(void **state UNUSED)
+{
+    ask(0, RECORD_PUBLISH, 1);
+    ask(0, RECORD_PUBLISH, 2);
+    fakes[0].generation = 2;
+    from(0, (struct record){.kind = RECORD_HELLO});
+    assert_true(late_complete_last());
+    nothing_sent(0);
+    ask(0, RECORD_PUBLISH, 2);
+    assert_true(late_complete_last());
+    assert_int_equal(next_sent(0, RECORD_PUBLISHED)->token, 2);
+    assert_true(late_complete());
+    nothing_sent(0);
+}
+
 /* Publications of which nobody is told that they are lost are counted, and the log says so once. */
 static void the_loss_of_untold_publications_is_counted(void **state UNUSED)
 {
@@ -328,6 +369,8 @@ int main(void)
         T(subscribed_when_the_engine_has),
         T(a_failed_subscribe_is_tried_again),
         T(a_refused_channel_comes_later),
+        T(answers_pass_those_of_others),
+        T(the_next_life_of_a_worker_gets_no_answer_of_the_one_before),
         T(the_loss_of_untold_publications_is_counted),
         T(who_leaves_before_is_not_answered),
         T(complete_in_the_order_of_the_ring),
