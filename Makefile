@@ -440,7 +440,7 @@ check-deploy: ## what operators deploy with: Prometheus' rules and Grafana's das
 CONNECTIONS ?= 15000
 PROTOCOL    ?= plain
 TLS ?=
-bench-memory: build-packages ## user-space bytes per idle connection (CONNECTIONS=15000); fails above 250, with PROTOCOL=centrifuge or TLS=1 above 1024
+bench-memory: build-packages ## user-space bytes per idle connection (CONNECTIONS=15000); fails above 250, with PROTOCOL=centrifuge (http_stream, sse) or TLS=1 above 1024
 	@$(if $(TLS),deploy/packages.sh openssl:openssl)
 	@$(MAKE) $(BUILD)/roostd $(BUILD)/tests/bench/hold
 	@$(PYTHON) tests/bench/memory.py --build $(BUILD) --connections $(CONNECTIONS) --protocol $(PROTOCOL) $(if $(TLS),--tls $(if $(filter 1,$(TLS)),compact,$(TLS)))

@@ -1,11 +1,11 @@
 /* hold - opens WebSocket connections and keeps them until standard input ends.
  *
- * usage: hold PORT COUNT CHANNELS FIRST [centrifuge] [tls]
+ * usage: hold PORT COUNT CHANNELS FIRST [centrifuge|http_stream|sse] [tls]
  *
  * Connection i (counted from FIRST) of 127.0.0.1:PORT subscribes to /ws/hold-<i mod CHANNELS>. With
  * `centrifuge` it connects by that protocol, with the next token of standard input (one a line), and
- * subscribes to three channels, hold-<i mod CHANNELS>-a to -c. Says "holding COUNT" when all are
- * open. For the memory bench: it costs no more than its sockets; with `tls`, which trusts anybody, too:
+ * subscribes to three channels, hold-<i mod CHANNELS>-a to -c; with `http_stream` and `sse` the same
+ * without a WebSocket. Says "holding COUNT" when all are open. For the memory bench: it costs no more than its sockets; with `tls`, which trusts anybody, too:
  * when a connection is open, what it had for that is given back. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -123,25 +123,47 @@ static void await_upgrade(const struct link *l)
     }
 }
 
-/* One frame of commands, masked with zeros; of less than 64 KiB and more than 125 bytes. */
-static void send_commands(const struct link *l, unsigned long channel)
+/* More than 125 and less than 8000 bytes. */
+static int write_commands(char *out, size_t cap, unsigned long channel)
 {
-    char token[4096], frame[8192];
+    char token[4096];
     int n;
 
     if (fgets(token, sizeof(token), stdin) == NULL)
         die("a token for each connection");
     token[strcspn(token, "\n")] = '\0';
-    n = snprintf(frame + 8, sizeof(frame) - 8, "{\"id\":1,\"connect\":{\"token\":\"%s\"}}", token);
+    n = snprintf(out, cap, "{\"id\":1,\"connect\":{\"token\":\"%s\"}}", token);
     for (int i = 0; i < 3; i++)
-        n += snprintf(frame + 8 + n, sizeof(frame) - 8 - (size_t)n,
+        n += snprintf(out + n, cap - (size_t)n,
                       "\n{\"id\":%d,\"subscribe\":{\"channel\":\"hold-%lu-%c\"}}", i + 2, channel,
                       'a' + i);
+    return n;
+}
+
+/* One frame of them, masked with zeros. */
+static void send_commands(const struct link *l, unsigned long channel)
+{
+    char frame[8192];
+    int n = write_commands(frame + 8, sizeof(frame) - 8, channel);
+
     memcpy(frame, "\x81\xfe", 2);
     frame[2] = (char)(n >> 8);
     frame[3] = (char)n;
     memset(frame + 4, 0, 4);
     say(l, frame, (size_t)n + 8);
+}
+
+/* The request for a long response, with them. */
+static void post_commands(const struct link *l, const char *path, unsigned long channel)
+{
+    char commands[8192], request[8192 + 256];
+    int n = write_commands(commands, sizeof(commands), channel);
+
+    n = snprintf(request, sizeof(request),
+                 "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                 "Content-Length: %d\r\n\r\n%s",
+                 path, n, commands);
+    say(l, request, (size_t)n);
 }
 
 static void await_answers(const struct link *l)
@@ -175,17 +197,56 @@ static unsigned long number(const char *text)
     return n;
 }
 
+/* Of a stream's answer, too, whose head comes first. */
+static void open_one(const struct link *l, const char *how, unsigned long channel)
+{
+    char path[64] = "/connection/websocket";
+
+    if (how != NULL && strcmp(how, "centrifuge") != 0) {
+        snprintf(path, sizeof(path), "/connection/%s", how);
+        post_commands(l, path, channel);
+        await_answers(l);
+        return;
+    }
+    if (how == NULL)
+        snprintf(path, sizeof(path), "/ws/hold-%lu?mode=sub", channel);
+    ask(l, path);
+    await_upgrade(l);
+    if (how != NULL) {
+        send_commands(l, channel);
+        await_answers(l);
+    }
+}
+
+/* One of the words, which stands next; NULL: it does not. */
+static const char *option(int *argc, char ***argv, const char *const *words)
+{
+    for (; *argc > 0 && *words != NULL; words++) {
+        if (strcmp((*argv)[0], *words) == 0) {
+            --*argc;
+            ++*argv;
+            return *words;
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
+    static const char *const protocols[] = {"centrifuge", "http_stream", "sse", NULL};
+    static const char *const secured[] = {"tls", NULL};
     unsigned long count, channels, first;
+    int left = argc - 5;
+    char **rest = argv + 5;
+    const char *how = option(&left, &rest, protocols);
     in_port_t port;
-    bool centrifuge = argc > 5 && strcmp(argv[5], "centrifuge") == 0;
     char c;
 
-    if (argc > 5 + centrifuge && strcmp(argv[5 + centrifuge], "tls") == 0)
+    if (option(&left, &rest, secured) != NULL)
         tls = SSL_CTX_new(TLS_client_method());
-    if (argc != 5 + centrifuge + (tls != NULL)) {
-        fprintf(stderr, "usage: hold PORT COUNT CHANNELS FIRST [centrifuge] [tls]\n");
+    if (left != 0) {
+        fprintf(stderr,
+                "usage: hold PORT COUNT CHANNELS FIRST [centrifuge|http_stream|sse] [tls]\n");
         return 2;
     }
     port = (in_port_t)number(argv[1]);
@@ -195,16 +256,8 @@ int main(int argc, char **argv)
     raise_limit();
     for (unsigned long i = first; i < first + count; i++) {
         struct link l = open_link(port);
-        char path[64] = "/connection/websocket";
 
-        if (!centrifuge)
-            snprintf(path, sizeof(path), "/ws/hold-%lu?mode=sub", i % channels);
-        ask(&l, path);
-        await_upgrade(&l);
-        if (centrifuge) {
-            send_commands(&l, i % channels);
-            await_answers(&l);
-        }
+        open_one(&l, how, i % channels);
         forget(&l);
     }
     printf("holding %lu\n", count);

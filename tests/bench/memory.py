@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""User-space bytes per idle connection: with one subscription, or a Centrifuge client with a token and three of them.
+"""User-space bytes per idle connection: with one subscription, or a Centrifuge client with a token and three of them,
+by WebSocket or by a long response.
 
-usage: memory.py --build DIR [--protocol plain|centrifuge] [--tls compact|openssl] [--connections N] [--workers N] [--limit BYTES] [--json FILE]
+usage: memory.py --build DIR [--protocol plain|centrifuge|http_stream|sse] [--tls compact|openssl] [--connections N] [--workers N] [--limit BYTES] [--json FILE]
 
 Starts roostd, opens N connections and measures by how much the private memory (Private_Clean and
 Private_Dirty of /proc/PID/smaps_rollup) of all its processes has grown: pools, tables and stacks
@@ -21,7 +22,8 @@ sys.path[:0] = [os.path.join(HERE, '../integration'), HERE]
 
 from bench import certificate, write_json  # noqa: E402
 
-LIMITS = {'plain': 250, 'centrifuge': 1024}
+LIMITS = {'plain': 250, 'centrifuge': 1024, 'http_stream': 1024, 'sse': 1024}
+STREAM_RATIO = 1.3  # most that a stream may cost, by the WebSocket of such a client
 TLS_LIMIT = 1024
 
 
@@ -35,7 +37,7 @@ def daemon(protocol, connections, workers, tls):
     if protocol == 'plain':
         return Daemon(**common)
     with tempfile.NamedTemporaryFile('w', suffix='.yaml') as f:
-        f.write(yaml({'token_hmac_secret_key': SECRET, 'plain': True, 'channel_without_namespace': {**OPEN, 'presence': False}}))
+        f.write(yaml({'token_hmac_secret_key': SECRET, 'plain': True, 'http_stream': True, 'sse': True, 'channel_without_namespace': {**OPEN, 'presence': False}}))
         f.flush()
         return Daemon(config=f.name, **common)
 
@@ -65,9 +67,9 @@ def measure(build, connections, workers, channels, holders=2, protocol='plain', 
             count = share if k else connections - share * (holders - 1)
             clients.append(subprocess.Popen(
                 [os.path.join(build, 'tests/bench/hold'), d.client.rsplit(':', 1)[1], str(count), str(channels),
-                 str(k * (connections - share * (holders - 1))), *(['centrifuge'] if protocol == 'centrifuge' else []), *(['tls'] if tls else [])],
+                 str(k * (connections - share * (holders - 1))), *([protocol] if protocol != 'plain' else []), *(['tls'] if tls else [])],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-            if protocol == 'centrifuge':
+            if protocol != 'plain':
                 for i in range(count):
                     clients[-1].stdin.write(token(sub='user-%d-%d' % (k, i), exp=2 ** 31 - 1) + '\n')
                 clients[-1].stdin.flush()
@@ -76,7 +78,7 @@ def measure(build, connections, workers, channels, holders=2, protocol='plain', 
                 raise SystemExit('memory: a client could not open its connections')
         time.sleep(0.5)
         grown = d.private_bytes() - before
-        held = d.metric('roost_connections{protocol="%s"}' % protocol)
+        held = d.metric('roost_connections{protocol="%s"}' % ('plain' if protocol == 'plain' else 'centrifuge'))
         if held != connections or d.metric('roost_subscriptions') != connections * (1 if protocol == 'plain' else 3):
             raise SystemExit('memory: %d of %d connections are held' % (held, connections))
         return grown / connections
@@ -100,9 +102,9 @@ def main():
     ap.add_argument('--build', required=True)
     ap.add_argument('--connections', type=int, default=15000)
     ap.add_argument('--workers', type=int, default=2)
-    ap.add_argument('--protocol', choices=('plain', 'centrifuge'), default='plain')
+    ap.add_argument('--protocol', choices=tuple(LIMITS), default='plain')
     ap.add_argument('--tls', choices=('compact', 'openssl'), default='', help='over TLS 1.3, with that tls_records')
-    ap.add_argument('--limit', type=float, help='default: 250; centrifuge or TLS: 1024; both: 2048')
+    ap.add_argument('--limit', type=float, help='default: 250; another protocol or TLS: 1024; both: 2048')
     ap.add_argument('--json', help='default: build/bench/memory.json')
     args = ap.parse_args()
     os.environ['TEST_BUILD'] = args.build = os.path.abspath(args.build)
@@ -112,7 +114,7 @@ def main():
     rows = table(args.build, args.connections, args.workers, args.protocol, args.tls)
     for what, channels, cost in rows:
         print('  %-24s %8d channels  %7.1f bytes per connection' % (what, channels, cost))
-    write_json(args.json, 'memory' + ('_centrifuge' if args.protocol == 'centrifuge' else '') + ('_tls' if args.tls else ''), [{'what': what, 'channels': channels, 'bytes': cost} for what, channels, cost in rows],
+    write_json(args.json, 'memory' + ('_' + args.protocol if args.protocol != 'plain' else '') + ('_tls' if args.tls else ''), [{'what': what, 'channels': channels, 'bytes': cost} for what, channels, cost in rows],
                connections=args.connections, workers=args.workers)
     good = rows[0][2] <= limit
     print('  goal: at most %.0f in one channel: %s' % (limit, 'met' if good else 'MISSED'))
