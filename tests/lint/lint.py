@@ -204,6 +204,30 @@ def check_metrics_are_written():
             fail('include/tbl/metrics.def', n, 'nothing writes %s' % m.group(1))
 
 
+# table -> how a row begins, what stands before its name in code
+ROWS = [
+    ('close', r'X', 'CLOSE_'), ('states', r'X', 'CONN_'), ('conn_flags', r'HOLD', 'CONN_HOLD_'), ('conn_flags', r'FLAG', 'CONN_'),
+    ('records', r'TO_HUB|TO_WORKER', 'RECORD_'), ('fields', r'X', 'FIELD_'), ('http_limits', r'LIMIT', ''), ('claims', r'CLAIM', 'CLAIM_'),
+    ('node_metrics', r'PROCESS', 'PROCESS_'), ('node_metrics', r'NODE', 'NODE_'), ('config', r'X', ''), ('listeners', r'X', ''),
+    ('channel_options', r'X', ''),
+]
+
+
+def check_rows_are_used():
+    """Each row of these tables is meant somewhere by its name: a reason that ends nothing, a setting that is only parsed is none."""
+    code = ' '.join(code_of(p) for p in c_files('src', 'include', 'cmd'))
+    words = set(re.findall(r'\w+', code))
+    ends = set(re.findall(r'##_(\w+)', code)) | set(re.findall(r'"(\w+)"', read('include/tbl/key_texts.def')))
+    words |= {p + w for p in ('token_', 'subscription_token_') for w in ends}  # put together by ##
+    words |= {'CONN_DEFLATE', 'CONN_DEFLATE_SMALL'}  # one number of two bits
+    for table, begins, prefix in ROWS:
+        path = 'include/tbl/%s.def' % table
+        for n, line in enumerate(read(path).splitlines(), 1):
+            m = re.match(r'(?:%s)\((\w+)' % begins, line)
+            if m and prefix + m.group(1) not in words:
+                fail(path, n, 'nothing says %s%s' % (prefix, m.group(1)))
+
+
 def check_dialect():
     """UNUSED for a parameter, == NULL for a pointer (as far as its declaration is in the same function)."""
     for path in c_files('src', 'cmd'):
@@ -311,7 +335,8 @@ def main():
     build = os.path.abspath(build)
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
-              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_homes, check_metrics_are_written, check_dialect,
+              check_function_length, check_spaces, check_format, check_order, check_uncalled, check_homes, check_metrics_are_written,
+              check_rows_are_used, check_dialect,
               check_python, check_words, check_setting_names, check_top_level, check_links, check_named_functions,
               check_lock, check_rules]
     good = bad = 0

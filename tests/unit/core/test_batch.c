@@ -105,7 +105,7 @@ static void positions_and_fields(void **state UNUSED)
     struct buf fields = {0};
     struct str v;
 
-    assert_int_equal(record_add_field(&fields, FIELD_KEY, STR_LIT("price")), 0);
+    assert_int_equal(record_add_field(&fields, FIELD_EXCLUDE, STR_LIT("price")), 0);
     for (uint64_t i = 1; i <= 3; i++) {
         struct record r = {.epoch = 7, .offset = 40 + i, .asker = 2, .data = STR_LIT("x")};
 
@@ -120,7 +120,7 @@ static void positions_and_fields(void **state UNUSED)
     assert_int_equal(b->items[1].asker, 2);
     assert_int_equal(batch_fields(b, 0).n, 0);
     assert_int_equal(batch_fields(b, 2).n, 0);
-    assert_true(record_field(batch_fields(b, 1), FIELD_KEY, &v));
+    assert_true(record_field(batch_fields(b, 1), FIELD_EXCLUDE, &v));
     assert_true(str_equal(v, STR_LIT("price")));
     batch_free(b);
 }

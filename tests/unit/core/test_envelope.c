@@ -36,7 +36,7 @@ static void several_in_a_row(void **state)
     struct str rest, value;
 
     (void)state;
-    assert_int_equal(record_add_field(&fields, FIELD_KEY, STR_LIT("k")), 0);
+    assert_int_equal(record_add_field(&fields, FIELD_EXCLUDE, STR_LIT("k")), 0);
     add(&out, "one", buf_view(&fields), 1);
     add(&out, "", STR_NULL, 2);
     rest = buf_view(&out);
@@ -45,7 +45,7 @@ static void several_in_a_row(void **state)
     assert_true(e.r.kind == RECORD_PUBLICATION && e.r.flags == RECORD_JSON && e.r.asker == 3);
     assert_true(e.r.source == 5 && e.r.generation == 2 && e.r.token == 11 && e.r.position == 4096);
     assert_true(str_equal(e.r.data, STR_LIT("one")));
-    assert_true(record_field(e.r.fields, FIELD_KEY, &value) && str_equal(value, STR_LIT("k")));
+    assert_true(record_field(e.r.fields, FIELD_EXCLUDE, &value) && str_equal(value, STR_LIT("k")));
     assert_int_equal(envelope_next(&rest, &e), 1);
     assert_true(e.call == 2 && e.r.data.n == 0 && e.r.fields.n == 0);
     assert_int_equal(envelope_next(&rest, &e), 0);
@@ -74,7 +74,7 @@ static void what_is_malformed_is_refused(void **state)
     struct str rest;
 
     (void)state;
-    assert_int_equal(record_add_field(&fields, FIELD_KEY, STR_LIT("k")), 0);
+    assert_int_equal(record_add_field(&fields, FIELD_EXCLUDE, STR_LIT("k")), 0);
     add(&good, "data", buf_view(&fields), 1);
     for (size_t n = 1; n < good.len; n++) { /* cut */
         rest = (struct str){.p = good.p, .n = n};

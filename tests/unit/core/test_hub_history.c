@@ -335,7 +335,7 @@ static void conditions_are_taken_out(void **state)
     struct str value;
 
     (void)state;
-    assert_int_equal(record_add_field(&fields, FIELD_KEY, STR_LIT("k")), 0);
+    assert_int_equal(record_add_field(&fields, FIELD_EXCLUDE, STR_LIT("k")), 0);
     assert_int_equal(record_add_field(&fields, FIELD_IDEMPOTENCY_KEY, STR_LIT("once")), 0);
     assert_int_equal(
         record_add_field(&fields, FIELD_VERSION,

@@ -111,11 +111,11 @@ static void fields_are_found_by_type(void **state UNUSED)
 
     assert_int_equal(record_add_field(&b, FIELD_TAGS, STR_LIT("{\"a\":\"b\"}")), 0);
     assert_int_equal(record_add_field(&b, (enum record_field)99, STR_LIT("of a later version")), 0);
-    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_NULL), 0);
-    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("second")), 0);
+    assert_int_equal(record_add_field(&b, FIELD_EXCLUDE, STR_NULL), 0);
+    assert_int_equal(record_add_field(&b, FIELD_EXCLUDE, STR_LIT("second")), 0);
     assert_true(record_field(buf_view(&b), FIELD_TAGS, &v));
     assert_true(str_equal(v, STR_LIT("{\"a\":\"b\"}")));
-    assert_true(record_field(buf_view(&b), FIELD_KEY, &v));
+    assert_true(record_field(buf_view(&b), FIELD_EXCLUDE, &v));
     assert_int_equal(v.n, 0);
     assert_false(record_field(buf_view(&b), FIELD_INFO, &v));
     assert_false(record_field(STR_NULL, FIELD_INFO, &v));
@@ -130,10 +130,10 @@ static void fields_are_bounded(void **state UNUSED)
 
     assert_int_equal(record_add_field(&b, FIELD_INFO, (struct str){.p = big, .n = v.n + 6}), -1);
     assert_int_equal(record_add_field(&b, FIELD_INFO, v), 0);
-    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("ab")), -1);
-    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_LIT("a")), 0);
+    assert_int_equal(record_add_field(&b, FIELD_EXCLUDE, STR_LIT("ab")), -1);
+    assert_int_equal(record_add_field(&b, FIELD_EXCLUDE, STR_LIT("a")), 0);
     assert_int_equal(b.len, RECORD_FIELDS_MAX);
-    assert_int_equal(record_add_field(&b, FIELD_KEY, STR_NULL), -1);
+    assert_int_equal(record_add_field(&b, FIELD_EXCLUDE, STR_NULL), -1);
     buf_fini(&b);
     free(big);
 }
