@@ -203,7 +203,8 @@ $(BUILD)/src/proc/version.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"' -
 $(BUILD)/src/proto/centrifuge/connect.o: private COMPILE += -DROOST_VERSION='"$(VERSION)"'
 # Pages are embedded by .incbin, which the compiler's list of dependencies does not see.
 $(BUILD)/src/proc/demo_page.o: $(wildcard src/proc/demo/*)
-$(BUILD)/cmd/roostload/report_page.o: $(wildcard cmd/roostload/*.html)
+$(BUILD)/src/proc/admin_page.o: $(wildcard src/proc/admin_page/* src/web/*)
+$(BUILD)/cmd/roostload/report_page.o: $(wildcard cmd/roostload/*.html src/web/*)
 
 $(LIB): $(OBJS)
 	@rm -f $@
