@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "proc/admin_page.h"
 #include "proc/debug.h"
 #include "proc/demo_page.h"
 #include "proc/exposition.h"
@@ -186,6 +187,7 @@ void admin_init(unsigned worker)
 
     node_init();
     http_register(table, ARRAY_LEN(table));
+    admin_page_init();
     debug_init(worker);
     api_init(nodes_read);
     centrifuge_nodes(node_uid(), nodes_find);

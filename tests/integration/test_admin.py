@@ -189,5 +189,39 @@ class Keys(DaemonTest):
                 self.assertEqual(c.request('GET', '/metrics', key).status, 200)
 
 
+class AdminPage(DaemonTest):
+    """What a browser does with it: e2e/test_admin_page.py."""
+
+    PARTS = {'/admin': 'text/html', '/admin/app.js': 'text/javascript', '/admin/style.css': 'text/css', '/admin/icon.svg': 'image/svg+xml'}
+
+    def test_needs_no_key_and_allows_nothing_but_its_own(self):
+        d = self.start(api_key='the-key-of-ops')
+        for path, kind in self.PARTS.items():
+            r = d.http('GET', path)
+            self.assertEqual((r.status, r.get('content-type').split(';')[0]), (200, kind), path)
+            self.assertEqual(r.get('cache-control'), 'no-store')
+            policy = r.get('content-security-policy')
+            self.assertIn("default-src 'none'", policy)
+            self.assertIn("frame-ancestors 'none'", policy)
+            self.assertNotIn('unsafe', policy)
+            self.assertNotIn(b'the-key-of-ops', r.body)
+            self.assertEqual(d.http('GET', path, where='client').status, 404, path)
+        self.assertIn(b'data-key="needed"', d.http('GET', '/admin').body)
+        for path, to in (('/', 'admin'), ('/admin/', '../admin')):
+            r = d.http('GET', path)
+            self.assertEqual((r.status, r.get('location')), (302, to))
+
+    def test_off_by_a_setting(self):
+        path = self.file('admin_page: true\n')
+        d = self.start(config=path)
+        self.assertIn(b'data-key="none"', d.http('GET', '/admin').body)
+        with open(path, 'w') as f:
+            f.write('admin_page: false\n')
+        d.process.send_signal(signal.SIGHUP)
+        d.wait_log('msg="reloaded"')
+        for path in (*self.PARTS, '/', '/admin/'):
+            wait_for(lambda path=path: d.http('GET', path).status == 404, what='the end of ' + path)
+
+
 if __name__ == '__main__':
     unittest.main(verbosity=0)

@@ -132,7 +132,7 @@ class Heads(SharedDaemonTest):
     def test_not_found(self):
         for path in ('/nothing', '/healthz/', '/HEALTHZ', '/metrics', '/api/publish', '/debug/processes', '/readyz', '/%68ealthz'):
             self.assertEqual(self.answer('GET %s HTTP/1.1\nHost: x\n\n' % path).status, 404, path)
-        for path in ('/', '/nothing', '/api/', '/api/nothing', '/debug/nothing'):
+        for path in ('/nothing', '/admin/nothing', '/api/', '/api/nothing', '/debug/nothing'):
             self.assertEqual(self.answer('GET %s HTTP/1.1\nHost: localhost\n\n' % path, 'admin').status, 404, path)
 
     def test_head(self):

@@ -152,7 +152,7 @@ class Import(DaemonTest):
 
     def test_what_is_told(self):
         for config, status, said in (
-                ({'admin': {'enabled': True, 'password': 'x'}}, 0, 'admin.enabled: not carried over: there is no web interface'),
+                ({'admin': {'enabled': True, 'password': 'x'}}, 0, 'admin.enabled: not carried over: the admin page is at /admin of the admin listener'),
                 ({'admin': False}, 0, ''),
                 ({'engine': {'type': 'redis', 'redis': {'address': 'redis://x:6379?y=z'}}}, 0,
                  'engine.redis.address: not carried over: there is no such form'),
