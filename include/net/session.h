@@ -46,9 +46,17 @@ struct session_ops {
      * the hub is asked, and when its answer says that all of it has been handed to the fan-out,
      * this is asked with `fenced` until true (or too long has passed). NULL: true. */
     bool (*closing)(struct conn *c, bool fenced);
-    /* Appends JSON members (",\"mode\":...") for one line of /debug/connections. -1: no memory.
-     * NULL: there is nothing to say. */
+    /* Appends JSON members (",\"mode\":...") for one line of /debug/connections, its channels not
+     * among them. -1: no memory. NULL: there is nothing to say. */
     int (*describe)(struct conn *c, struct buf *out);
+    /* Calls visit for each channel of it; s: its subscription, NULL where it publishes alone. NULL:
+     * it has no channels. */
+    void (*channels)(struct conn *c,
+                     void (*visit)(struct str channel, const struct sub *s, void *arg), void *arg);
+    /* Appends JSON members about a subscription. NULL: there is nothing to say. */
+    int (*describe_sub)(const struct sub *s, struct buf *out);
+    /* Whose it is; STR_NULL: nobody has said. Borrowed. NULL: it has no users. */
+    struct str (*user)(struct conn *c);
     /* Gives everything back. Also called on an area of zeros. NULL: there is nothing. */
     void (*release)(struct conn *c);
 };

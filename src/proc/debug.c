@@ -6,13 +6,9 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "codec/json.h"
-#include "net/glitch.h"
-#include "net/outq.h"
+#include "debug_internal.h"
 #include "net/partial.h"
 #include "net/reactor.h"
-#include "net/session.h"
-#include "net/tls_server.h"
-#include "net/transport.h"
 #include "proc/config_load.h"
 #include "proc/exposition.h"
 #include "proc/shm.h"
@@ -20,192 +16,71 @@
 #include "proc/usage.h"
 #include "proc/version.h"
 #include "proto/http.h"
+#include "proto/inquiry.h"
 #include "proto/tokens.h"
-
-#define JSON         "application/json"
-#define PAGE_DEFAULT 100
-#define PAGE_MAX     1000
-#define SCAN_MAX     65536 /* places of the table looked at for one page */
 
 static unsigned worker_index;
 
-struct listing { /* one page of connections */
-    struct buf out;
-    size_t left;
-    int rc;
-    uint64_t last_id;
-};
-
-static void answer(struct http_exchange *x, struct buf *out, int rc)
+void debug_answer(struct http_exchange *x, struct buf *out, int rc)
 {
     if (rc != 0)
         http_refuse(x, CLOSE_NO_MEMORY);
     else
-        http_respond(x, 200, JSON, STR_LIT(""), buf_view(out));
+        http_respond(x, 200, "application/json", STR_LIT(""), buf_view(out));
     buf_fini(out);
+}
+
+int debug_param(struct http_exchange *x, const char *name, char *out, size_t cap)
+{
+    struct str rest = x->request->query, key, value;
+    int found = 0;
+    size_t n;
+
+    out[0] = '\0';
+    while (rest.p != NULL && http_query_next(&rest, &key, &value)) {
+        if (!str_equal(key, str_from(name)))
+            continue;
+        if (found++ > 0 || http_percent_decode(value, out, cap - 1, &n) == -1 ||
+            memchr(out, '\0', n) != NULL)
+            return -1;
+        out[n] = '\0';
+    }
+    return found;
+}
+
+int debug_id_parse(struct str text, unsigned *worker, uint64_t *id)
+{
+    struct str first;
+    uint64_t n = worker_index;
+
+    if (memchr(text.p, ':', text.n) != NULL &&
+        (!str_cut(&text, ':', &first) || str_to_u64(first, &n) == -1 || n >= shm->workers))
+        return -1;
+    *worker = (unsigned)n;
+    return str_to_u64(text, id);
 }
 
 static void handle_index(struct http_exchange *x)
 {
     http_respond(
         x, 200, "text/plain; charset=utf-8", STR_LIT(""),
-        STR_LIT("/debug/processes            all processes of the node\n"
-                "/debug/connections          this worker's connections (?limit=&after=ID)\n"
-                "/debug/connection?id=ID     one of them in full\n"
-                "/debug/pools                object pools of this worker\n"
-                "/debug/rings                links between the hub and every worker\n"
-                "/debug/turns                turn statistics of every worker\n"
-                "/debug/listeners            addresses, and what each worker holds by them\n"
-                "/debug/nodes                nodes that share the engine, as this one knows them\n"
-                "/debug/trace                what happens to ?conn=W:ID, channel= or address=, as "
-                "it happens\n"
-                "/debug/tokens               keys that this worker verifies tokens with\n"
-                "/debug/config               settings in force\n"));
-}
-
-/* Seconds since a wheel tick. */
-static double age(uint32_t tick)
-{
-    uint32_t now = (uint32_t)(clock_ns() / WHEEL_TICK_NS);
-
-    return (double)(now - tick) * (double)WHEEL_TICK_NS / 1e9;
-}
-
-static int put_conn(struct conn *c, struct buf *out)
-{
-    const struct session_ops *session = conn_ops(c)->session;
-    char address[CONN_ADDRESS_MAX];
-    int rc;
-
-    conn_format_address(c, address, sizeof(address));
-    rc = buf_printf(
-        out,
-        "{\"id\":\"%llu\",\"fd\":%d,\"address\":\"%s\",\"listener\":\"%s\",\"protocol\":"
-        "\"%s\",\"state\":\"%s\",\"age\":%.1f,\"idle\":%.1f,\"frames_in\":%u,"
-        "\"frames_out\":%u,\"queued\":%zu",
-        (unsigned long long)c->id, conn_fd(c), address, c->flags & CONN_ADMIN ? "admin" : "client",
-        conn_ops(c)->name, conn_state_name((enum conn_state)c->state), age(c->since), age(c->heard),
-        c->frames_in, c->frames_out, conn_queued(c));
-    rc |= buf_append_lit(out, ",\"by\":");
-    rc |= json_append_string(out, str_from(listener_label(conn_listener(c))));
-    if (tls_subject(c) != NULL) {
-        rc |= buf_append_lit(out, ",\"certificate\":");
-        rc |= json_append_string(out, str_from(tls_subject(c)));
-    }
-    if (rc == 0 && session != NULL && session->describe != NULL)
-        rc = session->describe(c, out);
-    return rc;
-}
-
-static void visit_conn(struct conn *c, void *arg)
-{
-    struct listing *l = arg;
-
-    if (l->left == 0 || l->rc != 0)
-        return;
-    l->rc = buf_append_lit(&l->out, l->last_id == 0 ? "\n" : ",\n");
-    l->rc |= put_conn(c, &l->out);
-    l->rc |= buf_append_char(&l->out, '}');
-    l->last_id = c->id;
-    l->left--;
-}
-
-static bool query_number(struct http_exchange *x, struct str name, uint64_t *out)
-{
-    struct str rest = x->request->query, key, value;
-
-    while (rest.p != NULL && http_query_next(&rest, &key, &value))
-        if (str_equal(key, name) && str_to_u64(value, out) == 0)
-            return true;
-    return false;
-}
-
-/* ?after=ID continues behind that connection: ids hold the place in the table in their low bits. */
-static void handle_connections(struct http_exchange *x)
-{
-    uint64_t limit = PAGE_DEFAULT, after = 0;
-    struct listing l = {0};
-    size_t cursor = 0, looked = 0;
-    bool more = true;
-
-    (void)query_number(x, STR_LIT("limit"), &limit);
-    if (query_number(x, STR_LIT("after"), &after))
-        cursor = (size_t)(after & ((UINT64_C(1) << CONN_ID_FD_BITS) - 1)) + 1;
-    l.left = MIN(limit, (uint64_t)PAGE_MAX);
-    l.rc = buf_printf(&l.out, "{\"worker\":%u,\"connections\":[", worker_index);
-    for (; more && l.left > 0 && looked < SCAN_MAX; looked++)
-        more = reactor_scan(&cursor, 1, visit_conn, &l);
-    l.rc |= buf_append_lit(&l.out, "]");
-    if (more && l.last_id != 0)
-        l.rc |= buf_printf(&l.out, ",\"after\":\"%llu\"", (unsigned long long)l.last_id);
-    l.rc |= buf_printf(&l.out, ",\"total\":%zu}\n", reactor->connections);
-    answer(x, &l.out, l.rc);
-}
-
-/* The names of the bits that are set. */
-static int put_bits(const char *name, unsigned bits, const char *const *labels, size_t n,
-                    struct buf *out)
-{
-    const char *sep = "";
-    int rc = buf_printf(out, ",\"%s\":[", name);
-
-    for (size_t i = 0; i < n; i++) {
-        if ((bits >> i & 1) == 0)
-            continue;
-        rc |= buf_printf(out, "%s\"%s\"", sep, labels[i]);
-        sep = ",";
-    }
-    return rc | buf_append_char(out, ']');
-}
-
-static int put_flags(const struct conn *c, struct buf *out)
-{
-    static const char *const holds[] = {
-#define HOLD(name, label) label,
-#include "tbl/conn_flags.def"
-    };
-    static const char *const flags[] = {
-#define FLAG(name, label) label,
-#include "tbl/conn_flags.def"
-    };
-
-    if (put_bits("held_for", c->hold, holds, ARRAY_LEN(holds), out) == -1)
-        return -1;
-    return put_bits("flags", c->flags, flags, ARRAY_LEN(flags), out);
-}
-
-static void handle_connection(struct http_exchange *x)
-{
-    char transport[64];
-    struct buf out = {0};
-    uint64_t id = 0;
-    struct conn *c;
-    double due;
-    int rc;
-
-    if (!query_number(x, STR_LIT("id"), &id)) {
-        http_refuse(x, CLOSE_BAD_QUERY);
-        return;
-    }
-    c = conn_find(id);
-    if (c == NULL) { /* gone, or another worker's */
-        http_refuse(x, CLOSE_NOT_FOUND);
-        return;
-    }
-    due = ((double)c->deadline.tick * (double)WHEEL_TICK_NS - (double)clock_ns()) / 1e9;
-    rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", worker_index);
-    rc |= put_conn(c, &out);
-    rc |= put_flags(c, &out);
-    transport_of(c)->describe(c, transport, sizeof(transport));
-    rc |= buf_printf(&out,
-                     ",\"transport\":\"%s\",\"reason\":\"%s\",\"deadline_in\":%.1f,\"partial_"
-                     "bytes\":%zu,\"glitches\":%u,\"last_sent_turn\":%u,"
-                     "\"queue_age\":%.3f}}\n",
-                     transport, close_row((enum close_reason)c->reason)->label,
-                     wheel_armed(&c->deadline) ? MAX(due, 0.0) : -1.0, ws_rx_held(&c->rx),
-                     glitch_points(c), c->sent_turn,
-                     c->out != NULL ? (double)(clock_ns() - outq_since(c->out)) / 1e9 : 0.0);
-    answer(x, &out, rc);
+        STR_LIT(
+            "/debug/processes            all processes of the node\n"
+            "/debug/connections          this worker's connections (?limit=&after=ID); of all or\n"
+            "                            one, filtered, sorted: ?worker=all|N&protocol=&state=\n"
+            "                            &listener=&address=CIDR|PREFIX&user=&channel=&min_queue=\n"
+            "                            &sort=queued|age|idle|in|out\n"
+            "/debug/connection?id=W:ID   one of them in full, whatever worker has it\n"
+            "/debug/disconnect?id=W:ID   POST: ends it (&reason=&code=)\n"
+            "/debug/pools                object pools of this worker\n"
+            "/debug/rings                links between the hub and every worker\n"
+            "/debug/turns                turn statistics of every worker\n"
+            "/debug/listeners            addresses, and what each worker holds by them\n"
+            "/debug/nodes                nodes that share the engine, as this one knows them\n"
+            "/debug/trace                what happens to ?conn=W:ID, channel= or address=, as "
+            "it happens\n"
+            "/debug/tokens               keys that this worker verifies tokens with\n"
+            "/debug/config               settings in force\n"));
 }
 
 static void handle_pools(struct http_exchange *x)
@@ -229,7 +104,7 @@ static void handle_pools(struct http_exchange *x)
         "\"blob_bytes\":%zu}\n",
         ws_rx_pool_slots_in_use(reactor->rx_pool), ws_rx_pool_slots_allocated(reactor->rx_pool),
         (unsigned long long)(partial_bytes(false) + partial_bytes(true)), blob_bytes());
-    answer(x, &out, rc);
+    debug_answer(x, &out, rc);
 }
 
 static int put_ring(const char *name, const struct ring_shared *r, struct buf *out)
@@ -268,7 +143,7 @@ static void handle_rings(struct http_exchange *x)
                      "\"waiting_bytes\":%zu,\"announcing\":%s}}\n",
                      worker_index, s.channels, s.subscriptions, s.backlog_bytes, s.walks, s.users,
                      s.waiting_bytes, s.announcing ? "true" : "false");
-    answer(x, &out, rc);
+    debug_answer(x, &out, rc);
 }
 
 static int put_hist(const char *name, const struct hist *h, double scale, struct buf *out)
@@ -298,7 +173,7 @@ static void handle_turns(struct http_exchange *x)
         rc |= put_hist("fanout_subscribers", &m->fanout_size, 1, &out);
         rc |= buf_append_char(&out, '}');
     }
-    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+    debug_answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 
 static int put_process(unsigned slot, struct buf *out)
@@ -341,7 +216,7 @@ static void handle_processes(struct http_exchange *x)
         rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n");
         rc |= put_process(i, &out);
     }
-    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+    debug_answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 
 static int put_listener(unsigned k, struct buf *out)
@@ -382,7 +257,7 @@ static void handle_listeners(struct http_exchange *x)
         rc |= buf_append_lit(&out, k == 0 ? "\n" : ",\n");
         rc |= put_listener(k, &out);
     }
-    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+    debug_answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 
 static int put_node(const struct engine_node *n, struct buf *out)
@@ -421,7 +296,7 @@ static void handle_nodes(struct http_exchange *x)
         rc |= buf_append_lit(&out, i == 0 ? "\n" : ",\n");
         rc |= put_node(&nodes[i], &out);
     }
-    answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
+    debug_answer(x, &out, rc | buf_append_lit(&out, "]}\n"));
 }
 
 static void handle_tokens(struct http_exchange *x)
@@ -430,7 +305,7 @@ static void handle_tokens(struct http_exchange *x)
     int rc = buf_printf(&out, "{\"worker\":%u,", worker_index);
 
     rc |= tokens_describe(&out);
-    answer(x, &out, rc | buf_append_lit(&out, "}\n"));
+    debug_answer(x, &out, rc | buf_append_lit(&out, "}\n"));
 }
 
 static void handle_config(struct http_exchange *x)
@@ -444,6 +319,11 @@ static void handle_config(struct http_exchange *x)
     buf_fini(&out);
 }
 
+static bool is_there(unsigned worker)
+{
+    return atomic_load(&shm->slots[SHM_WORKER + worker].pid) != 0;
+}
+
 void debug_init(unsigned worker)
 {
 #define ROW(path_, handle_)                                                                        \
@@ -455,8 +335,6 @@ void debug_init(unsigned worker)
         ROW("/debug", handle_index),
         ROW("/debug/", handle_index),
         ROW("/debug/processes", handle_processes),
-        ROW("/debug/connections", handle_connections),
-        ROW("/debug/connection", handle_connection),
         ROW("/debug/pools", handle_pools),
         ROW("/debug/rings", handle_rings),
         ROW("/debug/turns", handle_turns),
@@ -468,6 +346,13 @@ void debug_init(unsigned worker)
 #undef ROW
 
     worker_index = worker;
+    inquiry_init(&(struct inquiry_config){
+        .worker = worker,
+        .workers = shm->workers,
+        .generation = atomic_load(&shm->slots[SHM_WORKER + worker].generation),
+        .is_there = is_there});
+    debug_connections_init(worker);
+    debug_connection_init(worker);
     http_register(table, ARRAY_LEN(table));
     debug_trace_init();
 }

@@ -22,6 +22,7 @@
 #include "proc/supervisor.h"
 #include "proc/usage.h"
 #include "proto/http.h"
+#include "proto/inquiry.h"
 #include "proto/session.h"
 #include "proto/tokens.h"
 
@@ -136,6 +137,7 @@ static void each_turn(void)
     take_config();
     take_tls();
     take_keys();
+    inquiry_tick();
     if (w.drained)
         leave_with_the_others();
     broker_check_positions(reactor->broker, now);

@@ -227,6 +227,30 @@ class Endings(DaemonTest):
         finally:
             os.kill(hub, signal.SIGCONT)
 
+    def operator(self):
+        """One is disconnected; more questions than a worker may put to another, which does not answer."""
+        d = self.start(workers=2)
+        with d.ws('/ws/x') as c:
+            there = wait_for(lambda: d.get_json('/debug/connections?protocol=plain')['connections'], what='it to be listed')
+            d.http('POST', '/debug/disconnect?id=' + there[0]['id'])
+            self.closed(c, 'operator')
+        asking = {0: [], 1: []}
+        while max(len(x) for x in asking.values()) < 16:
+            c = Raw(d.admin)
+            self.addCleanup(c.close)
+            asking[json.loads(c.request('GET', '/debug/connections').body)['worker']].append(c)
+        one = 0 if len(asking[0]) == 16 else 1
+        stopped = d.pid_of('worker%d' % (1 - one))
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            for c in asking[one]:
+                c.send('GET /debug/connections?worker=all HTTP/1.1\r\nHost: localhost\r\n\r\n')
+            answers = [c.read_response() for c in asking[one]]
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        self.assertIn((503, self.rows['busy'][2] + '\n'), {(r.status, r.body.decode()) for r in answers if r.status != 200})
+        self.met.add(('busy', 'status'))
+
     def engine(self):
         redis = Redis()
         self.addCleanup(redis.stop)
@@ -291,7 +315,7 @@ class Endings(DaemonTest):
         want = {(label, kind) for label, (code, status, _) in self.rows.items() if label not in NEVER
                 if not label.startswith('cf_')  # test_centrifuge.py
                 for kind, value in (('code', code), ('status', status)) if value}
-        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.overload, self.hub, self.engine, self.drain,
+        for scenario in (self.frames, self.limits, self.deadlines, self.slow, self.overload, self.hub, self.operator, self.engine, self.drain,
                          self.lost):
             with self.subTest(scenario.__name__):
                 scenario()

@@ -49,8 +49,11 @@ static struct controls *controls(void)
 
 void centrifuge_control(unsigned from UNUSED, struct str data)
 {
-    struct message *m = malloc(sizeof(*m) + data.n);
+    struct message *m;
 
+    if (data.n == 0 || (unsigned char)data.p[0] >= CONTROL_ORDER_NR)
+        return; /* no order: an inquiry's */
+    m = malloc(sizeof(*m) + data.n);
     if (m == NULL) {
         LOG(LOG_ERROR, "an order of the server API is lost", KV_S("reason", "no memory"));
         return;

@@ -69,13 +69,11 @@ static void centrifuge_answered(const struct record *r)
 /* What its connection finds, in the protocol's words. */
 static enum close_reason centrifuge_reason(enum close_reason why)
 {
-    static const uint8_t words[CLOSE_NR] = {[CLOSE_DRAIN] = CLOSE_CF_SHUTDOWN,
-                                            [CLOSE_SLOW] = CLOSE_CF_SLOW,
-                                            [CLOSE_OVERLOAD] = CLOSE_CF_SLOW,
-                                            [CLOSE_GLITCHES] = CLOSE_CF_TOO_MANY_REQUESTS,
-                                            [CLOSE_NO_PONG] = CLOSE_CF_NO_PONG,
-                                            [CLOSE_INTERNAL] = CLOSE_CF_INTERNAL,
-                                            [CLOSE_LOST_POSITION] = CLOSE_CF_INSUFFICIENT_STATE};
+    static const uint8_t words[CLOSE_NR] = {
+        [CLOSE_DRAIN] = CLOSE_CF_SHUTDOWN,    [CLOSE_SLOW] = CLOSE_CF_SLOW,
+        [CLOSE_OVERLOAD] = CLOSE_CF_SLOW,     [CLOSE_GLITCHES] = CLOSE_CF_TOO_MANY_REQUESTS,
+        [CLOSE_NO_PONG] = CLOSE_CF_NO_PONG,   [CLOSE_OPERATOR] = CLOSE_CF_FORCED,
+        [CLOSE_INTERNAL] = CLOSE_CF_INTERNAL, [CLOSE_LOST_POSITION] = CLOSE_CF_INSUFFICIENT_STATE};
 
     return words[why] != 0 ? (enum close_reason)words[why] : why;
 }
@@ -84,25 +82,65 @@ static int centrifuge_describe(struct conn *c, struct buf *out)
 {
     struct client *cl = client_of(c);
     char id[CLIENT_ID_TEXT];
-    const char *comma = "";
 
     if (cl == NULL)
         return 0;
     client_id_text(cl, id);
     if (buf_printf(out, ",\"client\":\"%.*s\",\"encoding\":\"%s\",\"user\":", (int)sizeof(id), id,
-                   cl->encoding == CF_JSON ? "json" : "protobuf") == -1 ||
-        json_append_string(out, client_user(cl)) == -1 ||
-        buf_append_lit(out, ",\"channels\":[") == -1)
+                   cl->encoding == CF_JSON ? "json" : "protobuf") == -1)
         return -1;
-    for (struct list *n = cl->subs.next; n != &cl->subs; n = n->next) {
+    return json_append_string(out, client_user(cl));
+}
+
+static void centrifuge_channels(struct conn *c,
+                                void (*visit)(struct str channel, const struct sub *s, void *arg),
+                                void *arg)
+{
+    struct client *cl = client_of(c);
+
+    for (struct list *n = cl != NULL ? cl->subs.next : NULL; n != NULL && n != &cl->subs;
+         n = n->next) {
         struct client_sub *cs = LIST_ENTRY(n, struct client_sub, link);
 
-        if (buf_append_lit(out, comma) == -1 ||
-            json_append_string(out, chan_name(cs->sub.chan)) == -1)
-            return -1;
-        comma = ",";
+        if (cs->sub.chan != NULL)
+            visit(chan_name(cs->sub.chan), &cs->sub, arg);
     }
-    return buf_append_char(out, ']');
+}
+
+static int centrifuge_describe_sub(const struct sub *s, struct buf *out)
+{
+    static const struct {
+        uint16_t flag;
+        const char *name;
+    } flags[] = {
+        {CLIENT_SUB_STREAM, "positioned"},     {CLIENT_SUB_RECOVERABLE, "recoverable"},
+        {CLIENT_SUB_SERVER, "server_side"},    {CLIENT_SUB_PRESENCE, "presence"},
+        {CLIENT_SUB_TELL, "join_leave"},       {CLIENT_SUB_DELTA, "delta"},
+        {CLIENT_SUB_FILTER, "tags_filter"},    {CLIENT_SUB_CONFLATE, "conflated"},
+        {CLIENT_SUB_STARTING, "starting"},     {CLIENT_SUB_EXPIRES, "expires"},
+        {CLIENT_SUB_LOST, "missed_something"},
+    };
+    const struct client_sub *cs = CONTAINER_OF(s, const struct client_sub, sub);
+    const char *sep = "";
+    int rc = buf_append_lit(out, ",\"is\":[");
+
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        if ((s->flags & flags[i].flag) == 0)
+            continue;
+        rc |= buf_printf(out, "%s\"%s\"", sep, flags[i].name);
+        sep = ",";
+    }
+    rc |= buf_append_char(out, ']');
+    if (s->flags & CLIENT_SUB_STREAM)
+        rc |= buf_printf(out, ",\"offset\":%llu", (unsigned long long)cs->at.offset);
+    return rc;
+}
+
+static struct str centrifuge_user(struct conn *c)
+{
+    struct client *cl = client_of(c);
+
+    return cl != NULL ? client_user(cl) : STR_NULL;
 }
 
 static void centrifuge_release(struct conn *c)
@@ -130,6 +168,9 @@ const struct session_ops centrifuge_session_ops = {
     .deadline = centrifuge_deadline,
     .reason = centrifuge_reason,
     .describe = centrifuge_describe,
+    .channels = centrifuge_channels,
+    .describe_sub = centrifuge_describe_sub,
+    .user = centrifuge_user,
     .release = centrifuge_release,
 };
 

@@ -210,23 +210,22 @@ static void plain_release(struct conn *c)
         free(ps->set);
 }
 
-static int plain_describe_channels(struct plain_session *ps, struct buf *out)
+static void plain_channels(struct conn *c,
+                           void (*visit)(struct str channel, const struct sub *s, void *arg),
+                           void *arg)
 {
+    struct plain_session *ps = plain_session(c);
     size_t n;
     struct sub *subs = plain_subs(ps, &n);
     struct str rest = {0}, name;
-    size_t i = 0;
 
+    for (size_t i = 0; i < n; i++)
+        if (subs[i].chan != NULL)
+            visit(chan_name(subs[i].chan), &subs[i], arg);
     if (ps->mode == PLAIN_PUB && ps->names != NULL)
         rest = plain_names(ps);
-    for (;; i++) {
-        if (i < n && subs[i].chan != NULL)
-            name = chan_name(subs[i].chan);
-        else if (i < n || !plain_name_next(&rest, &name))
-            return 0;
-        if ((i > 0 && buf_append_char(out, ',') == -1) || json_append_string(out, name) == -1)
-            return -1;
-    }
+    while (plain_name_next(&rest, &name))
+        visit(name, NULL, arg);
 }
 
 static int plain_describe(struct conn *c, struct buf *out)
@@ -234,12 +233,8 @@ static int plain_describe(struct conn *c, struct buf *out)
     static const char *const modes[] = {"both", "sub", "pub"};
     struct plain_session *ps = plain_session(c);
 
-    if (buf_printf(out, ",\"mode\":\"%s\",\"echo\":%s,\"envelope\":%s,\"channels\":[",
-                   modes[ps->mode], ps->quiet ? "false" : "true",
-                   ps->envelope ? "true" : "false") == -1 ||
-        plain_describe_channels(ps, out) == -1)
-        return -1;
-    return buf_append_char(out, ']');
+    return buf_printf(out, ",\"mode\":\"%s\",\"echo\":%s,\"envelope\":%s", modes[ps->mode],
+                      ps->quiet ? "false" : "true", ps->envelope ? "true" : "false");
 }
 
 const struct session_ops plain_session_ops = {
@@ -255,5 +250,6 @@ const struct session_ops plain_session_ops = {
     .may_publish = plain_may_publish,
     .closing = plain_closing,
     .describe = plain_describe,
+    .channels = plain_channels,
     .release = plain_release,
 };

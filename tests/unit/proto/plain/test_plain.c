@@ -433,40 +433,6 @@ static void a_drain_closes_with_1001(void **state UNUSED)
     h_close(a);
 }
 
-static void sessions_are_described(void **state UNUSED)
-{
-    static const char *const rows[][2] = {
-        {"/ws/a", ",\"mode\":\"both\",\"echo\":true,\"envelope\":false,\"channels\":[\"a\"]"},
-        {"/ws/a?mode=pub",
-         ",\"mode\":\"pub\",\"echo\":true,\"envelope\":false,\"channels\":[\"a\"]"},
-        {"/ws?channel=a&channel=b&mode=sub&echo=0",
-         ",\"mode\":\"sub\",\"echo\":false,\"envelope\":true,\"channels\":[\"a\",\"b\"]"},
-        {"/ws?channel=a&channel=b&mode=pub",
-         ",\"mode\":\"pub\",\"echo\":true,\"envelope\":true,\"channels\":[\"a\",\"b\"]"},
-    };
-    struct peer *http = h_connect(0);
-
-    assert_int_equal(conn_ops(http->conn)->kind, SESSION_NONE);
-    h_close(http);
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct peer *p = h_open(rows[i][0]);
-        struct buf out = {0};
-
-        assert_int_equal(conn_ops(p->conn)->kind, SESSION_PLAIN);
-        assert_int_equal(plain_describe(p->conn, &out), 0);
-        assert_int_equal(buf_append_char(&out, '\0'), 0);
-        assert_string_equal(out.p, rows[i][1]);
-        buf_fini(&out);
-        for (unsigned k = 1; k < 4; k++) {
-            fault_fail_at(k);
-            (void)!plain_describe(p->conn, &out);
-            fault_reset();
-            buf_fini(&out);
-        }
-        h_close(p);
-    }
-}
-
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, h_stop)
 
 int main(void)
@@ -491,7 +457,6 @@ int main(void)
         T(no_memory_for_a_variant),
         T(every_failed_allocation_ends_in_order),
         T(a_drain_closes_with_1001),
-        T(sessions_are_described),
     };
 
     sessions_init();

@@ -1,6 +1,8 @@
 /* From the request to the subscriptions: what is refused. */
 #include "proto/plain/plain_open.c"
 
+#include "fault.h"
+
 #include "../harness.h"
 
 static int setup(void **state UNUSED)
@@ -112,6 +114,46 @@ static void channel_limits_are_answered_503(void **state UNUSED)
     h_close(a);
 }
 
+static void name_channel(struct str channel, const struct sub *s UNUSED, void *out)
+{
+    assert_int_equal(buf_append_char(out, ' '), 0);
+    assert_int_equal(buf_append(out, channel), 0);
+}
+
+static void sessions_are_described(void **state UNUSED)
+{
+    static const char *const rows[][2] = {
+        {"/ws/a", ",\"mode\":\"both\",\"echo\":true,\"envelope\":false a"},
+        {"/ws/a?mode=pub", ",\"mode\":\"pub\",\"echo\":true,\"envelope\":false a"},
+        {"/ws?channel=a&channel=b&mode=sub&echo=0",
+         ",\"mode\":\"sub\",\"echo\":false,\"envelope\":true a b"},
+        {"/ws?channel=a&channel=b&mode=pub",
+         ",\"mode\":\"pub\",\"echo\":true,\"envelope\":true a b"},
+    };
+    struct peer *http = h_connect(0);
+
+    assert_int_equal(conn_ops(http->conn)->kind, SESSION_NONE);
+    h_close(http);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct peer *p = h_open(rows[i][0]);
+        struct buf out = {0};
+
+        assert_int_equal(conn_ops(p->conn)->kind, SESSION_PLAIN);
+        assert_int_equal(plain_session_ops.describe(p->conn, &out), 0);
+        plain_session_ops.channels(p->conn, name_channel, &out);
+        assert_int_equal(buf_append_char(&out, '\0'), 0);
+        assert_string_equal(out.p, rows[i][1]);
+        buf_fini(&out);
+        for (unsigned k = 1; k < 4; k++) {
+            fault_fail_at(k);
+            (void)!plain_session_ops.describe(p->conn, &out);
+            fault_reset();
+            buf_fini(&out);
+        }
+        h_close(p);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, h_stop)
 
 int main(void)
@@ -120,6 +162,7 @@ int main(void)
         T(handshakes_that_are_refused),
         T(the_admin_listener_asks_for_the_key),
         T(channel_limits_are_answered_503),
+        T(sessions_are_described),
     };
 
     sessions_init();

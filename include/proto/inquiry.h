@@ -1,0 +1,105 @@
+/* proto/inquiry.h - a worker asks the workers of its node, and gathers what they answer.
+ *
+ * A request of the admin listener is served by whichever worker accepts it; what it asks for may be
+ * another's, or everybody's.
+ * Happy path: 1 inquiry_begin() defers the exchange and sends the question to each worker that is meant
+ * (broker_control(), by way of the hub; to its own worker directly) · 2 there it becomes a job, a task
+ * that walks in steps and appends to job->out · 3 the answer travels back in parts of INQUIRY_PART, the
+ * next one when the hub says that the one before it has been taken · 4 when everybody has answered, or
+ * the time is over, wish.done() answers the exchange. Can fail: a worker that is not there, does not
+ * answer in time, or is short of memory is not `complete`: that is told ("missing"), never an error.
+ *
+ * What comes from another worker is not trusted: lengths are checked here, JSON by inquiry_next().
+ * A kind is a row of tbl/inquiries.def, a struct inquiry_ops, and its inquiry_answers(). */
+#ifndef ROOST_PROTO_INQUIRY_H
+#define ROOST_PROTO_INQUIRY_H
+
+#include "base/clock.h"
+#include "base/task.h"
+#include "core/waiters.h"
+#include "proto/http.h"
+
+enum inquiry_kind {
+#define INQUIRY(NAME, name, sentence) INQUIRY_##NAME,
+#include "tbl/inquiries.def"
+    INQUIRY_NR
+};
+
+#define INQUIRY_ALL         UINT32_MAX       /* workers */
+#define INQUIRY_PART        8192             /* bytes of an answer that travel at once */
+#define INQUIRY_REQUEST_MAX 4096             /* bytes of a question */
+#define INQUIRY_ANSWER_MAX  (1024 * 1024)    /* bytes of one worker's answer */
+#define INQUIRY_OPEN_MAX    8                /* of one worker, at a time; more are refused */
+#define INQUIRY_JOBS_MAX    32               /* that one worker is asked, by all together */
+#define INQUIRY_TIME_NS     (2 * NS_PER_SEC) /* for an answer, beside what a kind waits of itself */
+#define INQUIRY_WAIT_MAX_NS (60 * NS_PER_SEC)
+
+/* ---- who is asked ---- */
+
+enum inquiry_step {
+    INQUIRY_DONE = 0, /* out is complete */
+    INQUIRY_MORE,     /* step() is to be called again, in a later step of the task */
+    INQUIRY_WAITS,    /* nothing to do yet: asked again at the next inquiry_tick(), until `over` */
+    INQUIRY_FAILED    /* no memory: this worker will be missing */
+};
+struct inquiry_job {
+    struct str request; /* as it was asked; not trusted. Until the end */
+    struct buf out;     /* the answer; at most INQUIRY_ANSWER_MAX */
+    bool over;          /* its time is over: INQUIRY_WAITS is DONE now */
+    void *state;        /* the kind's own; NULL at first */
+};
+struct inquiry_ops { /* static tables */
+    /* A bounded piece of work. */
+    enum inquiry_step (*step)(struct inquiry_job *j);
+    /* Frees state; NULL: free(j->state) will do. */
+    void (*end)(struct inquiry_job *j);
+};
+/* At start: who answers a kind. */
+void inquiry_answers(enum inquiry_kind kind, const struct inquiry_ops *ops);
+/* ---- who asks ---- */
+
+struct inquiry_answer {
+    unsigned worker;
+    bool waits;    /* private: it has not come to its end */
+    bool complete; /* else the worker is missing, and what it has sent is of no use */
+    struct buf data;
+};
+struct inquiry {
+    struct str request; /* as it was asked; owned by it */
+    unsigned nanswers;
+    struct inquiry_answer *answers; /* of those that were meant, by their numbers */
+};
+struct inquiry_wish {
+    enum inquiry_kind kind;
+    uint32_t worker;    /* INQUIRY_ALL: every one */
+    struct str request; /* borrowed; at most INQUIRY_REQUEST_MAX */
+    uint64_t wait_ns;   /* so long INQUIRY_WAITS may last; at most INQUIRY_WAIT_MAX_NS */
+    /* Called once, unless the exchange has been abandoned; answers x. q is gone when it returns. */
+    void (*done)(struct http_exchange *x, const struct inquiry *q);
+};
+/* Takes the exchange over: done() answers it, or it is refused (NO_MEMORY; BUSY: more than
+ * INQUIRY_OPEN_MAX). w is copied. */
+void inquiry_begin(struct http_exchange *x, const struct inquiry_wish *w);
+/* Appends ",\"missing\":[1,3]" (the workers that have not answered). -1: no memory. */
+int inquiry_put_missing(const struct inquiry *q, struct buf *out) MUST_CHECK;
+
+/* ---- answers that are lists ---- */
+
+/* Appends an item: a key by which those of all workers can be merged, and one JSON value. */
+int inquiry_put(struct buf *out, int64_t key, struct str json) MUST_CHECK;
+/* Takes the next one off *rest. False: the end, or what follows is none (its JSON neither). */
+bool inquiry_next(struct str *rest, int64_t *key, struct str *json);
+
+/* ---- the process ---- */
+
+struct inquiry_config {
+    unsigned worker, workers;
+    uint32_t generation;               /* of this worker's incarnation */
+    bool (*is_there)(unsigned worker); /* else it is missing at once; NULL: all are */
+};
+/* At start, behind reactor_set_broker(). */
+void inquiry_init(const struct inquiry_config *cfg);
+/* At least twice a second: times are over. */
+void inquiry_tick(void);
+
+#endif

@@ -1,0 +1,202 @@
+#!/usr/bin/python3
+"""What one worker asks the others: connections of all, one in full, its end."""
+
+import json
+import os
+import signal
+import unittest
+
+from centrifuge import OPEN, SECRET, Client, token
+from daemon import DaemonTest, SharedDaemonTest, wait_for
+from wsraw import CLOSE, Raw
+
+
+def listed(d, query):
+    """All that match, as a set of ids, and the last page."""
+    seen, after = [], ''
+    while True:
+        page = d.get_json('/debug/connections?' + query + after)
+        seen += [c['id'] for c in page['connections']]
+        if 'after' not in page:
+            return seen, page
+        after = '&after=' + page['after']
+
+
+class Connections(SharedDaemonTest):
+    settings = {'workers': 3}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.clients = cls.d.spread(lambda i: '/ws/room%d' % (i % 2), per_worker=3)
+
+    def test_all_workers(self):
+        ids, page = listed(self.d, 'protocol=plain&limit=2')
+        self.assertEqual(len(ids), len(self.clients))
+        self.assertEqual(len(set(ids)), len(ids))
+        self.assertEqual({int(i.split(':')[0]) for i in ids}, {0, 1, 2})
+        self.assertEqual(page['missing'], [])
+        self.assertGreater(page['total'], len(ids))  # the admin's own are among these
+
+    def test_one_worker(self):
+        for w in range(3):
+            ids, page = listed(self.d, 'protocol=plain&worker=%d' % w)
+            self.assertEqual((page['worker'], {int(i.split(':')[0]) for i in ids}), (w, {w}))
+        self.assertEqual(sum(len(listed(self.d, 'protocol=plain&worker=%d' % w)[0]) for w in range(3)), len(self.clients))
+
+    def test_page_of_another_worker(self):
+        """A page that goes on is its worker's, whoever is asked."""
+        for w in range(3):
+            first = self.d.get_json('/debug/connections?protocol=plain&limit=1&worker=%d' % w)['connections'][0]['id']
+            page = self.d.get_json('/debug/connections?after=' + first)
+            self.assertEqual(page['worker'], w)
+            self.assertNotIn(first, [c['id'] for c in page['connections']])
+
+    def test_filters(self):
+        every = {c['id']: c for c in self.d.get_json('/debug/connections?worker=all&limit=1000')['connections']}
+        plain = {i for i, c in every.items() if c['protocol'] == 'plain'}
+        port = next(c for c in every.values() if c['protocol'] == 'plain')['address'].rsplit(':', 1)[1]
+        by = next(c for c in every.values() if c['protocol'] == 'plain')['by']
+        for query, want in (
+                ('channel=room0', {i for i in plain if every[i]['channels'] == ['room0']}),
+                ('channel=nowhere', set()),
+                ('state=open', plain),
+                ('listener=' + by, plain),
+                ('protocol=plain&address=127.0.0.0/8', plain),
+                ('protocol=plain&address=127.0.0.1', plain),
+                ('protocol=plain&address=10.0.0.0/8', set()),
+                ('address=127.0.0.1:' + port, {i for i in plain if every[i]['address'].startswith('127.0.0.1:' + port)}),
+                ('protocol=plain&address=127.0', plain),
+                ('min_queue=1', set()),
+                ('user=nobody', set())):
+            self.assertEqual(set(listed(self.d, query)[0]), want, query)
+
+    def test_sorted(self):
+        for n, c in enumerate(self.clients):
+            for _ in range(n):
+                c.text('x')
+        sent = len(self.clients)
+        wait_for(lambda: self.d.get_json('/debug/connections?protocol=plain&sort=in&limit=1')['connections'][0]['frames_in'] >= sent - 1,
+                 what='the frames to have come')
+        page = self.d.get_json('/debug/connections?protocol=plain&sort=in&limit=5')
+        self.assertEqual([c['frames_in'] for c in page['connections']], [sent - 1 - i for i in range(5)])
+        self.assertEqual((page['matched'], 'after' in page), (sent, False))
+        ages = [c['age'] for c in self.d.get_json('/debug/connections?sort=age&limit=1000')['connections']]
+        self.assertEqual(ages, sorted(ages, reverse=True))
+
+    def test_bad_queries(self):
+        for query in ('sort=size', 'state=happy', 'protocol=smtp', 'worker=3', 'worker=x', 'limit=x', 'min_queue=-1', 'after=9:1',
+                      'after=x', 'sort=age&after=0:1', 'address=1.2.3.4/99', 'user=a&user=b', 'channel=%zz', 'channel=a%00b'):
+            self.assertEqual(self.d.http('GET', '/debug/connections?' + query).status, 400, query)
+
+    def test_one_in_full(self):
+        for w in range(3):
+            c = self.d.get_json('/debug/connections?protocol=plain&worker=%d&limit=1' % w)['connections'][0]
+            for _ in range(6):  # whichever worker the kernel picks
+                page = self.d.get_json('/debug/connection?id=' + c['id'])
+                self.assertEqual((page['worker'], page['connection']['id']), (w, c['id']))
+            self.assertEqual([s['channel'] for s in page['connection']['subscriptions']], c['channels'])
+            self.assertEqual((page['connection']['why_slow'], page['connection']['queued_frames']), ([], 0))
+        for query, status in (('id=0:1', 404), ('id=3:1', 400), ('id=x:1', 400), ('id=1:', 400), ('', 400)):
+            self.assertEqual(self.d.http('GET', '/debug/connection?' + query).status, status, query)
+
+    def test_disconnect(self):
+        d = self.d
+        for query, code, reason in (('', 1008, b'ended by an operator'), ('&code=4000&reason=go%20away', 4000, b'go away')):
+            with d.ws('/ws/ended') as c:
+                there = wait_for(lambda: d.get_json('/debug/connections?channel=ended')['connections'], what='it to be listed')[0]['id']
+                r = d.http('POST', '/debug/disconnect?id=' + there + query)
+                self.assertEqual((r.status, json.loads(r.body)['disconnected']), (200, there))
+                f = c.recv()
+                self.assertEqual((f.opcode, f.code, f.payload[2:]), (CLOSE, code, reason))
+            wait_for(lambda: d.http('POST', '/debug/disconnect?id=' + there).status == 404, what='it to be gone')
+        for query in ('', 'id=0:1&code=99', 'id=0:1&code=1005', 'id=0:1&code=x', 'id=0:1&reason=' + 'x' * 124, 'id=0:1&reason=%ff'):
+            self.assertEqual(d.http('POST', '/debug/disconnect?' + query).status, 400, query)
+        self.assertEqual(d.http('GET', '/debug/disconnect?id=0:1').status, 405)
+
+    def test_disconnect_without_a_session(self):
+        with Raw(self.d.client) as c:
+            c.send('GET / HTTP/1.1\r\n')
+            there = wait_for(lambda: self.d.get_json('/debug/connections?protocol=http&address=127.0.0.1:%d' % c.sock.getsockname()[1])
+                             ['connections'], what='it to be listed')[0]['id']
+            self.assertEqual(self.d.http('POST', '/debug/disconnect?id=' + there).status, 200)
+            c.expect_eof()
+
+
+class Users(DaemonTest):
+    def test_user_and_subscriptions(self):
+        d = self.start(workers=2, token_hmac_secret_key=SECRET, channel_without_namespace=json.dumps(OPEN))
+        clients = [Client(d.client) for _ in range(8)]
+        for n, c in enumerate(clients):
+            c.connect(token=token(sub='user%d' % (n % 2)))
+            c.subscribe('room')
+        page = d.get_json('/debug/connections?user=user1')
+        self.assertEqual([c['user'] for c in page['connections']], ['user1'] * 4)
+        one = d.get_json('/debug/connection?id=' + page['connections'][0]['id'])['connection']
+        self.assertEqual([(s['channel'], s['live'], 'positioned' in s['is']) for s in one['subscriptions']], [('room', True, True)])
+        r = d.http('POST', '/debug/disconnect?id=' + page['connections'][0]['id'])
+        self.assertEqual(r.status, 200)
+        ended = next(c for c in clients if c.me == one['client'])
+        ended.expect_close(3503)
+        for c in clients:
+            c.close()
+
+
+class Missing(DaemonTest):
+    def on_one_worker(self, d, n):
+        """At least n connections of the admin listener, at one worker: these, its number, its pid, the other's."""
+        by_worker = {}
+        while True:
+            c = Raw(d.admin)
+            self.addCleanup(c.close)
+            w = json.loads(c.request('GET', '/debug/connections').body)['worker']
+            by_worker.setdefault(w, []).append(c)
+            if len(by_worker[w]) == n:
+                return by_worker[w], w, d.pid_of('worker%d' % (1 - w))
+
+    def test_stopped_worker(self):
+        d = self.start(workers=2)
+        d.spread('/ws/x')
+        there = {w: d.get_json('/debug/connections?protocol=plain&worker=%d' % w)['connections'][0]['id'] for w in range(2)}
+        (c,), w, other = self.on_one_worker(d, 1)
+        os.kill(other, signal.SIGSTOP)
+        try:
+            page = json.loads(c.request('GET', '/debug/connections?protocol=plain&sort=age').body)
+            self.assertEqual(page['missing'], [1 - w])
+            self.assertEqual({int(x['id'].split(':')[0]) for x in page['connections']}, {w})
+            self.assertEqual(c.request('GET', '/debug/connection?id=' + there[1 - w]).status, 503)
+        finally:
+            os.kill(other, signal.SIGCONT)
+        wait_for(lambda: d.get_json('/debug/connections?worker=all')['missing'] == [], what='all to answer')
+
+    def test_killed_worker(self):
+        d = self.start(workers=2)
+        d.spread('/ws/x')
+        d.kill('worker1')
+        wait_for(lambda: d.get_json('/debug/connections?worker=all')['missing'] == [], what='the new one to answer')
+
+    def test_hub_away(self):
+        """The own worker needs no hub to answer."""
+        d = self.start(workers=2)
+        d.spread('/ws/x')
+        hub = d.pid_of('hub')
+        (c,), w, _ = self.on_one_worker(d, 1)
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            page = json.loads(c.request('GET', '/debug/connections?protocol=plain').body)
+            self.assertEqual((page['missing'], {int(x['id'].split(':')[0]) for x in page['connections']}), ([1 - w], {w}))
+        finally:
+            os.kill(hub, signal.SIGCONT)
+
+    def test_large_answers(self):
+        """More than fits a ring, from each worker."""
+        d = self.start(workers=2, ring_size='64KiB', max_message_size='4KiB', max_frame_size='4KiB', max_channels_per_connection=200)
+        name = 'c' * 100
+        path = '/ws?' + '&'.join('channel=%s%d' % (name, i) for i in range(100))
+        clients = d.spread(path, per_worker=40)
+        ids, page = listed(d, 'protocol=plain&limit=1000')
+        self.assertEqual((len(set(ids)), len(ids), page['missing']), (len(clients), len(clients), []))
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=0)
