@@ -233,7 +233,8 @@ static int put_options(int command, struct buf *out)
     return rc;
 }
 
-/* "[--raw] CHANNEL...", or "[OPTIONS] CHANNEL..." where that is wider than the text may be. */
+/* "[--raw] CHANNEL...", or "[OPTIONS] CHANNEL..." where that is wider than the text may be, or
+ * "[OPTIONS] ...". */
 static void arguments(enum ctl_command c, char *text, size_t cap)
 {
     const char *more = *commands[c].operands != '\0' ? " " : "";
@@ -248,7 +249,9 @@ static void arguments(enum ctl_command c, char *text, size_t cap)
     if (n < cap)
         n += (size_t)snprintf(text + n, cap - n, "%s", commands[c].operands);
     if (n >= cap)
-        snprintf(text, cap, "[OPTIONS]%s%s", more, commands[c].operands);
+        n = (size_t)snprintf(text, cap, "[OPTIONS]%s%s", more, commands[c].operands);
+    if (n >= cap)
+        snprintf(text, cap, "[OPTIONS] ...");
 }
 
 int commands_usage(struct buf *out)
@@ -258,7 +261,7 @@ int commands_usage(struct buf *out)
 
     for (enum ctl_command c = 0; c < COMMAND_NR && rc == 0; c++) {
         arguments(c, text, sizeof(text));
-        rc = buf_printf(out, "  %-9s %-24s %s\n", commands[c].name, text, commands[c].line);
+        rc = buf_printf(out, "  %-10s %-24s %s\n", commands[c].name, text, commands[c].line);
     }
     if (rc == 0)
         rc = buf_append_char(out, '\n');

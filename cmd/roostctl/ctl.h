@@ -77,6 +77,14 @@ void ctl_ws_close(struct ctl_ws *ws);
     int cmd_##name(const struct ctl_line *cmdline);
 #include "commands.def"
 
+/* reload.c: POST to path, and what the daemon reports of the reload, a view into *body. -1: said why. */
+int reload_ask(const char *path, struct buf *body, struct json_value *report) MUST_CHECK;
+bool reload_result_is(const struct json_value *report, const char *result);
+/* The lines of a list in the report, on stderr. */
+void reload_say_lines(const struct json_value *report, const char *name, const char *before);
+/* config.c: is no listener needed for it? */
+bool config_asks_nobody(const struct ctl_line *line);
+
 /* status.c: what status and top show, and where top reads it. */
 struct ctl_view { /* a reading; two give rates */
     double at_s;

@@ -123,8 +123,14 @@ int cmd_help(const struct ctl_line *line)
     return print_usage(&about);
 }
 
-static bool asks_nobody(enum ctl_command c)
+static bool asks_nobody(const struct ctl_line *line)
 {
+    enum ctl_command c = line->command;
+
+    if (c == COMMAND_config)
+        return config_asks_nobody(line);
+    if (c == COMMAND_reload)
+        return line->given[OPTION_RELOAD_PID_FILE] != NULL;
     return c == COMMAND_help || c == COMMAND_version || c == COMMAND_token || c == COMMAND_doctor ||
            c == COMMAND_import || c == COMMAND_completion || c == COMMAND_manual;
 }
@@ -173,7 +179,7 @@ static int act(const struct ctl_line *line)
     ctl.ca = line->given[OPTION_CA];
     if (ctl.ca == NULL)
         ctl.ca = first_env("ROOSTCTL_CA", NULL, "");
-    if (asks_nobody(line->command))
+    if (asks_nobody(line))
         return run[line->command](line);
     if (admin != NULL && ctl_set_admin(admin) == -1)
         return 2;

@@ -84,6 +84,17 @@ int config_print(const struct config *c, struct buf *out) MUST_CHECK;
 int config_reference(struct buf *out) MUST_CHECK;
 /* roost.yaml(5), in roff. */
 int config_manual(struct buf *out) MUST_CHECK;
+/* A setting as people read it: "(set)" for a secret or a key in PEM, lists with commas. */
+int config_value_text(const struct config *c, size_t i, struct buf *out) MUST_CHECK;
+/* {"settings":[{"name","value","default","set","is_default","applies"},...]}: applies says "reload" or
+ * "restart". */
+int config_write_json(const struct config *c, struct buf *out) MUST_CHECK;
+/* Would a reload that leads from a to b apply this row? */
+bool config_row_reloads(const struct config *a, const struct config *b, size_t i);
+/* [{"name","before","after","applies"},...] of all that differ; contents: names as config_diff() writes
+ * them, those among them count of which only the files hold something else. */
+int config_compare_json(const struct config *a, const struct config *b, struct str contents,
+                        struct buf *out) MUST_CHECK;
 /* Names of settings whose values differ, comma-separated, split by whether a reload may
  * apply them. */
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,

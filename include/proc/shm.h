@@ -19,6 +19,7 @@
 #include "net/admission.h"
 #include "net/listener.h"
 #include "proc/nodes.h"
+#include "proc/reload.h"
 #include "proc/tls_files.h"
 
 enum shm_process {
@@ -48,6 +49,8 @@ struct shm_slot {
     _Atomic uint64_t open_fds;     /* counted at the start; workers add their connections */
     _Atomic uint64_t restarts;
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
+    _Atomic uint32_t reload_wish,
+        reload_what;                 /* worker: how many, and enum reload_wish of the last */
     _Atomic uint64_t keys_wanted_ns; /* worker: when a token last named a key that is not there */
     struct admission_refused full;   /* worker: at config.max_connections */
     struct listener_count listeners[LISTENERS_MAX]; /* worker: by listener */
@@ -77,6 +80,7 @@ struct shm {
     _Atomic uint32_t config_version; /* rises with each applied reload; the copy in use is
                                         configs[version & 1] */
     struct config configs[2];
+    struct shm_reload reload;
     _Atomic uint32_t draining;
     _Atomic uint64_t drain_deadline_s; /* Unix time at which the drain has to be over; 0: none */
     _Atomic uint64_t listen_overflows; /* of all accept queues of the machine, since it started */

@@ -1,6 +1,6 @@
 /* proc/config_internal.h - what the files that load settings share: config_load.c, config_check.c,
  * config_check_clients.c, config_check_engine.c, config_check_listeners.c, config_check_proxies.c,
- * config_files.c, config_keys.c, config_print.c, tls_files.c. */
+ * config_compare.c, config_files.c, config_keys.c, config_print.c, tls_files.c. */
 #ifndef ROOST_PROC_CONFIG_INTERNAL_H
 #define ROOST_PROC_CONFIG_INTERNAL_H
 

@@ -163,16 +163,13 @@ int config_reference(struct buf *out)
 int config_diff(const struct config *a, const struct config *b, struct buf *reloadable,
                 struct buf *restart)
 {
-    bool moved = config_listeners_moved(a, b);
-
     for (size_t i = 0; i < config_row_count(); i++) {
-        const struct table_row *row = config_row(i);
-        bool stays = row->type == TABLE_MAPS && row->of == &listener_table && moved;
-        struct buf *names = row->change != TABLE_RESTART && !stays ? reloadable : restart;
+        struct buf *names;
 
         if (table_equal(&config_table, a, b, i))
             continue;
-        if (buf_printf(names, "%s%s", names->len > 0 ? ", " : "", row->name) == -1)
+        names = config_row_reloads(a, b, i) ? reloadable : restart;
+        if (buf_printf(names, "%s%s", names->len > 0 ? ", " : "", config_row(i)->name) == -1)
             return -1;
     }
     return config_diff_keys(a, b, reloadable);

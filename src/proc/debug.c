@@ -9,8 +9,8 @@
 #include "debug_internal.h"
 #include "net/partial.h"
 #include "net/reactor.h"
-#include "proc/config_load.h"
 #include "proc/exposition.h"
+#include "proc/reload.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
 #include "proc/usage.h"
@@ -80,7 +80,9 @@ static void handle_index(struct http_exchange *x)
             "/debug/trace                what happens to ?conn=W:ID, channel= or address=, as "
             "it happens\n"
             "/debug/tokens               keys that this worker verifies tokens with\n"
-            "/debug/config               settings in force\n"));
+            "/debug/config               settings in force (?format=json)\n"
+            "/debug/reload               what the last reload has done; POST: reloads (?look=1:\n"
+            "                            only says what it would do)\n"));
 }
 
 static void handle_pools(struct http_exchange *x)
@@ -308,17 +310,6 @@ static void handle_tokens(struct http_exchange *x)
     debug_answer(x, &out, rc | buf_append_lit(&out, "}\n"));
 }
 
-static void handle_config(struct http_exchange *x)
-{
-    struct buf out = {0};
-
-    if (config_print(&config, &out) == -1)
-        http_refuse(x, CLOSE_NO_MEMORY);
-    else
-        http_respond(x, 200, "application/yaml", STR_LIT(""), buf_view(&out));
-    buf_fini(&out);
-}
-
 static bool is_there(unsigned worker)
 {
     return atomic_load(&shm->slots[SHM_WORKER + worker].pid) != 0;
@@ -341,11 +332,11 @@ void debug_init(unsigned worker)
         ROW("/debug/listeners", handle_listeners),
         ROW("/debug/nodes", handle_nodes),
         ROW("/debug/tokens", handle_tokens),
-        ROW("/debug/config", handle_config),
     };
 #undef ROW
 
     worker_index = worker;
+    reload_init(worker);
     inquiry_init(&(struct inquiry_config){
         .worker = worker,
         .workers = shm->workers,

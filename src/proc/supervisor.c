@@ -87,16 +87,8 @@ static void on_stop(struct ev_loop *loop UNUSED, ev_signal *s, int revents UNUSE
 
 static void on_hup(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
 {
-    bool serves = supervisor.said_ready && !supervisor.draining;
-
     clock_refresh();
-    if (serves)
-        notify_reloading();
     supervisor_reload();
-    if (serves)
-        notify_ready(metrics->reload_refused
-                         ? "reload refused, the old settings stay; the log says why"
-                         : "reloaded");
 }
 
 static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *s UNUSED, int revents UNUSED)
@@ -152,6 +144,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *t, int revents UNUSED)
     log_say_suppressed(false);
     watch_capacity();
     watch_tls();
+    supervisor_reload_wished();
     children_watch();
     notify_tick();
     if (!supervisor.said_ready && children_ready()) {

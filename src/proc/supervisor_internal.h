@@ -92,9 +92,24 @@ void notify_stopping(uint64_t patience_ns);
 void notify_tick(void);
 
 /* supervisor_reload.c */
+/* All or nothing, as at SIGHUP; the service manager is told. */
 void supervisor_reload(void);
+/* At every tick: as workers wish (proc/reload.h). */
+void supervisor_reload_wished(void);
 /* Logs what is in force and hardly meant. */
 void supervisor_warn_settings(void);
+
+/* supervisor_report.c: what a reload has come to. Lists are lines, names as of config_diff(). */
+struct reload_report {
+    const char *result; /* "applied", "unchanged", "refused", "needs_restart" */
+    bool look;          /* it is only what would be; `result` too */
+    bool lost;          /* a line, for lack of memory */
+    bool certificates;  /* others are in their files */
+    struct buf changed, restart, errors, warnings, settings; /* settings: JSON */
+};
+/* As JSON into shared memory. */
+void report_publish(const struct reload_report *r);
+void report_clear(struct reload_report *r);
 
 /* supervisor_capacity.c */
 /* Raises RLIMIT_NOFILE, says what `auto` has come to. -1: said on stderr why none can work. */

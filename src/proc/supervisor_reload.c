@@ -1,30 +1,46 @@
 /* proc/supervisor_reload.c - SIGHUP: read the sources again; apply everything or nothing. */
 #include "base/log.h"
 #include "proc/orders.h"
+#include "proc/reload.h"
 #include "supervisor_internal.h"
 
-static void log_lines(enum log_level level, const char *what, struct str text)
+static struct reload_report report;
+
+/* Each line into the log, unless it is only asked what a reload would do; and into the report. */
+static void say_lines(enum log_level level, const char *what, struct str text, struct buf *list)
 {
     struct str line;
 
-    while (text.n > 0 && str_cut(&text, '\n', &line))
-        if (line.n > 0)
+    while (text.n > 0 && str_cut(&text, '\n', &line)) {
+        if (line.n == 0)
+            continue;
+        if (!report.look)
             LOG(level, what, KV_STR("reason", line));
+        report.lost |= buf_append(list, line) == -1 || buf_append_char(list, '\n') == -1;
+    }
 }
 
-static void count_refused(void)
+static void refuse(const char *result)
 {
+    report.result = result;
+    if (report.look)
+        return;
     METRIC_INC(reloads_refused);
     metrics->reload_refused = 1;
 }
 
-void supervisor_warn_settings(void)
+static void warn_settings(const struct config *c)
 {
     struct buf lines = {0};
 
-    if (config_warnings(&config, &lines) == 0)
-        log_lines(LOG_WARN, "settings that are hardly meant", buf_view(&lines));
+    if (config_warnings(c, &lines) == 0)
+        say_lines(LOG_WARN, "settings that are hardly meant", buf_view(&lines), &report.warnings);
     buf_fini(&lines);
+}
+
+void supervisor_warn_settings(void)
+{
+    warn_settings(&config);
 }
 
 static void warn_removed(const struct config *fresh)
@@ -32,7 +48,8 @@ static void warn_removed(const struct config *fresh)
     struct buf lines = {0};
 
     if (config_removed(&config, fresh, &lines) == 0)
-        log_lines(LOG_WARN, "the reload takes a protection away", buf_view(&lines));
+        say_lines(LOG_WARN, "the reload takes a protection away", buf_view(&lines),
+                  &report.warnings);
     buf_fini(&lines);
 }
 
@@ -53,10 +70,13 @@ static int read_tls(const struct config *fresh)
     int rc = tls_files_read(fresh, &config, tls_files_used(shm->tls), tls_files_unused(shm->tls),
                             &kept, &errors);
 
-    log_lines(LOG_ERROR, "certificates are not replaced, the old ones stay", buf_view(&kept));
-    metrics->tls_kept = kept.len > 0;
-    if (rc == -1)
-        log_lines(LOG_ERROR, "reload refused", buf_view(&errors));
+    say_lines(LOG_ERROR, "certificates are not replaced, the old ones stay", buf_view(&kept),
+              &report.warnings);
+    if (!report.look)
+        metrics->tls_kept = kept.len > 0;
+    say_lines(LOG_ERROR, "reload refused", buf_view(&errors), &report.errors);
+    if (rc == 0 && !tls_files_equal(tls_files_used(shm->tls), tls_files_unused(shm->tls)))
+        report.certificates = true;
     buf_fini(&kept);
     buf_fini(&errors);
     return rc;
@@ -65,7 +85,7 @@ static int read_tls(const struct config *fresh)
 /* Before the settings: who reads those finds what they name. */
 static void publish_tls(void)
 {
-    if (tls_files_equal(tls_files_used(shm->tls), tls_files_unused(shm->tls)))
+    if (!report.certificates)
         return;
     tls_files_publish(shm->tls);
     children_signal(SIGHUP, false);
@@ -94,59 +114,105 @@ static void take_files(struct config_files *fresh)
 
 static void apply(struct config *fresh, struct config_files *files)
 {
-    struct buf reloadable = {0}, restart = {0};
-
-    supervisor_fit_capacity(fresh, shm->workers);
-    if (config_diff(&config, fresh, &reloadable, &restart) == -1 ||
-        config_files_diff(fresh, files, &reloadable) == -1) {
-        LOG(LOG_ERROR, "reload refused", KV_S("reason", "out of memory"));
-        count_refused();
-    } else if (restart.len > 0) {
-        LOG(LOG_ERROR, "reload refused", KV_S("reason", "these settings need a restart"),
-            KV_STR("settings", buf_view(&restart)));
-        count_refused();
-    } else if (read_tls(fresh) == -1) {
-        count_refused();
-    } else if (reloadable.len == 0) {
-        publish_tls();
+    publish_tls();
+    metrics->reload_refused = 0;
+    if (report.changed.len == 0) {
         LOG(LOG_INFO, "reloaded, nothing has changed");
         METRIC_INC(reloads_unchanged);
-        metrics->reload_refused = 0;
-    } else {
-        warn_removed(fresh);
-        publish_tls();
-        take_files(files);
-        publish_config(fresh);
-        log_set_level(config_log_level(&config));
-        log_set_format((enum log_format)config.log_format);
-        children_signal(SIGHUP, false);
-        children_reloaded();
-        shm_wake(shm->hub_wake_fd);
-        LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&reloadable)));
-        supervisor_warn_settings();
-        METRIC_INC(reloads_applied);
-        metrics->reload_refused = 0;
-        supervisor_check_capacity(shm->workers);
+        return;
     }
-    buf_fini(&reloadable);
-    buf_fini(&restart);
+    take_files(files);
+    publish_config(fresh);
+    log_set_level(config_log_level(&config));
+    log_set_format((enum log_format)config.log_format);
+    children_signal(SIGHUP, false);
+    children_reloaded();
+    shm_wake(shm->hub_wake_fd);
+    LOG(LOG_INFO, "reloaded", KV_STR("changed", buf_view(&report.changed)));
+    METRIC_INC(reloads_applied);
+}
+
+/* The settings are good by themselves; are they for a daemon that runs? */
+static void weigh(struct config *fresh, struct config_files *files)
+{
+    supervisor_fit_capacity(fresh, shm->workers);
+    if (config_diff(&config, fresh, &report.changed, &report.restart) == -1 ||
+        config_files_diff(fresh, files, &report.changed) == -1 ||
+        config_compare_json(&config, fresh, buf_view(&report.changed), &report.settings) == -1) {
+        say_lines(LOG_ERROR, "reload refused", STR_LIT("out of memory"), &report.errors);
+        refuse("refused");
+    } else if (report.restart.len > 0) {
+        if (!report.look)
+            LOG(LOG_ERROR, "reload refused", KV_S("reason", "these settings need a restart"),
+                KV_STR("settings", buf_view(&report.restart)));
+        refuse("needs_restart");
+    } else if (read_tls(fresh) == -1) {
+        refuse("refused");
+    } else {
+        bool changed = report.changed.len > 0;
+
+        report.result = changed || report.certificates ? "applied" : "unchanged";
+        if (changed)
+            warn_removed(fresh);
+        if (!report.look)
+            apply(fresh, files);
+        if (changed)
+            warn_settings(fresh);
+        if (changed && !report.look)
+            supervisor_check_capacity(shm->workers);
+    }
+}
+
+static void reload(bool look)
+{
+    static struct config fresh; /* not for the stack */
+    struct config_source source = *supervisor.source;
+    struct config_files files = {.fetch_ca = {0}};
+    struct buf errors = {0};
+
+    source.running = &config;
+    report.look = look;
+    if (config_load(&fresh, &source, &errors) == -1 ||
+        config_files_read(&files, &fresh, &config, &errors) == -1) {
+        say_lines(LOG_ERROR, "reload refused", buf_view(&errors), &report.errors);
+        refuse("refused");
+    } else {
+        weigh(&fresh, &files);
+        config_files_fini(&files);
+    }
+    explicit_bzero(&fresh, sizeof(fresh));
+    buf_fini(&errors);
+    report_publish(&report);
+    report_clear(&report);
 }
 
 void supervisor_reload(void)
 {
-    struct config_source source = *supervisor.source;
-    struct config_files files = {.fetch_ca = {0}};
-    struct config fresh;
-    struct buf errors = {0};
+    bool serves = supervisor.said_ready && !supervisor.draining;
 
-    source.running = &config;
-    if (config_load(&fresh, &source, &errors) == -1 ||
-        config_files_read(&files, &fresh, &config, &errors) == -1) {
-        log_lines(LOG_ERROR, "reload refused", buf_view(&errors));
-        count_refused();
-    } else {
-        apply(&fresh, &files);
-        config_files_fini(&files);
+    if (serves)
+        notify_reloading();
+    reload(false);
+    if (serves)
+        notify_ready(metrics->reload_refused
+                         ? "reload refused, the old settings stay; the log says why"
+                         : "reloaded");
+}
+
+/* One for each worker that wants it. A worker out of its mind costs a reload a tick. */
+void supervisor_reload_wished(void)
+{
+    for (unsigned i = 0; i < shm->workers; i++) {
+        const struct shm_slot *s = &shm->slots[SHM_WORKER + i];
+        uint32_t n = atomic_load(&s->reload_wish);
+
+        if (n == atomic_load(&shm->reload.taken[i]))
+            continue;
+        if (atomic_load(&s->reload_what) == RELOAD_LOOK)
+            reload(true);
+        else
+            supervisor_reload();
+        atomic_store(&shm->reload.taken[i], n);
+        shm_wake(shm->worker_wake_fd[i]);
     }
-    buf_fini(&errors);
 }

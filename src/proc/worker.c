@@ -17,6 +17,7 @@
 #include "proc/accepting.h"
 #include "proc/admin.h"
 #include "proc/orders.h"
+#include "proc/reload.h"
 #include "proc/sandbox.h"
 #include "proc/shm.h"
 #include "proc/supervisor.h"
@@ -138,6 +139,7 @@ static void each_turn(void)
     take_tls();
     take_keys();
     inquiry_tick();
+    reload_turn();
     if (w.drained)
         leave_with_the_others();
     broker_check_positions(reactor->broker, now);

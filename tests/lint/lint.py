@@ -148,7 +148,6 @@ UNCALLED = {
     'hash_seed': 'tests repeat what they did',
     'log_set_sink': 'tests read the log',
     'broker_position': 'tests ask where one subscriber stands',
-    'http_exchange_find': 'tests answer a deferred exchange by its token',
     'cf_next_push': 'tests read what listeners get',
     'cf_decode_connect_request': 'tests read what listeners say',
 }
