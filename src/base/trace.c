@@ -211,7 +211,8 @@ void trace_tell(enum trace_event e, unsigned worker, uint64_t conn, struct str t
         worker = t.worker;
     if (text.p == NULL && is_channel(e))
         text = t.within;
-    trace_probe(e, conn, text, field);
+    if (gates[e]->probes != 0)
+        trace_probe(e, conn, text, field);
     for (unsigned i = 0; i < t.nfilters; i++)
         if (matches(&t.filters[i], e, worker, conn, text))
             record(t.filters[i].request.id, e, worker, conn, text, field);

@@ -5,31 +5,30 @@
 static const struct {
     const char *what, *program;
 } one_liners[] = {
-    {"Who is thrown out, and why", "close { @[str(arg1, arg2)] = count(); }"},
+    {"Who is thrown out, and why", "close { @[str(arg1)] = count(); }"},
     {"Publications a second, by channel",
-     "publish { @[str(arg1, arg2)] = count(); } interval:s:1 { print(@); clear(@); }"},
+     "publish { @[str(arg1)] = count(); } interval:s:1 { print(@); clear(@); }"},
     {"Microseconds from the publisher's socket to the first subscriber's, by worker",
-     "fanout { @us[pid] = hist(arg6 / 1000); }"},
-    {"Microseconds that publications wait for the hub", "take { @us = hist(arg5 / 1000); }"},
+     "fanout { @us[pid] = hist(arg5 / 1000); }"},
+    {"Microseconds that publications wait for the hub", "take { @us = hist(arg4 / 1000); }"},
     {"Microseconds that the engine takes (Redis, NATS: the server's answer)",
-     "take { @t[arg3] = nsecs; } PROBE:done /@t[arg3]/ { @us = hist((nsecs - @t[arg3]) / 1000); "
-     "delete(@t[arg3]); }"},
+     "take { @t[arg2] = nsecs; } PROBE:done /@t[arg2]/ { @us = hist((nsecs - @t[arg2]) / 1000); "
+     "delete(@t[arg2]); }"},
     {"What the engine did not take, by how (enum of include/tbl/engine.def)",
-     "done /arg5 != 0/ { @[str(arg1, arg2), arg5] = count(); }"},
+     "done /arg4 != 0/ { @[str(arg1), arg4] = count(); }"},
     {"Bytes queued in the hub, by the worker that does not keep up",
-     "send /arg5 > 0/ { @[arg4] = max(arg5); }"},
+     "send /arg4 > 0/ { @[arg3] = max(arg4); }"},
     {"Channels whose fan-out takes longest, in microseconds",
-     "fanned { @us[str(arg1, arg2)] = max(arg5 / 1000); }"},
+     "fanned { @us[str(arg1)] = max(arg4 / 1000); }"},
     {"Slow consumers: connection, what was done, bytes queued",
-     "slow { printf(\"%d:%lu %s %lu\\n\", pid, arg0, str(arg1, arg2), arg3); }"},
-    {"Why connections are not read", "hold { @[str(arg1, arg2)] = count(); }"},
-    {"Sizes of messages that come", "message { @bytes = hist(arg3); }"},
-    {"Errors that Centrifuge clients are answered with",
-     "error { @[arg3, str(arg1, arg2)] = count(); }"},
+     "slow { printf(\"%d:%lu %s %lu\\n\", pid, arg0, str(arg1), arg2); }"},
+    {"Why connections are not read", "hold { @[str(arg1)] = count(); }"},
+    {"Sizes of messages that come", "message { @bytes = hist(arg2); }"},
+    {"Errors that Centrifuge clients are answered with", "error { @[arg2, str(arg1)] = count(); }"},
     {"One connection, everything that its process does with it (here 805306377)",
      "deliver,PROBE:stall,PROBE:sent,PROBE:close /arg0 == 805306377/ { printf(\"%s %lu\\n\", "
      "probe, "
-     "arg3); }"},
+     "arg2); }"},
 };
 
 /* PROBE: stands for the program's name in further probes. */
@@ -57,7 +56,7 @@ static int put_one_liners(struct buf *out)
     int rc = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(one_liners); i++) {
-        rc |= buf_printf(out, "\n# %s\nbpftrace -e '", one_liners[i].what);
+        rc |= buf_printf(out, "\n# %s\nbpftrace --usdt-file-activation -e '", one_liners[i].what);
         rc |= put_program(one_liners[i].program, out);
         rc |= buf_append_lit(out, "'\n");
     }
@@ -126,20 +125,21 @@ int trace_reference(struct buf *out)
         "`arg0` "
         "the connection's id (0: none; of a\npublication: its publisher's, when that is a client "
         "of a worker), "
-        "`arg1` and `arg2` the text and its length, `arg3` to `arg6` the numbers.\nA publication "
+        "`arg1` the text (ended by a zero), `arg2` to `arg5` the numbers.\nA publication "
         "is known by its "
         "worker (bits 48 and up) and its place in that worker's ring to the hub; "
         "`roostctl trace` writes WORKER/PLACE.\nWhat ends in `_ns` is in nanoseconds. Text of a "
         "trace is cut at %d bytes.\n\n"
-        "| event | text: `arg1`, `arg2` | `arg3` | `arg4` | `arg5` | `arg6` | |\n"
+        "| event | text: `arg1` | `arg2` | `arg3` | `arg4` | `arg5` | |\n"
         "|---|---|---|---|---|---|---|\n",
         TRACE_REQUESTS, TRACE_FILTERS, TRACE_RECORDS, TRACE_DELIVERIES, TRACE_TEXT_MAX);
 
     rc |= put_rows(out);
     rc |= buf_append_lit(
-        out, "\n## bpftrace\n\nAs root. A probe is off until somebody attaches to it. "
-             "`-p PID` chooses a process; `/debug/processes` says which is which. Where the "
-             "program\nis elsewhere (a container: `/proc/PID/root/usr/local/bin/roostd`), "
+        out, "\n## bpftrace\n\nAs root. A probe is off until somebody attaches to it: "
+             "`--usdt-file-activation` finds every process of the program, `-p PID` instead one "
+             "(`/debug/processes`\nsays which is which). Where the program is elsewhere (a "
+             "container: `/proc/PID/root/usr/local/bin/roostd`), "
              "name it so.\n\n```sh");
     rc |= put_one_liners(out);
     return rc | buf_append_lit(out, "```\n");

@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """/debug/trace and the probes: what is told of a connection, an address, a channel, and what is not."""
 
+import json
 import os
 import re
 import signal
 import struct
+import subprocess
+import threading
 import unittest
 
 from centrifuge import OPEN, SECRET, Client, token, yaml
-from daemon import ROOSTD, DaemonTest, SharedDaemonTest, wait_for
+from daemon import ROOSTCTL, ROOSTD, DaemonTest, SharedDaemonTest, run_roostctl, wait_for
 from wsraw import TEXT, Raw
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..'))
@@ -25,7 +28,6 @@ class Trace:
             wait_for(lambda: self.read()['armed'], what='a trace that everybody has heard of')
 
     def ask(self, query):
-        import json
         r = self.d.http('GET', '/debug/trace?' + query, fields=[('X-API-Key', self.key)] if self.key else ())
         assert r.status == 200, r
         self.text += r.body
@@ -291,6 +293,102 @@ class Bounds(DaemonTest):
         self.assertEqual(d.http('GET', '/debug/trace?channel=a', where='client').status, 404)
 
 
+class Ctl:
+    """A roostctl trace that everybody has heard of, until the block ends."""
+
+    def __init__(self, d, *args):
+        self.p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + d.admin, 'trace', *args], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.lines, self.errors = [], []
+        self.threads = [threading.Thread(target=self.read, args=x, daemon=True)
+                        for x in ((self.p.stdout, self.lines), (self.p.stderr, self.errors))]
+        for t in self.threads:
+            t.start()
+        wait_for(lambda: any('tracing' in x for x in self.errors), what='roostctl trace')
+
+    @staticmethod
+    def read(stream, out):
+        for line in stream:
+            out.append(line.rstrip('\n'))
+
+    def __enter__(self):
+        return self
+
+    def wait(self):
+        self.status = self.p.wait(30)
+        for t in self.threads:
+            t.join(5)
+
+    def __exit__(self, *_):
+        if self.p.poll() is None:
+            self.p.send_signal(signal.SIGINT)
+        self.wait()
+        self.p.stdout.close()
+        self.p.stderr.close()
+
+
+class Command(SharedDaemonTest):
+    settings = {'workers': 2}
+
+    def test_a_channel_for_people(self):
+        with self.d.ws('/ws/people') as c, Ctl(self.d, '--channel', 'people') as t:
+            c.text('hello')
+            c.expect(TEXT, 'hello')
+            wait_for(lambda: any(' fanned ' in x for x in t.lines), what='the end of the fan-out')
+        self.assertEqual(t.status, 0)
+        self.assertRegex(t.errors[0], r'^roostctl: tracing channel=people; times are UTC; Ctrl-C ends it$')
+        published, = [x for x in t.lines if ' publish ' in x]
+        self.assertRegex(published, r'^\d\d:\d\d:\d\d\.\d{6} worker\d +\d:\d+ +publish +channel=people publication=\d/\d+ bytes=5$')
+        taken, = [x for x in t.lines if ' take ' in x]
+        self.assertRegex(taken, r' hub .* waited=\d+\.\d{3}ms$')
+
+    def test_a_client_as_json(self):
+        with self.d.ws('/ws/json') as c:
+            conn = id_of(self.d)[address_of(c)]
+            with Ctl(self.d, '-o', 'json', '--conn', conn) as t:
+                c.text('hello')
+                c.expect(TEXT, 'hello')
+                wait_for(lambda: any('"deliver"' in x for x in t.lines), what='the delivery')
+        self.assertEqual(t.status, 0)
+        events = [json.loads(x) for x in t.lines]
+        self.assertEqual({e['conn'] for e in events}, {conn})
+        self.assertIn({'event': 'message', 'bytes': 5, 'binary': 0},
+                      [{k: e.get(k) for k in ('event', 'bytes', 'binary')} for e in events])
+
+    def test_an_address_for_a_time(self):
+        with Ctl(self.d, '--address', '127.0.0.1', '--for', '1s') as t:
+            with Raw(self.d.client) as c:
+                c.request('GET', '/healthz')
+            t.wait()
+        self.assertEqual(t.status, 0)
+        self.assertTrue(any('request ' in x and 'path=/healthz status=200' in x for x in t.lines), t.lines)
+
+    def test_wrong(self):
+        for args, status, says in (((), 2, 'one of --conn'), (('--conn', '0:1', '--channel', 'a'), 2, 'one of --conn'),
+                                   (('--channel', ''), 2, 'one of --conn'), (('--channel', 'a', '--for', 'x'), 2, '--for'),
+                                   (('--channel', 'a', '--for', '0'), 2, '--for'), (('--conn', '7'), 1, '400'),
+                                   (('--address', 'here'), 1, '400')):
+            p = run_roostctl(self.d, 'trace', *args)
+            self.assertEqual(p.returncode, status, (args, p.stderr))
+            self.assertIn(says, p.stderr)
+
+
+class Restart(DaemonTest):
+    def test_it_goes_on_behind_a_killed_worker(self):
+        d = self.start(workers=1)
+        with Ctl(d, '--channel', 'x') as t:
+            old = d.kill('worker0')
+            wait_for(lambda: d.pid_of('worker0') not in (0, old), what='another worker')
+
+            def seen():
+                with d.ws('/ws/x') as c:
+                    c.text('y')
+                    c.expect(TEXT, 'y')
+                return any(' publish ' in x for x in t.lines)
+            wait_for(seen, what='a publication in the trace')
+        self.assertEqual(t.status, 0)
+
+
 def notes(path):
     """The probes of a 64-bit program: name -> (provider, arguments, has a semaphore)."""
     with open(path, 'rb') as f:
@@ -324,11 +422,11 @@ class Probes(unittest.TestCase):
         listed = re.findall(r'(?m)^\| `(\w+)` \|', self.page)
         self.assertEqual(sorted(self.probes), sorted(listed))
         for name, (provider, arguments, semaphore) in self.probes.items():
-            self.assertEqual((provider, len(arguments), semaphore), ('roost', 7, True), name)
+            self.assertEqual((provider, len(arguments), semaphore), ('roost', 6, True), name)
             self.assertTrue(all(a.startswith('8@') for a in arguments), arguments)
 
     def test_the_one_liners_use_what_is_there(self):
-        programs = re.findall(r"(?m)^bpftrace -e '(.*)'$", self.page)
+        programs = re.findall(r"(?m)^bpftrace --usdt-file-activation -e '(.*)'$", self.page)
         self.assertGreaterEqual(len(programs), 10)
         rows = {r[0].strip(' `'): [x.strip() for x in r[1:]] for r in
                 (line.strip('| ').split('|') for line in self.page.splitlines() if line.startswith('| `'))}
@@ -338,8 +436,8 @@ class Probes(unittest.TestCase):
             for block in re.split(r'(?=usdt:)', program):
                 for name in re.findall(r'roost:(\w+)', block):
                     for i in re.findall(r'arg(\d)', block):
-                        if 1 <= int(i) <= 6:
-                            self.assertTrue(rows[name][max(0, int(i) - 2)], (name, i, program))
+                        if int(i) >= 1:
+                            self.assertTrue(rows[name][int(i) - 1], (name, i, program))
 
 
 if __name__ == '__main__':
