@@ -117,21 +117,20 @@ bool trace_read(const struct trace_area *a, uint64_t number, struct trace_record
 
 #define TRACE_PUBLICATION(worker, position) ((uint64_t)(worker) << 48 | ((position)&0xffffffffffff))
 
-/* Tells of an event of a connection of this worker's (0: of none). The numbers that the row has. */
-#define TRACE(name, conn, text, ...)                                                               \
-    do {                                                                                           \
-        if (TRACE_WANTED(name))                                                                    \
-            trace_tell(TRACE_##name, TRACE_MINE, conn, text, (const uint64_t[4]){__VA_ARGS__});    \
-    } while (0)
+/* Tells of an event of a connection of this worker's (0: of none). The numbers that the row has. The
+ * place itself only has the comparison: nothing of it is to need a stack frame, or a guard of one. */
+#define TRACE(name, conn, text, ...) TRACE_FOR(name, TRACE_MINE, conn, text, ##__VA_ARGS__)
 /* The same, of another worker's connection. */
 #define TRACE_FOR(name, worker, conn, text, ...)                                                   \
     do {                                                                                           \
         if (TRACE_WANTED(name))                                                                    \
-            trace_tell(TRACE_##name, worker, conn, text, (const uint64_t[4]){__VA_ARGS__});        \
+            TRACE_TELL(TRACE_##name, worker, conn, text, ##__VA_ARGS__, 0, 0, 0, 0);               \
     } while (0)
+#define TRACE_TELL(e, worker, conn, text, a, b, c, d, ...)                                         \
+    trace_tell(e, worker, conn, text, a, b, c, d)
 #define TRACE_MINE (UINT16_MAX - 1)
-void trace_tell(enum trace_event e, unsigned worker, uint64_t conn, struct str text,
-                const uint64_t field[TRACE_FIELDS]) __attribute__((cold, noinline));
+void trace_tell(enum trace_event e, unsigned worker, uint64_t conn, struct str text, uint64_t a,
+                uint64_t b, uint64_t c, uint64_t d) __attribute__((cold, noinline));
 /* trace_probe.c: for those who have a probe there. */
 void trace_probe(enum trace_event e, uint64_t conn, struct str text,
                  const uint64_t field[TRACE_FIELDS]);
@@ -144,8 +143,6 @@ static inline unsigned trace_worker(unsigned source)
     return source < TRACE_WORKERS ? source : TRACE_NOBODY;
 }
 
-/* What is told of from now on belongs to that channel, if it names none; borrowed until STR_NULL is given. */
-void trace_within(struct str channel);
 /* An asker's connection: 0 when what asks (enum session_kind) has none. */
 uint64_t trace_conn_of(unsigned kind, uint64_t token);
 

@@ -63,6 +63,9 @@ struct sink_ops {
     /* Deliver a sealed batch, in which the variant that s wants has been encoded; there is none
      * when memory has run out. May kill its connection (reaped later); may not (un)subscribe. */
     void (*deliver)(struct sub *s, struct batch *b);
+    /* For a trace: the id of the connection of s, and how many bytes it has not taken yet. NULL: of this kind
+     * nothing is told. */
+    uint64_t (*conn)(struct sub *s, size_t *queued);
     /* Publications were lost on the way to this worker; `to` is the last of them. Same rules. */
     void (*lost)(struct sub *s, struct position to);
     /* The history of the channel has begun anew, at this position: the hub was started again, or

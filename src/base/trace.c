@@ -14,7 +14,6 @@ static struct {
     uint16_t worker;
     struct filter filters[TRACE_FILTERS];
     unsigned nfilters;
-    struct str within;
 } t;
 
 uint64_t trace_look_at_ns = UINT64_MAX;
@@ -170,12 +169,13 @@ static bool matches(struct filter *f, enum trace_event e, unsigned worker, uint6
     const uint8_t *address;
 
     switch ((enum trace_of)r->of) {
-    case TRACE_OF_CONN:
-        return conn != 0 && conn == r->conn && worker == r->worker;
+    case TRACE_OF_CONN: /* asked for without a worker: of whichever has such a number */
+        return conn != 0 && conn == r->conn && worker != TRACE_NOBODY &&
+               (worker == r->worker || r->worker == TRACE_NOBODY);
     case TRACE_OF_CHANNEL:
         return is_channel(e) && str_equal(text, (struct str){r->channel, r->len}) && !spare(f, e);
-    case TRACE_OF_NETWORK:
-        if (conn == 0 || worker != t.worker || trace_address == NULL)
+    case TRACE_OF_NETWORK: /* the hub's connections are no clients */
+        if (conn == 0 || worker != t.worker || worker == TRACE_NOBODY || trace_address == NULL)
             return false;
         address = trace_address(conn);
         return address != NULL && network_has(&r->network, address);
@@ -204,13 +204,13 @@ static void record(uint32_t request, enum trace_event e, unsigned worker, uint64
     atomic_store_explicit(&t.own->written, n + 1, memory_order_release);
 }
 
-void trace_tell(enum trace_event e, unsigned worker, uint64_t conn, struct str text,
-                const uint64_t field[TRACE_FIELDS])
+void trace_tell(enum trace_event e, unsigned worker, uint64_t conn, struct str text, uint64_t a,
+                uint64_t b, uint64_t c, uint64_t d)
 {
+    const uint64_t field[TRACE_FIELDS] = {a, b, c, d};
+
     if (worker == TRACE_MINE)
         worker = t.worker;
-    if (text.p == NULL && is_channel(e))
-        text = t.within;
     if (gates[e]->probes != 0)
         trace_probe(e, conn, text, field);
     for (unsigned i = 0; i < t.nfilters; i++)
@@ -236,11 +236,6 @@ uint64_t trace_since(uint64_t ns)
     uint64_t now = clock_precise_ns();
 
     return ns != 0 && now > ns ? now - ns : 0;
-}
-
-void trace_within(struct str channel)
-{
-    t.within = channel;
 }
 
 uint64_t trace_conn_of(unsigned kind, uint64_t token)

@@ -310,7 +310,29 @@ static uint32_t slice_of(const struct walk *w)
     return bytes < FANOUT_BYTES ? (uint32_t)(FANOUT_BYTES / bytes) : 1;
 }
 
-static void walk_slice(struct broker *b, struct walk *w)
+void fanout_trace(struct broker *b, struct sub *s, uint64_t deliveries, uint64_t bytes)
+{
+    const struct sink_ops *ops = broker_sink(b, s);
+    size_t queued = 0;
+    uint64_t conn;
+
+    if (metrics->deliveries == deliveries || ops->conn == NULL)
+        return;
+    conn = ops->conn(s, &queued);
+    TRACE(deliver, conn, chan_name(s->chan), metrics->delivery_bytes - bytes,
+          metrics->deliveries - deliveries, queued);
+}
+
+static void visit_traced(struct broker *b, struct walk *w, struct sub *s)
+{
+    uint64_t deliveries = metrics->deliveries, bytes = metrics->delivery_bytes;
+
+    visit(b, s, w->batch, w->notice, w->before);
+    fanout_trace(b, s, deliveries, bytes);
+}
+
+static inline __attribute__((always_inline)) void visit_slice(struct broker *b, struct walk *w,
+                                                              bool traced)
 {
     struct sub **subs = w->chan->subs;
     uint32_t end = MIN(w->limit, w->cursor + slice_of(w));
@@ -326,11 +348,25 @@ static void walk_slice(struct broker *b, struct walk *w)
         }
         if (!is_encoded(w, subs[w->cursor], &budget))
             return;
-        visit(b, subs[w->cursor], w->batch, w->notice, w->before);
+        if (traced)
+            visit_traced(b, w, subs[w->cursor]);
+        else
+            visit(b, subs[w->cursor], w->batch, w->notice, w->before);
         w->cursor++;
         if (w->visited++ == 0 && w->batch != NULL)
             count_first(w->batch);
     }
+}
+
+static void walk_slice(struct broker *b, struct walk *w)
+{
+    visit_slice(b, w, false);
+}
+
+/* So that who is not told of pays nothing for each subscriber. */
+static __attribute__((cold, noinline)) void walk_traced_slice(struct broker *b, struct walk *w)
+{
+    visit_slice(b, w, true);
 }
 
 /* The same of a batch that tells who comes and goes: for those that want it. */
@@ -369,14 +405,12 @@ static enum task_result walk_step(struct task *t)
 
     if (!w->under_way)
         walk_begin(b, w);
-    if (TRACE_WANTED(deliver))
-        trace_within(chan_name(w->chan));
     if (UNLIKELY(w->members))
         walk_members_slice(b, w);
+    else if (TRACE_WANTED(deliver))
+        walk_traced_slice(b, w);
     else
         walk_slice(b, w);
-    if (TRACE_WANTED(deliver))
-        trace_within(STR_NULL);
     if (w->cursor < w->limit)
         return TASK_MORE;
     walk_end(b, w);

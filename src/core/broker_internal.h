@@ -208,6 +208,9 @@ void fanout_refused(struct broker *b, struct chan *c, uint16_t status);
 void fanout_lost(struct broker *b, struct chan *c);
 /* The channel's history has begun anew: the same. */
 void fanout_restarted(struct broker *b, struct chan *c);
+/* A trace tells of what s was given since these were metrics->deliveries and metrics->delivery_bytes, for where
+ * TRACE_WANTED(deliver). */
+void fanout_trace(struct broker *b, struct sub *s, uint64_t deliveries, uint64_t bytes);
 /* Takes the subscriber at index out of the array, keeping the zones of a walk. */
 void fanout_leave(struct chan *c, uint32_t index);
 /* Ends the walk, drops its batches. */

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "core/channel_options.h"
 
 #define SLICE  64           /* answers per step */
@@ -142,6 +143,7 @@ void recover_cancel(struct broker *b, struct sub *s)
 
 static void answer(struct tail *t, struct recoverer *r, const struct recovery *what)
 {
+    uint64_t deliveries = metrics->deliveries, bytes = metrics->delivery_bytes;
     struct broker *b = t->broker;
     struct sub *s = r->sub;
 
@@ -152,6 +154,8 @@ static void answer(struct tail *t, struct recoverer *r, const struct recovery *w
     drop(b, r);
     s->live = true;
     broker_sink(b, s)->recovered(s, what);
+    if (TRACE_WANTED(deliver))
+        fanout_trace(b, s, deliveries, bytes);
 }
 
 /* What it needs cannot be had now. */

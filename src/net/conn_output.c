@@ -147,7 +147,6 @@ static inline void conn_count_delivery(struct conn *c, uint32_t items, uint32_t 
     METRIC_ADD(frames_out, items);
     METRIC_ADD(deliveries, items);
     METRIC_ADD(delivery_bytes, bytes);
-    TRACE(deliver, c->id, STR_NULL, bytes, items, conn_queued(c));
 }
 
 static void conn_deliver_as(struct conn *c, struct blob *b, uint32_t offset, uint32_t end,

@@ -22,6 +22,7 @@
 #define TRACE_SETTLE_NS (20 * NS_PER_MS)
 #define TRACE_PAGE      500 /* events of one answer, unless fewer are asked for */
 #define TRACE_PAGE_MAX  2000
+#define TRACE_SCAN_MAX  32768 /* records looked at for one answer: some milliseconds */
 #define TRACE_RINGS_MAX (1 + HUB_WORKERS_MAX)
 
 struct ring_reader { /* of one process */
@@ -35,6 +36,7 @@ struct ring_reader { /* of one process */
 struct trace_page {
     struct trace_request request;
     uint64_t limit, began_ns, until_ns, lost;
+    unsigned scanned;
     bool more;
     unsigned n;
     struct ring_reader rings[TRACE_RINGS_MAX];
@@ -47,18 +49,20 @@ static unsigned slot_of(unsigned ring)
 
 /* --- what is asked --- */
 
-/* "W:ID". */
+/* "W:ID", or "ID" as it stands in the log: then of whichever worker. */
 static int read_conn(struct str value, struct trace_request *r)
 {
-    struct str worker;
-    uint64_t w;
+    struct str rest = value, worker;
+    uint64_t w = TRACE_NOBODY;
 
-    if (!str_cut(&value, ':', &worker) || value.p == NULL || str_to_u64(worker, &w) == -1 ||
-        w >= shm->workers || str_to_u64(value, &r->conn) == -1 || r->conn == 0)
-        return -1;
     r->of = TRACE_OF_CONN;
+    if (str_cut(&rest, ':', &worker) && rest.p != NULL) {
+        value = rest;
+        if (str_to_u64(worker, &w) == -1 || w >= shm->workers)
+            return -1;
+    }
     r->worker = (uint16_t)w;
-    return 0;
+    return str_to_u64(value, &r->conn) == -1 || r->conn == 0 ? -1 : 0;
 }
 
 static int read_channel(struct str value, struct trace_request *r)
@@ -161,6 +165,10 @@ static void advance(struct trace_page *p, struct ring_reader *r)
 {
     r->has = false;
     while (!r->has && r->next < r->end) {
+        if (p->scanned++ >= TRACE_SCAN_MAX) {
+            p->more = true;
+            return;
+        }
         if (!trace_read(r->area, r->next, &r->record))
             p->lost++;
         else if (r->record.time_ns > p->until_ns)
@@ -261,8 +269,8 @@ static int put_events(struct trace_page *p, struct buf *out)
     for (uint64_t n = 0; rc == 0; n++) {
         struct ring_reader *r = oldest(p);
 
-        p->more = r != NULL && n >= p->limit;
-        if (r == NULL || p->more)
+        p->more |= r != NULL && n >= p->limit;
+        if (r == NULL || n >= p->limit)
             break;
         rc |= buf_append_lit(out, n == 0 ? "\n" : ",\n");
         rc |= put_event(p, r, out);

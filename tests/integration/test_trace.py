@@ -276,13 +276,13 @@ class Bounds(DaemonTest):
     def test_what_is_no_question(self):
         d = self.start(workers=1)
         after = '&trace=1&after=1.1'
-        for query in ('', 'conn=1', 'conn=5:1', 'conn=0:0', 'conn=0:x', 'channel=', 'channel=' + 'x' * 256, 'address=here',
+        for query in ('', 'conn=', 'conn=1:', 'conn=:1', 'conn=5:1', 'conn=0', 'conn=0:0', 'conn=0:x', 'channel=', 'channel=' + 'x' * 256, 'address=here',
                       'address=127.0.0.1/33', 'channel=a&conn=0:1', 'channel=a&trace=1', 'channel=a&after=1.1', 'channel=a&x=1',
                       'channel=a&trace=0&after=1.1', 'channel=a&trace=1ffffffff&after=1.1', 'channel=a&trace=1&after=1',
                       'channel=a&trace=1&after=1.1.1', 'channel=a&trace=1&after=0.1', 'channel=a&trace=1&after=1.g',
                       'channel=a&trace=1&after=', 'channel=a&limit=x'):
             self.assertEqual(d.http('GET', '/debug/trace?' + query).status, 400, query)
-        for query in ('channel=a' + after, 'channel=a&trace=1&after=ffffffffffffffff.1', 'channel=a%20b', 'conn=0:5&limit=0'):
+        for query in ('channel=a' + after, 'channel=a&trace=1&after=ffffffffffffffff.1', 'channel=a%20b', 'conn=0:5&limit=0', 'conn=5'):
             self.assertEqual(d.http('GET', '/debug/trace?' + query).status, 200, query)
 
     def test_the_key(self):
@@ -366,7 +366,7 @@ class Command(SharedDaemonTest):
     def test_wrong(self):
         for args, status, says in (((), 2, 'one of --conn'), (('--conn', '0:1', '--channel', 'a'), 2, 'one of --conn'),
                                    (('--channel', ''), 2, 'one of --conn'), (('--channel', 'a', '--for', 'x'), 2, '--for'),
-                                   (('--channel', 'a', '--for', '0'), 2, '--for'), (('--conn', '7'), 1, '400'),
+                                   (('--channel', 'a', '--for', '0'), 2, '--for'), (('--conn', '7:'), 1, '400'),
                                    (('--address', 'here'), 1, '400')):
             p = run_roostctl(self.d, 'trace', *args)
             self.assertEqual(p.returncode, status, (args, p.stderr))

@@ -143,6 +143,14 @@ static struct str centrifuge_user(struct conn *c)
     return cl != NULL ? client_user(cl) : STR_NULL;
 }
 
+static uint64_t centrifuge_traced(struct sub *s, size_t *queued)
+{
+    const struct conn *c = client_sub_of(s)->conn;
+
+    *queued = conn_queued(c);
+    return c->id;
+}
+
 static void centrifuge_release(struct conn *c)
 {
     c->flags &= (uint16_t)~CONN_OWN_PINGS;
@@ -155,6 +163,7 @@ const struct session_ops centrifuge_session_ops = {
             .subscribed = centrifuge_subscribed,
             .refused = centrifuge_refused,
             .deliver = centrifuge_deliver,
+            .conn = centrifuge_traced,
             .lost = centrifuge_lost,
             .restarted = centrifuge_restarted,
             .recovered = centrifuge_recovered,

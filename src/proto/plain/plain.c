@@ -181,6 +181,14 @@ static bool plain_closing(struct conn *c, bool fenced)
     return true;
 }
 
+static uint64_t plain_traced(struct sub *s, size_t *queued)
+{
+    const struct conn *c = plain_conn(s);
+
+    *queued = conn_queued(c);
+    return c->id;
+}
+
 static void plain_subscribed(struct sub *s, struct position at)
 {
     TRACE(subscribed, plain_conn(s)->id, chan_name(s->chan), at.offset);
@@ -243,6 +251,7 @@ const struct session_ops plain_session_ops = {
             .subscribed = plain_subscribed,
             .refused = plain_refused,
             .deliver = plain_deliver,
+            .conn = plain_traced,
             .lost = plain_lost,
             .answered = session_answered,
         },

@@ -113,6 +113,19 @@ static void a_connection_is_told_of(void **state UNUSED)
     assert_false(trace_read(&areas[1], 3, &r));
 }
 
+static void of_whichever_worker(void **state UNUSED)
+{
+    ask(of_conn(TRACE_NOBODY, CONN));
+    TRACE(read, CONN, STR_NULL, 5);
+    TRACE_FOR(take, 1, CONN, STR_LIT("news"), 9);
+    TRACE(read, CONN + 1, STR_NULL, 5);
+    TRACE(fanout, 0, STR_LIT("news"), 9);
+    assert_int_equal(written(1), 2);
+    t.worker = TRACE_NOBODY; /* the hub's connections, to its engine, are nobody's */
+    TRACE(read, CONN, STR_NULL, 5);
+    assert_int_equal(written(1), 2);
+}
+
 static void another_process_asks(void **state UNUSED)
 {
     ask(of_conn(1, CONN));
@@ -199,21 +212,16 @@ static void one_record_for_each_who_asks(void **state UNUSED)
 static void within_a_channel(void **state UNUSED)
 {
     ask(of_channel("news"));
-    trace_within(STR_LIT("news"));
     TRACE(fanout, 0, STR_LIT("news"), 1);
     for (unsigned i = 0; i < 2 * TRACE_DELIVERIES; i++)
-        TRACE(deliver, CONN + i, STR_NULL, 1, 1, 0);
+        TRACE(deliver, CONN + i, STR_LIT("news"), 1, 1, 0);
     TRACE(stall, CONN, STR_NULL, 1); /* has no channel */
     assert_int_equal(written(1), 1 + TRACE_DELIVERIES);
     assert_memory_equal(last_of(1).text, "news", 4);
     TRACE(fanned, 0, STR_LIT("news"), 1);
     TRACE(fanout, 0, STR_LIT("news"), 1); /* the next one's first are told again */
-    TRACE(deliver, CONN, STR_NULL, 1, 1, 0);
+    TRACE(deliver, CONN, STR_LIT("news"), 1, 1, 0);
     assert_int_equal(written(1), 1 + TRACE_DELIVERIES + 3);
-    trace_within(STR_NULL);
-    TRACE(fanout, 0, STR_LIT("news"), 1);
-    TRACE(deliver, CONN, STR_NULL, 1, 1, 0);
-    assert_int_equal(written(1), 1 + TRACE_DELIVERIES + 4);
 }
 
 static const uint8_t *address(uint64_t conn)
@@ -234,6 +242,9 @@ static void from_a_network(void **state UNUSED)
     TRACE_FOR(read, 1, CONN, STR_NULL, 5);
     TRACE(fanout, 0, STR_LIT("news"), 5);
     assert_int_equal(written(1), 0);
+    TRACE(read, CONN, STR_NULL, 5);
+    assert_int_equal(written(1), 1);
+    t.worker = TRACE_NOBODY;
     TRACE(read, CONN, STR_NULL, 5);
     assert_int_equal(written(1), 1);
 }
@@ -368,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(nobody_asks),
         CASE(a_connection_is_told_of),
+        CASE(of_whichever_worker),
         CASE(another_process_asks),
         CASE(it_is_looked_for_before_what_comes),
         CASE(it_ends_by_itself),
