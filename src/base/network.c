@@ -3,21 +3,23 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-#define IPV4_AT   12 /* of a mapped address */
-#define IPV4_BITS 96
+#include "base/ip.h"
 
-static const uint8_t mapped_prefix[IPV4_AT] = {[10] = 0xff, [11] = 0xff};
+#define IPV4_BITS 96
 
 int ip_parse(struct str s, uint8_t out[16])
 {
     char text[INET6_ADDRSTRLEN];
+    uint8_t four[4];
 
     if (memchr(s.p != NULL ? s.p : "", '\0', s.n) != NULL || str_copy(s, text, sizeof(text)) == -1)
         return -1;
     if (str_find(s, ':') < s.n)
         return inet_pton(AF_INET6, text, out) == 1 ? 0 : -1;
-    memcpy(out, mapped_prefix, sizeof(mapped_prefix));
-    return inet_pton(AF_INET, text, out + IPV4_AT) == 1 ? 0 : -1;
+    if (inet_pton(AF_INET, text, four) != 1)
+        return -1;
+    ip_from_v4(four, out);
+    return 0;
 }
 
 static int port_parse(struct str s, uint16_t *port)

@@ -1,5 +1,6 @@
 #include "codec/proxy_protocol.h"
 
+#include "base/ip.h"
 #include "base/network.h"
 
 #define V2_SIGNATURE "\r\n\r\n\0\r\nQUIT\n"
@@ -202,11 +203,8 @@ static int addresses_size(unsigned family)
 
 static void read_source(unsigned family, const char *p, struct proxy_header *out)
 {
-    static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
     if (family == V2_TCP4) {
-        memcpy(out->source, mapped_prefix, sizeof(mapped_prefix));
-        memcpy(out->source + sizeof(mapped_prefix), p, 4);
+        ip_from_v4(p, out->source);
         out->source_port = (uint16_t)get16(p + 8);
         out->addressed = true;
     } else if (family == V2_TCP6) {

@@ -3,9 +3,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/ip.h"
 #include "net_internal.h"
-
-static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 static int address_error(char *err, size_t errcap, struct str s, const char *what)
 {
@@ -128,8 +127,7 @@ void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port)
     if (sa == NULL)
         return;
     if (sa->sa_family == AF_INET) {
-        memcpy(out, mapped_prefix, sizeof(mapped_prefix));
-        memcpy(out + 12, &in->sin_addr, 4);
+        ip_from_v4(&in->sin_addr, out);
         *port = ntohs(in->sin_port);
     } else if (sa->sa_family == AF_INET6) {
         memcpy(out, &in6->sin6_addr, 16);
@@ -150,8 +148,8 @@ void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, s
 
     if (port == 0 && !address_known(address)) {
         snprintf(out, cap, "unix");
-    } else if (memcmp(address, mapped_prefix, sizeof(mapped_prefix)) == 0) {
-        inet_ntop(AF_INET, address + 12, text, sizeof(text));
+    } else if (ip_is_v4(address)) {
+        inet_ntop(AF_INET, address + IP_V4_AT, text, sizeof(text));
         snprintf(out, cap, "%s:%u", text, port);
     } else {
         inet_ntop(AF_INET6, address, text, sizeof(text));
@@ -192,8 +190,8 @@ bool address_is_loopback(const struct address *a)
     if (address_is_unix(a))
         return true;
     address_bytes((const struct sockaddr *)&a->sa, bytes, &port);
-    if (memcmp(bytes, mapped_prefix, sizeof(mapped_prefix)) == 0)
-        return bytes[12] == 127;
+    if (ip_is_v4(bytes))
+        return bytes[IP_V4_AT] == 127;
     return memcmp(bytes, v6_loopback, sizeof(bytes)) == 0;
 }
 
@@ -204,8 +202,7 @@ static bool address_covers(const uint8_t a[16], const uint8_t b[16])
 
     if (memcmp(a, zeros, sizeof(zeros)) == 0)
         return true;
-    return memcmp(a, mapped_prefix, sizeof(mapped_prefix)) == 0 &&
-           memcmp(b, mapped_prefix, sizeof(mapped_prefix)) == 0 && memcmp(a + 12, zeros, 4) == 0;
+    return ip_is_v4(a) && ip_is_v4(b) && memcmp(a + IP_V4_AT, zeros, 4) == 0;
 }
 
 bool address_overlaps(const struct address *a, const struct address *b)

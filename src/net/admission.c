@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/ip.h"
 #include "base/log.h"
 #include "net/client.h"
 #include "net_internal.h"
@@ -15,10 +16,8 @@
  * usually has whole. */
 void address_key(const uint8_t address[16], uint8_t key[16])
 {
-    static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
-
     memcpy(key, address, 16);
-    if (memcmp(key, mapped_prefix, sizeof(mapped_prefix)) != 0)
+    if (!ip_is_v4(key))
         memset(key + 8, 0, 8);
 }
 
