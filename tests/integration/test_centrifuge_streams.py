@@ -10,7 +10,7 @@ import urllib.parse
 
 from centrifuge import OPEN, SECRET, CentrifugeTest, in_seconds, token
 from daemon import DaemonTest, wait_for
-from wsraw import Raw, WebSocket
+from wsraw import CLOSE, TEXT, Raw, WebSocket
 
 
 class Stream(Raw):
@@ -201,6 +201,36 @@ class Streams(CentrifugeTest):
             self.publish(name, {'a': 1})
             got = c.next()
             self.assertEqual((got['channel'], got['pub']['data']), (name, {'a': 1}))
+
+    def told(self, c, code):
+        """By WebSocket, in a push and then in the close frame."""
+        f = c.recv()
+        self.assertEqual((f.opcode, json.loads(f.payload)['disconnect']['code']), (TEXT, code))
+        f = c.recv()
+        self.assertEqual((f.opcode, f.code), (CLOSE, code))
+
+    def test_a_listener_by_websocket_is_told_its_end_in_a_push(self):
+        user = self.channel()
+        for path, text in (('?cf_connect=', None), ('', '{}')):
+            with self.subTest(path):
+                good, bad = json.dumps({'token': token(sub=user)}), json.dumps({'token': token(exp=in_seconds(-60))})
+                with WebSocket(self.d.client, '/connection/uni_websocket' + (path and path + urllib.parse.quote(bad))) as c:
+                    if text:
+                        c.text(bad)
+                    self.told(c, 3005)
+                with WebSocket(self.d.client, '/connection/uni_websocket' + (path and path + urllib.parse.quote(good))) as c:
+                    if text:
+                        c.text(good)
+                    self.assertIn('connect', json.loads(c.recv().payload))
+                    self.d.api('disconnect', user=user, disconnect={'code': 4321, 'reason': 'go'})
+                    self.told(c, 4321)
+
+    def test_the_drain_of_a_listener_by_websocket(self):
+        d = self.start(workers=1, uni_websocket=True, allow_anonymous_connect_without_token=True, drain_time='10ms')
+        with WebSocket(d.client, '/connection/uni_websocket?cf_connect=%7B%7D') as c:
+            self.assertIn('connect', json.loads(c.recv().payload))
+            d.process.terminate()
+            self.told(c, 3001)
 
     def test_a_refused_connect_of_a_listener_is_its_end(self):
         for claims, code in (({'exp': in_seconds(-60)}, 3005), ({'sub': 'x', 'channel': 'y'}, 3500)):

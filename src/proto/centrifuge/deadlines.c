@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/metrics.h"
 #include "client.h"
+#include "stream.h"
 
 static uint32_t ticks(int64_t ns)
 {
@@ -162,6 +163,8 @@ uint64_t centrifuge_deadline(struct conn *c)
 
         if (cl->ping == 0) { /* asked for the first time: it has just been opened */
             cl->ping = reactor->tick;
+            if (cl->listens && cl->wire == WIRE_FRAMES)
+                listener_opened(c);
             if (cl->work != NULL) /* its connect came with the request */
                 client_go_on(cl->work);
         }

@@ -5,6 +5,7 @@
 #include "codec/json.h"
 #include "encode.h"
 #include "net/tls_server.h"
+#include "net/ws.h"
 #include "proto/session.h"
 #include "stream.h"
 
@@ -309,6 +310,33 @@ static void listener_handle(struct http_exchange *x)
         client_free(&cl);
 }
 
+/* As those of every client, but for its end, which is a push as well. */
+static struct conn_ops listener_ops;
+
+static void listener_end(struct conn *c, enum close_reason why, uint16_t code, struct str text)
+{
+    if (c->state == CONN_OPEN && code != 0)
+        client_say_end(client_of(c), code, text);
+    ws_end(c, why, code, text);
+}
+
+static void listener_drain(struct conn *c)
+{
+    session_end(c, CLOSE_CF_SHUTDOWN);
+}
+
+static void listener_init(void)
+{
+    listener_ops = session_open_ops[SESSION_CENTRIFUGE];
+    listener_ops.end = listener_end;
+    listener_ops.drain = listener_drain;
+}
+
+void listener_opened(struct conn *c)
+{
+    conn_set_ops(c, &listener_ops);
+}
+
 static bool uni_websocket_enabled(void)
 {
     return config.uni_websocket;
@@ -335,6 +363,7 @@ static const struct http_resource centrifuge_resources[] = {
 void centrifuge_init(void)
 {
     encode_register();
+    listener_init();
     http_register(centrifuge_resources, ARRAY_LEN(centrifuge_resources));
     stream_register();
     emulation_register();

@@ -35,26 +35,29 @@ static int stream_send(struct conn *c, struct str data, bool binary UNUSED)
     return c->state == CONN_OPEN ? conn_send(c, data) : -1;
 }
 
-static void stream_end(struct conn *c, enum close_reason why, uint16_t code, struct str text)
+void client_say_end(struct client *cl, uint16_t code, struct str text)
 {
-    struct client *cl = client_of(c);
     const struct cf_reply r = {.has_push = true,
                                .push = {.has_disconnect = true, .disconnect = {code, text}}};
     enum cf_encoding e = (enum cf_encoding)cl->encoding;
     struct buf out = {0};
-    int rc = 0;
+    int rc = cl->listens ? cf_encode_push(e, &r.push, &out) : cf_encode_reply(e, &r, &out);
 
+    if (rc == 0)
+        rc = wire_send(cl, buf_view(&out)); /* it ends, in either case */
+    buf_fini(&out);
+}
+
+static void stream_end(struct conn *c, enum close_reason why, uint16_t code, struct str text)
+{
     if (c->state != CONN_OPEN)
         return;
     if (code == 0) {
         conn_kill(c, why);
         return;
     }
-    rc = cl->listens ? cf_encode_push(e, &r.push, &out) : cf_encode_reply(e, &r, &out);
-    if (rc == 0)
-        rc = wire_send(cl, buf_view(&out));
-    buf_fini(&out);
-    conn_finish(c, why); /* without a word when there was no memory for one */
+    client_say_end(client_of(c), code, text);
+    conn_finish(c, why);
 }
 
 /* What comes behind the request means nothing. */

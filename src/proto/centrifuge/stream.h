@@ -1,8 +1,9 @@
 /* proto/centrifuge/stream.h - what stream.c, emulation.c and open.c share: requests of pages that were
- * loaded from elsewhere (CORS), and connects that are no commands. */
+ * loaded from elsewhere (CORS), connects that are no commands, and ends that are pushes. */
 #ifndef ROOST_PROTO_CENTRIFUGE_STREAM_H
 #define ROOST_PROTO_CENTRIFUGE_STREAM_H
 
+#include "client.h"
 #include "proto/http.h"
 #include "proto/upgrade.h"
 
@@ -14,6 +15,12 @@ struct stream_cors {
 struct stream_cors stream_cors(const struct http_request *r);
 /* Answers OPTIONS. */
 void stream_preflight(struct http_exchange *x);
+
+/* Sends a disconnect push: by a long response, and to who only listens, the end is told so before it
+ * comes. Without memory for it, it is not. */
+void client_say_end(struct client *cl, uint16_t code, struct str text);
+/* A unidirectional client whose WebSocket has just been opened. */
+void listener_opened(struct conn *c);
 
 /* The query's cf_connect, decoded; without it out stays empty. False: malformed, or no memory. */
 bool client_commands_of_query(struct str query, struct buf *out) MUST_CHECK;
