@@ -304,7 +304,7 @@ class Ends(DaemonTest):
 
     def test_slow(self):
         d = self.start_with(yaml({'allow_anonymous_connect_without_token': True, 'channel_without_namespace': OPEN}),
-                            workers=1, output_limit='64KiB', output_grace='100ms', send_buffer_size='8KiB')
+                            workers=1, output_limit='64KiB', output_grace='100ms', send_buffer_size='8KiB', close_timeout='10m', output_timeout='10m')
         c = Client(d.client, rcvbuf=4096)
         c.connect()
         c.subscribe('much')
@@ -317,7 +317,7 @@ class Ends(DaemonTest):
     def test_conflate(self):
         """Who lags gets the newest publication of its channel, and is not ended; who keeps up gets all."""
         d = self.start_with(yaml({'allow_anonymous_connect_without_token': True, 'namespaces': [{'name': 'newest', **OPEN, 'conflate': True}]}),
-                            workers=1, output_limit='64KiB', output_grace='100ms', send_buffer_size='8KiB')
+                            workers=1, output_limit='64KiB', output_grace='100ms', send_buffer_size='8KiB', output_timeout='10m')
         slow, fast = Client(d.client, rcvbuf=4096), Client(d.client)
         for c in (slow, fast):
             c.connect()
@@ -342,7 +342,7 @@ class Ends(DaemonTest):
     def test_conflate_by_key(self):
         """Of each value of the tag `key` the newest comes, and of those without one."""
         d = self.start_with(yaml({'allow_anonymous_connect_without_token': True, 'namespaces': [{'name': 'newest', **OPEN, 'conflate': True}]}),
-                            workers=1, send_buffer_size='8KiB')
+                            workers=1, send_buffer_size='8KiB', output_timeout='10m')
         slow = Client(d.client, rcvbuf=4096)
         slow.connect()
         slow.subscribe('newest:a')
