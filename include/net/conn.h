@@ -213,6 +213,9 @@ static inline bool conn_finished(const struct conn *c)
 {
     return (CONN_STATES_FINISHED >> c->state & 1) != 0;
 }
+/* A number below n that others cannot foretell, the same each time: for what connections are not to
+ * do all at once. */
+unsigned conn_chance(const struct conn *c, unsigned n);
 /* Does it take publications? */
 static inline bool conn_delivers(const struct conn *c)
 {

@@ -71,6 +71,13 @@ struct drain { /* net/reactor_drain.c */
     void (*done)(void);
 };
 
+struct shed {       /* net/reactor_shed.c */
+    bool on;        /* no new clients, and of those that are here: */
+    size_t most;    /* so many may stay */
+    size_t leaving; /* with CONN_LEAVING */
+    size_t cursor;
+};
+
 /* What a module above net keeps per reactor: pools, lists, tasks. A static variable of the module,
  * which says reactor_part(&it) for its memory; that is zeroed and init() called when the running
  * reactor is first asked for it, and fini() when that ends, the youngest part first. */
@@ -137,6 +144,7 @@ struct reactor { /* fields are for net and for /debug */
     bool stopping;
     bool draining;
     struct drain drain;
+    struct shed shed;
     struct admission admission;
     struct overload overload;
     struct outq_pools output;
@@ -192,6 +200,19 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
  * must be stopped before. Admin connections that are left after that timeout are neither killed nor
  * waited for. */
 void reactor_drain(uint64_t time_ns, void (*done)(void));
+/* From now on: takes no new clients, and asks those to go that are more than most (calls ops->drain
+ * for each); off: takes them again. Operators' connections are let alone. */
+void reactor_shed(bool on, size_t most);
+/* Clients that have not been asked to go. */
+static inline size_t reactor_staying(void)
+{
+    return reactor->client_connections - reactor->shed.leaving;
+}
+/* Is whoever this is to go elsewhere with what it wants to begin? */
+static inline bool reactor_sends_away(const struct conn *c)
+{
+    return reactor->draining || (reactor->shed.on && !(c->flags & CONN_ADMIN));
+}
 /* After config has changed: take new limits. */
 void reactor_config_changed(void);
 /* Gauges that are cheaper to compute than to keep; called before a slot is read. */

@@ -30,13 +30,32 @@ enum shm_process {
 }; /* slot of worker i: SHM_WORKER + i */
 enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 
+/* What an operator wants to become of the node's clients (proc/drain.h). Written by the worker that was
+ * asked; n rises when the rest is whole. */
+struct shm_wish {
+    _Atomic uint32_t n;
+    _Atomic uint32_t cancel, stop;
+    _Atomic uint64_t leave, rate, time_ns; /* rate 0: spread over time_ns */
+};
+
+/* The order in force. Written by the master; outlives every other process. */
+enum drain_state { DRAIN_NONE = 0, DRAIN_GOING, DRAIN_DONE };
+struct shm_drain {
+    _Atomic uint32_t state; /* enum drain_state */
+    _Atomic uint32_t stop;  /* the node stops when it is done */
+    _Atomic uint64_t leave, from, time_ns,
+        started_ns;                          /* down from so many to so many, clock_ns() */
+    _Atomic uint64_t most[HUB_WORKERS_MAX];  /* clients that a worker may have now */
+    _Atomic uint32_t taken[HUB_WORKERS_MAX]; /* the last wish of each that has been looked at */
+};
+
 #define SHM_ALIGN 65536 /* a page, on every machine: what is protected apart begins at one */
 /* Whoever has gone round its loop this long ago does not serve. An idle process beats twice as
  * often. */
 #define SHM_STILL_NS NS_PER_SEC
 
 /* Written by its process; generation and restarts by the master, which also clears pid, phase,
- * client_connections, what listeners hold, addresses_life and the gauges when the process has ended. */
+ * client_connections, staying, what listeners hold, addresses_life and the gauges when the process has ended. */
 struct shm_slot {
     _Alignas(SHM_ALIGN) _Atomic int32_t pid; /* 0: not running */
     _Atomic uint32_t generation;             /* incarnation, from 1; 0: never started */
@@ -51,6 +70,8 @@ struct shm_slot {
     _Atomic uint64_t client_connections; /* worker: for the node's limit, exact */
     _Atomic uint32_t reload_wish,
         reload_what;                 /* worker: how many, and enum reload_wish of the last */
+    _Atomic uint64_t staying;        /* worker: those of them that have not been asked to go */
+    struct shm_wish wish;            /* worker */
     _Atomic uint64_t keys_wanted_ns; /* worker: when a token last named a key that is not there */
     struct admission_refused full;   /* worker: at config.max_connections */
     struct listener_count listeners[LISTENERS_MAX]; /* worker: by listener */
@@ -82,9 +103,11 @@ struct shm {
     struct config configs[2];
     struct shm_reload reload;
     _Atomic uint32_t draining;
+    struct shm_drain drain;
     _Atomic uint64_t drain_deadline_s; /* Unix time at which the drain has to be over; 0: none */
     _Atomic uint64_t listen_overflows; /* of all accept queues of the machine, since it started */
-    int hub_wake_fd;                   /* eventfds, inherited */
+    int master_wake_fd;                /* eventfds, inherited */
+    int hub_wake_fd;
     int worker_wake_fd[HUB_WORKERS_MAX];
     struct shm_slot *slots; /* SHM_WORKER + workers of them */
     struct shm_keys *keys;
@@ -127,6 +150,8 @@ bool shm_moves(unsigned slot);
 bool shm_serves(unsigned slot);
 /* And has room for clients. */
 bool shm_accepts(unsigned slot);
+/* Is the node sending clients away, in order to stop or as ordered? */
+bool shm_sends_away(void);
 /* As in /debug and roostctl: "down", "starting", "ready", "draining", "hung". */
 const char *shm_phase_name(unsigned slot);
 /* Since the process in the slot started; not moved by changes of the wall clock. */

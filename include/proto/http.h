@@ -8,7 +8,7 @@
  * connection is not read. Refusals answer with the close row's status and text and end the
  * connection (conn_finish). HEAD is answered as GET without a body. Every response has few
  * fields: Date, Content-Type, Content-Length, Cache-Control: no-store, Connection where needed,
- * Allow with 405, Sec-WebSocket-Version: 13 with 426, Retry-After with 503. */
+ * Allow with 405, Sec-WebSocket-Version: 13 with 426, Retry-After with 503 and 429. */
 #ifndef ROOST_PROTO_HTTP_H
 #define ROOST_PROTO_HTTP_H
 

@@ -179,7 +179,7 @@ static bool speaks_for_itself(const uint8_t address[16])
 enum close_reason admission_check(const struct sockaddr *peer, unsigned listener,
                                   uint64_t node_total, bool *counted)
 {
-    enum close_reason why = check_places(node_total);
+    enum close_reason why = UNLIKELY(reactor->shed.on) ? CLOSE_DRAIN : check_places(node_total);
     uint8_t address[16];
     uint16_t port;
 

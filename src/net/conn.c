@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "net/outq.h"
 #include "net/session.h"
@@ -106,6 +107,11 @@ void conn_kill(struct conn *c, enum close_reason why)
         slow_forget(c->out);
     }
     list_append(&reactor->condemned, &c->deadline.link);
+}
+
+unsigned conn_chance(const struct conn *c, unsigned n)
+{
+    return (unsigned)(hash_str((struct str){(const char *)&c->id, sizeof(c->id)}) % n);
 }
 
 void conn_broken(struct conn *c, ssize_t answer)

@@ -1,7 +1,7 @@
 /* net/net_internal.h - what the files of net share and nobody else needs.
  *
  * Without a header of their own: conn_output.c, conn_trace.c, held.c, ids.c, input.c, listener_turn.c,
- * slow.c, reactor_drain.c, reactor_turn.c, ws_settle.c. */
+ * slow.c, reactor_drain.c, reactor_shed.c, reactor_turn.c, ws_settle.c. */
 #ifndef ROOST_NET_INTERNAL_H
 #define ROOST_NET_INTERNAL_H
 
@@ -152,6 +152,11 @@ void turn_fini(void);
 /* reactor_drain.c */
 void drain_step(void);
 void drain_reset(void);
+
+/* reactor_shed.c */
+void shed_step(void);
+/* It ends, or is no client any more. */
+void shed_forget(struct conn *c);
 
 /* admission.c: the limits on new client connections.
  * CLOSE_NONE, or why not. node_total: client connections of the node. On CLOSE_NONE *counted says

@@ -220,6 +220,7 @@ void conn_set_refused(struct conn *c, enum close_reason why)
         conn_kill(c, why);
         return;
     }
+    shed_forget(c);
     conn_count(c, (size_t)-1);
     c->flags |= CONN_REFUSED;
     conn_count(c, 1);
@@ -276,6 +277,7 @@ static void conn_free(struct conn *c)
         conn_ops(c)->release(c);
     METRIC_INC(closes[c->reason]);
     refusal_say_end(c);
+    shed_forget(c);
     conn_count(c, (size_t)-1);
     if (c->flags & CONN_COUNTED)
         admission_leave(c->address, conn_listener_index(c));

@@ -9,6 +9,7 @@
 #include "proc/admin_page.h"
 #include "proc/debug.h"
 #include "proc/demo_page.h"
+#include "proc/drain.h"
 #include "proc/exposition.h"
 #include "proc/gzip.h"
 #include "proc/node.h"
@@ -189,6 +190,7 @@ void admin_init(unsigned worker)
     http_register(table, ARRAY_LEN(table));
     admin_page_init();
     debug_init(worker);
+    drain_init(worker);
     api_init(nodes_read);
     centrifuge_nodes(node_uid(), nodes_find);
 }

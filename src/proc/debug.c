@@ -204,13 +204,13 @@ static int put_process(unsigned slot, struct buf *out)
 static void handle_processes(struct http_exchange *x)
 {
     struct buf out = {0};
-    int rc = buf_printf(
-        &out,
-        "{\"version\":\"%s\",\"revision\":\"%s\",\"workers\":%u,\"uptime\":%.1f,"
-        "\"max_connections\":%lld,\"connections\":%llu,\"draining\":%s,\"processes\":[",
-        version_string(), version_revision(), shm->workers, (double)shm_uptime_ns(SHM_MASTER) / 1e9,
-        (long long)config.max_connections, (unsigned long long)shm_node_connections(),
-        atomic_load(&shm->draining) ? "true" : "false");
+    int rc =
+        buf_printf(&out,
+                   "{\"version\":\"%s\",\"revision\":\"%s\",\"workers\":%u,\"uptime\":%.1f,"
+                   "\"max_connections\":%lld,\"connections\":%llu,\"draining\":%s,\"processes\":[",
+                   version_string(), version_revision(), shm->workers,
+                   (double)shm_uptime_ns(SHM_MASTER) / 1e9, (long long)config.max_connections,
+                   (unsigned long long)shm_node_connections(), shm_sends_away() ? "true" : "false");
 
     for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++) {
         if (!shm_slot_used(i))

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "core/engine_shards.h"
+#include "proc/drain.h"
 #include "proc/exposition.h"
 #include "proc/node.h"
 #include "proc/shm.h"
@@ -152,6 +153,12 @@ static double node_value(enum node_metric m)
         return atomic_load(&shm->draining) != 0 ? 1 : 0;
     case NODE_DRAIN_DEADLINE:
         return (double)atomic_load(&shm->drain_deadline_s);
+    case NODE_DRAIN_STATE:
+        return (double)atomic_load(&shm->drain.state);
+    case NODE_DRAIN_TARGET:
+        return (double)drain_target();
+    case NODE_DRAIN_LEFT:
+        return (double)drain_left();
     case NODE_LISTEN_OVERFLOWS:
         return (double)atomic_load(&shm->listen_overflows);
     case NODE_LIMIT_CONNECTIONS:

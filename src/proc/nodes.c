@@ -70,7 +70,7 @@ void nodes_self(void *arg UNUSED, struct engine_node *out)
         cpu += u.cpu_seconds;
     }
     out->cpu_hundredths = cpu_hundredths(cpu);
-    out->draining = atomic_load(&shm->draining) != 0;
+    out->draining = shm_sends_away();
 }
 
 /* FNV-1a: the same on every node, unlike hash_str(). */

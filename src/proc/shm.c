@@ -63,7 +63,8 @@ void shm_trace_open(unsigned slot)
 static int open_eventfds(struct shm *s)
 {
     s->hub_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (s->hub_wake_fd == -1)
+    s->master_wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (s->hub_wake_fd == -1 || s->master_wake_fd == -1)
         return -1;
     for (unsigned i = 0; i < s->workers; i++) {
         s->worker_wake_fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -167,6 +168,7 @@ void shm_destroy(void)
     for (unsigned i = 0; i < shm->workers; i++)
         close(shm->worker_wake_fd[i]);
     close(shm->hub_wake_fd);
+    close(shm->master_wake_fd);
     sealed_unmap();
     shm = NULL;
     engine_shards = &engine_shards_own;
@@ -234,6 +236,7 @@ void shm_enter(unsigned slot)
     metrics = &s->metrics;
     metrics_reset_gauges(metrics);
     atomic_store(&s->client_connections, 0);
+    atomic_store(&s->staying, 0);
     atomic_store(&s->stopped, 0);
     atomic_store(&s->addresses_life, atomic_load(&s->generation));
     atomic_store(&s->pid, getpid());
@@ -312,6 +315,11 @@ bool shm_serves(unsigned slot)
 bool shm_accepts(unsigned slot)
 {
     return shm_serves(slot) && !atomic_load(&shm->slots[slot].stopped);
+}
+
+bool shm_sends_away(void)
+{
+    return atomic_load(&shm->draining) != 0 || atomic_load(&shm->drain.state) != DRAIN_NONE;
 }
 
 const char *shm_phase_name(unsigned slot)
@@ -407,6 +415,7 @@ void shm_forget(unsigned slot)
     atomic_store(&s->pid, 0);
     atomic_store(&s->phase, SHM_DOWN);
     atomic_store(&s->client_connections, 0);
+    atomic_store(&s->staying, 0);
     for (unsigned k = 0; k < LISTENERS_MAX; k++)
         atomic_store(&s->listeners[k].connections, 0);
     atomic_store(&s->addresses_life, 0);

@@ -49,11 +49,12 @@ static void on_deadline(struct ev_loop *loop UNUSED, ev_timer *t UNUSED, int rev
     children_signal(SIGKILL, true);
 }
 
-static void start_drain(void)
+void supervisor_stop(void)
 {
     uint64_t patience_ns = (uint64_t)(config.drain_time + config.close_timeout) + PATIENCE_NS;
 
     supervisor.draining = true;
+    supervisor_drain_end();
     atomic_store(&shm->drain_deadline_s, clock_wall_ns() / NS_PER_SEC + patience_ns / NS_PER_SEC);
     atomic_store(&shm->draining, 1);
     shm_set_phase(SHM_MASTER, SHM_DRAINING);
@@ -77,7 +78,7 @@ static void on_stop(struct ev_loop *loop UNUSED, ev_signal *s, int revents UNUSE
 {
     clock_refresh();
     if (!supervisor.draining) {
-        start_drain();
+        supervisor_stop();
         return;
     }
     LOG(LOG_WARN, "second signal, stopping at once", KV_U("signal", s->signum));
@@ -173,6 +174,7 @@ static void watch_signals(void)
     ev_signal_start(supervisor.loop, &supervisor.usr1);
     ev_timer_init(&supervisor.tick, on_tick, 0.01, 0.01);
     ev_timer_start(supervisor.loop, &supervisor.tick);
+    supervisor_drain_watch();
     ev_timer_init(&supervisor.deadline, on_deadline, 0., 0.);
 }
 

@@ -91,6 +91,11 @@ void notify_stopping(uint64_t patience_ns);
 /* At every tick: that the master lives, and how many connections there are. */
 void notify_tick(void);
 
+/* supervisor_drain.c: what an operator orders (proc/drain.h) */
+void supervisor_drain_watch(void);
+/* It is over, or something else takes its place. */
+void supervisor_drain_end(void);
+
 /* supervisor_reload.c */
 /* All or nothing, as at SIGHUP; the service manager is told. */
 void supervisor_reload(void);
@@ -120,6 +125,8 @@ void supervisor_fit_capacity(struct config *c, unsigned workers);
 void supervisor_check_capacity(unsigned workers);
 
 /* supervisor.c */
+/* As at SIGTERM: closes all clients over config.drain_time, and ends. */
+void supervisor_stop(void);
 void supervisor_child_gone(unsigned slot);
 /* In a new child: gives the signals back. */
 void supervisor_unwatch(void);

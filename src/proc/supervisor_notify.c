@@ -24,6 +24,7 @@ static struct {
     uint64_t watchdog_ns; /* 0: none */
     uint64_t said_ns, status_ns;
     uint64_t connections; /* in the last status */
+    uint32_t drain;       /* likewise: enum drain_state */
 } n = {.fd = -1};
 
 static void send_state(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -117,14 +118,18 @@ void notify_stopping(uint64_t patience_ns)
 /* At most every five seconds, and only what is news. */
 static void say_status(void)
 {
+    static const char *const drain[] = {"", "draining as ordered: ", "drained as ordered: "};
     uint64_t connections = shm_node_connections();
+    uint32_t state = atomic_load(&shm->drain.state);
 
-    if (connections == n.connections || clock_ns() - n.status_ns < STATUS_NS)
+    if ((connections == n.connections && state == n.drain) || clock_ns() - n.status_ns < STATUS_NS)
         return;
     n.status_ns = clock_ns();
     n.connections = connections;
-    send_state("STATUS=%llu connection%s, %u worker%s%s", (unsigned long long)connections,
-               plural(connections), shm->workers, plural(shm->workers),
+    n.drain = state;
+    send_state("STATUS=%s%llu connection%s, %u worker%s%s", drain[state],
+               (unsigned long long)connections, plural(connections), shm->workers,
+               plural(shm->workers),
                metrics->reload_refused ? "; the last reload was refused" : "");
 }
 

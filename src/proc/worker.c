@@ -16,6 +16,7 @@
 #include "net/reactor.h"
 #include "proc/accepting.h"
 #include "proc/admin.h"
+#include "proc/drain.h"
 #include "proc/orders.h"
 #include "proc/reload.h"
 #include "proc/sandbox.h"
@@ -133,6 +134,7 @@ static void each_turn(void)
     atomic_store_explicit(&slot->stopped, reactor->overload.stopped, memory_order_relaxed);
     /* Counting in /proc would take a scrape of a full node a second. */
     atomic_store_explicit(&slot->open_fds, w.own_fds + reactor->connections, memory_order_relaxed);
+    drain_turn();
     shm_heartbeat(SHM_WORKER + w.index);
     usage_look();
     take_config();
@@ -195,6 +197,8 @@ bool worker_ready(const char **why)
     *why = "";
     if (reactor->draining || atomic_load(&shm->draining))
         *why = "draining";
+    else if (atomic_load(&shm->drain.state) != DRAIN_NONE)
+        *why = "drained by order (roostctl drain --cancel)";
     else if (atomic_load(&hub->pid) == 0 || atomic_load(&hub->phase) != SHM_READY)
         *why = "the hub is not running";
     else if (clock_ns() >
@@ -286,6 +290,7 @@ void worker_main(unsigned index, int master_fd)
     if (tls_files_take(shm->tls) == -1)
         exit(1); /* said why */
     watch_orders(master_fd);
+    drain_turn(); /* an order in force holds for a new worker, too */
     accepting_start(index);
     usage_open(SHM_WORKER + index);
     w.own_fds = shm_count_fds();

@@ -113,7 +113,7 @@ static void http_decide_keep(struct http_exchange *x, struct http_status_line *h
     const struct http_job *job = http_job_of(x);
 
     http_look_at_upgrade(x);
-    if (reactor->draining || (s->ended && job->in.len == 0))
+    if (reactor->draining || (x->conn->flags & CONN_LEAVING) || (s->ended && job->in.len == 0))
         x->keep_alive = false;
     h->keep_alive = x->keep_alive;
     h->minor = job->minor;
@@ -177,8 +177,24 @@ void http_respond_blob(struct http_exchange *x, int status, const char *type, st
     http_answered(x, CLOSE_HTTP_DONE);
 }
 
+/* Seconds after which whoever is refused for that reason may ask again. */
+static unsigned http_retry_after(const struct conn *c, enum close_reason why)
+{
+    static const struct {
+        uint8_t seconds, spread;
+    } rows[CLOSE_NR] = {
+#define RETRY(reason, seconds, spread) [CLOSE_##reason] = {seconds, spread},
+#include "tbl/retry_after.def"
+    };
+
+    if (rows[why].seconds == 0)
+        return 1;
+    return rows[why].seconds + conn_chance(c, rows[why].spread + 1u);
+}
+
 /* The fields that a status must carry. */
-static struct str http_refusal_fields(int status, unsigned methods, char *out, size_t cap)
+static struct str http_refusal_fields(const struct conn *c, enum close_reason why, int status,
+                                      unsigned methods, char *out, size_t cap)
 {
     int n = 0;
 
@@ -195,7 +211,7 @@ static struct str http_refusal_fields(int status, unsigned methods, char *out, s
         break;
     case 429:
     case 503:
-        n = snprintf(out, cap, "Retry-After: 1\r\n");
+        n = snprintf(out, cap, "Retry-After: %u\r\n", http_retry_after(c, why));
         break;
     }
     return (struct str){.p = out, .n = (size_t)n};
@@ -255,7 +271,7 @@ void http_refuse(struct http_exchange *x, enum close_reason why)
     if (status >= 500)
         x->keep_alive = false;
     http_say_refusal(x, why);
-    h.fields = http_refusal_fields(status, methods, fields, sizeof(fields));
+    h.fields = http_refusal_fields(x->conn, why, status, methods, fields, sizeof(fields));
     http_send_answer(x, &h, (struct str){.p = text, .n = (size_t)n}, why);
 }
 
@@ -273,7 +289,7 @@ void http_refuse_conn(struct conn *c, enum close_reason why)
     refusal_say(c, why, "handshake refused", NULL, 0);
     h.length = strlen(row->text) + 1;
     TRACE(request, c->id, STR_NULL, (uint64_t)h.status, h.length);
-    h.fields = http_refusal_fields(h.status, 1u << HTTP_GET, fields, sizeof(fields));
+    h.fields = http_refusal_fields(c, why, h.status, 1u << HTTP_GET, fields, sizeof(fields));
     if (http_head_append(&out, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);
     else if (conn_send(c, buf_view(&out)) == 0)
@@ -286,7 +302,7 @@ void http_idle(struct conn *c)
     struct http_session *s = http_session(c);
 
     http_job_free(c);
-    if (s->ended || reactor->draining) {
+    if (s->ended || reactor->draining || (c->flags & CONN_LEAVING)) {
         conn_finish(c, CLOSE_HTTP_DONE);
         return;
     }

@@ -90,10 +90,11 @@ struct conn *ws_upgrade_take(struct http_exchange *x, const struct upgrade *chec
                              enum session_kind kind, unsigned subscriptions)
 {
     struct conn *c = x->conn;
-    struct ws_upgrade *u = reactor->draining ? NULL : upgrade_new(c, checked);
+    bool elsewhere = reactor_sends_away(c);
+    struct ws_upgrade *u = elsewhere ? NULL : upgrade_new(c, checked);
 
     if (u == NULL) {
-        http_refuse(x, reactor->draining ? CLOSE_DRAIN : CLOSE_NO_MEMORY);
+        http_refuse(x, elsewhere ? CLOSE_DRAIN : CLOSE_NO_MEMORY);
         return NULL;
     }
     if (http_take_over(x, &u->early) == -1) {

@@ -73,8 +73,15 @@ static void stream_deadline(struct conn *c)
         conn_arm(c, next);
 }
 
+/* EventSource comes again by itself: not all at the same moment. */
 static void stream_drain(struct conn *c)
 {
+    char retry[32];
+    int n = snprintf(retry, sizeof(retry), "retry: %u\n\n", 1000 + conn_chance(c, 4000));
+
+    if (client_of(c)->wire == WIRE_EVENTS &&
+        stream_send(c, (struct str){retry, (size_t)n}, false) == -1)
+        return; /* killed */
     session_end(c, CLOSE_CF_SHUTDOWN);
 }
 
@@ -278,7 +285,7 @@ static void stream_handle(struct http_exchange *x)
     }
     while (strcmp(path->path, x->resource->path) != 0)
         path++;
-    if (!cors.allowed || reactor->draining) {
+    if (!cors.allowed || reactor_sends_away(x->conn)) {
         http_refuse(x, cors.allowed ? CLOSE_DRAIN : CLOSE_BAD_ORIGIN);
         return;
     }

@@ -133,9 +133,39 @@ static void handshake_refusals_are_counted(void **state UNUSED)
     p->conn->refusal = CLOSE_FULL;
     h_ask(p, "GET /hand HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 503);
-    assert_has(p, "Retry-After: 1\r\n");
+    assert_has(p, "Retry-After: ");
     assert_int_equal(metrics->handshake_failures[CLOSE_FULL], 1);
     h_close(p);
+}
+
+/* Those who are refused together do not come again together; a connection is told the same twice. */
+static void when_to_ask_again(void **state UNUSED)
+{
+    unsigned seen[64] = {0}, different = 0;
+
+    for (unsigned i = 0; i < 40; i++) {
+        struct peer *p = h_connect(0);
+        unsigned s = http_retry_after(p->conn, CLOSE_FULL);
+
+        assert_in_range(s, 5, 15);
+        assert_int_equal(http_retry_after(p->conn, CLOSE_FULL), s);
+        assert_in_range(http_retry_after(p->conn, CLOSE_DRAIN), 1, 5);
+        assert_int_equal(http_retry_after(p->conn, CLOSE_HUB_TIMEOUT), 1);
+        different += seen[s]++ == 0;
+        h_close(p);
+    }
+    assert_true(different > 3);
+    for (unsigned why = 0; why < CLOSE_NR; why++) {
+        char fields[128];
+        struct str f;
+        struct peer *p = h_connect(0);
+        int status = close_row((enum close_reason)why)->status;
+
+        f = http_refusal_fields(p->conn, (enum close_reason)why, status, 0, fields, sizeof(fields));
+        assert_int_equal(str_starts_with(f, STR_LIT("Retry-After: ")),
+                         status == 503 || status == 429);
+        h_close(p);
+    }
 }
 
 static void a_refused_connection_gets_only_healthz(void **state UNUSED)
@@ -171,6 +201,7 @@ int main(void)
         T(refusals_have_their_status),
         T(long_heads_are_refused),
         T(handshake_refusals_are_counted),
+        T(when_to_ask_again),
         T(a_refused_connection_gets_only_healthz),
     };
 

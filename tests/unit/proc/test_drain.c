@@ -1,0 +1,99 @@
+/* tests/unit/proc/test_drain.c */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proc/drain.c"
+
+static void the_way_down(void **state UNUSED)
+{
+    const uint64_t s = NS_PER_SEC;
+
+    assert_int_equal(drain_most(100, 20, 0, 8 * s), 100);
+    assert_int_equal(drain_most(100, 20, s, 8 * s), 90);
+    assert_int_equal(drain_most(100, 20, 8 * s - 1, 8 * s), 21);
+    assert_int_equal(drain_most(100, 20, 8 * s, 8 * s), 20);
+    assert_int_equal(drain_most(100, 20, 80 * s, 8 * s), 20);
+    assert_int_equal(drain_most(100, 20, 0, 0), 20);
+    assert_int_equal(drain_most(10, 20, 0, 8 * s), 20); /* nobody has to go */
+    assert_int_equal(drain_most(UINT32_MAX, 0, s / 2, s), UINT32_MAX / 2 + 1);
+    assert_int_equal(drain_most(5, 0, UINT64_MAX, UINT64_MAX), 0);
+}
+
+/* In sum exactly what may stay, and nobody gets more than it has. */
+static void each_has_its_part(void **state UNUSED)
+{
+    static const uint64_t have[][4] = {{10, 10, 10, 10},
+                                       {1, 0, 0, 39},
+                                       {3, 3, 3, 1},
+                                       {0, 0, 0, 5},
+                                       {UINT32_MAX, UINT32_MAX, UINT32_MAX, 1}};
+    uint64_t share[4];
+
+    for (size_t k = 0; k < ARRAY_LEN(have); k++) {
+        uint64_t all = have[k][0] + have[k][1] + have[k][2] + have[k][3];
+
+        for (uint64_t most = 0; most < MIN(all, UINT64_C(60)); most++) {
+            uint64_t sum = 0;
+
+            drain_share(most, have[k], 4, share);
+            for (unsigned i = 0; i < 4; i++) {
+                assert_true(share[i] <= have[k][i]);
+                sum += share[i];
+            }
+            assert_int_equal(sum, most);
+        }
+        drain_share(all, have[k], 4, share);
+        assert_true(share[0] == UINT64_MAX && share[3] == UINT64_MAX);
+    }
+    drain_share(20, have[0], 4, share);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(share[i], 5);
+}
+
+static bool good(const char *query, struct wish *w)
+{
+    return parse_wish(str_from(query), w) == 0;
+}
+
+static void what_is_asked_for(void **state UNUSED)
+{
+    struct wish w;
+
+    config_defaults(&config);
+    assert_int_equal(parse_wish((struct str){.p = NULL}, &w), 0);
+    assert_true(w.leave == 0 && w.rate == 0 && !w.stop && !w.cancel);
+    assert_int_equal(w.time_ns, config.drain_time);
+    assert_true(good("leave=1000&rate=50&stop=1", &w));
+    assert_true(w.leave == 1000 && w.rate == 50 && w.stop && !w.cancel);
+    assert_true(good("time=1m30s&api_key=x", &w));
+    assert_int_equal(w.time_ns, 90 * NS_PER_SEC);
+    assert_true(good("cancel=1&stop=0", &w));
+    assert_true(w.cancel && !w.stop);
+    assert_true(good("leave=4294967295", &w));
+    assert_false(good("leave=4294967296", &w));
+    assert_false(good("leave=99999999999999999999999999", &w));
+    assert_false(good("leave=+1", &w));
+    assert_false(good("leave=1x", &w));
+    assert_false(good("leave", &w));
+    assert_false(good("rate=0", &w));
+    assert_false(good("rate=1&time=1s", &w));
+    assert_false(good("time=8d", &w));
+    assert_false(good("time=169h", &w));
+    assert_false(good("stop=2", &w));
+    assert_false(good("speed=1", &w));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_way_down),
+        cmocka_unit_test(each_has_its_part),
+        cmocka_unit_test(what_is_asked_for),
+    };
+
+    return cmocka_run_group_tests_name("proc/drain", tests, NULL, NULL);
+}
