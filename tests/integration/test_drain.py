@@ -4,11 +4,12 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import unittest
 
 from centrifuge import Client
-from daemon import DaemonTest, run_roostctl, wait_for
+from daemon import ROOSTCTL, SLOW, DaemonTest, run_roostctl, wait_for
 from wsraw import CLOSE, TEXT, Closed, Raw, WebSocket
 
 
@@ -46,6 +47,10 @@ class Drain(DaemonTest):
 
     def connections(self, d, n):
         wait_for(lambda: self.state(d)['connections'] == n, what='%d connections' % n)
+
+    def is_taken(self, d):
+        with WebSocket(d.client, '/ws/a') as c:
+            return c.response.status == 101
 
     def test_down_to_a_number_over_all_workers(self):
         d = self.start(workers=3)
@@ -88,7 +93,7 @@ class Drain(DaemonTest):
                 operator.expect(TEXT, 'x')
             self.assertEqual(self.order(d, 'cancel=1')['state'], 'none')
             self.assertEqual(d.http('GET', '/readyz').status, 200)
-            wait_for(lambda: WebSocket(d.client, '/ws/a').response.status == 101, what='a client that is taken')
+            wait_for(lambda: self.is_taken(d), what='a client that is taken')
 
     def test_the_rate_and_a_second_order(self):
         d = self.start(workers=2)
@@ -210,6 +215,74 @@ class Drain(DaemonTest):
         answering([d.ws('/ws/e') for _ in range(6)])
         self.order(d, 'time=1h')
         self.assertEqual(d.stop(), 0)
+
+
+class Command(DaemonTest):
+    """roostctl drain."""
+
+    def test_it_waits_until_it_is_done(self):
+        d = self.start(workers=2)
+        codes = answering([d.ws('/ws/c') for _ in range(12)])
+        r = run_roostctl(d, 'drain', '--leave', '4', '--rate', '20')
+        self.assertEqual((r.returncode, r.stderr), (0, ''), r)
+        lines = r.stdout.split('\n')
+        self.assertRegex(lines[0], r'^draining  \[=* *\]  8 to go, 12 here, 4 may stay, 0s$')
+        self.assertRegex(lines[-2], '^drained: 4 clients, 4 may stay; .*--cancel$')
+        self.assertEqual(len(codes), 8)
+        r = run_roostctl(d, 'drain', '--show', '-o', 'json')
+        self.assertEqual(json.loads(r.stdout)['state'], 'drained')
+        r = run_roostctl(d, 'drain', '--cancel')
+        self.assertEqual((r.returncode, r.stdout), (0, 'no drain: 4 clients are here, new ones are welcome\n'))
+        r = run_roostctl(d, 'drain', '--show')
+        self.assertEqual((r.returncode, r.stdout), (0, 'no drain: 4 clients are here, new ones are welcome\n'))
+
+    def test_json(self):
+        d = self.start(workers=2)
+        answering([d.ws('/ws/c') for _ in range(5)])
+        r = run_roostctl(d, 'drain', '--time', '100ms', '-o', 'json')
+        states = [json.loads(x) for x in r.stdout.split('\n') if x]
+        self.assertEqual((r.returncode, states[0]['state'], states[-1]['state']), (0, 'draining', 'drained'))
+        self.assertEqual((states[0]['connections'], states[-1]['connections']), (5, 0))
+
+    def test_on_a_terminal_one_line_is_drawn_anew(self):
+        d = self.start(workers=1)
+        answering([d.ws('/ws/c') for _ in range(5)])
+        r = subprocess.run(['script', '-qec', '%s --admin http://%s drain --time 1s' % (ROOSTCTL, d.admin), '/dev/null'],
+                           capture_output=True, stdin=subprocess.DEVNULL, timeout=20 * SLOW)
+        self.assertEqual(r.returncode, 0, r)
+        self.assertEqual(r.stdout.count(b'\n'), 1, r.stdout)
+        self.assertIn(b'\rdrained: 0 clients', r.stdout)
+
+    def test_to_the_end_of_the_node(self):
+        d = self.start(workers=2)
+        answering([d.ws('/ws/c') for _ in range(5)])
+        r = run_roostctl(d, 'drain', '--stop', '--time', '0s')
+        self.assertEqual((r.returncode, r.stderr), (0, ''))
+        self.assertEqual(r.stdout.split('\n')[-2], 'stopped')
+        self.assertEqual(d.process.wait(20), 0)
+
+    def test_cancelled_and_ordered_otherwise_meanwhile(self):
+        d = self.start(workers=2)
+        answering([d.ws('/ws/c') for _ in range(5)])
+        for args, words in ((['--cancel'], 'it was cancelled meanwhile'),
+                            (['--leave', '3', '--time', '2h', '--no-wait'], 'another order has taken its place meanwhile')):
+            p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + d.admin, 'drain', '--time', '1h'], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True)
+            self.assertTrue(p.stdout.readline().startswith('draining'))
+            self.assertEqual(run_roostctl(d, 'drain', *args).returncode, 0)
+            out, err = p.communicate(timeout=20 * SLOW)
+            self.assertEqual(p.returncode, 1)
+            self.assertIn(words, err)
+
+    def test_what_is_refused(self):
+        d = self.start(workers=1)
+        for args, status, words in ((['--leave', 'few'], 1, '400'), (['--rate', '1', '--time', '1s'], 1, '400'),
+                                    (['--leave', '1&stop=1'], 2, '--leave'), (['--time', '1 s'], 2, '--time')):
+            with self.subTest(args=args):
+                r = run_roostctl(d, 'drain', *args)
+                self.assertEqual(r.returncode, status, r)
+                self.assertIn(words, r.stderr)
+        self.assertEqual(d.get_json('/debug/drain')['state'], 'none')
 
 
 class Centrifuge(DaemonTest):
