@@ -34,9 +34,10 @@ struct reactor_rings {
 struct reactor_config {
     unsigned worker;                   /* index */
     const struct reactor_rings *rings; /* NULL: those of reactor_set_broker(), if any */
-    int wake_fd;            /* eventfd that is written to wake this process; -1: none (tests) */
-    int hub_wake_fd;        /* eventfd of the hub; -1: none */
-    unsigned inherited_fds; /* descriptors held for other workers' sake */
+    int wake_fd;              /* eventfd that is written to wake this process; -1: none (tests) */
+    int hub_wake_fd;          /* eventfd of the hub; -1: none */
+    unsigned inherited_fds;   /* descriptors held for other workers' sake */
+    uint64_t node_started_ns; /* clock_ns(), for config.slow_start; 0: long ago */
     uint64_t (*hub_generation)(void); /* of the running hub, looked at once per turn; may be NULL */
     uint64_t (*node_connections)(
         void); /* all workers' client connections; NULL: this worker's own */

@@ -145,6 +145,7 @@ static void derive_listeners(struct config *c)
     snprintf(client.name, sizeof(client.name), "listen");
     snprintf(admin.name, sizeof(admin.name), "admin_listen");
     memcpy(client.address, c->listen, sizeof(client.address));
+    client.accept_rate = c->accept_rate;
     memcpy(client.tls_certificate, c->tls_certificate, sizeof(client.tls_certificate));
     memcpy(client.tls_key, c->tls_key, sizeof(client.tls_key));
     admin.kind = LISTENER_ADMIN;

@@ -194,21 +194,33 @@ enum close_reason admission_check(const struct sockaddr *peer, unsigned listener
     return why;
 }
 
-static uint64_t rate_max(unsigned listener)
+/* A tenth at the node's start, all of it config.slow_start later. */
+static uint64_t warmed_up(uint64_t rate)
 {
-    return reactor->cfg.addresses != NULL ? (uint64_t)config.listener[listener].accept_rate : 0;
+    uint64_t age = clock_ns() - reactor->cfg.node_started_ns, whole = (uint64_t)config.slow_start;
+
+    if (LIKELY(age >= whole))
+        return rate;
+    return MAX((uint64_t)((double)rate * (0.1 + 0.9 * ((double)age / (double)whole))), UINT64_C(1));
+}
+
+uint64_t admission_rate(unsigned listener)
+{
+    uint64_t rate = (uint64_t)config.listener[listener].accept_rate;
+
+    return LIKELY(rate == 0) || reactor->cfg.addresses == NULL ? 0 : warmed_up(rate);
 }
 
 bool admission_waits(unsigned listener)
 {
-    uint64_t max = rate_max(listener);
+    uint64_t max = admission_rate(listener);
 
     return UNLIKELY(max != 0) && addresses_listener_lately(reactor->cfg.addresses, listener) >= max;
 }
 
 void admission_accepted(unsigned listener)
 {
-    if (UNLIKELY(rate_max(listener) != 0))
+    if (UNLIKELY(admission_rate(listener) != 0))
         addresses_listener_made(reactor->cfg.addresses, listener);
 }
 

@@ -208,7 +208,8 @@ static bool listener_waits(struct listener *l)
         return false;
     METRIC_INC(accept_stops_rate);
     LOG_AT(&site, LOG_WARN, "accept_rate is reached: clients wait to be accepted",
-           KV_S("listener", listener_label(o)), KV_I("accept_rate", o->accept_rate));
+           KV_S("listener", listener_label(o)), KV_I("accept_rate", o->accept_rate),
+           KV_U("now", admission_rate(l->index)));
     l->resume_ns = clock_ns() + RATE_REST_NS;
     listener_rest(l, &l->slowed);
     return true;

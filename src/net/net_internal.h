@@ -163,6 +163,8 @@ void shed_forget(struct conn *c);
  * whether admission_leave() must be called when the connection ends. */
 enum close_reason admission_check(const struct sockaddr *peer, unsigned listener,
                                   uint64_t node_total, bool *counted);
+/* Clients that the node may accept by the listener in a second, now; 0: any number. */
+uint64_t admission_rate(unsigned listener);
 /* Is who comes next to wait, because of the listener's accept_rate? One has been accepted. */
 bool admission_waits(unsigned listener);
 void admission_accepted(unsigned listener);

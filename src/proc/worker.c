@@ -255,6 +255,7 @@ void worker_main(unsigned index, int master_fd)
                                  .wake_fd = shm->worker_wake_fd[index],
                                  .hub_wake_fd = shm->hub_wake_fd,
                                  .inherited_fds = inherited_listeners(),
+                                 .node_started_ns = atomic_load(&shm->slots[SHM_MASTER].entered_ns),
                                  .hub_generation = hub_generation,
                                  .node_connections = node_connections,
                                  .node_full = &shm->slots[SHM_WORKER + index].full,

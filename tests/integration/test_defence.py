@@ -166,6 +166,29 @@ class Listeners(DaemonTest):
         for c in here:
             c.close()
 
+    def test_who_comes_too_fast_to_the_plain_listener_waits(self):
+        """accept_rate without an entry of listeners; and a reload takes it away."""
+        config = self.file('accept_rate: 4\n')
+        d, here = self.start(workers=2, config=config), []
+        wait_for(lambda: self.assertEqual(self.dial(d.client, here), 101) or d.metric('roost_accept_stops_total{for_want_of="rate"}') > 0,
+                 what='somebody who waits')
+        d.wait_log('clients wait to be accepted" listener=listen accept_rate=4 now=4')
+        with open(config, 'w') as f:
+            f.write('{}\n')
+        d.process.send_signal(signal.SIGHUP)
+        d.wait_log('msg="reloaded" changed=accept_rate')
+        for c in here:
+            c.close()
+
+    def test_slowly_at_the_start(self):
+        """A tenth of the rate when the node has just begun; so few that the limit is met at once."""
+        d, here = self.start(workers=2, accept_rate=10, slow_start='1h'), []
+        wait_for(lambda: self.assertEqual(self.dial(d.client, here), 101) or d.metric('roost_accept_stops_total{for_want_of="rate"}') > 0,
+                 what='somebody who waits')
+        d.wait_log('clients wait to be accepted" listener=listen accept_rate=10 now=1')
+        for c in here:
+            c.close()
+
     def test_who_comes_too_fast_waits(self):
         """And is served: nobody is refused."""
         d, here = self.listen(accept_rate=5), []

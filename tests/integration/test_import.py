@@ -184,8 +184,7 @@ class Import(DaemonTest):
                  'client.token.jwks_public_endpoint: not carried over, and it protects: the address is neither https'),
                 ({'client': {'token': {'jwks_public_endpoint': 'https://example.com/{{realm}}/keys'}}}, 3, 'has a template'),
                 ({'client': {'token': {'hmac_secret_key': 'with blanks'}}}, 3, 'client.token.hmac_secret_key: not carried over, and it protects'),
-                ({'client': {'connection_rate_limit': 100}}, 3, 'client.connection_rate_limit: not carried over, and it protects'),
-                ({'client': {'token': {'hmac_secret': 'typo'}}}, 3, 'client.token.hmac_secret: not carried over, and it protects: it is no option'),
+                                ({'client': {'token': {'hmac_secret': 'typo'}}}, 3, 'client.token.hmac_secret: not carried over, and it protects: it is no option'),
                 ({'channel': {'without_namespace': {'channel_regex': 'a[b'}}}, 3, '')):
             with self.subTest(config):
                 got, out, err = self.run_import(config)

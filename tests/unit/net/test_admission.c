@@ -218,6 +218,28 @@ static void test_an_accept_rate(void **state)
     assert_false(admission_waits(1));
 }
 
+static void test_a_slow_start(void **state)
+{
+    (void)state;
+    config.listener[1].accept_rate = 1000;
+    config.slow_start = 10 * (int64_t)NS_PER_SEC;
+    assert_int_equal(admission_rate(0), 0);
+    assert_int_equal(admission_rate(1), 1000); /* it began long ago */
+    reactor->cfg.node_started_ns = clock_ns();
+    assert_int_equal(admission_rate(0), 0);
+    assert_int_equal(admission_rate(1), 100);
+    clock_advance(5 * NS_PER_SEC);
+    assert_int_equal(admission_rate(1), 550);
+    config.listener[1].accept_rate = 1;
+    assert_int_equal(admission_rate(1), 1);
+    config.listener[1].accept_rate = 1000;
+    clock_advance(5 * NS_PER_SEC);
+    assert_int_equal(admission_rate(1), 1000);
+    config.slow_start = 0;
+    reactor->cfg.node_started_ns = clock_ns();
+    assert_int_equal(admission_rate(1), 1000);
+}
+
 /* Peers of a UNIX socket are nobody in particular. */
 static void test_without_an_address(void **state)
 {
@@ -441,6 +463,7 @@ int main(void)
         NET_TEST(test_rate),
         NET_TEST(test_a_listener_of_its_own),
         NET_TEST(test_an_accept_rate),
+        NET_TEST(test_a_slow_start),
         NET_TEST(test_without_an_address),
         NET_TEST(test_a_limit_comes_later),
         NET_TEST(test_admin_makes_room),
