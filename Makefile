@@ -291,6 +291,11 @@ run: build-packages ## install what is missing, build, start the daemon with dep
 	@$(MAKE) all
 	@ROOST_HINTS=1 exec $(BUILD)/roostd $(if $(ROOST_CONFIG),,--config deploy/demo.yaml) $(ARGS)
 
+.PHONY: demo
+demo: build-packages ## a scene in the terminal: 50,000 clients (CONNECTIONS=N) come, get messages, lose a worker, are sent away
+	@$(MAKE) all $(PROMETHEUS)
+	@BUILD=$(BUILD) $(PYTHON) deploy/demo.py $(if $(filter command environment,$(origin CONNECTIONS)),--connections $(CONNECTIONS)) $(ARGS)
+
 # A path below PREFIX, quoted: DESTDIR may have blanks.
 installed = $(call quote,$(DESTDIR)$(PREFIX)/$(1))
 

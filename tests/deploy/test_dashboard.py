@@ -37,7 +37,7 @@ MAY_BE_ZERO = set("""process_up hang_kills_total listen_overflows_total accept_s
 lost_publications_total history_evicted_total hub_queue_bytes ring_to_hub_bytes ring_to_worker_bytes partial_bytes tokens_waiting
 connections_closing last_reload_certificates_kept engine_epoch_changes_total engine_malformed_total engine_gaps_total
 engine_reconnects_total engine_probes_missed_total node_config_mismatch engine_redirects_total
-presence_rewritten_total presence_tidied_total presence_lost_total""".split())
+presence_rewritten_total presence_tidied_total presence_lost_total drain_state""".split())
 
 
 def expand(expr, interval='10s'):
