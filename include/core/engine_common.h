@@ -3,6 +3,7 @@
 #define ROOST_CORE_ENGINE_COMMON_H
 
 #include "core/engine.h"
+#include "core/engine_address.h"
 #include "core/envelope.h"
 
 /* A call has ended so: metric. */
@@ -16,6 +17,26 @@ uint64_t engine_chance(uint64_t max);
 uint64_t engine_time_ns(uint64_t wall_ms);
 /* As the hub of that node knows it: another node's connections and rings mean nothing here. */
 void engine_localise(struct envelope *env, uint64_t node);
+/* A connection to a server has ended, or none could be made. news: it is worth a warning. */
+void engine_log_gone(const struct engine_address *server, bool news, const char *why);
+void engine_log_connected(const struct engine_address *server, uint64_t down_since_ns);
+
+/* So many channels a second are subscribed to again at a new connection; 0: any. */
+struct engine_pace {
+    uint64_t names, names_ns; /* that may be asked for, as of then */
+    uint64_t next_ns;         /* not before */
+};
+#define ENGINE_PACE_NAMES UINT64_C(512) /* asked for at once */
+/* At a new connection, with so many channels: nodes that have lost the same server do not all begin at the same
+ * moment. */
+void engine_pace_begin(struct engine_pace *p, uint64_t rate, uint64_t channels);
+/* How many may be asked for now; 0: not before next_ns. */
+uint64_t engine_pace_now(struct engine_pace *p, uint64_t rate);
+static inline void engine_pace_asked(struct engine_pace *p, uint64_t names)
+{
+    p->names -= MIN(p->names, names);
+}
+
 /* What may be shown of a server's error. One that does not know a command repeats its arguments: HELLO's hold
  * the password, others what is published. */
 struct str engine_error_text(struct str error);

@@ -14,22 +14,10 @@
 #ifndef ROOST_CORE_ENGINE_NATS_H
 #define ROOST_CORE_ENGINE_NATS_H
 
-#include "core/engine_nodes.h"
-#include "core/engine_wire.h"
-
-struct engine_nats_settings {
-    struct engine_address address[ENGINE_ADDRESSES_MAX];
-    unsigned addresses;
-    char prefix[64]; /* of every subject: their first token */
-    uint64_t node;   /* this node's id, over all lives of its hub; not 0 */
-    uint64_t timeout_ns, patience_ns, reconnect_max_ns, probe_ns;
-    uint64_t queue_bytes;
-    uint32_t window;                    /* calls under way */
-    struct engine_nodes_settings nodes; /* but for id */
-};
+#include "core/engine_settings.h"
 
 /* settings: copied. wires and arg outlive it. NULL: no memory. */
-struct engine *engine_nats_new(const struct engine_nats_settings *settings,
+struct engine *engine_nats_new(const struct engine_settings *settings,
                                const struct engine_wire_ops *wires, void *arg) MUST_CHECK;
 
 #endif

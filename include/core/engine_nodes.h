@@ -100,5 +100,9 @@ uint64_t engine_nodes_version(const struct engine_nodes *n);
 
 /* bytes to the hub of that node, or of all but this one (to 0): engine_events.heard() there. Borrowed. -1: no memory. */
 int engine_nodes_say(struct engine_nodes *n, uint64_t to, struct str bytes) MUST_CHECK;
+/* So many bytes arrive at the most; what is longer is to be cut. */
+size_t engine_nodes_most(const struct engine_nodes *n);
+/* What the engine's server takes in one message, by the engine; 0: anything. */
+void engine_nodes_set_most(struct engine_nodes *n, uint64_t bytes);
 
 #endif

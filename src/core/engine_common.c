@@ -2,9 +2,12 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 #define RETRY_MIN_NS (50 * NS_PER_MS)
+#define SPREAD_NS    (2 * NS_PER_SEC) /* over which nodes that lost the same server begin, at most */
+#define RATE_NS      NS_PER_MS        /* between two looks at the rate */
 
 void engine_count_call(enum engine_status status)
 {
@@ -69,6 +72,56 @@ void engine_localise(struct envelope *env, uint64_t node)
     env->r.asker = 0;
     env->r.token = 0;
     env->r.position = 0;
+}
+
+void engine_log_gone(const struct engine_address *server, bool news, const char *why)
+{
+    char text[ENGINE_ADDRESS_TEXT];
+
+    engine_address_format(server, text, sizeof(text));
+    if (news)
+        LOG(LOG_WARN,
+            "the engine's server is gone; clients stay, publications wait for engine_patience",
+            KV_S("server", text), KV_S("why", why));
+    else
+        LOG(LOG_DEBUG, "the engine's server cannot be reached", KV_S("server", text),
+            KV_S("why", why));
+}
+
+void engine_log_connected(const struct engine_address *server, uint64_t down_since_ns)
+{
+    char text[ENGINE_ADDRESS_TEXT];
+
+    engine_address_format(server, text, sizeof(text));
+    LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),
+        KV_U("ms", (clock_ns() - down_since_ns) / NS_PER_MS));
+}
+
+void engine_pace_begin(struct engine_pace *p, uint64_t rate, uint64_t channels)
+{
+    uint64_t takes = rate > 0 ? channels * NS_PER_SEC / rate : 0;
+
+    p->names_ns = clock_ns();
+    p->names = 0;
+    p->next_ns = clock_ns() + engine_chance(MIN(takes, SPREAD_NS));
+}
+
+uint64_t engine_pace_now(struct engine_pace *p, uint64_t rate)
+{
+    uint64_t now = clock_ns(), more;
+
+    if (now < p->next_ns)
+        return 0;
+    if (rate == 0)
+        return ENGINE_PACE_NAMES;
+    more = MIN(now - p->names_ns, NS_PER_SEC) * rate / NS_PER_SEC;
+    if (more > 0) {
+        p->names = MIN(p->names + more, MAX(ENGINE_PACE_NAMES, rate * RATE_NS / NS_PER_SEC));
+        p->names_ns = now;
+    }
+    if (p->names == 0)
+        p->next_ns = now + MAX(RATE_NS, NS_PER_SEC / rate);
+    return MIN(p->names, ENGINE_PACE_NAMES);
 }
 
 struct str engine_error_text(struct str error)

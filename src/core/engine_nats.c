@@ -18,6 +18,13 @@ static void hand_on(struct nats *e, enum nats_call_kind kind, const struct recor
         give_up(e, token, ENGINE_UNAVAILABLE);
 }
 
+/* engine_local_fallback: subscribers of this node alone have it, in this node's order. */
+static void publish_here(struct nats *e, const struct record *r, uint64_t token)
+{
+    METRIC_INC(engine_local_publications);
+    e->engine.events->done(e->engine.hub, token, ENGINE_OK, nats_deliver_here(e, r));
+}
+
 /* A version means nothing where nothing is kept. */
 static void publish(struct engine *engine, struct engine_channel *ec UNUSED, const struct record *r,
                     const struct engine_condition *condition, uint64_t token)
@@ -31,6 +38,8 @@ static void publish(struct engine *engine, struct engine_channel *ec UNUSED, con
         give_up(e, token, ENGINE_REFUSED);
     else if (bytes > NATS_PAYLOAD_MAX || (e->max_payload != 0 && bytes > e->max_payload))
         give_up(e, token, ENGINE_TOO_BIG);
+    else if (UNLIKELY(e->s.local_fallback) && nats_given_up(e))
+        publish_here(e, &own, token);
     else
         hand_on(e, NATS_PUBLISH, &own, token);
 }
@@ -87,14 +96,13 @@ static void say(struct engine *engine, uint64_t to, bool everywhere UNUSED, stru
     struct str subject =
         to == 0 ? nats_subject(e, "nodes", STR_NULL) : nats_node_subject(e, "node", to);
 
-    /* The server ends the connection of whoever sends more than it takes. */
+    /* The server ends the connection of whoever sends more than it takes; surveys are cut (engine_nodes_most()). */
     if (e->max_payload != 0 && bytes.n > e->max_payload) {
         LOG(LOG_WARN, "what this node says to others is more than the engine's server takes",
             KV_U("bytes", bytes.n), KV_U("max_payload", e->max_payload));
         return;
     }
     if (e->state != NATS_UP || subject.n == 0 || e->out.len > NATS_OUT_MAX ||
-        (e->max_payload != 0 && bytes.n > e->max_payload) || /* else the server would hang up */
         nats_write_pub(&e->out, subject, bytes) == -1)
         return; /* it is lost */
     e->unanswered = true;
@@ -109,6 +117,8 @@ static uint64_t tick(struct engine *engine, uint64_t now_ns)
 
     nats_subs_linger(e, now_ns);
     server = nats_server_tick(e, now_ns);
+    metrics->engine_pending_calls = e->nwaiting + e->nsent;
+    metrics->engine_queue_bytes = (int64_t)(e->waiting_bytes + e->sent_bytes);
     return MIN(nodes, server);
 }
 
@@ -150,7 +160,7 @@ static int set_prefix(struct nats *e)
     return rc;
 }
 
-struct engine *engine_nats_new(const struct engine_nats_settings *settings,
+struct engine *engine_nats_new(const struct engine_settings *settings,
                                const struct engine_wire_ops *wires, void *arg)
 {
     struct nats *e = calloc(1, sizeof(*e));
@@ -172,6 +182,7 @@ struct engine *engine_nats_new(const struct engine_nats_settings *settings,
     nats_counters_init(&e->counters);
     list_init(&e->waiting);
     list_init(&e->sent);
+    list_init(&e->wanted);
     list_init(&e->subscribe);
     list_init(&e->asked);
     list_init(&e->live);

@@ -65,6 +65,9 @@ static void end(struct nats *e, struct nats_call *c, enum engine_status status)
     struct position at = status == ENGINE_OK ? c->at : (struct position){0};
     bool control = c->kind == NATS_CONTROL;
 
+    if (c->flight != 0 && status == ENGINE_OK)
+        hist_record(control ? &metrics->engine_call_control : &metrics->engine_call_publish,
+                    clock_ns() - c->sent_ns);
     leave(e, c);
     buf_fini(&c->body);
     pool_put(&e->calls, c);
@@ -121,6 +124,7 @@ static void send_one(struct nats *e, struct nats_call *c)
     list_append(&e->sent, &c->link);
     c->tries++;
     c->flight = e->pings + 1;
+    c->sent_ns = clock_ns();
     e->nsent++;
     e->sent_bytes += c->body.len;
     e->unanswered = true;

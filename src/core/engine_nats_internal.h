@@ -26,6 +26,7 @@ struct nats_call {
     struct list link; /* in nats.waiting, nats.sent */
     uint64_t id;
     uint64_t since_ns; /* when it came */
+    uint64_t sent_ns;
     uint64_t token;
     uint64_t flight;    /* sent: the PING behind it */
     struct buf body;    /* owned: its envelope */
@@ -52,7 +53,7 @@ enum nats_sub_state { NATS_SUB_WAITING = 0, NATS_SUB_ASKED, NATS_SUB_LIVE, NATS_
 
 struct nats_sub { /* a channel this node subscribes to, or did a moment ago */
     struct htab_node node;
-    struct list link;         /* in nats.subscribe, .asked, .live or .refused */
+    struct list link;         /* in nats.wanted, .subscribe, .asked, .live or .refused */
     struct list linger;       /* in nats.lingering */
     struct engine_channel *c; /* borrowed; NULL: nobody is subscribed here any more */
     struct position at;
@@ -62,9 +63,13 @@ struct nats_sub { /* a channel this node subscribes to, or did a moment ago */
     struct nats_publishers publishers;
     uint8_t state; /* enum nats_sub_state */
     bool told;     /* subscribed() has been called */
+    bool waits;    /* it is to be called, for somebody who waits */
     uint8_t name_len;
     char name[];
 };
+
+/* What a node listens to, beside channels. */
+enum nats_own { NATS_OWN_PROBE = 0, NATS_OWN_NODE, NATS_OWN_NODES, NATS_OWN_CONTROL, NATS_OWN_NR };
 
 /* How many publications this node has made in a channel. */
 struct nats_counter {
@@ -91,7 +96,7 @@ enum nats_state {
 
 struct nats {
     struct engine engine; /* first */
-    struct engine_nats_settings s;
+    struct engine_settings s;
     const struct engine_wire_ops *wires;
     void *arg;
     char prefix[NATS_ESCAPED(64) + 1];
@@ -107,6 +112,9 @@ struct nats {
     uint64_t max_payload; /* 0: not known */
     bool leaving;         /* the server is going down */
     bool restored;        /* subscribed to everything again */
+    unsigned deaf;        /* bits of enum nats_own: the server does not permit to listen to it */
+    uint64_t deaf_ns;     /* when it is asked for again */
+    uint64_t deaf_flight; /* that has been done: the PING behind it; 0: it has not */
     int shard;            /* its place among engine_shards */
     char refusal[160];    /* the last -ERR of this connection */
     bool unanswered;      /* something was written behind the last PING */
@@ -122,7 +130,9 @@ struct nats {
     struct pool calls;
 
     struct htab subs;
-    struct list subscribe, asked, live, refused, lingering;
+    struct list wanted, subscribe, asked, live, refused, lingering; /* wanted: somebody waits */
+    struct engine_pace pace;
+    uint64_t up_ns;
     uint64_t refused_ns; /* when those that are refused are asked for again */
     uint64_t next_sid;
     struct nats_counters counters;
@@ -161,6 +171,12 @@ void nats_calls_fini(struct nats *e);
 void nats_set_state(struct nats *e, enum nats_state state);
 /* The connection is of no use any more: a new one. why: as the ending says if NULL. */
 void nats_restart(struct nats *e, enum engine_ending ending, const char *why);
+/* The largest payload that the server takes. */
+static inline void nats_set_most(struct nats *e, uint64_t bytes)
+{
+    e->max_payload = bytes;
+    engine_nodes_set_most(e->engine.nodes, bytes);
+}
 /* The server's first INFO has come. False: it is to end. */
 bool nats_greeted(struct nats *e, const struct nats_info *info);
 /* A PONG. */
@@ -169,6 +185,9 @@ uint64_t nats_server_tick(struct nats *e, uint64_t now_ns);
 void nats_server_fini(struct nats *e);
 /* prefix.kind and what a name is written as; valid until the next call. STR_NULL: no memory. */
 struct str nats_subject(struct nats *e, const char *kind, struct str name);
+/* What the node itself listens to is not permitted, or not any more: it is tried again, and shown until then.
+ * False: it is none of that. */
+bool nats_own_refused(struct nats *e, struct str subject);
 /* The same for what one node alone listens to. */
 struct str nats_node_subject(struct nats *e, const char *kind, uint64_t node);
 
@@ -191,8 +210,13 @@ bool nats_received(struct nats *e, struct str bytes, const char **why);
 struct nats_sub *nats_sub_find(struct nats *e, struct str name);
 void nats_subscribe(struct nats *e, struct engine_channel *c, struct str name);
 void nats_unsubscribe(struct nats *e, struct str name);
+/* A new connection is there. */
+void nats_subs_up(struct nats *e);
 /* Subscribes to some more of what is to be subscribed to. True: there is more to be done at once. */
 bool nats_subs_ask(struct nats *e);
+bool nats_subs_restored(const struct nats *e);
+/* Who waits is told that it cannot be now. True: there are more of them. */
+bool nats_subs_give_up(struct nats *e);
 void nats_subs_answered(struct nats *e, uint64_t flight);
 /* The server does not permit this one, or takes it away. */
 void nats_subs_refused(struct nats *e, struct str name);
@@ -200,6 +224,8 @@ void nats_subs_down(struct nats *e);
 /* Forgets channels that nobody has come back to. */
 void nats_subs_linger(struct nats *e, uint64_t now_ns);
 void nats_subs_fini(struct nats *e);
+/* For subscribers of this node alone: engine_local_fallback. Where it stands. */
+struct position nats_deliver_here(struct nats *e, const struct record *r);
 /* A publication of a channel, for its subscribers, unless they have had it. sid: by which it has come. */
 void nats_deliver(struct nats *e, struct nats_sub *sub, uint64_t sid, struct envelope *env);
 

@@ -104,11 +104,12 @@ static struct str quoted(struct str text)
     return subject;
 }
 
-/* Whatever is not a channel's shows by the probe, or by who is not heard. */
 static void subscription_refused(struct nats *e, struct str subject)
 {
     struct buf *name = &e->scratch;
 
+    if (nats_own_refused(e, subject))
+        return;
     buf_clear(name);
     if (strip(&subject, e->prefix) && strip(&subject, "c") && nats_unescape(name, subject) == 0)
         nats_subs_refused(e, buf_view(name));
@@ -140,7 +141,7 @@ static const char *take_info(struct nats *e, const struct nats_item *i, bool alo
         nats_greeted(e, &info);
         return NULL;
     }
-    e->max_payload = info.max_payload;
+    nats_set_most(e, info.max_payload);
     e->leaving |= info.lame_duck;
     return NULL;
 }

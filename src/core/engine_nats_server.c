@@ -49,7 +49,6 @@ struct str nats_node_subject(struct nats *e, const char *kind, uint64_t node)
 /* why: NULL: as the ending's row says. */
 static void down(struct nats *e, enum engine_ending ending, const char *why)
 {
-    char text[ENGINE_ADDRESS_TEXT];
     bool was_up = e->state == NATS_UP, first = e->tried == 0;
 
     e->wire = NULL;
@@ -58,20 +57,15 @@ static void down(struct nats *e, enum engine_ending ending, const char *why)
     e->scan = (struct nats_scan){0};
     e->pings = e->pongs = 0;
     e->unanswered = false;
+    e->deaf = 0;
+    e->deaf_flight = 0;
     if (was_up)
         e->down_since_ns = clock_ns();
     nats_set_state(e, NATS_DOWN);
     why = why != NULL ? why : engine_ending_why(ending);
     engine_shard_set(e->shard, SHARD_DOWN, why);
     engine_count_ending(ending);
-    engine_address_format(nats_server(e), text, sizeof(text));
-    if (was_up || first)
-        LOG(LOG_WARN,
-            "the engine's server is gone; clients stay, publications wait for engine_patience",
-            KV_S("server", text), KV_S("why", why));
-    else
-        LOG(LOG_DEBUG, "the engine's server cannot be reached", KV_S("server", text),
-            KV_S("why", why));
+    engine_log_gone(nats_server(e), was_up || first, why);
     e->retry_ns = nats_servers_next(e);
     nats_calls_down(e);
     nats_subs_down(e);
@@ -118,10 +112,85 @@ static void flush(struct nats *e)
     buf_clear(&e->out);
 }
 
+/* --- what the node itself listens to --- */
+
+#define DEAF_NS (30 * NS_PER_SEC) /* until what is not permitted is asked for again */
+
+static struct str own_subject(struct nats *e, enum nats_own which)
+{
+    switch (which) {
+    case NATS_OWN_PROBE:
+        return nats_node_subject(e, "probe", e->s.node);
+    case NATS_OWN_NODE:
+        return nats_node_subject(e, "node", e->s.node);
+    case NATS_OWN_NODES:
+        return nats_subject(e, "nodes", STR_NULL);
+    default:
+        return nats_subject(e, "control", STR_NULL);
+    }
+}
+
+/* Sids of channels are others. */
+static int listen_to(struct nats *e, unsigned which)
+{
+    for (unsigned i = 0; i < NATS_OWN_NR; i++) {
+        struct str subject = which & 1u << i ? own_subject(e, i) : STR_NULL;
+
+        if ((which & 1u << i) &&
+            (subject.n == 0 || nats_write_sub(&e->out, subject, ++e->next_sid) == -1))
+            return -1;
+    }
+    e->unanswered = true;
+    return 0;
+}
+
+/* What is said to all does not come to this node, which goes on with the rest. */
+static void show_deaf(struct nats *e)
+{
+    if (e->deaf != 0)
+        engine_shard_set(e->shard, SHARD_DEGRADED, e->refusal);
+    else
+        engine_shard_set(e->shard, e->restored ? SHARD_UP : SHARD_RESTORING, NULL);
+}
+
+bool nats_own_refused(struct nats *e, struct str subject)
+{
+    for (unsigned i = 0; i < NATS_OWN_NR; i++) {
+        if (!str_equal(own_subject(e, i), subject))
+            continue;
+        e->deaf |= 1u << i;
+        e->deaf_ns = clock_ns() + DEAF_NS;
+        show_deaf(e);
+        return true;
+    }
+    return false;
+}
+
+static void listen_again(struct nats *e, uint64_t now_ns)
+{
+    if (LIKELY(e->deaf == 0) || now_ns < e->deaf_ns)
+        return;
+    if (listen_to(e, e->deaf) == -1) {
+        nats_restart(e, ENDING_MEMORY, NULL);
+        return;
+    }
+    e->deaf = 0;
+    e->deaf_flight = e->pings + 1;
+}
+
+/* What has not been refused until then is heard. */
+static void own_answered(struct nats *e)
+{
+    if (LIKELY(e->deaf_flight == 0) || e->pongs < e->deaf_flight)
+        return;
+    e->deaf_flight = 0;
+    show_deaf(e);
+    if (e->deaf == 0)
+        LOG(LOG_INFO, "the engine's server permits again what this node listens to");
+}
+
 void nats_ponged(struct nats *e)
 {
-    char text[ENGINE_ADDRESS_TEXT];
-
     if (e->pongs == e->pings) {
         nats_restart(e, ENDING_PROTOCOL, "it answers what was not asked");
         return;
@@ -130,25 +199,19 @@ void nats_ponged(struct nats *e)
     if (e->state != NATS_SETTING_UP) {
         nats_calls_answered(e, e->pongs);
         nats_subs_answered(e, e->pongs);
+        own_answered(e);
         return;
     }
     nats_set_state(e, NATS_UP);
     e->tried = 0;
     e->probe_ns = clock_ns();
     e->probe_sent_ns = 0;
-    engine_address_format(nats_server(e), text, sizeof(text));
-    LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),
-        KV_U("ms", (clock_ns() - e->down_since_ns) / NS_PER_MS));
+    nats_subs_up(e);
+    engine_log_connected(nats_server(e), e->down_since_ns);
     engine_nodes_up(e->engine.nodes, true);
 }
 
 /* --- setting up --- */
-
-/* Sids of channels are others. */
-static int listen_to(struct nats *e, struct str subject)
-{
-    return subject.n == 0 ? -1 : nats_write_sub(&e->out, subject, ++e->next_sid);
-}
 
 static void set_up(struct nats *e)
 {
@@ -161,15 +224,10 @@ static void set_up(struct nats *e)
                                    .tls = a->tls};
 
     nats_set_state(e, NATS_SETTING_UP);
-    if (nats_write_connect(&e->out, &c) == -1 ||
-        listen_to(e, nats_node_subject(e, "probe", e->s.node)) == -1 ||
-        listen_to(e, nats_node_subject(e, "node", e->s.node)) == -1 ||
-        listen_to(e, nats_subject(e, "nodes", STR_NULL)) == -1 ||
-        listen_to(e, nats_subject(e, "control", STR_NULL)) == -1) {
+    if (nats_write_connect(&e->out, &c) == -1 || listen_to(e, (1u << NATS_OWN_NR) - 1) == -1) {
         nats_restart(e, ENDING_MEMORY, NULL);
         return;
     }
-    e->unanswered = true;
     flush(e);
 }
 
@@ -187,7 +245,7 @@ bool nats_greeted(struct nats *e, const struct nats_info *info)
 {
     bool changed = e->max_payload != info->max_payload;
 
-    e->max_payload = info->max_payload;
+    nats_set_most(e, info->max_payload);
     e->leaving = false;
     if (changed)
         warn_of_size(e);
@@ -302,10 +360,14 @@ static bool run(struct nats *e, uint64_t now_ns)
         return false;
     }
     more = nats_subs_ask(e);
-    if (list_empty(&e->subscribe) && list_empty(&e->asked) && !e->restored) {
+    if (!e->restored && nats_subs_restored(e)) {
         e->restored = true;
-        engine_shard_set(e->shard, SHARD_UP, NULL);
+        show_deaf(e);
+        if (e->subs.count > 0)
+            hist_record(&metrics->engine_resubscribe, clock_ns() - e->up_ns);
     }
+    if (e->state == NATS_UP)
+        listen_again(e, now_ns);
     if (e->state == NATS_UP)
         probe(e, now_ns);
     if (e->state != NATS_UP)
@@ -318,14 +380,25 @@ static bool run(struct nats *e, uint64_t now_ns)
     return more;
 }
 
+/* Patience ends on time, too. */
+static uint64_t sleep_until(const struct nats *e, uint64_t now_ns)
+{
+    uint64_t end = e->down_since_ns + e->s.patience_ns + 1;
+
+    return end > now_ns ? MIN(end, e->retry_ns) : e->retry_ns;
+}
+
 uint64_t nats_server_tick(struct nats *e, uint64_t now_ns)
 {
+    uint64_t soon = now_ns + MIN(MIN(e->s.timeout_ns, e->s.probe_ns), IDLE_NS) / 4;
     bool more = false;
 
     nats_calls_expire(e, now_ns);
+    if (nats_given_up(e) && nats_subs_give_up(e))
+        return now_ns;
     if (e->state == NATS_DOWN) {
         if (now_ns < e->retry_ns)
-            return e->retry_ns;
+            return sleep_until(e, now_ns);
         begin(e);
     } else if (is_silent(e, now_ns)) {
         nats_restart(e, ENDING_TIMEOUT, NULL);
@@ -335,6 +408,8 @@ uint64_t nats_server_tick(struct nats *e, uint64_t now_ns)
     else if (e->state == NATS_SETTING_UP)
         flush(e);
     if (e->state == NATS_DOWN)
-        return e->retry_ns;
-    return more ? now_ns : now_ns + MIN(MIN(e->s.timeout_ns, e->s.probe_ns), IDLE_NS) / 4;
+        return sleep_until(e, now_ns);
+    if (e->state == NATS_UP && !e->restored && e->pace.next_ns > now_ns)
+        soon = MIN(soon, e->pace.next_ns);
+    return more ? now_ns : soon;
 }

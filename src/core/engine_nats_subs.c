@@ -2,10 +2,11 @@
  *
  * Happy path: 1. SUB, and a PING behind what a round has brought · 2. its PONG: subscribed() · 3. each publication
  * takes the channel's next offset, which is this node's own. A new connection does 1 for all of them, a bounded
- * number at a time; whoever is subscribed gets what comes from the moment the server has heard of it.
+ * number at a time and so many a second as engine_resubscribe_rate says, those first that somebody waits for;
+ * whoever is subscribed gets what comes from the moment the server has heard of it.
  * Can fail: the server does not permit the subject: subscribed() says UNAVAILABLE; not any more: lost(), and it is asked
- * again every REFUSED_NS. It is away: subscribed() comes when it is
- * back, and whoever waits for it may give up before. */
+ * again every REFUSED_NS. It is away: for longer than patience lasts, and whoever waits is told so; subscribed()
+ * comes when it is back. */
 #include "engine_nats_internal.h"
 
 #include "base/clock.h"
@@ -15,7 +16,8 @@
 
 #define LINGER_NS     (10 * NS_PER_SEC)
 #define REFUSED_NS    (30 * NS_PER_SEC) /* until those that are refused are asked for again */
-#define ASK_NAMES_MAX 512               /* of one round */
+#define LINGER_MAX    512               /* that end in one round */
+#define GIVE_UP_MAX   4096              /* who are told of it in one round */
 #define ASK_BYTES_MAX ((size_t)64 * 1024)
 #define FLIGHTS_MAX   4 /* rounds of them without an answer */
 
@@ -100,8 +102,29 @@ static void tell(struct nats *e, struct nats_sub *sub)
     if (sub->c == NULL || sub->told)
         return;
     sub->told = true;
+    sub->waits = false;
     sub->at = sub->c->at = (struct position){.epoch = epoch_new()};
     e->engine.events->subscribed(e->engine.hub, sub->c, ENGINE_OK);
+}
+
+/* Whoever waits is told that it cannot be now; it is tried again all the same. Channels may go on within this
+ * node. */
+static void give_up(struct nats *e, struct nats_sub *sub)
+{
+    put(sub, &e->subscribe, NATS_SUB_WAITING);
+    if (e->s.local_fallback) {
+        tell(e, sub);
+        return;
+    }
+    sub->waits = false;
+    e->engine.events->subscribed(e->engine.hub, sub->c, ENGINE_UNAVAILABLE);
+}
+
+bool nats_subs_give_up(struct nats *e)
+{
+    for (unsigned i = 0; i < GIVE_UP_MAX && !list_empty(&e->wanted); i++)
+        give_up(e, sub_of(e->wanted.next));
+    return !list_empty(&e->wanted);
 }
 
 void nats_subscribe(struct nats *e, struct engine_channel *c, struct str name)
@@ -117,10 +140,15 @@ void nats_subscribe(struct nats *e, struct engine_channel *c, struct str name)
     list_remove(&sub->linger);
     sub->c = c;
     sub->told = false;
-    if (sub->state == NATS_SUB_LIVE)
+    if (sub->state == NATS_SUB_LIVE) {
         tell(e, sub);
+        return;
+    }
+    sub->waits = true;
+    if (nats_given_up(e))
+        give_up(e, sub);
     else if (sub->state != NATS_SUB_ASKED)
-        put(sub, &e->subscribe, NATS_SUB_WAITING);
+        put(sub, &e->wanted, NATS_SUB_WAITING);
 }
 
 void nats_unsubscribe(struct nats *e, struct str name)
@@ -130,7 +158,9 @@ void nats_unsubscribe(struct nats *e, struct str name)
     if (sub == NULL)
         return;
     sub->c = NULL;
-    sub->told = false;
+    sub->told = sub->waits = false;
+    if (sub->state == NATS_SUB_WAITING)
+        put(sub, &e->subscribe, NATS_SUB_WAITING);
     sub->until_ns = clock_ns() + LINGER_NS;
     list_remove(&sub->linger);
     list_append(&e->lingering, &sub->linger);
@@ -147,7 +177,7 @@ static void end(struct nats *e, struct nats_sub *sub)
 
 void nats_subs_linger(struct nats *e, uint64_t now_ns)
 {
-    unsigned budget = ASK_NAMES_MAX;
+    unsigned budget = LINGER_MAX;
 
     while (!list_empty(&e->lingering) && budget-- > 0) {
         struct nats_sub *sub = LIST_ENTRY(e->lingering.next, struct nats_sub, linger);
@@ -163,8 +193,14 @@ void nats_subs_linger(struct nats *e, uint64_t now_ns)
 
 static void ask_again(struct nats *e, struct list *subs)
 {
-    for (struct list *n = subs->next; n != subs; n = n->next)
-        sub_of(n)->state = NATS_SUB_WAITING;
+    for (struct list *n = subs->next, *next; n != subs; n = next) {
+        struct nats_sub *sub = sub_of(n);
+
+        next = n->next;
+        sub->state = NATS_SUB_WAITING;
+        if (sub->waits)
+            put(sub, &e->wanted, NATS_SUB_WAITING);
+    }
     list_prepend_all(&e->subscribe, subs);
 }
 
@@ -193,17 +229,36 @@ static uint64_t flights(const struct nats *e)
     return list_empty(&e->asked) ? 0 : e->pings + 1 - sub_of(e->asked.next)->flight;
 }
 
+void nats_subs_up(struct nats *e)
+{
+    e->up_ns = clock_ns();
+    engine_pace_begin(&e->pace, e->s.resubscribe_rate, e->subs.count);
+}
+
+bool nats_subs_restored(const struct nats *e)
+{
+    return list_empty(&e->wanted) && list_empty(&e->subscribe) && list_empty(&e->asked);
+}
+
+static struct nats_sub *next_to_ask(const struct nats *e)
+{
+    if (!list_empty(&e->wanted))
+        return sub_of(e->wanted.next);
+    return list_empty(&e->subscribe) ? NULL : sub_of(e->subscribe.next);
+}
+
 bool nats_subs_ask(struct nats *e)
 {
     size_t before = e->out.len;
+    struct nats_sub *sub;
+    uint64_t names, most;
 
     if (!list_empty(&e->refused) && clock_ns() >= e->refused_ns)
         ask_again(e, &e->refused);
-    for (unsigned names = 0; !list_empty(&e->subscribe); names++) {
-        struct nats_sub *sub = sub_of(e->subscribe.next);
-
-        if (names == ASK_NAMES_MAX || e->out.len - before >= ASK_BYTES_MAX ||
-            flights(e) >= FLIGHTS_MAX)
+    if (next_to_ask(e) == NULL || (most = engine_pace_now(&e->pace, e->s.resubscribe_rate)) == 0)
+        return false;
+    for (names = 0; (sub = next_to_ask(e)) != NULL; names++) {
+        if (names == most || e->out.len - before >= ASK_BYTES_MAX || flights(e) >= FLIGHTS_MAX)
             break;
         if (sub->c == NULL) { /* nobody has come back to it */
             sub_free(e, sub);
@@ -212,7 +267,8 @@ bool nats_subs_ask(struct nats *e)
             return false;
         }
     }
-    return !list_empty(&e->subscribe) && flights(e) < FLIGHTS_MAX;
+    engine_pace_asked(&e->pace, names);
+    return sub != NULL && flights(e) < FLIGHTS_MAX;
 }
 
 /* Its first publication says so, too, and may be one that this node has published behind SUB. */
@@ -226,6 +282,9 @@ static void confirmed(struct nats *e, struct nats_sub *sub)
 
 void nats_subs_answered(struct nats *e, uint64_t flight)
 {
+    if (!list_empty(&e->asked) && sub_of(e->asked.next)->flight <= flight)
+        hist_record(&metrics->engine_call_subscribe,
+                    clock_ns() - e->ping_ns[flight % NATS_PINGS_MAX]);
     while (!list_empty(&e->asked) && sub_of(e->asked.next)->flight <= flight)
         confirmed(e, sub_of(e->asked.next));
 }
@@ -259,6 +318,27 @@ void nats_subs_refused(struct nats *e, struct str name)
 
 /* --- what comes --- */
 
+static void hand_over(struct nats *e, struct nats_sub *sub, struct envelope *env)
+{
+    sub->c->at.offset++;
+    sub->at = sub->c->at;
+    engine_localise(env, e->s.node);
+    env->r.name = name_of(sub);
+    e->engine.events->message(e->engine.hub, sub->c, &env->r);
+}
+
+struct position nats_deliver_here(struct nats *e, const struct record *r)
+{
+    struct nats_sub *sub = nats_sub_find(e, r->name);
+    struct envelope env = {.node = e->s.node, .wall_ms = clock_wall_ns() / NS_PER_MS, .r = *r};
+
+    if (sub == NULL || !sub->told)
+        return (struct position){0};
+    env.r.kind = RECORD_PUBLICATION;
+    hand_over(e, sub, &env);
+    return sub->at;
+}
+
 void nats_deliver(struct nats *e, struct nats_sub *sub, uint64_t sid, struct envelope *env)
 {
     struct engine_channel *c = sub->c;
@@ -279,9 +359,5 @@ void nats_deliver(struct nats *e, struct nats_sub *sub, uint64_t sid, struct env
         c->at.offset += missing;
         e->engine.events->lost(e->engine.hub, c);
     }
-    c->at.offset++;
-    sub->at = c->at;
-    engine_localise(env, e->s.node);
-    env->r.name = name_of(sub);
-    e->engine.events->message(e->engine.hub, c, &env->r);
+    hand_over(e, sub, env);
 }

@@ -99,6 +99,18 @@ int engine_nodes_say(struct engine_nodes *n, uint64_t to, struct str bytes)
     return 0;
 }
 
+void engine_nodes_set_most(struct engine_nodes *n, uint64_t bytes)
+{
+    n->most = bytes;
+}
+
+size_t engine_nodes_most(const struct engine_nodes *n)
+{
+    if (n->most == 0)
+        return SIZE_MAX;
+    return n->most > sizeof(struct nodes_header) ? n->most - sizeof(struct nodes_header) : 0;
+}
+
 /* --- who comes and goes --- */
 
 static bool disagrees(const struct engine_nodes *n, const struct engine_node *other)

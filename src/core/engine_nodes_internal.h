@@ -50,6 +50,7 @@ struct engine_nodes {
     bool left;            /* it has said goodbye */
     bool full;            /* it has been told that there are too many */
     unsigned mismatches;
+    uint64_t most;     /* bytes of a message; 0: any */
     struct list waits; /* of struct nodes_wait */
     struct buf out;
     struct nodes_origin seen[NODES_SEEN][NODES_WAYS];

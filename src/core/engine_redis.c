@@ -411,7 +411,7 @@ static int add_server(struct redis *e, unsigned i)
     return s->sentinels != NULL ? 0 : -1;
 }
 
-struct engine *engine_redis_new(const struct engine_redis_settings *settings,
+struct engine *engine_redis_new(const struct engine_settings *settings,
                                 const struct engine_wire_ops *wires, void *arg)
 {
     struct redis *e = calloc(1, sizeof(*e));
@@ -429,6 +429,7 @@ struct engine *engine_redis_new(const struct engine_redis_settings *settings,
     e->wires = wires;
     e->arg = arg;
     e->value_max = VALUE_MAX;
+    e->began_ns = clock_ns();
     e->repeats_until_ns = settings->restarted ? clock_ns() + REPEATS_NS : 0;
     list_init(&e->lingering);
     list_init(&e->lane_list);

@@ -166,19 +166,19 @@ struct redis_server {
     unsigned nwaiting, nsent, setup;
     char sha[REDIS_SCRIPT_NR][41];
     char run_id[64];
+    uint64_t time_ms; /* by its clock, when it last told its INFO; 0: it does not say */
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
     uint64_t role_ns; /* when it was last asked whether it is a master */
     unsigned attempts;
-    bool caught_up;           /* with the control log; it is home to it */
-    bool restored;            /* subscribed to everything again */
-    int shard;                /* its place among engine_shards */
-    uint8_t ending;           /* enum engine_ending, if what comes cannot be taken */
-    char refusal[96];         /* of a call, that makes the connection end: REFUSED */
-    unsigned loading;         /* scripts under way */
-    uint64_t resubscribe_ns;  /* not before */
-    struct list wanted;       /* of struct redis_sub: asked for first, as somebody waits */
-    unsigned asking;          /* SUBSCRIBE calls that are not answered */
-    uint64_t names, names_ns; /* that may be asked for, as of then */
+    bool caught_up;          /* with the control log; it is home to it */
+    bool restored;           /* subscribed to everything again */
+    int shard;               /* its place among engine_shards */
+    uint8_t ending;          /* enum engine_ending, if what comes cannot be taken */
+    char refusal[96];        /* of a call, that makes the connection end: REFUSED */
+    unsigned loading;        /* scripts under way */
+    struct engine_pace pace; /* of subscribing again */
+    struct list wanted;      /* of struct redis_sub: asked for first, as somebody waits */
+    unsigned asking;         /* SUBSCRIBE calls that are not answered */
     uint64_t up_ns;
     bool degraded; /* it delivers, and refuses to write */
     bool original; /* a master that has never been a copy of another one */
@@ -208,14 +208,14 @@ struct redis_cluster {
 
 struct redis {
     struct engine engine; /* first */
-    struct engine_redis_settings s;
+    struct engine_settings s;
     const struct engine_wire_ops *wires;
     void *arg;
     struct htab subs;
     struct list lingering;
     struct pool calls;
     uint64_t next_id;
-    uint64_t repeats_until_ns; /* publications from the rings may be repetitions until then */
+    uint64_t began_ns, repeats_until_ns; /* then rings bring no repetitions any more */
     struct buf scratch;
     size_t value_max;              /* bytes of one value of a server, as far as it has said */
     struct engine_redis_mark mark; /* how far the control log has been heard */

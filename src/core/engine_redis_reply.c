@@ -152,13 +152,17 @@ static bool is_original(struct str info)
 static bool take_info(struct redis_server *s, struct str info)
 {
     enum engine_guard guard = s->engine->s.guard;
-    struct str run_id = STR_LIT("any"), role;
+    struct str run_id = STR_LIT("any"), role, time;
+    uint64_t us;
 
     if ((guard == ENGINE_GUARD_RUN_ID && !info_line(info, STR_LIT("run_id:"), &run_id)) ||
         (guard == ENGINE_GUARD_REPLID && !info_line(info, STR_LIT("master_replid:"), &run_id)) ||
         run_id.n == 0 || str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
         return false;
     s->original = is_original(info);
+    s->time_ms = 0;
+    if (info_line(info, STR_LIT("server_time_usec:"), &time) && str_to_u64(time, &us) == 0)
+        s->time_ms = us / 1000;
     if (s->engine->cluster != NULL || !info_line(info, STR_LIT("role:"), &role) ||
         str_equal(role, STR_LIT("master")))
         return true;

@@ -7,10 +7,7 @@
 
 #include "base/clock.h"
 
-#define NAMES_MAX       UINT64_C(512) /* of one SUBSCRIBE */
 #define RESUBSCRIBE_OUT ((size_t)64 * 1024)
-#define SPREAD_NS       (2 * NS_PER_SEC) /* over which nodes that lost the same server begin, at most */
-#define RATE_NS         NS_PER_MS        /* between two looks at the rate */
 #define NO_MEMORY_NS    (100 * NS_PER_MS)
 #define WAITING_MAX     4096 /* of the last ones asked for, that are looked at for who waits */
 
@@ -39,33 +36,10 @@ bool redis_subs_restored(const struct redis_server *s)
     return list_empty(&s->wanted) && list_empty(&s->resubscribe) && s->asking == 0;
 }
 
-/* How many may be asked for now. */
-static uint64_t names_now(struct redis_server *s)
-{
-    uint64_t rate = s->engine->s.resubscribe_rate, now = clock_ns(), more;
-
-    if (rate == 0)
-        return NAMES_MAX;
-    more = MIN(now - s->names_ns, NS_PER_SEC) * rate / NS_PER_SEC;
-    if (more > 0) {
-        s->names = MIN(s->names + more, MAX(NAMES_MAX, rate * RATE_NS / NS_PER_SEC));
-        s->names_ns = now;
-    }
-    if (s->names == 0)
-        s->resubscribe_ns = now + MAX(RATE_NS, NS_PER_SEC / rate);
-    return s->names;
-}
-
-/* Nodes that have lost the same server do not ask for everything at the same moment. */
 void redis_subs_up(struct redis_server *s)
 {
-    uint64_t rate = s->engine->s.resubscribe_rate, takes = 0;
-
-    if (rate > 0)
-        takes = s->engine->subs.count * NS_PER_SEC / rate;
-    s->up_ns = s->names_ns = clock_ns();
-    s->names = 0;
-    s->resubscribe_ns = clock_ns() + engine_chance(MIN(takes, SPREAD_NS));
+    s->up_ns = clock_ns();
+    engine_pace_begin(&s->pace, s->engine->s.resubscribe_rate, s->engine->subs.count);
 }
 
 /* The next one that fits into the same SUBSCRIBE: in a cluster those of one partition do. */
@@ -102,18 +76,18 @@ void redis_resubscribe(struct redis_server *s)
     int rc;
 
     /* One SUBSCRIBE at a time, so that its answers are few at any moment. */
-    if (s->asking > 0 || redis_subs_restored(s) || clock_ns() < s->resubscribe_ns)
+    if (s->asking > 0 || redis_subs_restored(s))
         return;
     /* Half of the window stays for what the hub asks; a reply that makes room wakes it. */
     if (s->nwaiting >= half)
         return;
     room = half - s->nwaiting;
-    most = MIN(names_now(s), NAMES_MAX);
+    most = engine_pace_now(&s->pace, s->engine->s.resubscribe_rate);
     if (most == 0)
         return;
     c = redis_call_new(s, REDIS_SUBSCRIBE, STR_NULL);
     if (c == NULL) {
-        s->resubscribe_ns = clock_ns() + NO_MEMORY_NS;
+        s->pace.next_ns = clock_ns() + NO_MEMORY_NS;
         return;
     }
     s->asking++;
@@ -128,7 +102,7 @@ void redis_resubscribe(struct redis_server *s)
         list_append(&some, n);
         names++;
     }
-    s->names -= MIN(s->names, names);
+    engine_pace_asked(&s->pace, names);
     rc = resp_command(&c->body, names + 1) ||
          resp_arg(&c->body, redis_word(s->engine, "SSUBSCRIBE"));
     for (n = some.next; n != &some; n = n->next)

@@ -84,7 +84,7 @@ static void leave(struct redis_sentinels *t, const char *why)
 
 static int write_greeting(const struct redis_sentinels *t, struct buf *out)
 {
-    const struct engine_redis_settings *s = &t->server->engine->s;
+    const struct engine_settings *s = &t->server->engine->s;
     const char *user = s->sentinel_user[0] != '\0' ? s->sentinel_user : "default";
 
     if (s->sentinel_password[0] == '\0' && resp_write(out, 2, "HELLO", "3") == -1)

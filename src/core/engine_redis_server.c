@@ -106,7 +106,6 @@ static void plan_retry(struct redis_server *s)
 /* why: NULL: as the ending's row says. */
 static void down(struct redis_server *s, enum engine_ending ending, const char *why)
 {
-    char text[ENGINE_ADDRESS_TEXT];
     bool was_up = s->state == REDIS_UP;
 
     s->wire = NULL;
@@ -124,14 +123,7 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     engine_shard_set(s->shard, SHARD_DOWN, why);
     engine_count_ending(ending);
     plan_retry(s);
-    engine_address_format(&s->address, text, sizeof(text));
-    if (was_up || s->attempts == 1)
-        LOG(LOG_WARN,
-            "the engine's server is gone; clients stay, publications wait for engine_patience",
-            KV_S("server", text), KV_S("why", why));
-    else
-        LOG(LOG_DEBUG, "the engine's server cannot be reached", KV_S("server", text),
-            KV_S("why", why));
+    engine_log_gone(&s->address, was_up || s->attempts == 1, why);
     redis_calls_give_up(s);
     redis_calls_take_back(s);
     redis_subs_down(s);
@@ -276,8 +268,6 @@ static void on_opened(void *peer)
 
 void redis_setup_step(struct redis_server *s)
 {
-    char text[ENGINE_ADDRESS_TEXT];
-
     if (s->setup == 1 && s->engine->cluster != NULL && s->listens == NULL && listen_to(s) == -1) {
         redis_server_restart(s, ENDING_MEMORY);
         return;
@@ -290,9 +280,7 @@ void redis_setup_step(struct redis_server *s)
     s->ending = ENDING_PROTOCOL;
     s->role_ns = clock_ns();
     redis_presence_wake(s->engine);
-    engine_address_format(&s->address, text, sizeof(text));
-    LOG(LOG_INFO, "connected to the engine's server", KV_S("server", text),
-        KV_U("ms", (clock_ns() - s->down_since_ns) / NS_PER_MS));
+    engine_log_connected(&s->address, s->down_since_ns);
 }
 
 /* --- what comes --- */

@@ -301,7 +301,7 @@ static void ask_again(struct redis_sub *sub)
 /* Who was turned away does not ask again at once. */
 static void pause(struct redis_server *s)
 {
-    s->resubscribe_ns = clock_ns() + PAUSE_NS;
+    s->pace.next_ns = clock_ns() + PAUSE_NS;
 }
 
 void redis_sync_failed(const struct redis_call *c)

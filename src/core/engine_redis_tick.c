@@ -169,8 +169,8 @@ static uint64_t server_tick(struct redis_server *s, uint64_t now_ns)
         redis_server_flush(s);
     if (s->state == REDIS_DOWN)
         return sleep_until(s, now_ns);
-    if (s->state == REDIS_UP && !redis_subs_restored(s) && s->resubscribe_ns > now_ns)
-        return s->resubscribe_ns;
+    if (s->state == REDIS_UP && !redis_subs_restored(s) && s->pace.next_ns > now_ns)
+        return s->pace.next_ns;
     return now_ns + MIN(timeout, s->engine->s.probe_ns) / 4;
 }
 

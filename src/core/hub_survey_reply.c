@@ -76,22 +76,36 @@ void survey_replies_fini(struct hub *h)
         reply_free(h, LIST_ENTRY(h->replies.next, struct reply, link));
 }
 
+/* The names that one part takes, off the front of the rest; one at least. */
+static struct str cut_part(const struct hub *h, struct str rest)
+{
+    size_t most = engine_nodes_most(h->engine->nodes);
+    struct str all = rest, name;
+    uint64_t clients;
+    size_t n = 0;
+
+    most =
+        MIN(PART_BYTES, most > sizeof(struct survey_head) ? most - sizeof(struct survey_head) : 0);
+    for (unsigned i = 0; i < PART_NAMES && survey_take_name(&rest, &name, &clients); i++) {
+        if (i > 0 && all.n - rest.n > most)
+            break;
+        n = all.n - rest.n;
+    }
+    return (struct str){.p = all.p, .n = n};
+}
+
 /* Frees it with the last part. */
 static void send_part(struct hub *h, struct reply *r)
 {
-    struct str all = str_skip(buf_view(&r->collected.names), r->at), rest = all, name;
+    struct str rest = str_skip(buf_view(&r->collected.names), r->at), part = cut_part(h, rest);
     struct survey_head head = {
         .kind = SURVEY_PART, .count = r->collected.matches, .survey = r->collected.survey};
-    uint64_t clients, to = r->collected.node;
-    unsigned n = 0;
+    bool last = part.n == rest.n;
 
-    while (n < PART_NAMES && all.n - rest.n < PART_BYTES &&
-           survey_take_name(&rest, &name, &clients))
-        n++;
-    r->at += all.n - rest.n;
-    head.flags = (rest.n == 0 ? SURVEY_LAST : 0) | (r->collected.failed ? SURVEY_FAILED : 0);
-    survey_say(h, to, head, (struct str){.p = all.p, .n = all.n - rest.n}, STR_NULL);
-    if (rest.n == 0)
+    r->at += part.n;
+    head.flags = (last ? SURVEY_LAST : 0) | (r->collected.failed ? SURVEY_FAILED : 0);
+    survey_say(h, r->collected.node, head, part, STR_NULL);
+    if (last)
         reply_free(h, r);
 }
 

@@ -325,16 +325,15 @@ static int take_addresses(struct engine_address out[ENGINE_ADDRESSES_MAX], unsig
     return 0;
 }
 
-static struct engine *redis_engine(uint64_t node, bool restarted)
+/* -1: their rows say less than there is room for. */
+static int take_settings(struct engine_settings *s, uint64_t node, bool restarted)
 {
-    struct engine_redis_settings s = {
+    *s = (struct engine_settings){
         .node = node,
         .nodes = {.heartbeat_ns = (uint64_t)config.node_heartbeat,
                   .ttl_ns = (uint64_t)config.node_ttl,
                   .agreement = nodes_agreement(),
                   .self = nodes_self},
-        .restarted = restarted,
-        .marks = nodes_marks(),
         .timeout_ns = (uint64_t)config.engine_timeout,
         .patience_ns = (uint64_t)config.engine_patience,
         .reconnect_max_ns = (uint64_t)config.engine_reconnect_max,
@@ -342,57 +341,36 @@ static struct engine *redis_engine(uint64_t node, bool restarted)
         .queue_bytes = (uint64_t)config.engine_queue,
         .window = (uint32_t)config.engine_window,
         .resubscribe_rate = (uint32_t)config.engine_resubscribe_rate,
+        .local_fallback = config.engine_local_fallback,
+        .restarted = restarted,
+        .marks = nodes_marks(),
         .position_sweep_ns = (uint64_t)config.engine_position_sweep,
         .guard = (enum engine_guard)config.engine_redis_epoch_guard,
-        .local_fallback = config.engine_local_fallback,
     };
-
-    if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1 ||
-        str_copy(str_from(config.engine_sentinel_user), s.sentinel_user, sizeof(s.sentinel_user)) ==
-            -1 ||
-        str_copy(str_from(config.engine_sentinel_password), s.sentinel_password,
-                 sizeof(s.sentinel_password)) == -1 ||
-        take_addresses(s.address, &s.addresses) == -1)
-        return NULL; /* their rows say less than there is room for */
-    if (s.address[0].scheme == ENGINE_SCHEME_CLUSTER)
-        s.partitions = (unsigned)config.engine_partitions;
-    return engine_redis_new(&s, &wires, NULL);
-}
-
-static struct engine *nats_engine(uint64_t node)
-{
-    struct engine_nats_settings s = {
-        .node = node,
-        .timeout_ns = (uint64_t)config.engine_timeout,
-        .patience_ns = (uint64_t)config.engine_patience,
-        .reconnect_max_ns = (uint64_t)config.engine_reconnect_max,
-        .probe_ns = (uint64_t)config.engine_probe_interval,
-        .queue_bytes = (uint64_t)config.engine_queue,
-        .window = (uint32_t)config.engine_window,
-        .nodes = {.heartbeat_ns = (uint64_t)config.node_heartbeat,
-                  .ttl_ns = (uint64_t)config.node_ttl,
-                  .agreement = nodes_agreement(),
-                  .self = nodes_self},
-    };
-
-    if (str_copy(str_from(config.engine_prefix), s.prefix, sizeof(s.prefix)) == -1 ||
-        take_addresses(s.address, &s.addresses) == -1)
-        return NULL; /* likewise */
-    return engine_nats_new(&s, &wires, NULL);
+    if (str_copy(str_from(config.engine_prefix), s->prefix, sizeof(s->prefix)) == -1 ||
+        str_copy(str_from(config.engine_sentinel_user), s->sentinel_user,
+                 sizeof(s->sentinel_user)) == -1 ||
+        str_copy(str_from(config.engine_sentinel_password), s->sentinel_password,
+                 sizeof(s->sentinel_password)) == -1 ||
+        take_addresses(s->address, &s->addresses) == -1)
+        return -1;
+    if (s->address[0].scheme == ENGINE_SCHEME_CLUSTER)
+        s->partitions = (unsigned)config.engine_partitions;
+    return 0;
 }
 
 struct engine *engine_of_settings(uint64_t node, bool restarted)
 {
+    struct engine_settings s;
+
     if (engine_tls_begin() == -1)
         return NULL;
-    switch (config.engine) {
-    case ENGINE_IS_REDIS:
-        return redis_engine(node, restarted);
-    case ENGINE_IS_NATS:
-        return nats_engine(node);
-    default:
+    if (config.engine == ENGINE_IS_MEMORY)
         return engine_memory_new();
-    }
+    if (take_settings(&s, node, restarted) == -1)
+        return NULL;
+    return config.engine == ENGINE_IS_REDIS ? engine_redis_new(&s, &wires, NULL)
+                                            : engine_nats_new(&s, &wires, NULL);
 }
 
 bool engine_wires_heard(void)

@@ -352,7 +352,7 @@ static void quiet(struct str line, void *arg)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct engine_redis_settings settings = {
+    const struct engine_settings settings = {
         .addresses = 1,
         .address = {{.port = 6379, .host = "127.0.0.1"}},
         .prefix = "f",

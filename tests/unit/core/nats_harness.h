@@ -294,9 +294,9 @@ static UNUSED void comes_back(struct str written)
     buf_fini(&out);
 }
 
-static struct engine_nats_settings settings_of(const char *const *addresses)
+static struct engine_settings settings_of(const char *const *addresses)
 {
-    struct engine_nats_settings s = {
+    struct engine_settings s = {
         .prefix = "t",
         .node = NODE,
         .timeout_ns = 3 * NS_PER_SEC,
@@ -322,7 +322,7 @@ static struct engine_nats_settings settings_of(const char *const *addresses)
 
 static void make(const char *const *addresses)
 {
-    const struct engine_nats_settings s = settings_of(addresses);
+    const struct engine_settings s = settings_of(addresses);
 
     engine = engine_nats_new(&s, &fake_wires, NULL);
     assert_non_null(engine);

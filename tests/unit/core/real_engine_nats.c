@@ -20,7 +20,7 @@
 
 static struct engine *make(void)
 {
-    struct engine_nats_settings s = {
+    struct engine_settings s = {
         .address = {{.scheme = ENGINE_SCHEME_NATS, .host = "127.0.0.1"}},
         .addresses = 1,
         .prefix = "t",

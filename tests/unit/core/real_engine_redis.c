@@ -19,7 +19,7 @@
 
 static struct engine *make(void)
 {
-    struct engine_redis_settings s = {
+    struct engine_settings s = {
         .addresses = 1,
         .prefix = "t",
         .node = 1,

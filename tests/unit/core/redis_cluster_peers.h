@@ -319,7 +319,7 @@ static const char *redirection(const char *kind, const char *channel, unsigned s
 
 static int setup(void **state)
 {
-    struct engine_redis_settings s = {
+    struct engine_settings s = {
         .addresses = 1,
         .partitions = 256,
         .prefix = "t",

@@ -170,7 +170,7 @@ static void all_idle(void)
 
 static void begin(unsigned i, bool restarted)
 {
-    struct engine_redis_settings s = {
+    struct engine_settings s = {
         .addresses = 1,
         .prefix = "t",
         .node = i + 1,

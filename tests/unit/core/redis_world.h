@@ -25,7 +25,7 @@ struct heard { /* of a channel */
 };
 
 static struct engine *engine;
-static struct engine_redis_settings settings;
+static struct engine_settings settings;
 static struct heard kept, bare, more;
 static struct {
     unsigned completed;
@@ -224,7 +224,7 @@ static int setup(void **state UNUSED)
     channel_options_changed();
     memset(metrics, 0, sizeof(*metrics));
     clock_set_virtual(1000 * NS_PER_SEC);
-    settings = (struct engine_redis_settings){
+    settings = (struct engine_settings){
         .addresses = 1,
         .address = {{.port = 6379, .host = "127.0.0.1"}},
         .prefix = "t",

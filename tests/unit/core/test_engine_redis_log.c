@@ -34,7 +34,7 @@ static struct {
     unsigned told[ENTRIES + 1]; /* by position, which is also what is said: how often */
     unsigned taken;             /* so often this node has said that it has one */
     bool full;                  /* a worker's queue */
-    struct engine_redis_settings settings;
+    struct engine_settings settings;
 } t;
 
 /* --- the server --- */
@@ -281,7 +281,7 @@ static int setup(void **state UNUSED)
     memset(&t, 0, sizeof(t));
     memset(metrics, 0, sizeof(*metrics));
     t.run = 'a';
-    t.settings = (struct engine_redis_settings){
+    t.settings = (struct engine_settings){
         .addresses = 1,
         .prefix = "t",
         .node = 1,
