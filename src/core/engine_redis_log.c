@@ -9,9 +9,11 @@
 
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 
 #define PIECE      128   /* entries */
+#define WAITED_MS  100   /* for the first connection: then it counts what was said meanwhile */
 #define CLOCKS_MS  10000 /* so much may two servers' clocks differ */
 #define PIECE_TEXT "128"
 
@@ -93,12 +95,27 @@ int redis_log_write(struct redis_server *s, struct buf *out)
                : 0;
 }
 
-/* What was said before this node began is not for it. An empty log: from its first entry on. */
-static void begin_at_end(struct redis_server *s, struct str entries, uint64_t run)
+static bool next_piece(struct redis_server *s)
 {
+    if (redis_server_catch_up(s) == 0)
+        return true;
+    s->ending = ENDING_MEMORY;
+    return false;
+}
+
+/* What was said before this node began is not for it. An empty log: from its first entry on. Where the server was
+ * away at first, clients have come meanwhile: from when the node began, by the server's clock. */
+static bool begin(struct redis_server *s, struct str entries, uint64_t run)
+{
+    uint64_t waited_ms = (clock_ns() - s->engine->began_ns) / NS_PER_MS, id[2];
     struct engine_redis_mark mark = {.ms = 1, .run = run};
     struct str item;
-    uint64_t id[2];
+
+    if (waited_ms > WAITED_MS && s->time_ms > waited_ms) {
+        mark.ms = s->time_ms - waited_ms;
+        set_mark(s->engine, mark);
+        return next_piece(s);
+    }
 
     if (redis_next_entry(&entries, id, &item)) {
         mark.ms = id[0];
@@ -106,14 +123,7 @@ static void begin_at_end(struct redis_server *s, struct str entries, uint64_t ru
     }
     set_mark(s->engine, mark);
     s->caught_up = true;
-}
-
-static bool next_piece(struct redis_server *s)
-{
-    if (redis_server_catch_up(s) == 0)
-        return true;
-    s->ending = ENDING_MEMORY;
-    return false;
+    return true;
 }
 
 bool redis_log_reply(struct redis_server *s, struct str value)
@@ -127,10 +137,8 @@ bool redis_log_reply(struct redis_server *s, struct str value)
 
     if (!resp_next(&value, &list))
         return true;
-    if (mark.ms == 0) {
-        begin_at_end(s, value, run);
-        return true;
-    }
+    if (mark.ms == 0)
+        return begin(s, value, run);
     if (mark.run != run) {
         mark.ms = mark.ms > CLOCKS_MS ? mark.ms - CLOCKS_MS : 1;
         set_mark(e, (struct engine_redis_mark){.ms = mark.ms, .run = run});

@@ -28,6 +28,7 @@ static struct {
     uint64_t ids[ENTRIES][2], positions[ENTRIES]; /* the log */
     unsigned n;
     char run;
+    uint64_t now_ms;            /* 0: it does not say */
     unsigned pieces, most;      /* that were read; entries of the largest */
     unsigned cut_after;         /* pieces: the connection ends then; 0: it does not */
     unsigned pushed_at;         /* before that piece, one is published; 0: none */
@@ -119,12 +120,25 @@ static void answer_range(const struct str *arg)
         answer_entry(first + i);
 }
 
+static void answer_info(void)
+{
+    struct buf text = {0};
+
+    assert_int_equal(buf_printf(&text, "run_id:%c\r\n", t.run), 0);
+    if (t.now_ms != 0)
+        assert_int_equal(
+            buf_printf(&text, "server_time_usec:%llu\r\n", (unsigned long long)t.now_ms * 1000), 0);
+    assert_int_equal(
+        buf_printf(&t.wire.answers, "$%zu\r\n%.*s\r\n", text.len, (int)text.len, text.p), 0);
+    buf_fini(&text);
+}
+
 static void answer_command(const struct str *arg)
 {
     if (str_equal(arg[0], STR_LIT("HELLO"))) {
         answer("%0\r\n");
     } else if (str_equal(arg[0], STR_LIT("INFO"))) {
-        assert_int_equal(buf_printf(&t.wire.answers, "$8\r\nrun_id:%c\r\n", t.run), 0);
+        answer_info();
     } else if (str_equal(arg[0], STR_LIT("SCRIPT"))) {
         answer("$3\r\nsha\r\n");
     } else if (str_equal(arg[0], STR_LIT("XREVRANGE"))) {
@@ -248,13 +262,20 @@ static bool on_control(void *hub UNUSED, const struct record *r)
 
 static const struct engine_events events = {.control = on_control};
 
-static void start(void)
+/* Its server is not there for so long. */
+static void start_late(uint64_t ns)
 {
     t.engine = engine_redis_new(&t.settings, &wires, NULL);
     assert_non_null(t.engine);
     engine_attach(t.engine, &events, &t);
+    clock_advance(ns);
     turns(20);
     assert_int_equal(redis_of(t.engine)->servers[0]->state, REDIS_UP);
+}
+
+static void start(void)
+{
+    start_late(0);
 }
 
 static void end(void)
@@ -320,6 +341,22 @@ static void a_node_begins_at_the_end(void **state UNUSED)
     connect_again();
     told_once(3, 4);
     assert_int_equal(metrics->control_replayed, 0);
+}
+
+/* By the server's clock: from when the node began. */
+static void what_was_said_while_it_waited_is_heard(void **state UNUSED)
+{
+    said(FIRST - 10);
+    for (unsigned i = 1; i < 2 * PIECE; i++)
+        said(FIRST + i);
+    t.now_ms = FIRST + 60000;
+    start_late(60 * NS_PER_SEC);
+    turns(20);
+    assert_int_equal(t.told[0], 0);
+    told_once(1, 2 * PIECE);
+    published(FIRST + 60010);
+    turns(2);
+    told_once(2 * PIECE, 2 * PIECE + 1);
 }
 
 static void a_hub_that_is_started_again_goes_on(void **state UNUSED)
@@ -444,6 +481,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(a_node_begins_at_the_end),
+        T(what_was_said_while_it_waited_is_heard),
         T(a_hub_that_is_started_again_goes_on),
         T(and_so_it_does_of_an_empty_log),
         T(a_long_log_comes_in_pieces),
