@@ -1,6 +1,6 @@
 /* admin_page/actions.js - publish, unsubscribe, disconnect: by the server API. */
 
-const AS = [["json", "JSON"], ["text", "text, as a JSON string"], ["base64", "base64, as bytes"]];
+const AS = [["json", "JSON"], ["text", "text"], ["base64", "bytes (base64)"]];
 
 /* The body of a publication: JSON that was typed goes byte for byte. */
 function publish_body(v) {

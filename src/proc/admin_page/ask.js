@@ -45,17 +45,19 @@ function complaint(text) {
     return text.length < 1000 && !text.includes("<") ? text.trim() : ""; /* a proxy's page says nothing that helps */
   }
 }
-async function ask_json(path, options) {
+/* Numbers that JavaScript cannot hold stay as they are written, where it can do that. */
+const exact = (k, v, c) => typeof v === "number" && c && String(v) !== c.source && JSON.rawJSON ? JSON.rawJSON(c.source) : v;
+async function ask_json(path, options = {}) {
   const text = await ask(path, options);
   try {
-    return JSON.parse(text);
+    return options.exact ? JSON.parse(text, exact) : JSON.parse(text);
   } catch {
     throw new Trouble("What has answered is not Roost: is a proxy in front?", 502);
   }
 }
 /* A method of the server API; its result. */
-async function api(method, request) {
-  const answer = await ask_json("api/" + method, { method: "POST", body: JSON.stringify(request) });
+async function api(method, request, options) {
+  const answer = await ask_json("api/" + method, { method: "POST", body: JSON.stringify(request), ...options });
   if (answer.error) throw new Trouble(answer.error.message, 200);
   return answer.result || {};
 }

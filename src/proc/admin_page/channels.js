@@ -24,9 +24,9 @@ function channels_view(args) {
 /* ---- one channel ---- */
 
 /* What a method answers, or null where the channel has no such thing (error 108). */
-async function if_available(method, request) {
+async function if_available(method, request, options) {
   try {
-    return await api(method, request);
+    return await api(method, request, options);
   } catch (e) {
     if (e instanceof Trouble && e.status !== 0 && e.status !== 401 && /not available/.test(e.message)) return null;
     throw e;
@@ -47,7 +47,7 @@ function presence_list(channel, says) {
   list.take = answer => {
     if (!answer) return list.show([], "this channel has no presence (option presence)");
     const all = Object.values(answer.presence).sort((a, b) => a.user.localeCompare(b.user) || a.client.localeCompare(b.client));
-    list.show(all.slice(0, 200), all.length > 200 ? `200 of ${whole(all.length)} clients shown` : `${whole(all.length)} clients of ${whole(new Set(all.map(m => m.user)).size)} users`);
+    list.show(all.slice(0, 200), all.length > 200 ? `200 of ${whole(all.length)} clients shown` : `${many(all.length, "client")} of ${many(new Set(all.map(m => m.user)).size, "user")}`);
   };
   return list;
 }
@@ -65,7 +65,7 @@ function history_list(channel) {
   list.box.append(more);
   more.addEventListener("click", () => { pages++; again(); });
   list.refresh = async () => {
-    const answer = await if_available("history", { channel, limit: pages * HISTORY_PAGE, reverse: true });
+    const answer = await if_available("history", { channel, limit: pages * HISTORY_PAGE, reverse: true }, { exact: true });
     more.hidden = !answer || answer.publications.length < pages * HISTORY_PAGE;
     if (!answer) list.show([], "this channel has no history (options history_size and history_ttl)");
     else list.show(answer.publications, answer.publications.length ? "newest first" : "");

@@ -2,20 +2,20 @@
 
 /* The counters that say that something is not as it should be: counter, label and value or null, words(n), and whether it is bad. */
 const ALARMS = [
-  ["roost_hang_kills_total", null, n => `${n} processes did not move and were killed`, true],
-  ["roost_lost_publications_total", null, n => `${n} publications were lost on the way to a worker (hub_queue)`, true],
-  ["roost_presence_lost_total", null, n => `${n} changes of presence were lost`, true],
-  ["roost_controls_lost_total", null, n => `${n} control messages did not reach a worker`, true],
-  ["roost_drops_total", null, n => `${n} publications did not reach slow subscribers`, false],
-  ["roost_ring_stalls_total", null, n => `${n} times a publisher was not read because the ring to the hub was full`, false],
-  ["roost_hub_push_backs_total", null, n => `${n} times the hub held publishers back for a worker that does not keep up`, false],
-  ["roost_accept_stops_total", "descriptors", n => `${n} times no clients were accepted for want of descriptors`, true],
-  ["roost_accept_stops_total", "memory", n => `${n} times no clients were accepted for want of memory (worker_memory)`, true],
-  ["roost_accept_errors_total", null, n => `${n} connections could not be accepted`, false],
-  ["roost_listen_overflows_total", null, n => `${n} connections were dropped by the kernel because an accept queue was full`, false],
-  ["roost_history_evicted_total", null, n => `${n} publications were taken from histories because history_memory was used up`, false],
-  ["roost_engine_probes_missed_total", null, n => `${n} times the engine's server was connected and silent`, false],
-  ["roost_api_key_failures_total", null, n => `${n} requests had no or a wrong key`, false],
+  ["roost_hang_kills_total", null, n => `${many(n, "process", "processes")} did not move, and ${n === 1 ? "was" : "were"} killed`, true],
+  ["roost_lost_publications_total", null, n => `${many(n, "publication")} lost on the way to a worker (hub_queue)`, true],
+  ["roost_presence_lost_total", null, n => `${many(n, "change")} of presence lost`, true],
+  ["roost_controls_lost_total", null, n => `${many(n, "control message")} did not reach a worker`, true],
+  ["roost_drops_total", null, n => `${many(n, "publication")} did not reach slow subscribers`, false],
+  ["roost_ring_stalls_total", null, n => `${many(n, "time")} a publisher was not read because the ring to the hub was full`, false],
+  ["roost_hub_push_backs_total", null, n => `${many(n, "time")} the hub held publishers back for a worker that does not keep up`, false],
+  ["roost_accept_stops_total", "descriptors", n => `${many(n, "time")} no clients were accepted for want of descriptors`, true],
+  ["roost_accept_stops_total", "memory", n => `${many(n, "time")} no clients were accepted for want of memory (worker_memory)`, true],
+  ["roost_accept_errors_total", null, n => `${many(n, "connection")} could not be accepted`, false],
+  ["roost_listen_overflows_total", null, n => `${many(n, "connection")} dropped by the kernel because an accept queue was full`, false],
+  ["roost_history_evicted_total", null, n => `${many(n, "publication")} taken from histories because history_memory was used up`, false],
+  ["roost_engine_probes_missed_total", null, n => `${many(n, "time")} the engine's server was connected and silent`, false],
+  ["roost_api_key_failures_total", null, n => `${many(n, "request")} without the right key`, false],
 ];
 
 function process_problems(p) {
@@ -24,7 +24,7 @@ function process_problems(p) {
     if (w.phase !== "ready" || w.heartbeat_age > 1)
       all.push([true, `${w.name} does not serve: ${w.phase}, ${w.heartbeat_age > 1 ? `has not moved for ${age(w.heartbeat_age)}` : `process ${w.pid}`}`]);
     else if (w.restarts > 0 && w.uptime < SPAN)
-      all.push([false, `${w.name} was started again ${age(w.uptime)} ago, ${whole(w.restarts)} times in all: the log says why`]);
+      all.push([false, `${w.name} was started again ${age(w.uptime)} ago, ${many(w.restarts, "time")} in all: the log says why`]);
   }
   if (p.max_connections > 0 && p.connections > 0.8 * p.max_connections)
     all.push([p.connections > 0.95 * p.max_connections,
@@ -54,7 +54,7 @@ function problems() {
   all.push(...process_problems(p), ...metric_problems(m));
   for (const [name, of, words, bad] of ALARMS) {
     const n = of ? lately(name, "for_want_of", of) : lately(name);
-    if (n > 0) all.push([bad, words(whole(n)) + ` in the last ${age(lately_seconds())}`]);
+    if (n > 0) all.push([bad, words(n) + ` in the last ${age(lately_seconds())}`]);
   }
   const turn = quantile(lately_spread("roost_turn_duration_seconds"), 0.99);
   if (turn !== null && turn > 0.05) all.push([turn > 0.5, `turns take long: 1 % of them more than ${time(turn)}`]);
@@ -70,7 +70,7 @@ function health() {
     head.className = bad ? "bad" : all.length ? "" : "good";
     const words = bad ? "Something is wrong" : all.length ? "Serves, and there is something to know" : "All is well";
     if (head.textContent !== words) head.textContent = words;
-    sums.textContent = `${serving} of ${p.workers} workers serve ${whole(p.connections)} connections, ${percent(p.connections, p.max_connections)} of what the node may hold. Up ${age(p.uptime)}.`;
+    sums.textContent = `${serving} of ${many(p.workers, "worker")} ${p.workers === 1 ? "serves" : "serve"} ${many(p.connections, "connection")}, ${percent(p.connections, p.max_connections)} of what the node may hold. Up ${age(p.uptime)}.`;
     list.replaceChildren(...all.map(([b, w]) => el("li", b ? { class: "bad" } : {}, w)));
   };
   return box;

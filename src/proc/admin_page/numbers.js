@@ -142,4 +142,5 @@ function lately(name, label, value) {
 }
 const lately_seconds = () => latest().at - seen.answers[0].at;
 const lately_spread = name => between(latest().histograms[name], seen.answers.length > 1 ? seen.answers[0].histograms[name] : []);
+const lately_words = () => seen.answers.length > 1 ? `of the last ${age(lately_seconds())}` : "since the start";
 const last_row = () => seen.rows[seen.rows.length - 1];

@@ -29,12 +29,12 @@ function overview_cards() {
     const p99 = quantile(lately_spread("roost_publish_to_write_seconds"), 0.99);
     list.connections.show(whole(p.connections), p.max_connections > 0 ? `of ${number(p.max_connections)}` : "");
     for (const k of ["accepts", "messages_in", "publications", "deliveries"]) list[k].show(maybe(row[k], per_second));
-    list.latency.show(maybe(p99, time), `last ${age(lately_seconds())}`);
+    list.latency.show(maybe(p99, time), lately_words());
     list.subscriptions.show(whole(row.subscriptions));
     list.channels.show(whole(m.sum("roost_hub_channels")));
     list.users.show(whole(m.sum("roost_users")));
-    list.queued.show(bytes(row.queued), `${whole(m.sum("roost_output_queues"))} connections`);
-    list.cpu.show(maybe(all_cpu(row), v => v.toFixed(2)), `cores, ${p.workers} workers`);
+    list.queued.show(bytes(row.queued), many(m.sum("roost_output_queues"), "connection"));
+    list.cpu.show(maybe(all_cpu(row), v => v.toFixed(2)), `cores, ${many(p.workers, "worker")}`);
     list.memory.show(bytes(m.sum("roost_process_resident_memory_bytes")));
   };
   return box;
@@ -48,7 +48,7 @@ function percentiles() {
   t.refresh = () => t.show(HISTOGRAMS.map(([name, what, seconds]) => {
     const buckets = lately_spread(name);
     return { what, buckets, samples: samples_of(buckets), show: seconds ? time : count };
-  }).filter(r => r.samples > 0), `of the last ${age(lately_seconds())}; within a bucket of the histogram values are taken to be spread evenly`);
+  }).filter(r => r.samples > 0), `${lately_words()}; within a bucket of the histogram values are taken to be spread evenly`);
   return t;
 }
 /* Reasons of ends and refusals since the daemon was started. */

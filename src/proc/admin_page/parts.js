@@ -2,6 +2,7 @@
 
 const $ = id => document.getElementById(id);
 const whole = v => Math.round(v).toLocaleString("en");
+const many = (n, what, more = what + "s") => `${whole(n)} ${n === 1 ? what : more}`;
 const maybe = (v, show) => v === null || v === undefined ? "–" : show(v);
 const per_second = v => (v < 100 ? number(Math.round(v * 10) / 10) : v < 1e4 ? String(Math.round(v)) : number(v)) + "/s";
 const count = v => whole(Math.ceil(v)); /* of a quantile of whole numbers */
@@ -101,10 +102,10 @@ function card(name) {
   return box;
 }
 
-/* A form of fields: { name, label, value, kind: text, number, data, check or [choices], hint, wide }. onsend gets their values; the line below
+/* A form of fields: { name, label, value, kind: text, number, data, check or [[value, words], ...], hint }. onsend gets their values; the line below
    says how it went. */
 let field_number = 0;
-function field({ name, label, value = "", kind = "text", hint, list }) {
+function field({ name, label, value = "", kind = "text", hint }) {
   const id = "f" + ++field_number;
   let input;
   if (Array.isArray(kind)) input = el("select", {}, ...kind.map(k => el("option", { value: k[0] }, k[1])));
@@ -131,11 +132,15 @@ function form(title, fields, button, onsend, { danger, words } = {}) {
     } catch (trouble) {
       outcome(says, told(trouble), false);
     }
-    send.disabled = false;
+    enabled(send);
   });
   const box = el("section", {}, ...(title ? [el("h2", {}, title)] : []), ...(words ? [el("p", { class: "dim" }, words)] : []), f);
-  box.fill = values => { for (const k in values) f.elements[k].value = values[k]; };
   return box;
+}
+/* A button that is disabled loses the focus. */
+function enabled(button) {
+  button.disabled = false;
+  if (document.activeElement === document.body) button.focus();
 }
 function outcome(place, words, good) {
   place.className = "outcome " + (good ? "good" : "bad");
@@ -158,7 +163,7 @@ function doer(text, question, yes, act, done) {
     } catch (trouble) {
       done(told(trouble), false);
     }
-    b.disabled = false;
+    enabled(b);
   });
   return b;
 }

@@ -107,12 +107,11 @@ async function tick() {
   } catch (e) {
     const words = told(e);
     if (!locked) away(words);
-  }
-  asking = false;
-  if (once_more) {
+  } finally {
+    asking = false;
+    if (once_more) setTimeout(tick, 0); else plan();
     once_more = false;
-    tick();
-  } else plan();
+  }
 }
 function plan() {
   const every = Number($("every").value);
@@ -122,6 +121,7 @@ function plan() {
 $("every").addEventListener("change", () => { if (Number($("every").value)) tick(); else { clearTimeout(timer); say_link("paused", "paused"); } });
 document.addEventListener("visibilitychange", () => { if (document.visibilityState === "visible" && !timer_paused()) tick(); else clearTimeout(timer); });
 const timer_paused = () => !Number($("every").value);
+document.querySelector(".skip").addEventListener("click", e => { e.preventDefault(); main.focus(); });
 addEventListener("hashchange", () => { if (!locked && view) show_view(); });
 
 /* ---- the key ---- */
