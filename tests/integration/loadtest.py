@@ -340,7 +340,7 @@ class ByHand(unittest.TestCase):
         server = TcpServer(lambda s: threading.Thread(target=self.serve, args=(with_it, s), daemon=True).start())
         try:
             r, out = run_json('hold', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '2', '--duration', '300ms',
-                              '--connect-timeout', '1s', *args, status=status)
+                              '--connect-timeout', '30s', *args, status=status)
         finally:
             server.stop()
         return {k: v for k, v in r['counters'].items() if v > 0 and k != 'connects_started'}, r, out

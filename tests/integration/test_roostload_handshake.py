@@ -34,11 +34,11 @@ class Handshakes(ByHand):
             self.assertIn('not offered' if answer else 'permessage-deflate was declined', out)
 
     def test_no_answer(self):
-        c, r, _ = self.outcome(lambda s: None)
+        c, r, _ = self.outcome(lambda s: None, '--connect-timeout', '1s')
         self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))
 
     def test_half_an_answer(self):
-        c, r, _ = self.outcome(lambda s: s.sendall(b'HTTP/1.1 101 Switching'))
+        c, r, _ = self.outcome(lambda s: s.sendall(b'HTTP/1.1 101 Switching'), '--connect-timeout', '1s')
         self.assertEqual((c, r['given_up']), ({'connect_timeout': 6}, 2))
 
     def test_an_answer_without_end(self):
