@@ -1,4 +1,4 @@
-/* cmd/roostctl/publish.c - publish, tail, channels, health, get. */
+/* cmd/roostctl/publish.c - publish, tail, get. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -34,6 +34,31 @@ static int read_stdin(struct buf *out)
     return n == 0 ? 0 : -1;
 }
 
+/* With -o json: what was published, and where it stands when the server has said so; else nothing. */
+static int print_published(struct str channel, const struct json_value *result)
+{
+    struct str rest = result != NULL ? result->raw : STR_NULL;
+    struct json_value key, value;
+    struct buf out = {0};
+    int rc;
+
+    if (ctl.output == CTL_TABLE)
+        return 0;
+    rc = buf_append_char(&out, '{');
+    rc |= ctl_put_text(&out, "channel", channel);
+    while (rest.n > 0 && json_member(&rest, &key, &value)) {
+        rc |= buf_append_char(&out, ',');
+        rc |= buf_append(&out, key.raw);
+        rc |= buf_append_char(&out, ':');
+        rc |= buf_append(&out, value.raw);
+    }
+    rc |= buf_append_char(&out, '}');
+    if (rc == 0)
+        rc = ctl_print_json(buf_view(&out));
+    buf_fini(&out);
+    return rc;
+}
+
 /* By a WebSocket, so that the text arrives as exactly that text. The server answers our close frame
  * only when what we sent has been ordered by the hub: so success means published. */
 static int publish_text(struct str channel, struct str data)
@@ -56,7 +81,7 @@ static int publish_text(struct str channel, struct str data)
            ctl_ws_send(&ws, WS_OP_CLOSE, (struct str){(char *)close_payload, n}) == 0;
     got = ctl_ws_next(&ws, &item, CLOSE_WAIT_MS);
     if (sent && got > 0 && item.kind == WS_ITEM_CLOSE && item.close_code == 1000)
-        rc = 0;
+        rc = print_published(channel, NULL);
     else if (got > 0 && item.kind == WS_ITEM_CLOSE)
         fprintf(stderr, "roostctl: refused: %u %.*s\n", item.close_code, STR_ARG(item.data));
     else
@@ -70,7 +95,7 @@ out:
 static int publish_json(struct str channel, struct str data)
 {
     struct buf request = {0}, body = {0};
-    struct json_value v;
+    struct json_value v, result;
     struct str view;
     size_t at;
     int rc = -1;
@@ -84,11 +109,16 @@ static int publish_json(struct str channel, struct str data)
         buf_append(&request, data) == 0 && buf_append_char(&request, '}') == 0) {
         view = buf_view(&request);
         if (ctl_ask("/api/publish", &view, &body, false) == 0) {
-            rc = str_starts_with(buf_view(&body), STR_LIT("{\"result\"")) ? 0 : -1;
+            rc = json_parse(buf_view(&body), &v, &at) == 0 &&
+                         json_get(&v, STR_LIT("result"), &result)
+                     ? 0
+                     : -1;
             if (rc == -1)
                 fprintf(stderr, "roostctl: %.*s\n", STR_ARG(ctl_line_of(buf_view(&body))));
         }
     }
+    if (rc == 0)
+        rc = print_published(channel, &result);
     buf_fini(&request);
     buf_fini(&body);
     return rc;
@@ -132,28 +162,48 @@ static int tail_path(const struct ctl_line *cmdline, bool raw, struct buf *path)
     return (rc | buf_append_char(path, '\0')) == 0 ? 0 : -1;
 }
 
-/* On a terminal, control characters (C0, DEL and C1, which UTF-8 writes as C2 80 to C2 9F) would be
- * obeyed: they are shown as '?'. Into a pipe the text goes unchanged. */
+/* A line, whatever the text holds. */
+static void print_shown(struct str text)
+{
+    struct buf shown = {0};
+
+    if (ctl_append_shown(&shown, text) == 0)
+        out_write(buf_view(&shown));
+    out_write(STR_LIT("\n"));
+    buf_fini(&shown);
+}
+
+/* A terminal would obey what is in it; into a pipe it goes unchanged. */
 static void print_text(struct str s)
 {
-    bool terminal = isatty(STDOUT_FILENO);
-
-    for (size_t i = 0; i < s.n && terminal; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;
-        bool obeyed = (c < 0x20 && c != '\t') || c == 0x7f || c1;
-
-        out_write(obeyed ? STR_LIT("?") : (struct str){s.p + i, 1});
-        i += c1;
+    if (isatty(STDOUT_FILENO)) {
+        print_shown(s);
+        return;
     }
-    if (!terminal)
-        out_write(s);
+    out_write(s);
     out_write(STR_LIT("\n"));
 }
 
-static void print_item(const struct ws_item *item)
+/* {"channel":...,"data":...} as the channel's name and the data behind it. */
+static void print_publication(struct str text)
 {
-    if (item->kind == WS_ITEM_TEXT)
+    struct json_value v, channel, data;
+    struct buf line = {0};
+
+    if (json_parse(text, &v, NULL) == 0 && json_get(&v, STR_LIT("channel"), &channel) &&
+        json_get(&v, STR_LIT("data"), &data) && json_string(&channel, &line) == 0 &&
+        buf_append_lit(&line, "  ") == 0 &&
+        (data.type == JSON_STRING ? json_string(&data, &line) : buf_append(&line, data.raw)) == 0)
+        text = buf_view(&line);
+    print_shown(text);
+    buf_fini(&line);
+}
+
+static void print_item(const struct ws_item *item, bool raw)
+{
+    if (item->kind == WS_ITEM_TEXT && !raw && ctl.output == CTL_TABLE)
+        print_publication(item->data);
+    else if (item->kind == WS_ITEM_TEXT)
         print_text(item->data);
     else if (item->kind == WS_ITEM_BINARY)
         out_printf("(%zu bytes, binary)\n", item->data.n);
@@ -189,7 +239,7 @@ static bool tail_once(const struct ctl_line *cmdline, const char *path, bool aga
         if (rc > 0 && item.kind == WS_ITEM_CLOSE)
             break;
         if (rc > 0)
-            print_item(&item);
+            print_item(&item, cmdline->given[OPTION_TAIL_RAW] != NULL);
     }
     if (!over() && rc > 0)
         fprintf(stderr, "roostctl: closed by the server (%u %.*s), reconnecting\n", item.close_code,

@@ -80,6 +80,7 @@ static void handle_index(struct http_exchange *x)
             "/debug/trace                what happens to ?conn=W:ID, channel= or address=, as "
             "it happens\n"
             "/debug/tokens               keys that this worker verifies tokens with\n"
+            "/debug/channel?name=        what the settings say of a channel\n"
             "/debug/config               settings in force (?format=json)\n"
             "/debug/reload               what the last reload has done; POST: reloads (?look=1:\n"
             "                            only says what it would do)\n"));
@@ -337,6 +338,7 @@ void debug_init(unsigned worker)
 
     worker_index = worker;
     reload_init(worker);
+    debug_channel_init();
     inquiry_init(&(struct inquiry_config){
         .worker = worker,
         .workers = shm->workers,

@@ -3,7 +3,8 @@
  * debug.c               the index, and pages about the node as shared memory has it
  * debug_connections.c   connections of all workers: walking, merging; debug_connections_query.c which
  * debug_connection.c    one connection: in full, and its end
- * debug_conn.c          a connection as JSON */
+ * debug_conn.c          a connection as JSON
+ * debug_channel.c       what the settings say of a channel */
 #ifndef ROOST_PROC_DEBUG_INTERNAL_H
 #define ROOST_PROC_DEBUG_INTERNAL_H
 
@@ -31,5 +32,6 @@ double debug_age(uint32_t tick);
 
 void debug_connections_init(unsigned worker);
 void debug_connection_init(unsigned worker);
+void debug_channel_init(void);
 
 #endif

@@ -99,11 +99,13 @@ class Roostctl(SharedDaemonTest):
             self.assertIn(why, self.run_ctl('publish', *args, '-', input=text, status=1), args)
 
     def test_tail(self):
-        with Tail(self.d, 'one', 'two/ä') as t:
+        with Tail(self.d, '-o', 'json', 'one', 'two/ä') as t, Tail(self.d, 'one', 'two/ä') as people:
+            wait_for(lambda: t.errors and people.errors, what='the subscriptions')
             wait_for(lambda: len(self.d.api('channels')['result']['channels']) == 2, what='the subscription')
             self.d.publish('one', {'n': 1})
             self.d.publish('two/ä', 'text')
-            wait_for(lambda: len(t.lines) == 2, what='two lines')
+            wait_for(lambda: len(t.lines) == 2 and len(people.lines) == 2, what='two lines')
+        self.assertEqual(people.lines, ['one  {"n": 1}', 'two/ä  text'])
         self.assertEqual(t.lines, ['{"channel":"one","data":{"n": 1}}', '{"channel":"two/ä","data":"text"}'])
         self.assertEqual(t.errors, ['roostctl: subscribed to one two/ä'])
         self.assertEqual(t.status, 0)
