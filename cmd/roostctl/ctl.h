@@ -37,6 +37,10 @@ int ctl_find_node(bool client_will_do) MUST_CHECK;
  * free addresses) is not asked for. -1: said why. */
 int ctl_take_settings(const char *path) MUST_CHECK;
 
+/* node.c: the daemon's own settings as they stand here, or the defaults, without a word. */
+struct config;
+const struct config *ctl_node_settings(void);
+
 /* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
  * owned by the caller; request NULL: GET. */
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;

@@ -184,7 +184,8 @@ static int act(const struct ctl_line *line)
     if (admin != NULL && ctl_set_admin(admin) == -1)
         return 2;
     if (admin == NULL &&
-        ctl_find_node(line->command == COMMAND_health || line->command == COMMAND_ready) != 0)
+        ctl_find_node(line->command == COMMAND_health || line->command == COMMAND_ready) != 0 &&
+        line->command != COMMAND_bundle) /* which says what is missing */
         return 1;
     return run[line->command](line);
 }

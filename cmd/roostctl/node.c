@@ -29,7 +29,7 @@ int ctl_take_settings(const char *path)
 
 /* Settings that do not load now may have been good when the daemon started: it is looked for where
  * it is without any. What only a start needs (folders, free addresses) is not asked for. */
-static void read_settings(void)
+static void read_settings(bool quiet)
 {
     static struct config defaults;
     struct config_source source = {
@@ -38,11 +38,19 @@ static void read_settings(void)
 
     config_defaults(&defaults);
     if (config_load(&node, &source, &errors) == -1) {
-        fprintf(stderr, "%.*sroostctl: these are no good settings of roostd; its defaults count\n",
-                STR_ARG(buf_view(&errors)));
+        if (!quiet)
+            fprintf(stderr,
+                    "%.*sroostctl: these are no good settings of roostd; its defaults count\n",
+                    STR_ARG(buf_view(&errors)));
         config_defaults(&node);
     }
     buf_fini(&errors);
+}
+
+const struct config *ctl_node_settings(void)
+{
+    read_settings(true);
+    return &node;
 }
 
 /* A daemon that listens on every address can be asked on loopback; [::] takes IPv4 too. */
@@ -100,7 +108,7 @@ int ctl_find_node(bool client_will_do)
 {
     const struct listener_options *o;
 
-    read_settings();
+    read_settings(false);
     if (ctl.key[0] == '\0')
         ctl.key = node.api_key;
     o = find(LISTENER_ADMIN);
