@@ -271,7 +271,7 @@ class Scene:
         command = [os.path.join(BUILD, "roostctl"), "--admin", self.admin, "drain", "--leave", str(leave), "--time", f"{DRAIN}s"]
         self.say("$ " + " ".join(["roostctl"] + command[3:]))
         ctl = self.start("roostctl", *command)
-        self.until(lambda: ctl.process.poll() is not None, DRAIN + 30, "the drain")
+        self.until(lambda: ctl.process.poll() is not None, DRAIN + 60, "the drain")
         if ctl.process.returncode != 0:
             raise Failed("roostctl drain: " + "\n".join(ctl.lines))
         self.look()
