@@ -7,6 +7,7 @@
 
 #define RETRY_MIN_NS (50 * NS_PER_MS)
 #define SPREAD_NS    (2 * NS_PER_SEC) /* over which nodes that lost the same server begin, at most */
+#define SOON_NS      (10 * NS_PER_MS) /* what takes no longer is begun at once */
 #define RATE_NS      NS_PER_MS        /* between two looks at the rate */
 
 void engine_count_call(enum engine_status status)
@@ -101,9 +102,10 @@ void engine_pace_begin(struct engine_pace *p, uint64_t rate, uint64_t channels)
 {
     uint64_t takes = rate > 0 ? channels * NS_PER_SEC / rate : 0;
 
-    p->names_ns = clock_ns();
-    p->names = 0;
-    p->next_ns = clock_ns() + engine_chance(MIN(takes, SPREAD_NS));
+    p->names_ns = p->next_ns = clock_ns();
+    p->names = takes <= SOON_NS ? channels : 0;
+    if (takes > SOON_NS)
+        p->next_ns += engine_chance(MIN(takes, SPREAD_NS));
 }
 
 uint64_t engine_pace_now(struct engine_pace *p, uint64_t rate)

@@ -240,35 +240,46 @@ bool nats_subs_restored(const struct nats *e)
     return list_empty(&e->wanted) && list_empty(&e->subscribe) && list_empty(&e->asked);
 }
 
-static struct nats_sub *next_to_ask(const struct nats *e)
+/* So many of these at the most. How many; -1: the connection has ended. */
+static int ask_some(struct nats *e, struct list *subs, uint64_t most, size_t out_max)
 {
-    if (!list_empty(&e->wanted))
-        return sub_of(e->wanted.next);
-    return list_empty(&e->subscribe) ? NULL : sub_of(e->subscribe.next);
-}
+    uint64_t names = 0;
 
-bool nats_subs_ask(struct nats *e)
-{
-    size_t before = e->out.len;
-    struct nats_sub *sub;
-    uint64_t names, most;
+    for (; names < most && !list_empty(subs); names++) {
+        struct nats_sub *sub = sub_of(subs->next);
 
-    if (!list_empty(&e->refused) && clock_ns() >= e->refused_ns)
-        ask_again(e, &e->refused);
-    if (next_to_ask(e) == NULL || (most = engine_pace_now(&e->pace, e->s.resubscribe_rate)) == 0)
-        return false;
-    for (names = 0; (sub = next_to_ask(e)) != NULL; names++) {
-        if (names == most || e->out.len - before >= ASK_BYTES_MAX || flights(e) >= FLIGHTS_MAX)
+        if (e->out.len >= out_max || flights(e) >= FLIGHTS_MAX)
             break;
         if (sub->c == NULL) { /* nobody has come back to it */
             sub_free(e, sub);
         } else if (ask(e, sub) == -1) {
             nats_restart(e, ENDING_MEMORY, NULL);
-            return false;
+            return -1;
         }
     }
-    engine_pace_asked(&e->pace, names);
-    return sub != NULL && flights(e) < FLIGHTS_MAX;
+    return (int)names;
+}
+
+/* Before what is published in the same round, which would not come back else: who waits, at once; the others as
+ * the rate says. */
+bool nats_subs_ask(struct nats *e)
+{
+    size_t out_max = e->out.len + ASK_BYTES_MAX;
+    int names;
+
+    if (!list_empty(&e->refused) && clock_ns() >= e->refused_ns)
+        ask_again(e, &e->refused);
+    if (ask_some(e, &e->wanted, ENGINE_PACE_NAMES, out_max) == -1)
+        return false;
+    if (list_empty(&e->wanted) && !list_empty(&e->subscribe)) {
+        names =
+            ask_some(e, &e->subscribe, engine_pace_now(&e->pace, e->s.resubscribe_rate), out_max);
+        if (names == -1)
+            return false;
+        engine_pace_asked(&e->pace, (uint64_t)names);
+    }
+    return flights(e) < FLIGHTS_MAX && (!list_empty(&e->wanted) || (!list_empty(&e->subscribe) &&
+                                                                    e->pace.next_ns <= clock_ns()));
 }
 
 /* Its first publication says so, too, and may be one that this node has published behind SUB. */
