@@ -117,6 +117,25 @@ void trace_look_now(uint64_t now_ns)
     atomic_store_explicit(&t.own->looked_ns, now_ns, memory_order_release);
 }
 
+/* As many others as a process hears of are asked for: a further one would be heard by nobody. */
+static bool others_are_enough(uint32_t id, uint64_t now_ns)
+{
+    uint32_t ids[TRACE_FILTERS];
+    struct trace_request r;
+    unsigned n = 0, k;
+
+    for (unsigned i = 0; i < t.n * TRACE_REQUESTS && n < TRACE_FILTERS; i++) {
+        if (!copy_request(&area(i / TRACE_REQUESTS)->places[i % TRACE_REQUESTS], now_ns, &r) ||
+            r.id == id)
+            continue;
+        for (k = 0; k < n && ids[k] != r.id; k++) {
+        }
+        if (k == n)
+            ids[n++] = r.id;
+    }
+    return n == TRACE_FILTERS;
+}
+
 int trace_ask(const struct trace_request *r, uint64_t until_ns, uint64_t *began_ns)
 {
     struct trace_place *free_place = NULL;
@@ -134,7 +153,7 @@ int trace_ask(const struct trace_request *r, uint64_t until_ns, uint64_t *began_
         if (until < now && free_place == NULL)
             free_place = p;
     }
-    if (free_place == NULL)
+    if (free_place == NULL || others_are_enough(r->id, now))
         return -1;
     atomic_store(&free_place->until_ns, 0);
     atomic_thread_fence(memory_order_release);

@@ -193,6 +193,30 @@ static void so_many_and_no_more(void **state UNUSED)
     assert_int_equal(trace_ask(&r, clock_ns() + LASTS, &began), 0);
 }
 
+/* At several workers, more than a process hears of: none is asked for in vain. */
+static void so_many_of_the_node(void **state UNUSED)
+{
+    struct trace_request r = of_conn(0, CONN);
+    uint64_t began;
+
+    free(areas);
+    areas = calloc(TRACE_FILTERS, STRIDE);
+    assert_non_null(areas);
+    for (r.id = 1; r.id <= TRACE_FILTERS; r.id++) {
+        unsigned worker = r.id % (TRACE_FILTERS / TRACE_REQUESTS);
+
+        trace_open(&areas[TRACE_FILTERS - 1], areas, STRIDE, TRACE_FILTERS, 0);
+        t.own = &areas[worker];
+        assert_int_equal(trace_ask(&r, clock_ns() + LASTS, &began), 0);
+    }
+    t.own = &areas[TRACE_FILTERS - 2];
+    assert_int_equal(trace_ask(&r, clock_ns() + LASTS, &began), -1);
+    r.id = 1; /* one of them, which goes on here */
+    assert_int_equal(trace_ask(&r, clock_ns() + LASTS, &began), 0);
+    trace_look(clock_ns());
+    assert_int_equal(t.nfilters, TRACE_FILTERS);
+}
+
 static void one_record_for_each_who_asks(void **state UNUSED)
 {
     ask(of_conn(0, CONN));
@@ -385,6 +409,7 @@ int main(void)
         CASE(it_ends_by_itself),
         CASE(asking_again_goes_on),
         CASE(so_many_and_no_more),
+        CASE(so_many_of_the_node),
         CASE(one_record_for_each_who_asks),
         CASE(within_a_channel),
         CASE(from_a_network),
