@@ -91,7 +91,7 @@ PACKAGES_integration := nroff:groff-base libcmocka-dev python3-websockets python
 PACKAGES_e2e         := python3-websockets python3-jsonschema chromium ca-certificates node:nodejs npm:npm certutil:libnss3-tools
 PACKAGES_bench       := valgrind openssl:openssl
 PACKAGES_deploy      := bpftrace:bpftrace dpkg-buildpackage:dpkg-dev dh:debhelper lintian:lintian debootstrap:debootstrap systemd-analyze:systemd strings:binutils python3-yaml \
-                        openssl:openssl node:nodejs npm:npm buildah:buildah crun:crun
+                        openssl:openssl node:nodejs npm:npm buildah:buildah crun:crun bash:bash zsh:zsh fish:fish
 PACKAGES_edge        := $(PACKAGES_integration) testssl:testssl.sh slowhttptest:slowhttptest
 PACKAGES_cluster     := python3-yaml openssl:openssl node:nodejs npm:npm
 TEST_PACKAGES         = python3 $(sort $(foreach s,$(SUITE),$(PACKAGES_$(s))))

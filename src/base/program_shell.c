@@ -174,7 +174,9 @@ static int zsh_options(const struct program *p, int command, struct buf *out)
         rc |= put_quoted(o->help, SHELL_ZSH, out);
         rc |= buf_append_char(out, ']');
         if (o->value != NULL) {
-            rc |= buf_printf(out, ":%s:", o->value);
+            rc |= buf_append_char(out, ':');
+            rc |= put_quoted(o->value, SHELL_ZSH, out);
+            rc |= buf_append_char(out, ':');
             if (words_of(o) != NULL) {
                 rc |= buf_append_char(out, '(');
                 rc |= put_words(words_of(o), out);
@@ -197,8 +199,10 @@ static int zsh_command(const struct program *p, int i, struct buf *out)
     if (c->operands[0] != '\0') {
         rc |= buf_append_lit(out, " \\\n        '*:");
         rc |= put_quoted(c->operands, SHELL_ZSH, out);
-        if (strstr(c->operands, "FILE") != NULL) {
-            rc |= buf_append_lit(out, ":_files'");
+        if (strstr(c->operands, "FILE") != NULL) { /* words, and files */
+            rc |= buf_append_lit(out, ":{compadd --");
+            rc |= put_operands(p, c->operands, out);
+            rc |= buf_append_lit(out, "; _files}'");
         } else {
             rc |= buf_append_lit(out, ":(");
             rc |= put_operands(p, c->operands, out);
