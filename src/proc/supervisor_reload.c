@@ -171,6 +171,7 @@ static void reload(bool look)
     struct buf errors = {0};
 
     source.running = &config;
+    report_clear(&report); /* of what was said at the start */
     report.look = look;
     if (config_load(&fresh, &source, &errors) == -1 ||
         config_files_read(&files, &fresh, &config, &errors) == -1) {

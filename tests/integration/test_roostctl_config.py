@@ -48,6 +48,12 @@ class Reload(Settings):
         self.assertEqual(d.get_json('/debug/reload')['changed'], report['changed'])
         self.assertEqual(d.metric('roost_reloads_total{outcome="applied"}'), 2)
 
+    def test_warnings_of_the_start_are_none_of_a_reload(self):
+        self.write('token_hmac_secret_key: short\n')
+        d = self.start(config=self.path)
+        self.assertIn('settings that are hardly meant', d.text())
+        self.assertEqual(self.json(d, 'reload')['warnings'], [])
+
     def test_it_says_why_not_with_the_line_and_the_fix(self):
         self.write('max_connections: 77\n')
         d = self.start(config=self.path)
