@@ -253,6 +253,19 @@ const checks = {
     await picture('slow');
     socket.destroy();
   },
+  async 'channels by subscribers, and by name'() {
+    await Promise.all([connect('one', 'crowd', 'lonely'), connect('two', 'crowd'), connect('three', 'crowd')]);
+    await go('channels', 'Channels');
+    await shown(row('Channels', 'crowd').locator('td:text-is("3")'));
+    const names = await section('Channels').locator('tbody th').allTextContents();
+    assert.ok(names.indexOf('crowd') < names.indexOf('lonely'), names.join());
+    await picture('channels');
+    await page.fill('[name=pattern]', 'lone*');
+    await page.keyboard.press('Enter');
+    await gone(row('Channels', 'crowd'));
+    await row('Channels', 'lonely').locator('th a').click();
+    await shown(page.locator('h1:text-is("lonely")'));
+  },
   async 'hostile names and data are text'() {
     await connect(HOSTILE, CHANNEL);
     await api('publish', { channel: CHANNEL, data: HOSTILE, tags: { [HOSTILE]: HOSTILE } });
@@ -263,9 +276,9 @@ const checks = {
     await shown(page.locator('#ask-words', { hasText: HOSTILE }));
     await page.keyboard.press('Escape');
     await harmless();
-    for (const [view, title] of [['connections', 'Connections']]) {
+    for (const [view, title] of [['connections', 'Connections'], ['channels', 'Channels']]) {
       await go(view, title);
-      await shown(section(title).locator('tbody', { hasText: HOSTILE }));
+      await shown(section(title).locator('tbody', { hasText: view === 'channels' ? CHANNEL : HOSTILE }));
       await harmless();
     }
   },

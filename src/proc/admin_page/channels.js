@@ -1,5 +1,20 @@
 /* admin_page/channels.js - channels by subscribers, and one channel: who is there, what was said, what can be done. */
 
+/* Of all nodes that share the engine, by the server API; of one node that is alone, only the first ones, which it sorts itself. */
+const CHANNELS_SHOWN = 500;
+async function list_channels(pattern, by) {
+  if (latest().metrics.sum("roost_nodes") <= 1) {
+    try {
+      return await ask_json(query("debug/channels", { limit: CHANNELS_SHOWN, sort: by, pattern }));
+    } catch (e) {
+      if (e.status !== 404) throw e; /* it is a node of another version */
+    }
+  }
+  const answer = await api("channels", pattern ? { pattern } : {});
+  const all = Object.entries(answer.channels).map(([channel, c]) => ({ channel, subscribers: c.num_clients }));
+  all.sort((a, b) => (by === "name" ? 0 : b.subscribers - a.subscribers) || (a.channel < b.channel ? -1 : 1));
+  return { channels: all.slice(0, CHANNELS_SHOWN), total: answer.total ?? all.length, partial: answer.partial };
+}
 function channels_view(args) {
   const list = new Live("Channels", [
     { name: "channel", text: c => c.channel, href: c => to("channel", c.channel), sort: "name" },
@@ -10,9 +25,9 @@ function channels_view(args) {
   const by = args.sort || "subscribers";
   list.sorted(by, by !== "name");
   async function refresh() {
-    const answer = await ask_json(query("debug/channels", { limit: 500, sort: by, pattern: args.pattern }));
+    const answer = await list_channels(args.pattern, by);
     list.show(answer.channels, [answer.total > answer.channels.length ? `${whole(answer.channels.length)} of ${whole(answer.total)} shown` : "",
-      seen.processes && latest().metrics.sum("roost_nodes") > 1 ? "subscribers of this node" : "", WORKER_MISSING(answer)].filter(Boolean).join(" · "));
+      answer.partial ? "a node has not answered in time: its channels are missing" : "", WORKER_MISSING(answer)].filter(Boolean).join(" · "));
   }
   const filter = form("", [{ name: "pattern", label: "Names like", value: args.pattern, hint: "news:*" }], "Show",
     values => { location.hash = to("channels", undefined, { ...args, ...values }); });

@@ -130,9 +130,9 @@ function closes_view(args) {
   const chosen = args.reason || "";
   const counts = new Live("Reasons", [
     { name: "reason", text: r => r.reason, href: r => to("closes", undefined, { reason: r.reason }) },
-    { name: "in words", text: r => r.text, left: true },
+    { name: "in words", text: r => r.text || "–", left: true },
     { name: "of these", text: r => whole(r.n) },
-    { name: "latest", text: r => clock(r.time) },
+    { name: "latest", text: r => maybe(r.time, clock) },
     { name: "since the start", text: r => maybe(r.all, whole) },
   ], r => r.reason, { empty: "no connection has ended yet" });
   const list = new Live(chosen ? `Ended because of ${chosen}` : "The last that ended", [
@@ -149,14 +149,21 @@ function closes_view(args) {
     { name: "connection", text: c => c.id },
   ], c => c.id, { empty: chosen ? "none of those that are remembered; the counters have longer memories" : "no connection has ended yet" });
   async function refresh() {
-    const answer = await ask_json(query("debug/closes", { limit: 1000, reason: chosen })), sums = new Map();
-    const all = latest().metrics.by("roost_closes_total", "reason");
+    const answer = await ask_json(query("debug/closes", { limit: 1000, reason: chosen })).catch(e => {
+      if (e.status !== 404) throw e;
+      return { closes: [], matched: 0 }; /* a node of another version: there are only the counters */
+    });
+    const all = latest().metrics.by("roost_closes_total", "reason"), sums = new Map();
+    for (const [reason, n] of Object.entries(all))
+      if (n > 0 && (!chosen || reason === chosen)) sums.set(reason, { reason, n: 0, all: n });
     for (const c of answer.closes) {
-      const r = sums.get(c.reason) || { reason: c.reason, text: c.text, n: 0, time: c.time, all: all[c.reason] };
+      const r = sums.get(c.reason) || { reason: c.reason, n: 0 };
       r.n++;
+      r.text = c.text;
+      r.time = Math.max(r.time || 0, c.time);
       sums.set(c.reason, r);
     }
-    counts.show([...sums.values()].sort((a, b) => b.n - a.n));
+    counts.show([...sums.values()].sort((a, b) => b.n - a.n || b.all - a.all));
     list.show(answer.closes.slice(0, 200), answer.closes.length ? `the last ${whole(Math.min(200, answer.closes.length))} of ${whole(answer.matched)} that are remembered` : "");
   }
   return { nodes: [...(chosen ? [el("p", {}, link("All reasons", to("closes")))] : []), counts.box, list.box], refresh, every: 5 };
