@@ -137,6 +137,11 @@ uint64_t broker_taken(const struct broker *b);
 int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max,
                 const struct str *after) MUST_CHECK;
 
+/* The same of this node alone: a page in the order of names behind after, or, NULL, of those with the
+ * most subscribers first. */
+int broker_list_here(struct broker *b, struct asker asker, struct str pattern, uint32_t max,
+                     const struct str *after) MUST_CHECK;
+
 /* Where does the channel of s stand? Answered by POSITIONED on the ring of its publications: what
  * the ring brought before is covered by the answer, what it brings behind comes after. */
 int broker_position(struct broker *b, struct asker asker, const struct sub *s) MUST_CHECK;

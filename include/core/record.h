@@ -42,6 +42,9 @@ enum record_flags {
 /* LIST: the first names behind data, in their order. */
 #define RECORD_PAGE     RECORD_SKIP_HISTORY
 #define RECORD_PAGE_MAX 1000 /* channels of one */
+/* LIST with PAGE: those with the most subscribers, in that order; and of this node alone. */
+#define RECORD_TOP  RECORD_DELTA
+#define RECORD_HERE RECORD_BINARY
 
 enum record_field { /* tbl/fields.def */
                     FIELD_NONE = 0,

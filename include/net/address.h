@@ -32,5 +32,7 @@ bool address_overlaps(const struct address *a, const struct address *b);
 bool address_to_ipv4(struct address *a);
 /* cap: ADDRESS_TEXT_MAX is enough. */
 void address_format(const struct address *a, char *out, size_t cap);
+/* The same of the 16 bytes of base/network.h. cap: CONN_ADDRESS_MAX is enough. */
+void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, size_t cap);
 
 #endif

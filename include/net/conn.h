@@ -131,7 +131,7 @@ struct conn {
     uint32_t heard;              /* tick of the last input */
     union {                      /* of net/ws */
         uint32_t begun;          /* OPEN: tick at which the incomplete message began */
-        uint32_t close_code;     /* SETTLING: what the peer's close frame said */
+        uint32_t close_code; /* SETTLING: what the peer's close frame said; TOLD: what was sent */
     };
     uint32_t frames_in;  /* wraps */
     uint64_t id;         /* unique in this worker's life: serial, listener, descriptor */

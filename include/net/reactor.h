@@ -18,6 +18,7 @@
 #include "core/waiters.h"
 #include "net/addresses.h"
 #include "net/admission.h"
+#include "net/closes.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "net/outq.h"
@@ -47,7 +48,8 @@ struct reactor_config {
     struct listener_count *listener_counts; /* borrowed, of LISTENERS_MAX; NULL: its own */
     /* What the other workers have of a listener, added to zeros; NULL: nothing. */
     void (*listener_others)(unsigned index, struct listener_others *out);
-    bool tell_refusals; /* as warnings (net/refusal.h) */
+    struct closes *closes; /* borrowed; how clients' connections have ended; NULL: nowhere */
+    bool tell_refusals;    /* as warnings (net/refusal.h) */
     void (*each_turn)(
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };

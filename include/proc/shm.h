@@ -17,6 +17,7 @@
 #include "core/ring.h"
 #include "net/addresses.h"
 #include "net/admission.h"
+#include "net/closes.h"
 #include "net/listener.h"
 #include "proc/nodes.h"
 #include "proc/reload.h"
@@ -77,6 +78,7 @@ struct shm_slot {
     struct listener_count listeners[LISTENERS_MAX]; /* worker: by listener */
     _Atomic uint32_t stopped;        /* worker: it accepts no clients (net/overload.h) */
     _Atomic uint32_t addresses_life; /* worker: what is good in its table; 0: nothing */
+    struct closes closes;            /* worker: outlives it */
     struct metrics metrics;          /* CACHE_LINE-aligned */
 };
 

@@ -25,27 +25,24 @@ enum inquiry_kind {
     INQUIRY_NR
 };
 
-#define INQUIRY_ALL         UINT32_MAX       /* workers */
-#define INQUIRY_PART        8192             /* bytes of an answer that travel at once */
-#define INQUIRY_REQUEST_MAX 4096             /* bytes of a question */
-#define INQUIRY_ANSWER_MAX  (1024 * 1024)    /* bytes of one worker's answer */
-#define INQUIRY_OPEN_MAX    8                /* of one worker, at a time; more are refused */
-#define INQUIRY_JOBS_MAX    32               /* that one worker is asked, by all together */
-#define INQUIRY_TIME_NS     (2 * NS_PER_SEC) /* for an answer, beside what a kind waits of itself */
-#define INQUIRY_WAIT_MAX_NS (60 * NS_PER_SEC)
+#define INQUIRY_ALL         UINT32_MAX    /* workers */
+#define INQUIRY_PART        8192          /* bytes of an answer that travel at once */
+#define INQUIRY_REQUEST_MAX 4096          /* bytes of a question */
+#define INQUIRY_ANSWER_MAX  (1024 * 1024) /* bytes of one worker's answer */
+#define INQUIRY_OPEN_MAX    8             /* of one worker, at a time; more are refused */
+#define INQUIRY_JOBS_MAX    32            /* that one worker is asked, by all together */
+#define INQUIRY_TIME_NS     (2 * NS_PER_SEC)
 
 /* ---- who is asked ---- */
 
 enum inquiry_step {
     INQUIRY_DONE = 0, /* out is complete */
     INQUIRY_MORE,     /* step() is to be called again, in a later step of the task */
-    INQUIRY_WAITS,    /* nothing to do yet: asked again at the next inquiry_tick(), until `over` */
     INQUIRY_FAILED    /* no memory: this worker will be missing */
 };
 struct inquiry_job {
     struct str request; /* as it was asked; not trusted. Until the end */
     struct buf out;     /* the answer; at most INQUIRY_ANSWER_MAX */
-    bool over;          /* its time is over: INQUIRY_WAITS is DONE now */
     void *state;        /* the kind's own; NULL at first */
 };
 struct inquiry_ops { /* static tables */
@@ -73,7 +70,6 @@ struct inquiry_wish {
     enum inquiry_kind kind;
     uint32_t worker;    /* INQUIRY_ALL: every one */
     struct str request; /* borrowed; at most INQUIRY_REQUEST_MAX */
-    uint64_t wait_ns;   /* so long INQUIRY_WAITS may last; at most INQUIRY_WAIT_MAX_NS */
     /* Called once, unless the exchange has been abandoned; answers x. q is gone when it returns. */
     void (*done)(struct http_exchange *x, const struct inquiry *q);
 };
@@ -82,6 +78,14 @@ struct inquiry_wish {
 void inquiry_begin(struct http_exchange *x, const struct inquiry_wish *w);
 /* Appends ",\"missing\":[1,3]" (the workers that have not answered). -1: no memory. */
 int inquiry_put_missing(const struct inquiry *q, struct buf *out) MUST_CHECK;
+
+/* The same of the hub: channels with subscribers in this node whose names match, at most max: a page
+ * behind the name after, or, NULL, those with the most subscribers first. members: those of a JSON object,
+ * {"num_clients":n} by name, in that order; matches: how many there are. done() answers x, unless it has
+ * been refused, or abandoned. pattern and after are copied. */
+void inquiry_channels(struct http_exchange *x, struct str pattern, uint32_t max,
+                      const struct str *after,
+                      void (*done)(struct http_exchange *x, struct str members, uint32_t matches));
 
 /* ---- answers that are lists ---- */
 
@@ -99,7 +103,7 @@ struct inquiry_config {
 };
 /* At start, behind reactor_set_broker(). */
 void inquiry_init(const struct inquiry_config *cfg);
-/* At least twice a second: times are over. */
+/* A few times a second: an answer that nobody takes is given up. */
 void inquiry_tick(void);
 
 #endif

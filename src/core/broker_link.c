@@ -117,22 +117,6 @@ uint64_t broker_taken(const struct broker *b)
     return ring_taken(&b->out);
 }
 
-int broker_list(struct broker *b, struct asker asker, struct str pattern, uint32_t max,
-                const struct str *after)
-{
-    struct record r = {
-        .kind = RECORD_LIST,
-        .flags = after != NULL ? RECORD_PAGE : 0,
-        .asker = asker.kind,
-        .token = asker.token,
-        .count = max,
-        .name = pattern,
-        .data = after != NULL ? *after : STR_NULL,
-    };
-
-    return pattern.n <= CHANNEL_NAME_MAX ? broker_put(b, &r) : -1;
-}
-
 int broker_history(struct broker *b, struct asker asker, struct str channel, struct position since,
                    uint32_t limit, bool reverse)
 {

@@ -321,7 +321,8 @@ void hub_user_counted(struct hub *h, struct pending *p, enum engine_status statu
 bool hub_users_run(struct hub *h, size_t *budget);
 void hub_users_fini(struct hub *h);
 
-/* hub_page.c: the first names of many, in the order of their bytes */
+/* hub_page.c: the first names of many, in the order of their bytes, or by their clients (each name
+ * once then) */
 struct page_item { /* malloc'ed */
     uint64_t clients;
     uint8_t len;
@@ -329,9 +330,10 @@ struct page_item { /* malloc'ed */
 };
 struct hub_page { /* malloc'ed */
     uint32_t n, max;
+    bool top;                  /* the most clients first */
     struct page_item *items[]; /* owned */
 };
-struct hub_page *hub_page_new(uint32_t max) MUST_CHECK;
+struct hub_page *hub_page_new(uint32_t max, bool top) MUST_CHECK;
 void hub_page_free(struct hub_page *p);
 /* 1: it is behind the first max, or another one is from now on; -1: no memory. One that is there: its clients are added. */
 int hub_page_add(struct hub_page *p, struct str name, uint64_t clients) MUST_CHECK;
@@ -343,7 +345,8 @@ int hub_name_compare(struct str a, struct str b);
 struct hub_query { /* borrowed */
     struct str pattern, after;
     uint32_t max;
-    bool paged; /* the first names behind `after`, in their order */
+    bool paged; /* the first names behind `after`, in their order, */
+    bool top;   /* or those with the most clients */
 };
 struct hub_collected {     /* a listing for a survey */
     uint64_t node, survey; /* node 0: this node's survey */

@@ -25,7 +25,7 @@ struct listing {
     uint32_t serial; /* marks the channels that it has seen */
     size_t cursor;
     size_t pattern_len, part_len;
-    bool paged;
+    bool paged, top;
     struct hub_page *page; /* owned; NULL until it runs */
     size_t after_len;
     char after[CHANNEL_NAME_MAX]; /* a page has names behind this one */
@@ -61,6 +61,7 @@ static struct listing *listing_new(struct hub *h, const struct hub_query *q, uin
     l->until_ns = until_ns;
     l->max = q->paged ? MIN(q->max, RECORD_PAGE_MAX) : q->max;
     l->paged = q->paged;
+    l->top = q->top;
     l->pattern_len = MIN(q->pattern.n, sizeof(l->pattern));
     if (l->pattern_len > 0)
         memcpy(l->pattern, q->pattern.p, l->pattern_len);
@@ -76,12 +77,13 @@ void hub_list_start(struct hub *h, unsigned worker, const struct record *r)
     const struct hub_query q = {.pattern = r->name,
                                 .after = r->data,
                                 .max = r->count,
-                                .paged = (r->flags & RECORD_PAGE) != 0};
+                                .paged = (r->flags & RECORD_PAGE) != 0,
+                                .top = (r->flags & RECORD_TOP) != 0};
     uint64_t until_ns = clock_ns() + h->limits.answer_ns;
     struct listing *l = NULL;
 
     if (h->worker[worker].listings < HUB_LISTINGS_MAX) {
-        if (hub_survey_wanted(h)) {
+        if (hub_survey_wanted(h) && !(r->flags & RECORD_HERE)) {
             if (hub_survey_start(h, worker, r, &q) == 0)
                 return;
         } else {
@@ -251,7 +253,7 @@ static int page_begin(struct listing *l)
 {
     if (!l->paged)
         return 0;
-    l->page = hub_page_new(l->max);
+    l->page = hub_page_new(l->max, l->top);
     return l->page != NULL ? 0 : -1;
 }
 

@@ -1,4 +1,4 @@
-/* core/hub_page.c - the first channels of a listing, in the order of their names. */
+/* core/hub_page.c - the first channels of a listing, in the order of their names or of their clients. */
 #include "hub_internal.h"
 
 static struct str name_of(const struct page_item *item)
@@ -6,7 +6,7 @@ static struct str name_of(const struct page_item *item)
     return (struct str){.p = item->name, .n = item->len};
 }
 
-struct hub_page *hub_page_new(uint32_t max)
+struct hub_page *hub_page_new(uint32_t max, bool top)
 {
     struct hub_page *p = malloc(sizeof(*p) + max * sizeof(p->items[0]));
 
@@ -14,6 +14,7 @@ struct hub_page *hub_page_new(uint32_t max)
         return NULL;
     p->n = 0;
     p->max = max;
+    p->top = top;
     return p;
 }
 
@@ -33,6 +34,15 @@ int hub_name_compare(struct str a, struct str b)
     return rc != 0 ? rc : (a.n > b.n) - (a.n < b.n);
 }
 
+/* Where item stands to what is added. */
+static int compare(const struct hub_page *p, const struct page_item *item, struct str name,
+                   uint64_t clients)
+{
+    if (p->top && item->clients != clients)
+        return item->clients > clients ? -1 : 1;
+    return hub_name_compare(name_of(item), name);
+}
+
 int hub_page_add(struct hub_page *p, struct str name, uint64_t clients)
 {
     struct page_item *item;
@@ -42,12 +52,12 @@ int hub_page_add(struct hub_page *p, struct str name, uint64_t clients)
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (hub_name_compare(name_of(p->items[middle]), name) < 0)
+        if (compare(p, p->items[middle], name, clients) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low < p->n && str_equal(name_of(p->items[low]), name)) {
+    if (!p->top && low < p->n && str_equal(name_of(p->items[low]), name)) {
         p->items[low]->clients += clients;
         return 0;
     }

@@ -210,7 +210,7 @@ static int begin(struct survey *s)
                                      .count = s->query.max,
                                      .survey = s->id};
 
-    s->page = s->query.paged ? hub_page_new(s->query.max) : NULL;
+    s->page = s->query.paged ? hub_page_new(s->query.max, false) : NULL;
     if ((s->query.paged && s->page == NULL) ||
         hub_list_collect(h, &s->query, 0, s->id, s->answers_until_ns) == -1)
         return -1;

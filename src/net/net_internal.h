@@ -187,7 +187,6 @@ void address_key(const uint8_t address[16], uint8_t key[16]);
 void address_bytes(const struct sockaddr *sa, uint8_t out[16], uint16_t *port);
 /* False: its peer came by a UNIX socket. */
 bool address_known(const uint8_t address[16]);
-void address_format_bytes(const uint8_t address[16], uint16_t port, char *out, size_t cap);
 
 /* listener_turn.c: l is shared and readable. True: it stands back for a turn, and is in
  * reactor->paused. */

@@ -276,6 +276,8 @@ static void conn_free(struct conn *c)
     if (conn_ops(c)->release != NULL)
         conn_ops(c)->release(c);
     METRIC_INC(closes[c->reason]);
+    if (reactor->cfg.closes != NULL && !(c->flags & CONN_ADMIN) && c->reason != CLOSE_HTTP_DONE)
+        closes_note(reactor->cfg.closes, c);
     refusal_say_end(c);
     shed_forget(c);
     conn_count(c, (size_t)-1);

@@ -57,6 +57,8 @@ static int send_close(struct conn *c, uint16_t code, struct str text)
 {
     uint8_t payload[WS_CONTROL_MAX];
 
+    c->close_code = code;
+    c->flags |= CONN_TOLD;
     return ws_send_control(c, WS_OP_CLOSE, payload, ws_tx_close_payload(code, text, payload));
 }
 

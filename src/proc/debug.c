@@ -48,6 +48,14 @@ int debug_param(struct http_exchange *x, const char *name, char *out, size_t cap
     return found;
 }
 
+int debug_number(struct http_exchange *x, const char *name, uint64_t *out)
+{
+    char text[32];
+    int rc = debug_param(x, name, text, sizeof(text));
+
+    return rc > 0 && str_to_u64(str_from(text), out) == -1 ? -1 : rc;
+}
+
 int debug_id_parse(struct str text, unsigned *worker, uint64_t *id)
 {
     struct str first;
@@ -72,6 +80,9 @@ static void handle_index(struct http_exchange *x)
             "                            &sort=queued|age|idle|in|out\n"
             "/debug/connection?id=W:ID   one of them in full, whatever worker has it\n"
             "/debug/disconnect?id=W:ID   POST: ends it (&reason=&code=)\n"
+            "/debug/closes               the last connections that have ended (?limit=&reason=)\n"
+            "/debug/channels             this node's channels (?limit=&pattern=\n"
+            "                            &sort=subscribers|name&after=)\n"
             "/debug/pools                object pools of this worker\n"
             "/debug/rings                links between the hub and every worker\n"
             "/debug/turns                turn statistics of every worker\n"
@@ -346,6 +357,8 @@ void debug_init(unsigned worker)
         .is_there = is_there});
     debug_connections_init(worker);
     debug_connection_init(worker);
+    debug_closes_init();
+    debug_channels_init();
     http_register(table, ARRAY_LEN(table));
     debug_trace_init();
 }

@@ -79,14 +79,7 @@ int64_t conns_rank(const struct conn *c, uint8_t sort)
 
 /* ---- the request ---- */
 
-/* 1: there is a parameter; 0: not; -1: it is malformed. */
-static int read_number(struct http_exchange *x, const char *name, uint64_t *out)
-{
-    char text[32];
-    int rc = debug_param(x, name, text, sizeof(text));
-
-    return rc > 0 && str_to_u64(str_from(text), out) == -1 ? -1 : rc;
-}
+/* All of these: 1: there is a parameter; 0: not; -1: it is malformed. */
 
 static const char *const sorts[SORT_NR] = {"", "queued", "age", "idle", "in", "out"};
 
@@ -157,7 +150,7 @@ static int read_filters(struct http_exchange *x, struct conns_query *q)
         debug_param(x, "listener", q->listener, sizeof(q->listener)),
         debug_param(x, "user", q->user, sizeof(q->user)),
         debug_param(x, "channel", q->channel, sizeof(q->channel)),
-        read_number(x, "min_queue", &q->min_queue),
+        debug_number(x, "min_queue", &q->min_queue),
     };
     int n = 0;
 
@@ -212,7 +205,7 @@ int conns_query_read(struct http_exchange *x, struct conns_query *q, uint32_t *w
     filters = read_filters(x, q);
     which = read_worker(x, worker);
     after = read_after(x, q);
-    if (filters == -1 || which == -1 || after == -1 || read_number(x, "limit", &limit) == -1 ||
+    if (filters == -1 || which == -1 || after == -1 || debug_number(x, "limit", &limit) == -1 ||
         (after > 0 && q->sort != SORT_NONE))
         return -1;
     q->limit = (uint32_t)MIN(limit, (uint64_t)CONNS_PAGE_MAX);

@@ -4,7 +4,9 @@
  * debug_connections.c   connections of all workers: walking, merging; debug_connections_query.c which
  * debug_connection.c    one connection: in full, and its end
  * debug_conn.c          a connection as JSON
- * debug_channel.c       what the settings say of a channel */
+ * debug_channel.c       what the settings say of a channel
+ * debug_closes.c        connections that have ended
+ * debug_channels.c      channels by their subscribers */
 #ifndef ROOST_PROC_DEBUG_INTERNAL_H
 #define ROOST_PROC_DEBUG_INTERNAL_H
 
@@ -17,6 +19,8 @@ void debug_answer(struct http_exchange *x, struct buf *out, int rc);
 /* The parameter of a query, decoded into out, which ends with a NUL. 1: it is there; 0: it is not;
  * -1: it is malformed or too long, or there twice. */
 int debug_param(struct http_exchange *x, const char *name, char *out, size_t cap) MUST_CHECK;
+/* The same as a number; 1: *out is it. */
+int debug_number(struct http_exchange *x, const char *name, uint64_t *out) MUST_CHECK;
 /* "W:ID", or "ID" of this worker. -1: it is neither. */
 int debug_id_parse(struct str text, unsigned *worker, uint64_t *id) MUST_CHECK;
 
@@ -33,5 +37,7 @@ double debug_age(uint32_t tick);
 void debug_connections_init(unsigned worker);
 void debug_connection_init(unsigned worker);
 void debug_channel_init(void);
+void debug_closes_init(void);
+void debug_channels_init(void);
 
 #endif

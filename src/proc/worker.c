@@ -262,6 +262,7 @@ void worker_main(unsigned index, int master_fd)
                                  .addresses = &addresses,
                                  .listener_counts = shm->slots[SHM_WORKER + index].listeners,
                                  .listener_others = listener_others,
+                                 .closes = &shm->slots[SHM_WORKER + index].closes,
                                  .tell_refusals = true,
                                  .each_turn = each_turn};
     char name[32];

@@ -3,7 +3,7 @@
 #include "base/metrics.h"
 #include "http_internal.h"
 
-#define HTTP_TABLES_MAX 16
+#define HTTP_TABLES_MAX 32
 
 static struct http_table {
     const struct http_resource *rows; /* borrowed for ever */

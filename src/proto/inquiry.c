@@ -11,7 +11,7 @@ struct asked { /* malloc'ed; an inquiry on its way */
     struct list link;
     struct http_exchange *x; /* borrowed; NULL: abandoned, or over */
     struct inquiry_wish wish;
-    uint64_t serial, wait_until_ns;
+    uint64_t serial;
     unsigned waits;       /* answers that have not come */
     unsigned sent;        /* answers that have been asked for, from the first */
     bool inside;          /* of inquiry_begin(): nothing is ended yet */
@@ -174,7 +174,6 @@ static bool ask(struct asked *a)
         .kind = (uint8_t)a->wish.kind,
         .generation = all->cfg.generation,
         .serial = a->serial,
-        .number = a->wait_until_ns - MIN(clock_ns(), a->wait_until_ns),
     };
     bool room = true;
 
@@ -233,7 +232,6 @@ static struct asked *asked_new(const struct inquiry_wish *w)
 void inquiry_begin(struct http_exchange *x, const struct inquiry_wish *w)
 {
     struct inquiries *all = inquiries();
-    uint64_t wait = MIN(w->wait_ns, INQUIRY_WAIT_MAX_NS);
     struct asked *a;
 
     if (all->nopen >= INQUIRY_OPEN_MAX) {
@@ -248,12 +246,11 @@ void inquiry_begin(struct http_exchange *x, const struct inquiry_wish *w)
     list_append(&all->open, &a->link);
     all->nopen++;
     a->x = x;
-    a->wait_until_ns = clock_ns() + wait;
     x->state = a;
     x->abandoned = abandoned;
     x->overdue = overdue;
     http_defer(x);
-    http_defer_longer(x, wait + INQUIRY_TIME_NS);
+    http_defer_longer(x, INQUIRY_TIME_NS);
     if (!ask(a))
         waiters_add(&reactor->waiters, &a->waiter, false);
 }
@@ -328,11 +325,13 @@ static void control(unsigned from, struct str data)
         inquiry_said(from, &head, data);
 }
 
-static void controlled(const struct record *r)
+static void hub_answered(const struct record *r)
 {
     if (r->kind == RECORD_CONTROLLED)
         inquiry_taken(r->token, r->status == ENGINE_OK);
+    else if (r->kind == RECORD_LISTED)
+        inquiry_listed(r);
 }
 
 const struct session_ops inquiry_session_ops = {
-    .sink = {.answered = controlled, .control = control}};
+    .sink = {.answered = hub_answered, .control = control}};

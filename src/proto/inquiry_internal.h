@@ -1,4 +1,5 @@
-/* proto/inquiry_internal.h - the two ends of an inquiry: inquiry.c asks, inquiry_job.c is asked. */
+/* proto/inquiry_internal.h - the two ends of an inquiry: inquiry.c asks, inquiry_job.c is asked;
+ * inquiry_channels.c asks the hub. */
 #ifndef ROOST_PROTO_INQUIRY_INTERNAL_H
 #define ROOST_PROTO_INQUIRY_INTERNAL_H
 
@@ -19,7 +20,7 @@ struct inquiry_head {
     uint8_t unused;
     uint32_t generation; /* of who asks: not for one that was started since */
     uint64_t serial;     /* of its inquiry */
-    uint64_t number;     /* ASKS: ns that it may wait; SAYS: bytes before this part */
+    uint64_t number;     /* SAYS: bytes before this part */
 };
 
 struct inquiries { /* of a reactor */
@@ -45,6 +46,9 @@ void inquiry_taken(uint64_t token, bool taken);
 void inquiry_jobs_init(struct inquiries *all);
 void inquiry_jobs_fini(struct inquiries *all);
 void inquiry_jobs_tick(void);
+
+/* inquiry_channels.c. A part of a listing. */
+void inquiry_listed(const struct record *r);
 
 /* inquiry.c. A part of an answer. */
 void inquiry_said(unsigned from, const struct inquiry_head *head, struct str part);

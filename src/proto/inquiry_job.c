@@ -73,7 +73,7 @@ static void send_next(struct job *j)
         waiters_add(&reactor->waiters, &j->waiter, false);
 }
 
-static struct job *find(uint64_t token)
+static struct job *job_of(uint64_t token)
 {
     struct inquiries *all = inquiries();
 
@@ -88,7 +88,7 @@ static struct job *find(uint64_t token)
 
 void inquiry_taken(uint64_t token, bool taken)
 {
-    struct job *j = find(token);
+    struct job *j = job_of(token);
 
     if (j == NULL || !j->done)
         return;
@@ -124,8 +124,7 @@ static enum task_result job_step(struct task *t)
 
     if (s == INQUIRY_MORE && j->pub.out.len <= INQUIRY_ANSWER_MAX)
         return TASK_MORE;
-    if (s != INQUIRY_WAITS || j->pub.over)
-        finish(j, s == INQUIRY_FAILED);
+    finish(j, s == INQUIRY_FAILED);
     return TASK_DONE;
 }
 
@@ -162,7 +161,7 @@ static struct job *job_new(unsigned from, const struct inquiry_head *head, struc
     j->head.number = 0;
     j->ops = all->ops[head->kind];
     j->token = ++all->job_serial;
-    j->until_ns = clock_ns() + MIN(head->number, INQUIRY_WAIT_MAX_NS);
+    j->until_ns = clock_ns() + INQUIRY_TIME_NS;
     list_append(&all->jobs, &j->link);
     all->njobs++;
     waiter_init(&j->waiter, send_on);
@@ -188,8 +187,6 @@ void inquiry_asked(unsigned from, const struct inquiry_head *head, struct str re
         return; /* its time runs out */
 }
 
-/* Those that wait are asked again; for the last time when their time is over. One whose answer nobody
- * takes any more is forgotten. */
 void inquiry_jobs_tick(void)
 {
     struct inquiries *all = inquiries();
@@ -197,18 +194,9 @@ void inquiry_jobs_tick(void)
 
     for (n = all->jobs.next; n != &all->jobs; n = next) {
         struct job *j = LIST_ENTRY(n, struct job, link);
-        bool late = clock_ns() >= j->until_ns;
 
         next = n->next;
-        if (late && (j->done || j->pub.over)) {
+        if (clock_ns() >= j->until_ns)
             job_free(j);
-            continue;
-        }
-        if (late) {
-            j->pub.over = true;
-            j->until_ns = clock_ns() + INQUIRY_TIME_NS;
-        }
-        if (!j->done)
-            task_add(&reactor->tasks, &j->task);
     }
 }

@@ -81,6 +81,14 @@ static enum close_reason centrifuge_reason(enum close_reason why)
 
 static int centrifuge_describe(struct conn *c, struct buf *out)
 {
+    static const char *const waits[] = {
+        [WAITS_TOKEN] = "a token to be verified",
+        [WAITS_CONNECT] = "the hub: its user and its server-side subscriptions",
+        [WAITS_SUBSCRIBE] = "the hub: a subscription, or what it has missed",
+        [WAITS_ANSWER] = "the hub: an answer",
+        [WAITS_PUBLISHED] = "the hub: its publications",
+        [WAITS_ROOM] = "room in the ring to the hub",
+    };
     struct client *cl = client_of(c);
     char id[CLIENT_ID_TEXT];
 
@@ -88,9 +96,12 @@ static int centrifuge_describe(struct conn *c, struct buf *out)
         return 0;
     client_id_text(cl, id);
     if (buf_printf(out, ",\"client\":\"%.*s\",\"encoding\":\"%s\",\"user\":", (int)sizeof(id), id,
-                   cl->encoding == CF_JSON ? "json" : "protobuf") == -1)
+                   cl->encoding == CF_JSON ? "json" : "protobuf") == -1 ||
+        json_append_string(out, client_user(cl)) == -1)
         return -1;
-    return json_append_string(out, client_user(cl));
+    if (cl->work == NULL || cl->work->waits == WAITS_NOT)
+        return 0;
+    return buf_printf(out, ",\"waits_for\":\"%s\"", waits[cl->work->waits]);
 }
 
 static void centrifuge_channels(struct conn *c,

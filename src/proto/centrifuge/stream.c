@@ -57,6 +57,8 @@ static void stream_end(struct conn *c, enum close_reason why, uint16_t code, str
         return;
     }
     client_say_end(client_of(c), code, text);
+    c->close_code = code;
+    c->flags |= CONN_TOLD;
     conn_finish(c, why);
 }
 

@@ -103,6 +103,39 @@ static void pages(void **state UNUSED)
     expect_page("*", "", 0, "", 6, "");
 }
 
+#define MANY(name, n) "\"" name "\":{\"num_clients\":" #n "}"
+static void expect_top(const char *pattern, uint32_t max, const char *text, uint32_t matches)
+{
+    const struct record *r;
+
+    from(0, (struct record){.kind = RECORD_LIST,
+                            .flags = RECORD_PAGE | RECORD_TOP | RECORD_HERE,
+                            .token = 42,
+                            .count = max,
+                            .name = name_of(pattern)});
+    run_all();
+    r = next_sent(0, RECORD_LISTED);
+    assert_int_equal(r->status, ENGINE_OK);
+    assert_true(str_equal(r->data, name_of(text)));
+    assert_int_equal(r->count, matches);
+    nothing_sent(0);
+}
+
+static void those_with_the_most_subscribers(void **state UNUSED)
+{
+    static const char *const names[] = {"b", "a", "ab", "ca", "c", "d"};
+    static const uint32_t clients[] = {3, 7, 3, 1, 9, 7};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        subscribe(0, (uint32_t)i + 1, names[i], clients[i]);
+    fakes[0].seen = fakes[0].n;
+    expect_top("*", 3, MANY("c", 9) "," MANY("a", 7) "," MANY("d", 7), 6);
+    expect_top("?", 9, MANY("c", 9) "," MANY("a", 7) "," MANY("d", 7) "," MANY("b", 3), 4);
+    expect_top("*b", 1, MANY("ab", 3), 2); /* of as many, the first name */
+    expect_top("x", 1, "", 0);
+    expect_top("*", 0, "", 6);
+}
+
 static void a_page_without_memory(void **state UNUSED)
 {
     subscribe(0, 1, "a", 1);
@@ -390,6 +423,7 @@ int main(void)
         T(counts_follow, hub_setup),
         T(nothing_matches, hub_setup),
         T(pages, hub_setup),
+        T(those_with_the_most_subscribers, hub_setup),
         T(a_page_without_memory, hub_setup),
         T(many_channels_in_parts, setup_many),
         T(no_more_than_wanted, setup_many),
