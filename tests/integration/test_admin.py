@@ -10,7 +10,8 @@ from wsraw import Raw, WebSocket
 
 RESOURCES = [('POST', '/api/publish'), ('POST', '/api/broadcast'), ('POST', '/api/channels'), ('POST', '/api/info'),
              ('GET', '/metrics'), ('GET', '/healthz'), ('GET', '/readyz'), ('GET', '/debug'), ('GET', '/debug/processes'),
-             ('GET', '/debug/connections'), ('GET', '/ws?channel=a'), ('GET', '/ws/a')]
+             ('GET', '/debug/connections'), ('GET', '/debug/closes'), ('GET', '/debug/channels'), ('GET', '/ws?channel=a'), ('GET', '/ws/a')]
+REFUSED = RESOURCES + [('POST', '/debug/disconnect?id=0:1')]
 HANDSHAKE = ('Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
              'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n')
 
@@ -31,14 +32,14 @@ class Pages(SharedDaemonTest):
             return r.status, r.body.decode()
 
     def test_rebinding(self):
-        for method, path in RESOURCES:
+        for method, path in REFUSED:
             for host in ('evil.example:8001', 'localhost.evil.example'):
                 status, text = self.ask(method, path, host, body=False)
                 self.assertEqual(status, 403, path)
                 self.assertIn('admin_hosts', text)
 
     def test_pages_of_other_origins(self):
-        for method, path in RESOURCES:
+        for method, path in REFUSED:
             for fields in ('Origin: http://evil.example\r\n', 'Origin: null\r\n', 'Sec-Fetch-Site: cross-site\r\n',
                            'Sec-Fetch-Site: same-site\r\n'):
                 status, text = self.ask(method, path, self.d.admin, fields + 'Content-Type: text/plain\r\n', body=False)

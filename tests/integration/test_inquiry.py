@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What one worker asks the others: connections of all, one in full, its end."""
+"""What one worker asks the others: connections of all, one in full, its end; closes, channels; roostctl about them."""
 
 import json
 import os
@@ -7,8 +7,8 @@ import signal
 import unittest
 
 from centrifuge import OPEN, SECRET, Client, token
-from daemon import DaemonTest, SharedDaemonTest, wait_for
-from wsraw import CLOSE, Raw
+from daemon import DaemonTest, SharedDaemonTest, run_roostctl, wait_for
+from wsraw import CLOSE, TEXT, Raw
 
 
 def listed(d, query):
@@ -123,6 +123,68 @@ class Connections(SharedDaemonTest):
             c.expect_eof()
 
 
+class Channels(DaemonTest):
+    def test_by_subscribers(self):
+        d = self.start(workers=2)
+        clients = [d.ws('/ws/' + name) for name, n in (('few', 2), ('most', 9), ('some', 5)) for _ in range(n)]
+        want = [{'channel': 'most', 'subscribers': 9}, {'channel': 'some', 'subscribers': 5}, {'channel': 'few', 'subscribers': 2}]
+        wait_for(lambda: d.get_json('/debug/channels') == {'channels': want, 'total': 3}, what='all to be counted')
+        self.assertEqual(d.get_json('/debug/channels?limit=1&sort=subscribers'), {'channels': want[:1], 'total': 3})
+        self.assertEqual(d.get_json('/debug/channels?pattern=*e*'), {'channels': [want[1], want[2]], 'total': 2})
+        self.assertEqual([c['channel'] for c in d.get_json('/debug/channels?sort=name')['channels']], ['few', 'most', 'some'])
+        self.assertEqual([c['channel'] for c in d.get_json('/debug/channels?sort=name&after=few&limit=1')['channels']], ['most'])
+        for query in ('sort=size', 'limit=x', 'after=a', 'pattern=' + 'x' * 256):
+            self.assertEqual(d.http('GET', '/debug/channels?' + query).status, 400, query)
+        for c in clients:
+            c.close()
+
+    def test_hub_stopped(self):
+        d = self.start(workers=1, hub_timeout='300ms')
+        hub = d.pid_of('hub')
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            self.assertEqual(d.http('GET', '/debug/channels').status, 503)
+        finally:
+            os.kill(hub, signal.SIGCONT)
+        wait_for(lambda: d.http('GET', '/debug/channels').status == 200, what='the hub to answer')
+
+
+class Closes(DaemonTest):
+    def closes(self, d, query=''):
+        return d.get_json('/debug/closes' + query)['closes']
+
+    def test_how_they_ended(self):
+        d = self.start(workers=2)
+        with d.ws('/ws/x') as c:
+            c.text('x')
+            c.expect(TEXT, 'x')
+            port = c.sock.getsockname()[1]
+            c.goodbye()
+        one = wait_for(lambda: self.closes(d), what='the close')[0]
+        self.assertEqual((one['reason'], one['code'], one['protocol'], one['address'], one['frames_in']),
+                         ('peer_closed', 1000, 'plain', '127.0.0.1:%d' % port, 2))
+        self.assertEqual(int(one['id'].split(':')[0]), one['worker'])
+        self.assertLess(one['ago'], 1000)
+        with d.ws('/ws/x') as c:
+            there = wait_for(lambda: d.get_json('/debug/connections?protocol=plain')['connections'], what='it to be listed')[0]['id']
+            d.http('POST', '/debug/disconnect?id=%s&code=4444' % there)
+            c.expect_close(4444)
+        page = wait_for(lambda: self.closes(d, '?reason=operator'), what='the other close')
+        self.assertEqual([(x['id'], x['code']) for x in page], [(there, 4444)])
+        self.assertEqual(self.closes(d, '?limit=1')[0]['id'], there)
+        d.http('GET', '/healthz', where='client')  # no exchange that is done
+        self.assertEqual([x['reason'] for x in self.closes(d)], ['operator', 'peer_closed'])
+        for query in ('reason=nothing', 'limit=x', 'reason=a&reason=b'):
+            self.assertEqual(d.http('GET', '/debug/closes?' + query).status, 400, query)
+
+    def test_they_outlive_their_worker(self):
+        d = self.start(workers=1)
+        d.ws('/ws/x').close()
+        first = wait_for(lambda: self.closes(d), what='the close')
+        d.kill('worker0')
+        wait_for(lambda: [x['id'] for x in self.closes(d)] == [x['id'] for x in first], what='the new worker to tell')
+
+
 class Users(DaemonTest):
     def test_user_and_subscriptions(self):
         d = self.start(workers=2, token_hmac_secret_key=SECRET, channel_without_namespace=json.dumps(OPEN))
@@ -140,6 +202,53 @@ class Users(DaemonTest):
         ended.expect_close(3503)
         for c in clients:
             c.close()
+
+
+class Roostctl(DaemonTest):
+    def ctl(self, d, *args, status=0):
+        p = run_roostctl(d, *args)
+        self.assertEqual(p.returncode, status, (args, p.stdout, p.stderr))
+        return p.stdout if status == 0 else p.stderr
+
+    def test_connections(self):
+        d = self.start(workers=2)
+        clients = d.spread('/ws/room')
+        lines = self.ctl(d, 'conns', '--protocol', 'plain', '--sort', 'age').splitlines()
+        self.assertEqual(len(lines), 1 + len(clients))
+        self.assertRegex(lines[0], r'^ *id +protocol +state +address +user +age +idle +in +out +queued')
+        there = json.loads(self.ctl(d, 'conns', '--channel', 'room', '--limit', '1', '-o', 'json'))['connections'][0]['id']
+        self.assertEqual(len(self.ctl(d, 'conns', '--protocol', 'plain', '--worker', '1').splitlines()), 1 + len(
+            d.get_json('/debug/connections?protocol=plain&worker=1')['connections']))
+        self.assertIn('there are more', run_roostctl(d, 'conns', '--limit', '1').stderr)
+        self.assertIn('400', self.ctl(d, 'conns', '--sort', 'size', status=1))
+        one = self.ctl(d, 'conn', there)
+        self.assertRegex(one, r'(?m)^id +%s$' % there)
+        self.assertRegex(one, r'(?m)^room +true')
+        self.assertEqual(json.loads(self.ctl(d, '-o', 'json', 'conn', there))['connection']['id'], there)
+        self.assertIn('no connection 0:1', self.ctl(d, 'conn', '0:1', status=1))
+        self.assertEqual(self.ctl(d, 'disconnect', '--conn', there, '--reason', 'for a test', '--code', '4001'), '')
+        wait_for(lambda: 'no connection' in run_roostctl(d, 'conn', there).stderr, what='it to have gone')
+        closes = self.ctl(d, 'closes').splitlines()
+        self.assertRegex(closes[1], r'%s +\S+ +plain +operator +4001' % there)
+        self.assertEqual(json.loads(self.ctl(d, 'closes', '--reason', 'operator', '-o', 'json'))['closes'][0]['id'], there)
+        self.ctl(d, 'disconnect', status=2)
+        self.ctl(d, 'disconnect', '--conn', there, '--user', 'x', status=2)
+        self.ctl(d, 'disconnect', '--user', 'x', '--code', 'many', status=2)
+        self.assertIn('W:ID', self.ctl(d, 'disconnect', '--conn', 'x', status=1))
+        self.assertIn('no connection', self.ctl(d, 'disconnect', '--conn', there, status=1))
+
+    def test_clients_of_a_user(self):
+        d = self.start(workers=2, token_hmac_secret_key=SECRET)
+        clients = [Client(d.client) for _ in range(3)]
+        for c, user in zip(clients, ('a', 'a', 'b')):
+            c.connect(token=token(sub=user))
+        self.assertIn('a', self.ctl(d, 'conns', '--user', 'a'))
+        self.ctl(d, 'disconnect', '--user', 'a', '--client', clients[0].me)
+        clients[0].expect_close(3503)
+        self.ctl(d, 'disconnect', '--user', 'a', '--reason', 'enough', '--code', '4500')
+        clients[1].expect_close(4500)
+        self.assertEqual(json.loads(self.ctl(d, 'disconnect', '--user', 'b', '-o', 'json')), {})
+        clients[2].expect_close(3503)
 
 
 class Missing(DaemonTest):
@@ -187,6 +296,20 @@ class Missing(DaemonTest):
             self.assertEqual((page['missing'], {int(x['id'].split(':')[0]) for x in page['connections']}), ([1 - w], {w}))
         finally:
             os.kill(hub, signal.SIGCONT)
+
+    def test_who_waits_for_the_hub(self):
+        d = self.start(workers=1, channel_without_namespace=json.dumps(OPEN), allow_anonymous_connect_without_token=True)
+        c = Client(d.client)
+        c.connect()
+        hub = d.pid_of('hub')
+        os.kill(hub, signal.SIGSTOP)
+        try:
+            c.say(c.command(subscribe={'channel': 'new'}))
+            wait_for(lambda: [x for x in d.get_json('/debug/connections?protocol=centrifuge')['connections']
+                              if 'subscription' in x.get('waits_for', '')], what='it to wait')
+        finally:
+            os.kill(hub, signal.SIGCONT)
+        c.close()
 
     def test_large_answers(self):
         """More than fits a ring, from each worker."""
