@@ -4,8 +4,10 @@
 A block of sh is pasted into a shell as it stands, but for ports, folders and the words in capitals that stand for something of the operator's; one
 that needs what a test does not have says so behind its language (```sh needs="docker"```) and is listed as not run. A block of yaml is settings:
 roostd --check takes them; of ini, settings of the kernel. Every command of ours between backquotes in running text is run too, against a
-daemon that serves: what it prints is not looked at here, but it is no wrong usage, and it does not fail."""
+daemon that serves: what it prints is not looked at here, but it is no wrong usage, and it does not fail. Sections, metrics and lines of the log that
+are named are there."""
 
+import glob
 import os
 import re
 import subprocess
@@ -42,6 +44,12 @@ def blocks():
             yield page, language, needs, text
 
 
+def sections(page):
+    """The sections of a page, as links name them."""
+    text = re.sub(r'^ *```.*?^ *```$', '', read(page), flags=re.M | re.S)
+    return [re.sub(r'[^\w\- ]', '', x.lower()).replace(' ', '-') for x in re.findall(r'^#+ (.*)$', text, re.M)]
+
+
 def commands():
     """(page, command): those of ours between backquotes, each once."""
     seen = set()
@@ -60,10 +68,13 @@ class Handbook(DaemonTest):
         self.folder = self.enterContext(tempfile.TemporaryDirectory(prefix='roost-handbook-'))
         self.d, self.clients = None, []
         self.write('key', KEY)
+        self.write_settings()
+        self.write('config.json', '{"token_hmac_secret_key": "%s"}' % KEY)
+
+    def write_settings(self):
         self.write('roost.yaml', 'plain: true\nallow_anonymous_connect_without_token: true\ntoken_hmac_secret_key: %s\napi_key: %s\n'
                    'channel_without_namespace: {allow_subscribe_for_client: true, allow_subscribe_for_anonymous: true, presence: true, history_size: 10, '
                    'history_ttl: 60s}\n' % (KEY, KEY))
-        self.write('config.json', '{"token_hmac_secret_key": "%s"}' % KEY)
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -82,11 +93,13 @@ class Handbook(DaemonTest):
         return self.d
 
     def one_connection(self):
-        """The id of a client's connection, for everything that is asked about one."""
+        """The id of a client's connection, for everything that is asked about one. A command before may have sent the client away."""
         def found():
-            page = self.d.http('GET', '/debug/connections?worker=all&protocol=plain', fields=[('X-API-Key', KEY)]).body.decode()
+            page = self.d.http('GET', '/debug/connections?worker=all&protocol=plain&state=open', fields=[('X-API-Key', KEY)]).body.decode()
             return re.search(r'"id":"(\d+:\d+)"', page)
 
+        if not found():
+            self.clients = [self.d.ws('/ws/lobby')]
         return wait_for(found, what='the client').group(1)
 
     def substitute(self, text):
@@ -103,6 +116,7 @@ class Handbook(DaemonTest):
         return re.sub('|'.join(words), lambda m: next(by() for p, by in words.items() if re.compile(p).match(m.string, m.start())), text)
 
     def environment(self):
+        self.write_settings()  # a command before may have written over them
         d = self.daemon()
         return {**{k: v for k, v in os.environ.items() if not k.startswith('ROOST')}, 'ROOSTCTL_ADMIN': 'http://' + d.admin, 'ROOSTCTL_KEY': KEY,
                 'ROOST_CONFIG': os.path.join(self.folder, 'roost.yaml'), 'ROOST_LISTEN': '127.0.0.1:0', 'ROOST_ADMIN_LISTEN': '127.0.0.1:0',
@@ -110,6 +124,32 @@ class Handbook(DaemonTest):
 
     def test_every_block_is_of_a_kind_that_is_looked_at(self):
         self.assertEqual([(page, language) for page, language, _, _ in blocks() if language not in LANGUAGES], [])
+
+    def test_links_to_sections(self):
+        for page in ['README.md'] + PAGES:
+            for path, section in re.findall(r'\]\(([^)#:\s]*)#([^)]+)\)', read(page)):
+                there = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+                with self.subTest(page=page, link='%s#%s' % (path, section)):
+                    self.assertIn(section, sections(there))
+
+    def test_contents(self):
+        """The table of contents of the handbook has its sections, in their order."""
+        text = read('deploy/README.md')
+        listed = re.findall(r'\(#([^)]+)\)', text.split('\n## ')[0])
+        self.assertEqual(listed, sections('deploy/README.md')[1:])
+
+    def test_metrics_and_log_lines_are_there(self):
+        known = set(re.findall(r'roost_\w+', read('deploy/METRICS.md')))
+        sources = ''.join(read(os.path.relpath(path, TOP)) for path in glob.glob(TOP + '/src/**/*.c', recursive=True))
+        sources = re.sub(r'"\s*"', '', sources)
+        for page in PAGES:
+            text = read(page)
+            for name in set(re.findall(r'\broost_[a-z_]+_[a-z]+\b', text)):
+                with self.subTest(page=page, metric=name):
+                    self.assertIn(name, known)
+            for message in set(re.findall(r'msg="([^"…]+)', text)):
+                with self.subTest(page=page, message=message):
+                    self.assertIn('"' + message.strip(), sources)
 
     def test_settings(self):
         checked = 0
