@@ -8,6 +8,7 @@ from daemon import DaemonTest
 
 
 UNIT = 65536  # what its parts are rounded up to
+TRACE = 17  # of them: where a process tells what it is traced for
 SHOWN = 4  # of them: the tables of the engine's servers and of nodes
 
 
@@ -31,13 +32,13 @@ class Memory(DaemonTest):
         pages = {p['name']: self.writable(p['pid']) for p in d.processes()}
         hub, workers = pages['hub'], [pages['worker%d' % i] for i in range(4)]
         self.assertEqual(len({len(w) for w in workers}), 1)
-        # A worker's slot, its rings, and its table of addresses, which are much larger: one each is all that the master has made.
-        addresses = len(workers[0]) - 1 - rings
+        # A worker's slot, its trace, its rings, and its table of addresses, which is much larger: one each is all that the master has made.
+        addresses = len(workers[0]) - 1 - TRACE - rings
         self.assertGreater(addresses, 16)
-        self.assertLess(4 * (addresses + rings), len(pages['master']))
-        self.assertLess(len(pages['master']), 5 * (addresses + rings))
-        # The hub's slot, all rings, and what it shows of the engine's servers and of nodes.
-        self.assertEqual(len(hub), 1 + 4 * rings + SHOWN)
+        self.assertLess(4 * (addresses + TRACE + rings), len(pages['master']))
+        self.assertLess(len(pages['master']), 5 * (addresses + TRACE + rings))
+        # The hub's slot, its trace, all rings, and what it shows of the engine's servers and of nodes.
+        self.assertEqual(len(hub), 1 + TRACE + 4 * rings + SHOWN)
         for i, w in enumerate(workers):
             self.assertEqual(len(w & hub), rings)
             for other in workers[:i]:
