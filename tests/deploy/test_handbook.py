@@ -5,9 +5,10 @@ A block of sh is pasted into a shell as it stands, but for ports, folders and th
 that needs what a test does not have says so behind its language (```sh needs="docker"```) and is listed as not run. A block of yaml is settings:
 roostd --check takes them; of ini, settings of the kernel. Every command of ours between backquotes in running text is run too, against a
 daemon that serves: what it prints is not looked at here, but it is no wrong usage, and it does not fail. Sections, metrics and lines of the log that
-are named are there."""
+are named are there, and queries are PromQL."""
 
 import glob
+import json
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.join(TOP, 'tests/integration'))
 
 from daemon import BUILD, DaemonTest, before_exec, wait_for  # noqa: E402
 from test_readme import Shell  # noqa: E402
+from test_rules import PROMTOOL  # noqa: E402
 
 # Written from the tables, and held against them elsewhere.
 GENERATED = {'CONFIGURATION.md', 'METRICS.md', 'MIGRATING.md', 'TRACING.md'}
@@ -150,6 +152,18 @@ class Handbook(DaemonTest):
             for message in set(re.findall(r'msg="([^"…]+)', text)):
                 with self.subTest(page=page, message=message):
                     self.assertIn('"' + message.strip(), sources)
+
+    def test_queries(self):
+        """What Prometheus is to be asked is PromQL: promtool takes each query as a rule."""
+        found = []
+        for page in PAGES:
+            text = re.sub(r'^ *```.*?^ *```$', '', read(page), flags=re.M | re.S)
+            found += re.findall(r'`((?:[a-z_]+(?: by \([a-z, ]+\))? ?\(.*roost_[^`]*|roost_[a-z_]+\{[^`]*))`', text)
+        path = self.write('queries.yml', json.dumps(
+            {'groups': [{'name': 'handbook', 'rules': [{'record': 'handbook:query%d' % n, 'expr': q} for n, q in enumerate(found)]}]}))
+        p = subprocess.run([PROMTOOL, 'check', 'rules', '--lint=none', path], capture_output=True, text=True, timeout=20)
+        self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
+        self.assertGreater(len(found), 3)
 
     def test_settings(self):
         checked = 0
