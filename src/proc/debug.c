@@ -59,10 +59,10 @@ int debug_number(struct http_exchange *x, const char *name, uint64_t *out)
 int debug_id_parse(struct str text, unsigned *worker, uint64_t *id)
 {
     struct str first;
-    uint64_t n = worker_index;
+    uint64_t n;
 
-    if (memchr(text.p, ':', text.n) != NULL &&
-        (!str_cut(&text, ':', &first) || str_to_u64(first, &n) == -1 || n >= shm->workers))
+    if (memchr(text.p, ':', text.n) == NULL || !str_cut(&text, ':', &first) ||
+        str_to_u64(first, &n) == -1 || n >= shm->workers)
         return -1;
     *worker = (unsigned)n;
     return str_to_u64(text, id);
@@ -74,11 +74,14 @@ static void handle_index(struct http_exchange *x)
         x, 200, "text/plain; charset=utf-8", STR_LIT(""),
         STR_LIT(
             "/debug/processes            all processes of the node\n"
-            "/debug/connections          this worker's connections (?limit=&after=ID); of all or\n"
+            "/debug/connections          this worker's connections (?limit=&after=W:ID); of all "
+            "or\n"
             "                            one, filtered, sorted: ?worker=all|N&protocol=&state=\n"
             "                            &listener=&address=CIDR|PREFIX&user=&channel=&min_queue=\n"
             "                            &sort=queued|age|idle|in|out\n"
-            "/debug/connection?id=W:ID   one of them in full, whatever worker has it\n"
+            "/debug/connection?id=W:ID   one of them in full, whatever worker has it; ID, as the "
+            "log\n"
+            "                            has it: if only one has\n"
             "/debug/disconnect?id=W:ID   POST: ends it (&reason=&code=)\n"
             "/debug/closes               the last connections that have ended (?limit=&reason=)\n"
             "/debug/channels             this node's channels (?limit=&pattern=\n"

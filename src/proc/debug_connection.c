@@ -1,4 +1,4 @@
-/* proc/debug_connection.c - GET /debug/connection?id=W:ID and POST /debug/disconnect?id=W:ID, whatever
+/* proc/debug_connection.c - GET /debug/connection?id=W:ID (or ID) and POST /debug/disconnect?id=W:ID, whatever
  * worker has it: that one is asked (proto/inquiry.h). */
 #include "base/utf8.h"
 #include "codec/json.h"
@@ -94,17 +94,47 @@ static bool only_item(struct http_exchange *x, const struct inquiry *q, struct s
     return false;
 }
 
-static void connection_done(struct http_exchange *x, const struct inquiry *q)
+static void answer_with(struct http_exchange *x, unsigned worker, struct str json)
 {
     struct buf out = {0};
-    struct str json;
-    int rc;
+    int rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", worker);
 
-    if (!only_item(x, q, &json))
-        return;
-    rc = buf_printf(&out, "{\"worker\":%u,\"connection\":", q->answers[0].worker);
     rc |= buf_append(&out, json);
     debug_answer(x, &out, rc | buf_append_lit(&out, "}\n"));
+}
+
+static void connection_done(struct http_exchange *x, const struct inquiry *q)
+{
+    struct str json;
+
+    if (only_item(x, q, &json))
+        answer_with(x, q->answers[0].worker, json);
+}
+
+/* All have been asked for an id without its worker: it is said whose it is only if that is certain. */
+static void any_connection_done(struct http_exchange *x, const struct inquiry *q)
+{
+    struct str rest, json, found = STR_NULL;
+    unsigned n = 0, silent = 0, worker = 0;
+    int64_t key;
+
+    for (unsigned i = 0; i < q->nanswers; i++) {
+        rest = buf_view(&q->answers[i].data);
+        silent += !q->answers[i].complete;
+        if (!q->answers[i].complete || !inquiry_next(&rest, &key, &json))
+            continue;
+        found = json;
+        worker = q->answers[i].worker;
+        n++;
+    }
+    if (n > 1)
+        http_refuse(x, CLOSE_BAD_QUERY);
+    else if (silent > 0)
+        http_refuse(x, CLOSE_HUB_TIMEOUT);
+    else if (n == 0)
+        http_refuse(x, CLOSE_NOT_FOUND);
+    else
+        answer_with(x, worker, found);
 }
 
 static void disconnect_done(struct http_exchange *x, const struct inquiry *q)
@@ -123,13 +153,16 @@ static void disconnect_done(struct http_exchange *x, const struct inquiry *q)
     debug_answer(x, &out, rc | buf_append_lit(&out, "}\n"));
 }
 
+/* 1: "W:ID"; 0: "ID", of whatever worker; -1: neither. */
 static int read_id(struct http_exchange *x, unsigned *worker, struct conn_request *r)
 {
     char text[64];
 
-    return debug_param(x, "id", text, sizeof(text)) > 0
-               ? debug_id_parse(str_from(text), worker, &r->id)
-               : -1;
+    if (debug_param(x, "id", text, sizeof(text)) <= 0)
+        return -1;
+    if (strchr(text, ':') == NULL)
+        return str_to_u64(str_from(text), &r->id);
+    return debug_id_parse(str_from(text), worker, &r->id) == 0 ? 1 : -1;
 }
 
 /* What an endpoint may send (RFC 6455 §7.4), as far as it makes sense from an operator. */
@@ -156,7 +189,7 @@ static int read_words(struct http_exchange *x, struct conn_request *r)
     return 0;
 }
 
-static void ask(struct http_exchange *x, enum inquiry_kind kind, unsigned worker,
+static void ask(struct http_exchange *x, enum inquiry_kind kind, uint32_t worker,
                 const struct conn_request *r,
                 void (*done)(struct http_exchange *x, const struct inquiry *q))
 {
@@ -170,9 +203,12 @@ static void handle_connection(struct http_exchange *x)
 {
     struct conn_request r = {0};
     unsigned worker;
+    int rc = read_id(x, &worker, &r);
 
-    if (read_id(x, &worker, &r) == -1)
+    if (rc == -1)
         http_refuse(x, CLOSE_BAD_QUERY);
+    else if (rc == 0)
+        ask(x, INQUIRY_CONNECTION, INQUIRY_ALL, &r, any_connection_done);
     else
         ask(x, INQUIRY_CONNECTION, worker, &r, connection_done);
 }
@@ -182,7 +218,7 @@ static void handle_disconnect(struct http_exchange *x)
     struct conn_request r = {0};
     unsigned worker;
 
-    if (read_id(x, &worker, &r) == -1 || read_words(x, &r) == -1)
+    if (read_id(x, &worker, &r) != 1 || read_words(x, &r) == -1) /* whose it is must be said */
         http_refuse(x, CLOSE_BAD_QUERY);
     else
         ask(x, INQUIRY_DISCONNECT, worker, &r, disconnect_done);

@@ -21,7 +21,7 @@ void debug_answer(struct http_exchange *x, struct buf *out, int rc);
 int debug_param(struct http_exchange *x, const char *name, char *out, size_t cap) MUST_CHECK;
 /* The same as a number; 1: *out is it. */
 int debug_number(struct http_exchange *x, const char *name, uint64_t *out) MUST_CHECK;
-/* "W:ID", or "ID" of this worker. -1: it is neither. */
+/* "W:ID". -1: it is not; an id without its worker may be another's connection there. */
 int debug_id_parse(struct str text, unsigned *worker, uint64_t *id) MUST_CHECK;
 
 /* debug_conn.c */

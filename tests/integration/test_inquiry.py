@@ -86,7 +86,7 @@ class Connections(SharedDaemonTest):
 
     def test_bad_queries(self):
         for query in ('sort=size', 'state=happy', 'protocol=smtp', 'worker=3', 'worker=x', 'limit=x', 'min_queue=-1', 'after=9:1',
-                      'after=x', 'sort=age&after=0:1', 'address=1.2.3.4/99', 'user=a&user=b', 'channel=%zz', 'channel=a%00b'):
+                      'after=x', 'after=1', 'sort=age&after=0:1', 'address=1.2.3.4/99', 'user=a&user=b', 'channel=%zz', 'channel=a%00b'):
             self.assertEqual(self.d.http('GET', '/debug/connections?' + query).status, 400, query)
 
     def test_one_in_full(self):
@@ -97,7 +97,11 @@ class Connections(SharedDaemonTest):
                 self.assertEqual((page['worker'], page['connection']['id']), (w, c['id']))
             self.assertEqual([s['channel'] for s in page['connection']['subscriptions']], c['channels'])
             self.assertEqual((page['connection']['why_slow'], page['connection']['queued_frames']), ([], 0))
-        for query, status in (('id=0:1', 404), ('id=3:1', 400), ('id=x:1', 400), ('id=1:', 400), ('', 400)):
+            bare = c['id'].split(':')[1]  # as the log has it: whoever has it, if that is one
+            for _ in range(6):
+                page = self.d.get_json('/debug/connection?id=' + bare)
+                self.assertEqual((page['worker'], page['connection']['id']), (w, c['id']))
+        for query, status in (('id=0:1', 404), ('id=3:1', 400), ('id=x:1', 400), ('id=1:', 400), ('id=:1', 400), ('id=1', 404), ('', 400)):
             self.assertEqual(self.d.http('GET', '/debug/connection?' + query).status, status, query)
 
     def test_disconnect(self):
@@ -110,6 +114,12 @@ class Connections(SharedDaemonTest):
                 f = c.recv()
                 self.assertEqual((f.opcode, f.code, f.payload[2:]), (CLOSE, code, reason))
             wait_for(lambda: d.http('POST', '/debug/disconnect?id=' + there).status == 404, what='it to be gone')
+        with d.ws('/ws/stays') as c:  # an id without its worker could be anybody's
+            there = wait_for(lambda: d.get_json('/debug/connections?channel=stays')['connections'], what='it to be listed')[0]['id']
+            for _ in range(6):
+                self.assertEqual(d.http('POST', '/debug/disconnect?id=' + there.split(':')[1]).status, 400)
+            c.text('here')
+            c.expect(TEXT, 'here')
         for query in ('', 'id=0:1&code=99', 'id=0:1&code=1005', 'id=0:1&code=x', 'id=0:1&reason=' + 'x' * 124, 'id=0:1&reason=%ff'):
             self.assertEqual(d.http('POST', '/debug/disconnect?' + query).status, 400, query)
         self.assertEqual(d.http('GET', '/debug/disconnect?id=0:1').status, 405)
