@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "net/outq.h"
 #include "net/partial.h"
@@ -55,6 +56,18 @@ static void set_connection_limits(void)
     reactor->refused_max = MIN(reactor->refused_max, third);
 }
 
+/* Somewhere else for each incarnation, so that an id is not another connection's after a restart, nor in
+ * another process. The upper half of its room is left to count on. */
+static uint64_t first_serial(void)
+{
+    uint8_t key[16];
+    uint64_t n;
+
+    hash_random_key(key);
+    memcpy(&n, key, sizeof(n));
+    return n >> (CONN_ID_SERIAL_BITS + 1);
+}
+
 void reactor_init(const struct reactor_config *cfg)
 {
     memset(reactor, 0, sizeof(*reactor));
@@ -64,6 +77,7 @@ void reactor_init(const struct reactor_config *cfg)
     clock_refresh();
     reactor->tick = reactor_tick_now();
     reactor->turn = 1;
+    reactor->next_serial = first_serial();
     wheel_init(&reactor->wheel, clock_ns());
     task_queue_init(&reactor->tasks);
     pool_init(&reactor->conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
@@ -271,12 +285,19 @@ struct conn *reactor_add(int fd, const struct conn_ops *ops, const struct sockad
     return c;
 }
 
+/* Of those that got no further than HTTP nothing is kept: anybody can make as many as to leave no room for
+ * the others. Counters and the log tell of refusals. */
+static bool is_worth_noting(const struct conn *c)
+{
+    return !(c->flags & CONN_ADMIN) && conn_ops(c)->session != NULL && c->reason != CLOSE_HTTP_DONE;
+}
+
 static void conn_free(struct conn *c)
 {
     if (conn_ops(c)->release != NULL)
         conn_ops(c)->release(c);
     METRIC_INC(closes[c->reason]);
-    if (reactor->cfg.closes != NULL && !(c->flags & CONN_ADMIN) && c->reason != CLOSE_HTTP_DONE)
+    if (reactor->cfg.closes != NULL && is_worth_noting(c))
         closes_note(reactor->cfg.closes, c);
     refusal_say_end(c);
     shed_forget(c);

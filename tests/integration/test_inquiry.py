@@ -193,6 +193,25 @@ class Closes(DaemonTest):
         first = wait_for(lambda: self.closes(d), what='the close')
         d.kill('worker0')
         wait_for(lambda: [x['id'] for x in self.closes(d)] == [x['id'] for x in first], what='the new worker to tell')
+        d.ws('/ws/x').close()
+        closes = wait_for(lambda: len(self.closes(d)) == 2 and self.closes(d), what='its own close')
+        self.assertEqual(len({x['id'] for x in closes}), 2)  # it does not count from the beginning
+
+    def test_strangers_leave_them_alone(self):
+        """What never opened takes nobody's place."""
+        d = self.start(workers=1)
+        d.ws('/ws/x').close()
+        first = wait_for(lambda: self.closes(d), what='the close')
+        refused = d.metric('roost_closes_total{reason="peer_gone"}')
+        for _ in range(20):
+            with Raw(d.client) as c:
+                c.send('GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+                self.assertEqual(c.read_response().status, 404)
+                c.expect_eof()
+        with Raw(d.client) as c:
+            c.send('GET / HT')
+        wait_for(lambda: d.metric('roost_closes_total{reason="peer_gone"}') > refused, what='its end')
+        self.assertEqual([x['id'] for x in self.closes(d)], [x['id'] for x in first])
 
 
 class Users(DaemonTest):

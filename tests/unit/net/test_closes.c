@@ -4,11 +4,13 @@
 #include "net_harness.h"
 
 static struct closes closes;
+static const struct session_ops session;
+static struct conn_ops opened_ops; /* seen_ops, and it has got as far as a session */
 
-static void end_one(enum close_reason why, unsigned flags)
+static void end_one_of(const struct conn_ops *ops, enum close_reason why, unsigned flags)
 {
     int peer;
-    struct conn *c = net_pair(&peer, &seen_ops, 0);
+    struct conn *c = net_pair(&peer, ops, 0);
 
     c->flags |= (uint16_t)flags;
     c->close_code = 4321;
@@ -16,6 +18,11 @@ static void end_one(enum close_reason why, unsigned flags)
     conn_kill(c, why);
     net_steps(1);
     close(peer);
+}
+
+static void end_one(enum close_reason why, unsigned flags)
+{
+    end_one_of(&opened_ops, why, flags);
 }
 
 static void each_end_is_noted(void **state UNUSED)
@@ -48,6 +55,16 @@ static void an_exchange_that_is_done_is_none(void **state UNUSED)
     assert_int_equal(closes.n, 0);
 }
 
+/* Anybody can have as many of these as he likes. */
+static void what_never_opened_is_none(void **state UNUSED)
+{
+    memset(&closes, 0, sizeof(closes));
+    reactor->cfg.closes = &closes;
+    end_one_of(&seen_ops, CLOSE_PEER_GONE, 0);
+    end_one_of(&seen_ops, CLOSE_NOT_FOUND, 0);
+    assert_int_equal(closes.n, 0);
+}
+
 static void the_oldest_go(void **state UNUSED)
 {
     struct closed closed;
@@ -72,8 +89,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         NET_TEST(each_end_is_noted),
         NET_TEST(an_exchange_that_is_done_is_none),
+        NET_TEST(what_never_opened_is_none),
         NET_TEST(the_oldest_go),
     };
 
+    opened_ops = seen_ops;
+    opened_ops.session = &session;
     return cmocka_run_group_tests_name("net/closes", tests, NULL, NULL);
 }

@@ -316,6 +316,25 @@ static void test_kill_of_a_pending_one(void **state UNUSED)
     close(b);
 }
 
+/* As after a restart of the process: the same place, and another id. */
+static void test_ids_do_not_begin_again(void **state)
+{
+    uint64_t id;
+    int peer, place;
+    struct conn *c = net_pair(&peer, &seen_ops, 0);
+
+    id = c->id;
+    place = conn_fd(c);
+    close(peer);
+    assert_int_equal(net_teardown(state), 0);
+    assert_int_equal(net_setup(state), 0);
+    c = net_pair(&peer, &seen_ops, 0);
+    if (conn_fd(c) != place) /* descriptors are the loop's, too */
+        id = id - (uint64_t)place + (uint64_t)conn_fd(c);
+    assert_true(c->id != id);
+    close(peer);
+}
+
 static void test_find_after_reuse(void **state UNUSED)
 {
     int peer;
@@ -441,6 +460,7 @@ int main(void)
         NET_TEST(test_kill),
         NET_TEST(test_kill_inside_input),
         NET_TEST(test_kill_of_a_pending_one),
+        NET_TEST(test_ids_do_not_begin_again),
         NET_TEST(test_find_after_reuse),
         NET_TEST(test_deadline),
         NET_TEST(test_gauges_follow_states),
