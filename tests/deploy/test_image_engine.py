@@ -37,7 +37,7 @@ class Engine(unittest.TestCase):
     def setUpClass(cls):
         stack = contextlib.ExitStack()
         cls.addClassCleanup(stack.close)
-        cls.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='roost-engine-'))
+        cls.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='roost-image-engine-'))
         cls.context = os.path.join(cls.folder, 'context')
         os.mkdir(cls.context)
         lay_out(os.path.join(cls.context, 'image'))
