@@ -17,17 +17,38 @@ struct ctl_table ctl_table_of(const struct ctl_column *columns, size_t n)
         .columns = columns, .n = MIN(n, (size_t)MOST), .cut = isatty(STDOUT_FILENO) != 0};
 }
 
+/* C0, DEL, C1, and what has no shape of its own but turns or hides what stands beside it: Unicode's
+ * format characters (Cf), and its separators of lines and paragraphs. */
+static bool is_obeyed(uint32_t c)
+{
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {{0x00, 0x1f},       {0x7f, 0x9f},       {0xad, 0xad},       {0x600, 0x605},
+                  {0x61c, 0x61c},     {0x6dd, 0x6dd},     {0x70f, 0x70f},     {0x890, 0x891},
+                  {0x8e2, 0x8e2},     {0x180e, 0x180e},   {0x200b, 0x200f},   {0x2028, 0x202e},
+                  {0x2060, 0x206f},   {0xfeff, 0xfeff},   {0xfff9, 0xfffb},   {0x110bd, 0x110bd},
+                  {0x110cd, 0x110cd}, {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
+                  {0xe0001, 0xe0001}, {0xe0020, 0xe007f}};
+
+    for (size_t i = 0; i < ARRAY_LEN(ranges); i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return false;
+}
+
 int ctl_append_shown(struct buf *out, struct str text)
 {
     int rc = 0;
 
-    for (size_t i = 0; i < text.n && rc == 0; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        /* C1, which UTF-8 writes as C2 80 to C2 9F. */
-        bool c1 = c == 0xc2 && i + 1 < text.n && (unsigned char)text.p[i + 1] < 0xa0;
+    while (text.n > 0 && rc == 0) {
+        uint32_t code = 0;
+        size_t n = utf8_decode(text, &code);
 
-        rc = buf_append_char(out, c < 0x20 || c == 0x7f || c1 ? '?' : text.p[i]);
-        i += c1;
+        if (n == 0 || is_obeyed(code))
+            rc = buf_append_char(out, '?');
+        else
+            rc = buf_append(out, (struct str){text.p, n});
+        text = str_skip(text, MAX(n, (size_t)1));
     }
     return rc;
 }

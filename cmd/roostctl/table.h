@@ -69,7 +69,7 @@ int ctl_append_line(struct buf *out, struct str document) MUST_CHECK;
 int ctl_put_text(struct buf *out, const char *name, struct str value) MUST_CHECK;
 /* The same for what is JSON already. */
 int ctl_put_raw(struct buf *out, const char *name, struct str json) MUST_CHECK;
-/* What a terminal would obey (C0, DEL, C1) as '?'. */
+/* What a terminal would obey (C0, DEL, C1; characters that turn or hide text; no UTF-8) as '?'. */
 int ctl_append_shown(struct buf *out, struct str text) MUST_CHECK;
 
 #endif

@@ -94,6 +94,34 @@ static void what_a_terminal_would_obey_is_not_shown(void **state UNUSED)
     expect(&t, "?[2J???.\xc3\xa4??  x\n");
 }
 
+/* Text that a terminal would turn around, or that is not seen, could show another name than there is. */
+static void what_turns_or_hides_text_is_not_shown(void **state UNUSED)
+{
+    static const char *const hidden[] = {
+        "\xc2\xad",     "\xd8\x80",     "\xd8\x9c",     "\xe1\xa0\x8e",     "\xe2\x80\x8b",
+        "\xe2\x80\x8f", "\xe2\x80\xa8", "\xe2\x80\xaa", "\xe2\x80\xae",     "\xe2\x81\xa0",
+        "\xe2\x81\xa6", "\xe2\x81\xa9", "\xef\xbb\xbf", "\xf0\x91\x82\xbd", "\xf3\xa0\x81\xbf",
+        "\x9b",         "\xff",         "\xe2\x80" /* cut */};
+    static const char *const shown[] = {"\xc2\xa1", "\xd9\x85", "\xe2\x80\x90", "\xe2\x81\x9f",
+                                        "\xf0\x9f\x98\x80"};
+    struct buf out = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(hidden); i++) {
+        buf_clear(&out);
+        assert_int_equal(buf_append_lit(&out, "a"), 0);
+        assert_int_equal(ctl_append_shown(&out, str_from(hidden[i])), 0);
+        assert_true(str_starts_with(buf_view(&out), STR_LIT("a?")));
+        for (size_t k = 1; k < out.len; k++)
+            assert_int_equal(out.p[k], '?');
+    }
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+        buf_clear(&out);
+        assert_int_equal(ctl_append_shown(&out, str_from(shown[i])), 0);
+        assert_true(str_equal(buf_view(&out), str_from(shown[i])));
+    }
+    buf_fini(&out);
+}
+
 static void members_of_objects(void **state UNUSED)
 {
     struct ctl_table t = facts();
@@ -157,6 +185,7 @@ int main(void)
         cmocka_unit_test(on_a_terminal_long_cells_are_cut),
         cmocka_unit_test(facts_have_no_titles),
         cmocka_unit_test(what_a_terminal_would_obey_is_not_shown),
+        cmocka_unit_test(what_turns_or_hides_text_is_not_shown),
         cmocka_unit_test(members_of_objects),
         cmocka_unit_test(documents),
         cmocka_unit_test(without_memory_it_says_so),
