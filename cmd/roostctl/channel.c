@@ -2,6 +2,7 @@
 
 #include "base/out.h"
 #include "codec/http.h"
+#include "core/channel_name.h"
 #include "ctl.h"
 
 #define NOT_AVAILABLE 108
@@ -186,7 +187,22 @@ static int put_number(struct buf *out, const char *name, double n)
     return ctl_put_raw(out, name, str_from(text));
 }
 
-/* The listing takes a pattern, in which '?' is any character: of what it finds the name itself counts. */
+/* The page of the listing that has the channel alone. In its pattern a '?' is any byte, and it goes by the
+ * names' bytes: the last name before this one that could match has '>' in the place of the last '?'. */
+static int put_page_request(const char *channel, struct buf *out)
+{
+    const char *mark = strrchr(channel, '?');
+    char before[CHANNEL_NAME_MAX + 1];
+    int rc = buf_append_lit(out, "{\"limit\":1");
+
+    rc |= ctl_put_text(out, "pattern", str_from(channel));
+    if (mark != NULL && str_copy(str_from(channel), before, sizeof(before)) == 0) {
+        before[mark - channel] = '?' - 1;
+        rc |= ctl_put_text(out, "cursor", str_from(before));
+    }
+    return rc | buf_append_char(out, '}');
+}
+
 static int put_subscribers(const char *channel, struct buf *out)
 {
     struct buf body = {0}, request = {0};
@@ -194,9 +210,7 @@ static int put_subscribers(const char *channel, struct buf *out)
     double n = 0;
     int rc = -1;
 
-    if (buf_append_char(&request, '{') == 0 &&
-        ctl_put_text(&request, "pattern", str_from(channel)) == 0 &&
-        buf_append_char(&request, '}') == 0 &&
+    if (put_page_request(channel, &request) == 0 &&
         ctl_api("channels", buf_view(&request), &body, &result) == 0) {
         if (json_get(&result, STR_LIT("channels"), &channels) &&
             json_get(&channels, str_from(channel), &info))

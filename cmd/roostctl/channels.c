@@ -46,16 +46,23 @@ int cmd_channels(const struct ctl_line *cmdline)
 {
     struct str pattern = cmdline->count > 0 ? str_from(cmdline->operands[0]) : STR_LIT("*");
     struct buf request = {0}, body = {0};
-    struct json_value result, partial;
+    struct json_value result, found;
     int rc = 1;
 
     if (buf_append_char(&request, '{') == 0 && ctl_put_text(&request, "pattern", pattern) == 0 &&
         buf_append_char(&request, '}') == 0 &&
         ctl_api("channels", buf_view(&request), &body, &result) == 0) {
         rc = ctl.output == CTL_JSON ? ctl_print_json(result.raw) : print_channels(&result);
-        if (json_get(&result, STR_LIT("partial"), &partial)) {
+        if (json_get(&result, STR_LIT("partial"), &found)) {
             fprintf(stderr,
                     "roostctl: the list lacks the channels of a node that did not answer\n");
+            rc = 1;
+        }
+        if (json_get(&result, STR_LIT("total"), &found)) {
+            fprintf(stderr,
+                    "roostctl: the list is not complete: there are %.*s such channels; a PATTERN "
+                    "that fewer have says them\n",
+                    STR_ARG(found.raw));
             rc = 1;
         }
     }

@@ -195,18 +195,27 @@ static bool is_true(const struct json_value *object, const char *name)
     return json_get(object, str_from(name), &v) && v.type == JSON_TRUE;
 }
 
-/* Row i of what runs and of the file. Secrets that are set in both are not compared: names in *hidden. */
+/* Does first only say that it has one? Secrets, and keys whose PEM stands in the settings. */
+static bool is_hidden(const struct table_row *row)
+{
+    struct str value = str_from((const char *)&first + row->offset);
+
+    return row->type == TABLE_SECRET ? value.n > 0
+                                     : row->type == TABLE_KEY && table_key_is_inline(value);
+}
+
+/* Row i of what runs and of the file. What is hidden in both is not compared: names in *hidden. */
 static int put_row(const struct json_value *running, size_t i, struct buf *out, struct buf *hidden)
 {
     const struct table_row *row = config_row(i);
-    bool secret = row->type == TABLE_SECRET, first_one = out->p[out->len - 1] == '[';
+    bool first_one = out->p[out->len - 1] == '[';
     struct json_value value;
     struct buf after = {0};
     int rc = config_value_text(&first, i, &after);
 
     if (json_get(running, STR_LIT("value"), &value) &&
         json_string_equal(&value, buf_view(&after))) {
-        if (secret && after.len > 0)
+        if (is_hidden(row))
             rc |= buf_printf(hidden, "%s%s", hidden->len > 0 ? ", " : "", row->name);
     } else {
         rc |= buf_append_lit(out, first_one ? "{" : ",{");
@@ -282,6 +291,40 @@ static int diff_file(const char *path, struct buf *out)
     return rc;
 }
 
+/* Settings by name alone, of a list of the report's. */
+static int put_names(const struct json_value *report, const char *list, const char *applies,
+                     struct buf *out)
+{
+    struct json_value names, name;
+    struct str rest = STR_NULL;
+    int rc = 0;
+
+    if (json_get(report, str_from(list), &names) && names.type == JSON_ARRAY)
+        rest = names.raw;
+    while (rest.n > 0 && json_element(&rest, &name) && rc == 0) {
+        rc |= buf_append_lit(out, out->p[out->len - 1] == '[' ? "{" : ",{");
+        rc |= ctl_put_raw(out, "name", name.raw);
+        rc |= ctl_put_text(out, "applies", str_from(applies));
+        rc |= buf_append_char(out, '}');
+    }
+    return rc;
+}
+
+/* A report that had no room for the values has the names, if need be not even these. */
+static int put_reported(const struct json_value *report, struct buf *out)
+{
+    struct json_value settings;
+    int rc;
+
+    if (reload_is_complete(report) && json_get(report, STR_LIT("settings"), &settings))
+        return ctl_put_raw(out, "changes", settings.raw);
+    rc = ctl_put_raw(out, "changes", STR_LIT("["));
+    rc |= put_names(report, "changed", "reload", out);
+    rc |= put_names(report, "restart", "restart", out);
+    rc |= buf_append_char(out, ']');
+    return rc | ctl_put_raw(out, "complete", STR_LIT("false"));
+}
+
 /* What the daemon itself says of the sources that it was started with. */
 static int diff_reload(struct buf *out)
 {
@@ -292,8 +335,7 @@ static int diff_reload(struct buf *out)
 
     if (reload_ask("/debug/reload?look=1", &body, &report) == 0 &&
         ask_running(&running, &page) == 0) {
-        bool lost =
-            json_get(&report, STR_LIT("settings"), &v) && ctl_put_raw(out, "changes", v.raw) == -1;
+        bool lost = put_reported(&report, out) != 0;
 
         for (size_t i = 0; i < ARRAY_LEN(members); i++)
             if (json_get(&report, str_from(members[i]), &v))
@@ -365,11 +407,20 @@ static void print_words(const struct json_value *whole)
                 STR_ARG(hidden));
 }
 
+/* Of a report without room for everything: its result says whether there is more than what is named. */
+static int status_of_incomplete(const struct json_value *whole)
+{
+    return reload_result_is(whole, "needs_restart") ? WANTS_RESTART
+           : reload_result_is(whole, "unchanged")   ? SAME
+                                                    : DIFFERS;
+}
+
 /* Exit status, unless it is settled. */
 static int print_diff(struct str text, int status)
 {
     struct json_value whole, changes, defaults;
     size_t restart, reload;
+    bool complete;
     int rc = 0;
 
     if (json_parse(text, &whole, NULL) == -1 || !json_get(&whole, STR_LIT("changes"), &changes) ||
@@ -377,18 +428,22 @@ static int print_diff(struct str text, int status)
         fprintf(stderr, "roostctl: out of memory\n");
         return NO_ANSWER;
     }
+    complete = reload_is_complete(&whole);
     reload = print_changes(&changes, "reload", "a reload applies:", &rc);
     restart = print_changes(&changes, "restart", "needs a restart:", &rc);
     if (ctl.output == CTL_JSON) {
         rc |= ctl_print_json(text);
     } else {
-        if (reload + restart == 0 && status == SAME)
+        if (reload + restart == 0 && status == SAME && complete)
             out_printf("no setting differs\n\n");
+        reload_say_incomplete(&whole);
         print_words(&whole);
         rc |= print_defaults(&defaults);
     }
     if (rc != 0 || status != SAME)
         return rc != 0 ? NO_ANSWER : status;
+    if (!complete)
+        return status_of_incomplete(&whole);
     return restart > 0 ? WANTS_RESTART : reload > 0 ? DIFFERS : SAME;
 }
 

@@ -311,6 +311,21 @@ static int end_one(const char *id, const char *code, const char *reason)
     return rc;
 }
 
+/* Where several nodes were asked: have all of them done it? Exit status. */
+static int say_silent(const struct json_value *result)
+{
+    double asked = ctl_number(result, "nodes_asked"),
+           answered = ctl_number(result, "nodes_answered");
+
+    if (answered >= asked)
+        return 0;
+    fprintf(
+        stderr,
+        "roostctl: %.0f of %.0f nodes have answered: clients of the others may still be there\n",
+        answered, asked);
+    return 1;
+}
+
 /* Clients of the Centrifuge protocol: by the server API, on every node. */
 static int end_clients(const char *user, const char *client, const char *code, const char *reason)
 {
@@ -328,12 +343,15 @@ static int end_clients(const char *user, const char *client, const char *code, c
         rc |= buf_append_char(&request, '}');
     }
     rc |= buf_append_char(&request, '}');
-    if (rc != 0)
+    if (rc != 0) {
         rc = no_memory();
-    else if (ctl_api("disconnect", buf_view(&request), &body, &result) == -1)
+    } else if (ctl_api("disconnect", buf_view(&request), &body, &result) == -1) {
         rc = 1;
-    else
-        rc = ctl.output == CTL_JSON ? ctl_print_json(result.raw) : 0;
+    } else {
+        if (ctl.output == CTL_JSON)
+            (void)ctl_print_json(result.raw);
+        rc = say_silent(&result);
+    }
     buf_fini(&request);
     buf_fini(&body);
     return rc;

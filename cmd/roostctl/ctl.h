@@ -84,6 +84,9 @@ void ctl_ws_close(struct ctl_ws *ws);
 /* reload.c: POST to path, and what the daemon reports of the reload, a view into *body. -1: said why. */
 int reload_ask(const char *path, struct buf *body, struct json_value *report) MUST_CHECK;
 bool reload_result_is(const struct json_value *report, const char *result);
+/* False: it was too long, and values (if need be names, too) were left out of it; that is said on stderr. */
+bool reload_is_complete(const struct json_value *report);
+void reload_say_incomplete(const struct json_value *report);
 /* The lines of a list in the report, on stderr. */
 void reload_say_lines(const struct json_value *report, const char *name, const char *before);
 /* config.c: is no listener needed for it? */

@@ -14,6 +14,20 @@ bool reload_result_is(const struct json_value *report, const char *result)
     return str_equal(ctl_text(report, "result"), str_from(result));
 }
 
+bool reload_is_complete(const struct json_value *report)
+{
+    struct json_value v;
+
+    return !json_get(report, STR_LIT("complete"), &v) || v.type != JSON_FALSE;
+}
+
+void reload_say_incomplete(const struct json_value *report)
+{
+    if (!reload_is_complete(report))
+        fprintf(stderr, "roostctl: the daemon's report had no room for everything: values are left "
+                        "out, and it may be names of settings\n");
+}
+
 int reload_ask(const char *path, struct buf *body, struct json_value *report)
 {
     struct str nothing = STR_LIT("");
@@ -48,6 +62,27 @@ void reload_say_lines(const struct json_value *report, const char *name, const c
     buf_fini(&text);
 }
 
+/* Without their values. */
+static int print_names(const struct json_value *report)
+{
+    static const struct ctl_column columns[] = {CTL_LEFT("setting", 0)};
+    struct ctl_table t = ctl_table_of(columns, ARRAY_LEN(columns));
+    struct json_value list, one;
+    struct buf text = {0};
+    struct str rest = STR_NULL;
+
+    if (json_get(report, STR_LIT("changed"), &list) && list.type == JSON_ARRAY)
+        rest = list.raw;
+    while (rest.n > 0 && json_element(&rest, &one)) {
+        buf_clear(&text);
+        ctl_cell_text(&t, json_string(&one, &text) == 0 ? buf_view(&text) : one.raw);
+    }
+    buf_fini(&text);
+    if (t.count > 0)
+        return ctl_table_print(&t);
+    return 0;
+}
+
 static int print_changes(const struct json_value *report)
 {
     static const struct ctl_column columns[] = {CTL_LEFT("setting", 0), CTL_LEFT("before", 40),
@@ -58,6 +93,8 @@ static int print_changes(const struct json_value *report)
 
     if (str_equal(ctl_text(report, "certificates"), STR_LIT("replaced")))
         out_printf("certificates replaced\n");
+    if (!reload_is_complete(report))
+        return print_names(report);
     if (!json_get(report, STR_LIT("settings"), &list) || str_equal(list.raw, STR_LIT("[]")))
         return 0;
     rest = list.raw;
@@ -71,6 +108,7 @@ static int print_changes(const struct json_value *report)
 
 static int say(const struct json_value *report)
 {
+    reload_say_incomplete(report);
     reload_say_lines(report, "warnings", "warning: ");
     if (reload_result_is(report, "unchanged")) {
         out_printf("reloaded, nothing has changed\n");

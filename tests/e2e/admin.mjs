@@ -266,6 +266,12 @@ const checks = {
     await row('Channels', 'lonely').locator('th a').click();
     await shown(page.locator('h1:text-is("lonely")'));
   },
+  async 'a channel whose name is a pattern of others is asked for alone'() {
+    await Promise.all([connect('one', 'wh?', 'who'), connect('two', 'who', 'wh1', 'what')]);
+    const answers = page.waitForResponse((r) => r.url().endsWith('/api/channels'));
+    await go('channel/wh%3F', 'wh?');
+    assert.deepEqual((await (await answers).json()).result.channels, { 'wh?': { num_clients: 1 } });
+  },
   async 'hostile names and data are text'() {
     await connect(HOSTILE, CHANNEL);
     await api('publish', { channel: CHANNEL, data: HOSTILE, tags: { [HOSTILE]: HOSTILE } });

@@ -46,6 +46,11 @@ class Channels(CentrifugeTest):
         self.connected().subscribe('wha')
         self.assertEqual(self.json('channel', 'wha')['subscribers'], 1)
         self.assertEqual(self.json('channel', 'wh?')['subscribers'], 0)
+        self.connected().subscribe('wh?')
+        self.connected().subscribe('wh?')
+        self.connected().subscribe('whz')
+        self.assertEqual(self.json('channel', 'wh?')['subscribers'], 2)
+        self.assertEqual(self.json('channel', 'wha')['subscribers'], 1)
 
     def test_no_such_channel(self):
         for name in ('nothing:a', 'a b', 'a*'):

@@ -135,6 +135,18 @@ class Diff(Settings):
         self.assertEqual(diff['not_compared'], 'api_key')
         self.assertIn('not compared: api_key', self.ctl(d, 'config', 'diff', self.path, status=4).stderr)
 
+    def test_keys_in_the_settings_are_not_compared(self):
+        def public():
+            private = subprocess.run(['openssl', 'genpkey', '-algorithm', 'ed25519'], capture_output=True, check=True).stdout
+            return subprocess.run(['openssl', 'pkey', '-pubout'], input=private, capture_output=True, check=True).stdout.decode()
+        first, other = public(), public()
+        d = self.start(token_eddsa_public_key=first)
+        self.write('listen: %s\nadmin_listen: %s\ntoken_eddsa_public_key: "%s"\n' % (d.client, d.admin, other.replace('\n', '\\n')))
+        diff = json.loads(run_roostctl(d, 'config', 'diff', self.path, '-o', 'json').stdout)
+        self.assertNotIn('token_eddsa_public_key', [c['name'] for c in diff['changes']])
+        self.assertEqual(diff['not_compared'], 'token_eddsa_public_key')
+        self.assertIn('not compared: token_eddsa_public_key', run_roostctl(d, 'config', 'diff', self.path).stderr)
+
     def test_two_files(self):
         secret = self.file('first-secret-first-secret-first-secret')
         other = self.file('max_connections: 5\ntoken_hmac_secret_key_file: %s\nnode_name: b\n' % secret)

@@ -88,15 +88,21 @@ function history_list(channel) {
   };
   return list;
 }
+/* Asks for that channel alone: in a pattern "?" is any byte, the listing goes by bytes, and the last name before this one that could match
+ * has ">" in the place of the last "?". */
+function exactly(channel) {
+  const at = channel.lastIndexOf("?");
+  return { pattern: channel, limit: 1, ...(at < 0 ? {} : { cursor: channel.slice(0, at) + ">" + channel.slice(at + 1) }) };
+}
 function channel_view(args, channel) {
   const says = el("p", { class: "outcome", role: "status" });
   const sums = facts("Channel"), members = presence_list(channel, says), history = history_list(channel);
   const forget = doer("Forget history", `Forget everything that is kept of ${channel}? Its position goes on. This cannot be undone.`, "Forget it",
     async () => { await api("history_remove", { channel }); again(); return "Its history is empty."; }, (words, good) => outcome(says, words, good));
   async function refresh() {
-    const [found, presence, kept] = await Promise.all([api("channels", { pattern: channel, limit: 1000 }), if_available("presence", { channel }), history.refresh()]);
+    const [found, presence, kept] = await Promise.all([api("channels", exactly(channel)), if_available("presence", { channel }), history.refresh()]);
     const own = found.channels[channel];
-    sums.show([["name", channel], ["subscribers", own ? whole(own.num_clients) : "none"],
+    sums.show([["name", channel], ["subscribers", (own ? whole(own.num_clients) : "none") + (found.partial ? " (a node has not answered in time)" : "")],
       ["position", kept ? `${whole(kept.offset)} in epoch ${kept.epoch || "–"}` : "none is kept"],
       ["connections", link("those of this node", to("connections", undefined, { channel }))]]);
     members.take(presence);
