@@ -9,13 +9,14 @@
  * the time is over, wish.done() answers the exchange. Can fail: a worker that is not there, does not
  * answer in time, or is short of memory is not `complete`: that is told ("missing"), never an error.
  *
- * What comes from another worker is not trusted: lengths are checked here, JSON by inquiry_next().
+ * What comes from another worker is not trusted: lengths are checked here, JSON by inquiry_json().
  * A kind is a row of tbl/inquiries.def, a struct inquiry_ops, and its inquiry_answers(). */
 #ifndef ROOST_PROTO_INQUIRY_H
 #define ROOST_PROTO_INQUIRY_H
 
 #include "base/clock.h"
 #include "base/task.h"
+#include "codec/json.h"
 #include "core/waiters.h"
 #include "proto/http.h"
 
@@ -91,8 +92,11 @@ void inquiry_channels(struct http_exchange *x, struct str pattern, uint32_t max,
 
 /* Appends an item: a key by which those of all workers can be merged, and one JSON value. */
 int inquiry_put(struct buf *out, int64_t key, struct str json) MUST_CHECK;
-/* Takes the next one off *rest. False: the end, or what follows is none (its JSON neither). */
+/* Takes the next one off *rest. False: the end, or what follows is none. Whether the text is JSON at all
+ * is not looked at, so that passing over items costs nothing: inquiry_json(). */
 bool inquiry_next(struct str *rest, int64_t *key, struct str *json);
+/* False: it is not of that type (enum json_type). */
+bool inquiry_json(struct str json, enum json_type type, struct json_value *out);
 
 /* ---- the process ---- */
 

@@ -79,15 +79,17 @@ static enum inquiry_step disconnect_step(struct inquiry_job *j)
                                                                        : INQUIRY_FAILED;
 }
 
-/* The one item of the one answer. NULL: none, and x is refused. */
-static bool only_item(struct http_exchange *x, const struct inquiry *q, struct str *json)
+/* The one item of the one answer. False: none, and x is refused. */
+static bool only_item(struct http_exchange *x, const struct inquiry *q, enum json_type type,
+                      struct str *json)
 {
     struct str rest = buf_view(&q->answers[0].data);
+    struct json_value v;
     int64_t key;
 
     if (!q->answers[0].complete)
         http_refuse(x, CLOSE_HUB_TIMEOUT);
-    else if (!inquiry_next(&rest, &key, json))
+    else if (!inquiry_next(&rest, &key, json) || !inquiry_json(*json, type, &v))
         http_refuse(x, CLOSE_NOT_FOUND);
     else
         return true;
@@ -107,7 +109,7 @@ static void connection_done(struct http_exchange *x, const struct inquiry *q)
 {
     struct str json;
 
-    if (only_item(x, q, &json))
+    if (only_item(x, q, JSON_OBJECT, &json))
         answer_with(x, q->answers[0].worker, json);
 }
 
@@ -116,12 +118,14 @@ static void any_connection_done(struct http_exchange *x, const struct inquiry *q
 {
     struct str rest, json, found = STR_NULL;
     unsigned n = 0, silent = 0, worker = 0;
+    struct json_value v;
     int64_t key;
 
     for (unsigned i = 0; i < q->nanswers; i++) {
         rest = buf_view(&q->answers[i].data);
         silent += !q->answers[i].complete;
-        if (!q->answers[i].complete || !inquiry_next(&rest, &key, &json))
+        if (!q->answers[i].complete || !inquiry_next(&rest, &key, &json) ||
+            !inquiry_json(json, JSON_OBJECT, &v))
             continue;
         found = json;
         worker = q->answers[i].worker;
@@ -144,7 +148,7 @@ static void disconnect_done(struct http_exchange *x, const struct inquiry *q)
     struct str json;
     int rc;
 
-    if (!only_item(x, q, &json))
+    if (!only_item(x, q, JSON_STRING, &json))
         return;
     memcpy(&r, q->request.p, sizeof(r));
     rc = buf_printf(&out, "{\"disconnected\":\"%u:%llu\",\"state\":", q->answers[0].worker,

@@ -6,7 +6,6 @@
  * JSON, in steps · 3 the first ones of all answers are the page. */
 #include <stdlib.h>
 
-#include "codec/json.h"
 #include "debug_connections.h"
 #include "debug_internal.h"
 #include "net/reactor.h"
@@ -195,10 +194,9 @@ static void add_counts(struct merged *m, struct source *s)
     struct json_value v, item;
     struct str rest;
     uint64_t numbers[2] = {0};
-    size_t at;
     unsigned i = 0;
 
-    if (json_parse(s->json, &v, &at) == -1 || v.type != JSON_ARRAY)
+    if (!inquiry_json(s->json, JSON_ARRAY, &v))
         return; /* of a worker that is not itself */
     for (rest = v.raw; json_element(&rest, &item); i++) {
         if (i < 2 && json_u64(&item, &numbers[i]) == -1)
@@ -236,13 +234,13 @@ static struct source *first_of(struct source *sources, unsigned n, uint8_t sort)
     return first;
 }
 
+/* Of a connection; STR_NULL: it is none. */
 static struct str id_of(struct str json)
 {
     struct json_value v, id;
-    size_t at;
 
-    if (json_parse(json, &v, &at) == -1 || v.type != JSON_OBJECT ||
-        !json_get(&v, STR_LIT("id"), &id) || id.type != JSON_STRING)
+    if (!inquiry_json(json, JSON_OBJECT, &v) || !json_get(&v, STR_LIT("id"), &id) ||
+        id.type != JSON_STRING)
         return STR_NULL;
     return id.raw;
 }
@@ -255,12 +253,16 @@ static int put_merged(struct source *sources, unsigned n, const struct conns_que
     const char *sep = "\n";
     int rc = 0;
 
-    for (; left > 0 && rc == 0 && (s = first_of(sources, n, q->sort)) != NULL; left--) {
+    for (; left > 0 && rc == 0 && (s = first_of(sources, n, q->sort)) != NULL; advance(s, m)) {
+        struct str id = id_of(s->json);
+
+        if (id.n == 0)
+            continue; /* of a worker that is not itself */
         rc = buf_append_lit(out, sep);
         rc |= buf_append(out, s->json);
-        m->last = id_of(s->json);
+        m->last = id;
         sep = ",\n";
-        advance(s, m);
+        left--;
     }
     for (s = sources; s < sources + n; s++) { /* counts stand behind the rest */
         for (; s->json.n > 0; advance(s, m))

@@ -2,7 +2,6 @@
 #include "proto/inquiry.h"
 
 #include "base/clock.h"
-#include "codec/json.h"
 #include "core/engine.h"
 #include "inquiry_internal.h"
 #include "net/reactor.h"
@@ -295,8 +294,6 @@ int inquiry_put(struct buf *out, int64_t key, struct str json)
 bool inquiry_next(struct str *rest, int64_t *key, struct str *json)
 {
     struct item_head head;
-    struct json_value v;
-    size_t at;
 
     if (rest->n < sizeof(head))
         return false;
@@ -306,7 +303,14 @@ bool inquiry_next(struct str *rest, int64_t *key, struct str *json)
     *json = (struct str){rest->p + sizeof(head), head.len};
     *rest = str_skip(*rest, sizeof(head) + head.len);
     *key = head.key;
-    return json_parse(*json, &v, &at) == 0;
+    return true;
+}
+
+bool inquiry_json(struct str json, enum json_type type, struct json_value *out)
+{
+    size_t at;
+
+    return json_parse(json, out, &at) == 0 && out->type == type;
 }
 
 /* ---- what comes ---- */

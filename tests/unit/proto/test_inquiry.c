@@ -319,8 +319,9 @@ static void a_full_ring_is_waited_for(void **state UNUSED)
 static void items(void **state UNUSED)
 {
     struct buf out = {0};
-    struct str rest, json;
-    int64_t key;
+    struct json_value v;
+    struct str rest, json = STR_NULL;
+    int64_t key = 0;
 
     assert_int_equal(inquiry_put(&out, -5, STR_LIT("{\"a\":1}")), 0);
     assert_int_equal(inquiry_put(&out, INT64_MAX, STR_LIT("[]")), 0);
@@ -335,10 +336,10 @@ static void items(void **state UNUSED)
         while (inquiry_next(&rest, &key, &json))
             assert_true(json.p + json.n <= out.p + n);
     }
-    buf_clear(&out);
-    assert_int_equal(inquiry_put(&out, 1, STR_LIT("{}, \"x\"")), 0);
-    rest = buf_view(&out);
-    assert_false(inquiry_next(&rest, &key, &json));
+    assert_true(inquiry_json(STR_LIT("{\"a\":1}"), JSON_OBJECT, &v));
+    assert_false(inquiry_json(STR_LIT("[]"), JSON_OBJECT, &v));
+    assert_false(inquiry_json(STR_LIT("{}, \"x\""), JSON_OBJECT, &v));
+    assert_false(inquiry_json(STR_NULL, JSON_OBJECT, &v));
     buf_fini(&out);
 }
 
