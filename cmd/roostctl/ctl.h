@@ -57,7 +57,7 @@ int ctl_wrong_server(const char *what, bool quiet);
 struct str ctl_line_of(struct str text);
 /* The URL of what is asked, without a path: for people. Borrowed until the next call. */
 const char *ctl_url(void);
-int ctl_connect(struct dialed *d, bool quiet) MUST_CHECK; /* -1: said why */
+int ctl_connect(struct dialed *d, bool quiet) MUST_CHECK; /* -1: said why; quiet: errno */
 extern const struct dial_limits ctl_patience;
 
 /* ws.c: a WebSocket client on the admin listener. */

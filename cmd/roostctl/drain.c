@@ -1,18 +1,22 @@
 /* cmd/roostctl/drain.c - drain: sends clients away, and shows how far it is. */
+#include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/out.h"
 #include "ctl.h"
 
 #define LOOK_MS 500
 #define BAR     30
+#define LOOKS   5 /* in a row that may bring no answer */
 
 struct view { /* of the daemon's answer */
     struct buf page;
     struct json_value state;
     bool live; /* one line, drawn anew */
     bool shown;
+    uint64_t asked_ns; /* for the answer */
 };
 
 static bool is(const struct view *v, const char *state)
@@ -28,14 +32,25 @@ static double number(const struct view *v, const char *name)
 static int ask(struct view *v, const char *path, bool post, bool quiet)
 {
     static const struct str nothing = {.p = "", .n = 0};
+    uint64_t now = clock_precise_ns();
+    struct json_value state;
+    struct buf page = {0};
     size_t at;
 
-    buf_clear(&v->page);
-    if (ctl_ask(path, post ? &nothing : NULL, &v->page, quiet) == -1)
-        return -1;
-    if (json_parse(buf_view(&v->page), &v->state, &at) == -1 || ctl_text(&v->state, "state").n == 0)
-        return ctl_wrong_server("its /debug/drain says no state", quiet);
+    if (ctl_ask(path, post ? &nothing : NULL, &page, quiet) == -1)
+        goto err;
+    if (json_parse(buf_view(&page), &state, &at) == -1 || ctl_text(&state, "state").n == 0) {
+        (void)ctl_wrong_server("its /debug/drain says no state", quiet);
+        goto err;
+    }
+    buf_fini(&v->page);
+    v->page = page;
+    v->state = state;
+    v->asked_ns = now;
     return 0;
+err:
+    buf_fini(&page);
+    return -1;
 }
 
 /* What is sent as it stands: the daemon knows what a number is. False: it would not fit an address,
@@ -132,25 +147,70 @@ static void end_line(struct view *v)
     v->shown = false;
 }
 
-/* The master that stops has taken its listener with it, or the last word was that it is about to. */
-static int gone(struct view *v, bool stop)
+static bool nobody_listens(void)
+{
+    struct dialed d;
+
+    errno = 0;
+    if (ctl_connect(&d, true) == -1)
+        return errno == ECONNREFUSED || errno == ENOENT;
+    dial_close(&d);
+    return false;
+}
+
+/* By what was heard last, has the node come to the end that was ordered? One that only drained may have done
+ * so since, if its time is over. */
+static bool may_have_stopped(const struct view *v)
+{
+    double since = (double)(clock_precise_ns() - v->asked_ns) / (double)NS_PER_SEC;
+
+    return is(v, "stopping") || is(v, "drained") ||
+           (is(v, "draining") && (number(v, "left") <= 0 || number(v, "eta") <= since));
+}
+
+static int stopped(struct view *v)
 {
     end_line(v);
-    if (!stop) {
-        fprintf(stderr, "roostctl: no answer from %s; the drain goes on without this view\n",
-                ctl_url());
-        return 1;
-    }
     if (ctl.output == CTL_JSON)
-        return ctl_print_json(STR_LIT("{\"state\":\"stopped\"}"));
+        return ctl_print_json(STR_LIT("{\"state\":\"stopped\"}")) == 0 ? 0 : 1;
     out_printf("stopped\n");
     return 0;
+}
+
+/* Asks again until there is an answer, or none is to be hoped for. -1: said so; *rc is the exit status. */
+static int look(struct view *v, bool stop, int *rc)
+{
+    bool gone = false, closed = false;
+
+    for (unsigned i = 0; i < LOOKS && !closed; i++) {
+        (void)poll(NULL, 0, LOOK_MS);
+        if (ask(v, "/debug/drain", false, true) == 0)
+            return 0;
+        closed = stop && nobody_listens();
+        gone = closed && may_have_stopped(v);
+    }
+    if (gone) {
+        *rc = stopped(v);
+        return -1;
+    }
+    end_line(v);
+    if (stop)
+        fprintf(stderr,
+                "roostctl: no answer from %s; whether the node has come to the end of its drain is "
+                "not known\n",
+                ctl_url());
+    else
+        fprintf(stderr, "roostctl: no answer from %s; the drain goes on without this view\n",
+                ctl_url());
+    *rc = 1;
+    return -1;
 }
 
 /* Until the node is as empty as was said, or somebody says something else. */
 static int follow(struct view *v, bool stop)
 {
-    double leave = number(v, "leave"), time = number(v, "time");
+    double order = number(v, "order");
+    int rc;
 
     for (;;) {
         if (show(v) == -1)
@@ -158,16 +218,14 @@ static int follow(struct view *v, bool stop)
         if (is(v, "drained") && !stop)
             break;
         if (is(v, "none") ||
-            (!is(v, "stopping") && (number(v, "leave") < leave || number(v, "leave") > leave ||
-                                    number(v, "time") < time || number(v, "time") > time))) {
+            (!is(v, "stopping") && (number(v, "order") < order || number(v, "order") > order))) {
             end_line(v);
             fprintf(stderr, "roostctl: drain: %s meanwhile\n",
                     is(v, "none") ? "it was cancelled" : "another order has taken its place");
             return 1;
         }
-        (void)poll(NULL, 0, LOOK_MS);
-        if (ask(v, "/debug/drain", false, true) == -1)
-            return gone(v, stop);
+        if (look(v, stop, &rc) == -1)
+            return rc;
     }
     end_line(v);
     return 0;

@@ -149,6 +149,7 @@ int ctl_connect(struct dialed *d, bool quiet)
     if (rc != 0) {
         if (!quiet)
             explain("cannot resolve", gai_strerror(rc));
+        errno = EHOSTUNREACH;
         return -1;
     }
     d->fd = dial(found, &ctl_patience, NULL);
@@ -156,8 +157,10 @@ int ctl_connect(struct dialed *d, bool quiet)
     freeaddrinfo(found);
     if (d->fd == -1 && !quiet)
         explain("cannot reach", strerror(rc));
-    if (d->fd == -1)
+    if (d->fd == -1) {
+        errno = rc;
         return -1;
+    }
     return ctl.tls ? secure(d, quiet) : 0;
 }
 

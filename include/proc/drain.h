@@ -6,8 +6,8 @@
  * and hub (proc/supervisor_drain.c) 3. from then on no worker takes clients; every 50 ms the master
  * says how many each may still have, and each asks those to go that are more (net/reactor_shed.c)
  * 4. no more are left than shall: drained. The node stays so until it is told otherwise, or stops,
- * if that was wished. A further order takes the place of the one before. can fail: the master does
- * not move: who asked is told so, and may ask again. */
+ * if that was wished. A further order takes the place of the one before. Can fail: the master does
+ * not move: who asked is told so, the wish is withdrawn, and he may ask again. */
 #ifndef ROOST_PROC_DRAIN_H
 #define ROOST_PROC_DRAIN_H
 

@@ -34,7 +34,7 @@ enum shm_phase { SHM_DOWN = 0, SHM_STARTING, SHM_READY, SHM_DRAINING };
 /* What an operator wants to become of the node's clients (proc/drain.h). Written by the worker that was
  * asked; n rises when the rest is whole. */
 struct shm_wish {
-    _Atomic uint32_t n;
+    _Atomic uint32_t n, withdrawn; /* withdrawn: the n that is not to be carried out any more */
     _Atomic uint32_t cancel, stop;
     _Atomic uint64_t leave, rate, time_ns; /* rate 0: spread over time_ns */
 };
@@ -44,10 +44,12 @@ enum drain_state { DRAIN_NONE = 0, DRAIN_GOING, DRAIN_DONE };
 struct shm_drain {
     _Atomic uint32_t state; /* enum drain_state */
     _Atomic uint32_t stop;  /* the node stops when it is done */
+    _Atomic uint32_t order; /* how many orders there have been */
     _Atomic uint64_t leave, from, time_ns,
         started_ns;                          /* down from so many to so many, clock_ns() */
     _Atomic uint64_t most[HUB_WORKERS_MAX];  /* clients that a worker may have now */
-    _Atomic uint32_t taken[HUB_WORKERS_MAX]; /* the last wish of each that has been looked at */
+    _Atomic uint32_t begun[HUB_WORKERS_MAX]; /* the last wish of each that is being looked at, */
+    _Atomic uint32_t taken[HUB_WORKERS_MAX]; /* and that has been */
 };
 
 #define SHM_ALIGN 65536 /* a page, on every machine: what is protected apart begins at one */

@@ -1,6 +1,8 @@
 /* base/trace.c - see trace.h. */
 #include "base/trace.h"
 
+#define COPY_TRIES 3 /* of a request that changes meanwhile: prolonged, as a rule */
+
 struct filter { /* a request, as this process has heard it */
     struct trace_request request;
     unsigned deliveries; /* of a channel: that may still be told of */
@@ -63,18 +65,24 @@ void trace_open(struct trace_area *own, struct trace_area *first, size_t stride,
     trace_look_at_ns = own != NULL ? 0 : UINT64_MAX;
 }
 
-/* Whoever writes the place may be a process that was taken over. */
+/* Whoever writes the place may be a process that was taken over. A place that changes meanwhile may have become
+ * another request's, with a later end: what was copied might be of both. */
 static bool copy_request(const struct trace_place *p, uint64_t now_ns, struct trace_request *out)
 {
-    uint64_t until = atomic_load_explicit(&p->until_ns, memory_order_acquire);
+    for (unsigned tries = 0; tries < COPY_TRIES; tries++) {
+        uint64_t until = atomic_load_explicit(&p->until_ns, memory_order_acquire);
 
-    if (until == 0 || until < now_ns)
-        return false;
-    memcpy(out, &p->request, sizeof(*out));
-    atomic_thread_fence(memory_order_acquire);
-    out->len = MIN(out->len, (uint8_t)TRACE_NAME_MAX);
-    out->network.bits = MIN(out->network.bits, (uint8_t)128);
-    return out->id != 0 && atomic_load(&p->until_ns) >= until;
+        if (until == 0 || until < now_ns)
+            return false;
+        memcpy(out, &p->request, sizeof(*out));
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load(&p->until_ns) != until)
+            continue;
+        out->len = MIN(out->len, (uint8_t)TRACE_NAME_MAX);
+        out->network.bits = MIN(out->network.bits, (uint8_t)128);
+        return out->id != 0;
+    }
+    return false;
 }
 
 /* How many deliveries the filter of before had left. */

@@ -78,14 +78,14 @@ static int put_state(struct buf *out)
     if (state != DRAIN_NONE &&
         buf_printf(out,
                    ",\"leave\":%llu,\"from\":%llu,\"left\":%llu,\"closing\":%llu,\"time\":%.3f,"
-                   "\"rate\":%.1f,\"elapsed\":%.1f,\"eta\":%.1f,\"stop\":%s",
+                   "\"rate\":%.1f,\"elapsed\":%.1f,\"eta\":%.1f,\"stop\":%s,\"order\":%u",
                    (unsigned long long)leave, (unsigned long long)from,
                    (unsigned long long)drain_left(),
                    (unsigned long long)(have > staying ? have - staying : 0), seconds(time_ns),
                    time_ns > 0 && from > leave ? (double)(from - leave) / seconds(time_ns) : 0,
                    seconds(elapsed),
                    state == DRAIN_GOING && time_ns > elapsed ? seconds(time_ns - elapsed) : 0,
-                   atomic_load(&s->stop) ? "true" : "false") == -1)
+                   atomic_load(&s->stop) ? "true" : "false", atomic_load(&s->order)) == -1)
         return -1;
     return buf_append_lit(out, "}\n");
 }
@@ -153,16 +153,27 @@ static int parse_wish(struct str query, struct wish *w)
     return rc;
 }
 
-static void overdue(struct http_exchange *x)
+/* Nobody waits for it any more: it is not to come later, when nobody expects it. False: it has
+ * begun. */
+static bool withdraw(void)
 {
     d.asks = 0;
-    http_respond(x, 503, JSON, STR_LIT("Retry-After: 5\r\n"),
-                 STR_LIT("{\"error\":\"the master does not answer\"}\n"));
+    atomic_store(&shm->slots[SHM_WORKER + d.worker].wish.withdrawn, d.wish);
+    return atomic_load(&shm->drain.begun[d.worker]) != d.wish;
+}
+
+static void overdue(struct http_exchange *x)
+{
+    http_respond(
+        x, 503, JSON, STR_LIT("Retry-After: 5\r\n"),
+        withdraw() ? STR_LIT("{\"error\":\"the master does not answer; the order is withdrawn\"}\n")
+                   : STR_LIT("{\"error\":\"the master does not answer; the order may still "
+                             "come\"}\n"));
 }
 
 static void abandoned(struct http_exchange *x UNUSED)
 {
-    d.asks = 0;
+    (void)withdraw();
 }
 
 static void leave_wish(const struct wish *w)

@@ -99,6 +99,7 @@ static void begin(const struct shm_wish *w)
     atomic_store(&s->time_ns, time_ns);
     atomic_store(&s->started_ns, clock_ns());
     atomic_store(&s->stop, atomic_load(&w->stop));
+    atomic_fetch_add(&s->order, 1);
     atomic_store(&s->state, DRAIN_GOING);
     atomic_store(&shm->drain_deadline_s,
                  (clock_wall_ns() + time_ns + (uint64_t)config.close_timeout + PATIENCE_NS) /
@@ -107,6 +108,13 @@ static void begin(const struct shm_wish *w)
         KV_U("connections", from), KV_U("leave", leave), KV_NS("time", time_ns),
         KV_B("stop", atomic_load(&w->stop) != 0));
     ev_timer_start(supervisor.loop, &d.look);
+}
+
+/* Either this sees that it is withdrawn, or its worker that it has begun (withdraw()). */
+static bool is_withdrawn(unsigned worker, uint32_t n)
+{
+    atomic_store(&shm->drain.begun[worker], n);
+    return atomic_load(&shm->slots[SHM_WORKER + worker].wish.withdrawn) == n;
 }
 
 /* A wish is read while its worker might write the next: it would come again. */
@@ -123,7 +131,9 @@ static void on_wake(struct ev_loop *loop UNUSED, ev_io *io, int revents UNUSED)
 
         if (n == atomic_load(&shm->drain.taken[i]))
             continue;
-        if (supervisor.draining)
+        if (is_withdrawn(i, n))
+            LOG(LOG_DEBUG, "an order that is withdrawn: it came too late");
+        else if (supervisor.draining)
             LOG(LOG_DEBUG, "an order that came too late: the node stops");
         else if (atomic_load(&w->cancel))
             cancel();

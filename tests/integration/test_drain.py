@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import unittest
@@ -205,10 +206,15 @@ class Drain(DaemonTest):
         try:
             r = d.http('POST', '/debug/drain')
             self.assertEqual(r.status, 503)
-            self.assertIn(b'master', r.body)
+            self.assertIn(b'the order is withdrawn', r.body)
         finally:
             os.kill(d.process.pid, signal.SIGCONT)
-        self.assertEqual(self.order(d, 'leave=7&time=0s')['leave'], 7)
+        for _ in range(2):  # behind them the master has seen whatever was left for it
+            self.assertEqual(d.http('POST', '/debug/reload?look=1').status, 200)
+        self.assertEqual(self.state(d)['state'], 'none')
+        self.assertNotIn('draining as ordered', d.text())
+        s = self.order(d, 'leave=7&time=0s')
+        self.assertEqual((s['leave'], s['order']), (7, 1))
 
     def test_the_end_in_the_midst_of_it(self):
         d = self.start(workers=2)
@@ -261,11 +267,69 @@ class Command(DaemonTest):
         self.assertEqual(r.stdout.split('\n')[-2], 'stopped')
         self.assertEqual(d.process.wait(20), 0)
 
+    def test_a_node_that_is_killed_on_the_way_has_not_stopped(self):
+        d = self.start(workers=1, clean=False)
+        answering([d.ws('/ws/c') for _ in range(5)])
+        p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + d.admin, 'drain', '--stop', '--time', '1h'], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+        self.assertTrue(p.stdout.readline().startswith('draining'))
+        d.process.kill()
+        out, err = p.communicate(timeout=20 * SLOW)
+        self.assertEqual(p.returncode, 1, out)
+        self.assertNotIn('stopped', out)
+        self.assertIn('is not known', err)
+
+    def against(self, *answers, stays=False):
+        """roostctl drain --stop, of a daemon that answers so and is gone then, unless it stays; None: it closes without a word."""
+        listener = socket.create_server(('127.0.0.1', 0))
+
+        def serve():
+            left = list(answers)
+            while left:
+                with listener.accept()[0] as c:
+                    got = b''
+                    while (more := c.recv(4096)):
+                        got += more
+                        if got.endswith(b'\r\n\r\n'):
+                            break
+                    if not got:  # only whether anybody is there
+                        continue
+                    answer = left.pop(0)
+                    if answer is not None:
+                        status, state = answer
+                        body = json.dumps(state)
+                        c.sendall(b'HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s'
+                                  % (status, len(body), body.encode()))
+            if not stays:
+                listener.close()
+
+        t = threading.Thread(target=serve)
+        t.start()
+        p = subprocess.run([ROOSTCTL, '--admin', 'http://127.0.0.1:%d' % listener.getsockname()[1], 'drain', '--stop'],
+                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30 * SLOW)
+        t.join()
+        listener.close()
+        return p
+
+    def test_one_look_without_an_answer_is_not_the_end(self):
+        going = {'state': 'draining', 'connections': 9, 'left': 9, 'from': 9, 'leave': 0, 'eta': 3600, 'order': 1}
+        busy, nothing = (503, {'error': 'busy'}), None
+        p = self.against((200, going), busy, nothing, (200, dict(going, left=5)), nothing, (200, {'state': 'stopping'}), busy, nothing)
+        self.assertEqual((p.returncode, p.stderr), (0, ''), p)
+        self.assertEqual([line.split()[0] for line in p.stdout.splitlines()], ['draining', 'draining', 'the', 'stopped'])
+        self.assertIn('5 to go', p.stdout)
+        p = self.against((200, going), busy, nothing)
+        self.assertEqual(p.returncode, 1, p)
+        self.assertNotIn('stopped', p.stdout)
+        p = self.against((200, {'state': 'stopping'}), busy, busy, nothing, busy, busy, stays=True)  # it is there, but says nothing
+        self.assertEqual(p.returncode, 1, p)
+
     def test_cancelled_and_ordered_otherwise_meanwhile(self):
         d = self.start(workers=2)
         answering([d.ws('/ws/c') for _ in range(5)])
         for args, words in ((['--cancel'], 'it was cancelled meanwhile'),
-                            (['--leave', '3', '--time', '2h', '--no-wait'], 'another order has taken its place meanwhile')):
+                            (['--leave', '3', '--time', '2h', '--no-wait'], 'another order has taken its place meanwhile'),
+                            (['--time', '1h', '--no-wait'], 'another order has taken its place meanwhile')):
             p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + d.admin, 'drain', '--time', '1h'], stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True)
             self.assertTrue(p.stdout.readline().startswith('draining'))

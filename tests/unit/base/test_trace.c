@@ -1,13 +1,27 @@
 /* What is told of, to whom, and that it costs nothing when nobody asks. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "base/trace.h"
+
+/* A request is copied half before and half after its worker has put another one there, so often. */
+static struct {
+    struct trace_place *place;
+    unsigned often;
+    bool prolonged; /* it is the same, and only goes on */
+} meanwhile;
+
+static void *copy_meanwhile(void *to, const void *from, size_t n);
+#define memcpy(to, from, n) copy_meanwhile(to, from, n)
 #include "base/trace.c"
+#undef memcpy
 
 #define AREAS  3 /* the hub's and two workers' */
 #define CONN   UINT64_C(805306377)
@@ -17,6 +31,23 @@
 
 static struct trace_area *areas;
 static const uint8_t somewhere[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 7};
+
+static void *copy_meanwhile(void *to, const void *from, size_t n)
+{
+    struct trace_place *p = meanwhile.place;
+
+    memcpy(to, from, n);
+    if (meanwhile.often == 0 || from != (const void *)&p->request)
+        return to;
+    meanwhile.often--;
+    if (!meanwhile.prolonged) {
+        p->request.id++;
+        memset(p->request.channel, 'n', sizeof(p->request.channel));
+        memcpy((char *)to + n / 2, (const char *)from + n / 2, n - n / 2);
+    }
+    atomic_fetch_add(&p->until_ns, 1);
+    return to;
+}
 
 /* This process becomes another one. */
 static void be(unsigned i)
@@ -318,6 +349,28 @@ static void a_hostile_request(void **state UNUSED)
     assert_false(TRACE_WANTED(close));
 }
 
+static void a_request_that_changes_while_it_is_read(void **state UNUSED)
+{
+    struct trace_place *p = &areas[2].places[0];
+
+    p->request = of_channel("old");
+    atomic_store(&p->until_ns, clock_ns() + LASTS);
+    meanwhile.place = p;
+    for (unsigned k = 0; k < 4; k++) {
+        meanwhile.often = k % 2 == 0 ? 1 : UINT_MAX;
+        meanwhile.prolonged = k >= 2;
+        clock_advance(TRACE_LOOK_NS);
+        trace_look(clock_ns());
+        if (meanwhile.often != 0) { /* it never holds still: it is not heard */
+            assert_int_equal(t.nfilters, 0);
+            continue;
+        }
+        assert_int_equal(t.nfilters, 1);
+        assert_memory_equal(&t.filters[0].request, &p->request, sizeof(p->request));
+    }
+    meanwhile.often = 0;
+}
+
 static void a_hostile_record(void **state UNUSED)
 {
     struct trace_record r;
@@ -416,6 +469,7 @@ int main(void)
         CASE(what_is_overwritten_is_gone),
         CASE(a_long_text_is_cut),
         CASE(a_hostile_request),
+        CASE(a_request_that_changes_while_it_is_read),
         CASE(a_hostile_record),
         CASE(the_next_life_goes_on_counting),
         CASE(a_probe_alone_opens_its_gate),

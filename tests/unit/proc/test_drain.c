@@ -87,12 +87,39 @@ static void what_is_asked_for(void **state UNUSED)
     assert_false(good("speed=1", &w));
 }
 
+static void a_wish_that_nobody_waits_for(void **state UNUSED)
+{
+    static struct shm_slot slots[SHM_WORKER + 2];
+    static struct shm area = {.workers = 2, .slots = slots, .master_wake_fd = -1};
+    const struct wish w = {.leave = 3};
+    struct shm_wish *mine = &slots[SHM_WORKER + 1].wish;
+    struct shm *before = shm;
+
+    shm = &area;
+    d.worker = 1;
+    leave_wish(&w);
+    assert_int_equal(atomic_load(&mine->n), 1);
+    assert_int_equal(atomic_load(&mine->withdrawn), 0);
+    d.asks = 5;
+    abandoned(NULL);
+    assert_int_equal(d.asks, 0);
+    assert_int_equal(atomic_load(&mine->withdrawn), 1);
+    leave_wish(&w); /* a further one counts */
+    assert_int_not_equal(atomic_load(&mine->withdrawn), atomic_load(&mine->n));
+    assert_true(withdraw());
+    leave_wish(&w);
+    atomic_store(&area.drain.begun[1], 3); /* too late */
+    assert_false(withdraw());
+    shm = before;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_way_down),
         cmocka_unit_test(each_has_its_part),
         cmocka_unit_test(what_is_asked_for),
+        cmocka_unit_test(a_wish_that_nobody_waits_for),
     };
 
     return cmocka_run_group_tests_name("proc/drain", tests, NULL, NULL);
