@@ -223,11 +223,11 @@ class Hardening(unittest.TestCase):
             self.assertRegex(code, r'<%s>:\n +[0-9a-f]+:\s+endbr64' % name)
 
     def test_stack_clash(self):
-        """A frame of several pages is touched page by page: a reload's settings are hundreds of them."""
+        """A frame of several pages is touched page by page."""
         if platform.machine() != 'x86_64':
             return  # looks otherwise
         code = self.run_tool('objdump', '-d', '--no-show-raw-insn', ROOSTD)
-        body = re.search(r'<supervisor_reload>:\n(.*?)\n\n', code, re.S).group(1)
+        body = re.search(r'<config_load>:\n(.*?)\n\n', code, re.S).group(1)
         self.assertRegex(body, r'sub +\$0x1000,%rsp\n[^\n]*(orq|movq) +\$0x0,\(%rsp\)')
 
 

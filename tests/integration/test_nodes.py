@@ -129,7 +129,7 @@ class Nodes(DaemonTest):
             cursor = got.get('cursor')
         self.assertEqual([len(p) for p in pages], [5, 5, 2])
         self.assertEqual(sum(pages, []), ['p%02d' % n for n in range(12)])
-        self.assertEqual(run_roostctl(a, 'channels', 'all').stdout.split(), ['3', 'all'])
+        self.assertEqual(run_roostctl(a, 'channels', 'all').stdout.split(), ['subscribers', 'channel', '3', 'all'])
         # One that is silent and counts as alive: no error, but what there is.
         hub = b.pid_of('hub')
         os.kill(hub, signal.SIGSTOP)

@@ -11,15 +11,20 @@
 
 /* 503 asks for a repetition, so it is said only when nothing will happen; 504 never asks for one.
  */
-static void assert_failed(const struct peer *p, int status, const char *body)
+static void assert_refused(const struct peer *p, int status, const char *body)
 {
     assert_int_equal(h_status(p), status);
     assert_has(p, "Content-Type: application/json\r\n");
+    assert_string_equal(body_of(p), body);
+}
+
+static void assert_failed(const struct peer *p, int status, const char *body)
+{
+    assert_refused(p, status, body);
     if (status == 503)
         assert_has(p, "Retry-After: 1\r\n");
     else
         assert_has_not(p, "Retry-After");
-    assert_string_equal(body_of(p), body);
 }
 
 /* What is in the ring will be delivered. */
@@ -316,10 +321,16 @@ static void no_memory_in_the_middle_of_a_broadcast(void **state UNUSED)
 static void refusals_have_the_same_form(void **state UNUSED)
 {
     struct peer *p = h_connect(CONN_ADMIN | CONN_REFUSED);
+    const char *after;
+    long seconds;
 
     p->conn->refusal = CLOSE_FULL;
     post(p, "/api/publish", "{\"channel\":\"a\",\"data\":1}");
-    assert_failed(p, 503, NOT_DONE("the server holds as many connections as it may"));
+    assert_refused(p, 503, NOT_DONE("the server holds as many connections as it may"));
+    after = strstr(p->got, "Retry-After: ");
+    assert_non_null(after);
+    seconds = strtol(after + strlen("Retry-After: "), NULL, 10);
+    assert_in_range(seconds, 5, 15); /* tbl/retry_after.def */
     h_close(p);
 }
 
