@@ -16,6 +16,7 @@
 
 #define PART_MAX ((size_t)16 * 1024 * 1024)
 #define LOG_MAX  ((off_t)1024 * 1024) /* the end of it */
+#define NOTE     "# "                 /* begins a line of the manifest that is about no file */
 
 /* ---- what the daemon says ---- */
 
@@ -37,6 +38,26 @@ static void add_page(struct bundle *b, const char *path, const char *name)
         bundle_missing(b, name, why);
     }
     buf_fini(&body);
+}
+
+/* When the node is not well the answer says why: it counts whatever its status. */
+static void add_state(struct bundle *b, const char *path, const char *name)
+{
+    struct buf body = {0}, text = {0};
+    int status = ctl_http(path, NULL, &body, true);
+    char why[128];
+
+    if (status == -1) {
+        snprintf(why, sizeof(why), "no answer from %.90s", ctl_url());
+        bundle_missing(b, name, why);
+    } else if ((status != 200 && buf_printf(&text, "status %d\n", status) == -1) ||
+               buf_append(&text, buf_view(&body)) == -1) {
+        b->failed = true;
+    } else {
+        bundle_add(b, name, buf_view(&text));
+    }
+    buf_fini(&body);
+    buf_fini(&text);
 }
 
 /* Those that need no more than their name, as the index has them. */
@@ -81,9 +102,11 @@ static void add_status(struct bundle *b)
 
 /* ---- this machine ---- */
 
-/* Of a file its first PART_MAX bytes, or its last `tail`. -1: errno. */
+/* Of a file its first PART_MAX bytes, or those lines that begin in its last `tail`: half a line could begin
+ * with half a secret. -1: errno. */
 static int read_part(const char *path, off_t tail, struct buf *out)
 {
+    bool cut = false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
     ssize_t n = -1;
@@ -93,8 +116,7 @@ static int read_part(const char *path, off_t tail, struct buf *out)
     if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
         errno = EINVAL; /* a pipe would be waited for */
     } else {
-        if (tail > 0 && st.st_size > tail && lseek(fd, st.st_size - tail, SEEK_SET) == -1)
-            errno = 0;
+        cut = tail > 0 && st.st_size > tail && lseek(fd, st.st_size - tail - 1, SEEK_SET) != -1;
         do {
             if (buf_reserve(out, 65536) == -1)
                 break;
@@ -103,6 +125,8 @@ static int read_part(const char *path, off_t tail, struct buf *out)
         } while (n > 0 && out->len < PART_MAX);
     }
     close(fd);
+    if (cut)
+        buf_drop(out, MIN(str_find(buf_view(out), '\n') + 1, out->len));
     return n >= 0 ? 0 : -1;
 }
 
@@ -254,7 +278,81 @@ static void setting(const struct json_value *page, const char *name, char *out, 
             out[0] = '\0';
 }
 
-static void add_log(struct bundle *b, const char *given)
+static bool settings_are_named(void)
+{
+    bool named = false;
+
+    for (char **v = environ; *v != NULL && !named; v++)
+        named = str_starts_with(str_from(*v), STR_LIT("ROOST_"));
+    return named;
+}
+
+/* Names of secrets that the daemon says it has, and these settings do not have. False: it says nothing. */
+static bool find_unknown(const struct config *c, struct buf *names)
+{
+    struct buf body = {0};
+    struct json_value page;
+    bool answers = ctl_http("/debug/config?format=json", NULL, &body, true) == 200 &&
+                   json_parse(buf_view(&body), &page, NULL) == 0;
+
+    for (size_t i = 0; i < config_row_count() && answers; i++) {
+        const struct table_row *row = config_row(i);
+        const char *own = (const char *)c + row->offset;
+        char value[64];
+
+        if (row->type != TABLE_SECRET || own[0] != '\0' ||
+            (ctl.key[0] != '\0' && strcmp(row->name, "api_key") == 0))
+            continue;
+        setting(&page, row->name, value, sizeof(value));
+        if (value[0] != '\0' &&
+            buf_printf(names, "%s%s", names->len > 0 ? ", " : "", row->name) == -1)
+            answers = false;
+    }
+    buf_fini(&body);
+    return answers;
+}
+
+/* From now on what is known here as a secret is removed, and the manifest says what that is. False: it is not
+ * all that the daemon has; said why, there and on stderr. */
+static bool hide_secrets(struct bundle *b)
+{
+    bool good, answers, all;
+    const struct config *c = ctl_node_settings(&good);
+    const char *path = getenv("ROOST_CONFIG");
+    struct buf unknown = {0}, why = {0};
+    int rc;
+
+    bundle_hide(b, str_from(ctl.key));
+    bundle_hide_all(b, c);
+    answers = find_unknown(c, &unknown);
+    all = good && unknown.len == 0 && (answers || settings_are_named());
+    if (!good)
+        rc = buf_append_lit(&why, "these are no good settings of roostd");
+    else if (unknown.len > 0)
+        rc = buf_printf(&why, "the daemon has some that are not set here: %.*s",
+                        STR_ARG(buf_view(&unknown)));
+    else
+        rc = buf_append_lit(&why, "no settings are named here");
+    rc |= buf_printf(&b->manifest,
+                     NOTE "removed: the key, and secrets of the settings in %s and the "
+                          "environment (ROOST_...)\n",
+                     path != NULL ? path : "no file (ROOST_CONFIG)");
+    if (!all) {
+        rc |= buf_printf(&b->manifest, NOTE "not all secrets are known: %.*s\n",
+                         STR_ARG(buf_view(&why)));
+        fprintf(stderr,
+                "roostctl: warning: secrets of the daemon are not known here, so they are not "
+                "looked for, and the log is left out: %.*s; run it with the daemon's ROOST_CONFIG "
+                "and ROOST_...\n",
+                STR_ARG(buf_view(&why)));
+    }
+    b->failed |= rc != 0;
+    buf_fini(&unknown);
+    buf_fini(&why);
+    return all;
+}
+
+static void add_log(struct bundle *b, const char *given, bool all_known)
 {
     struct buf body = {0};
     struct json_value page;
@@ -263,7 +361,9 @@ static void add_log(struct bundle *b, const char *given)
     if (given == NULL && ctl_http("/debug/config?format=json", NULL, &body, true) == 200 &&
         json_parse(buf_view(&body), &page, NULL) == 0)
         setting(&page, "log_file", path, sizeof(path));
-    if (given != NULL || path[0] != '\0')
+    if (!all_known && (given != NULL || path[0] != '\0'))
+        bundle_missing(b, "log", "secrets that may be in it are not known here: see above");
+    else if (given != NULL || path[0] != '\0')
         add_file(b, given != NULL ? given : path, LOG_MAX, "log");
     else
         bundle_missing(b, "log",
@@ -277,20 +377,21 @@ static void add_log(struct bundle *b, const char *given)
 
 static void add_everything(struct bundle *b, const char *log)
 {
+    bool all_known = hide_secrets(b);
     struct buf text = {0};
 
     if (version_describe("roostctl", &text) == 0)
         bundle_add(b, "roostctl.txt", buf_view(&text));
     buf_fini(&text);
     add_status(b);
-    add_page(b, "/healthz", "healthz.txt");
-    add_page(b, "/readyz", "readyz.txt");
+    add_state(b, "/healthz", "healthz.txt");
+    add_state(b, "/readyz", "readyz.txt");
     add_page(b, "/debug/config", "config.yaml");
     add_page(b, "/debug/config?format=json", "config.json");
     add_page(b, "/metrics", "metrics.txt");
     add_debug_pages(b);
     add_command(b, "doctor", "doctor.txt");
-    add_log(b, log);
+    add_log(b, log, all_known);
     add_processes(b);
     add_machine(b);
 }
@@ -323,7 +424,7 @@ static int print_result(const char *path, const struct bundle *b, size_t bytes)
         bool lacks = memmem(line.p, line.n, " missing: ", 10) != NULL;
 
         missing += lacks;
-        files += !lacks && line.n > 0;
+        files += !lacks && line.n > 0 && !str_starts_with(line, STR_LIT(NOTE));
     }
     if (ctl.output == CTL_TABLE) {
         out_printf(
@@ -353,8 +454,6 @@ int cmd_bundle(const struct ctl_line *line)
     gmtime_r(&now, &tm);
     strftime(folder, sizeof(folder), "roost-%Y%m%dT%H%M%SZ", &tm);
     snprintf(path, sizeof(path), "%s.tar.gz", folder);
-    bundle_hide(&b, str_from(ctl.key));
-    bundle_hide_all(&b, ctl_node_settings());
     add_everything(&b, line->given[OPTION_BUNDLE_LOG]);
     if (bundle_end(&b) == -1 || gzip_append(buf_view(&b.tar), &packed) == -1)
         fprintf(stderr, "roostctl: out of memory\n");

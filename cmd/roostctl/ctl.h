@@ -37,9 +37,10 @@ int ctl_find_node(bool client_will_do) MUST_CHECK;
  * free addresses) is not asked for. -1: said why. */
 int ctl_take_settings(const char *path) MUST_CHECK;
 
-/* node.c: the daemon's own settings as they stand here, or the defaults, without a word. */
+/* node.c: the daemon's own settings as they stand here, without a word. *good is false, and they are the
+ * defaults, where they do not load. */
 struct config;
-const struct config *ctl_node_settings(void);
+const struct config *ctl_node_settings(bool *good);
 
 /* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
  * owned by the caller; request NULL: GET. */

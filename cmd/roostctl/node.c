@@ -29,15 +29,17 @@ int ctl_take_settings(const char *path)
 
 /* Settings that do not load now may have been good when the daemon started: it is looked for where
  * it is without any. What only a start needs (folders, free addresses) is not asked for. */
-static void read_settings(bool quiet)
+static bool read_settings(bool quiet)
 {
     static struct config defaults;
     struct config_source source = {
         .path = getenv("ROOST_CONFIG"), .environ_vars = environ, .running = &defaults};
     struct buf errors = {0};
+    bool good;
 
     config_defaults(&defaults);
-    if (config_load(&node, &source, &errors) == -1) {
+    good = config_load(&node, &source, &errors) == 0;
+    if (!good) {
         if (!quiet)
             fprintf(stderr,
                     "%.*sroostctl: these are no good settings of roostd; its defaults count\n",
@@ -45,11 +47,12 @@ static void read_settings(bool quiet)
         config_defaults(&node);
     }
     buf_fini(&errors);
+    return good;
 }
 
-const struct config *ctl_node_settings(void)
+const struct config *ctl_node_settings(bool *good)
 {
-    read_settings(true);
+    *good = read_settings(true);
     return &node;
 }
 
@@ -108,7 +111,7 @@ int ctl_find_node(bool client_will_do)
 {
     const struct listener_options *o;
 
-    read_settings(false);
+    (void)read_settings(false);
     if (ctl.key[0] == '\0')
         ctl.key = node.api_key;
     o = find(LISTENER_ADMIN);

@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 from daemon import ROOSTCTL, SLOW, DaemonTest
+from stand_in import StandIn
 
 # Of every kind that a daemon without an engine's server takes; the engine's are held by unit tests.
 SECRETS = {name: 'hunter2-%s-0123456789-0123456789' % name.replace('_', '-')[:60] for name in (
@@ -42,7 +43,15 @@ class Bundle(DaemonTest):
         d = self.start(config=config, ready=False)
         text = self.ready(log)
         admin = text.split('for=admin')[0].rsplit('address=', 1)[1].split()[0]
-        p = self.bundle('--admin', 'http://' + admin, '--key', SECRETS['api_key'], '--file', 'b.tar.gz', '-o', 'json')
+        # What is not known here as a secret cannot be taken out of a log.
+        p = self.bundle('--admin', 'http://' + admin, '--key', SECRETS['api_key'], '--file', 'a.tar.gz')
+        self.assertIn('the log is left out: the daemon has some that are not set here: api_key_old, metrics_key, ', p.stderr)
+        files = self.content(os.path.join(self.folder.name, 'a.tar.gz'))
+        self.assertNotIn('log', files)
+        self.assertRegex(files['MANIFEST'], rb'(?m)^# not all secrets are known: .*\bmetrics_key\b.*\n')
+        self.assertRegex(files['MANIFEST'], rb'(?m)^log +missing: secrets that may be in it are not known')
+        p = self.bundle('--admin', 'http://' + admin, '--file', 'b.tar.gz', '-o', 'json', '--key', SECRETS['api_key'], ROOST_CONFIG=config)
+        self.assertEqual(p.stderr, '')
         said = json.loads(p.stdout)
         path = os.path.join(self.folder.name, 'b.tar.gz')
         self.assertEqual((said['file'], said['bytes']), ('b.tar.gz', os.path.getsize(path)))
@@ -65,6 +74,9 @@ class Bundle(DaemonTest):
             if name != 'MANIFEST':
                 self.assertIn('\n%s ' % name, '\n' + manifest)
         self.assertEqual(manifest.count(' missing: '), said['missing'])
+        self.assertEqual(said['files'], len(files) - 1)
+        self.assertIn('secrets of the settings in %s and the environment' % config, manifest)
+        self.assertNotIn('not all secrets', manifest)
         # What is there is not overwritten.
         p = self.bundle('--admin', 'http://' + admin, '--file', 'b.tar.gz', status=1)
         self.assertIn('File exists', p.stderr)
@@ -102,8 +114,38 @@ class Bundle(DaemonTest):
         self.assertTrue(p.stdout)
         files = self.content(os.path.join(self.folder.name, 'l.tar.gz'))
         self.assertEqual(files['log'], b'line 1\nsomebody wrote (removed) here\n')
-        p = self.bundle('--admin', 'http://127.0.0.1:1', '--log', '/nonexistent/log', '--file', 'm.tar.gz')
+        p = self.bundle('--admin', 'http://127.0.0.1:1', '--log', '/nonexistent/log', '--file', 'm.tar.gz', ROOST_WORKERS='1')
         self.assertIn(b'/nonexistent/log: No such file', self.content(os.path.join(self.folder.name, 'm.tar.gz'))['MANIFEST'])
+
+    def test_settings_that_are_not_named_or_no_good(self):
+        log = self.file('line 1\n', suffix='.log')
+        for why, env in (('no settings are named here', {}), ('no good settings', {'ROOST_WORKERS': 'many'})):
+            name = '%d.tar.gz' % len(env)
+            p = self.bundle('--admin', 'http://127.0.0.1:1', '--log', log, '--file', name, **env)
+            self.assertIn(why, p.stderr)
+            files = self.content(os.path.join(self.folder.name, name))
+            self.assertNotIn('log', files)
+            self.assertIn(why.encode(), files['MANIFEST'])
+
+    def test_the_end_of_a_log_begins_with_a_line(self):
+        line, size = 'a env-secret-0123456789 and some words\n', 1024 * 1024
+        lines = size // len(line) + 100
+        self.assertIn((len(line) * lines - size) % len(line), range(3, 20))  # it would begin within the secret
+        log = self.file(line * lines, suffix='.log')
+        self.bundle('--admin', 'http://127.0.0.1:1', '--log', log, '--file', 'l.tar.gz', ROOST_TOKEN_HMAC_SECRET_KEY='env-secret-0123456789')
+        text = self.content(os.path.join(self.folder.name, 'l.tar.gz'))['log'].decode()
+        self.assertEqual(text, 'a (removed) and some words\n' * (size // len(line)))
+
+    def test_what_a_node_says_that_is_not_well(self):
+        node = StandIn()
+        self.addCleanup(node.server_close)
+        self.addCleanup(node.shutdown)
+        node.answers.update({'/healthz': (500, 'worker 1 does not move\n'), '/readyz': (503, 'draining\n'), '/metrics': (503, 'no\n')})
+        self.bundle('--admin', 'http://' + node.admin, '--file', 'n.tar.gz')
+        files = self.content(os.path.join(self.folder.name, 'n.tar.gz'))
+        self.assertEqual(files['healthz.txt'], b'status 500\nworker 1 does not move\n')
+        self.assertEqual(files['readyz.txt'], b'status 503\ndraining\n')
+        self.assertRegex(files['MANIFEST'], rb'(?m)^metrics.txt +missing: status 503$')
 
 
 if __name__ == '__main__':
