@@ -130,7 +130,7 @@ int cmd_conns(const struct ctl_line *cmdline)
     };
     const char *worker = cmdline->given[OPTION_CONNS_WORKER];
     struct buf path = {0}, body = {0};
-    struct json_value page, conns, after;
+    struct json_value page, conns, more;
     int rc = 1;
 
     if (page_with(worker == NULL ? "/debug/connections?worker=all" : "/debug/connections", cmdline,
@@ -146,7 +146,8 @@ int cmd_conns(const struct ctl_line *cmdline)
     if (ask_list(&path, "connections", &body, &page, &conns) == -1)
         goto out;
     rc = ctl.output == CTL_JSON ? ctl_print_json(buf_view(&body)) : print_conns(&conns);
-    if (json_get(&page, STR_LIT("after"), &after))
+    if (json_get(&page, STR_LIT("after"), &more) ||
+        (json_get(&page, STR_LIT("more"), &more) && more.type == JSON_TRUE))
         fprintf(stderr, "roostctl: there are more of them: --limit (at most 1000), or a filter\n");
     rc |= say_missing(&page);
 out:

@@ -8,6 +8,11 @@
 #include "net/session.h"
 #include "net/tls_server.h"
 #include "net/transport.h"
+#include "proto/inquiry.h"
+
+/* Of the names of one connection, but for the last one: in a listing, and in full. */
+#define LISTED_BYTES 8192
+#define SHOWN_BYTES  (INQUIRY_ANSWER_MAX / 2)
 
 double debug_age(uint32_t tick)
 {
@@ -19,8 +24,9 @@ double debug_age(uint32_t tick)
 struct channels {
     struct buf *out;
     const struct session_ops *session;
-    size_t n, max;
-    bool full; /* each is an object */
+    size_t n, shown, max;
+    size_t end; /* of out: how long it may get */
+    bool full;  /* each is an object */
     int rc;
 };
 
@@ -29,9 +35,10 @@ static void put_channel(struct str name, const struct sub *s, void *arg)
     struct channels *l = arg;
     struct buf *out = l->out;
 
-    if (l->n++ >= l->max || l->rc != 0)
+    l->n++;
+    if (l->shown >= l->max || out->len >= l->end || l->rc != 0)
         return;
-    l->rc = buf_append_lit(out, l->n > 1 ? "," : "");
+    l->rc = buf_append_lit(out, l->shown++ > 0 ? "," : "");
     if (l->full)
         l->rc |= buf_append_lit(out, "{\"channel\":");
     l->rc |= json_append_string(out, name);
@@ -51,6 +58,7 @@ static int put_channels(struct conn *c, const char *name, bool full, struct buf 
     struct channels l = {.out = out,
                          .session = session,
                          .max = full ? DEBUG_CHANNELS_SHOWN : DEBUG_CHANNELS_LISTED,
+                         .end = out->len + (full ? SHOWN_BYTES : LISTED_BYTES),
                          .full = full};
 
     if (session == NULL || session->channels == NULL)
@@ -58,7 +66,7 @@ static int put_channels(struct conn *c, const char *name, bool full, struct buf 
     l.rc = buf_printf(out, ",\"%s\":[", name);
     session->channels(c, put_channel, &l);
     l.rc |= buf_append_char(out, ']');
-    if (l.n > l.max || full)
+    if (l.n > l.shown || full)
         l.rc |= buf_printf(out, ",\"%s_count\":%zu", name, l.n);
     return l.rc;
 }

@@ -1,9 +1,10 @@
-/* proc/debug_connections.c - GET /debug/connections: this worker's table page by page, or, with a filter,
+/* proc/debug_connections.c - GET /debug/connections: those of this worker page by page, or, with a filter,
  * an order or worker=, those of all workers.
  *
  * Happy path: 1 the query becomes a struct conns_query, which every worker is asked (proto/inquiry.h) ·
  * 2 a worker walks its table in steps, chooses the first `limit` by the order, then writes those as
- * JSON, in steps · 3 the first ones of all answers are the page. */
+ * JSON, in steps, as far as its share of the page's bytes goes · 3 the first ones of all answers are the
+ * page; it ends where an answer does whose worker has more. */
 #include <stdlib.h>
 
 #include "debug_connections.h"
@@ -11,11 +12,10 @@
 #include "net/reactor.h"
 #include "proc/shm.h"
 
-#define SCAN_MAX   65536        /* places of the table looked at for one page of this worker */
-#define WALK_STEP  256          /* places looked at in one step of the task */
-#define WALK_NAMES 32           /* the same where channels are compared */
-#define WRITE_STEP 16           /* connections written in one step */
-#define ROOM_LEFT  (128 * 1024) /* what one connection may take of an answer, and more */
+#define WALK_STEP  256                              /* places looked at in one step of the task */
+#define WALK_NAMES 32                               /* the same where channels are compared */
+#define WRITE_STEP 16                               /* connections written in one step */
+#define PAGE_BYTES (INQUIRY_ANSWER_MAX - 64 * 1024) /* of all answers together */
 
 static unsigned own_worker;
 
@@ -30,6 +30,7 @@ struct walk { /* malloc'ed */
     size_t cursor;
     uint64_t matched;
     size_t n, written;
+    uint64_t last; /* id of the last one looked at for writing, be it gone */
     bool walked, more;
     struct chosen chosen[]; /* q.limit of them; while walking a heap, the last one on top */
 };
@@ -97,6 +98,7 @@ static struct walk *walk_new(struct str request)
         return NULL;
     memcpy(&q, request.p, sizeof(q));
     q.limit = MIN(q.limit, CONNS_PAGE_MAX);
+    q.room = MIN(q.room, PAGE_BYTES);
     q.prefix[sizeof(q.prefix) - 1] = q.protocol[sizeof(q.protocol) - 1] = '\0';
     q.listener[sizeof(q.listener) - 1] = q.user[sizeof(q.user) - 1] = '\0';
     q.channel[sizeof(q.channel) - 1] = '\0';
@@ -120,6 +122,18 @@ static void walk_on(struct walk *w)
     qsort(w->chosen, w->n, sizeof(w->chosen[0]), first_first);
 }
 
+/* The last item: how many there are, whether there are more than these, and behind which. */
+static int write_counts(const struct walk *w, struct buf *out)
+{
+    char text[128];
+    int n = snprintf(text, sizeof(text), "[%zu,%llu,%s,%llu]", reactor->connections,
+                     (unsigned long long)w->matched, w->more ? "true" : "false",
+                     (unsigned long long)w->last);
+
+    return inquiry_put(out, INT64_MIN, (struct str){text, (size_t)n});
+}
+
+/* The first one is written however long it is: a page gets on. */
 static enum inquiry_step write_on(struct walk *w, struct buf *out)
 {
     struct buf one = {0};
@@ -129,31 +143,27 @@ static enum inquiry_step write_on(struct walk *w, struct buf *out)
         const struct chosen *chosen = &w->chosen[w->written];
         struct conn *c = conn_find(chosen->id);
 
-        if (out->len > INQUIRY_ANSWER_MAX - ROOM_LEFT) { /* the rest is another page's */
-            w->n = w->written;
+        buf_clear(&one);
+        if (c != NULL) { /* else it has gone meanwhile */
+            rc = debug_put_conn(c, own_worker, &one);
+            rc |= buf_append_char(&one, '}');
+        }
+        if (out->len > 0 && one.len > 0 && out->len + one.len > w->q.room) {
+            w->n = w->written; /* the rest is another page's */
             w->more = true;
             break;
         }
-        w->written++;
-        if (c == NULL) /* it has gone meanwhile */
-            continue;
-        buf_clear(&one);
-        rc = debug_put_conn(c, own_worker, &one);
-        rc |= buf_append_char(&one, '}');
-        if (rc == 0 && one.len <= ROOM_LEFT / 2)
+        if (rc == 0 && one.len > 0)
             rc = inquiry_put(out, chosen->rank, buf_view(&one));
+        w->last = chosen->id;
+        w->written++;
     }
     buf_fini(&one);
     if (rc != 0)
         return INQUIRY_FAILED;
     if (w->written < w->n)
         return INQUIRY_MORE;
-    /* The last item: how many there are, and whether there are more than these. */
-    rc = buf_printf(&one, "[%zu,%llu,%s]", reactor->connections, (unsigned long long)w->matched,
-                    w->more ? "true" : "false");
-    rc |= inquiry_put(out, INT64_MIN, buf_view(&one));
-    buf_fini(&one);
-    return rc == 0 ? INQUIRY_DONE : INQUIRY_FAILED;
+    return write_counts(w, out) == 0 ? INQUIRY_DONE : INQUIRY_FAILED;
 }
 
 static enum inquiry_step connections_step(struct inquiry_job *j)
@@ -178,14 +188,16 @@ static const struct inquiry_ops connections_ops = {.step = connections_step};
 
 struct source { /* a worker's answer, while answers are merged */
     struct str rest;
+    unsigned worker;
     int64_t rank;
     struct str json; /* n 0: there is no more of it, */
-    bool cut;        /* but the worker has more */
+    bool cut;        /* but the worker has more, */
+    uint64_t last;   /* behind this one */
 };
 struct merged {
     uint64_t total, matched;
     bool more;
-    struct str last; /* id of the last one written */
+    char after[48]; /* "W:ID" of the last one that has been dealt with; empty: there is none */
 };
 
 /* Counts stand behind the items. */
@@ -193,17 +205,21 @@ static void add_counts(struct merged *m, struct source *s)
 {
     struct json_value v, item;
     struct str rest;
-    uint64_t numbers[2] = {0};
+    uint64_t numbers[4] = {0};
     unsigned i = 0;
+    bool cut = false;
 
     if (!inquiry_json(s->json, JSON_ARRAY, &v))
         return; /* of a worker that is not itself */
-    for (rest = v.raw; json_element(&rest, &item); i++) {
-        if (i < 2 && json_u64(&item, &numbers[i]) == -1)
+    for (rest = v.raw; i < ARRAY_LEN(numbers) && json_element(&rest, &item); i++) {
+        if (i == 2)
+            cut = item.type == JSON_TRUE;
+        else if (json_u64(&item, &numbers[i]) == -1)
             return;
-        s->cut |= i == 2 && item.type == JSON_TRUE;
     }
-    m->more |= s->cut;
+    s->cut = cut;
+    s->last = numbers[3];
+    m->more |= cut;
     m->total += numbers[0];
     m->matched += numbers[1];
 }
@@ -218,14 +234,20 @@ static void advance(struct source *s, struct merged *m)
     }
 }
 
-/* Without an order: by worker, as far as nothing is left out. */
-static struct source *first_of(struct source *sources, unsigned n, uint8_t sort)
+/* The one that goes on; without an order by worker. NULL: none, or what would follow is left out: *ends is
+ * the one whose answer that is. */
+static struct source *first_of(struct source *sources, unsigned n, uint8_t sort,
+                               const struct source **ends)
 {
     struct source *first = NULL;
 
     for (unsigned i = 0; i < n; i++) {
-        if (sort == SORT_NONE && (first != NULL || (sources[i].json.n == 0 && sources[i].cut)))
+        if (sort == SORT_NONE && first != NULL)
             break;
+        if (sources[i].json.n == 0 && sources[i].cut) {
+            *ends = &sources[i];
+            return NULL;
+        }
         if (sources[i].json.n == 0)
             continue;
         if (first == NULL || sources[i].rank > first->rank)
@@ -240,30 +262,49 @@ static struct str id_of(struct str json)
     struct json_value v, id;
 
     if (!inquiry_json(json, JSON_OBJECT, &v) || !json_get(&v, STR_LIT("id"), &id) ||
-        id.type != JSON_STRING)
+        id.type != JSON_STRING || id.raw.n < 2)
         return STR_NULL;
-    return id.raw;
+    return (struct str){id.raw.p + 1, id.raw.n - 2};
+}
+
+static void set_after(struct merged *m, unsigned worker, uint64_t id)
+{
+    snprintf(m->after, sizeof(m->after), "%u:%llu", worker, (unsigned long long)id);
+}
+
+/* An item is its worker's, whatever it says itself. */
+static void set_after_item(struct merged *m, const struct source *s, struct str id)
+{
+    struct str worker;
+    uint64_t n;
+
+    if (memchr(id.p, ':', id.n) != NULL && str_cut(&id, ':', &worker) && str_to_u64(id, &n) == 0)
+        set_after(m, s->worker, n);
 }
 
 static int put_merged(struct source *sources, unsigned n, const struct conns_query *q,
                       struct merged *m, struct buf *out)
 {
+    const struct source *ends = NULL;
     struct source *s;
     uint32_t left = q->limit;
     const char *sep = "\n";
     int rc = 0;
 
-    for (; left > 0 && rc == 0 && (s = first_of(sources, n, q->sort)) != NULL; advance(s, m)) {
+    for (; left > 0 && rc == 0 && (s = first_of(sources, n, q->sort, &ends)) != NULL;
+         advance(s, m)) {
         struct str id = id_of(s->json);
 
         if (id.n == 0)
             continue; /* of a worker that is not itself */
         rc = buf_append_lit(out, sep);
         rc |= buf_append(out, s->json);
-        m->last = id;
+        set_after_item(m, s, id);
         sep = ",\n";
         left--;
     }
+    if (ends != NULL)
+        set_after(m, ends->worker, ends->last);
     for (s = sources; s < sources + n; s++) { /* counts stand behind the rest */
         for (; s->json.n > 0; advance(s, m))
             m->more = true;
@@ -276,12 +317,11 @@ static int put_end(const struct inquiry *inq, const struct conns_query *q, const
 {
     int rc = buf_append_lit(out, "]");
 
-    if (q->sort == SORT_NONE && m->more && m->last.n > 0) {
-        rc |= buf_append_lit(out, ",\"after\":");
-        rc |= buf_append(out, m->last);
-    }
+    if (q->sort == SORT_NONE && m->more && m->after[0] != '\0')
+        rc |= buf_printf(out, ",\"after\":\"%s\"", m->after);
     if (q->sort != SORT_NONE)
-        rc |= buf_printf(out, ",\"matched\":%llu", (unsigned long long)m->matched);
+        rc |= buf_printf(out, ",\"matched\":%llu,\"more\":%s", (unsigned long long)m->matched,
+                         m->more ? "true" : "false");
     rc |= buf_printf(out, ",\"total\":%llu", (unsigned long long)m->total);
     rc |= inquiry_put_missing(inq, out);
     return rc | buf_append_lit(out, "}\n");
@@ -303,7 +343,8 @@ static void connections_done(struct http_exchange *x, const struct inquiry *inq)
     for (unsigned i = 0; i < inq->nanswers; i++) {
         if (!inq->answers[i].complete)
             continue;
-        sources[n] = (struct source){.rest = buf_view(&inq->answers[i].data)};
+        sources[n] = (struct source){.rest = buf_view(&inq->answers[i].data),
+                                     .worker = inq->answers[i].worker};
         advance(&sources[n++], &m);
     }
     rc |= put_merged(sources, n, &q, &m, &out);
@@ -312,44 +353,6 @@ static void connections_done(struct http_exchange *x, const struct inquiry *inq)
 }
 
 /* ---- the request ---- */
-
-struct listing { /* one page of this worker's */
-    struct buf out;
-    size_t left;
-    int rc;
-    uint64_t last_id;
-};
-
-static void list_conn(struct conn *c, void *arg)
-{
-    struct listing *l = arg;
-
-    if (l->left == 0 || l->rc != 0)
-        return;
-    l->rc = buf_append_lit(&l->out, l->last_id == 0 ? "\n" : ",\n");
-    l->rc |= debug_put_conn(c, own_worker, &l->out);
-    l->rc |= buf_append_char(&l->out, '}');
-    l->last_id = c->id;
-    l->left--;
-}
-
-/* Ids hold the place in the table in their low bits. */
-static void list_own(struct http_exchange *x, const struct conns_query *q)
-{
-    size_t cursor = q->continues ? (size_t)q->after_place + 1 : 0, looked = 0;
-    struct listing l = {.left = q->limit};
-    bool more = true;
-
-    l.rc = buf_printf(&l.out, "{\"worker\":%u,\"connections\":[", own_worker);
-    for (; more && l.left > 0 && looked < SCAN_MAX; looked++)
-        more = reactor_scan(&cursor, 1, list_conn, &l);
-    l.rc |= buf_append_lit(&l.out, "]");
-    if (more && l.last_id != 0)
-        l.rc |=
-            buf_printf(&l.out, ",\"after\":\"%u:%llu\"", own_worker, (unsigned long long)l.last_id);
-    l.rc |= buf_printf(&l.out, ",\"total\":%zu}\n", reactor->connections);
-    debug_answer(x, &l.out, l.rc);
-}
 
 static void handle_connections(struct http_exchange *x)
 {
@@ -361,12 +364,9 @@ static void handle_connections(struct http_exchange *x)
         http_refuse(x, CLOSE_BAD_QUERY);
         return;
     }
-    if (plain > 0 && (q.continues == 0 || q.after_worker == own_worker)) {
-        list_own(x, &q);
-        return;
-    }
-    if (plain > 0) /* another worker's page goes on */
-        worker = q.after_worker;
+    if (plain > 0)
+        worker = q.continues != 0 ? q.after_worker : own_worker;
+    q.room = (uint32_t)(PAGE_BYTES / (worker == INQUIRY_ALL ? shm->workers : 1));
     inquiry_begin(x, &(struct inquiry_wish){.kind = INQUIRY_CONNECTIONS,
                                             .worker = worker,
                                             .request = {(const char *)&q, sizeof(q)},

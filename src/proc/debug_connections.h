@@ -16,6 +16,7 @@ enum conns_sort { SORT_NONE = 0, SORT_QUEUED, SORT_AGE, SORT_IDLE, SORT_IN, SORT
 
 struct conns_query { /* travels as it is */
     uint32_t limit;
+    uint32_t room;       /* bytes of one worker's answer */
     uint8_t sort;        /* enum conns_sort */
     uint8_t state;       /* enum conn_state; CONN_STATE_NR: any */
     uint8_t has_network; /* address is to be in it */

@@ -80,7 +80,8 @@ class Connections(SharedDaemonTest):
                  what='the frames to have come')
         page = self.d.get_json('/debug/connections?protocol=plain&sort=in&limit=5')
         self.assertEqual([c['frames_in'] for c in page['connections']], [sent - 1 - i for i in range(5)])
-        self.assertEqual((page['matched'], 'after' in page), (sent, False))
+        self.assertEqual((page['matched'], page['more'], 'after' in page), (sent, sent > 5, False))
+        self.assertFalse(self.d.get_json('/debug/connections?protocol=plain&sort=in&limit=1000')['more'])
         ages = [c['age'] for c in self.d.get_json('/debug/connections?sort=age&limit=1000')['connections']]
         self.assertEqual(ages, sorted(ages, reverse=True))
 
@@ -249,6 +250,8 @@ class Roostctl(DaemonTest):
         self.assertEqual(len(self.ctl(d, 'conns', '--protocol', 'plain', '--worker', '1').splitlines()), 1 + len(
             d.get_json('/debug/connections?protocol=plain&worker=1')['connections']))
         self.assertIn('there are more', run_roostctl(d, 'conns', '--limit', '1').stderr)
+        self.assertIn('there are more', run_roostctl(d, 'conns', '--limit', '1', '--sort', 'age').stderr)
+        self.assertEqual(run_roostctl(d, 'conns', '--sort', 'age').stderr, '')
         self.assertIn('400', self.ctl(d, 'conns', '--sort', 'size', status=1))
         one = self.ctl(d, 'conn', there)
         self.assertRegex(one, r'(?m)^id +%s$' % there)
@@ -348,6 +351,17 @@ class Missing(DaemonTest):
         clients = d.spread(path, per_worker=40)
         ids, page = listed(d, 'protocol=plain&limit=1000')
         self.assertEqual((len(set(ids)), len(ids), page['missing']), (len(clients), len(clients), []))
+
+    def test_many_names(self):
+        """Of a connection's names as many are listed as have room, and it is said how many there are."""
+        d = self.start(workers=1, max_message_size='64KiB', max_frame_size='64KiB', max_header_size='64KiB', max_channels_per_connection=100)
+        path = '/ws?' + '&'.join('channel=' + 'c' * 250 + '%d' % i for i in range(90))
+        with d.ws(path):
+            one = wait_for(lambda: [c for c in d.get_json('/debug/connections')['connections'] if c['protocol'] == 'plain'], what='it')[0]
+            self.assertEqual(one['channels_count'], 90)
+            self.assertLess(sum(map(len, one['channels'])), 8192 + 260)
+            page = d.get_json('/debug/connection?id=' + one['id'])['connection']
+            self.assertEqual(len(page['subscriptions']), 90)
 
 
 if __name__ == '__main__':
