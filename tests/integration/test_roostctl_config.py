@@ -135,6 +135,19 @@ class Diff(Settings):
         self.assertEqual(diff['not_compared'], 'api_key')
         self.assertIn('not compared: api_key', self.ctl(d, 'config', 'diff', self.path, status=4).stderr)
 
+    def test_more_than_a_report_has_room_for(self):
+        """Then it has names alone, and is not taken for one that says that nothing differs."""
+        def settings(connections, letter):
+            self.write('max_connections: %d\nnamespaces:\n' % connections +
+                       ''.join('  - {name: n%d, channel_regex: "%s"}\n' % (i, letter * 250) for i in range(128)))
+        settings(76, 'x')
+        d = self.start(config=self.path)
+        settings(77, 'y')
+        p = self.ctl(d, 'config', 'diff', status=3)
+        self.assertRegex(p.stdout, r'(?m)^max_connections +- +-$')
+        self.assertIn('no room for everything', p.stderr)
+        self.assertEqual(self.ctl(d, 'reload').stdout.split(), ['reloaded', 'setting', 'max_connections', 'namespaces'])
+
     def test_keys_in_the_settings_are_not_compared(self):
         def public():
             private = subprocess.run(['openssl', 'genpkey', '-algorithm', 'ed25519'], capture_output=True, check=True).stdout
