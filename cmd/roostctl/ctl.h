@@ -45,6 +45,9 @@ const struct config *ctl_node_settings(bool *good);
 /* http.c: one exchange. Status code, or -1 when there was none (said why, unless quiet). body:
  * owned by the caller; request NULL: GET. */
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;
+/* The same, of what may take longer than others: the answer is waited for so long. -1 with ENOTCONN: nobody was asked. */
+int ctl_http_within(const char *path, const struct str *request, struct buf *body, bool quiet,
+                    const struct dial_limits *l) MUST_CHECK;
 /* The same for a page that only an admin listener of roostd has: -1 (said why) for everything but
  * 200. */
 int ctl_ask(const char *path, const struct str *request, struct buf *body, bool quiet) MUST_CHECK;

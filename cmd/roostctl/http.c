@@ -190,22 +190,32 @@ static int append_request(struct buf *out, const char *path, const struct str *r
 
 int ctl_http(const char *path, const struct str *request, struct buf *body, bool quiet)
 {
+    return ctl_http_within(path, request, body, quiet, &ctl_patience);
+}
+
+int ctl_http_within(const char *path, const struct str *request, struct buf *body, bool quiet,
+                    const struct dial_limits *l)
+{
     struct buf out = {0};
     struct dialed d;
-    int status = -1;
+    int status = -1, why;
 
-    if (ctl_connect(&d, quiet) == -1)
+    if (ctl_connect(&d, quiet) == -1) {
+        errno = ENOTCONN;
         return -1;
+    }
     if (append_request(&out, path, request) == 0)
-        status = dial_http(&d, buf_view(&out), RESPONSE_MAX, &ctl_patience, body);
+        status = dial_http(&d, buf_view(&out), RESPONSE_MAX, l, body);
+    why = status == -1 ? errno : 0;
     if (status == -1 && !quiet)
-        explain("no answer from", strerror(errno));
+        explain("no answer from", strerror(why));
     else if (status == 0 && !quiet)
         explain("no HTTP from", "is this its admin listener?");
     dial_close(&d);
     buf_fini(&out);
     if (status == 401 && !quiet)
         fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
+    errno = why;
     return status > 0 ? status : -1;
 }
 

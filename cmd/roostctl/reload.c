@@ -6,8 +6,14 @@
 #include "base/read_whole_file.h"
 #include "codec/http.h"
 #include "ctl.h"
+#include "proc/reload.h"
 
 #define PID_FILE_MAX 64
+#define RELOAD       "/debug/reload"
+
+/* The daemon gives up first, and says so. */
+static const struct dial_limits patience = {.end_ns = UINT64_MAX,
+                                            .idle_ns = RELOAD_PATIENCE_NS + 5 * NS_PER_SEC};
 
 bool reload_result_is(const struct json_value *report, const char *result)
 {
@@ -31,10 +37,13 @@ void reload_say_incomplete(const struct json_value *report)
 int reload_ask(const char *path, struct buf *body, struct json_value *report)
 {
     struct str nothing = STR_LIT("");
-    int status = ctl_http(path, &nothing, body, false);
+    int status = ctl_http_within(path, &nothing, body, false, &patience);
 
     if (status == 404)
         return ctl_wrong_server("it has no /debug/reload", false);
+    if (status == -1 && errno != ENOTCONN && str_equal(str_from(path), STR_LIT(RELOAD)))
+        fprintf(stderr,
+                "roostctl: the reload may still come, or have been done: the log says so\n");
     if (status == 401 || status == -1)
         return -1;
     if (json_parse(buf_view(body), report, NULL) == -1)
@@ -172,7 +181,7 @@ int cmd_reload(const struct ctl_line *line)
 
     if (line->given[OPTION_RELOAD_PID_FILE] != NULL)
         return send_signal(line->given[OPTION_RELOAD_PID_FILE]);
-    if (reload_ask("/debug/reload", &body, &report) == 0) {
+    if (reload_ask(RELOAD, &body, &report) == 0) {
         if (ctl.output == CTL_JSON)
             (void)ctl_print_json(buf_view(&body));
         rc = ctl.output == CTL_JSON ? status_of(&report) : say(&report);

@@ -8,8 +8,6 @@
 #include "proto/http.h"
 
 #define JSON "application/json"
-/* A reload reads files and certificates; whoever asks for one waits that long. */
-#define PATIENCE_NS (30 * NS_PER_SEC)
 
 static struct {
     unsigned worker;
@@ -27,34 +25,49 @@ static bool query_has(struct http_exchange *x, struct str name, struct str value
     return false;
 }
 
-/* The copy in use is not written to before there is another one: if so, it is read again. */
-static int copy_report(struct buf *out)
+/* Report n. 1: it has been overwritten, or is being. */
+static int copy_report(uint32_t n, struct buf *out)
 {
     const struct shm_reload *s = &shm->reload;
-    uint32_t n;
+    uint32_t place = n % RELOAD_REPORTS;
+    struct str text = {s->texts[place].text, MIN(s->texts[place].len, (uint32_t)RELOAD_REPORT_MAX)};
 
-    do {
-        struct str text;
-
-        n = atomic_load(&s->n);
-        text = (struct str){s->texts[n & 1].text,
-                            MIN(s->texts[n & 1].len, (uint32_t)RELOAD_REPORT_MAX)};
-        buf_clear(out);
-        if (buf_append(out, n > 0 ? text : STR_LIT("{\"result\":\"none\"}\n")) == -1)
-            return -1;
-        atomic_thread_fence(memory_order_acquire);
-    } while (atomic_load(&s->n) != n);
-    return 0;
+    buf_clear(out);
+    if (buf_append(out, n > 0 ? text : STR_LIT("{\"result\":\"none\"}\n")) == -1)
+        return -1;
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load(&s->n) - n < RELOAD_REPORTS - 1 ? 0 : 1;
 }
 
-static void answer_report(struct http_exchange *x)
+static void answer(struct http_exchange *x, int rc, const struct buf *report)
+{
+    if (rc == -1)
+        http_refuse(x, CLOSE_NO_MEMORY);
+    else if (rc == 1)
+        http_respond(x, 503, JSON, STR_LIT("Retry-After: 1\r\n"),
+                     STR_LIT("{\"error\":\"it is done, but reports on others have taken the place "
+                             "of its own\"}\n"));
+    else
+        http_respond(x, 200, JSON, STR_LIT(""), buf_view(report));
+}
+
+static void answer_last(struct http_exchange *x)
+{
+    struct buf out = {0};
+    int rc;
+
+    do
+        rc = copy_report(atomic_load(&shm->reload.n), &out);
+    while (rc == 1);
+    answer(x, rc, &out);
+    buf_fini(&out);
+}
+
+static void answer_asked(struct http_exchange *x)
 {
     struct buf out = {0};
 
-    if (copy_report(&out) == -1)
-        http_refuse(x, CLOSE_NO_MEMORY);
-    else
-        http_respond(x, 200, JSON, STR_LIT(""), buf_view(&out));
+    answer(x, copy_report(atomic_load(&shm->reload.told[r.worker]), &out), &out);
     buf_fini(&out);
 }
 
@@ -79,21 +92,32 @@ static void leave_wish(enum reload_wish what)
     r.wish = atomic_fetch_add(&mine->reload_wish, 1) + 1;
 }
 
+/* Nobody waits for it any more, but the master is still to apply: a look would take its place. */
+static bool applies_yet(void)
+{
+    const struct shm_slot *mine = &shm->slots[SHM_WORKER + r.worker];
+
+    return atomic_load(&shm->reload.taken[r.worker]) != r.wish &&
+           atomic_load(&mine->reload_what) == RELOAD_APPLY;
+}
+
 static void handle_reload(struct http_exchange *x)
 {
+    bool look = query_has(x, STR_LIT("look"), STR_LIT("1"));
+
     if (x->request->method != HTTP_POST) {
-        answer_report(x);
+        answer_last(x);
     } else if (atomic_load(&shm->draining)) {
         http_respond(x, 409, JSON, STR_LIT(""), STR_LIT("{\"error\":\"the node stops\"}\n"));
-    } else if (r.asks != 0) {
+    } else if (r.asks != 0 || (look && applies_yet())) {
         http_respond(x, 503, JSON, STR_LIT("Retry-After: 1\r\n"),
                      STR_LIT("{\"error\":\"another reload is on its way\"}\n"));
     } else {
-        leave_wish(query_has(x, STR_LIT("look"), STR_LIT("1")) ? RELOAD_LOOK : RELOAD_APPLY);
+        leave_wish(look ? RELOAD_LOOK : RELOAD_APPLY);
         x->abandoned = abandoned;
         x->overdue = overdue;
         r.asks = http_defer(x);
-        http_defer_longer(x, PATIENCE_NS);
+        http_defer_longer(x, RELOAD_PATIENCE_NS);
     }
 }
 
@@ -141,5 +165,5 @@ void reload_turn(void)
         return;
     x->abandoned = NULL;
     x->overdue = NULL;
-    answer_report(x);
+    answer_asked(x);
 }

@@ -200,10 +200,14 @@ void supervisor_reload(void)
                          : "reloaded");
 }
 
-/* One for each worker that wants it. A worker out of its mind costs a reload a tick. */
+/* One in a tick, of each worker in turn: its report is there to be read before there are many others, and a worker
+ * out of its mind costs no more than that. */
 void supervisor_reload_wished(void)
 {
-    for (unsigned i = 0; i < shm->workers; i++) {
+    static unsigned turn;
+
+    for (unsigned k = 0; k < shm->workers; k++) {
+        unsigned i = (turn + k) % shm->workers;
         const struct shm_slot *s = &shm->slots[SHM_WORKER + i];
         uint32_t n = atomic_load(&s->reload_wish);
 
@@ -213,7 +217,10 @@ void supervisor_reload_wished(void)
             reload(true);
         else
             supervisor_reload();
+        atomic_store(&shm->reload.told[i], atomic_load(&shm->reload.n));
         atomic_store(&shm->reload.taken[i], n);
         shm_wake(shm->worker_wake_fd[i]);
+        turn = i + 1;
+        return;
     }
 }

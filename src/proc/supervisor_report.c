@@ -42,7 +42,7 @@ static int write_report(const struct reload_report *r, bool all, struct buf *out
 void report_publish(const struct reload_report *r)
 {
     struct shm_reload *s = &shm->reload;
-    uint32_t next = atomic_load(&s->n) + 1;
+    uint32_t next = atomic_load(&s->n) + 1, place = next % RELOAD_REPORTS;
     struct buf text = {0};
     int rc = write_report(r, true, &text);
 
@@ -51,13 +51,13 @@ void report_publish(const struct reload_report *r)
         rc = write_report(r, false, &text);
     }
     if (rc == -1 || text.len > RELOAD_REPORT_MAX) {
-        s->texts[next & 1].len =
-            (uint32_t)snprintf(s->texts[next & 1].text, RELOAD_REPORT_MAX,
+        s->texts[place].len =
+            (uint32_t)snprintf(s->texts[place].text, RELOAD_REPORT_MAX,
                                "{\"result\":\"%s\",\"look\":%s,\"complete\":false}\n", r->result,
                                r->look ? "true" : "false");
     } else {
-        memcpy(s->texts[next & 1].text, text.p, text.len);
-        s->texts[next & 1].len = (uint32_t)text.len;
+        memcpy(s->texts[place].text, text.p, text.len);
+        s->texts[place].len = (uint32_t)text.len;
     }
     atomic_store(&s->n, next);
     buf_fini(&text);

@@ -3,10 +3,15 @@
 
 import json
 import os
+import select
+import signal
+import socket
 import subprocess
+import threading
 import unittest
 
 from daemon import ROOSTCTL, SLOW, DaemonTest, run_roostctl, wait_for
+from wsraw import Raw
 
 KEY = 'hunter2-hunter2-hunter2'
 
@@ -78,6 +83,77 @@ class Reload(Settings):
             self.assertEqual(d.http('GET', path, where='client').status, 404)
         self.assertEqual(run_roostctl(d, 'reload').returncode, 1)
         self.ctl(d, 'reload')
+
+    def test_a_master_that_does_not_move_for_long(self):
+        """The daemon's word is waited for, and what was ordered comes though others look meanwhile."""
+        self.write('max_connections: 77\n')
+        d = self.start(config=self.path, workers=1)
+        self.write('max_connections: 78\n')
+        os.kill(d.process.pid, signal.SIGSTOP)
+        try:
+            p = run_roostctl(d, 'reload', timeout=60)
+            self.assertEqual(p.returncode, 1, p)
+            self.assertIn('the reload may still come', p.stderr)
+            r = d.http('POST', '/debug/reload?look=1')
+            self.assertEqual((r.status, r.body), (503, b'{"error":"another reload is on its way"}\n'))
+        finally:
+            os.kill(d.process.pid, signal.SIGCONT)
+        wait_for(lambda: 'msg="reloaded" changed=max_connections' in d.text(), what='the reload')
+
+    def test_each_gets_the_report_on_its_own(self):
+        self.write('max_connections: 77\n')
+        d = self.start(config=self.path, workers=2)
+        asked = [Raw(d.admin) for _ in range(16)]
+        for c in asked:
+            self.addCleanup(c.close)
+
+        def send(c, query):
+            c.send('POST /debug/reload%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n' % (query, d.admin))
+
+        # Of a worker one waits, the others are refused: the two that are not are of different workers.
+        os.kill(d.process.pid, signal.SIGSTOP)
+        try:
+            waiting = set(asked)
+            for c in asked:
+                send(c, '?look=1')
+            while len(waiting) > 2:
+                ready = select.select([c.sock for c in waiting], [], [], 20 * SLOW)[0]
+                for c in [c for c in waiting if c.sock in ready]:
+                    self.assertEqual(c.read_response().status, 503)
+                    waiting.remove(c)
+        finally:
+            os.kill(d.process.pid, signal.SIGCONT)
+        for c in waiting:
+            self.assertTrue(json.loads(c.read_response().body)['look'])
+        looks, applies = waiting
+        for i in range(3):
+            self.write('max_connections: %d\n' % (78 + i))
+            os.kill(d.process.pid, signal.SIGSTOP)
+            try:
+                send(looks, '?look=1')
+                send(applies, '')
+                self.assertEqual(d.http('GET', '/debug/reload').status, 200)
+            finally:
+                os.kill(d.process.pid, signal.SIGCONT)
+            self.assertTrue(json.loads(looks.read_response().body)['look'])
+            report = json.loads(applies.read_response().body)
+            self.assertEqual((report['look'], report['result']), (False, 'applied'))
+
+    def test_no_answer_is_no_refusal(self):
+        listener = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(listener.close)
+
+        def serve():
+            with listener.accept()[0] as c:
+                c.recv(4096)
+
+        t = threading.Thread(target=serve)
+        t.start()
+        p = subprocess.run([ROOSTCTL, '--admin', 'http://127.0.0.1:%d' % listener.getsockname()[1], 'reload'], capture_output=True,
+                           text=True, stdin=subprocess.DEVNULL, timeout=20 * SLOW)
+        t.join()
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('may still come', p.stderr)
 
     def test_by_the_pid_file(self):
         self.write('max_connections: 77\nadmin_listen: off\npid_file: %s.pid\n' % self.path)
