@@ -86,7 +86,7 @@ class Tour(DaemonTest):
         # What a reader would wait to see before going on, and what the block must have shown by then.
         after = {
             'roostctl tail': r'^roostctl: subscribed to lobby$',
-            'roostctl publish': r'^\{"channel":"lobby","data":"hello from a shell"\}$',
+            'roostctl publish': r'^lobby  hello from a shell$',
             'roostctl get': r'(?s)roost_deliveries_total.* \d+$.*turns',
             'kill -9': r'^worker1 ',
             '/roost.yaml --set': r'msg="?ready"?',
