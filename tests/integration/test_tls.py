@@ -359,7 +359,7 @@ class Roostctl(TlsTest):
             for text in ('first', long):
                 r = self.ctl('--admin', url, '--ca', ca, 'publish', 'news', text)
                 self.assertEqual(r.returncode, 0, r.stderr)
-                self.assertIn('"%s"' % text, tail.stdout.readline())
+                self.assertEqual('news  %s\n' % text, tail.stdout.readline())
         finally:
             tail.terminate()
             tail.communicate()
