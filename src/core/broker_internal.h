@@ -8,6 +8,7 @@
 #include "core/channel_name.h"
 #include "core/hub.h"
 #include "core/queue.h"
+#include "turns.h"
 
 /* A channel and the hub: NEW (it knows nothing) -> ASKING (SUBSCRIBE is on its way) -> LIVE
  * (SUBSCRIBED has come). A channel without subscribers is freed at once when NEW, else when
@@ -94,7 +95,8 @@ struct broker {
     bool starved;       /* the last flush could not write all that is owed */
     bool fence_owed;    /* see broker_unanswered.c */
     uint64_t seen[HUB_WORKERS_MAX]; /* end of the positions seen, per source */
-    uint64_t seen_own;              /* the same of our own requests */
+    uint64_t seen_own[TURNS];       /* the same of answers to our own requests */
+    uint64_t seen_fence; /* and to FENCE, which stands behind all that was asked before */
     uint64_t seen_members[HUB_WORKERS_MAX], seen_control[HUB_WORKERS_MAX]; /* as seen */
     uint64_t repeats[HUB_WORKERS_MAX];         /* seen, when this hub came: what is before may be */
     uint64_t repeats_members[HUB_WORKERS_MAX]; /* sent again */

@@ -348,9 +348,13 @@ static void receive_publication(struct broker *b, const struct record *r)
 /* Has this answer come before? */
 static bool repeated(struct broker *b, const struct record *r)
 {
-    if (r->position < b->seen_own)
+    uint64_t *seen = r->kind == RECORD_FENCED
+                         ? &b->seen_fence
+                         : &b->seen_own[turn_of(b->cfg.worker, r->asker, r->token)];
+
+    if (r->position < *seen)
         return true;
-    b->seen_own = r->position + 1;
+    *seen = r->position + 1;
     return false;
 }
 

@@ -62,9 +62,7 @@ static void answer(struct hub *h, const struct pending *p)
 /* Those who ask by the same name, of one worker, and maybe some others. */
 static struct list *turns_of(struct hub *h, const struct pending *p)
 {
-    const uint64_t key[] = {p->token, (uint64_t)p->worker << 8 | p->asker};
-
-    return &h->turns[hash_str((struct str){.p = (const char *)key, .n = sizeof(key)}) % HUB_TURNS];
+    return &h->turns[turn_of(p->worker, p->asker, p->token)];
 }
 
 static void answer_once(struct hub *h, struct pending *p)
@@ -280,7 +278,7 @@ uint64_t hub_complete_to(const struct hub *h, unsigned worker, uint64_t read_to)
 void hub_pending_init(struct hub *h)
 {
     pool_init(&h->pendings, "pending", sizeof(struct pending), 0);
-    for (unsigned i = 0; i < HUB_TURNS; i++)
+    for (unsigned i = 0; i < TURNS; i++)
         list_init(&h->turns[i]);
 }
 

@@ -8,6 +8,7 @@
 #include "core/channel_name.h"
 #include "core/hub.h"
 #include "core/queue.h"
+#include "turns.h"
 
 /* Answers may go this far beyond queue_max; then the worker's ring is not read until it
  * takes some. */
@@ -19,8 +20,6 @@
 /* Bytes set aside per worker. An honest one brings no more than its ring held when the old hub
  * died. */
 #define HUB_ASIDE_MAX ((uint64_t)256 * 1024 * 1024)
-/* Askers' answers come in the order of what they asked: by so many hashes of who asks. */
-#define HUB_TURNS 1024
 /* Requests for histories a worker may have under way. */
 #define HUB_HISTORIES_MAX 1024
 /* Listings a worker may have under way. */
@@ -138,7 +137,7 @@ struct hub {
     struct htab channels;
     struct list lingering;
     struct pool pendings, member_lists;
-    struct list turns[HUB_TURNS];   /* of struct pending */
+    struct list turns[TURNS];       /* of struct pending */
     struct list member_lists_ended; /* gone, but for a call to the engine */
     struct htab users;
     bool users_sweeping, users_stale;

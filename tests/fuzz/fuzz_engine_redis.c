@@ -158,7 +158,8 @@ static void receive(struct str in)
     char *copy = malloc(in.n + (in.n == 0));
 
     REQUIRE(copy != NULL);
-    memcpy(copy, in.p, in.n);
+    if (in.n > 0)
+        memcpy(copy, in.p, in.n);
     if (s.wire.open && in.n > 0)
         s.wire.events->received(s.wire.peer, (struct str){.p = copy, .n = in.n});
     free(copy);
