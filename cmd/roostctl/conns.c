@@ -57,15 +57,21 @@ static int no_memory(void)
 /* Of a page that all workers should have been asked for. Exit status. */
 static int say_missing(const struct json_value *page)
 {
-    struct json_value missing, worker;
-    struct str rest;
+    struct json_value missing, why, worker, word;
+    struct str rest, words = STR_NULL;
     int rc = 0;
 
     if (!json_get(page, STR_LIT("missing"), &missing) || missing.type != JSON_ARRAY)
         return 0;
-    for (rest = missing.raw; json_element(&rest, &worker); rc = 1)
-        fprintf(stderr, "roostctl: worker %.*s has not answered: the list lacks what it has\n",
-                STR_ARG(worker.raw));
+    if (json_get(page, STR_LIT("why_missing"), &why) && why.type == JSON_ARRAY)
+        words = why.raw;
+    for (rest = missing.raw; json_element(&rest, &worker); rc = 1) {
+        bool said = words.n > 0 && json_element(&words, &word) && word.type == JSON_STRING;
+
+        fprintf(stderr,
+                "roostctl: worker %.*s has not answered (%.*s): the list lacks what it has\n",
+                STR_ARG(worker.raw), STR_ARG(said ? word.raw : STR_LIT("it does not say why")));
+    }
     return rc;
 }
 

@@ -6,7 +6,8 @@
  * (broker_control(), by way of the hub; to its own worker directly) · 2 there it becomes a job, a task
  * that walks in steps and appends to job->out · 3 the answer travels back in parts of INQUIRY_PART, the
  * next one when the hub says that the one before it has been taken · 4 when everybody has answered, or
- * the time is over, wish.done() answers the exchange. Can fail: a worker that is not there, does not
+ * the time is over, wish.done() answers the exchange. Who is asked in vain (the exchange has been abandoned, or
+ * the time is over) is told to stop. Can fail: a worker that is not there, does not
  * answer in time, or is short of memory is not `complete`: that is told ("missing"), never an error.
  *
  * What comes from another worker is not trusted: lengths are checked here, JSON by inquiry_json().
@@ -56,9 +57,16 @@ struct inquiry_ops { /* static tables */
 void inquiry_answers(enum inquiry_kind kind, const struct inquiry_ops *ops);
 /* ---- who asks ---- */
 
+enum inquiry_absence {                        /* why a worker is missing */
+                       INQUIRY_IS_SILENT = 0, /* nothing has come in time */
+                       INQUIRY_IS_DOWN,       /* its process is not there */
+                       INQUIRY_IS_BUSY,       /* it has been asked too much at once */
+                       INQUIRY_HAS_FAILED     /* what it has answered is of no use */
+};
 struct inquiry_answer {
     unsigned worker;
-    bool waits;    /* private: it has not come to its end */
+    enum inquiry_absence absence; /* if it is not complete */
+    bool waits;                   /* private: it has not come to its end */
     bool complete; /* else the worker is missing, and what it has sent is of no use */
     struct buf data;
 };
@@ -77,7 +85,8 @@ struct inquiry_wish {
 /* Takes the exchange over: done() answers it, or it is refused (NO_MEMORY; BUSY: more than
  * INQUIRY_OPEN_MAX). w is copied. */
 void inquiry_begin(struct http_exchange *x, const struct inquiry_wish *w);
-/* Appends ",\"missing\":[1,3]" (the workers that have not answered). -1: no memory. */
+/* Appends ",\"missing\":[1,3]" (the workers that have not answered), and if there are any
+ * ",\"why_missing\":[\"silent\",\"down\"]" (also busy, failed). -1: no memory. */
 int inquiry_put_missing(const struct inquiry *q, struct buf *out) MUST_CHECK;
 
 /* The same of the hub: channels with subscribers in this node whose names match, at most max: a page

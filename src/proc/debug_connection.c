@@ -79,6 +79,21 @@ static enum inquiry_step disconnect_step(struct inquiry_job *j)
                                                                        : INQUIRY_FAILED;
 }
 
+/* A worker that is not there has no connections. */
+static enum close_reason absence_reason(const struct inquiry_answer *a)
+{
+    switch (a->absence) {
+    case INQUIRY_IS_DOWN:
+        return CLOSE_NOT_FOUND;
+    case INQUIRY_IS_BUSY:
+        return CLOSE_BUSY;
+    case INQUIRY_HAS_FAILED:
+        return CLOSE_NO_MEMORY;
+    default:
+        return CLOSE_HUB_TIMEOUT;
+    }
+}
+
 /* The one item of the one answer. False: none, and x is refused. */
 static bool only_item(struct http_exchange *x, const struct inquiry *q, enum json_type type,
                       struct str *json)
@@ -88,7 +103,7 @@ static bool only_item(struct http_exchange *x, const struct inquiry *q, enum jso
     int64_t key;
 
     if (!q->answers[0].complete)
-        http_refuse(x, CLOSE_HUB_TIMEOUT);
+        http_refuse(x, absence_reason(&q->answers[0]));
     else if (!inquiry_next(&rest, &key, json) || !inquiry_json(*json, type, &v))
         http_refuse(x, CLOSE_NOT_FOUND);
     else
@@ -117,13 +132,15 @@ static void connection_done(struct http_exchange *x, const struct inquiry *q)
 static void any_connection_done(struct http_exchange *x, const struct inquiry *q)
 {
     struct str rest, json, found = STR_NULL;
-    unsigned n = 0, silent = 0, worker = 0;
+    enum close_reason why = CLOSE_NOT_FOUND;
+    unsigned n = 0, worker = 0;
     struct json_value v;
     int64_t key;
 
     for (unsigned i = 0; i < q->nanswers; i++) {
         rest = buf_view(&q->answers[i].data);
-        silent += !q->answers[i].complete;
+        if (!q->answers[i].complete && why == CLOSE_NOT_FOUND)
+            why = absence_reason(&q->answers[i]);
         if (!q->answers[i].complete || !inquiry_next(&rest, &key, &json) ||
             !inquiry_json(json, JSON_OBJECT, &v))
             continue;
@@ -133,10 +150,8 @@ static void any_connection_done(struct http_exchange *x, const struct inquiry *q
     }
     if (n > 1)
         http_refuse(x, CLOSE_BAD_QUERY);
-    else if (silent > 0)
-        http_refuse(x, CLOSE_HUB_TIMEOUT);
-    else if (n == 0)
-        http_refuse(x, CLOSE_NOT_FOUND);
+    else if (n == 0 || why != CLOSE_NOT_FOUND) /* one that is missing may have it, too */
+        http_refuse(x, why);
     else
         answer_with(x, worker, found);
 }

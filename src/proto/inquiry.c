@@ -79,30 +79,65 @@ static void end(struct asked *a)
     asked_free(a);
 }
 
+/* Who works for it in vain would else be thought to have so much to do. Where the ring has no room, the
+ * time of the job runs out. */
+static void stop(const struct asked *a)
+{
+    const struct inquiries *all = inquiries();
+    const struct inquiry_head head = {
+        .what = INQUIRY_STOPS,
+        .kind = (uint8_t)a->wish.kind,
+        .generation = all->cfg.generation,
+        .serial = a->serial,
+    };
+
+    for (unsigned i = 0; i < a->sent; i++) {
+        if (!a->answers[i].waits)
+            continue;
+        if (a->answers[i].worker == all->cfg.worker)
+            inquiry_stopped(all->cfg.worker, &head);
+        else
+            (void)inquiry_send(a->answers[i].worker, 0, &head, STR_NULL);
+    }
+}
+
 static void abandoned(struct http_exchange *x)
 {
     struct asked *a = x->state;
 
+    stop(a);
     inquiries()->nopen--;
     asked_free(a);
 }
 
 static void overdue(struct http_exchange *x)
 {
+    stop(x->state);
     end(x->state);
 }
 
 /* ---- answers ---- */
 
 /* One has come to its end. May free a. */
-static void answered(struct asked *a, struct inquiry_answer *answer, bool complete)
+static void over(struct asked *a, struct inquiry_answer *answer)
 {
     answer->waits = false;
-    answer->complete = complete;
-    if (!complete)
+    if (!answer->complete)
         buf_fini(&answer->data);
     if (--a->waits == 0 && !a->inside)
         end(a);
+}
+
+static void answered(struct asked *a, struct inquiry_answer *answer)
+{
+    answer->complete = true;
+    over(a, answer);
+}
+
+static void missing(struct asked *a, struct inquiry_answer *answer, enum inquiry_absence why)
+{
+    answer->absence = why;
+    over(a, answer);
 }
 
 static struct asked *find(const struct inquiry_head *head)
@@ -139,9 +174,9 @@ void inquiry_said(unsigned from, const struct inquiry_head *head, struct str par
         if (answer->worker != from || !answer->waits)
             continue;
         if (!keep(answer, head, part))
-            answered(a, answer, false);
+            missing(a, answer, head->flags & INQUIRY_BUSY ? INQUIRY_IS_BUSY : INQUIRY_HAS_FAILED);
         else if (head->flags & INQUIRY_LAST)
-            answered(a, answer, true);
+            answered(a, answer);
         return;
     }
 }
@@ -183,7 +218,7 @@ static bool ask(struct asked *a)
         if (answer->worker == all->cfg.worker)
             inquiry_asked(answer->worker, &head, a->q.request);
         else if (all->cfg.is_there != NULL && !all->cfg.is_there(answer->worker))
-            answered(a, answer, false);
+            missing(a, answer, INQUIRY_IS_DOWN);
         else
             room = inquiry_send(answer->worker, 0, &head, a->q.request);
     }
@@ -256,6 +291,11 @@ void inquiry_begin(struct http_exchange *x, const struct inquiry_wish *w)
 
 int inquiry_put_missing(const struct inquiry *q, struct buf *out)
 {
+    static const char *const absences[] = {[INQUIRY_IS_SILENT] = "silent",
+                                           [INQUIRY_IS_DOWN] = "down",
+                                           [INQUIRY_IS_BUSY] = "busy",
+                                           [INQUIRY_HAS_FAILED] = "failed"};
+    struct buf why = {0};
     const char *sep = "";
     int rc = buf_append_lit(out, ",\"missing\":[");
 
@@ -263,9 +303,17 @@ int inquiry_put_missing(const struct inquiry *q, struct buf *out)
         if (q->answers[i].complete)
             continue;
         rc |= buf_printf(out, "%s%u", sep, q->answers[i].worker);
+        rc |= buf_printf(&why, "%s\"%s\"", sep, absences[q->answers[i].absence]);
         sep = ",";
     }
-    return rc | buf_append_char(out, ']');
+    rc |= buf_append_char(out, ']');
+    if (why.len > 0) {
+        rc |= buf_append_lit(out, ",\"why_missing\":[");
+        rc |= buf_append(out, buf_view(&why));
+        rc |= buf_append_char(out, ']');
+    }
+    buf_fini(&why);
+    return rc;
 }
 
 void inquiry_tick(void)
@@ -327,6 +375,8 @@ static void control(unsigned from, struct str data)
         inquiry_asked(from, &head, data);
     else if (head.what == INQUIRY_SAYS)
         inquiry_said(from, &head, data);
+    else if (head.what == INQUIRY_STOPS)
+        inquiry_stopped(from, &head);
 }
 
 static void hub_answered(const struct record *r)

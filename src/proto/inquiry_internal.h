@@ -8,10 +8,18 @@
 #include "proto/session.h"
 
 /* What travels by broker_control(). The first byte sets it apart from proto/control.h's orders. */
-enum inquiry_what { INQUIRY_ASKS = 0xf1, INQUIRY_SAYS = 0xf2 };
+enum inquiry_what {
+    INQUIRY_ASKS = 0xf1,
+    INQUIRY_SAYS = 0xf2,
+    INQUIRY_STOPS = 0xf3 /* who has asked wants no answer any more */
+};
 _Static_assert((int)CONTROL_ORDER_NR < (int)INQUIRY_ASKS, "the first byte of an order is another");
 
-enum inquiry_part_flag { INQUIRY_LAST = 1, INQUIRY_BROKEN = 2 /* and of no use */ };
+enum inquiry_part_flag {
+    INQUIRY_LAST = 1,
+    INQUIRY_BROKEN = 2, /* and of no use, */
+    INQUIRY_BUSY = 4    /* since there were too many */
+};
 
 struct inquiry_head {
     uint8_t what;  /* enum inquiry_what */
@@ -41,6 +49,8 @@ bool inquiry_send(unsigned worker, uint64_t token, const struct inquiry_head *he
 
 /* inquiry_job.c. A question from a worker, which may be this one. */
 void inquiry_asked(unsigned from, const struct inquiry_head *head, struct str request);
+/* It wants no answer to that one any more. */
+void inquiry_stopped(unsigned from, const struct inquiry_head *head);
 /* The hub says what became of the part that was sent last. */
 void inquiry_taken(uint64_t token, bool taken);
 void inquiry_jobs_init(struct inquiries *all);

@@ -15,8 +15,10 @@ struct job { /* malloc'ed */
     unsigned from;
     struct inquiry_head head; /* of every part */
     const struct inquiry_ops *ops;
-    bool done;   /* out is complete */
-    bool broken; /* and of no use */
+    bool inside;  /* of its step(): it is not freed */
+    bool stopped; /* nobody wants it any more */
+    bool done;    /* out is complete */
+    bool broken;  /* and of no use */
     char request[];
 };
 
@@ -120,8 +122,15 @@ static void finish(struct job *j, bool broken)
 static enum task_result job_step(struct task *t)
 {
     struct job *j = CONTAINER_OF(t, struct job, task);
-    enum inquiry_step s = j->ops->step(&j->pub);
+    enum inquiry_step s;
 
+    j->inside = true;
+    s = j->ops->step(&j->pub);
+    j->inside = false;
+    if (j->stopped) {
+        job_free(j);
+        return TASK_DONE;
+    }
     if (s == INQUIRY_MORE && j->pub.out.len <= INQUIRY_ANSWER_MAX)
         return TASK_MORE;
     finish(j, s == INQUIRY_FAILED);
@@ -138,15 +147,18 @@ static unsigned jobs_of(unsigned from)
     return n;
 }
 
-/* NULL: no such question, too many, or no memory. */
+static bool too_many(unsigned from)
+{
+    return inquiries()->njobs >= INQUIRY_JOBS_MAX || jobs_of(from) >= INQUIRY_OPEN_MAX;
+}
+
+/* NULL: no such question, or no memory. */
 static struct job *job_new(unsigned from, const struct inquiry_head *head, struct str request)
 {
     struct inquiries *all = inquiries();
     struct job *j;
 
-    if (head->kind >= INQUIRY_NR || all->ops[head->kind] == NULL ||
-        request.n > INQUIRY_REQUEST_MAX || all->njobs >= INQUIRY_JOBS_MAX ||
-        jobs_of(from) >= INQUIRY_OPEN_MAX)
+    if (head->kind >= INQUIRY_NR || all->ops[head->kind] == NULL || request.n > INQUIRY_REQUEST_MAX)
         return NULL;
     j = calloc(1, sizeof(*j) + request.n);
     if (j == NULL)
@@ -171,7 +183,8 @@ static struct job *job_new(unsigned from, const struct inquiry_head *head, struc
 
 void inquiry_asked(unsigned from, const struct inquiry_head *head, struct str request)
 {
-    struct job *j = job_new(from, head, request);
+    bool busy = too_many(from);
+    struct job *j = busy ? NULL : job_new(from, head, request);
     struct inquiry_head no = *head;
 
     if (j != NULL) {
@@ -179,12 +192,30 @@ void inquiry_asked(unsigned from, const struct inquiry_head *head, struct str re
         return;
     }
     no.what = INQUIRY_SAYS;
-    no.flags = INQUIRY_BROKEN;
+    no.flags = busy ? INQUIRY_BROKEN | INQUIRY_BUSY : INQUIRY_BROKEN;
     no.number = 0;
     if (from == inquiries()->cfg.worker)
         inquiry_said(from, &no, STR_NULL);
     else if (!inquiry_send(from, 0, &no, STR_NULL))
         return; /* its time runs out */
+}
+
+void inquiry_stopped(unsigned from, const struct inquiry_head *head)
+{
+    struct inquiries *all = inquiries();
+
+    for (struct list *n = all->jobs.next; n != &all->jobs; n = n->next) {
+        struct job *j = LIST_ENTRY(n, struct job, link);
+
+        if (j->from != from || j->head.generation != head->generation ||
+            j->head.serial != head->serial)
+            continue;
+        if (j->inside) /* what it does ends who has asked */
+            j->stopped = true;
+        else
+            job_free(j);
+        return;
+    }
 }
 
 void inquiry_jobs_tick(void)

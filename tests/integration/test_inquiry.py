@@ -303,7 +303,7 @@ class Missing(DaemonTest):
         os.kill(other, signal.SIGSTOP)
         try:
             page = json.loads(c.request('GET', '/debug/connections?protocol=plain&sort=age').body)
-            self.assertEqual(page['missing'], [1 - w])
+            self.assertEqual((page['missing'], page['why_missing']), ([1 - w], ['silent']))
             self.assertEqual({int(x['id'].split(':')[0]) for x in page['connections']}, {w})
             self.assertEqual(c.request('GET', '/debug/connection?id=' + there[1 - w]).status, 503)
         finally:

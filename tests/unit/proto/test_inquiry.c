@@ -27,6 +27,8 @@ static enum inquiry_step step(struct inquiry_job *j)
             return INQUIRY_FAILED;
         return INQUIRY_MORE;
     }
+    if (outcome == INQUIRY_MORE) /* it never ends; its turn does, by the clock */
+        clock_advance(NS_PER_MS);
     return outcome;
 }
 
@@ -149,7 +151,7 @@ static void one_is_asked(void **state UNUSED)
 static void who_is_not_there_is_missing_at_once(void **state UNUSED)
 {
     there[OTHER] = false;
-    expect(ask_page(), 200, ",\"missing\":[0]");
+    expect(ask_page(), 200, ",\"missing\":[0],\"why_missing\":[\"down\"]");
     assert_int_equal(complete, 1);
     nothing_is_left();
 }
@@ -164,7 +166,7 @@ static void who_is_silent_is_missing_in_time(void **state UNUSED)
     h_read(p);
     assert_int_equal(p->len, 0);
     h_wait(400 * NS_PER_MS);
-    expect(p, 200, ",\"missing\":[0]");
+    expect(p, 200, ",\"missing\":[0],\"why_missing\":[\"silent\"]");
     assert_int_equal(complete, 1);
     h_hub.frozen = false; /* what is late is nobody's */
     nothing_is_left();
@@ -173,7 +175,7 @@ static void who_is_silent_is_missing_in_time(void **state UNUSED)
 static void who_fails_is_missing(void **state UNUSED)
 {
     outcome = INQUIRY_FAILED;
-    expect(ask_page(), 200, ",\"missing\":[0,1]");
+    expect(ask_page(), 200, ",\"missing\":[0,1],\"why_missing\":[\"failed\",\"failed\"]");
     outcome = INQUIRY_DONE;
     answer_size = INQUIRY_ANSWER_MAX + 1;
     expect(ask_page(), 200, ",\"missing\":[0,1]");
@@ -206,6 +208,79 @@ static void a_job_that_nobody_takes_ends(void **state UNUSED)
     h_hub.frozen = false;
     nothing_is_left();
     assert_int_equal(done, 0);
+}
+
+static void jobs_are(unsigned n)
+{
+    for (int i = 0; i < 200 && inquiries()->njobs != n; i++)
+        h_turns(1);
+    assert_int_equal(inquiries()->njobs, n);
+}
+
+/* However often somebody goes away and asks again, nobody is too busy for him, and nobody works in vain. */
+static void an_abandoned_question_stops(void **state UNUSED)
+{
+    outcome = INQUIRY_MORE;
+    for (int i = 0; i < 3 * INQUIRY_OPEN_MAX; i++) {
+        struct peer *p = ask_page();
+
+        jobs_are(2);
+        lose(p);
+        jobs_are(0); /* and nothing here gives up what is late */
+    }
+    outcome = INQUIRY_DONE;
+    expect(ask_page(), 200, ",\"missing\":[]");
+    nothing_is_left();
+}
+
+/* Who has asked ends by what it asks for. */
+static enum inquiry_step stop_inside(struct inquiry_job *j UNUSED)
+{
+    steps++;
+    inquiry_stopped(OTHER, &(struct inquiry_head){.serial = 5});
+    return INQUIRY_MORE;
+}
+
+static void a_job_can_end_who_has_asked(void **state UNUSED)
+{
+    static const struct inquiry_ops stopping = {.step = stop_inside, .end = count_end};
+
+    inquiry_answers(INQUIRY_DISCONNECT, &stopping);
+    inquiry_asked(OTHER, &(struct inquiry_head){.kind = INQUIRY_DISCONNECT, .serial = 5},
+                  STR_LIT("what?"));
+    jobs_are(0);
+    assert_int_equal(steps, 1);
+    assert_int_equal(ended, 1);
+}
+
+static void who_is_busy_says_so(void **state UNUSED)
+{
+    struct inquiry_head head = {.what = INQUIRY_ASKS, .kind = INQUIRY_CONNECTIONS};
+    struct peer *p;
+
+    h_hub.frozen = true; /* all of these wait with their answers */
+    answer_size = 3 * INQUIRY_PART;
+    for (int i = 0; i < INQUIRY_OPEN_MAX; i++) {
+        head.serial = 100 + (uint64_t)i;
+        inquiry_asked(OTHER, &head, STR_LIT("what?"));
+    }
+    h_turns(20);
+    whom = OTHER;
+    p = ask_page();
+    inquiry_asked(OTHER,
+                  &(struct inquiry_head){.what = INQUIRY_ASKS,
+                                         .kind = INQUIRY_CONNECTIONS,
+                                         .generation = 7,
+                                         .serial = inquiries()->serial},
+                  STR_LIT("what?"));
+    assert_int_equal(inquiries()->njobs, INQUIRY_OPEN_MAX);
+    inquiry_stopped(OWN, &head); /* who has not asked for it, or another incarnation */
+    head.generation++;
+    inquiry_stopped(OTHER, &head);
+    assert_int_equal(inquiries()->njobs, INQUIRY_OPEN_MAX);
+    h_hub.frozen = false;
+    expect(p, 200, ",\"missing\":[0],\"why_missing\":[\"busy\"]");
+    nothing_is_left();
 }
 
 static void too_many_are_refused(void **state UNUSED)
@@ -376,6 +451,9 @@ int main(void)
         T(who_is_silent_is_missing_in_time),
         T(who_fails_is_missing),
         T(a_job_that_nobody_takes_ends),
+        T(an_abandoned_question_stops),
+        T(a_job_can_end_who_has_asked),
+        T(who_is_busy_says_so),
         T(too_many_are_refused),
         T(one_worker_cannot_ask_for_more_than_its_part),
         T(lies),
