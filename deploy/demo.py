@@ -46,7 +46,7 @@ class Failed(Exception):
 
 def with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nothing outlives the demo
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is ours to pass on
+    os.setpgid(0, 0)  # a terminal's Ctrl-C is for the demo, which ends them in their order
 
 
 def get(url, timeout=5):

@@ -20,13 +20,23 @@ DEMO = [sys.executable, os.path.join(TOP, 'deploy/demo.py')]
 ENV = {**os.environ, 'BUILD': os.path.relpath(BUILD, TOP)}
 
 
-def group_is_empty(pgid):
-    """Whatever it has started is in its group, as nothing of it is a daemon of its own."""
-    try:
-        os.killpg(pgid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+def session(sid):
+    """Processes of it: whatever the demo has started is in its session, as nothing of it is a daemon of its own."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open('/proc/%s/stat' % pid) as f:
+                state, _, _, of = f.read().rsplit(')', 1)[1].split()[:4]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(of) == sid and state not in 'ZX':
+            found.append(int(pid))
+    return found
+
+
+def end(sid):
+    for pid in session(sid):
+        os.kill(pid, signal.SIGKILL)
 
 
 class Demo(unittest.TestCase):
@@ -39,7 +49,7 @@ class Demo(unittest.TestCase):
         p = subprocess.Popen([*DEMO, '--connections', '300', '--report', self.report, *args], stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
                              env={**ENV, 'TMPDIR': self.folder})
-        self.addCleanup(lambda: group_is_empty(p.pid) or os.killpg(p.pid, signal.SIGKILL))
+        self.addCleanup(end, p.pid)
         self.addCleanup(p.stdout.close)
         return p
 
@@ -56,7 +66,7 @@ class Demo(unittest.TestCase):
             at += 0 if words.startswith('Prometheus') else found.end()
         with open(self.report) as f:
             self.assertTrue('"ready_max":301,' in f.read())
-        wait_for(lambda: group_is_empty(p.pid), what='the end of all that it has started')
+        wait_for(lambda: not session(p.pid), what='the end of all that it has started')
         self.assertEqual(sorted(os.listdir(self.folder)), ['report.html', 'report.log'])
 
     def test_ctrl_c_on_a_terminal_leaves_nothing(self):
@@ -65,7 +75,7 @@ class Demo(unittest.TestCase):
             os.execve(sys.executable, [*DEMO, '--connections', '300', '--report', self.report],
                       {**ENV, 'TMPDIR': self.folder, 'COLUMNS': '100', 'LINES': '40'})
         self.addCleanup(os.close, terminal)
-        self.addCleanup(lambda: group_is_empty(pid) or os.killpg(pid, signal.SIGKILL))
+        self.addCleanup(end, pid)
         screen = b''
         while b'Act 1 of 5' not in screen:
             screen += os.read(terminal, 65536)
@@ -81,7 +91,7 @@ class Demo(unittest.TestCase):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 1)
         self.assertIn(b'\x1b[?1049l', screen)
         self.assertIn(b'demo: interrupted', screen)
-        wait_for(lambda: group_is_empty(pid), what='the end of all that it has started')
+        wait_for(lambda: not session(pid), what='the end of all that it has started')
         self.assertLessEqual(set(os.listdir(self.folder)), {'report.html', 'report.log'})
 
     def test_what_cannot_be_played(self):
