@@ -5,54 +5,16 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ftw.h>
-#include <sys/stat.h>
 
 #include "base/cgroup.c"
+
+#include "made_up_tree.h"
 
 #define V2 "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 #define V1 "33 25 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:12 - cgroup cgroup rw,cpu,cpuacct\n"
 #define OTHERS                                                                                     \
     "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"                                      \
     "31 25 0:27 / /sys/fs/cgroup/cpuset rw shared:9 - cgroup cgroup rw,cpuset\n"
-
-static char tree[64];
-
-static void file(const char *path, const char *text)
-{
-    char full[PATH_MAX];
-    FILE *f;
-
-    snprintf(full, sizeof(full), "%s%s", tree, path);
-    for (char *p = full + strlen(tree) + 1; (p = strchr(p, '/')) != NULL; p++) {
-        *p = '\0';
-        mkdir(full, 0755);
-        *p = '/';
-    }
-    f = fopen(full, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-static int make_tree(void **state UNUSED)
-{
-    snprintf(tree, sizeof(tree), "/tmp/roost-cgroup-XXXXXX");
-    return mkdtemp(tree) == NULL ? -1 : 0;
-}
-
-static int rm(const char *path, const struct stat *st, int flag, struct FTW *w)
-{
-    (void)st;
-    (void)flag;
-    (void)w;
-    return remove(path);
-}
-
-static int remove_tree(void **state UNUSED)
-{
-    return nftw(tree, rm, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static void nothing_is_no_quota(void **state UNUSED)
 {
