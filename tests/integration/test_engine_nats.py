@@ -194,18 +194,19 @@ class Failures(Nodes):
         del own
 
     def publish_and_kill(self, await_all):
-        """Ninety publications of a plain client of the first node, whose hub is killed before the thirtieth and the sixtieth; what
-        subscribers of both have, and the node. await_all: the second hub is killed when it has published what it had set aside."""
+        """Ninety publications of a plain client of the first node, whose hub is killed before the thirtieth and once more before the
+        seventieth; what subscribers of both have, and the node. await_all: the second hub has published by the sixtieth what it had set
+        aside, so it dies in the middle of ten others."""
         s = self.server()
         nodes = [self.node(s, clean=False), self.node(s)]
         a, b = (d.ws('/ws/x') for d in nodes)
         killed = 0
         for i in range(90):
-            if i in (30, 60):
+            if await_all and i == 60:
+                wait_for(lambda: nodes[1].metric('roost_publications_out_total') >= 60, what='all until then')
+            if i in (30, 70 if await_all else 60):
                 wait_for(lambda: nodes[0].pid_of('hub') not in (0, killed) and alive(nodes[0].pid_of('hub')), what='the hub')
                 killed = nodes[0].kill('hub')
-                if await_all and i == 30:
-                    wait_for(lambda: nodes[1].metric('roost_publications_out_total') >= 30, what='all until then')
             a.text(b'%d' % i)
         wait_for(lambda: nodes[0].pid_of('hub') not in (0, killed), what='the last hub')
         nodes[0].publish('x', 'end')
