@@ -29,7 +29,13 @@ class Build(unittest.TestCase):
         self.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='roost-build-', dir=os.path.join(TOP, 'build')))
         self.buildah('from', '--name', 'base', 'scratch')
         self.buildah('add', 'base', BASE, '/')
-        self.buildah('commit', '--rm', 'base', DEBIAN)
+        self.buildah('commit', 'base', DEBIAN)
+        try:
+            self.buildah('run', '--isolation', 'chroot', '--network', 'host', 'base', '--', 'apt-get', '-o', 'APT::Update::Error-Mode=any', 'update')
+        except AssertionError as e:
+            print('not run: the Dockerfile as a whole: a container here does not reach a mirror of Debian: %s' % str(e)[-300:], flush=True)
+            self.skipTest('no mirror')
+        self.buildah('rm', 'base')
         self.buildah('bud', '--isolation', 'chroot', '--network', 'host', '--format', 'docker', '--pull-never', '--build-arg', 'REVISION=abc',
                      '-t', 'localhost/roost', '.')
         image = json.loads(self.buildah('inspect', '--type', 'image', 'localhost/roost'))['Docker']
