@@ -19,7 +19,7 @@ import sys
 import tempfile
 import unittest
 
-from daemon import BUILD, SAN, DaemonTest, before_exec, run_roostctl, wait_for
+from daemon import BUILD, SAN, DaemonTest, alive, before_exec, run_roostctl, wait_for
 from test_egress import Keys, key_set, make_certificate
 from wsraw import TEXT
 
@@ -231,6 +231,16 @@ for what in (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), lambda: 
             wait_for(lambda: '"kid":"1"' in d.http('GET', '/debug/tokens').body.decode(), what='the key')
             self.assertEqual(d.stop(), 0, d.text())
 
+    def end_namespace(self, unshare):
+        """By its first process, with which all others end: unshare's --kill-child does not survive its child's change of user."""
+        with open('/proc/%d/task/%d/children' % (unshare.pid, unshare.pid)) as f:
+            first = [int(x) for x in f.read().split()]
+        for pid in first or [unshare.pid]:
+            os.kill(pid, signal.SIGKILL)
+        unshare.stdout.close()
+        unshare.wait(20)
+        self.assertEqual([pid for pid in first if alive(pid)], [])
+
     def test_proc_that_shows_only_own_processes(self):
         """ProtectProc=invisible: a proc of a namespace of our own, mounted with that option, seen by an ordinary user."""
         flags = [] if os.getuid() == 0 else ['--user', '--map-root-user']
@@ -260,9 +270,7 @@ for what in (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), lambda: 
                 out = run_roostctl(d, 'get', '/debug/processes').stdout
                 self.assertEqual(len(re.findall(r'"rss_bytes":\s*[1-9]', out)), 4, out)
             finally:
-                p.kill()
-                p.stdout.close()
-                p.wait()
+                self.end_namespace(p)
 
 
 class Install(unittest.TestCase):
