@@ -239,9 +239,11 @@ const checks = {
     await once(socket, 'data');
     socket.pause();
     const data = 'x'.repeat(200000);
-    await until('it has a queue', async () => {
+    await until('it has a queue that stays: the sockets of both sides have taken what they can', async () => {
+      const [top] = (await json('debug/connections?worker=all&sort=queued&limit=1')).connections;
+      if (top.queued > 0) return (await json('debug/connection?id=' + top.id)).connection.queue_age > 0.5;
       await api('publish', { channel: 'slow', data });
-      return (await json('debug/connections?worker=all&sort=queued&limit=1')).connections[0].queued > 0;
+      return false;
     });
     await go('connections?sort=queued', 'Connections');
     const top = section('Connections').locator('tbody tr').first();
