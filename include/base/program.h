@@ -10,8 +10,8 @@
 struct program_option {
     const char *name; /* without its dashes */
     char letter;      /* 0: none */
-    const char
-        *value; /* "FILE" and "PATH" are completed as such, "a|b" as its words; NULL: a flag */
+    /* "FILE" and "PATH" are completed as such, "a|b" as its words; NULL: a flag. */
+    const char *value;
     const char *words; /* the values there are, '|' between them; NULL: any, or those of value */
     const char *help;
     const char *section; /* that begins with it; NULL: none does */

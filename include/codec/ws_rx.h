@@ -36,8 +36,8 @@ struct ws_rx {            /* embedded in a connection; zeroed = between messages
 enum ws_item_kind { WS_ITEM_TEXT = 0, WS_ITEM_BINARY, WS_ITEM_PING, WS_ITEM_PONG, WS_ITEM_CLOSE };
 struct ws_item {
     enum ws_item_kind kind;
-    struct str
-        data; /* payload; close: the reason. Borrowed until the next ws_rx call on the pool */
+    /* Payload; close: the reason. Borrowed until the next ws_rx call on the pool. */
+    struct str data;
     uint16_t close_code; /* of a close frame; 1005 when it had no payload */
 };
 

@@ -9,11 +9,8 @@
 
 #define ENGINE_SERVERS_MAX 16
 
-enum engine_guard { /* what tells that a server is another one than before */
-                    ENGINE_GUARD_RUN_ID = 0,
-                    ENGINE_GUARD_REPLID,
-                    ENGINE_GUARD_NONE
-};
+/* What tells that a server is another one than before. */
+enum engine_guard { ENGINE_GUARD_RUN_ID = 0, ENGINE_GUARD_REPLID, ENGINE_GUARD_NONE };
 
 /* How far this node has heard the log of control messages: id of an entry, of which server. ms 0: not at all. */
 struct engine_redis_mark {
@@ -27,10 +24,9 @@ struct engine_redis_marks {
 };
 
 struct engine_settings {
-    struct engine_address
-        address[ENGINE_ADDRESSES_MAX]; /* redis: of independent servers, over which
-                                                          * channels are spread, or of one service;
-                                                          * nats: of one cluster */
+    /* redis: of independent servers, over which channels are spread, or of one service; nats: of one
+     * cluster */
+    struct engine_address address[ENGINE_ADDRESSES_MAX];
     unsigned addresses;
     char prefix[64];                    /* of every key, channel and subject */
     uint64_t node;                      /* this node's id, over all lives of its hub; not 0 */
@@ -43,11 +39,11 @@ struct engine_settings {
 
     /* Redis alone: */
     char sentinel_user[128], sentinel_password[256]; /* at Sentinels; "": none */
-    unsigned
-        partitions; /* not 0: the addresses are those of one Redis Cluster, and channels are spread
-                     * over so many of its slots */
-    bool
-        restarted; /* this hub is not the node's first: what its rings hold may have been published */
+    /* Not 0: the addresses are those of one Redis Cluster, and channels are spread over so many of its
+     * slots. */
+    unsigned partitions;
+    /* This hub is not the node's first: what its rings hold may have been published. */
+    bool restarted;
     struct engine_redis_marks *marks; /* borrowed; NULL: the mark lives as long as the engine */
     uint64_t position_sweep_ns; /* in which all channels are asked for their position; 0: none is */
     enum engine_guard guard;

@@ -40,10 +40,10 @@ struct reactor_config {
     unsigned inherited_fds;   /* descriptors held for other workers' sake */
     uint64_t node_started_ns; /* clock_ns(), for config.slow_start; 0: long ago */
     uint64_t (*hub_generation)(void); /* of the running hub, looked at once per turn; may be NULL */
-    uint64_t (*node_connections)(
-        void); /* all workers' client connections; NULL: this worker's own */
-    struct admission_refused
-        *node_full; /* refusals at config.max_connections are noted here; may be NULL */
+    /* All workers' client connections; NULL: this worker's own. */
+    uint64_t (*node_connections)(void);
+    /* Refusals at config.max_connections are noted here; may be NULL. */
+    struct admission_refused *node_full;
     struct addresses *addresses;            /* borrowed; NULL: there are no limits per address */
     struct listener_count *listener_counts; /* borrowed, of LISTENERS_MAX; NULL: its own */
     /* What the other workers have of a listener, added to zeros; NULL: nothing. */

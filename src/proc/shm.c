@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -47,11 +48,15 @@ size_t shm_trace_stride(void)
     return shm_round_up(sizeof(struct trace_area));
 }
 
+/* The hub's is the first. */
+static unsigned trace_index(unsigned slot)
+{
+    return slot == SHM_HUB ? 0 : slot - SHM_WORKER + 1;
+}
+
 struct trace_area *shm_trace_area(unsigned slot)
 {
-    unsigned i = slot == SHM_HUB ? 0 : slot - SHM_WORKER + 1;
-
-    return (struct trace_area *)(void *)(shm->traces + i * shm_trace_stride());
+    return (struct trace_area *)(void *)(shm->traces + trace_index(slot) * shm_trace_stride());
 }
 
 void shm_trace_open(unsigned slot)
@@ -182,27 +187,33 @@ static void confine_ring(struct ring_shared *r)
     sealed_remove(data, ring_stride(shm->ring_capacity) - RING_HEAD_BYTES);
 }
 
+/* Of an array's n parts all but the own one, in two pieces; own: n or more, it has none there. */
+static void confine_others(void *first, size_t stride, unsigned n, unsigned own)
+{
+    unsigned before = MIN(own, n), behind = before < n ? n - before - 1 : 0;
+
+    if (before > 0)
+        sealed_read_only(first, before * stride);
+    if (behind > 0)
+        sealed_read_only((char *)first + (before + 1) * stride, behind * stride);
+}
+
 void shm_confine(unsigned slot)
 {
+    unsigned worker = slot >= SHM_WORKER ? slot - SHM_WORKER : UINT_MAX;
+
     sealed_read_only(shm, shm_round_up(sizeof(*shm)));
-    for (unsigned i = 0; i < SHM_WORKER + shm->workers; i++)
-        if (i != slot)
-            sealed_read_only(&shm->slots[i], sizeof(shm->slots[i]));
+    confine_others(shm->slots, sizeof(*shm->slots), SHM_WORKER + shm->workers, slot);
     if (slot != SHM_HUB)
         sealed_read_only(shm->nodes, shm_round_up(nodes_area_bytes()));
     if (slot != SHM_EGRESS)
         sealed_read_only(shm->keys, shm_round_up(sizeof(*shm->keys)));
     if (slot != SHM_HUB)
         sealed_read_only(shm->engine_shards, shm_round_up(sizeof(*shm->engine_shards)));
-    for (unsigned i = 0; i < shm->workers; i++)
-        if (slot != SHM_WORKER + i)
-            sealed_read_only(shm->address_tables[i].places, table_stride(shm->addresses.places));
-    for (unsigned i = 0; i < 1 + shm->workers; i++) {
-        unsigned of = i == 0 ? (unsigned)SHM_HUB : SHM_WORKER + i - 1;
-
-        if (of != slot)
-            sealed_read_only(shm_trace_area(of), shm_trace_stride());
-    }
+    confine_others(shm->address_tables[0].places, table_stride(shm->addresses.places), shm->workers,
+                   worker);
+    confine_others(shm_trace_area(SHM_HUB), shm_trace_stride(), 1 + shm->workers,
+                   slot == SHM_HUB || slot >= SHM_WORKER ? trace_index(slot) : UINT_MAX);
     if (slot < SHM_WORKER)
         sealed_remove(shm->tls, shm_round_up(sizeof(*shm->tls)));
     else

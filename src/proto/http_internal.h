@@ -22,10 +22,10 @@ enum http_phase {
 struct http_job { /* pooled; the exchange and what the server itself keeps of it */
     struct http_exchange x;
     struct list link; /* in the list of those to be resumed */
-    struct str
-        cur; /* input not looked at yet: in the scratch or in `in`; valid inside http_run() only */
-    struct buf
-        in; /* owned; an incomplete head; the head of an incomplete body; or pipelined bytes */
+    /* Input not looked at yet: in the scratch or in `in`; valid inside http_run() only. */
+    struct str cur;
+    /* Owned; an incomplete head; the head of an incomplete body; or pipelined bytes. */
+    struct buf in;
     struct http_body rx;  /* body receiver */
     size_t looked_at;     /* bytes of an incomplete head that have been parsed in vain */
     struct holder holder; /* the account of in and body */
