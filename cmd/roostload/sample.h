@@ -9,7 +9,7 @@ struct sample {                /* 0 where unknown */
     uint64_t at_ns;            /* CLOCK_MONOTONIC, when CPU and resident memory had been read */
     double cpu_seconds;        /* of all watched processes and those that ended; never goes down */
     uint64_t rss_bytes;        /* their resident memory */
-    uint64_t private_bytes;    /* what would be free if they ended (smaps_rollup) */
+    uint64_t private_bytes;    /* written and shared with nobody (smaps_rollup) */
     uint64_t tcp_memory_bytes; /* socket buffers of the whole machine (/proc/net/sockstat) */
     uint64_t slab_bytes;       /* kernel slab of the whole machine */
     unsigned processes;

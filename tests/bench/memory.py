@@ -4,10 +4,10 @@ by WebSocket or by a long response.
 
 usage: memory.py --build DIR [--protocol plain|centrifuge|http_stream|sse] [--tls compact|openssl] [--connections N] [--workers N] [--limit BYTES] [--json FILE]
 
-Starts roostd, opens N connections and measures by how much the private memory (Private_Clean and
-Private_Dirty of /proc/PID/smaps_rollup) of all its processes has grown: pools, tables and stacks
-included, nothing estimated; with --tls what handshakes have left behind, too. The limit holds for connections that share one channel, and is printed
-beside the cost with a channel for every ten and for each. Exit status 1 above the limit.
+Starts roostd, opens N connections and measures by how much the private memory (Private_Dirty of /proc/PID/smaps_rollup)
+of all its processes has grown: pools, tables and stacks included, nothing estimated; with --tls what handshakes have left
+behind, too. The limit holds for connections that share one channel, and is printed beside the cost with a channel for
+every ten and for each. Exit status 1 above the limit.
 """
 
 import argparse

@@ -177,11 +177,12 @@ class Daemon:
         return pid
 
     def private_bytes(self):
-        """Private memory of all processes together."""
+        """Memory that all processes together have written and share with nobody: file pages become private too, when another
+        daemon on this machine ends that has mapped the same programs."""
         total = 0
         for pid in [self.process.pid] + self.children():
             with open('/proc/%d/smaps_rollup' % pid) as f:
-                total += sum(int(x.split()[1]) for x in f if x.startswith(('Private_Dirty', 'Private_Clean'))) * 1024
+                total += sum(int(x.split()[1]) for x in f if x.startswith('Private_Dirty:')) * 1024
         return total
 
     # its end
