@@ -5,14 +5,14 @@
 #include "base/config.h"
 #include "base/units.h"
 #include "net/reactor.h"
+#include "proc/master_wait.h"
 #include "proto/http.h"
 
 #define JSON "application/json"
 
 static struct {
     unsigned worker;
-    uint64_t asks; /* the exchange that waits for the master, or 0 */
-    uint32_t wish;
+    struct master_wait wait;
 } d;
 
 uint64_t drain_most(uint64_t from, uint64_t leave, uint64_t elapsed_ns, uint64_t time_ns)
@@ -157,9 +157,9 @@ static int parse_wish(struct str query, struct wish *w)
  * begun. */
 static bool withdraw(void)
 {
-    d.asks = 0;
-    atomic_store(&shm->slots[SHM_WORKER + d.worker].wish.withdrawn, d.wish);
-    return atomic_load(&shm->drain.begun[d.worker]) != d.wish;
+    master_wait_end(&d.wait);
+    atomic_store(&shm->slots[SHM_WORKER + d.worker].wish.withdrawn, d.wait.wish);
+    return atomic_load(&shm->drain.begun[d.worker]) != d.wait.wish;
 }
 
 static void overdue(struct http_exchange *x)
@@ -176,17 +176,20 @@ static void abandoned(struct http_exchange *x UNUSED)
     (void)withdraw();
 }
 
-static void leave_wish(const struct wish *w)
+/* Its number. */
+static uint32_t leave_wish(const struct wish *w)
 {
     struct shm_wish *mine = &shm->slots[SHM_WORKER + d.worker].wish;
+    uint32_t n;
 
     atomic_store(&mine->cancel, w->cancel);
     atomic_store(&mine->stop, w->stop);
     atomic_store(&mine->leave, w->leave);
     atomic_store(&mine->rate, w->rate);
     atomic_store(&mine->time_ns, (uint64_t)w->time_ns);
-    d.wish = atomic_fetch_add(&mine->n, 1) + 1;
+    n = atomic_fetch_add(&mine->n, 1) + 1;
     shm_wake(shm->master_wake_fd);
+    return n;
 }
 
 static void handle_drain(struct http_exchange *x)
@@ -199,14 +202,11 @@ static void handle_drain(struct http_exchange *x)
         http_refuse(x, CLOSE_BAD_QUERY);
     } else if (atomic_load(&shm->draining)) {
         http_respond(x, 409, JSON, STR_LIT(""), STR_LIT("{\"error\":\"the node stops\"}\n"));
-    } else if (d.asks != 0) {
+    } else if (d.wait.exchange != 0) {
         http_respond(x, 503, JSON, STR_LIT("Retry-After: 1\r\n"),
                      STR_LIT("{\"error\":\"another order is being given\"}\n"));
     } else {
-        leave_wish(&w);
-        x->abandoned = abandoned;
-        x->overdue = overdue;
-        d.asks = http_defer(x);
+        master_wait_begin(&d.wait, x, leave_wish(&w), abandoned, overdue);
     }
 }
 
@@ -226,29 +226,17 @@ void drain_init(unsigned worker)
 
 /* ---- the order ---- */
 
-static void answer_waiting(void)
-{
-    struct http_exchange *x;
-
-    if (d.asks == 0 || atomic_load(&shm->drain.taken[d.worker]) != d.wish)
-        return;
-    x = http_exchange_find(d.asks);
-    d.asks = 0;
-    if (x == NULL)
-        return;
-    x->abandoned = NULL;
-    x->overdue = NULL;
-    answer_state(x);
-}
-
 void drain_turn(void)
 {
     const struct shm_drain *s = &shm->drain;
     bool on = atomic_load_explicit(&s->state, memory_order_acquire) != DRAIN_NONE;
+    struct http_exchange *x;
 
     if (UNLIKELY(on || reactor->shed.on))
         reactor_shed(on, (size_t)atomic_load(&s->most[d.worker]));
     atomic_store_explicit(&shm->slots[SHM_WORKER + d.worker].staying, reactor_staying(),
                           memory_order_relaxed);
-    answer_waiting();
+    x = master_wait_done(&d.wait, &s->taken[d.worker]);
+    if (x != NULL)
+        answer_state(x);
 }

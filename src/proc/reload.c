@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "proc/config_load.h"
+#include "proc/master_wait.h"
 #include "proc/shm.h"
 #include "proto/http.h"
 
@@ -11,8 +12,7 @@
 
 static struct {
     unsigned worker;
-    uint64_t asks; /* the exchange that waits for the master, or 0 */
-    uint32_t wish;
+    struct master_wait wait;
 } r;
 
 static bool query_has(struct http_exchange *x, struct str name, struct str value)
@@ -73,23 +73,24 @@ static void answer_asked(struct http_exchange *x)
 
 static void abandoned(struct http_exchange *x UNUSED)
 {
-    r.asks = 0;
+    master_wait_end(&r.wait);
 }
 
 static void overdue(struct http_exchange *x)
 {
-    r.asks = 0;
+    master_wait_end(&r.wait);
     http_respond(
         x, 503, JSON, STR_LIT("Retry-After: 5\r\n"),
         STR_LIT("{\"error\":\"the master does not answer; the reload may still come\"}\n"));
 }
 
-static void leave_wish(enum reload_wish what)
+/* Its number. */
+static uint32_t leave_wish(enum reload_wish what)
 {
     struct shm_slot *mine = &shm->slots[SHM_WORKER + r.worker];
 
     atomic_store(&mine->reload_what, (uint32_t)what);
-    r.wish = atomic_fetch_add(&mine->reload_wish, 1) + 1;
+    return atomic_fetch_add(&mine->reload_wish, 1) + 1;
 }
 
 /* Nobody waits for it any more, but the master is still to apply: a look would take its place. */
@@ -97,7 +98,7 @@ static bool applies_yet(void)
 {
     const struct shm_slot *mine = &shm->slots[SHM_WORKER + r.worker];
 
-    return atomic_load(&shm->reload.taken[r.worker]) != r.wish &&
+    return atomic_load(&shm->reload.taken[r.worker]) != r.wait.wish &&
            atomic_load(&mine->reload_what) == RELOAD_APPLY;
 }
 
@@ -109,14 +110,12 @@ static void handle_reload(struct http_exchange *x)
         answer_last(x);
     } else if (atomic_load(&shm->draining)) {
         http_respond(x, 409, JSON, STR_LIT(""), STR_LIT("{\"error\":\"the node stops\"}\n"));
-    } else if (r.asks != 0 || (look && applies_yet())) {
+    } else if (r.wait.exchange != 0 || (look && applies_yet())) {
         http_respond(x, 503, JSON, STR_LIT("Retry-After: 1\r\n"),
                      STR_LIT("{\"error\":\"another reload is on its way\"}\n"));
     } else {
-        leave_wish(look ? RELOAD_LOOK : RELOAD_APPLY);
-        x->abandoned = abandoned;
-        x->overdue = overdue;
-        r.asks = http_defer(x);
+        master_wait_begin(&r.wait, x, leave_wish(look ? RELOAD_LOOK : RELOAD_APPLY), abandoned,
+                          overdue);
         http_defer_longer(x, RELOAD_PATIENCE_NS);
     }
 }
@@ -149,21 +148,14 @@ void reload_init(unsigned worker)
     };
 
     r.worker = worker;
-    r.wish = atomic_load(&shm->slots[SHM_WORKER + worker].reload_wish);
+    r.wait.wish = atomic_load(&shm->slots[SHM_WORKER + worker].reload_wish);
     http_register(table, ARRAY_LEN(table));
 }
 
 void reload_turn(void)
 {
-    struct http_exchange *x;
+    struct http_exchange *x = master_wait_done(&r.wait, &shm->reload.taken[r.worker]);
 
-    if (LIKELY(r.asks == 0) || atomic_load(&shm->reload.taken[r.worker]) != r.wish)
-        return;
-    x = http_exchange_find(r.asks);
-    r.asks = 0;
-    if (x == NULL)
-        return;
-    x->abandoned = NULL;
-    x->overdue = NULL;
-    answer_asked(x);
+    if (x != NULL)
+        answer_asked(x);
 }

@@ -97,17 +97,17 @@ static void a_wish_that_nobody_waits_for(void **state UNUSED)
 
     shm = &area;
     d.worker = 1;
-    leave_wish(&w);
+    d.wait.wish = leave_wish(&w);
     assert_int_equal(atomic_load(&mine->n), 1);
     assert_int_equal(atomic_load(&mine->withdrawn), 0);
-    d.asks = 5;
+    d.wait.exchange = 5;
     abandoned(NULL);
-    assert_int_equal(d.asks, 0);
+    assert_int_equal(d.wait.exchange, 0);
     assert_int_equal(atomic_load(&mine->withdrawn), 1);
-    leave_wish(&w); /* a further one counts */
+    d.wait.wish = leave_wish(&w); /* a further one counts */
     assert_int_not_equal(atomic_load(&mine->withdrawn), atomic_load(&mine->n));
     assert_true(withdraw());
-    leave_wish(&w);
+    d.wait.wish = leave_wish(&w);
     atomic_store(&area.drain.begun[1], 3); /* too late */
     assert_false(withdraw());
     shm = before;

@@ -73,9 +73,9 @@ static void each_finds_the_report_on_its_own(void **state UNUSED)
 static void a_look_takes_the_place_of_no_order(void **state UNUSED)
 {
     assert_false(applies_yet());
-    leave_wish(RELOAD_LOOK);
+    r.wait.wish = leave_wish(RELOAD_LOOK);
     assert_false(applies_yet());
-    leave_wish(RELOAD_APPLY);
+    r.wait.wish = leave_wish(RELOAD_APPLY);
     assert_true(applies_yet());
     atomic_store(&area.reload.taken[0], 1); /* the look */
     assert_true(applies_yet());
