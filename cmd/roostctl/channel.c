@@ -203,7 +203,8 @@ static int put_page_request(const char *channel, struct buf *out)
     return rc | buf_append_char(out, '}');
 }
 
-static int put_subscribers(const char *channel, struct buf *out)
+/* lacks: those of a node that did not answer. */
+static int put_subscribers(const char *channel, struct buf *out, bool *lacks)
 {
     struct buf body = {0}, request = {0};
     struct json_value result, channels, info, partial;
@@ -216,7 +217,8 @@ static int put_subscribers(const char *channel, struct buf *out)
             json_get(&channels, str_from(channel), &info))
             n = ctl_number(&info, "num_clients");
         rc = put_number(out, "subscribers", n);
-        if (json_get(&result, STR_LIT("partial"), &partial))
+        *lacks = json_get(&result, STR_LIT("partial"), &partial);
+        if (*lacks)
             rc |= ctl_put_raw(out, "partial", STR_LIT("true"));
     }
     buf_fini(&request);
@@ -315,7 +317,7 @@ int cmd_channel(const struct ctl_line *line)
 {
     const char *name = line->operands[0];
     struct buf out = {0}, settings = {0};
-    bool possible = false;
+    bool possible = false, lacks = false;
     int rc = 1;
 
     if (buf_append_char(&settings, '{') == -1 || put_page(name, &settings, &possible) == -1)
@@ -326,12 +328,16 @@ int cmd_channel(const struct ctl_line *line)
         goto out;
     }
     if (buf_append_char(&out, '{') == 0 && ctl_put_text(&out, "channel", str_from(name)) == 0 &&
-        put_subscribers(name, &out) == 0 && put_history(name, &out) == 0 &&
+        put_subscribers(name, &out, &lacks) == 0 && put_history(name, &out) == 0 &&
         put_presence(name, &out) == 0 &&
         (settings.len == 1 || (buf_append_char(&out, ',') == 0 &&
                                buf_append(&out, str_skip(buf_view(&settings), 1)) == 0)) &&
         buf_append_char(&out, '}') == 0)
         rc = ctl_print_object(buf_view(&out));
+    if (rc == 0 && lacks) {
+        fprintf(stderr, "roostctl: those of a node that did not answer are not in it\n");
+        rc = 1;
+    }
 out:
     buf_fini(&settings);
     buf_fini(&out);

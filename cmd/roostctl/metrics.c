@@ -98,6 +98,7 @@ static const char *shown(struct str name, double v, char *out)
 
 struct fold { /* one while its buckets are read */
     bool any;
+    unsigned empty; /* of them all so far: nothing was observed */
     char name[NAME_MAX_BYTES];
     double count, sum;
     size_t n;                          /* of the buckets */
@@ -148,6 +149,8 @@ static void end_fold(struct fold *f, struct ctl_table *t, bool all)
         ctl_cell_text(t, str_from(f->labels));
         ctl_cell(t, "%.0f, mean %s, p50 <= %s, p99 <= %s", f->count, shown(name, mean, text[0]),
                  shown(name, quantile(f, 0.5), text[1]), shown(name, quantile(f, 0.99), text[2]));
+    } else if (f->any) {
+        f->empty++;
     }
     f->any = false;
     f->n = 0;
@@ -174,7 +177,7 @@ static bool fold(struct fold *f, const struct series *s, struct ctl_table *t, bo
         return false;
     end = bucket_end(s->labels, labels, sizeof(labels));
     if (!f->any) {
-        *f = (struct fold){.any = true};
+        *f = (struct fold){.any = true, .empty = f->empty};
         if (str_copy(without(s->name, 7), f->name, sizeof(f->name)) == -1)
             f->name[0] = '\0';
         memcpy(f->labels, labels, sizeof(labels));
@@ -195,20 +198,28 @@ static int print_table(const struct ctl_line *line, struct str page)
     struct ctl_table t = ctl_table_of(columns, ARRAY_LEN(columns));
     bool all = line->given[OPTION_METRICS_ALL] != NULL;
     struct fold f = {.any = false};
+    unsigned zero = 0;
     struct str one;
     struct series s;
     char text[CTL_NUMBER_MAX];
+    int rc;
 
     while (page.n > 0 && str_cut(&page, '\n', &one)) {
         if (!take_series(one, &s) || !matches(line, s.name) || fold(&f, &s, &t, all))
             continue;
-        if (!all && s.value >= 0 && s.value <= 0)
+        if (!all && s.value >= 0 && s.value <= 0) {
+            zero++;
             continue;
+        }
         ctl_cell_text(&t, s.name);
         ctl_cell_text(&t, s.labels);
         ctl_cell(&t, "%s", shown(s.name, s.value, text));
     }
-    return ctl_table_print(&t);
+    rc = ctl_table_print(&t);
+    if (line->count > 0 && zero + f.empty > 0)
+        out_printf("%u more %s 0: --all prints them\n", zero + f.empty,
+                   zero + f.empty == 1 ? "is" : "are");
+    return rc;
 }
 
 /* `a="x",b="y"` as an object: values are written as JSON would, but for what it does not escape so. */
@@ -267,12 +278,25 @@ static int print_json(const struct ctl_line *line, struct str page)
     return rc == 0 ? 0 : 1;
 }
 
+static bool any_matches(const struct ctl_line *line, struct str page)
+{
+    struct series s;
+    struct str one;
+
+    while (page.n > 0 && str_cut(&page, '\n', &one))
+        if (take_series(one, &s) && matches(line, s.name))
+            return true;
+    fprintf(stderr, "roostctl: no metric is called \"%.80s\": roostctl metrics --all prints all\n",
+            line->count > 0 ? line->operands[0] : "");
+    return false;
+}
+
 int cmd_metrics(const struct ctl_line *line)
 {
     struct buf page = {0};
     int rc = 1;
 
-    if (ctl_ask("/metrics", NULL, &page, false) == 0)
+    if (ctl_ask("/metrics", NULL, &page, false) == 0 && any_matches(line, buf_view(&page)))
         rc = ctl.output == CTL_JSON ? print_json(line, buf_view(&page))
                                     : print_table(line, buf_view(&page));
     buf_fini(&page);

@@ -141,6 +141,11 @@ class Nodes(DaemonTest):
             self.assertNotIn('only1', got['channels'])
             self.assertEqual(got['channels']['all'], {'num_clients': 2})
             self.assertEqual(a.metric('roost_survey_partial_total'), 1)
+            for command in ('channels', 'channel'):
+                p = run_roostctl(a, command, 'all')
+                self.assertEqual(p.returncode, 1)
+                self.assertRegex(p.stderr, r'^roostctl: .*a node that did not answer')
+                self.assertRegex(p.stdout, r'(?m)^(subscribers +2| *2 +all)$')
         finally:
             os.kill(hub, signal.SIGCONT)
 

@@ -95,6 +95,10 @@ class Channels(CentrifugeTest):
         self.assertEqual([r[1] for r in only[1:]], ['process="%s"' % p for p in ('master', 'hub', 'worker0', 'worker1')])
         self.assertTrue(all(r[-1] in ('KiB', 'MiB') for r in only[1:]), only)
         self.assertEqual(self.rows('metrics', 'roost_work?rs')[1:], [['roost_workers', '2']])
+        self.assertEqual(self.ctl('metrics', 'process_restarts').splitlines()[1:], ['4 more are 0: --all prints them'])
+        self.assertEqual(len(self.rows('metrics', 'process_restarts', '--all')), 5)
+        self.assertIn('no metric is called "roost_nonsense"', self.ctl('metrics', 'roost_nonsense', status=1))
+        self.assertIn('no metric is called "nonsense"', self.ctl('metrics', 'nonsense', '-o', 'json', status=1))
         got = self.json('metrics', 'roost_build_info')['metrics']
         self.assertEqual((len(got), got[0]['value'], set(got[0]['labels'])), (1, 1, {'version', 'revision'}))
         self.assertGreater(len([m for m in self.json('metrics')['metrics'] if m['name'].endswith('_bucket')]), 20)
