@@ -255,6 +255,17 @@ const checks = {
     await picture('slow');
     socket.destroy();
   },
+  async 'what has ended, by reason'() {
+    await go('closes', 'Ended');
+    await shown(row('Reasons', 'cf_forced'));
+    await row('Reasons', 'cf_forced').locator('a').click();
+    const list = section('Ended because of cf_forced').locator('tbody tr');
+    await shown(list);
+    const { closes } = await json('debug/closes?limit=1000&reason=cf_forced');
+    assert.equal(await list.count(), closes.length);
+    for (const reason of await list.locator('td:nth-child(2)').allTextContents()) assert.equal(reason, 'cf_forced');
+    await picture('ended');
+  },
   async 'channels by subscribers, and by name'() {
     await Promise.all([connect('one', 'crowd', 'lonely'), connect('two', 'crowd'), connect('three', 'crowd')]);
     await go('channels', 'Channels');

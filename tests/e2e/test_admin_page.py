@@ -29,7 +29,7 @@ class AdminPage(DaemonTest):
     def test_with_a_key(self):
         path = self.file(yaml({'api_key': 'the+key/of=ops', 'metrics_key': 'the-key-of-the-scraper', **CHANNELS}))
         d = self.start(workers=2, config=path)
-        self.drive('admin.mjs', 24, d, path, SECRET)
+        self.drive('admin.mjs', 25, d, path, SECRET)
         self.assertNotIn('of=ops', d.text())
 
     def test_without_a_key(self):
