@@ -135,7 +135,7 @@ build/tools/peers/.%:
 	@echo "fetching $*"
 	@cd build/tools/peers; \
 	sudo=; [ $$(id -u) -eq 0 ] || sudo="sudo -n"; \
-	apt-cache show $* >/dev/null 2>&1 || $$sudo apt-get update -qq || true; \
+	apt-cache show $* >/dev/null 2>&1 || $$sudo apt-get update -qq >/dev/null 2>&1 || true; \
 	if names=$$(apt-get -s install --no-install-recommends $* 2>/dev/null | awk '/^Inst/ { print $$2 }') && \
 	    { [ -z "$$names" ] || (cd deb.$* && apt-get download -qq $$names 2>/dev/null); }; then \
 	    for d in deb.$*/*.deb; do [ ! -e "$$d" ] || dpkg-deb -x "$$d" .; done; \

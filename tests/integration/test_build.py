@@ -138,6 +138,7 @@ class Downloads(Tree):
         self.stub('dpkg-query', ALL_THERE)
         self.stub('id', 'echo 1000')
         self.stub('apt-get', NO_NETWORK)
+        self.stub('apt-cache', 'exit 100')  # knows no package: nobody has fetched a list yet
         self.stub('npm', 'echo "npm error code ENOTFOUND" >&2; exit 1')
 
     def test_what_cannot_be_fetched_fails_alone(self):
