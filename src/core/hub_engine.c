@@ -65,17 +65,19 @@ static struct list *turns_of(struct hub *h, const struct pending *p)
     return &h->turns[turn_of(p->worker, p->asker, p->token)];
 }
 
-static void answer_once(struct hub *h, struct pending *p)
+static __attribute__((noinline)) void answer_once(struct hub *h, struct pending *p)
 {
     list_remove(&p->turn);
-    if (p->answer && p->life == h->worker[p->worker].life)
+    if (p->life == h->worker[p->worker].life)
         answer(h, p);
     p->answer = false;
 }
 
 /* Whom nobody else's call keeps waiting: one channel's server may be away while others are there. */
-static void answer_in_turn(struct hub *h, struct list *turns)
+static __attribute__((noinline)) void answer_in_turn(struct hub *h, const struct pending *done)
 {
+    struct list *turns = turns_of(h, done);
+
     while (!list_empty(turns)) {
         struct pending *p = LIST_ENTRY(turns->next, struct pending, turn);
 
@@ -95,27 +97,30 @@ static void give_back(struct hub *h, unsigned worker)
 
         if (!p->complete)
             return;
-        answer_once(h, p);
+        if (p->answer)
+            answer_once(h, p);
         list_remove(&p->link);
         pool_put(&h->pendings, p);
     }
 }
 
 /* answer: somebody waits for it. */
-static void fill(struct pending *p, struct hub *h, const struct record *r, bool answer)
+static inline __attribute__((always_inline)) void fill(struct pending *p, struct hub *h,
+                                                       const struct record *r, bool answer)
 {
-    *p = (struct pending){
-        .position = r->position,
-        .token = r->token,
-        .life = h->worker[r->source].life,
-        .worker = r->source,
-        .kind = r->kind,
-        .asker = r->asker,
-        .answer = answer,
-    };
+    memset(&p->position, 0, sizeof(*p) - offsetof(struct pending, position));
+    p->position = r->position;
+    p->token = r->token;
+    p->life = h->worker[r->source].life;
+    p->worker = r->source;
+    p->kind = r->kind;
+    p->asker = r->asker;
+    p->answer = answer;
     list_append(&h->worker[r->source].pending, &p->link);
+    if (!answer)
+        return;
     list_init(&p->turn);
-    if (answer && r->kind != RECORD_FENCE)
+    if (r->kind != RECORD_FENCE)
         list_append(turns_of(h, p), &p->turn);
 }
 
@@ -163,7 +168,9 @@ static void publish_if(struct hub *h, struct hub_channel *c, const struct record
 
     if (take_condition(r, &fields, &condition) == -1) {
         hub_lose(h, r->name);
-        p->answer = false; /* the asker's time runs out */
+        if (p->answer) /* the asker's time runs out */
+            list_remove(&p->turn);
+        p->answer = false;
         hub_pending_done(h, p, ENGINE_UNAVAILABLE);
     } else {
         own.fields = buf_view(&fields);
@@ -233,8 +240,8 @@ void hub_pending_done(struct hub *h, struct pending *p, enum engine_status statu
         trace_done(p);
     if (UNLIKELY(p->aside))
         hub_aside_done(h, p->worker);
-    if (list_linked(&p->turn))
-        answer_in_turn(h, turns_of(h, p));
+    if (p->answer && list_linked(&p->turn))
+        answer_in_turn(h, p);
     give_back(h, p->worker);
 }
 
@@ -411,6 +418,27 @@ static void on_subscribed(void *hub, struct engine_channel *ec, enum engine_stat
     }
 }
 
+static __attribute__((cold, noinline)) void deliver_traced(struct hub *h, struct hub_channel *c,
+                                                           struct record *out)
+{
+    unsigned worker = trace_worker(out->source);
+    uint64_t conn = trace_conn_of(out->asker, out->token);
+    uint64_t publication = TRACE_PUBLICATION(out->source, out->position);
+    struct str name = hub_channel_name(c);
+
+    TRACE_FOR(order, worker, conn, name, publication, out->offset, c->n);
+    for (unsigned i = 0; i < c->n; i++) {
+        struct interest *it = &hub_interests(c)[i];
+        int rc = hub_deliver(h, it, out);
+        uint64_t queued = h->worker[it->worker].out.bytes;
+
+        if (rc == 0)
+            TRACE_FOR(send, worker, conn, name, publication, it->worker, queued);
+        else
+            TRACE_FOR(lose, worker, conn, name, publication, it->worker, queued);
+    }
+}
+
 static void on_message(void *hub, struct engine_channel *ec, const struct record *r)
 {
     struct hub_channel *c = CONTAINER_OF(ec, struct hub_channel, engine);
@@ -424,10 +452,11 @@ static void on_message(void *hub, struct engine_channel *ec, const struct record
     out.offset = c->engine.at.offset;
     out.name = STR_NULL;
     hub_interest_drop_stale(h, c);
-    TRACE_FOR(order, trace_worker(r->source), trace_conn_of(r->asker, r->token),
-              hub_channel_name(c), TRACE_PUBLICATION(r->source, r->position), out.offset, c->n);
-    for (unsigned i = 0; i < c->n; i++)
-        hub_deliver(h, c, &hub_interests(c)[i], &out);
+    if (TRACE_WANTED(order) || TRACE_WANTED(send) || TRACE_WANTED(lose))
+        deliver_traced(h, c, &out);
+    else
+        for (unsigned i = 0; i < c->n; i++)
+            (void)hub_deliver(h, &hub_interests(c)[i], &out);
     if (UNLIKELY(c->n == 0))
         h->stale = true; /* the sweep prunes it */
 }

@@ -28,7 +28,7 @@
 struct pending { /* what a worker has asked for and the engine has not completed, or stands behind
                     it */
     struct list link;  /* in hub_worker.pending, in the ring's order */
-    struct list turn;  /* in hub.turns, until it is answered */
+    struct list turn;  /* if there is to be an answer: in hub.turns until then */
     uint64_t position; /* in the worker's ring */
     uint64_t token;
     union { /* the answer, when complete */
@@ -50,8 +50,8 @@ struct pending { /* what a worker has asked for and the engine has not completed
     bool complete;
     bool aside;  /* a publication that was set aside: the debt goes down when it is complete */
     bool answer; /* somebody waits for it */
-    char *name;  /* owned; of the channel: HISTORY_REMOVE, a PUBLISH that is traced */
     uint8_t name_len;
+    char *name; /* owned; of the channel: HISTORY_REMOVE, a PUBLISH that is traced */
 };
 
 struct interest {  /* a worker's subscription to a channel; dense, so that publishing is one walk */
@@ -112,18 +112,20 @@ struct hub_worker {
     uint32_t owed;         /* interests of this life with lost set */
     uint32_t round;        /* of its announcing, as its records about members say */
     uint32_t mark;         /* of its members; another one for each life and round */
+    bool congested;
     struct hub_forgetting forgetting;
     struct list member_lists; /* of struct member_list */
     unsigned nmember_lists;
     unsigned awaited; /* queued records that a CONTROL waits for */
     unsigned listings, histories;
-    bool congested;
     struct list pending; /* of struct pending */
     uint64_t aside_bytes;
     uint64_t took_ns; /* when its ring last took something queued, or the queue began */
     struct queue out;
     struct ring_debt *debt; /* borrowed; see hub_ops, may be NULL */
 };
+_Static_assert(sizeof(void *) != 8 || sizeof(struct hub_worker) == 256,
+               "found by a shift, several times for each publication");
 
 struct hub {
     const struct hub_ops *ops; /* borrowed */
@@ -222,10 +224,8 @@ int hub_deliver_control(struct hub *h, unsigned worker, struct record *r,
                         struct queued **copy) MUST_CHECK;
 /* Takes nothing of what is queued for it, and has not for a second. */
 bool hub_hangs(const struct hub *h, unsigned worker);
-/* Sends or queues a publication to one interested worker, or marks the interest as having
- * lost it. */
-void hub_deliver(struct hub *h, const struct hub_channel *c, struct interest *i,
-                 struct record *publication);
+/* Sends or queues a publication to one interested worker. -1: the interest is marked as having lost it. */
+int hub_deliver(struct hub *h, struct interest *i, struct record *publication);
 void hub_mark_lost(struct hub *h, struct interest *i);
 /* Writes the LOST that is owed, of what was published up to there. -1: no room yet. */
 int hub_report_lost(struct hub *h, struct interest *i, struct position to) MUST_CHECK;

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/trace.h"
 
 void hub_mark_behind(struct hub *h, unsigned worker)
 {
@@ -141,7 +140,7 @@ void hub_report_gap(struct hub *h, struct interest *i, struct position to)
 }
 
 /* A gap is reported in its place: nothing more of the channel goes out before its LOST has. */
-static int deliver(struct hub *h, struct interest *i, struct record *publication)
+int hub_deliver(struct hub *h, struct interest *i, struct record *publication)
 {
     struct position before = record_before(publication);
     struct queued *copy;
@@ -158,23 +157,6 @@ static int deliver(struct hub *h, struct interest *i, struct record *publication
         return -1;
     }
     return 0;
-}
-
-void hub_deliver(struct hub *h, const struct hub_channel *c, struct interest *i,
-                 struct record *publication)
-{
-    int rc = deliver(h, i, publication);
-
-    if (rc == 0)
-        TRACE_FOR(send, trace_worker(publication->source),
-                  trace_conn_of(publication->asker, publication->token), hub_channel_name(c),
-                  TRACE_PUBLICATION(publication->source, publication->position), i->worker,
-                  h->worker[i->worker].out.bytes);
-    else
-        TRACE_FOR(lose, trace_worker(publication->source),
-                  trace_conn_of(publication->asker, publication->token), hub_channel_name(c),
-                  TRACE_PUBLICATION(publication->source, publication->position), i->worker,
-                  h->worker[i->worker].out.bytes);
 }
 
 void hub_deliver_member(struct hub *h, const struct interest *i, struct record *r)
