@@ -24,7 +24,13 @@ static inline void master_wait_end(struct master_wait *m)
     m->exchange = 0;
 }
 
+/* Ends the wait: the exchange, or NULL, when it has ended before. */
+struct http_exchange *master_wait_take(struct master_wait *m);
 /* In each turn, taken: the last wish that the master has done. The exchange that is to be answered now, or NULL. */
-struct http_exchange *master_wait_done(struct master_wait *m, const _Atomic uint32_t *taken);
+static inline struct http_exchange *master_wait_done(struct master_wait *m,
+                                                     const _Atomic uint32_t *taken)
+{
+    return LIKELY(m->exchange == 0) || atomic_load(taken) != m->wish ? NULL : master_wait_take(m);
+}
 
 #endif

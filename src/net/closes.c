@@ -6,6 +6,7 @@
 
 void closes_note(struct closes *closes, const struct conn *c)
 {
+    struct str protocol = str_from(conn_ops(c)->name);
     uint64_t number = atomic_load_explicit(&closes->n, memory_order_relaxed) + 1;
     struct closed *out = &closes->ring[number % CLOSES_KEPT].closed;
     _Atomic uint64_t *mark = &closes->ring[number % CLOSES_KEPT].number;
@@ -25,7 +26,7 @@ void closes_note(struct closes *closes, const struct conn *c)
         .frames_out = c->frames_out,
     };
     memcpy(out->address, c->address, sizeof(out->address));
-    snprintf(out->protocol, sizeof(out->protocol), "%s", conn_ops(c)->name);
+    memcpy(out->protocol, protocol.p, MIN(protocol.n, (size_t)CLOSES_PROTOCOL - 1));
     atomic_store_explicit(mark, number, memory_order_release);
     atomic_store_explicit(&closes->n, number, memory_order_release);
 }

@@ -40,8 +40,7 @@ void shed_step(void)
     struct shed *s = &reactor->shed;
     size_t left, places = SHED_PLACES;
 
-    if (LIKELY(!s->on) || reactor->draining || reactor_staying() <= s->most ||
-        !list_empty(&reactor->condemned))
+    if (reactor->draining || reactor_staying() <= s->most || !list_empty(&reactor->condemned))
         return;
     left = MIN(reactor_staying() - s->most, (size_t)SHED_SLICE);
     for (; left > 0 && places > 0; places--)

@@ -152,7 +152,8 @@ void reactor_turn(void)
     more |= turn_work();                                    /* 4 */
     more |= conn_flush_dirty((uint64_t)config.turn_budget); /* 5 */
     turn_reap();                                            /* 6 */
-    shed_step();
+    if (UNLIKELY(reactor->shed.on))
+        shed_step();
     if (reactor->cfg.each_turn != NULL)
         reactor->cfg.each_turn();
     if (rings != NULL && rings->flush != NULL) /* 7 */

@@ -11,13 +11,10 @@ void master_wait_begin(struct master_wait *m, struct http_exchange *x, uint32_t 
     m->exchange = http_defer(x);
 }
 
-struct http_exchange *master_wait_done(struct master_wait *m, const _Atomic uint32_t *taken)
+struct http_exchange *master_wait_take(struct master_wait *m)
 {
-    struct http_exchange *x;
+    struct http_exchange *x = http_exchange_find(m->exchange);
 
-    if (LIKELY(m->exchange == 0) || atomic_load(taken) != m->wish)
-        return NULL;
-    x = http_exchange_find(m->exchange);
     m->exchange = 0;
     if (x == NULL)
         return NULL;

@@ -140,7 +140,6 @@ static void each_turn(void)
     take_config();
     take_tls();
     take_keys();
-    inquiry_tick();
     reload_turn();
     if (w.drained)
         leave_with_the_others();
@@ -150,6 +149,7 @@ static void each_turn(void)
     looked_ns = now;
     accepting_look();
     reactor_update_gauges();
+    inquiry_tick();
     admission_tick();
     glitch_tick();
     log_say_suppressed(false);

@@ -316,11 +316,6 @@ int inquiry_put_missing(const struct inquiry *q, struct buf *out)
     return rc;
 }
 
-void inquiry_tick(void)
-{
-    inquiry_jobs_tick();
-}
-
 /* ---- lists ---- */
 
 struct item_head {

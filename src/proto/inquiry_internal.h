@@ -55,7 +55,6 @@ void inquiry_stopped(unsigned from, const struct inquiry_head *head);
 void inquiry_taken(uint64_t token, bool taken);
 void inquiry_jobs_init(struct inquiries *all);
 void inquiry_jobs_fini(struct inquiries *all);
-void inquiry_jobs_tick(void);
 
 /* inquiry_channels.c. A part of a listing. */
 void inquiry_listed(const struct record *r);

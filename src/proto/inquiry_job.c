@@ -218,7 +218,7 @@ void inquiry_stopped(unsigned from, const struct inquiry_head *head)
     }
 }
 
-void inquiry_jobs_tick(void)
+void inquiry_tick(void)
 {
     struct inquiries *all = inquiries();
     struct list *n, *next;
