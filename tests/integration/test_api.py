@@ -9,7 +9,7 @@ import signal
 import unittest
 
 from centrifuge import OPEN, SECRET, CentrifugeTest, in_seconds, token, yaml
-from daemon import DaemonTest, wait_for
+from daemon import SLOW, DaemonTest, wait_for
 from wsraw import Raw
 
 NO_ERROR_MODE = ('X-Centrifugo-Error-Mode', 'transport')
@@ -39,7 +39,8 @@ def validate(value, schema, root, where=''):
 
 
 class Methods(CentrifugeTest):
-    options = {'token_hmac_secret_key': SECRET}
+    # An answer of 30 MB is written by a program whose every access is checked, maybe.
+    options = {'token_hmac_secret_key': SECRET, 'hub_timeout': '%ds' % (5 * SLOW)}
     namespaces = [{'name': 'bare', 'allow_subscribe_for_client': True, 'allow_subscribe_for_anonymous': True},
                   {'name': 'json', **OPEN, 'publication_data_format': 'json'}]
 

@@ -51,12 +51,13 @@ class Connect(unittest.TestCase):
             pass
 
     def hold(self, tls=None):
-        """Of a server that takes nobody for more than a second: SYNs are dropped and sent again after one."""
+        """Of a server that takes nobody for more than a second from the first: SYNs are dropped and sent again after one."""
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             s.listen(1)
 
             def serve():
+                select.select([s], [], [])
                 time.sleep(1.3)
                 try:
                     while True:

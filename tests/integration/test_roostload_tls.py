@@ -10,6 +10,7 @@ import tempfile
 import threading
 import unittest
 
+from daemon import SLOW, wait_for
 from loadtest import Server, TcpServer, run, run_json, upgrade
 
 
@@ -202,8 +203,13 @@ class Tls(unittest.TestCase):
     def test_a_server_that_is_killed(self):
         server = self.enterContext(TlsServer(self.cert, self.key))
         url = f'wss://127.0.0.1:{server.port}/x'
-        threading.Timer(1, lambda: server.loop.call_soon_threadsafe(server.drop)).start()
-        r, _ = self.trusting('hold', '--url', url, '--connections', '5', '--duration', '2s')
+
+        def kill():
+            wait_for(lambda: len(server.clients) == 5, what='the five')
+            server.loop.call_soon_threadsafe(server.drop)
+
+        threading.Thread(target=kill, daemon=True).start()
+        r, _ = self.trusting('hold', '--url', url, '--connections', '5', '--duration', '%ds' % (2 * SLOW))
         self.assertEqual(r['counters']['connection_lost'], 5)
         self.assertEqual(r['counters']['connects_done'], 10)  # and they come back
 
