@@ -109,6 +109,7 @@ struct broker_config {
     unsigned worker;     /* index, 0-based */
     uint32_t generation; /* this incarnation, >= 1 */
     struct ring_shared *to_hub, *from_hub;
+    uint64_t ring_capacity;   /* of each */
     struct task_queue *tasks; /* borrowed; fan-out and announcing run here */
     /* By kind of session, 0 is none. Borrowed, and so are the tables; an entry may be NULL. */
     const struct sink_ops *const *sinks;

@@ -33,7 +33,6 @@ struct ring_shared { /* lives in shared memory, one per direction */
             _Alignas(CACHE_LINE) _Atomic uint64_t tail;     /* bytes ever produced */
             _Alignas(CACHE_LINE) _Atomic uint64_t head;     /* bytes ever consumed */
             _Alignas(CACHE_LINE) _Atomic uint32_t sleeping; /* set by the consumer */
-            uint64_t capacity;                              /* bytes of data, a power of two */
             struct ring_debt debt; /* of the worker whose inbound ring this is */
         };
         char page[RING_HEAD_BYTES];
@@ -46,7 +45,7 @@ struct ring {                   /* one process's end; zeroed + ring_attach() */
     uint64_t position; /* producer: end of what is reserved; consumer: end of what is read */
     uint64_t next;     /* consumer: end of the record last peeked */
     uint64_t seen;     /* cached copy of the other side's counter */
-    uint64_t capacity; /* own copy: the shared one is not trusted after start */
+    uint64_t capacity; /* bytes of data, a power of two; the other end has no say in it */
 };
 
 #define RING_CAPACITY_MIN 4096
@@ -54,9 +53,10 @@ struct ring {                   /* one process's end; zeroed + ring_attach() */
 /* Bytes of shared memory for a capacity (a power of two, at least RING_CAPACITY_MIN). */
 size_t ring_bytes(uint64_t capacity);
 void ring_format(struct ring_shared *s, uint64_t capacity);
-/* Continue where the last incarnation of this end stopped. */
-void ring_attach_producer(struct ring *r, struct ring_shared *s);
-void ring_attach_consumer(struct ring *r, struct ring_shared *s);
+/* Continue where the last incarnation of this end stopped. capacity: as it was formatted with, from
+ * where the other end cannot write. */
+void ring_attach_producer(struct ring *r, struct ring_shared *s, uint64_t capacity);
+void ring_attach_consumer(struct ring *r, struct ring_shared *s, uint64_t capacity);
 
 /* Largest record that can ever be written. */
 size_t ring_max_record(const struct ring *r);
@@ -84,7 +84,8 @@ void ring_release(struct ring *r);
 /* Gives back what was read before `position`, the position of a record that was read: it and what
  * follows stay, and are seen again by whoever attaches next. */
 void ring_release_to(struct ring *r, uint64_t position);
-/* Gives up everything produced so far: the way out of a corrupt ring. */
+/* Gives up everything produced so far: the way out of a corrupt ring. A tail that leads nowhere is put
+ * right: positions only rise, whatever the producer does, and it is silent until it commits again. */
 void ring_discard(struct ring *r);
 /* Announces sleep. False: there is a record after all, do not block. */
 bool ring_sleep(struct ring *r);

@@ -51,8 +51,8 @@ void broker_link_init(struct broker *b)
 {
     struct record hello = {.kind = RECORD_HELLO};
 
-    ring_attach_producer(&b->out, b->cfg.to_hub);
-    ring_attach_consumer(&b->in, b->cfg.from_hub);
+    ring_attach_producer(&b->out, b->cfg.to_hub, b->cfg.ring_capacity);
+    ring_attach_consumer(&b->in, b->cfg.from_hub, b->cfg.ring_capacity);
     task_init(&b->announce, "announce", announce_step);
     b->hello_owed = put(b, &hello) == -1;
     b->urgent = false;

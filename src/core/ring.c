@@ -35,7 +35,6 @@ size_t ring_bytes(uint64_t capacity)
 void ring_format(struct ring_shared *s, uint64_t capacity)
 {
     assert(capacity >= RING_CAPACITY_MIN && (capacity & (capacity - 1)) == 0);
-    s->capacity = capacity;
     atomic_store(&s->tail, 0);
     atomic_store(&s->head, 0);
     atomic_store(&s->sleeping, 0);
@@ -44,18 +43,18 @@ void ring_format(struct ring_shared *s, uint64_t capacity)
     atomic_store(&s->debt.aside, 0);
 }
 
-void ring_attach_producer(struct ring *r, struct ring_shared *s)
+void ring_attach_producer(struct ring *r, struct ring_shared *s, uint64_t capacity)
 {
     r->shared = s;
-    r->capacity = s->capacity;
+    r->capacity = capacity;
     r->position = r->next = round_up(atomic_load(&s->tail));
     r->seen = atomic_load(&s->head);
 }
 
-void ring_attach_consumer(struct ring *r, struct ring_shared *s)
+void ring_attach_consumer(struct ring *r, struct ring_shared *s, uint64_t capacity)
 {
     r->shared = s;
-    r->capacity = s->capacity;
+    r->capacity = capacity;
     r->position = r->next = round_up(atomic_load(&s->head));
     r->seen = r->position;
 }
@@ -198,8 +197,14 @@ void ring_release_to(struct ring *r, uint64_t position)
 
 void ring_discard(struct ring *r)
 {
-    r->seen = round_up(atomic_load_explicit(&r->shared->tail, memory_order_acquire));
-    r->position = r->next = r->seen;
+    uint64_t tail = atomic_load_explicit(&r->shared->tail, memory_order_acquire);
+
+    /* Whoever knows what it has had by its position would take new records for old ones. */
+    if (tail - r->position > r->capacity || (tail & 7) != 0) {
+        tail = r->position;
+        atomic_store_explicit(&r->shared->tail, tail, memory_order_release);
+    }
+    r->position = r->next = r->seen = tail;
     ring_release(r);
 }
 

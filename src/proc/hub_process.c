@@ -352,9 +352,9 @@ static void start(int master_fd)
     reactor_init(&cfg);
     watch_orders(master_fd);
     for (unsigned i = 0; i < shm->workers; i++) {
-        ring_attach_consumer(&h.in[i], shm->to_hub[i]);
+        ring_attach_consumer(&h.in[i], shm->to_hub[i], shm->ring_capacity);
         h.given_back[i] = h.in[i].position;
-        ring_attach_producer(&h.out[i], shm->to_worker[i]);
+        ring_attach_producer(&h.out[i], shm->to_worker[i], shm->ring_capacity);
     }
     engine_shards_begin();
     node_init();

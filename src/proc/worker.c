@@ -235,6 +235,7 @@ static void start_broker(void)
         .generation = atomic_load(&shm->slots[SHM_WORKER + w.index].generation),
         .to_hub = shm->to_hub[w.index],
         .from_hub = shm->to_worker[w.index],
+        .ring_capacity = shm->ring_capacity,
         .tasks = &reactor->tasks,
         .sinks = session_sinks,
         .nsinks = SESSION_KIND_NR,

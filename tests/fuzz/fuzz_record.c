@@ -152,7 +152,7 @@ static void raw_ring(unsigned worker)
     atomic_store(&s.ring->tail, atomic_load(&s.ring->head) + byte() * (byte() % 32u));
     raw = bytes(byte() * 8u);
     memcpy(s.ring->data, raw.p, raw.n);
-    ring_attach_consumer(&in, s.ring);
+    ring_attach_consumer(&in, s.ring, RING_SIZE);
     for (int i = 0; i < 100 && ring_peek(&in, &record) > 0; i++) {
         REQUIRE(record.p >= s.ring->data && record.p + record.n <= s.ring->data + RING_SIZE);
         if (record_decode(record, &r) == 0)

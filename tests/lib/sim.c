@@ -139,8 +139,8 @@ static void hub_start(struct sim *s)
 
         memset(&w->hub_in, 0, sizeof(w->hub_in));
         memset(&w->hub_out, 0, sizeof(w->hub_out));
-        ring_attach_consumer(&w->hub_in, w->to_hub);
-        ring_attach_producer(&w->hub_out, w->from_hub);
+        ring_attach_consumer(&w->hub_in, w->to_hub, s->plan.ring_size);
+        ring_attach_producer(&w->hub_out, w->from_hub, s->plan.ring_size);
         w->given_back = w->hub_in.position;
     }
     memset(&s->hub_metrics, 0, sizeof(s->hub_metrics));
@@ -193,6 +193,7 @@ static void worker_start(struct sim *s, unsigned index)
                                    .generation = ++w->generation,
                                    .to_hub = w->to_hub,
                                    .from_hub = w->from_hub,
+                                   .ring_capacity = s->plan.ring_size,
                                    .tasks = &w->reactor.tasks,
                                    .sinks = session_sinks,
                                    .nsinks = SESSION_KIND_NR};

@@ -181,6 +181,7 @@ static void broker_start(uint32_t generation)
         .generation = generation,
         .to_hub = to_hub,
         .from_hub = from_hub,
+        .ring_capacity = RING_SIZE,
         .tasks = &tasks,
         .sinks = sinks,
         .nsinks = KINDS,
@@ -201,8 +202,8 @@ static int broker_setup(void **state)
     from_hub = aligned_alloc(CACHE_LINE, ring_bytes(RING_SIZE));
     ring_format(to_hub, RING_SIZE);
     ring_format(from_hub, RING_SIZE);
-    ring_attach_consumer(&hub_in, to_hub);
-    ring_attach_producer(&hub_out, from_hub);
+    ring_attach_consumer(&hub_in, to_hub, RING_SIZE);
+    ring_attach_producer(&hub_out, from_hub, RING_SIZE);
     nlisted = npublished = nfenced = 0;
     next_position = 0;
     broker_start(1);

@@ -185,6 +185,7 @@ static void worker_start(unsigned w)
         .generation = ++world->generation[w],
         .to_hub = world->to_hub[w],
         .from_hub = world->to_worker[w],
+        .ring_capacity = world->ring_size,
         .tasks = &world->tasks[w],
         .sinks = sinks,
         .nsinks = KINDS,
@@ -359,8 +360,8 @@ static void hub_start(void)
 {
     memset(world->in, 0, sizeof(world->in));
     for (unsigned w = 0; w < WORKERS; w++) {
-        ring_attach_consumer(&world->in[w], world->to_hub[w]);
-        ring_attach_producer(&world->out[w], world->to_worker[w]);
+        ring_attach_consumer(&world->in[w], world->to_hub[w], world->ring_size);
+        ring_attach_producer(&world->out[w], world->to_worker[w], world->ring_size);
     }
     world->hub_generation++;
     clock_advance(NS_PER_MS);

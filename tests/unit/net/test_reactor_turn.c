@@ -24,6 +24,8 @@ static void eventfd_give(int fd)
 static struct ring_shared *to_hub, *from_hub;
 static struct ring hub_in, hub_out;
 
+#define RING_BYTES 65536
+
 static struct ring_shared *ring_new(uint64_t capacity)
 {
     struct ring_shared *s = aligned_alloc(CACHE_LINE, (ring_bytes(capacity) + 63) & ~(size_t)63);
@@ -60,14 +62,15 @@ static int setup(void **state)
     hub_fd = eventfd(0, EFD_NONBLOCK);
     cfg = (struct reactor_config){.wake_fd = wake_fd, .hub_wake_fd = hub_fd};
     reactor_init(&cfg);
-    to_hub = ring_new(65536);
-    from_hub = ring_new(65536);
+    to_hub = ring_new(RING_BYTES);
+    from_hub = ring_new(RING_BYTES);
     hub_in = hub_out = (struct ring){0};
-    ring_attach_consumer(&hub_in, to_hub);
-    ring_attach_producer(&hub_out, from_hub);
+    ring_attach_consumer(&hub_in, to_hub, RING_BYTES);
+    ring_attach_producer(&hub_out, from_hub, RING_BYTES);
     link = (struct broker_config){.generation = 1,
                                   .to_hub = to_hub,
                                   .from_hub = from_hub,
+                                  .ring_capacity = RING_BYTES,
                                   .tasks = &reactor->tasks,
                                   .sinks = sinks,
                                   .nsinks = 2};

@@ -72,18 +72,21 @@ static UNUSED const struct conn_ops echo_ops = {
 /* A hub's end of the link, where fences arrive. */
 static struct ring_shared *to_hub, *from_hub;
 
+#define WS_RING 4096
+
 static UNUSED struct ring_shared *ws_ring(void)
 {
-    struct ring_shared *r = aligned_alloc(CACHE_LINE, (ring_bytes(4096) + 63) / 64 * 64);
+    struct ring_shared *r = aligned_alloc(CACHE_LINE, (ring_bytes(WS_RING) + 63) / 64 * 64);
 
     assert_non_null(r);
-    ring_format(r, 4096);
+    ring_format(r, WS_RING);
     return r;
 }
 
 static UNUSED void ws_start_broker(void)
 {
-    struct broker_config cfg = {.generation = 1, .tasks = &reactor->tasks};
+    struct broker_config cfg = {
+        .generation = 1, .ring_capacity = WS_RING, .tasks = &reactor->tasks};
 
     cfg.to_hub = to_hub = ws_ring();
     cfg.from_hub = from_hub = ws_ring();

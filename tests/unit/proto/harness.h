@@ -117,6 +117,7 @@ static UNUSED void h_start_hub(void)
     static const struct hub_ops ops = {.send = h_hub_send, .generation = h_hub_worker};
     struct broker_config cfg = {.worker = 0,
                                 .generation = 1,
+                                .ring_capacity = H_RING,
                                 .tasks = &reactor->tasks,
                                 .sinks = h_sinks,
                                 .nsinks = SESSION_KIND_NR};
@@ -124,8 +125,8 @@ static UNUSED void h_start_hub(void)
     memset(&h_hub, 0, sizeof(h_hub));
     h_hub.to_hub = cfg.to_hub = h_ring_new();
     h_hub.from_hub = cfg.from_hub = h_ring_new();
-    ring_attach_consumer(&h_hub.in, h_hub.to_hub);
-    ring_attach_producer(&h_hub.out, h_hub.from_hub);
+    ring_attach_consumer(&h_hub.in, h_hub.to_hub, H_RING);
+    ring_attach_producer(&h_hub.out, h_hub.from_hub, H_RING);
     h_hub.hub = hub_new(1, H_HUB_GENERATION, engine_memory_new(), &ops, NULL);
     assert_non_null(h_hub.hub);
     hub_set_limits(h_hub.hub,
