@@ -182,7 +182,7 @@ int broker_want_previous(struct broker *b, const struct sub *s) MUST_CHECK;
  * worker's memory when the ring is full. -1: no memory, or more than a record can hold. */
 int broker_presence_add(struct broker *b, const struct sub *s, struct str info,
                         uint8_t flags) MUST_CHECK;
-/* It has gone, with the same info; before broker_unsubscribe(). */
+/* It has gone, with the same info (empty: there was no memory for it); before broker_unsubscribe(). */
 void broker_presence_remove(struct broker *b, const struct sub *s, struct str info, uint8_t flags);
 /* Who is there? Answered by MEMBERS: as many as it takes, in no order, each with a part of the client
  * infos (client_info_next()) in data, the last one with flags & RECORD_LAST, the status and the

@@ -53,7 +53,7 @@ void broker_presence_remove(struct broker *b, const struct sub *s, struct str in
                        .time_ns = clock_ns(),
                        .name = chan_name(s->chan)};
 
-    if (fill(b, &r, info) == 0 && put_or_queue(b, &r) == 0)
+    if (info.n > 0 && fill(b, &r, info) == 0 && put_or_queue(b, &r) == 0)
         return;
     LOG(LOG_WARN, "no memory to say that a member has gone, all are announced again");
     broker_announce(b); /* it is not among them */
@@ -89,6 +89,14 @@ static int write_behind(struct broker *b, unsigned *budget)
     return 0;
 }
 
+/* Too long for any record: sessions see to it that nobody is, and whoever is must not keep the worker from
+ * announcing the others for ever. */
+static bool is_too_long(const struct broker *b, const struct record *r, struct str info)
+{
+    return info.n > RECORD_FIELDS_MAX - RECORD_FIELD_OVERHEAD ||
+           record_bytes(r) + RECORD_FIELD_OVERHEAD + info.n > ring_max_record(&b->out);
+}
+
 /* -1: no room, or no memory: it is asked again. */
 static int announce_member(struct broker *b, struct sub *s)
 {
@@ -106,6 +114,10 @@ static int announce_member(struct broker *b, struct sub *s)
         return -1;
     if (b->info.len == 0)
         return 0;
+    if (UNLIKELY(is_too_long(b, &r, buf_view(&b->info)))) {
+        METRIC_INC(presence_lost);
+        return 0;
+    }
     r.flags |= tell ? PRESENCE_TELL : 0;
     return fill(b, &r, buf_view(&b->info)) == 0 ? broker_put(b, &r) : -1;
 }

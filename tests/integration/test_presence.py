@@ -63,6 +63,23 @@ class Kills(DaemonTest):
         self.assertEqual(rings['hub']['members'], len(there))
         self.assertGreater(rings['hub']['member_bytes'], 0)
 
+    def test_an_info_that_grows_keeps_nobody_from_publishing_behind_another_hub(self):
+        d = self.daemon()
+        c, long = self.client(d, token=token(sub='42', info={'n': 1})), {'x': 'a' * 34000}
+        c.subscribe('x', token=token(sub='42', channel='x', info=long))
+        c.ask(refresh={'token': token(sub='42', info={'n': 2})})  # what others see of it is new at once
+        self.assertEqual(c.ask(presence={'channel': 'x'})['presence']['presence'][c.me]['conn_info'], {'n': 2})
+        c.say({'id': 99, 'refresh': {'token': token(sub='42', info=long)}})  # together with the subscription's: no room in a record
+        self.assertEqual(c.ends()[0], 1013)
+        others = self.both(d, 1)
+        for o in others:
+            o.subscribe('x')
+        wait_for(lambda: self.members(others[0], 'x') == {o.me for o in others}, what='who has ended to be gone')
+        d.kill('hub')
+        for o in others:
+            o.publish('x', 'still')
+        self.assertEqual(d.find('has not announced its channels'), None)
+
     def test_more_than_a_hundred_are_listed(self):
         d = self.daemon(channel_limit=300)
         c = self.client(d)

@@ -15,7 +15,8 @@
  * deliver.c     publications, joins, leaves, losses to a subscription
  * recover.c     a subscription that has missed something
  * publish.c     publish
- * query.c       presence, presence_stats, history
+ * presence.c    who is present: what the hub is told of a client
+ * query.c       presence, presence_stats, history: what the hub is asked
  * refresh.c     refresh, sub_refresh
  * deadlines.c   pings, stale, expiry
  * control.c     what the server API asks of clients, whatever worker they are on
@@ -351,6 +352,18 @@ bool publish_settle(struct client *cl);
 void publish_forget(struct client *cl, const struct client_sub *sub);
 void publish_drop(struct client_work *w);
 
+/* presence.c. -1: no memory, or more than a record can hold. */
+int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *out) MUST_CHECK;
+/* The client is in the channel, if that has presence, and this is its info. flags: 0 or PRESENCE_AGAIN. */
+int presence_enter(struct client *cl, const struct client_sub *cs, struct str conn_info,
+                   uint8_t flags) MUST_CHECK;
+/* This is about to become its info: it is told in all channels. */
+int presence_change(struct client *cl, struct str conn_info) MUST_CHECK;
+/* It leaves; before broker_unsubscribe(). */
+void presence_leave(struct client *cl, const struct client_sub *cs);
+/* A broker_sink_ops.presence. */
+int centrifuge_presence(struct sub *s, struct buf *out, bool *tell);
+
 /* query.c */
 void query_answered(struct client *cl, const struct record *r);
 /* The question that stands before the position may have gone with a hub: it has hub_timeout from now on. */
@@ -383,10 +396,7 @@ struct sub_answer {
 };
 int sub_result(struct client_sub *cs, struct sub_answer *text,
                struct cf_subscribe_result *out) MUST_CHECK;
-int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *out) MUST_CHECK;
 
-/* A broker_sink_ops.presence. */
-int centrifuge_presence(struct sub *s, struct buf *out, bool *tell);
 /* What it needs to begin has come: it is answered, or its client's connect may be. */
 void sub_arrived(struct client_sub *cs);
 /* It cannot go on, which is found inside of a broker upcall: nothing more is delivered, and the

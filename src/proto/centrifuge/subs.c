@@ -49,30 +49,10 @@ static void give_back(struct client *cl, struct client_sub *cs)
     METRIC_ADD(cf_subscriptions, -1);
 }
 
-int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *out)
-{
-    char id[CLIENT_ID_TEXT];
-    struct client_info info = {
-        .user = client_user(cl), .client = {id, sizeof(id)}, .conn_info = client_conn_info(cl)};
-
-    client_id_text(cl, id);
-    if (cs != NULL && cs->more != NULL)
-        info.chan_info = (struct str){cs->more->info, cs->more->info_len};
-    return client_info_write(out, &info);
-}
-
 void sub_free(struct client *cl, struct client_sub *cs)
 {
-    struct buf info = {0};
-
     publish_forget(cl, cs);
-    /* Of one that is starting nobody has been told. */
-    if ((cs->sub.flags & (CLIENT_SUB_PRESENCE | CLIENT_SUB_STARTING)) == CLIENT_SUB_PRESENCE) {
-        if (sub_info_write(cl, cs, &info) == 0)
-            broker_presence_remove(reactor->broker, &cs->sub, buf_view(&info),
-                                   (cs->sub.flags & CLIENT_SUB_TELL) != 0);
-        buf_fini(&info);
-    }
+    presence_leave(cl, cs);
     TRACE(unsubscribe, cl->conn->id, chan_name(cs->sub.chan));
     broker_unsubscribe(reactor->broker, &cs->sub);
     give_back(cl, cs);
@@ -377,17 +357,12 @@ int sub_result(struct client_sub *cs, struct sub_answer *text, struct cf_subscri
 
 void sub_started(struct client *cl, struct client_sub *cs)
 {
-    struct buf info = {0};
-
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_STARTING;
     start_free(cs);
-    if (!(cs->sub.flags & CLIENT_SUB_PRESENCE))
+    if (presence_enter(cl, cs, client_conn_info(cl), 0) == 0)
         return;
-    if (sub_info_write(cl, cs, &info) == -1 ||
-        broker_presence_add(reactor->broker, &cs->sub, buf_view(&info),
-                            (cs->sub.flags & CLIENT_SUB_TELL) != 0) == -1)
-        client_end(cl, CLOSE_NO_MEMORY);
-    buf_fini(&info);
+    cs->sub.flags &= (uint16_t)~CLIENT_SUB_PRESENCE;
+    client_end(cl, CLOSE_NO_MEMORY);
 }
 
 static void answer(struct client *cl, struct client_sub *cs)
@@ -467,14 +442,4 @@ void sub_arrived(struct client_sub *cs)
     }
     if (waited)
         client_answered(cl);
-}
-
-int centrifuge_presence(struct sub *s, struct buf *out, bool *tell)
-{
-    struct client_sub *cs = client_sub_of(s);
-
-    if ((s->flags & (CLIENT_SUB_PRESENCE | CLIENT_SUB_STARTING)) != CLIENT_SUB_PRESENCE)
-        return 0;
-    *tell = (s->flags & CLIENT_SUB_TELL) != 0;
-    return sub_info_write(client_of(cs->conn), cs, out);
 }

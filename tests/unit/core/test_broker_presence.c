@@ -19,7 +19,8 @@ static struct member {
     char id[16];
     bool there;
 } members[MANY];
-static bool without_memory; /* asked who is there, there is none */
+static bool without_memory;           /* asked who is there, there is none */
+static const struct member *too_long; /* asked who it is, it says more than a record can hold */
 
 static struct str info_of(const char *id)
 {
@@ -31,6 +32,8 @@ static struct str info_of(const char *id)
     return buf_view(&info);
 }
 
+static char long_info[RING_SIZE];
+
 static int on_presence(struct sub *s, struct buf *out, bool *tell)
 {
     struct member *m = CONTAINER_OF(s, struct member, client.sub);
@@ -38,6 +41,8 @@ static int on_presence(struct sub *s, struct buf *out, bool *tell)
     if (without_memory)
         return -1;
     *tell = true;
+    if (m == too_long)
+        return buf_append(out, (struct str){long_info, sizeof(long_info)});
     return m->there ? buf_append(out, info_of(m->id)) : 0;
 }
 
@@ -51,6 +56,7 @@ static const struct sink_ops *member_sinks[KINDS] = {[CLIENT] = &member_ops, [AS
 static int members_teardown(void **state)
 {
     without_memory = false;
+    too_long = NULL;
     return broker_teardown(state);
 }
 
@@ -320,6 +326,40 @@ static void too_long_for_a_record(void **state)
                      -1);
 }
 
+/* Or the worker would announce for ever, and its clients could publish nothing. */
+static void who_fits_no_record_is_left_out(void **state)
+{
+    bool seen[MANY] = {false};
+
+    (void)state;
+    use_member_ops();
+    join_live(&members[0].client, "room");
+    for (unsigned i = 1; i < 4; i++)
+        come(&members[i], "room", i);
+    drain();
+    too_long = &members[2];
+    broker_hub_generation(broker, 2);
+    turn();
+    assert_true(announced_ids(seen) == 2 && !seen[2] && !broker->announcing);
+    assert_int_equal(metrics->presence_lost, 1);
+}
+
+/* Who has no memory for what it was announces the others again. */
+static void gone_without_an_info(void **state)
+{
+    bool seen[MANY] = {false};
+
+    (void)state;
+    use_member_ops();
+    join_live(&members[0].client, "room");
+    come(&members[1], "room", 1);
+    drain();
+    broker_presence_remove(broker, &members[1].client.sub, STR_NULL, PRESENCE_TELL);
+    leave(&members[1].client);
+    turn();
+    assert_true(announced_ids(seen) == 0 && broker->round == 1);
+}
+
 /* --- what others do --- */
 
 static unsigned njoins, nleaves;
@@ -449,6 +489,8 @@ int main(void)
         BROKER_TEST(they_move_meanwhile),
         BROKER_TEST(no_memory),
         BROKER_TEST(too_long_for_a_record),
+        BROKER_TEST(who_fits_no_record_is_left_out),
+        BROKER_TEST(gone_without_an_info),
         BROKER_TEST(who_wants_it_is_told),
         BROKER_TEST(it_has_no_position),
         BROKER_TEST(without_memory_it_is_lost_and_counted),

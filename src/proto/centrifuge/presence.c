@@ -1,0 +1,79 @@
+/* proto/centrifuge/presence.c - a client among the members of its channels: what the hub is told of it.
+ *
+ * Another hub is told again, by centrifuge_presence(), before anything is published: so nobody may have an info
+ * that fits no record. Whoever gets another one is told of it at once, or ends (presence_change()). */
+#include "client.h"
+
+static int info_write(struct client *cl, const struct client_sub *cs, struct str conn_info,
+                      struct buf *out)
+{
+    char id[CLIENT_ID_TEXT];
+    struct client_info info = {
+        .user = client_user(cl), .client = {id, sizeof(id)}, .conn_info = conn_info};
+
+    client_id_text(cl, id);
+    if (cs != NULL && cs->more != NULL)
+        info.chan_info = (struct str){cs->more->info, cs->more->info_len};
+    return client_info_write(out, &info);
+}
+
+int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *out)
+{
+    return info_write(cl, cs, client_conn_info(cl), out);
+}
+
+/* Of one that is starting nobody has been told. */
+static bool is_present(const struct client_sub *cs)
+{
+    return (cs->sub.flags & (CLIENT_SUB_PRESENCE | CLIENT_SUB_STARTING)) == CLIENT_SUB_PRESENCE;
+}
+
+static uint8_t tell_of(const struct client_sub *cs)
+{
+    return cs->sub.flags & CLIENT_SUB_TELL ? PRESENCE_TELL : 0;
+}
+
+int presence_enter(struct client *cl, const struct client_sub *cs, struct str conn_info,
+                   uint8_t flags)
+{
+    struct buf info = {0};
+    int rc = 0;
+
+    if (is_present(cs))
+        rc = info_write(cl, cs, conn_info, &info);
+    if (rc == 0 && info.len > 0)
+        rc = broker_presence_add(reactor->broker, &cs->sub, buf_view(&info), flags | tell_of(cs));
+    buf_fini(&info);
+    return rc;
+}
+
+int presence_change(struct client *cl, struct str conn_info)
+{
+    int rc = 0;
+
+    for (struct list *n = cl->subs.next; n != &cl->subs && rc == 0; n = n->next)
+        rc = presence_enter(cl, LIST_ENTRY(n, struct client_sub, link), conn_info, PRESENCE_AGAIN);
+    return rc;
+}
+
+void presence_leave(struct client *cl, const struct client_sub *cs)
+{
+    struct buf info = {0};
+
+    if (!is_present(cs))
+        return;
+    if (sub_info_write(cl, cs, &info) == -1)
+        buf_clear(&info);
+    broker_presence_remove(reactor->broker, &cs->sub, buf_view(&info), tell_of(cs));
+    buf_fini(&info);
+}
+
+int centrifuge_presence(struct sub *s, struct buf *out, bool *tell)
+{
+    struct client_sub *cs = client_sub_of(s);
+
+    if (!is_present(cs))
+        return 0;
+    *tell = tell_of(cs) != 0;
+    return sub_info_write(client_of(cs->conn), cs, out);
+}
