@@ -197,6 +197,8 @@ void children_reloaded(void)
     struct child *c = &supervisor.child[SHM_EGRESS];
     bool wanted = child_wanted(SHM_EGRESS);
 
+    if (supervisor.draining) /* it has been told to end, and nobody would tell another one */
+        return;
     if (!wanted)
         ev_timer_stop(supervisor.loop, &c->restart);
     if (c->pid > 0 && !wanted)

@@ -173,6 +173,21 @@ class Egress(DaemonTest):
             self.wait_kids(d, *kids)
             wait_for(lambda: len(self.egress(d)) == there, what='egress there or not')
 
+    def test_a_reload_while_the_node_stops_starts_none(self):
+        """It would be told to end by nobody, and the hub would wait for it."""
+        path = self.file('echo: false\n')
+        d = self.start(workers=1, config=path, drain_time='60s')
+        c = d.ws('/ws/x')
+        d.process.send_signal(signal.SIGTERM)
+        d.wait_log('stopping: no new clients')
+        with open(path, 'w', encoding='ascii') as f:
+            f.write('token_jwks_url: %s\n' % self.server().url)
+        d.process.send_signal(signal.SIGHUP)
+        d.wait_log('msg="?reloaded')
+        c.close()
+        wait_for(lambda: d.process.poll() is not None, 20, 'the end of the daemon')
+        self.assertEqual(d.lines('process=egress|did not stop in time'), [])
+
     def test_clients_over_a_rotation(self):
         """Before the keys are there: come again. A key nobody has: come again, then never. A new one: it comes."""
         old, new, foreign = (Signer(self, kid) for kid in ('old', 'new', 'foreign'))
