@@ -37,6 +37,7 @@ int orders_open(unsigned slot)
     int pair[2];
 
     close_one(&o.master[slot]);
+    close_one(&o.child); /* of one that could not be started */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == -1)
         return -1;
     o.master[slot] = pair[0];
