@@ -49,9 +49,11 @@ struct hub *hub_new(unsigned workers, uint32_t hub_generation, struct engine *en
                     const struct hub_ops *ops, void *arg) MUST_CHECK;
 void hub_free(struct hub *h);
 /* queue_max: bytes queued per worker whose ring is full. linger_ns: how long a channel outlives its
- * last subscriber. answer_ns: how long somebody waits for a listing. */
+ * last subscriber. answer_ns: how long somebody waits for a listing. record_max: the largest record that a ring to a
+ * worker can ever hold; what is larger (another node's publication, or one of before a restart) is lost, and told as
+ * lost. 0: any. */
 struct hub_limits {
-    uint64_t queue_max, linger_ns, answer_ns;
+    uint64_t queue_max, linger_ns, answer_ns, record_max;
 };
 void hub_set_limits(struct hub *h, struct hub_limits limits);
 enum hub_state hub_state(const struct hub *h);

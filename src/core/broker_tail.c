@@ -390,8 +390,8 @@ void tail_part(struct chan *c, const struct record *r)
         if (prepend(t, r) == 0)
             return;
         failed = true;
-    } else if (r->status == ENGINE_OK) {
-        t->complete = true;
+    } else if (r->status == ENGINE_OK || r->status == ENGINE_TOO_BIG) {
+        t->complete = true; /* what lies behind one that is too big can never be had */
     } else {
         failed = true;
     }

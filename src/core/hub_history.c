@@ -5,7 +5,8 @@
  *   2. each in turn, while its worker takes what it is sent, has the engine say a few publications,
  *      which are written as HISTORY_PARTs, and goes to the end again
  *   3. when there is no more, or enough, the last one has the status and the position.
- * Can fail: too many of one worker, no memory, an engine that cannot (all told by the last part);
+ * Can fail: too many of one worker, no memory, an engine that cannot, a publication that is larger than a
+ * ring holds (all told by the last part);
  * whoever does not take its answers is passed over, and given up when its time is over. */
 #include "hub_internal.h"
 
@@ -32,6 +33,7 @@ struct asking {
     bool waits; /* for the engine */
     bool full;  /* the piece has enough bytes */
     bool given_up;
+    bool too_big; /* for that reason: no ring holds the next one */
     uint8_t name_len;
     char name[];
 };
@@ -114,10 +116,12 @@ bool hub_history_kept(void *hub, uint64_t token, const struct record *r)
     part.token = a->call.token;
     part.chan = a->chan;
     /* Without memory for a part the rest is of no use. */
-    if (hub_answer(h, a->call.worker, &part) == -1)
+    if (hub_answer(h, a->call.worker, &part) == -1) {
         a->given_up = true;
-    else
+        a->too_big = hub_fits_no_ring(h, &part);
+    } else {
         a->told++;
+    }
     a->full = a->bytes >= PIECE_BYTES;
     return !a->full && !a->given_up;
 }
@@ -134,7 +138,9 @@ void hub_history_done(struct hub *h, struct pending *p, enum engine_status statu
            (a->reverse ? a->since.offset > 1 : a->since.offset < a->end);
     a->waits = false;
     if (!more || a->given_up) {
-        finish(h, a, a->given_up ? ENGINE_UNAVAILABLE : status, at);
+        if (a->given_up)
+            status = a->too_big ? ENGINE_TOO_BIG : ENGINE_UNAVAILABLE;
+        finish(h, a, status, at);
         asking_free(h, a);
         return;
     }

@@ -222,6 +222,8 @@ void hub_deliver_member(struct hub *h, const struct interest *i, struct record *
 /* Sends or queues a control message; *copy: where it is queued, else NULL. -1: neither. */
 int hub_deliver_control(struct hub *h, unsigned worker, struct record *r,
                         struct queued **copy) MUST_CHECK;
+/* No ring to a worker can ever hold it: hub_limits.record_max. */
+bool hub_fits_no_ring(const struct hub *h, const struct record *r);
 /* Takes nothing of what is queued for it, and has not for a second. */
 bool hub_hangs(const struct hub *h, unsigned worker);
 /* Sends or queues a publication to one interested worker. -1: the interest is marked as having lost it. */

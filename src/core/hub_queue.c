@@ -69,6 +69,24 @@ static void note_congestion(struct hub *h, unsigned worker)
     }
 }
 
+/* It would stand in front of all that comes for the worker, for good. */
+bool hub_fits_no_ring(const struct hub *h, const struct record *r)
+{
+    return h->limits.record_max != 0 && record_bytes(r) > h->limits.record_max;
+}
+
+static bool refuse_too_big(const struct hub *h, const struct record *r)
+{
+    if (LIKELY(!hub_fits_no_ring(h, r)))
+        return false;
+    LOG(LOG_WARN,
+        "something from the engine is larger than the rings of this node hold, and is lost",
+        KV_S("record", record_kind_name(r->kind)), KV_U("bytes", record_bytes(r)),
+        KV_U("max", h->limits.record_max),
+        KV_S("fix", "all nodes need the same max_message_size, or ring_size"));
+    return true;
+}
+
 /* Sends, or queues as far as limit allows (one record always fits an empty queue). -1: it
  * does not. */
 static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint64_t limit,
@@ -81,9 +99,12 @@ static int send_or_queue(struct hub *h, unsigned worker, struct record *r, uint6
     if (w->out.first == NULL) {
         if (h->ops->send(h->arg, worker, r) == 0)
             return 0;
+        if (refuse_too_big(h, r))
+            return -1;
         METRIC_INC(ring_full);
         w->took_ns = clock_ns();
-    } else if (w->out.bytes >= limit || queue_cost(r) > limit - w->out.bytes) {
+    } else if (w->out.bytes >= limit || queue_cost(r) > limit - w->out.bytes ||
+               refuse_too_big(h, r)) {
         return -1;
     }
     *copy = queue_push(&w->out, r);

@@ -156,6 +156,7 @@ static void set_limits(void)
                               .queue_max = (uint64_t)config.hub_queue,
                               .linger_ns = (uint64_t)config.channel_linger,
                               .answer_ns = (uint64_t)config.hub_timeout,
+                              .record_max = ring_max_record(&h.out[0]),
                           });
 }
 

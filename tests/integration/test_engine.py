@@ -67,6 +67,21 @@ class Engine(DaemonTest):
             self.assertEqual([p['data'] for p in kept['publications']], seen[0][-100:])
             self.assertEqual(kept['offset'], 200)
 
+    def test_what_a_nodes_rings_cannot_hold_is_lost_there_and_told(self):
+        large, small = self.node(max_message_size='4MiB'), self.node(clean=False, max_message_size='64KiB', ring_size='64KiB')
+        there, here = self.client(large, 'a'), self.client(small, 'a', 'bare:b')
+        self.assertEqual(self.published(large, 'a', 'x' * 1000000)['offset'], 1)
+        self.assertEqual(len(there.push()[1]['data']), 1000000)
+        self.assertEqual(here.push('unsubscribe'), ('a', {'code': 2500, 'reason': 'insufficient state'}))
+        for d in (large, small):  # and the way to the worker is free
+            self.published(d, 'bare:b', 1)
+            self.assertEqual(here.push()[:2], ('bare:b', {'data': 1}))
+        got = here.subscribe('a', recover=True, offset=0, epoch='')
+        self.assertFalse(got.get('recovered', False))
+        self.published(large, 'a', 2)
+        self.assertEqual(here.push()[1]['data'], 2)
+        self.assertIsNotNone(small.find('larger than the rings of this node'))
+
     def test_what_one_publishes_to_several_channels_at_once_comes(self):
         # Publications of a channel travel together, so channels overtake one another.
         d = self.node()

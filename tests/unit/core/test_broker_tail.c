@@ -122,6 +122,20 @@ static void the_hub_does_not_answer(void **state)
     assert_string_equal(b.log, "SR<p9 p10 @10>");
 }
 
+/* The hub cannot say it and never will: to come again would be in vain. */
+static void one_that_no_ring_holds(void **state)
+{
+    struct client a;
+
+    (void)state;
+    stream.status = ENGINE_TOO_BIG;
+    join_recovering(&a, 9, 8);
+    a.ends = true;
+    turns();
+    assert_string_equal(a.log, "SN<@10>");
+    assert_true(a.sub.live);
+}
+
 static void publications_expire_here_too(void **state)
 {
     struct client a;
@@ -274,11 +288,17 @@ static void what_was_before(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(a_loss_meanwhile),        T(a_loss_that_was_recovered),
-        T(the_hub_starts_again),    T(a_hub_that_kept_its_history),
-        T(the_hub_does_not_answer), T(publications_expire_here_too),
-        T(what_is_not_kept),        T(a_tail_nobody_uses_is_given_up),
-        T(large_publications),      T(what_was_before),
+        T(a_loss_meanwhile),
+        T(a_loss_that_was_recovered),
+        T(the_hub_starts_again),
+        T(a_hub_that_kept_its_history),
+        T(the_hub_does_not_answer),
+        T(publications_expire_here_too),
+        T(one_that_no_ring_holds),
+        T(what_is_not_kept),
+        T(a_tail_nobody_uses_is_given_up),
+        T(large_publications),
+        T(what_was_before),
     };
 
     return cmocka_run_group_tests_name("core/broker_tail", tests, NULL, NULL);

@@ -188,6 +188,30 @@ static void pieces_are_short(void **state)
     assert_int_equal(fakes[1].sent[36].r.offset, 37);
 }
 
+/* Kept before a restart, or by another node, whose rings were larger. */
+static void one_that_no_ring_holds(void **state)
+{
+    static char big[200];
+
+    (void)state;
+    hub_set_limits(hub, (struct hub_limits){.queue_max = QUEUE_MAX,
+                                            .record_max = RECORD_OVERHEAD + 100,
+                                            .answer_ns = 5 * NS_PER_SEC});
+    publish_many("a", 2);
+    from(0,
+         (struct record){.kind = RECORD_PUBLISH, .name = STR_LIT("a"), .data = {big, sizeof(big)}});
+    publish_many("a", 1);
+    fakes[1].room = 2;
+    ask_history(1, "a", 0, 10, 0);
+    run_all();
+    fakes[1].room = UINT32_MAX;
+    run_all();
+    assert_int_equal(next_sent(1, RECORD_HISTORY_PART)->offset, 1);
+    assert_int_equal(next_sent(1, RECORD_HISTORY_PART)->offset, 2);
+    assert_int_equal(next_sent(1, RECORD_HISTORY_PART)->status, ENGINE_TOO_BIG);
+    nothing_sent(1);
+}
+
 static void too_many(void **state)
 {
     (void)state;
@@ -372,6 +396,7 @@ int main(void)
         T(whoever_does_not_read),
         T(publications_meanwhile),
         T(pieces_are_short),
+        T(one_that_no_ring_holds),
         T(too_many),
         T(a_worker_that_ends),
         T(asking_at_every_failure),

@@ -243,6 +243,35 @@ static void a_larger_bound(void **state UNUSED)
     assert_int_equal(metrics->lost_publications, 0);
 }
 
+/* Nothing waits behind it, whether others wait before it or not. */
+static void what_no_ring_can_hold_is_lost_and_told(void **state UNUSED)
+{
+    static const char *const large =
+        "another node's, whose rings are larger, or one that was kept before a restart";
+
+    hub_set_limits(hub, (struct hub_limits){.queue_max = QUEUE_MAX,
+                                            .record_max = RECORD_OVERHEAD + 20,
+                                            .answer_ns = 5 * NS_PER_SEC});
+    publish(2, "a", large);
+    assert_int_equal(metrics->lost_publications, 1);
+    assert_int_equal(metrics->hub_queue_bytes, 0);
+    assert_non_null(strstr(last_line, "lost"));
+    fakes[0].room = 1;
+    run_all();
+    assert_int_equal(next_sent(0, RECORD_LOST)->chan, 1);
+    publish(2, "a", "1");
+    publish(2, "a", large);
+    publish(2, "a", "2");
+    assert_int_equal(metrics->lost_publications, 2);
+    fakes[0].room = UINT32_MAX;
+    run_all();
+    next_data(0, "1");
+    assert_int_equal(next_sent(0, RECORD_LOST)->chan, 1);
+    next_data(0, "2");
+    nothing_sent(0);
+    assert_false(hub_backlogged(hub));
+}
+
 static void a_dead_workers_queue_is_dropped(void **state UNUSED)
 {
     overflow(100);
@@ -382,6 +411,7 @@ int main(void)
         T(one_larger_than_the_bound_is_queued_alone),
         T(answers_are_queued_beyond_the_bound_and_then_the_ring_rests),
         T(a_larger_bound),
+        T(what_no_ring_can_hold_is_lost_and_told),
         T(a_dead_workers_queue_is_dropped),
         T(leaving_settles_what_was_lost),
         T(the_word_stands_while_something_is_queued),
