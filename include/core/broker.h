@@ -125,6 +125,9 @@ void broker_free(struct broker *b);
 bool broker_can_publish(struct broker *b, size_t bytes, size_t messages);
 /* The same, when the channels' names have at most name_max bytes: much more fits. */
 bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size_t messages);
+/* Most bytes of payload and fields for which there is room at all, in an empty ring. Who has more and waited would
+ * wait for good, and others behind it. */
+size_t broker_publication_max(const struct broker *b);
 /* -1: no room (ask broker_can_publish() first; fields count as payload). */
 int broker_publish(struct broker *b, const struct broker_publication *p) MUST_CHECK;
 int broker_fence(struct broker *b, struct asker asker) MUST_CHECK;

@@ -79,6 +79,12 @@ bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size
     return false;
 }
 
+/* As ring_has_room() promises. */
+size_t broker_publication_max(const struct broker *b)
+{
+    return (size_t)b->out.capacity / 2 - 16 - record_size(CHANNEL_NAME_MAX, 0);
+}
+
 int broker_publish(struct broker *b, const struct broker_publication *p)
 {
     struct record r = {

@@ -289,7 +289,8 @@ static void ws_message_begun(struct conn *c)
 static struct ws_rx_limits ws_limits(const struct conn *c)
 {
     const int64_t *own = ws_session(c)->message_max;
-    uint64_t message = (uint64_t)(own != NULL ? *own : config.max_message_size);
+    int64_t all = config.max_message_size;
+    uint64_t message = (uint64_t)(own != NULL ? MIN(*own, all) : all);
 
     return (struct ws_rx_limits){.frame = (uint64_t)config.max_frame_size,
                                  .message = message,

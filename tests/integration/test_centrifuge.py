@@ -5,7 +5,7 @@ import unittest
 
 from centrifuge import OPEN, PATH, CentrifugeTest, Client, yaml
 from daemon import DaemonTest, wait_for
-from wsraw import BINARY, CLOSE, PING, TEXT, WebSocket
+from wsraw import BINARY, CLOSE, CONT, PING, TEXT, WebSocket
 
 
 class Commands(CentrifugeTest):
@@ -281,6 +281,17 @@ class Deadlines(CentrifugeTest):
 class Ends(DaemonTest):
     def start_with(self, text='', **kw):
         return self.start(config=self.file(text), **kw)
+
+    def test_the_lesser_of_two_limits_of_a_message(self):
+        d = self.start_with('allow_anonymous_connect_without_token: true\nhttp_stream: true\n', max_message_size='20000')
+        with Client(d.client) as c:
+            c.connect()
+            long = ('{"id":2,"rpc":{"data":"%s"}}' % ('x' * 30000)).encode()
+            c.send_frame(TEXT, long[:15000], fin=False)
+            c.send_frame(CONT, long[15000:])
+            self.assertEqual(c.ends()[0], 1009)
+        r = d.http('POST', '/connection/http_stream', long, where='client')
+        self.assertEqual(r.status, 413)
 
     def test_no_credentials(self):
         d = self.start_with()

@@ -4,6 +4,7 @@
 import json
 import unittest
 
+from centrifuge import OPEN, SECRET, Client, token, yaml
 from daemon import DaemonTest, wait_for
 from wsraw import TEXT, Raw, WebSocket, frame
 
@@ -132,6 +133,25 @@ class Places(DaemonTest):
         for _ in range(30):
             self.assertEqual(d.http('GET', '/metrics').status, 200)
         self.assertEqual(d.http('GET', '/readyz').status, 200)
+
+
+class Rings(DaemonTest):
+    def test_a_publication_that_no_ring_holds_keeps_nobody_waiting(self):
+        settings = {'token_hmac_secret_key': SECRET, 'plain': True, 'channel_without_namespace': OPEN}
+        d = self.start(config=self.file(yaml(settings)), workers=1, max_message_size='16000', ring_size='64KiB')
+        c, big = Client(d.client), {'x': 'x' * 9800}
+        self.addCleanup(c.close)
+        c.connect(token=token(sub='42', info=big))
+        c.subscribe('x', token=token(sub='42', channel='x', info=big))
+        for _ in range(8):  # wherever in the ring it would be
+            self.assertEqual(c.error(publish={'channel': 'x', 'data': 'z' * 15000}), 106)
+            c.publish('x', 'z' * 4000)
+        r = d.http('POST', '/api/publish', json.dumps({'channel': 'x', 'data': 'z' * 15000, 'tags': {'t': 'x' * 20000}}))
+        self.assertEqual((r.status, json.loads(r.body)['error']['code']), (200, 107))
+        bulk = d.ws('/ws/y')
+        for _ in range(4):
+            bulk.text('b' * 8000)
+            bulk.expect(TEXT, 'b' * 8000)
 
 
 if __name__ == '__main__':

@@ -59,6 +59,8 @@ static const struct str *payload(struct api_op *op)
     else if (add_fields(op) == -1)
         api_op_error(op, API_BAD_REQUEST,
                      "tags, idempotency_key, version_epoch or exclude_client are too long");
+    else if (data->n + op->fields.len > broker_publication_max(reactor->broker))
+        api_op_error(op, API_BAD_REQUEST, "data and tags are larger than ring_size allows");
     else
         return data;
     return NULL;

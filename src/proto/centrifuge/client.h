@@ -294,6 +294,11 @@ enum client_did {          /* what a command has come to */
 /* One more at so many a second, of which a second's worth may come at once; *due: the rate's own.
  * False: it is refused, which the client has been told, or has ended for. */
 bool client_paced(struct client *cl, uint32_t id, uint64_t *due, double rate) MUST_CHECK;
+/* Bytes of a client's message, or of a request that stands for one. */
+static inline size_t client_message_max(void)
+{
+    return (size_t)MIN(config.message_size_limit, config.max_message_size);
+}
 /* A piece of input: a frame of commands. */
 void client_input(struct client *cl, struct str frame);
 /* The same for when it goes on. -1: no memory, and it has ended. */

@@ -295,8 +295,7 @@ int client_keep(struct client *cl, struct str piece)
     if (w == NULL)
         return -1;
     /* Not reading its connection stops nobody who says what he says in requests of their own. */
-    if (cl->wire != WIRE_FRAMES &&
-        w->input.len + piece.n > KEPT_MAX + (size_t)config.message_size_limit) {
+    if (cl->wire != WIRE_FRAMES && w->input.len + piece.n > KEPT_MAX + client_message_max()) {
         client_end(cl, CLOSE_CF_TOO_MANY_REQUESTS);
         return -1;
     }

@@ -94,7 +94,7 @@ static void emulation_handle(struct http_exchange *x)
         http_refuse(x, CLOSE_BAD_ORIGIN);
         return;
     }
-    if ((int64_t)x->body.len > config.message_size_limit) {
+    if (x->body.len > client_message_max()) {
         http_refuse(x, CLOSE_BODY_TOO_BIG);
         return;
     }

@@ -288,7 +288,7 @@ static bool keep_connect(struct http_exchange *x, struct client *cl)
 {
     struct buf connect = {0};
     bool good = client_commands_of_query(x->request->query, &connect) &&
-                (int64_t)connect.len <= config.message_size_limit;
+                connect.len <= client_message_max();
 
     if (good && connect.len > 0)
         good = client_connect_command(&connect) == 0 && client_keep(cl, buf_view(&connect)) == 0;

@@ -202,6 +202,10 @@ static enum client_did publish(struct client *cl, const struct cf_command *c,
         (uint8_t)(kind_of(cl, p.data) | RECORD_WANT_ACK | (o->delta_publish ? RECORD_DELTA : 0) |
                   (o->exclude_self ? RECORD_EXCLUDE_ORIGIN : 0));
     bytes = p.data.n + p.fields.n;
+    if (bytes > broker_publication_max(reactor->broker)) {
+        publish_refuse(cl, c->id, CF_ERROR_LIMIT_EXCEEDED);
+        return DID;
+    }
     if (!broker_can_publish(reactor->broker, bytes, 1))
         return client_wait_room(cl, bytes);
     pending = published_new(cl, c->id, cs);

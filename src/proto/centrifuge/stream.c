@@ -262,7 +262,7 @@ static bool take_commands(struct http_exchange *x, const struct client *cl, stru
         http_refuse(x, CLOSE_BAD_TARGET);
         return false;
     }
-    if ((int64_t)out->len > config.message_size_limit) {
+    if (out->len > client_message_max()) {
         http_refuse(x, CLOSE_BODY_TOO_BIG);
         return false;
     }
