@@ -10,6 +10,7 @@ enum close_reason {
 #undef X
     CLOSE_NR
 };
+_Static_assert(CLOSE_NR <= UINT8_MAX, "struct conn and struct closed have a byte for it");
 
 enum close_use { /* metrics in which a reason can occur */
                  CLOSE_IN_NOTHING = 0,

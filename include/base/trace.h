@@ -22,6 +22,7 @@ enum trace_event {
 #include "tbl/trace.def"
     TRACE_EVENT_NR
 };
+_Static_assert(TRACE_EVENT_NR <= UINT8_MAX, "struct trace_record has a byte for it");
 
 #define TRACE_FIELDS 4
 struct trace_row {

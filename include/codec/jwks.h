@@ -23,6 +23,7 @@ enum jwt_alg {
 #include "tbl/tokens.def"
     JWT_ALG_NR
 };
+_Static_assert(JWT_ALG_NR <= 32, "struct jwk has a bit for each");
 
 struct _cjose_jwk_int;
 struct evp_pkey_st;

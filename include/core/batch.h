@@ -48,7 +48,8 @@ enum { /* the same rows, of which those in WebSocket frames come first */
 };
 /* Behind them, for each window, each of those in WebSocket frames compressed. */
 #define BATCH_VARIANT_NR (BATCH_FORM_NR + DEFLATE_WINDOW_NR * BATCH_WS_NR)
-_Static_assert(BATCH_VARIANT_NR <= UINT8_MAX, "struct sub has a byte for it");
+_Static_assert((int)BATCH_FORM_NR + DEFLATE_WINDOW_NR * (int)BATCH_WS_NR <= UINT8_MAX,
+               "struct sub has a byte for BATCH_VARIANT_NR");
 
 /* A form, compressed as agreed (conn_deflate(): 0 is not at all); one that has no compressed
  * variant stays as it is. */

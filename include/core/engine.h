@@ -22,6 +22,7 @@ enum engine_status {
 #include "tbl/engine.def"
     ENGINE_STATUS_NR
 };
+_Static_assert(ENGINE_STATUS_NR <= UINT8_MAX, "the hub's struct pending has a byte for it");
 const char *engine_status_name(enum engine_status s);
 
 enum engine_capability_bit {
@@ -29,6 +30,7 @@ enum engine_capability_bit {
 #include "tbl/engine.def"
     ENGINE_BIT_NR
 };
+_Static_assert(ENGINE_BIT_NR <= 31, "each has a bit of an int");
 enum engine_capability {
 #define CAPABILITY(name, label) ENGINE_CAN_##name = 1 << ENGINE_BIT_##name,
 #include "tbl/engine.def"

@@ -53,6 +53,8 @@ enum record_field { /* tbl/fields.def */
 #undef X
                     FIELD_NR
 };
+_Static_assert(RECORD_KIND_NR <= UINT8_MAX && FIELD_NR <= UINT8_MAX,
+               "records have a byte for each");
 
 /* PUBLICATION and control messages: another node's; its position tells nothing. */
 #define RECORD_SOURCE_REMOTE 128 /* as many workers as a node can have */

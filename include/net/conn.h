@@ -38,6 +38,7 @@ enum conn_state {
 #undef X
     CONN_STATE_NR
 };
+_Static_assert(CONN_STATE_NR <= 31, "each has a bit of an int, CONN_BIT()");
 const char *conn_state_name(enum conn_state s);
 
 /* tbl/states.def's columns, for those who ask on a hot path: masks of CONN_BIT(). */

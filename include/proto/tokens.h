@@ -33,6 +33,7 @@ enum token_override {
 #include "tbl/tokens.def"
     TOKEN_OVERRIDE_NR
 };
+_Static_assert(TOKEN_OVERRIDE_NR <= 8, "struct token_options has a bit for each");
 
 struct token_options {            /* of one subscription */
     struct str info;              /* raw JSON, byte for byte; n 0: none (also for null) */

@@ -7,12 +7,12 @@ struct engine_shards *engine_shards = &engine_shards_own;
 
 const char *shard_state_name(enum shard_state state)
 {
-    static const char *const names[] = {
+    static const char *const names[SHARD_STATE_NR] = {
 #define SHARD(NAME, label) [SHARD_##NAME] = label,
 #include "tbl/engine.def"
     };
 
-    return names[MIN(state, SHARD_UP)];
+    return state < SHARD_STATE_NR ? names[state] : "unknown";
 }
 
 /* --- the writer --- */

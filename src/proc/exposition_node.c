@@ -55,6 +55,10 @@ static const struct node_metric_row rows[] = {
 #include "tbl/node_metrics.def"
 };
 
+_Static_assert(ARRAY_LEN(rows) == (int)PROCESS_METRIC_NR + (int)LISTENER_METRIC_NR +
+                                      (int)SHARD_METRIC_NR + (int)NODE_METRIC_NR,
+               "each metric has its row");
+
 size_t node_metric_row_count(void)
 {
     return ARRAY_LEN(rows);

@@ -227,6 +227,38 @@ def check_rows_are_used():
                 fail(path, n, 'nothing says %s%s' % (prefix, m.group(1)))
 
 
+def braced(text, at):
+    """What stands in the braces that have been opened before `at`."""
+    depth, end = 1, at
+    while depth and end < len(text):
+        depth += (text[end] == '{') - (text[end] == '}')
+        end += 1
+    return text[at:end - 1]
+
+
+def check_arrays_of_tables():
+    """An array whose places are a table's rows has as many as the table: `[X_NR]`, not as many as the last place that is named. And
+    each enum that is a table's has a number that some array, or a _Static_assert of what it must fit, is made by: so what has one
+    place, bit or value for each row does not outgrow it unseen."""
+    text = {p: re.sub(r'/\*.*?\*/', lambda m: '\n' * m.group().count('\n'), read(p), flags=re.S) for p in c_files('src', 'include', 'cmd')}
+    bounds, rows, numbers = '', set(), []
+    for path, t in text.items():
+        bounds += ' '.join(re.findall(r'_Static_assert\((?:[^()]|\([^()]*\))*\)|\[[^\]]*_NR[^\]]*\]', t))
+        for m in re.finditer(r'\benum\s*\w*\s*\{', t):
+            body = braced(t, m.end())
+            if '#include "' in body:
+                rows |= set(re.findall(r'\b([A-Z]\w*_)##', body))
+                numbers += [(path, t.count('\n', 0, m.start()) + 1, n) for n in re.findall(r'\b([A-Z]\w*_NR)\b', body)]
+    for path, line, number in numbers:
+        if not re.search(r'\b%s\b' % number, bounds):
+            fail(path, line, 'nothing says what has room for %s rows: an array [%s], or a _Static_assert' % (number, number))
+    for path, t in text.items():
+        for m in re.finditer(r'\b(\w+)\[(\w*)\](?:\[[^\]]*\])*\s*=\s*\{', t):
+            places = set(re.findall(r'(?:^|[{,\s])\[([A-Z]\w*_)##\w+\]\s*=', braced(t, m.end())))
+            if places & rows and not m.group(2).endswith('_NR'):
+                fail(path, t.count('\n', 0, m.start()) + 1, '%s[%s] has a place for each row of a table: its number of rows is its length' % m.group(1, 2))
+
+
 def check_dialect():
     """UNUSED for a parameter, == NULL for a pointer (as far as its declaration is in the same function)."""
     for path in c_files('src', 'cmd'):
@@ -335,7 +367,7 @@ def main():
     os.chdir(TOP)
     checks = [check_layers, check_only_in, check_include_guards, check_file_length,
               check_function_length, check_spaces, check_format, check_order, check_uncalled, check_homes, check_metrics_are_written,
-              check_rows_are_used, check_dialect,
+              check_rows_are_used, check_arrays_of_tables, check_dialect,
               check_python, check_words, check_setting_names, check_top_level, check_links, check_named_functions,
               check_lock, check_rules]
     good = bad = 0
