@@ -362,7 +362,7 @@ int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *o
 /* The client is in the channel, if that has presence, and this is its info. flags: 0 or PRESENCE_AGAIN. */
 int presence_enter(struct client *cl, const struct client_sub *cs, struct str conn_info,
                    uint8_t flags) MUST_CHECK;
-/* This is about to become its info: it is told in all channels. */
+/* This becomes its info, and is told in all its channels. -1: it has the one of before. */
 int presence_change(struct client *cl, struct str conn_info) MUST_CHECK;
 /* It leaves; before broker_unsubscribe(). */
 void presence_leave(struct client *cl, const struct client_sub *cs);

@@ -124,7 +124,7 @@ static void refresh(struct client *cl, const struct control *o)
         client_end(cl, CLOSE_CF_EXPIRED);
         return;
     }
-    if (o->info.n > 0 && client_identify(cl, client_user(cl), o->info) == -1) {
+    if (o->info.n > 0 && presence_change(cl, o->info) == -1) {
         client_end(cl, CLOSE_NO_MEMORY);
         return;
     }

@@ -53,7 +53,7 @@ int presence_change(struct client *cl, struct str conn_info)
 
     for (struct list *n = cl->subs.next; n != &cl->subs && rc == 0; n = n->next)
         rc = presence_enter(cl, LIST_ENTRY(n, struct client_sub, link), conn_info, PRESENCE_AGAIN);
-    return rc;
+    return rc == 0 ? client_identify(cl, client_user(cl), conn_info) : -1;
 }
 
 void presence_leave(struct client *cl, const struct client_sub *cs)

@@ -56,8 +56,7 @@ static void refreshed(struct client *cl, uint32_t id, const struct token_connect
         client_end(cl, CLOSE_CF_INSUFFICIENT_STATE);
         return;
     }
-    if (t->info.n > 0 &&
-        (presence_change(cl, t->info) == -1 || client_identify(cl, t->user, t->info) == -1)) {
+    if (t->info.n > 0 && presence_change(cl, t->info) == -1) {
         client_end(cl, CLOSE_NO_MEMORY);
         return;
     }
