@@ -220,6 +220,10 @@ class Methods(CentrifugeTest):
         self.assertEqual(c.push()[1]['info']['conn_info'], {'of': 'late'})
         self.assertEqual(self.call('refresh', user='fay', expired=True), {})
         self.assertEqual(c.ends(), (3005, 'connection expired'))
+        for past in (-1, 1 - 2 ** 63):
+            c, = self.of_user('gil', 1)
+            self.assertEqual(self.call('refresh', user='gil', expire_at=past), {})
+            self.assertEqual(c.ends(), (3005, 'connection expired'))
 
     def test_nobody_is_no_error(self):
         for user in ({}, {'user': ''}, {'user': 'nobody'}, {'client': 'nobody'}, {'session': 'nobody'}):

@@ -90,6 +90,13 @@ static void unsubscribe(struct client *cl, const struct control *o)
     }
 }
 
+/* As the server API says it; any time before 1970 is as good as another, and the way to the least number of all
+ * is longer than a number. */
+static int64_t expires(const struct control *o)
+{
+    return MAX(o->expire_at, -1);
+}
+
 static void subscribe(struct client *cl, const struct control *o)
 {
     const struct channel_options *options = channel_options_of(o->channel);
@@ -102,7 +109,7 @@ static void subscribe(struct client *cl, const struct control *o)
     const struct sub_wish w = {.channel = o->channel,
                                .request = o->recover != 0 ? &since : NULL,
                                .options = &wishes,
-                               .expire_at = o->expire_at,
+                               .expire_at = expires(o),
                                .server = true,
                                .by_push = true};
 
@@ -117,7 +124,7 @@ static void subscribe(struct client *cl, const struct control *o)
 
 static void refresh(struct client *cl, const struct control *o)
 {
-    int64_t left = o->expire_at == 0 ? 0 : o->expire_at - client_now();
+    int64_t left = o->expire_at == 0 ? 0 : expires(o) - client_now();
     struct cf_reply r = {.has_push = true, .push = {.has_refresh = true}};
 
     if (o->expired != 0 || left < 0) {
