@@ -17,6 +17,13 @@ struct conn_request { /* travels as it is */
     char reason[REASON_MAX];
 };
 
+/* What an endpoint may send (RFC 6455 §7.4), as far as it makes sense from an operator. */
+static bool code_may_be_sent(uint64_t code)
+{
+    return code == 1000 || code == 1001 || code == 1008 || (code >= 1011 && code <= 1013) ||
+           (code >= 3000 && code <= 4999);
+}
+
 /* Nothing is answered for one that is gone. */
 static struct conn *meant(const struct inquiry_job *j, struct conn_request *r)
 {
@@ -24,6 +31,10 @@ static struct conn *meant(const struct inquiry_job *j, struct conn_request *r)
         return NULL;
     memcpy(r, j->request.p, sizeof(*r));
     r->reason_len = MIN(r->reason_len, REASON_MAX);
+    /* Who asks has looked, unless its process is not itself. */
+    if ((r->code != 0 && !code_may_be_sent(r->code)) ||
+        !utf8_valid((struct str){r->reason, r->reason_len}))
+        r->code = r->reason_len = 0;
     return conn_find(r->id);
 }
 
@@ -182,13 +193,6 @@ static int read_id(struct http_exchange *x, unsigned *worker, struct conn_reques
     if (strchr(text, ':') == NULL)
         return str_to_u64(str_from(text), &r->id);
     return debug_id_parse(str_from(text), worker, &r->id) == 0 ? 1 : -1;
-}
-
-/* What an endpoint may send (RFC 6455 §7.4), as far as it makes sense from an operator. */
-static bool code_may_be_sent(uint64_t code)
-{
-    return code == 1000 || code == 1001 || code == 1008 || (code >= 1011 && code <= 1013) ||
-           (code >= 3000 && code <= 4999);
 }
 
 static int read_words(struct http_exchange *x, struct conn_request *r)

@@ -99,6 +99,7 @@ static struct walk *walk_new(struct str request)
     memcpy(&q, request.p, sizeof(q));
     q.limit = MIN(q.limit, CONNS_PAGE_MAX);
     q.room = MIN(q.room, PAGE_BYTES);
+    q.network.bits = MIN(q.network.bits, (uint8_t)128);
     q.prefix[sizeof(q.prefix) - 1] = q.protocol[sizeof(q.protocol) - 1] = '\0';
     q.listener[sizeof(q.listener) - 1] = q.user[sizeof(q.user) - 1] = '\0';
     q.channel[sizeof(q.channel) - 1] = '\0';

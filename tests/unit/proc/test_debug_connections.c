@@ -46,6 +46,23 @@ static void merge(const struct buf *answers, unsigned n, const struct conns_quer
     assert_int_equal(put_merged(sources, n, q, m, out), 0);
 }
 
+/* What another worker asks is not believed. */
+static void a_question_full_of_nonsense(void **state UNUSED)
+{
+    struct conns_query q;
+    struct walk *w;
+
+    memset(&q, 0xff, sizeof(q));
+    w = walk_new((struct str){(const char *)&q, sizeof(q)});
+    assert_non_null(w);
+    assert_true(w->q.limit <= CONNS_PAGE_MAX && w->q.room <= PAGE_BYTES);
+    assert_true(w->q.network.bits <= 128);
+    assert_true(strlen(w->q.prefix) < sizeof(w->q.prefix) &&
+                strlen(w->q.channel) < sizeof(w->q.channel));
+    free(w);
+    assert_null(walk_new((struct str){(const char *)&q, sizeof(q) - 1}));
+}
+
 /* All that a page had room for have gone meanwhile: the next one begins behind them. */
 static void a_page_of_none_goes_on(void **state UNUSED)
 {
@@ -144,6 +161,7 @@ static void an_order_ends_with_a_cut_answer(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(a_question_full_of_nonsense),
         T(a_page_of_none_goes_on),
         T(an_answer_has_so_much_room),
         T(an_order_ends_with_a_cut_answer),
