@@ -81,6 +81,8 @@ class Engine(DaemonTest):
         self.published(large, 'a', 2)
         self.assertEqual(here.push()[1]['data'], 2)
         self.assertIsNotNone(small.find('larger than the rings of this node'))
+        r = small.http('POST', '/api/history', json.dumps({'channel': 'a', 'limit': 10}))
+        self.assertEqual(json.loads(r.body)['error']['code'], 108)
 
     def test_what_one_publishes_to_several_channels_at_once_comes(self):
         # Publications of a channel travel together, so channels overtake one another.

@@ -194,6 +194,9 @@ static void history_answered(struct api_op *op, const struct record *r)
     if (!(r->flags & RECORD_LAST)) {
         if (!wrote(op, append_publication(op, r)))
             return;
+    } else if (r->status == ENGINE_TOO_BIG) {
+        api_op_error(op, API_NOT_AVAILABLE,
+                     "a publication in the history is larger than the rings of this node hold");
     } else if (r->status != ENGINE_OK) {
         api_op_refused(op, (enum engine_status)r->status);
     } else if (epoch != 0 && epoch != r->epoch) {
