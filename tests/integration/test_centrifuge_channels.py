@@ -392,6 +392,7 @@ class Delta(CentrifugeTest):
 
 class Tags(CentrifugeTest):
     channels = {**OPEN, 'allow_tags_filter': True}
+    namespaces = [{'name': 'cache', **channels, 'force_recovery_mode': 'cache'}]
 
     def test_filter(self):
         name = self.channel()
@@ -405,6 +406,21 @@ class Tags(CentrifugeTest):
         got = [b.push()[1] for _ in range(5)]
         self.assertEqual([p.get('tags') for p in got], [{'lang': 'en'}, {'lang': 'de'}, {'lang': 'en'}, None, {'lang': 'en'}])
 
+    def test_recovery_is_filtered(self):
+        name, wish = self.channel(), {'tf': {'key': 'lang', 'cmp': 'eq', 'val': 'en'}, 'recover': True}
+        for i, lang in enumerate(('en', 'de', 'de', 'en', 'de')):
+            for channel in (name, 'cache:' + name):
+                self.d.api('publish', channel=channel, data=i, tags={'lang': lang})
+        a = self.connected()
+        got = a.subscribe(name, **wish)
+        self.assertEqual((got['recovered'], numbers(got['publications'])), (True, [0, 3]))
+        self.d.api('publish', channel=name, data=5, tags={'lang': 'en'})
+        self.assertEqual(a.push()[1]['offset'], 6)  # nothing is missing to it
+        got = self.connected().subscribe('cache:' + name, **wish)
+        self.assertEqual((got['recovered'], got.get('publications')), (True, None))
+        got = self.client().connect(subs={name: {**wish, 'offset': 1}})['subs'][name]
+        self.assertEqual((got['recovered'], numbers(got['publications'])), (True, [3, 5]))
+
     def test_bad_filters(self):
         c = self.connected()
         for tf in ({'op': 'xor'}, {'key': 'a', 'cmp': 'about'}, {'op': 'and'}, {'nodes': 3}):
@@ -414,6 +430,7 @@ class Tags(CentrifugeTest):
 
 class ExcludeSelf(CentrifugeTest):
     channels = {**OPEN, 'exclude_self': True}
+    namespaces = [{'name': 'delta', **OPEN, 'allowed_delta_types': 'fossil', 'delta_publish': True}]
 
     def test_the_publisher_does_not_get_its_own(self):
         name = self.channel()
@@ -436,6 +453,31 @@ class ExcludeSelf(CentrifugeTest):
         self.d.publish(name, 6)
         self.assertEqual([a.data() for _ in range(4)], [0, 2, 4, 6])
         self.assertEqual([b.data() for _ in range(4)], [1, 3, 5, 6])
+
+    def test_nor_when_it_recovers(self):
+        name = self.channel()
+        a, b = self.connected(), self.connected()
+        epoch = a.subscribe(name)['epoch']
+        for i in range(4):
+            (a if i % 2 else b).publish(name, i)
+        a.ask(unsubscribe={'channel': name})
+        a.messages.clear()
+        self.assertEqual(numbers(a.subscribe(name, recover=True, epoch=epoch)['publications']), [0, 2])
+
+    def test_who_is_left_out_does_not_recover_it(self):
+        name = 'delta:' + self.channel()
+        a = self.connected()
+        epoch = a.subscribe(name, delta='fossil')['epoch']
+        for i in range(4):
+            self.d.api('publish', channel=name, data={'text': 'x' * 100, 'i': i}, exclude_client=a.me if i in (1, 3) else '')
+        a.ask(unsubscribe={'channel': name})
+        got = a.subscribe(name, delta='fossil', recover=True, epoch=epoch)
+        self.assertEqual([(p['offset'], p.get('delta')) for p in got['publications']], [(1, None), (3, None)])
+        for whole in (None, True):  # what it does not know is no base, neither of what is recovered nor of what follows
+            self.d.publish(name, {'text': 'x' * 100, 'i': 9})
+            while a.messages and a.messages[0]['push']['pub'].get('offset', 9) < 5:
+                a.messages.pop(0)
+            self.assertEqual(a.push()[1].get('delta'), whole)
 
 
 if __name__ == '__main__':

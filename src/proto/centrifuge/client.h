@@ -81,7 +81,8 @@ struct client_start { /* from the request for a subscription to its answer; pool
     struct buf data;       /* owned; of the token, raw */
     struct buf missed;     /* owned; the publications it had missed, as cf_items has them */
     struct cf_items items; /* of missed, which has */
-    bool any;              /* any */
+    bool any;              /* any, */
+    bool chained;          /* and the newest of the channel's: the next may build on it */
 };
 
 struct client_sub { /* pooled */
@@ -414,6 +415,10 @@ void subs_end_lost(struct client *cl);
 void centrifuge_subscribed(struct sub *s, struct position at);
 bool centrifuge_refused(struct sub *s, uint16_t status);
 void centrifuge_deliver(struct sub *s, struct batch *b);
+/* Is that publication for it, by its filter and by who is left out? */
+bool client_sub_wants(const struct client_sub *cs, const struct batch *b, uint32_t i);
+/* Those of the batch that are, from the first on. */
+void deliver_some(struct client_sub *cs, const struct batch *b, unsigned variant, uint32_t first);
 void centrifuge_lost(struct sub *s, struct position to);
 void centrifuge_restarted(struct sub *s, struct position at);
 void centrifuge_recovered(struct sub *s, const struct recovery *r);

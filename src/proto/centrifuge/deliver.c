@@ -159,14 +159,20 @@ static void runs_add(struct runs *r, uint32_t i)
     r->end = i + 1;
 }
 
-/* Is it the one whom the server API leaves out? */
+/* Is it the one whom the server API leaves out? Of what is recovered, its own as well: there the fields
+ * alone say whose it is. */
 static bool left_out(const struct client_sub *cs, const struct batch *b, uint32_t i)
 {
     char id[CLIENT_ID_TEXT];
+    struct client_info by;
     struct str named;
 
-    if (!record_field(batch_fields(b, i), FIELD_EXCLUDE, &named))
-        return false;
+    if (!record_field(batch_fields(b, i), FIELD_EXCLUDE, &named)) {
+        if (!record_field(batch_fields(b, i), FIELD_INFO, &named) ||
+            client_info_read(named, &by) == -1)
+            return false;
+        named = by.client;
+    }
     client_id_text(client_of(cs->conn), id);
     return str_equal(named, (struct str){id, sizeof(id)});
 }
@@ -178,13 +184,12 @@ static bool excluded(const struct client_sub *cs, const struct batch *b, uint32_
 
     if ((item->flags & RECORD_EXCLUDE_ORIGIN) == 0)
         return false;
-    if (item->asker == SESSION_API)
+    if (item->asker != SESSION_CENTRIFUGE)
         return left_out(cs, b, i);
-    return item->token == cs->conn->id && item->asker == SESSION_CENTRIFUGE &&
-           item->source == reactor->cfg.worker;
+    return item->token == cs->conn->id && item->source == reactor->cfg.worker;
 }
 
-static bool wanted(const struct client_sub *cs, const struct batch *b, uint32_t i)
+bool client_sub_wants(const struct client_sub *cs, const struct batch *b, uint32_t i)
 {
     if (excluded(cs, b, i))
         return false;
@@ -214,7 +219,7 @@ static void deliver_delta(struct client_sub *cs, struct batch *b, uint32_t first
         return;
     }
     for (uint32_t i = first; i < b->nitems; i++)
-        if (wanted(cs, b, i))
+        if (client_sub_wants(cs, b, i))
             runs_add(&r, i);
     if (r.end == b->nitems) { /* it has the last one */
         cs->sub.flags &= (uint16_t)~CLIENT_SUB_BASELESS;
@@ -226,12 +231,12 @@ static void deliver_delta(struct client_sub *cs, struct batch *b, uint32_t first
     runs_flush(&r);
 }
 
-static void deliver_some(struct client_sub *cs, struct batch *b, uint32_t first)
+void deliver_some(struct client_sub *cs, const struct batch *b, unsigned variant, uint32_t first)
 {
-    struct runs r = {.cs = cs, .b = b, .variant = cs->sub.variant};
+    struct runs r = {.cs = cs, .b = b, .variant = variant};
 
     for (uint32_t i = first; i < b->nitems; i++)
-        if (wanted(cs, b, i))
+        if (client_sub_wants(cs, b, i))
             runs_add(&r, i);
     runs_flush(&r);
 }
@@ -274,7 +279,7 @@ static __attribute__((noinline)) void deliver_special(struct client_sub *cs, str
     else if (cs->sub.flags & CLIENT_SUB_DELTA)
         deliver_delta(cs, b, first, some);
     else if (some)
-        deliver_some(cs, b, first);
+        deliver_some(cs, b, cs->sub.variant, first);
     else
         session_deliver(cs->conn, b, cs->sub.variant, first, b->nitems);
 }

@@ -11,19 +11,23 @@ static int add_items(struct client_sub *cs, const struct batch *b, uint32_t firs
     bool delta = (cs->sub.flags & CLIENT_SUB_DELTA) != 0;
 
     for (uint32_t i = first; i < b->nitems; i++) {
+        if (!client_sub_wants(cs, b, i)) {
+            start->chained = false;
+            continue;
+        }
         if (!start->any)
             cf_items_begin(&start->items, client_of(cs->conn)->encoding, &start->missed);
-        /* Behind the first one of the answer each has the one before it. */
-        if (encode_add(&start->items, b, i, delta, start->any) == -1)
+        /* Behind one that it has been given each may be a difference to the one before it. */
+        if (encode_add(&start->items, b, i, delta, start->chained) == -1)
             return -1;
-        start->any = true;
+        start->any = start->chained = true;
     }
     return 0;
 }
 
 static void gain_base(struct client_sub *cs)
 {
-    if (!(cs->sub.flags & CLIENT_SUB_DELTA) || !cs->start->any)
+    if (!(cs->sub.flags & CLIENT_SUB_DELTA) || !cs->start->chained)
         return;
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_BASELESS;
     cs->sub.variant = client_variant(client_of(cs->conn), AS_DIFFERENCE);
@@ -40,7 +44,7 @@ static void follow(struct client_sub *cs, const struct recovery *r)
     if (batch_variant(r->batch, variant) == NULL)
         client_end(client_of(cs->conn), CLOSE_NO_MEMORY);
     else
-        session_deliver(cs->conn, r->batch, variant, r->first, r->batch->nitems);
+        deliver_some(cs, r->batch, variant, r->first);
 }
 
 void centrifuge_recovered(struct sub *s, const struct recovery *r)
@@ -70,7 +74,7 @@ void starting_lost(struct client_sub *cs, struct position to)
     if (cs->sub.recovering) /* its answer will say */
         return;
     cs->at = start->at = to;
-    start->recovered = start->any = false;
+    start->recovered = start->any = start->chained = false;
     buf_clear(&start->missed);
 }
 
