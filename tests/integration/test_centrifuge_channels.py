@@ -146,6 +146,7 @@ class History(CentrifugeTest):
         for wish in ({}, {'epoch': got['epoch'], 'offset': 1}, {'epoch': 'wrong', 'offset': 77}):
             answer = self.connected().subscribe(name, recover=True, **wish)
             self.assertEqual((answer.get('recovered'), numbers(answer.get('publications', []))), (True, [3]), wish)
+            self.assertEqual((answer['epoch'], answer.get('offset', 0)), (got['epoch'], wish.get('offset', 0)))
         answer = self.connected().subscribe(name, recover=True, epoch=got['epoch'], offset=3)
         self.assertEqual((answer.get('recovered'), answer.get('publications')), (True, None))
         self.assertNotIn('publications', self.connected().subscribe(name))
@@ -153,7 +154,9 @@ class History(CentrifugeTest):
     def test_cache_without_asking(self):
         name = 'auto:' + self.channel()
         self.filled(name, 3)
-        self.assertEqual(numbers(self.connected().subscribe(name)['publications']), [3])
+        got = self.connected().subscribe(name)
+        self.assertEqual(numbers(got['publications']), [3])
+        self.assertEqual((got['recovered'], got['was_recovering'], got.get('offset')), (True, True, None))
 
     def test_the_hub_is_killed(self):
         d = self.start(config=self.file(yaml({'allow_anonymous_connect_without_token': True,

@@ -54,7 +54,7 @@ void centrifuge_recovered(struct sub *s, const struct recovery *r)
 
     cs->at = start->at = r->at;
     start->recovered = r->recovered;
-    if (r->recovered && !start->since.latest)
+    if (r->recovered)
         start->at.offset = start->since.since.offset; /* the client counts on from there */
     if (start->by_push) {
         follow(cs, r);

@@ -340,7 +340,7 @@ int sub_result(struct client_sub *cs, struct sub_answer *text, struct cf_subscri
         .positioned = stream,
         .delta = (cs->sub.flags & CLIENT_SUB_DELTA) != 0,
         .data = start->data.len > 0 ? buf_view(&start->data) : STR_NULL,
-        .was_recovering = start->asked,
+        .was_recovering = start->recover,
         .recovered = start->recovered,
     };
     if (start->missed.len > 0)
