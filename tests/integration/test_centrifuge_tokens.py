@@ -71,6 +71,31 @@ class Tokens(CentrifugeTest):
         c, _ = self.user('42', channels=['told:x'])
         self.assertEqual(c.ask(refresh={'token': token(sub='42', channels=['told:x'])}), {'refresh': {}})
 
+    def test_a_refresh_is_seen_by_others(self):
+        a, _ = self.user('42', info={'mood': 1})
+        others = self.client()
+        others.connect(token=token(sub='43'))
+        a.subscribe('told:a', token=token(sub='42', channel='told:a', info={'role': 1}))
+        others.subscribe('told:a', token=token(sub='43', channel='told:a'))
+
+        def seen():
+            got = others.ask(presence={'channel': 'told:a'})['presence']['presence'][a.me]
+            return got.get('conn_info', {}).get('mood'), got.get('chan_info', {}).get('role')
+
+        a.ask(refresh={'token': token(sub='42', info={'mood': 2})})
+        wait_for(lambda: seen() == (2, 1), what='the new info of the connection')
+        a.ask(sub_refresh={'channel': 'told:a', 'token': token(sub='42', channel='told:a', info={'role': 2})})
+        wait_for(lambda: seen() == (2, 2), what='the new info of the subscription')
+        a.publish('told:a', 1)
+        self.assertEqual(others.push()[1]['info'], {'user': '42', 'client': a.me, 'conn_info': {'mood': 2}, 'chan_info': {'role': 2}})
+        self.d.api('refresh', user='42', client=a.me, info={'mood': 3})
+        wait_for(lambda: seen() == (3, 2), what='what the server says')
+        a.ask(sub_refresh={'channel': 'told:a', 'token': token(sub='42', channel='told:a')})
+        wait_for(lambda: seen() == (3, None), what='none')
+        self.assertEqual(others.ask(presence_stats={'channel': 'told:a'})['presence_stats'], {'num_clients': 2, 'num_users': 2})
+        a.close()
+        wait_for(lambda: others.ask(presence={'channel': 'told:a'})['presence']['presence'].keys() == {others.me}, what='it has left')
+
     def test_subscription_tokens(self):
         c, _ = self.user('42')
         self.assertEqual(c.error(subscribe={'channel': '$news'}), 103)

@@ -363,8 +363,10 @@ int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *o
 /* The client is in the channel, if that has presence, and this is its info. flags: 0 or PRESENCE_AGAIN. */
 int presence_enter(struct client *cl, const struct client_sub *cs, struct str conn_info,
                    uint8_t flags) MUST_CHECK;
-/* This becomes its info, and is told in all its channels. -1: it has the one of before. */
+/* This becomes its info, unless it is nothing, and is told in all its channels. -1: it has the one of before. */
 int presence_change(struct client *cl, struct str conn_info) MUST_CHECK;
+/* The same of one subscription's; here nothing is one, too. */
+int presence_change_sub(struct client *cl, struct client_sub *cs, struct str chan_info) MUST_CHECK;
 /* It leaves; before broker_unsubscribe(). */
 void presence_leave(struct client *cl, const struct client_sub *cs);
 /* A broker_sink_ops.presence. */

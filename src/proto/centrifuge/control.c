@@ -131,7 +131,7 @@ static void refresh(struct client *cl, const struct control *o)
         client_end(cl, CLOSE_CF_EXPIRED);
         return;
     }
-    if (o->info.n > 0 && presence_change(cl, o->info) == -1) {
+    if (presence_change(cl, o->info) == -1) {
         client_end(cl, CLOSE_NO_MEMORY);
         return;
     }

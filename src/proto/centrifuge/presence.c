@@ -51,9 +51,35 @@ int presence_change(struct client *cl, struct str conn_info)
 {
     int rc = 0;
 
+    if (conn_info.n == 0 || str_equal(conn_info, client_conn_info(cl)))
+        return 0;
     for (struct list *n = cl->subs.next; n != &cl->subs && rc == 0; n = n->next)
         rc = presence_enter(cl, LIST_ENTRY(n, struct client_sub, link), conn_info, PRESENCE_AGAIN);
     return rc == 0 ? client_identify(cl, client_user(cl), conn_info) : -1;
+}
+
+int presence_change_sub(struct client *cl, struct client_sub *cs, struct str chan_info)
+{
+    struct client_sub_more *more, *before = cs->more;
+
+    if (str_equal(chan_info,
+                  before != NULL ? (struct str){before->info, before->info_len} : STR_NULL))
+        return 0;
+    more = malloc(sizeof(*more) + chan_info.n);
+    if (more == NULL)
+        return -1;
+    more->filter = before != NULL ? before->filter : NULL;
+    more->info_len = chan_info.n;
+    if (chan_info.n > 0)
+        memcpy(more->info, chan_info.p, chan_info.n);
+    cs->more = more;
+    if (presence_enter(cl, cs, client_conn_info(cl), PRESENCE_AGAIN) == -1) {
+        cs->more = before;
+        free(more);
+        return -1;
+    }
+    free(before);
+    return 0;
 }
 
 void presence_leave(struct client *cl, const struct client_sub *cs)

@@ -56,7 +56,7 @@ static void refreshed(struct client *cl, uint32_t id, const struct token_connect
         client_end(cl, CLOSE_CF_INSUFFICIENT_STATE);
         return;
     }
-    if (t->info.n > 0 && presence_change(cl, t->info) == -1) {
+    if (presence_change(cl, t->info) == -1) {
         client_end(cl, CLOSE_NO_MEMORY);
         return;
     }
@@ -117,6 +117,10 @@ static void sub_refreshed(struct client *cl, const struct cf_command *c,
 
     if (cs == NULL) { /* it has been ended meanwhile */
         reply_error(cl, c->id, CF_ERROR_PERMISSION_DENIED);
+        return;
+    }
+    if (presence_change_sub(cl, cs, t->options.info) == -1) {
+        client_end(cl, CLOSE_NO_MEMORY);
         return;
     }
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_EXPIRES;
