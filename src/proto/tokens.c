@@ -306,8 +306,11 @@ static enum token_fault verify_subscription(struct str token, struct str channel
 
     if (fault != TOKEN_GOOD)
         return fault;
+    *why = "it has no channel: it is a connection token";
+    if (out->channel.n == 0)
+        return TOKEN_INVALID;
     *why = "it is for another channel";
-    if (out->channel.n == 0 || !str_equal(out->channel, channel))
+    if (!str_equal(out->channel, channel))
         return TOKEN_MISMATCH;
     *why = "it is for another user";
     if (!str_equal(out->user, user))

@@ -96,6 +96,23 @@ class Tokens(CentrifugeTest):
         a.close()
         wait_for(lambda: others.ask(presence={'channel': 'told:a'})['presence']['presence'].keys() == {others.me}, what='it has left')
 
+    def test_a_subscription_is_not_refreshed_by_an_expired_token(self):
+        c, _ = self.user('42')
+        c.subscribe('$x', token=token(sub='42', channel='$x', exp=in_seconds(60)))
+        c.say({'id': 9, 'sub_refresh': {'channel': '$x', 'token': token(sub='42', channel='$x', exp=in_seconds(-100))}})
+        self.assertEqual(c.ends(), (3006, 'subscription expired'))
+
+    def test_a_token_of_the_other_kind(self):
+        c, _ = self.user('42')
+        self.assertEqual(c.error(subscribe={'channel': '$news', 'token': token(sub='42')}), 103)
+
+    def test_a_token_for_a_namespace_that_is_not_there(self):
+        for claims in ({'channels': ['told:x', 'nowhere:x']}, {'subs': {'told:x': {}, 'nowhere:x': {}}}):
+            c = self.client()
+            self.assertEqual(c.error(connect={'token': token(sub='42', **claims)}), 102)
+            c.say({'id': 7, 'rpc': {}})
+            self.assertTrue(c.silent(0.2))
+
     def test_subscription_tokens(self):
         c, _ = self.user('42')
         self.assertEqual(c.error(subscribe={'channel': '$news'}), 103)

@@ -341,8 +341,8 @@ void connect_user_answered(struct client *cl, uint16_t status);
 /* One of the things that a connect waits for has come. */
 void connect_arrived(struct client *cl);
 
-/* server_subs.c: begins them; work.left counts those that have not come. -1: the client is to end,
- * *why. */
+/* server_subs.c: begins them; work.left counts those that have not come. A Centrifuge error code: the
+ * connect is refused. -1: the client is to end, *why. */
 int server_subs_begin(struct client *cl, const struct cf_connect_request *r,
                       const struct token_connection *t, enum close_reason *why) MUST_CHECK;
 

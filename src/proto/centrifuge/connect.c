@@ -174,6 +174,7 @@ static enum client_did start(struct client *cl, const struct cf_command *c,
 {
     int64_t left = time_left(t);
     enum close_reason why = CLOSE_NO_MEMORY;
+    int rc;
 
     if (left < 0)
         return refuse(cl, c->id, CF_ERROR_EXPIRED);
@@ -186,7 +187,10 @@ static enum client_did start(struct client *cl, const struct cf_command *c,
     cl->work->left = 1;
     if (ask_user(cl) == -1)
         return end(cl, CLOSE_CF_INTERNAL);
-    if (server_subs_begin(cl, &c->connect, t, &why) == -1)
+    rc = server_subs_begin(cl, &c->connect, t, &why);
+    if (rc > 0)
+        return refuse(cl, c->id, (enum cf_error_code)rc);
+    if (rc == -1)
         return end(cl, why);
     if (cl->work->left > 1 && client_wait(cl, WAITS_CONNECT) == -1)
         return DID;

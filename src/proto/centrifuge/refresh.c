@@ -148,8 +148,8 @@ static void sub_refresh_done(void *arg, enum token_fault fault,
     case TOKEN_GOOD:
         sub_refreshed(cl, &c, t);
         break;
-    case TOKEN_EXPIRED:
-        reply_error(cl, c.id, CF_ERROR_TOKEN_EXPIRED);
+    case TOKEN_EXPIRED: /* an error would be the subscription's end; so it comes again with a new token */
+        client_end(cl, CLOSE_CF_SUB_EXPIRED);
         break;
     case TOKEN_INVALID:
     case TOKEN_MISMATCH:

@@ -30,7 +30,7 @@ static bool wish_of(const struct begin *b, struct str channel, struct cf_subscri
     return found;
 }
 
-/* -1: the client is to end. */
+/* 0, 1 not begun, -1: the client is to end. */
 static int begin_one(const struct begin *b, struct sub_wish *w)
 {
     struct client *cl = b->client;
@@ -54,6 +54,7 @@ static int begin_one(const struct begin *b, struct sub_wish *w)
     return 0;
 }
 
+/* 0, an error code, or -1. */
 static int begin_token(const struct begin *b, const struct token_connection *t)
 {
     struct token_options options;
@@ -64,7 +65,9 @@ static int begin_token(const struct begin *b, const struct token_connection *t)
         const struct channel_options *o = channel_options_of(channel);
         int rc;
 
-        if (o == NULL || !channel_name_permitted(o, channel)) {
+        if (o == NULL)
+            return CF_ERROR_UNKNOWN_CHANNEL;
+        if (!channel_name_permitted(o, channel)) {
             *b->why = CLOSE_CF_DENIED;
             return -1;
         }
@@ -111,8 +114,9 @@ int server_subs_begin(struct client *cl, const struct cf_connect_request *r,
                       const struct token_connection *t, enum close_reason *why)
 {
     const struct begin b = {.client = cl, .request = r, .why = why};
+    int rc = t != NULL ? begin_token(&b, t) : 0;
 
-    if ((t != NULL && begin_token(&b, t) == -1) || begin_personal(&b) == -1)
-        return -1;
-    return begin_requested(&b);
+    if (rc != 0)
+        return rc;
+    return begin_personal(&b) == -1 ? -1 : begin_requested(&b);
 }

@@ -323,7 +323,9 @@ static void a_subscription_of_another(void **state UNUSED)
         const char *why;
     } rows[] = {
         {"{\"sub\":\"42\",\"channel\":\"chat:2\"}", TOKEN_MISMATCH, "it is for another channel"},
-        {"{\"sub\":\"42\"}", TOKEN_MISMATCH, "it is for another channel"},
+        {"{\"sub\":\"42\"}", TOKEN_INVALID, "it has no channel: it is a connection token"},
+        {"{\"sub\":\"42\",\"channel\":\"\"}", TOKEN_INVALID,
+         "it has no channel: it is a connection token"},
         {"{\"sub\":\"43\",\"channel\":\"chat:1\"}", TOKEN_MISMATCH, "it is for another user"},
         {"{\"channel\":\"chat:1\"}", TOKEN_MISMATCH, "it is for another user"},
         {"{\"sub\":\"42\",\"channel\":\"chat:1\",\"client\":\"c2\"}", TOKEN_MISMATCH,
