@@ -182,6 +182,16 @@ class Tokens(CentrifugeTest):
         c.say({'id': 1, 'connect': {'token': token(sub='42', channels=['told:%d' % i for i in range(6)])}})
         self.assertEqual(c.ends(), (3505, 'channel limit'))
 
+    def test_all_channels_count(self):
+        c, _ = self.user('42', channels=['told:a'])  # and its own: two of five
+        for i in range(3):
+            c.subscribe('open:%d' % i)
+        self.assertEqual(c.error(subscribe={'channel': 'open:3'}), 106)
+        c.ask(unsubscribe={'channel': 'told:a'})
+        c.subscribe('open:3')
+        self.d.api('subscribe', user='42', client=c.me, channel='told:b')
+        self.assertEqual(c.ends(), (3505, 'channel limit'))
+
     def test_overrides(self):
         c, _ = self.user('42')
         got = c.subscribe('$x', token=token(sub='42', channel='$x', override={'force_recovery': {'value': False}}))

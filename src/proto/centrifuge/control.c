@@ -116,7 +116,7 @@ static void subscribe(struct client *cl, const struct control *o)
     if (options == NULL || !channel_name_permitted(options, o->channel) ||
         sub_find(cl, o->channel) != NULL)
         return;
-    if (cl->nserver >= (uint64_t)config.channel_limit)
+    if (cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit)
         client_end(cl, CLOSE_CF_CHANNEL_LIMIT);
     else if (sub_begin(cl, &w) != 0)
         client_end(cl, CLOSE_CF_INTERNAL);

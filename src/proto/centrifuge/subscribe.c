@@ -112,7 +112,7 @@ enum client_did subscribe_begin(struct client *cl, const struct cf_command *c)
         return refuse(cl, c->id, CF_ERROR_BAD_REQUEST);
     if (sub_find(cl, r->channel) != NULL)
         return refuse(cl, c->id, CF_ERROR_ALREADY_SUBSCRIBED);
-    if (cl->nsubs >= (uint64_t)config.channel_limit)
+    if (cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit)
         return refuse(cl, c->id, CF_ERROR_LIMIT_EXCEEDED);
     if (r->type != 0) /* maps and shared polls */
         return refuse(cl, c->id, CF_ERROR_PERMISSION_DENIED);
