@@ -189,6 +189,8 @@ static void finish_error_mode(struct import *im)
 
 void import_finish(struct import *im)
 {
+    if (kept_true(im, "websocket.disabled"))
+        import_set_text(im, true, "websocket.disabled", "websocket", "false");
     finish_listen(im);
     finish_admin(im);
     finish_api(im);

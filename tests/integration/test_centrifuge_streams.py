@@ -257,6 +257,12 @@ class Off(DaemonTest):
             self.assertEqual(d.http('POST', '/connection/' + path, '{}', where='client').status, 404)
         self.assertEqual(d.http('POST', '/emulation', '{}', where='client').status, 404)
         self.assertEqual(d.http('GET', '/connection/uni_websocket', where='client').status, 404)
+        self.assertEqual(d.http('GET', '/connection/websocket', where='client').status, 426)
+
+    def test_websockets_can_be_switched_off(self):
+        d = self.start(workers=1, websocket=False, http_stream=True)
+        self.assertEqual(d.http('GET', '/connection/websocket', where='client').status, 404)
+        self.assertEqual(d.http('POST', '/connection/http_stream', '{"id":1}', where='client').status, 200)
 
     def test_pings_and_the_drain(self):
         d = self.start(workers=1, http_stream=True, uni_http_stream=True, allow_anonymous_connect_without_token=True,

@@ -348,6 +348,11 @@ void listener_opened(struct conn *c)
     conn_set_ops(c, &listener_ops);
 }
 
+static bool websocket_enabled(void)
+{
+    return config.websocket;
+}
+
 static bool uni_websocket_enabled(void)
 {
     return config.uni_websocket;
@@ -360,7 +365,8 @@ static const struct http_resource centrifuge_resources[] = {
      .needs_key = true,
      .client_open = true,
      .handshake = true,
-     .handle = centrifuge_handle},
+     .handle = centrifuge_handle,
+     .enabled = websocket_enabled},
     {.path = "/connection/uni_websocket",
      .where = HTTP_ON_CLIENT | HTTP_ON_ADMIN,
      .methods = 1u << HTTP_GET,

@@ -86,6 +86,8 @@ static void both_versions(void **state UNUSED)
     becomes("{\"http_stream\": {\"enabled\": true}}", "\nhttp_stream: true\n");
     becomes("{\"namespaces\": [{\"presence\": true, \"name\": \"ab\"}]}",
             "\nnamespaces:\n- name: \"ab\"\n  presence: true\n");
+    becomes("{\"websocket\": {\"disabled\": true}}", "\nwebsocket: false\n");
+    becomes("{\"websocket_disable\": true}", "\nwebsocket: false\n");
     becomes("{\"port\": \"80\"}", "\nlisten: \":80\"\n");
     becomes("{}", "\nplain: false\napi_error_mode: centrifugo\n");
 }
