@@ -26,7 +26,12 @@ struct channel_options {
 };
 
 enum recovery_mode { RECOVERY_STREAM = 0, RECOVERY_CACHE }; /* .force_recovery_mode */
-enum publication_format { PUBLICATION_ANY = 0, PUBLICATION_JSON, PUBLICATION_BINARY };
+enum publication_format {
+    PUBLICATION_ANY = 0,
+    PUBLICATION_JSON,
+    PUBLICATION_BINARY,
+    PUBLICATION_JSON_OBJECT
+};
 
 /* The options alone, as in channel_without_namespace; and with the name, as in namespaces. What
  * does not go together is refused where it is read. */

@@ -245,6 +245,16 @@ static void option_of_channels(struct import *im, struct import_values *v, struc
         unknown(im, path);
 }
 
+void import_default_format(struct import *im, struct import_values *v)
+{
+    static const char path[] = "channel.publication_data_format";
+    const struct import_item item = {.path = path, .n = 1, .values = {import_kept(im, path)}};
+    int row = table_find(v->table, STR_LIT("publication_data_format"));
+
+    if (row >= 0 && v->text[row].len == 0 && !is_off(&item))
+        set_row(im, v, (size_t)row, true, path, &item);
+}
+
 void import_option(struct import *im, const struct import_item *item, bool ns)
 {
     struct str path = str_from(item->path), name;

@@ -52,6 +52,8 @@ struct import {
 /* An option of the file; ns: of the namespace im->one, else of the node. */
 void import_option(struct import *im, const struct import_item *item, bool ns);
 void import_note(struct import *im, bool security, const char *path, const char *reason);
+/* What counts for channels that say no format of their own. */
+void import_default_format(struct import *im, struct import_values *v);
 /* One value into a setting, or a note. */
 void import_set(struct import *im, bool security, const char *path, const char *setting,
                 const struct import_item *item);

@@ -187,6 +187,17 @@ static bool is_toml(const char *name, struct str text)
     return false;
 }
 
+/* What counts for namespaces, wherever it stands. */
+static void take_default_format(struct reader *r, const yaml_node_t *root)
+{
+    const yaml_node_t *channel = value_of(r, root, "channel"), *format = NULL;
+
+    if (channel != NULL && channel->type == YAML_MAPPING_NODE)
+        format = value_of(r, channel, "publication_data_format");
+    if (format != NULL)
+        take_value(r, "channel.publication_data_format", format, 1);
+}
+
 int import_read(struct import *im, const char *name, struct str text)
 {
     struct reader r = {.im = im};
@@ -216,6 +227,7 @@ int import_read(struct import *im, const char *name, struct str text)
     if (root == NULL || root->type != YAML_MAPPING_NODE)
         refuse(im, name, 0, "expected options as \"name: value\" lines, or a JSON object");
     else {
+        take_default_format(&r, root);
         take_mapping(&r, "", root, 0);
         rc = r.too_much ? -1 : 0;
         if (r.too_much)

@@ -61,6 +61,7 @@ void import_end_namespace(struct import *im)
 {
     const char *lead = "- ";
 
+    import_default_format(im, &im->one);
     for (size_t i = 0; i < im->one.table->n; i++) {
         struct buf *text = &im->one.text[i];
 
@@ -189,6 +190,7 @@ static void finish_error_mode(struct import *im)
 
 void import_finish(struct import *im)
 {
+    import_default_format(im, &im->channels);
     if (kept_true(im, "websocket.disabled"))
         import_set_text(im, true, "websocket.disabled", "websocket", "false");
     finish_listen(im);

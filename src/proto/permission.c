@@ -91,6 +91,8 @@ bool permission_data(const struct channel_options *o, struct str data)
         return data.n > 0;
     case PUBLICATION_JSON:
         return json_parse(data, &v, &at) == 0;
+    case PUBLICATION_JSON_OBJECT:
+        return json_parse(data, &v, &at) == 0 && v.type == JSON_OBJECT;
     case PUBLICATION_BINARY:
         break;
     }

@@ -42,7 +42,8 @@ class Methods(CentrifugeTest):
     # An answer of 30 MB is written by a program whose every access is checked, maybe.
     options = {'token_hmac_secret_key': SECRET, 'hub_timeout': '%ds' % (5 * SLOW)}
     namespaces = [{'name': 'bare', 'allow_subscribe_for_client': True, 'allow_subscribe_for_anonymous': True},
-                  {'name': 'json', **OPEN, 'publication_data_format': 'json'}]
+                  {'name': 'json', **OPEN, 'publication_data_format': 'json'},
+                  {'name': 'object', **OPEN, 'publication_data_format': 'json_object'}]
 
     @classmethod
     def setUpClass(cls):
@@ -140,6 +141,13 @@ class Methods(CentrifugeTest):
     def test_format(self):
         self.assertEqual(self.call('publish', channel='json:x', b64data=base64.b64encode(b'\xff').decode()), 107)
         self.assertEqual(self.call('publish', channel='json:x', b64data=base64.b64encode(b'{}').decode())['offset'], 1)
+        for data in (1, '{}', [{}], None):
+            self.assertEqual(self.call('publish', channel='object:x', data=data), 107, data)
+            self.assertEqual(self.call('broadcast', channels=['object:x'], data=data)['responses'][0]['error']['code'], 107)
+        self.assertEqual(self.call('publish', channel='object:x', data={})['offset'], 1)
+        for text, want in ((b' \n{}', 2), (b'{', 107), (b' []', 107)):
+            got = self.call('publish', channel='object:x', b64data=base64.b64encode(text).decode())
+            self.assertEqual(got if want == 107 else got['offset'], want)
 
     def test_presence(self):
         name = self.channel()

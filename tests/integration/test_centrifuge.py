@@ -9,7 +9,8 @@ from wsraw import BINARY, CLOSE, CONT, PING, TEXT, WebSocket
 
 
 class Commands(CentrifugeTest):
-    namespaces = [{'name': 'shut'}, {'name': 'letters', **OPEN, 'channel_regex': '^[a-z]+$'}]
+    namespaces = [{'name': 'shut'}, {'name': 'letters', **OPEN, 'channel_regex': '^[a-z]+$'},
+                  {'name': 'bin', **OPEN, 'publication_data_format': 'binary'}]
 
     def test_connect(self):
         c = self.client()
@@ -220,6 +221,12 @@ class Commands(CentrifugeTest):
                 self.assertEqual(f.payload[0], len(f.payload) - 1)
                 self.assertEqual(f.payload[1:4], b'\x08\x01\x2a')
                 self.assertIn(b'\x0a\x24', f.payload)  # the client's id
+        with WebSocket(self.d.client, PATH + '?format=protobuf') as c:  # bytes may be none, where there may be any
+            publish = b'\x08\x02\x3a\x07\x0a\x05bin:x'
+            c.send_frame(BINARY, connect)
+            c.recv()
+            c.send_frame(BINARY, bytes([len(publish)]) + publish)
+            self.assertEqual(c.recv().payload, b'\x04\x08\x02\x42\x00')  # id 2, publish {}
         for bad in (b'', b'\x05', b'\x80', b'\xff' * 11, b'\x02\x0b\x0c', b'\x02\x08\x80', b'\x00'):
             with WebSocket(self.d.client, PATH + '?format=protobuf') as c:
                 c.send_frame(BINARY, bad)

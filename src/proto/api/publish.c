@@ -106,9 +106,28 @@ static bool is_kept(const struct api_request *r, const struct channel_options *o
     return channel_has_history(o) && !r->skip_history;
 }
 
+/* Of data that is JSON: is it an object? */
+static bool is_object(struct str data)
+{
+    while (data.n > 0 && data.p[0] <= ' ')
+        data = str_skip(data, 1);
+    return data.n > 0 && data.p[0] == '{';
+}
+
 static bool fits_format(const struct api_op *op, const struct channel_options *o)
 {
-    return o->publication_data_format != PUBLICATION_JSON || (op->flags & RECORD_JSON) != 0;
+    bool json = (op->flags & RECORD_JSON) != 0;
+
+    switch ((enum publication_format)o->publication_data_format) {
+    case PUBLICATION_JSON:
+        return json;
+    case PUBLICATION_JSON_OBJECT:
+        return json && is_object(op->data);
+    case PUBLICATION_ANY:
+    case PUBLICATION_BINARY:
+        break;
+    }
+    return true;
 }
 
 static bool take_payload(struct api_op *op)
@@ -150,7 +169,7 @@ static void publish_begin(struct api_op *op)
     if (o == NULL)
         return;
     if (!fits_format(op, o)) {
-        api_op_error(op, API_BAD_REQUEST, "the channel takes JSON only");
+        api_op_error(op, API_BAD_REQUEST, "the channel takes JSON only, or JSON objects only");
         return;
     }
     op->kept = is_kept(&op->req, o);
@@ -199,7 +218,7 @@ static int broadcast_one(struct api_op *op, const struct json_value *name)
     o = api_channel_options(buf_view(&channel), &place->code, &place->detail);
     if (o != NULL && !fits_format(op, o)) {
         place->code = API_BAD_REQUEST;
-        place->detail = "the channel takes JSON only";
+        place->detail = "the channel takes JSON only, or JSON objects only";
     } else if (o != NULL) {
         place->kept = is_kept(&op->req, o);
         rc = publish_to(op, buf_view(&channel), place->kept) == 0;

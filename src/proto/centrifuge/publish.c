@@ -223,6 +223,13 @@ static enum client_did publish(struct client *cl, const struct cf_command *c,
     return DID;
 }
 
+/* In JSON nothing is no value. */
+static bool may_be_empty(const struct client *cl, const struct channel_options *o)
+{
+    return cl->encoding == CF_PROTOBUF && o != NULL &&
+           o->publication_data_format == PUBLICATION_BINARY;
+}
+
 enum client_did publish_begin(struct client *cl, const struct cf_command *c)
 {
     const struct cf_publish_request *r = &c->publish;
@@ -240,7 +247,9 @@ enum client_did publish_begin(struct client *cl, const struct cf_command *c)
         return client_wait(cl, WAITS_PUBLISHED) == -1 ? DID : AGAIN;
     cs = sub_find(cl, r->channel);
     ask.subscribed = cs != NULL;
-    rc = r->data.n == 0 ? CF_ERROR_BAD_REQUEST : (int)permission_check(&ask, &o);
+    rc = (int)permission_check(&ask, &o);
+    if (r->data.n == 0 && !may_be_empty(cl, o))
+        rc = CF_ERROR_BAD_REQUEST;
     if (rc == 0 && r->type != 0) /* maps */
         rc = CF_ERROR_PERMISSION_DENIED;
     if (rc == 0 && !permission_data(o, r->data))

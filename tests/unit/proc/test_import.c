@@ -88,6 +88,13 @@ static void both_versions(void **state UNUSED)
             "\nnamespaces:\n- name: \"ab\"\n  presence: true\n");
     becomes("{\"websocket\": {\"disabled\": true}}", "\nwebsocket: false\n");
     becomes("{\"websocket_disable\": true}", "\nwebsocket: false\n");
+    becomes("{\"channel\": {\"namespaces\": [{\"name\": \"ab\"}, {\"name\": \"cd\", "
+            "\"publication_data_format\": \"json\"}, {\"name\": \"ef\", "
+            "\"publication_data_format\": \"\"}], \"publication_data_format\": \"json_object\"}}",
+            "\nchannel_without_namespace:\n  publication_data_format: json_object\n\nnamespaces:\n"
+            "- name: \"ab\"\n  publication_data_format: json_object\n"
+            "- name: \"cd\"\n  publication_data_format: json\n"
+            "- name: \"ef\"\n  publication_data_format: json_object\n");
     becomes("{\"port\": \"80\"}", "\nlisten: \":80\"\n");
     becomes("{}", "\nplain: false\napi_error_mode: centrifugo\n");
 }

@@ -196,6 +196,9 @@ static void data_by_format(void **state UNUSED)
     assert_false(accepts("json", "hello"));
     assert_true(accepts("json", "\"hello\""));
     assert_true(accepts("json", "0"));
+    assert_true(accepts("json_object", " {\"a\":1} "));
+    assert_false(accepts("json_object", "[1]"));
+    assert_false(accepts("json_object", "{"));
     assert_true(accepts("binary", ""));
 }
 
