@@ -149,6 +149,16 @@ class Methods(CentrifugeTest):
             got = self.call('publish', channel='object:x', b64data=base64.b64encode(text).decode())
             self.assertEqual(got if want == 107 else got['offset'], want)
 
+    def test_libraries_that_write_what_they_do_not_use(self):
+        name = self.channel()
+        c = self.connected()
+        c.subscribe(name)
+        self.call('publish', channel=name, data=None, b64data=base64.b64encode(b'[1]').decode())
+        self.call('publish', channel=name, data=[2], b64data=None)
+        self.call('publish', channel=name, data=[3], b64data='', tags=None, delta=None, version=None, idempotency_key=None)
+        self.call('broadcast', channels=[name], data=None, b64data=base64.b64encode(b'[4]').decode())
+        self.assertEqual([c.data() for _ in range(4)], [[1], [2], [3], [4]])
+
     def test_presence(self):
         name = self.channel()
         self.assertEqual(self.call('presence', channel=name), {'presence': {}})

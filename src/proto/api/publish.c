@@ -43,14 +43,14 @@ static bool is_json(struct str data)
 }
 
 /* The payload, or NULL: op has ended. Some libraries write the member they do not use as an empty
- * one. */
+ * one, or as null. */
 static const struct str *payload(struct api_op *op)
 {
     const struct api_request *r = &op->req;
     bool binary = r->b64data.p != NULL && (r->b64data.n > 0 || r->data.p == NULL);
     const struct str *data = binary ? &r->b64data : &r->data;
 
-    if (binary && r->data.p != NULL)
+    if (binary && r->data.p != NULL && !str_equal(r->data, STR_LIT("null")))
         api_op_error(op, API_BAD_REQUEST, "data and b64data exclude each other");
     else if (data->p == NULL)
         api_op_error(op, API_BAD_REQUEST, "data is missing");
