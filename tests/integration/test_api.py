@@ -205,6 +205,13 @@ class Methods(CentrifugeTest):
         self.assertEqual(self.call('presence', channel=own), {'presence': {}})
         self.assertEqual(clients[0].ask(unsubscribe={'channel': own}), {'unsubscribe': {}})
 
+    def test_a_subscription_that_is_over_before_it_begins(self):
+        c, name = self.of_user('kim', 1)[0], self.channel()
+        self.assertEqual(self.call('subscribe', user='kim', channel=name, expire_at=in_seconds(-100)), {})
+        self.call('publish', channel=name, data=1)
+        self.call('subscribe', user='kim', channel=name + '2')
+        self.assertEqual(c.push('subscribe')[0], name + '2')  # it stays, and got nothing else
+
     def test_subscribe_recovers(self):
         name, c = self.channel(), self.of_user('rex', 1)[0]
         for i in range(3):

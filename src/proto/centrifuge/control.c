@@ -112,13 +112,17 @@ static void subscribe(struct client *cl, const struct control *o)
                                .expire_at = expires(o),
                                .server = true,
                                .by_push = true};
+    int rc;
 
     if (options == NULL || !channel_name_permitted(options, o->channel) ||
         sub_find(cl, o->channel) != NULL)
         return;
-    if (cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit)
+    if (cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit) {
         client_end(cl, CLOSE_CF_CHANNEL_LIMIT);
-    else if (sub_begin(cl, &w) != 0)
+        return;
+    }
+    rc = sub_begin(cl, &w);
+    if (rc != 0 && rc != CF_ERROR_EXPIRED) /* that is over before it has begun */
         client_end(cl, CLOSE_CF_INTERNAL);
 }
 
