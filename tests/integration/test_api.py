@@ -159,6 +159,16 @@ class Methods(CentrifugeTest):
         self.call('broadcast', channels=[name], data=None, b64data=base64.b64encode(b'[4]').decode())
         self.assertEqual([c.data() for _ in range(4)], [[1], [2], [3], [4]])
 
+    def test_bytes_that_are_no_json(self):
+        c, name = self.of_user('zoe', 1)[0], self.channel()
+        for data, text in ((b'{"a":1}', {'a': 1}), (b'hi "there"', 'hi "there"'), (b'\xff\x00', '/wA=')):
+            bytes_ = base64.b64encode(data).decode()
+            self.assertEqual(self.call('subscribe', user='zoe', channel=name, info={'not': 'this'}, b64info=bytes_,
+                                       data={'not': 'this'}, b64data=bytes_), {})
+            self.assertEqual(c.push('subscribe')[1]['data'], text)
+            wait_for(lambda: self.call('presence', channel=name)['presence'].get(c.me, {}).get('chan_info') == text, what='the info')
+            c.ask(unsubscribe={'channel': name})
+
     def test_presence(self):
         name = self.channel()
         self.assertEqual(self.call('presence', channel=name), {'presence': {}})

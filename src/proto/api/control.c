@@ -5,6 +5,8 @@
 
 #include "api_internal.h"
 #include "base/config.h"
+#include "base/utf8.h"
+#include "codec/base64.h"
 #include "core/epoch.h"
 #include "proto/tokens.h"
 
@@ -29,18 +31,28 @@ static const char *code_fault(uint64_t code, struct str reason)
     return reason.n > REASON_MAX ? "disconnect.reason has more than 123 bytes" : NULL;
 }
 
-/* null is nothing to tell; bytes must be JSON. NULL and *fault: they are not. */
-static struct str json_of(struct str raw, struct str bytes, const char **fault)
+/* What clients are told of a member that may be there as bytes, too; null is nothing to tell. Bytes that
+ * are no JSON become a string of it, as publications do: text as it is, or base64. text: of out. -1: no
+ * memory. */
+static int json_of(struct str raw, struct str bytes, struct buf *text, struct str *out)
 {
     struct json_value v;
     size_t at;
+    int rc = 0;
 
-    if (bytes.n > 0) {
-        if (json_parse(bytes, &v, &at) == -1)
-            *fault = "b64info and b64data must be JSON";
-        return bytes;
-    }
-    return raw.p == NULL || str_equal(raw, STR_LIT("null")) ? STR_NULL : raw;
+    *out = raw.p == NULL || str_equal(raw, STR_LIT("null")) ? STR_NULL : raw;
+    if (bytes.n == 0)
+        return 0;
+    *out = bytes;
+    if (json_parse(bytes, &v, &at) == 0)
+        return 0;
+    if (utf8_valid(bytes))
+        rc = json_append_string(text, bytes);
+    else if (buf_append_char(text, '"') == -1 || base64_append(text, bytes) == -1 ||
+             buf_append_char(text, '"') == -1)
+        rc = -1;
+    *out = buf_view(text);
+    return rc;
 }
 
 static void override(struct control *c, enum token_override which, enum api_wish wish)
@@ -76,7 +88,7 @@ static int add_whitelist(struct buf *out, struct str rest)
 static int write_order(struct api_op *op, const char **fault)
 {
     const struct api_request *r = &op->req;
-    struct buf whitelist = {0};
+    struct buf whitelist = {0}, info = {0}, data = {0};
     struct control c = {
         .order = orders[op->method].order,
         .user = r->user,
@@ -96,15 +108,18 @@ static int write_order(struct api_op *op, const char **fault)
     *fault = code_fault(r->disconnect_code, r->disconnect_reason);
     if (r->unsubscribe_code > UINT32_MAX)
         *fault = "unsubscribe.code is too large";
-    c.info = json_of(r->info, r->b64info, fault);
-    if (op->method == API_SUBSCRIBE)
-        c.data = json_of(r->data, r->b64data, fault);
+    rc = json_of(r->info, r->b64info, &info, &c.info);
+    if (rc == 0 && op->method == API_SUBSCRIBE)
+        rc = json_of(r->data, r->b64data, &data, &c.data);
     add_overrides(&c, r);
-    rc = add_whitelist(&whitelist, r->whitelist.raw);
+    if (rc == 0)
+        rc = add_whitelist(&whitelist, r->whitelist.raw);
     c.whitelist = buf_view(&whitelist);
     if (rc == 0 && *fault == NULL)
         rc = control_write(&c, &op->fields);
     buf_fini(&whitelist);
+    buf_fini(&info);
+    buf_fini(&data);
     return rc;
 }
 
