@@ -157,7 +157,9 @@ class Methods(CentrifugeTest):
         self.call('publish', channel=name, data=[2], b64data=None)
         self.call('publish', channel=name, data=[3], b64data='', tags=None, delta=None, version=None, idempotency_key=None)
         self.call('broadcast', channels=[name], data=None, b64data=base64.b64encode(b'[4]').decode())
-        self.assertEqual([c.data() for _ in range(4)], [[1], [2], [3], [4]])
+        self.call('publish', channel=name, data=['not this'], b64data=base64.b64encode(b'[5]').decode())
+        self.call('broadcast', channels=[name], data=['not this'], b64data=base64.b64encode(b'[6]').decode())
+        self.assertEqual([c.data() for _ in range(6)], [[1], [2], [3], [4], [5], [6]])
 
     def test_bytes_that_are_no_json(self):
         c, name = self.of_user('zoe', 1)[0], self.channel()

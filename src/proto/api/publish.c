@@ -42,17 +42,15 @@ static bool is_json(struct str data)
     return json_parse(data, &v, &at) == 0;
 }
 
-/* The payload, or NULL: op has ended. Some libraries write the member they do not use as an empty
- * one, or as null. */
+/* The payload, or NULL: op has ended. Of both, bytes count, as with the original; some libraries write
+ * the member they do not use as an empty one, or as null. */
 static const struct str *payload(struct api_op *op)
 {
     const struct api_request *r = &op->req;
     bool binary = r->b64data.p != NULL && (r->b64data.n > 0 || r->data.p == NULL);
     const struct str *data = binary ? &r->b64data : &r->data;
 
-    if (binary && r->data.p != NULL && !str_equal(r->data, STR_LIT("null")))
-        api_op_error(op, API_BAD_REQUEST, "data and b64data exclude each other");
-    else if (data->p == NULL)
+    if (data->p == NULL)
         api_op_error(op, API_BAD_REQUEST, "data is missing");
     else if (data->n > (size_t)config.max_message_size)
         api_op_error(op, API_BAD_REQUEST, "data is larger than max_message_size");
