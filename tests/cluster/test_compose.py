@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import unittest
 
 import yaml
@@ -39,7 +38,9 @@ class Compose(Nodes):
         for name, s in SERVICES.items():
             for mount in s.get('volumes', []):
                 self.assertTrue(os.path.exists(os.path.join(FOLDER, mount.split(':')[0])) and mount.endswith(':ro'), mount)
-            self.assertLessEqual(set(s.get('secrets', [])), set(COMPOSE['secrets']), name)
+            for kind in 'secrets', 'configs':  # compose can copy none into a read-only container, only mount files
+                copied = [x for x in s.get(kind, []) if 'file' not in COMPOSE[kind][x]]
+                self.assertFalse(s.get('read_only') and copied, (name, copied))
             self.assertLessEqual(set(s.get('depends_on', [])), set(SERVICES), name)
             self.assertEqual(s['networks'], list(COMPOSE['networks']), name)
             self.assertTrue(s['image'] == 'roost:latest' or re.search(r':\d+\.\d+\.\d+$', s['image']), name)
@@ -54,11 +55,9 @@ class Compose(Nodes):
             self.assertEqual(read('haproxy.cfg').count('server %s %s:8000 check port 8001' % (name, name)), 1)
 
     def environment(self, service):
-        """Of a node, with the secret where this test has it."""
-        folder = self.enterContext(tempfile.TemporaryDirectory(prefix='roost-compose-'))
-        with open(os.path.join(folder, 'api_key'), 'w') as f:
-            f.write(KEY)
-        return {k: v.replace('/run/secrets', folder) for k, v in service['environment'].items()}
+        """Of a node, with the shell's variable filled in."""
+        self.assertEqual(service['environment']['ROOST_API_KEY'], '${ROOST_API_KEY:?is not set}')
+        return {**service['environment'], 'ROOST_API_KEY': KEY}
 
     def test_nodes_take_their_settings(self):
         for service in NODES:

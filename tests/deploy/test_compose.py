@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import yaml
@@ -18,7 +17,7 @@ from daemon import BUILD, DaemonTest, run_roostd, wait_for  # noqa: E402
 
 COMPOSE = yaml.safe_load(read('deploy/compose.yaml'))
 SERVICES = COMPOSE['services']
-KEYS = {'api_key': 'the-key-of-publishers', 'metrics_key': 'the-key-of-scrapers'}
+KEYS = {'ROOST_API_KEY': 'the-key-of-publishers', 'ROOST_METRICS_KEY': 'the-key-of-scrapers'}
 
 
 def seconds(text):
@@ -32,12 +31,8 @@ class Compose(DaemonTest):
         print('not run: the containers of deploy/compose.yaml, which take a container engine and images from a registry', flush=True)
 
     def environment(self):
-        """That of the gateway, with the secrets where this test has them."""
-        folder = self.enterContext(tempfile.TemporaryDirectory(prefix='roost-compose-'))
-        for name, key in KEYS.items():
-            with open(os.path.join(folder, name), 'w') as f:
-                f.write(key)
-        return {k: v.replace('/run/secrets', folder) for k, v in SERVICES['roost']['environment'].items()}
+        """That of the gateway, with the shell's variables filled in; none of them may be forgotten."""
+        return {k: re.sub(r'^\$\{(\w+):\?is not set\}$', lambda m: KEYS[m.group(1)], v) for k, v in SERVICES['roost']['environment'].items()}
 
     def test_what_it_names_is_there(self):
         for name, s in SERVICES.items():
@@ -51,6 +46,9 @@ class Compose(DaemonTest):
             self.assertLessEqual(set(s.get('secrets', [])), set(COMPOSE['secrets']), name)
             self.assertLessEqual(set(s.get('depends_on', [])), set(SERVICES), name)
             self.assertTrue(s['image'] == 'roost:latest' or re.search(r':v?\d+\.\d+\.\d+$', s['image']), name)
+            if s.get('read_only'):  # compose: "cannot create secret in read-only service: `file` is the sole supported option"
+                copied = [x for kind in ('secrets', 'configs') for x in s.get(kind, []) if 'file' not in COMPOSE[kind][x]]
+                self.assertEqual(copied, [], name)
             for port in s.get('ports', []):
                 self.assertTrue(port.startswith('127.0.0.1:'), port)
         self.assertTrue(os.path.exists(os.path.join(TOP, 'deploy', SERVICES['roost']['build']['context'], 'Dockerfile')))
@@ -58,6 +56,7 @@ class Compose(DaemonTest):
 
     def test_the_scraper_holds_the_key_for_metrics_only(self):
         self.assertEqual(SERVICES['prometheus']['secrets'], ['metrics_key'])
+        self.assertEqual(COMPOSE['secrets'], {'metrics_key': {'environment': 'ROOST_METRICS_KEY'}})
         job, = yaml.safe_load(read('deploy/prometheus/compose.yml'))['scrape_configs']
         self.assertEqual(job['authorization'], {'type': 'apikey', 'credentials_file': '/run/secrets/metrics_key'})
         self.assertEqual(job['static_configs'], [{'targets': ['roost:8001']}])
@@ -73,7 +72,7 @@ class Compose(DaemonTest):
     def test_it_runs_with_load(self):
         """On other ports; the load's command finds its options and its way."""
         d = self.start(env={k: v for k, v in self.environment().items() if k != 'ROOST_ADMIN_LISTEN'})
-        self.assertEqual(d.http('GET', '/metrics', fields=[('Authorization', 'apikey ' + KEYS['metrics_key'])]).status, 200)
+        self.assertEqual(d.http('GET', '/metrics', fields=[('Authorization', 'apikey ' + KEYS['ROOST_METRICS_KEY'])]).status, 200)
         self.assertEqual(d.http('GET', '/metrics').status, 401)
         command = [x.replace('ws://roost:8000', 'ws://' + d.client) for x in SERVICES['load']['command']]
         self.assertIn('ws://%s/ws/{channel}' % d.client, '\n'.join(command))
@@ -86,7 +85,7 @@ class Compose(DaemonTest):
         def delivered():
             if load.poll() is not None:
                 self.fail(load.stderr.read())
-            text = d.http('GET', '/metrics', fields=[('X-API-Key', KEYS['metrics_key'])]).body.decode()
+            text = d.http('GET', '/metrics', fields=[('X-API-Key', KEYS['ROOST_METRICS_KEY'])]).body.decode()
             return float(re.search(r'^roost_deliveries_total (\S+)', text, re.M).group(1)) > 100
 
         wait_for(delivered, 30, 'deliveries')
