@@ -17,15 +17,27 @@ app.kubernetes.io/name: {{ include "roost.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "roost.labels" -}}
-{{ include "roost.selector" . }}
+{{- define "roost.about" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "roost.labels" -}}
+{{ include "roost.selector" . }}
+{{ include "roost.about" . }}
+{{- end -}}
+
+{{- define "roost.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "roost.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
 {{- define "roost.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
 {{- end -}}
 
 {{- define "roost.keys" -}}
@@ -34,6 +46,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "roost.engine" -}}
 {{ .Values.config.engine | default "memory" }}
+{{- end -}}
+
+{{- /* Ports of the engine's servers and of the key sets, as the addresses say them: a JSON list. */ -}}
+{{- define "roost.egressPorts" -}}
+{{- $ports := dict -}}
+{{- $addresses := .Values.config.engine_address | default list -}}
+{{- if kindIs "string" $addresses }}{{ $addresses = splitList "," $addresses }}{{ end -}}
+{{- if ne (include "roost.engine" .) "memory" -}}
+{{- range $address := $addresses -}}
+{{- $own := ternary "4222" "6379" (eq (include "roost.engine" $) "nats") -}}
+{{- if contains "sentinel://" $address -}}
+{{- $_ := set $ports $own true -}}
+{{- $own = "26379" -}}
+{{- end -}}
+{{- if not (hasPrefix "unix:" $address) -}}
+{{- range $host := regexReplaceAll "^.*://|/.*$" (trim $address) "" | splitList "," -}}
+{{- $_ := set $ports (regexFind ":[0-9]+$" $host | trimPrefix ":" | default $own) true -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $url := list .Values.config.token_jwks_url .Values.config.subscription_token_jwks_url | compact -}}
+{{- $host := regexReplaceAll "^https://|[/?].*$" $url "" -}}
+{{- $_ := set $ports (regexFind ":[0-9]+$" $host | trimPrefix ":" | default "443") true -}}
+{{- end -}}
+{{- keys $ports | sortAlpha | toJson -}}
 {{- end -}}
 
 {{- /* Settings and where their file comes from: those of the keys, then secretFiles. */ -}}
@@ -49,7 +87,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail (printf "config.%s is the chart's: see drainSeconds, closeSeconds, keys and the services in values.yaml" .) -}}
 {{- end -}}
 {{- end -}}
+{{- $secret := "(^|_)(password|secret_key|key_old)$" -}}
+{{- range $name, $value := .Values.config -}}
+{{- if and $value (regexMatch $secret $name) -}}
+{{- fail (printf "config.%s is a secret, and config goes into a ConfigMap: name a Secret in secretFiles.%s_file, or in extraEnv" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $.Values.extraEnv -}}
+{{- if has .name (list "ROOST_CONFIG" "ROOST_LISTEN" "ROOST_ADMIN_LISTEN" "ROOST_NODE_NAME" "ROOST_DRAIN_TIME" "ROOST_CLOSE_TIMEOUT" "ROOST_API_KEY" "ROOST_API_KEY_FILE" "ROOST_METRICS_KEY" "ROOST_METRICS_KEY_FILE") -}}
+{{- fail (printf "extraEnv has %s, which is the chart's: see drainSeconds, closeSeconds, keys and the services in values.yaml" .name) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $from := .Values.secretFiles -}}
+{{- if regexMatch $secret $name -}}
+{{- fail (printf "secretFiles gives a setting the name of a file: %s_file, not %s" $name $name) -}}
+{{- end -}}
 {{- if hasKey $.Values.config $name -}}
 {{- fail (printf "%s stands in config and in secretFiles" $name) -}}
 {{- end -}}
