@@ -50,7 +50,8 @@ static int put_history_request(const struct ctl_line *line, struct buf *out)
 
     limit = limit != NULL ? limit : LIMIT_DEFAULT;
     if (str_to_u64(str_from(limit), &n) == -1 || n > INT32_MAX) {
-        fprintf(stderr, "roostctl: --limit: expected a whole number, got \"%.60s\"\n", limit);
+        fprintf(stderr, "roostctl: history: --limit: expected a smaller number, got \"%.60s\"\n",
+                limit);
         return 2;
     }
     /* The newest, unless it is to go on from somewhere. */

@@ -3,6 +3,7 @@
 
 #include "base/suggest.h"
 #include "proc/version.h"
+#include "values.h"
 
 static const struct program_option options[OPTION_NR] = {
 #define OPTION(id, name_, letter_, value_, help_)                                                  \
@@ -14,6 +15,16 @@ static const struct program_option options[OPTION_NR] = {
 
 static const struct program_command commands[COMMAND_NR] = {
 #define COMMAND(name, operands, least, most, line, more) {#name, operands, line, more},
+#include "commands.def"
+};
+
+static const enum value_kind kinds[OPTION_NR] = {
+#define VALUE(id, kind) [OPTION_##id] = VALUE_##kind,
+#include "commands.def"
+};
+
+static const enum ctl_option apart[][2] = {
+#define APART(id, other) {OPTION_##id, OPTION_##other},
 #include "commands.def"
 };
 
@@ -188,6 +199,30 @@ static int check_count(const struct ctl_line *line, struct buf *error)
     return 0;
 }
 
+/* What the options say, by themselves and beside each other. */
+static int check_options(const struct ctl_line *line, struct buf *error)
+{
+    struct buf why = {0};
+    int rc = 0;
+
+    for (size_t i = 0; i < OPTION_NR && rc == 0; i++) {
+        if (line->given[i] == NULL || values_check(kinds[i], line->given[i], &why) == 0)
+            continue;
+        COMPLAIN(error, "%s: --%s: %.*s", commands[line->command].name, options[i].name,
+                 STR_ARG(buf_view(&why)));
+        rc = -1;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(apart) && rc == 0; i++) {
+        if (line->given[apart[i][0]] == NULL || line->given[apart[i][1]] == NULL)
+            continue;
+        COMPLAIN(error, "%s: --%s does not go with --%s", commands[line->command].name,
+                 options[apart[i][0]].name, options[apart[i][1]].name);
+        rc = -1;
+    }
+    buf_fini(&why);
+    return rc;
+}
+
 int commands_parse(struct ctl_line *line, char **argv, struct buf *error)
 {
     bool words_only = false;
@@ -211,7 +246,7 @@ int commands_parse(struct ctl_line *line, char **argv, struct buf *error)
         COMPLAIN(error, "which command?");
         return -1;
     }
-    return check_count(line, error);
+    return check_count(line, error) == -1 ? -1 : check_options(line, error);
 }
 
 static int put_option(const struct program_option *o, struct buf *out)

@@ -4,6 +4,7 @@
 
 #include "codec/http.h"
 #include "ctl.h"
+#include "values.h"
 
 /* ---- what is asked ---- */
 
@@ -286,8 +287,11 @@ int cmd_conn(const struct ctl_line *cmdline)
     size_t at;
     int rc = 1;
 
-    if (buf_append_lit(&path, "/debug/connection") == -1 || add_parameter(&path, "id", id) == -1 ||
-        buf_append_char(&path, '\0') == -1)
+    if (values_check(VALUE_CONN_ANY, id, &body) == -1) {
+        fprintf(stderr, "roostctl: conn: %.*s\n", STR_ARG(buf_view(&body)));
+        rc = 2;
+    } else if (buf_append_lit(&path, "/debug/connection") == -1 ||
+               add_parameter(&path, "id", id) == -1 || buf_append_char(&path, '\0') == -1)
         rc = no_memory();
     else if (ask_one(&path, id, NULL, &body) == -1)
         rc = 1;
@@ -371,14 +375,9 @@ int cmd_disconnect(const struct ctl_line *cmdline)
                *client = cmdline->given[OPTION_DISCONNECT_CLIENT],
                *code = cmdline->given[OPTION_DISCONNECT_CODE],
                *reason = cmdline->given[OPTION_DISCONNECT_REASON];
-    uint64_t number;
 
     if ((conn != NULL) == (user != NULL || client != NULL)) {
         fprintf(stderr, "roostctl: disconnect: say --conn W:ID, or --user and --client\n");
-        return 2;
-    }
-    if (code != NULL && str_to_u64(str_from(code), &number) == -1) {
-        fprintf(stderr, "roostctl: disconnect: --code is a number\n");
         return 2;
     }
     if (conn != NULL)

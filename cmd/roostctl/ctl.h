@@ -55,6 +55,8 @@ int ctl_ask(const char *path, const struct str *request, struct buf *body, bool 
  * *body. */
 int ctl_api(const char *method, struct str request, struct buf *body,
             struct json_value *result) MUST_CHECK;
+/* Says that a key is missing, or that the one that was given is none. */
+void ctl_wants_key(void);
 /* Says that what answered is not what we talk to: "no such resource", "no JSON". Returns -1. */
 int ctl_wrong_server(const char *what, bool quiet);
 /* The first line of a response's body. */

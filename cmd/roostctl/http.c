@@ -193,6 +193,17 @@ int ctl_http(const char *path, const struct str *request, struct buf *body, bool
     return ctl_http_within(path, request, body, quiet, &ctl_patience);
 }
 
+void ctl_wants_key(void)
+{
+    if (ctl.key != NULL && ctl.key[0] != '\0')
+        fprintf(stderr,
+                "roostctl: %s does not take this key: it wants its setting api_key, by --key KEY "
+                "or ROOSTCTL_KEY\n",
+                ctl_url());
+    else
+        fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
+}
+
 int ctl_http_within(const char *path, const struct str *request, struct buf *body, bool quiet,
                     const struct dial_limits *l)
 {
@@ -214,7 +225,7 @@ int ctl_http_within(const char *path, const struct str *request, struct buf *bod
     dial_close(&d);
     buf_fini(&out);
     if (status == 401 && !quiet)
-        fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
+        ctl_wants_key();
     errno = why;
     return status > 0 ? status : -1;
 }

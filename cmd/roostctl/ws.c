@@ -67,7 +67,7 @@ int ctl_ws_open(struct ctl_ws *ws, const char *path, bool quiet)
         return 0;
     }
     if (!quiet && status == 401)
-        fprintf(stderr, "roostctl: the server wants its API key: --key KEY, or ROOSTCTL_KEY\n");
+        ctl_wants_key();
     else if (!quiet && status == -1)
         fprintf(stderr, "roostctl: %s: no answer to the WebSocket handshake\n", ctl_url());
     else if (!quiet)

@@ -73,7 +73,8 @@ static int read_all(int fd, size_t max, struct buf *text, char *err, size_t errc
             return 0;
         text->len += (size_t)got;
         if (text->len > max) {
-            snprintf(err, errcap, "is larger than %zu KiB", max / 1024);
+            snprintf(err, errcap, "is larger than %zu %s", max < 1024 ? max : max / 1024,
+                     max < 1024 ? "bytes" : "KiB");
             return -1;
         }
     }

@@ -340,12 +340,14 @@ class Command(DaemonTest):
 
     def test_what_is_refused(self):
         d = self.start(workers=1)
-        for args, status, words in ((['--leave', 'few'], 1, '400'), (['--rate', '1', '--time', '1s'], 1, '400'),
+        for args, status, words in ((['--leave', 'few'], 2, '--leave: expected a whole number'), (['--rate', '1', '--time', '1s'], 2, '--rate does not go with --time'),
                                     (['--leave', '1&stop=1'], 2, '--leave'), (['--time', '1 s'], 2, '--time')):
             with self.subTest(args=args):
                 r = run_roostctl(d, 'drain', *args)
                 self.assertEqual(r.returncode, status, r)
                 self.assertIn(words, r.stderr)
+        for query in 'leave=few', 'rate=1&time=1s', 'rate=0', 'time=8d', 'time=-1s', 'stop=yes':  # by whoever asks otherwise
+            self.assertEqual(d.http('POST', '/debug/drain?' + query).status, 400, query)
         self.assertEqual(d.get_json('/debug/drain')['state'], 'none')
 
 

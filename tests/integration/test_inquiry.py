@@ -252,7 +252,7 @@ class Roostctl(DaemonTest):
         self.assertIn('there are more', run_roostctl(d, 'conns', '--limit', '1').stderr)
         self.assertIn('there are more', run_roostctl(d, 'conns', '--limit', '1', '--sort', 'age').stderr)
         self.assertEqual(run_roostctl(d, 'conns', '--sort', 'age').stderr, '')
-        self.assertIn('400', self.ctl(d, 'conns', '--sort', 'size', status=1))
+        self.assertIn('--sort: expected queued, age, idle, in or out, got "size"', self.ctl(d, 'conns', '--sort', 'size', status=2))
         one = self.ctl(d, 'conn', there)
         self.assertRegex(one, r'(?m)^id +%s$' % there)
         self.assertRegex(one, r'(?m)^room +true')
@@ -266,7 +266,7 @@ class Roostctl(DaemonTest):
         self.ctl(d, 'disconnect', status=2)
         self.ctl(d, 'disconnect', '--conn', there, '--user', 'x', status=2)
         self.ctl(d, 'disconnect', '--user', 'x', '--code', 'many', status=2)
-        self.assertIn('W:ID', self.ctl(d, 'disconnect', '--conn', 'x', status=1))
+        self.assertIn('W:ID', self.ctl(d, 'disconnect', '--conn', 'x', status=2))
         self.assertIn('no connection', self.ctl(d, 'disconnect', '--conn', there, status=1))
 
     def test_clients_of_a_user(self):

@@ -243,6 +243,22 @@ class Roostctl(SharedDaemonTest):
             for word in ('status', 'tail', 'publish', 'top', 'health', 'help', 'version'):
                 self.assertIn('\n  %s ' % word, p.stdout)
 
+    def test_values_that_cannot_be(self):
+        """Wrong usage is told by the option's name, and with exit status 2, whoever would have been asked."""
+        for word, *args in (('--sort', 'conns', '--sort', 'foo'), ('--limit', 'conns', '--limit', '-1'), ('--address', 'conns', '--address', '10.0.0.0/99'),
+                            ('--protocol', 'conns', '--protocol', 'nope'), ('--state', 'conns', '--state', 'nope'), ('--min-queue', 'conns', '--min-queue', '1k'),
+                            ('--worker', 'conns', '--worker', 'x'), ('such as slow', 'closes', '--reason', 'slo'), ('W:ID', 'conn', '0:abc'),
+                            ('--conn', 'trace', '--conn', 'x'), ('--address', 'trace', '--address', 'foo'), ('--rate', 'drain', '--rate', '0'),
+                            ('--leave', 'drain', '--leave', '-1'), ('--time', 'drain', '--time', '8d'), ('--rate does not go with --time', 'drain', '--rate', '5', '--time', '5s'),
+                            ('--cancel does not go with --stop', 'drain', '--cancel', '--stop'), ('--show does not go with --cancel', 'drain', '--show', '--cancel'),
+                            ('--conn', 'disconnect', '--conn', '7'), ('--code', 'disconnect', '--user', 'x', '--code', 'abc'), ('--user', 'disconnect', '--user', '')):
+            p = run_roostctl(self.d, *args)
+            self.assertEqual((p.returncode, p.stdout), (2, ''), args)
+            self.assertIn(word, p.stderr, args)
+        for args in (('conns', '--sort', 'age', '--limit', '0', '--address', '10.', '--protocol', 'plain', '--state', 'open', '--min-queue', '0', '--worker', '0'),
+                     ('closes', '--reason', 'slow'), ('drain', '--show'), ('trace', '--conn', '1', '--for', '100ms')):
+            self.run_ctl(*args)
+
     def test_usage_of_a_command(self):
         for args in (('publish', '--help'), ('--help', 'publish'), ('help', 'publish'), ('publish', 'a', '-h')):
             out = self.run_ctl(*args)
@@ -360,7 +376,11 @@ class OnIpv6(DaemonTest):
 class WithAKey(DaemonTest):
     def test_key(self):
         d = self.start(api_key='k3y')
-        self.assertEqual(run_roostctl(d, 'status').returncode, 1)
+        for key, why in (((), 'the server wants its API key'), (('--key', ''), 'the server wants its API key'), (('--key', 'other'), 'does not take this key')):
+            for what in (('status',), ('tail', 'a')):  # by HTTP, and by a WebSocket
+                p = run_roostctl(d, *key, *what)
+                self.assertEqual((p.returncode, p.stdout), (1, ''))
+                self.assertIn(why, p.stderr)
         self.assertEqual(run_roostctl(d, '--key', 'k3y', 'status').returncode, 0)
         env = {**os.environ, 'ROOSTCTL_KEY': 'k3y'}
         self.assertEqual(run_roostctl(d, 'publish', 'a', 'b', env=env).returncode, 0)

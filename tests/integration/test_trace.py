@@ -366,11 +366,13 @@ class Command(SharedDaemonTest):
     def test_wrong(self):
         for args, status, says in (((), 2, 'one of --conn'), (('--conn', '0:1', '--channel', 'a'), 2, 'one of --conn'),
                                    (('--channel', ''), 2, 'one of --conn'), (('--channel', 'a', '--for', 'x'), 2, '--for'),
-                                   (('--channel', 'a', '--for', '0'), 2, '--for'), (('--conn', '7:'), 1, '400'),
-                                   (('--address', 'here'), 1, '400')):
+                                   (('--channel', 'a', '--for', '0'), 2, '--for'), (('--conn', '7:'), 2, '--conn: expected W:ID'),
+                                   (('--address', 'here'), 2, '--address: expected an address')):
             p = run_roostctl(self.d, 'trace', *args)
             self.assertEqual(p.returncode, status, (args, p.stderr))
             self.assertIn(says, p.stderr)
+        for query in 'conn=7:', 'address=here', 'channel=a&address=10.0.0.1', '':
+            self.assertEqual(self.d.http('GET', '/debug/trace?' + query).status, 400, query)
 
 
 class Restart(DaemonTest):

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "cmd/roostctl/commands.c"
+#include "cmd/roostctl/values.c"
 
 #define PARSE(line, ...)     parse(line, (const char *[]){__VA_ARGS__, NULL})
 #define REFUSED(expect, ...) refused(expect, (const char *[]){__VA_ARGS__, NULL})
@@ -98,6 +99,35 @@ static void what_is_refused_says_why(void **state UNUSED)
     REFUSED("unknown option \"--=\"", "status", "--=");
 }
 
+/* Each kind of value at its edges. */
+static void values_are_looked_at(void **state UNUSED)
+{
+    static struct ctl_line line;
+
+    REFUSED("conns: --sort: expected queued, age, idle, in or out, got \"x\"", "conns", "--sort",
+            "x");
+    REFUSED("--limit: expected a whole number", "conns", "--limit=");
+    REFUSED("--rate: expected a whole number above 0, got \"0\"", "drain", "--rate", "0");
+    REFUSED("--time: expected a time", "drain", "--time", "169h");
+    REFUSED("--address: expected an address or a network", "trace", "--address", "1.2.3.4/33");
+    REFUSED("--conn: expected W:ID", "disconnect", "--conn", "1");
+    REFUSED("--conn: expected W:ID", "trace", "--conn", "1:");
+    REFUSED("--conn: expected W:ID", "trace", "--conn", ":1");
+    REFUSED("--user: expected some text", "disconnect", "--user", "");
+    REFUSED("--reason: expected one of those in deploy/METRICS.md, such as slow", "closes",
+            "--reason", "slow_");
+    REFUSED("--cancel does not go with --rate", "drain", "--rate", "1", "--cancel");
+    assert_int_equal(PARSE(&line, "conns", "--sort", "out", "--limit", "0", "--address", "10."), 0);
+    assert_int_equal(PARSE(&line, "drain", "--time", "168h", "--leave", "0"), 0);
+    assert_int_equal(PARSE(&line, "trace", "--conn", "1"), 0);
+    assert_int_equal(PARSE(&line, "trace", "--address", "2001:db8::/32"), 0);
+    assert_int_equal(PARSE(&line, "disconnect", "--conn", "0:1", "--reason", ""), 0);
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++)
+        assert_int_equal(PARSE(&line, "conns", "--protocol", protocols[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        assert_int_equal(PARSE(&line, "closes", "--reason", reasons[i]), 0);
+}
+
 static void more_operands_than_there_is_room_for(void **state UNUSED)
 {
     static const char *words[OPERANDS_MAX + 3];
@@ -161,6 +191,7 @@ int main(void)
         cmocka_unit_test(operands_that_look_like_options),
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(what_is_refused_says_why),
+        cmocka_unit_test(values_are_looked_at),
         cmocka_unit_test(more_operands_than_there_is_room_for),
         cmocka_unit_test(words_of_a_value_are_completed),
         cmocka_unit_test(usage_of_every_command),
