@@ -113,8 +113,9 @@ class Proxy:
 class Nginx(Proxy):
     reload_signal = signal.SIGHUP
 
-    def __init__(self, upstream, replace=(), worker_shutdown='10m'):
-        self.address = '127.0.0.1:%d' % free_port()
+    def __init__(self, upstream, replace=(), worker_shutdown='10m', beside=''):
+        """beside: another server of the port, before ours; %s is its address."""
+        self.address, self.beside = '127.0.0.1:%d' % free_port(), beside
         self.upstream, self.shutdown = upstream, worker_shutdown
         super().__init__(replace)
         self.run([program('nginx'), '-p', self.dir, '-c', self.main, '-e', 'stderr'])
@@ -125,8 +126,8 @@ class Nginx(Proxy):
         temp = ' '.join('%s_temp_path %s/%s;' % (t, self.dir, t) for t in ('client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'))
         self.main = self.put('main.conf', '%s daemon off; worker_processes 1; worker_shutdown_timeout %s;\n'
                              'pid %s/pid; error_log stderr warn;\n'
-                             'events { worker_connections 2000; }\nhttp { access_log off; %s include %s; }\n'
-                             % ('user root;' if os.geteuid() == 0 else '', self.shutdown, self.dir, temp, site))
+                             'events { worker_connections 2000; }\nhttp { access_log off; %s %s include %s; }\n'
+                             % ('user root;' if os.geteuid() == 0 else '', self.shutdown, self.dir, temp, self.beside.replace('%s', self.address), site))
 
     def reloaded(self, before):
         # The old worker says so in its title when it accepts no more.

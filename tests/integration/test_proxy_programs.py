@@ -90,6 +90,15 @@ class BehindNginx(Behind):
     def make(cls):
         return Nginx(cls.d.client)
 
+    def test_beside_another_site(self):
+        """Debian's nginx has a site of its own, which is the default of port 80: ours is found by its name."""
+        proxy = Nginx(self.d.client, beside='server { listen %s default_server; server_name _; return 410; }')
+        self.addCleanup(proxy.stop)
+        for host, status in ('gateway.example.com', 200), ('another.example.com', 410):
+            with Raw(proxy.address, source=CLIENT) as c:
+                c.send('GET /healthz HTTP/1.1\r\nHost: %s\r\n\r\n' % host)
+                self.assertEqual(c.read_response().status, status, host)
+
 
 class BehindHAProxy(Behind):
     @classmethod
