@@ -34,8 +34,22 @@ def run(*argv, **kw):
     return p.stdout
 
 
-def lay_out(root, epoch='86400'):
-    return run(os.path.join(TOP, 'deploy/image.sh'), root, os.path.abspath(BUILD), '0.1.0', env={**os.environ, 'SOURCE_DATE_EPOCH': epoch})
+def lay_out(root, epoch='86400', programs=os.path.abspath(BUILD)):
+    return run(os.path.join(TOP, 'deploy/image.sh'), root, programs, '0.1.0', env={**os.environ, 'SOURCE_DATE_EPOCH': epoch})
+
+
+def handbook():
+    with open(os.path.join(TOP, 'deploy/README.md')) as f:
+        return f.read()
+
+
+def package(library):
+    """Whose it is; known by its path in /lib or in /usr/lib."""
+    for path in library, '/usr' + library, os.path.realpath(library):
+        p = subprocess.run(['dpkg', '-S', path], capture_output=True, text=True)
+        if p.returncode == 0:
+            return p.stdout.split(':')[0]
+    raise AssertionError('no package has ' + library)
 
 
 def digest(root):
@@ -149,6 +163,34 @@ class Image(unittest.TestCase):
             self.assertEqual(run('dpkg-query', '-W', '-f', '${Version}\n', name).split()[0], version)
         ids = {p['SPDXID'] for p in sbom['packages']} | {'SPDXRef-DOCUMENT'}
         self.assertEqual({r['relatedSpdxElement'] for r in sbom['relationships']} | {'SPDXRef-DOCUMENT'}, ids)
+
+    @unittest.skipUnless(BUILD.rstrip('/').endswith('release'), 'sanitizers are larger')
+    def test_the_table_of_sizes(self):
+        """That of the handbook: KiB on disk, the programs stripped as the Dockerfile does."""
+        table = {what: int(size.replace(',', '')) for what, size in re.findall(r'^\| (`roostd`|shared libraries|time zones|certificates).*? \| ([\d,]+) \|$', handbook(), re.M)}
+        stripped, root = (os.path.join(self.folder.name, x) for x in ('stripped', 'small'))
+        os.mkdir(stripped)
+        for name in 'roostd', 'roostctl', 'roostload':
+            run('strip', '-o', os.path.join(stripped, name), os.path.join(BUILD, name))
+        lay_out(root, programs=stripped)
+        libraries = [os.path.join(f, n) for f, _, names in os.walk(root) for n in names if '.so' in n]
+        there = {'`roostd`': [root + '/usr/local/bin'], 'shared libraries': libraries, 'time zones': [root + '/usr/share/zoneinfo'],
+                 'certificates': [root + '/etc/ssl']}
+        self.assertEqual(set(table), set(there))
+        for what, paths in there.items():
+            size = int(run('du', '-skc', *paths).splitlines()[-1].split()[0])
+            self.assertLess(abs(size - table[what]), 0.15 * size, '%s: %d KiB' % (what, size))
+        self.assertEqual(re.search(r'\| shared libraries, (\d+) of Debian 12', handbook())[1], str(len(libraries)))
+
+    def test_libraries_that_the_handbook_names(self):
+        """Who copies the programs to another Debian needs the packages of what they are linked with: these, and libc."""
+        needed = set()
+        for name in 'roostd', 'roostctl', 'roostload':
+            program = os.path.join(BUILD, name)
+            where = dict(re.findall(r'^\s+(\S+) => (\S+)', run('ldd', program), re.M))
+            needed |= {package(where[x]) for x in re.findall(r'NEEDED.*\[(.*)\]', run('readelf', '-d', program)) if 'san.so' not in x and 'ubsan' not in x}
+        named = re.search(r'on Debian 12 the packages `([^`]+)`', handbook())[1].split()
+        self.assertEqual(sorted(named), sorted(needed - {'libc6', 'libgcc-s1'}))
 
     @unittest.skipUnless(os.getuid() == 0, 'needs root: the image is entered with chroot')
     def test_a_life_in_it(self):
