@@ -211,6 +211,9 @@ class Held:
             self.assertEqual((pod.deployment['spec']['replicas'], pod.deployment['spec']['strategy']['type']), (1, 'Recreate'))
         else:
             self.assertEqual(pod.deployment['spec']['strategy']['rollingUpdate']['maxUnavailable'], 0)
+            # The next one begins to go when the new one has been ready for so long: not before the one before has gone.
+            self.assertGreaterEqual(pod.deployment['spec']['minReadySeconds'], needed)
+            self.assertGreater(pod.deployment['spec'].get('progressDeadlineSeconds', 600), pod.deployment['spec']['minReadySeconds'])
 
     def hold_watched(self, some):
         """The scraper finds the admin service, with the key that opens nothing but /metrics."""

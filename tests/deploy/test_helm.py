@@ -72,6 +72,8 @@ class Chart(Held, unittest.TestCase):
         self.assertEqual(json.loads(pick(some, 'ConfigMap', 'gateway-roost-dashboard')['data']['roost-dashboard.json']),
                          json.loads(read('deploy/grafana/roost-dashboard.json')))
         self.assertEqual(pick(some, 'Deployment')['spec']['template']['spec']['terminationGracePeriodSeconds'], 10 + 120 + 5 + 10)
+        self.assertEqual(pick(some, 'Deployment')['spec']['minReadySeconds'], 10 + 120 + 5)
+        self.assertNotIn('minReadySeconds', pick(self.render(), 'Deployment')['spec'])  # the only pod is not waited for
         egress = {p['port'] for r in pick(some, 'NetworkPolicy')['spec']['egress'] for p in r['ports']}
         self.assertEqual(egress, {53, 6379, 443, 8080})
         # A large number is still one: YAML's reader makes floats of them.
@@ -154,6 +156,8 @@ class Chart(Held, unittest.TestCase):
                 ({'config': {'api_key': 'hunter2'}}, "config.api_key is the chart's"),
                 ({'config': {'engine_password_file': '/x'}, 'secretFiles': {'engine_password_file': {'secret': 'a', 'key': 'b'}}}, 'in config and in secretFiles'),
                 ({'config': {'engine': 'redis', 'max_connections': 100}, 'autoscaling': {'enabled': True}}, 'no pod would ever have so many'),
+                ({'config': {'admin_tls_certificate': '/x'}}, 'by plain HTTP'),
+                ({'secretFiles': {'admin_tls_certificate': {'secret': 'a', 'key': 'tls.crt'}}}, 'by plain HTTP'),
                 ({'replica': 2}, 'replica'),
                 ({'config': None}, "missing property 'config'"),
                 ({'fullnameOverride': 'Web_socket'}, 'fullnameOverride'),

@@ -93,6 +93,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "config.%s is a secret, and config goes into a ConfigMap: name a Secret in secretFiles.%s_file, or in extraEnv" $name $name) -}}
 {{- end -}}
 {{- end -}}
+{{- if or .Values.config.admin_tls_certificate .Values.secretFiles.admin_tls_certificate -}}
+{{- fail "admin_tls_certificate: the chart's probes, its test and the ServiceMonitor ask the admin listener by plain HTTP, which the NetworkPolicy keeps in the cluster; an entry of config.listeners (kind: admin) can speak TLS beside it" -}}
+{{- end -}}
 {{- range $.Values.extraEnv -}}
 {{- if has .name (list "ROOST_CONFIG" "ROOST_LISTEN" "ROOST_ADMIN_LISTEN" "ROOST_NODE_NAME" "ROOST_DRAIN_TIME" "ROOST_CLOSE_TIMEOUT" "ROOST_API_KEY" "ROOST_API_KEY_FILE" "ROOST_METRICS_KEY" "ROOST_METRICS_KEY_FILE") -}}
 {{- fail (printf "extraEnv has %s, which is the chart's: see drainSeconds, closeSeconds, keys and the services in values.yaml" .name) -}}
