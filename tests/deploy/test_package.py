@@ -163,11 +163,28 @@ class Installed(unittest.TestCase):
         self.assertEqual(text(self.root + '/etc/roost/roost.yaml'), 'max_connections: 123\n')
         self.assertEqual(self.inside('dpkg-query', '-W', '-f', '${Version}', 'roost'), '99')
         self.serve()
+        # What systemd makes when it starts the unit; the daemon logs there where log_file says so.
+        logs = '/var/log/' + unit(os.path.join(TOP, 'deploy/roost.service'))['LogsDirectory']
+        os.makedirs(self.root + logs, exist_ok=True)
+        self.write(logs + '/roost.log', 'x\n')
         self.inside('dpkg', '-r', 'roost')
+        self.assertTrue(os.path.exists(self.root + logs + '/roost.log'))
         self.assertFalse(os.path.exists(self.root + '/usr/bin/roostd'))
         self.assertTrue(os.path.exists(self.root + '/etc/roost/roost.yaml'))
         self.inside('dpkg', '-P', 'roost')
         self.assertEqual({x for x in self.files() - before if x != '/run/notify'}, set())
+        self.assertFalse(os.path.exists(self.root + logs))
+
+    def test_what_the_service_manager_is_told(self):
+        """An upgrade restarts the service and leaves the socket as it is; who removes the package stops the socket first, which would start
+        the service again. A script that writes down what it is told is in the place of the manager's."""
+        os.makedirs(self.root + '/run/systemd/system')
+        self.write('/usr/bin/deb-systemd-invoke', '#!/bin/sh\necho "$@" >>/run/told\n', 0o755)
+        for step, expect in ((lambda: self.install(self.deb), ['start roost.service']), (lambda: self.install(self.newer()), ['restart roost.service']),
+                             (lambda: self.inside('dpkg', '-r', 'roost'), ['stop roost.socket', 'stop roost.service'])):
+            self.write('/run/told', '')
+            step()
+            self.assertEqual(text(self.root + '/run/told').splitlines(), expect)
 
 
 class Unit(unittest.TestCase):
