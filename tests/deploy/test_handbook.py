@@ -220,6 +220,21 @@ class Handbook(DaemonTest):
                     if name and not name.startswith('net.netfilter'):  # those are there when connection tracking is
                         self.assertTrue(os.path.exists('/proc/sys/' + name.replace('.', '/')), name)
 
+    def test_many_connections_lowers_nothing(self):
+        """What a machine has more of already stays; what it has less of, or not at all, is set."""
+        with tempfile.TemporaryDirectory() as proc:
+            for name, value in (('fs/file-max', '9223372036854775807'), ('fs/nr_open', '1073741816'), ('net/ipv4/tcp_mem', '3082272\t4109696\t6164544'),
+                                ('net/core/somaxconn', '4096')):
+                os.makedirs(os.path.dirname(os.path.join(proc, 'sys', name)), exist_ok=True)
+                with open(os.path.join(proc, 'sys', name), 'w') as f:
+                    f.write(value + '\n')
+            p = subprocess.run(['sh', os.path.join(TOP, 'deploy/many-connections.sh')], capture_output=True, text=True, env={**os.environ, 'PROC': proc})
+        self.assertEqual((p.returncode, p.stderr), (0, ''))
+        wanted = dict(re.findall(r'^([\w.-]+) = (.*)$', p.stdout, re.M))
+        self.assertFalse({'fs.file-max', 'fs.nr_open', 'net.ipv4.tcp_mem'} & set(wanted), wanted)
+        self.assertEqual((wanted['net.core.somaxconn'], wanted['net.ipv4.tcp_max_syn_backlog']), ('65535', '65535'))
+        self.assertIn('# fs.file-max = 9223372036854775807 already\n', p.stdout)
+
 
 if __name__ == '__main__':
     unittest.main(verbosity=0)
