@@ -101,6 +101,7 @@ class Chart(Held, unittest.TestCase):
                 ({'engine_address': ['redis://other:1']}, set()),  # without an engine
                 ({'engine': 'redis', 'engine_address': ['redis://a', 'rediss://b:6380/3', 'unix:/run/redis.sock']}, {6379, 6380}),
                 ({'engine': 'redis', 'engine_address': 'redis://a:1, redis://[2001:db8::1]:2,redis://[2001:db8::2]'}, {1, 2, 6379}),
+                ({'engine': 'redis'}, {6379}),  # the address may come from extraEnv
                 ({'engine': 'redis', 'engine_address': ['redis+sentinel://s1:26380,s2,s3/0?master=m']}, {26380, 26379, 6379}),
                 ({'engine': 'redis', 'engine_address': ['rediss+cluster://a:7000']}, {7000}),
                 ({'engine': 'nats', 'engine_address': ['nats://a', 'tls://b:4223']}, {4222, 4223}),

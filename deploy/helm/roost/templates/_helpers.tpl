@@ -48,10 +48,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.config.engine | default "memory" }}
 {{- end -}}
 
-{{- /* Ports of the engine's servers and of the key sets, as the addresses say them: a JSON list. */ -}}
+{{- /* Ports of the engine's servers and of the key sets, as the addresses say them: words. */ -}}
 {{- define "roost.egressPorts" -}}
 {{- $ports := dict -}}
-{{- $addresses := .Values.config.engine_address | default list -}}
+{{- $addresses := .Values.config.engine_address | default (list "") -}}
 {{- if kindIs "string" $addresses }}{{ $addresses = splitList "," $addresses }}{{ end -}}
 {{- if ne (include "roost.engine" .) "memory" -}}
 {{- range $address := $addresses -}}
@@ -71,7 +71,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $host := regexReplaceAll "^https://|[/?].*$" $url "" -}}
 {{- $_ := set $ports (regexFind ":[0-9]+$" $host | trimPrefix ":" | default "443") true -}}
 {{- end -}}
-{{- keys $ports | sortAlpha | toJson -}}
+{{- keys $ports | sortAlpha | join " " -}}
 {{- end -}}
 
 {{- /* Settings and where their file comes from: those of the keys, then secretFiles. */ -}}
