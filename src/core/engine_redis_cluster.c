@@ -203,30 +203,61 @@ static unsigned take_range(struct redis_server *asked, const struct range *r)
 
         if (p->slot > r->last)
             break;
-        if (p->slot < r->first || (asked != p->server && clock_ns() < p->sure_until_ns))
+        if (p->slot < r->first)
+            continue;
+        p->told_in = k->answers;
+        if (asked != p->server && clock_ns() < p->sure_until_ns)
             continue;
         if (to == NULL &&
             (to = server_at(asked->engine, &asked->address, r->host, r->port)) == NULL)
             return moved;
         moved += p->server != to;
+        p->served = true;
         move(p, to);
     }
     return moved;
+}
+
+/* Its slots that it does not name any more: what is said over one of those does not come back. Of others' it may know
+ * too little. */
+static void take_gaps(struct redis_server *asked)
+{
+    struct redis_cluster *k = asked->engine->cluster;
+
+    for (unsigned i = 0; i < k->n; i++)
+        if (k->partitions[i].server == asked && k->partitions[i].told_in != k->answers)
+            k->partitions[i].served = false;
+}
+
+static void listen(struct redis *e, bool home_was_served)
+{
+    const struct redis_partition *home = e->cluster->home;
+
+    for (unsigned i = 0; i < e->nservers; i++)
+        redis_server_listen_anew(e->servers[i]);
+    if (home->served && !home_was_served)
+        redis_server_listen(home->server);
 }
 
 bool redis_cluster_slots(struct redis_server *s, struct str value)
 {
     struct redis_cluster *k = s->engine->cluster;
     struct resp_node list;
+    bool home_was_served = k->home->served;
     struct range r;
     unsigned moved = 0;
 
     if (!resp_next(&value, &list) || list.type != RESP_ARRAY)
         return false;
+    k->answers++;
     for (uint32_t i = 0; i < list.n; i++) {
         if (!next_range(&value, &r))
             return false;
         moved += take_range(s, &r);
+    }
+    if (list.n > 0) {
+        take_gaps(s);
+        listen(s->engine, home_was_served);
     }
     k->ask_ns = clock_ns() + REFRESH_NS;
     k->known |= list.n > 0;
@@ -298,6 +329,7 @@ enum redis_redirection redis_redirected(struct redis_server *s, struct str error
         return REDIS_NOT_REDIRECTED;
     if (str_starts_with(error, STR_LIT("MOVED ")) && read_redirection(s, error, &p, &to)) {
         METRIC_INC(engine_redirects_moved);
+        p->served = true;
         move(p, to);
         p->sure_until_ns = clock_ns() + SURE_NS;
         redis_cluster_ask_soon(s->engine);

@@ -194,12 +194,15 @@ struct redis_partition {         /* channels whose keys share a slot */
     uint64_t sure_until_ns;      /* only the server itself says otherwise before */
     uint32_t tag;
     uint16_t slot;
+    bool served;      /* somebody has the slot; server is else whoever had it, or the first one */
+    uint32_t told_in; /* the last of redis_cluster.answers that named an owner */
 };
 
 struct redis_cluster {
     uint64_t ask_ns, asked_ns; /* for the slots */
     uint64_t seeds_ns;         /* when to try the addresses of the settings again */
     unsigned turn;
+    uint32_t answers;                   /* about slots; so many have there been */
     bool known;                         /* a server has said who has which slots */
     const struct redis_partition *home; /* of what is for no channel */
     unsigned n;
@@ -266,6 +269,8 @@ void redis_server_flush(struct redis_server *s);
 void redis_server_restart(struct redis_server *s, enum engine_ending ending);
 /* Its connection hears the probe and, at home, control messages; when it is up. */
 void redis_server_listen(struct redis_server *s);
+/* If that is not where it listens: over the first of its partitions that are served, as all nodes do. */
+void redis_server_listen_anew(struct redis_server *s);
 /* Is it up, and heard? */
 bool redis_server_listens(const struct redis_server *s);
 /* Its scripts are gone: they are loaded again. */
@@ -475,26 +480,6 @@ enum redis_redirection {
 enum redis_redirection redis_redirected(struct redis_server *s, struct str error,
                                         struct redis_server **ask);
 
-/* engine_redis_lanes.c */
-/* A new call: true: its channel has a lane and it waits there. */
-bool redis_lane_take(struct redis_call *c);
-/* A call under way will be turned away. -1: no memory. */
-int redis_lane_begin(struct redis_call *c) MUST_CHECK;
-/* A call under way was turned away: again at ask with ASKING, or (NULL) where its channel is, not before
- * delay_ns have gone by. */
-void redis_lane_turned_away(struct redis_call *c, struct redis_server *ask, uint64_t delay_ns);
-/* Sent, answered, or it will not be. */
-void redis_lane_sent(struct redis_call *c);
-void redis_lane_answered(struct redis_call *c);
-void redis_lane_left(struct redis_call *c);
-/* Of calls that go back to a server's queue those with a lane go there. */
-void redis_lanes_down(struct redis *e, struct list *calls);
-/* The server goes. */
-void redis_lanes_forget(struct redis *e, const struct redis_server *s);
-/* When it wants to be called again, or UINT64_MAX. */
-uint64_t redis_lanes_run(struct redis *e, uint64_t now_ns);
-/* What it has published where its slot is going is told to those who are subscribed where it is. */
-void redis_call_relay(struct redis_call *c, struct position first);
-void redis_lanes_fini(struct redis *e);
+#include "engine_redis_lanes_internal.h"
 
 #endif

@@ -190,7 +190,7 @@ static const struct redis_partition *first_partition(const struct redis_server *
     const struct redis_cluster *k = s->engine->cluster;
 
     for (unsigned i = 0; i < k->n; i++)
-        if (k->partitions[i].server == s)
+        if (k->partitions[i].server == s && k->partitions[i].served)
             return &k->partitions[i];
     return NULL;
 }
@@ -221,6 +221,12 @@ void redis_server_listen(struct redis_server *s)
         s->listens = NULL; /* setting up comes to it */
     else if (listen_to(s) == -1)
         redis_server_restart(s, ENDING_MEMORY);
+}
+
+void redis_server_listen_anew(struct redis_server *s)
+{
+    if (s->listens != first_partition(s))
+        redis_server_listen(s);
 }
 
 bool redis_server_listens(const struct redis_server *s)

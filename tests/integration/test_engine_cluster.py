@@ -144,6 +144,36 @@ class Whole(ClusterTest):
         self.assertGreater(d.metric('roost_engine_redirects_total{kind="noscript"}'), 0)
         self.assertEqual(d.metric('roost_engine_up'), 3)
 
+    def test_slots_that_nobody_has(self):
+        # With cluster-require-full-coverage no the rest is served, and a node hears itself at each primary.
+        first = self.cluster.primaries[0]
+        gap = 0, 1999
+
+        def known(here):
+            wait_for(lambda: all((self.cluster.owner(0, r) is first) == here for r in self.cluster.primaries), what='slots')
+            self.cluster.await_ok()
+
+        def give_back():
+            first.say('CLUSTER', 'ADDSLOTSRANGE', *gap)
+            known(True)
+
+        for r in self.cluster.primaries:
+            r.say('CLUSTER', 'DELSLOTSRANGE', *gap)
+        self.addCleanup(give_back)
+        known(False)
+        d = self.node(engine_patience='300ms', engine_probe_interval='200ms')
+        for r in self.cluster.primaries:
+            self.assertIn('roost:probe:', r.say('PUBSUB', 'SHARDCHANNELS'))
+        names = ['c%d' % i for i in range(40)]
+        c = self.client(d)
+        c.say(*[{'id': 100 + i, 'publish': {'channel': name, 'data': 1}} for i, name in enumerate(names)])
+        missing = [name for i, name in enumerate(names) if c.answer(100 + i).get('error', {}).get('code') == 100]
+        self.assertTrue(0 < len(missing) < 20, missing)
+        give_back()
+        for name in missing:
+            wait_for(lambda: 'error' not in d.api('publish', channel=name, data=2), what=name)
+        self.assertEqual(d.metric('roost_engine_reconnects_total'), 0)
+
 
 class Replicas(ClusterTest):
     REPLICAS = 1

@@ -32,6 +32,7 @@ static struct {
     struct engine_wire wires[16];
     const char *refuse[SERVERS]; /* what a script is answered with, or NULL: it is done */
     bool stolen;                 /* CLUSTER SLOTS: the third has everything */
+    unsigned gap;                /* CLUSTER SLOTS: so many of the first one's are nobody's */
     uint64_t offset;
     char log[2048];       /* "0:one 1:*two ": server, publication; *: with ASKING */
     unsigned done[CALLS]; /* by token: how often */
@@ -55,9 +56,9 @@ static void answer_slots(struct engine_wire *w)
     assert_int_equal(buf_printf(&w->answers, "*%d\r\n", SERVERS), 0);
     for (unsigned i = 0; i < SERVERS; i++)
         assert_int_equal(
-            buf_printf(&w->answers,
-                       "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%u\r\n$1\r\nx\r\n", SLOTS(i),
-                       SLOTS(i + 1) - 1, FIRST + (t.stolen ? 2 : i)),
+            buf_printf(
+                &w->answers, "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%u\r\n$1\r\nx\r\n",
+                SLOTS(i) + (i == 0 ? t.gap : 0), SLOTS(i + 1) - 1, FIRST + (t.stolen ? 2 : i)),
             0);
 }
 

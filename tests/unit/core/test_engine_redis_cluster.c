@@ -264,6 +264,38 @@ static void a_call_outlives_its_server(void **state)
     assert_int_equal(redis_of(t.engine)->servers[0]->nwaiting, 0);
 }
 
+/* Who has slots now, as each of them says it. */
+static void slots_are_told(void)
+{
+    for (unsigned i = 0; i < SERVERS; i++) {
+        redis_of(t.engine)->cluster->ask_ns = 0;
+        turns(3);
+    }
+}
+
+/* A server does not serve them: over one of those nothing would come back. */
+static void nobody_is_heard_over_a_slot_without_a_server(void **state)
+{
+    struct redis *e = redis_of(t.engine);
+    struct redis_partition *p = e->cluster->partitions;
+
+    (void)state;
+    assert_ptr_equal(e->servers[0]->listens, &p[0]);
+    t.gap = p[1].slot + 1u;
+    slots_are_told();
+    assert_false(p[0].served || p[1].served);
+    assert_true(p[2].served);
+    assert_ptr_equal(e->servers[0]->listens, &p[2]);
+    t.gap = p[1].slot;
+    slots_are_told();
+    assert_ptr_equal(e->servers[0]->listens, &p[1]);
+    t.gap = 0;
+    slots_are_told();
+    assert_ptr_equal(e->servers[0]->listens, &p[0]);
+    for (unsigned i = 0; i < SERVERS; i++)
+        assert_int_equal(e->servers[i]->connections, 1);
+}
+
 static void primaries_come_and_go(void **state)
 {
     (void)state;
@@ -298,6 +330,7 @@ int main(void)
         T(a_server_that_is_another_may_lack_something),
         T(scripts_that_are_gone_are_loaded),
         T(a_call_outlives_its_server),
+        T(nobody_is_heard_over_a_slot_without_a_server),
         T(primaries_come_and_go),
     };
 
