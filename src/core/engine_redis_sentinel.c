@@ -85,12 +85,12 @@ static void leave(struct redis_sentinels *t, const char *why)
 static int write_greeting(const struct redis_sentinels *t, struct buf *out)
 {
     const struct engine_settings *s = &t->server->engine->s;
-    const char *user = s->sentinel_user[0] != '\0' ? s->sentinel_user : "default";
+    bool named = s->sentinel_user[0] != '\0', auth = named || s->sentinel_password[0] != '\0';
+    const char *user = named ? s->sentinel_user : "default";
 
-    if (s->sentinel_password[0] == '\0' && resp_write(out, 2, "HELLO", "3") == -1)
+    if (!auth && resp_write(out, 2, "HELLO", "3") == -1)
         return -1;
-    if (s->sentinel_password[0] != '\0' &&
-        resp_write(out, 5, "HELLO", "3", "AUTH", user, s->sentinel_password) == -1)
+    if (auth && resp_write(out, 5, "HELLO", "3", "AUTH", user, s->sentinel_password) == -1)
         return -1;
     return resp_write(out, 2, "SUBSCRIBE", "+switch-master");
 }

@@ -195,7 +195,8 @@ static int write_history(struct redis_call *c, struct buf *out)
 static int write_hello(struct redis_server *s, struct buf *out)
 {
     const struct engine_address *a = &s->address;
-    bool auth = a->password[0] != '\0';
+    /* A user that needs no password is given an empty one. */
+    bool auth = a->password[0] != '\0' || a->user[0] != '\0';
 
     return resp_command(out, auth ? 7 : 4) || resp_arg(out, STR_LIT("HELLO")) ||
                    resp_arg(out, STR_LIT("3")) ||

@@ -114,6 +114,15 @@ class Security(DaemonTest):
         wrong.wait_log('WRONGPASS')
         self.assertEqual(wrong.metric('roost_engine_up'), 0)
 
+    def test_a_user_without_a_password(self):
+        # Not the default user: that may do other things, or be shut out one day.
+        r = self.redis(acl='user roost on nopass &roost:* ~roost:* +@all\nuser other on >secret ~* &* +@all')
+        self.works(self.node(r, engine_user='roost'))
+        self.assertIn('user=roost ', r.say('CLIENT', 'LIST'))
+        refused = self.node(r, up=False, engine_user='other')
+        refused.wait_log('WRONGPASS')
+        self.assertEqual(refused.metric('roost_engine_up'), 0)
+
 
 if __name__ == '__main__':
     unittest.main(verbosity=0)

@@ -178,6 +178,13 @@ static void with_a_password(void **state UNUSED)
     assert_non_null(strstr(last()->sent, "AUTH\r\n$7\r\ndefault\r\n$6\r\nsecret\r\n"));
 }
 
+static void with_a_user_alone(void **state UNUSED)
+{
+    snprintf(engine.s.sentinel_user, sizeof(engine.s.sentinel_user), "roost");
+    meet("redis+sentinel://a:1");
+    assert_non_null(strstr(last()->sent, "AUTH\r\n$5\r\nroost\r\n$0\r\n\r\n"));
+}
+
 /* Each of these makes the next one be asked. */
 static void of_no_use(void **state UNUSED)
 {
@@ -319,9 +326,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(who_repeats_the_password), /* first: the log is limited */
-        TEST(a_master_is_named),        TEST(with_a_password),   TEST(of_no_use),
-        TEST(who_refuses_the_greeting), TEST(who_is_silent),     TEST(who_cannot_be_tried),
-        TEST(who_says_too_much),        TEST(it_is_asked_again), TEST(another_master_is_announced),
+        TEST(a_master_is_named),        TEST(with_a_password),
+        TEST(with_a_user_alone),        TEST(of_no_use),
+        TEST(who_refuses_the_greeting), TEST(who_is_silent),
+        TEST(who_cannot_be_tried),      TEST(who_says_too_much),
+        TEST(it_is_asked_again),        TEST(another_master_is_announced),
     };
 
     return cmocka_run_group_tests_name("core/engine_redis_sentinel", tests, NULL, NULL);
