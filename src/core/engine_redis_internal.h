@@ -353,6 +353,10 @@ void redis_call_echo(struct redis_server *s, const struct envelope *e, struct po
 /* Names of keys and channels: prefix:kind channel. All are made here. -1: no memory. */
 int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind,
                    struct str channel) MUST_CHECK;
+/* What is published has the number of the database in its name: prefix:dN:kind channel, without it in database 0. */
+int redis_arg_channel(struct redis_server *s, struct buf *out, const char *kind,
+                      struct str channel) MUST_CHECK;
+#define REDIS_DATABASE_FORMAT "d%u:"
 /* "SSUBSCRIBE" as this engine says it. */
 struct str redis_word(const struct redis *e, const char *sharded);
 /* Takes an entry of a stream off *rest. False: it is none. */

@@ -121,7 +121,7 @@ static int write_members(struct redis_call *c, struct buf *out)
 
     if (redis_script(c, out, REDIS_SCRIPT_MEMBERS, 4, 6u + 6u * c->n) || channel_keys(c, out) ||
         arg_index(c, out, node) || arg_owners(c, out) || arg_node(out, node) ||
-        resp_arg(out, name_of(c)) || redis_arg_name(c->server, out, "c:", name_of(c)) ||
+        resp_arg(out, name_of(c)) || redis_arg_channel(c->server, out, "c:", name_of(c)) ||
         arg_text(out, index) || arg_text(out, CHANNEL_TTL_MS) || arg_text(out, NODE_TTL_MS))
         return -1;
     for (; rc == 0 && envelope_next(&rest, &env) > 0; before = rest)
@@ -188,7 +188,7 @@ static int write_sweep(struct redis_call *c, struct buf *out)
                    arg_index(c, out, sweep->node) || arg_node(out, sweep->node) ||
                    arg_text(out, gen) || arg_heard(c, out) || arg_text(out, c->text) ||
                    arg_text(out, SWEEP_STEP) || resp_arg(out, name_of(c)) ||
-                   redis_arg_name(c->server, out, "c:", name_of(c)) ||
+                   redis_arg_channel(c->server, out, "c:", name_of(c)) ||
                    arg_text(out, all ? "1" : "0")
                ? -1
                : 0;

@@ -124,10 +124,17 @@ bool redis_next_entry(struct str *rest, uint64_t id[2], struct str *item)
 static bool strip_prefix(const struct redis_server *s, struct str *name)
 {
     struct str prefix = str_from(s->engine->s.prefix);
+    char database[16];
 
     if (!str_starts_with(*name, prefix) || name->n <= prefix.n || name->p[prefix.n] != ':')
         return false;
     *name = str_skip(*name, prefix.n + 1);
+    if (s->address.database == 0)
+        return true;
+    snprintf(database, sizeof(database), REDIS_DATABASE_FORMAT, s->address.database);
+    if (!str_starts_with(*name, str_from(database)))
+        return false;
+    *name = str_skip(*name, strlen(database));
     return true;
 }
 

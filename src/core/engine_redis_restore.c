@@ -106,7 +106,7 @@ void redis_resubscribe(struct redis_server *s)
     rc = resp_command(&c->body, names + 1) ||
          resp_arg(&c->body, redis_word(s->engine, "SSUBSCRIBE"));
     for (n = some.next; n != &some; n = n->next)
-        rc |= redis_arg_name(s, &c->body, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
+        rc |= redis_arg_channel(s, &c->body, "c:", name_of(LIST_ENTRY(n, struct redis_sub, link)));
     redis_call_send_new(c);
     if (s->asking == 0) /* it could not be written */
         rc = -1;

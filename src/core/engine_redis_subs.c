@@ -440,7 +440,7 @@ static struct redis_call *unsubscribe(struct redis_call *c, struct redis_sub *su
     }
     if (c == NULL || resp_command(&c->body, 2) ||
         resp_arg(&c->body, redis_word(s->engine, "SUNSUBSCRIBE")) ||
-        redis_arg_name(s, &c->body, "c:", name_of(sub)) != 0) {
+        redis_arg_channel(s, &c->body, "c:", name_of(sub)) != 0) {
         if (c != NULL)
             redis_call_free(c);
         redis_server_restart(s, ENDING_MEMORY); /* a new connection is not subscribed */

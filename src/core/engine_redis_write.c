@@ -28,6 +28,17 @@ static int begin_name(struct redis *e, const char *kind, const struct redis_part
     return p != NULL ? buf_printf(&e->scratch, "{%" PRIu32 "}", p->tag) : 0;
 }
 
+/* The same of what is published. To that all databases of a server are one, to Roost each is a world of its own. */
+static int begin_channel(struct redis_server *s, const char *kind, const struct redis_partition *p)
+{
+    char name[48];
+
+    if (s->address.database == 0)
+        return begin_name(s->engine, kind, p);
+    snprintf(name, sizeof(name), REDIS_DATABASE_FORMAT "%s", s->address.database, kind);
+    return begin_name(s->engine, name, p);
+}
+
 static const struct redis_partition *place_of(struct redis *e, struct str channel)
 {
     return e->cluster != NULL ? redis_partition_of(e, redis_same_hash(channel)) : NULL;
@@ -42,12 +53,22 @@ int redis_arg_name(struct redis_server *s, struct buf *out, const char *kind, st
     return resp_arg(out, buf_view(&e->scratch));
 }
 
+int redis_arg_channel(struct redis_server *s, struct buf *out, const char *kind, struct str channel)
+{
+    struct redis *e = s->engine;
+
+    if (begin_channel(s, kind, place_of(e, channel)) == -1 ||
+        buf_append(&e->scratch, channel) == -1)
+        return -1;
+    return resp_arg(out, buf_view(&e->scratch));
+}
+
 /* What is said over each server: in a cluster in a slot of its own. */
 static int arg_here(struct redis_server *s, struct buf *out, const char *kind)
 {
-    return begin_name(s->engine, kind, s->listens) == -1
-               ? -1
-               : resp_arg(out, buf_view(&s->engine->scratch));
+    if (begin_channel(s, kind, s->listens) == -1)
+        return -1;
+    return resp_arg(out, buf_view(&s->engine->scratch));
 }
 
 static int arg_probe(struct redis_server *s, struct buf *out)
@@ -131,7 +152,7 @@ static int write_publish(struct redis_call *c, struct buf *out)
                      c->since.offset); /* RELAY; else 0:0 */
 
     return resp_command(out, 3) || resp_arg(out, redis_word(c->server->engine, "SPUBLISH")) ||
-                   redis_arg_name(c->server, out, "c:", name_of(c)) ||
+                   redis_arg_channel(c->server, out, "c:", name_of(c)) ||
                    buf_printf(out, "$%zu\r\n%s", c->body.len + (size_t)n, head) ||
                    buf_append(out, buf_view(&c->body)) || buf_append_lit(out, "\r\n")
                ? -1
@@ -142,7 +163,7 @@ static int write_keep(struct redis_call *c, struct buf *out)
 {
     return redis_script(c, out, REDIS_SCRIPT_PUBLISH, 2, 7u + c->n) || meta_keys(c, out) ||
                    meta_args(c, out) || keep_args(c, out) ||
-                   redis_arg_name(c->server, out, "c:", name_of(c)) || items(c, out)
+                   redis_arg_channel(c->server, out, "c:", name_of(c)) || items(c, out)
                ? -1
                : 0;
 }
@@ -165,7 +186,7 @@ static int write_publish_if(struct redis_call *c, struct buf *out)
     return redis_script(c, out, REDIS_SCRIPT_PUBLISH_IF, c->key_len > 0 ? 3 : 2, 13) ||
                    meta_keys(c, out) || (c->key_len > 0 ? arg_result(c->server, out, c) : 0) ||
                    meta_args(c, out) || keep_args(c, out) ||
-                   redis_arg_name(c->server, out, "c:", name_of(c)) ||
+                   redis_arg_channel(c->server, out, "c:", name_of(c)) ||
                    resp_arg(out, buf_view(&c->body)) || resp_arg_u64(out, redis_call_is_kept(c)) ||
                    resp_arg_u64(out, !c->repeat     ? 0
                                      : c->overtaken ? 2
@@ -227,7 +248,7 @@ static int write_listen(struct redis_server *s, struct buf *out)
         arg_here(s, out, "nodes") || arg_node(s, out, s->engine->s.node))
         return -1;
     if (redis_is_home(s) && (resp_command(out, 2) || resp_arg(out, word) ||
-                             redis_arg_name(s, out, "control", STR_NULL)) != 0)
+                             redis_arg_channel(s, out, "control", STR_NULL)) != 0)
         return -1;
     return resp_write(out, 1, "PING");
 }
@@ -319,7 +340,7 @@ static int write_kind(struct redis_call *c, struct buf *out)
     case REDIS_CONTROL:
         return redis_script(c, out, REDIS_SCRIPT_CONTROL, 1, 2) ||
                        redis_arg_name(s, out, "log", STR_NULL) ||
-                       redis_arg_name(s, out, "control", STR_NULL) ||
+                       redis_arg_channel(s, out, "control", STR_NULL) ||
                        resp_arg(out, buf_view(&c->body))
                    ? -1
                    : 0;

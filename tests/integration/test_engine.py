@@ -191,6 +191,24 @@ class Engine(DaemonTest):
         self.assertEqual(got, [b'1', b'3'])
         self.assertTrue(waiting.subscribe('new')['recoverable'])
 
+    def test_databases_are_worlds_of_their_own(self):
+        # To what is published all databases of a server are one: what one database's nodes say must not reach the other's.
+        r = Redis(tcp=True)
+        self.addCleanup(r.stop)
+        one, two = (self.node(engine_address='%s/%d' % (r.address, i), node_heartbeat='100ms') for i in (0, 1))
+        also = self.node(engine_address=r.address + '/1', node_heartbeat='100ms')
+        clients = [self.client(d, 'a', 'bare:a') for d in (one, two, also)]
+        for channel in ('a', 'bare:a'):
+            self.published(one, channel, 'one')
+            self.published(also, channel, 'two')
+        for c, said in zip(clients, ('one', 'two', 'two')):
+            self.assertEqual(sorted((channel, p['data']) for channel, p in (c.push(), c.push())), [('a', said), ('bare:a', said)])
+        one.api('unsubscribe', user='', channel='bare:a')
+        two.api('publish', channel='bare:a', data='still there')
+        self.assertEqual([c.data() for c in clients[1:]], ['still there'] * 2)
+        wait_for(lambda: two.metric('roost_nodes') == also.metric('roost_nodes') == 2, what='nodes that know one another')
+        self.assertEqual(one.metric('roost_nodes'), 1)
+
     def test_a_server_that_stands_still(self):
         d = self.node(engine_patience='300ms')
         self.redis.kill(signal.SIGSTOP)
