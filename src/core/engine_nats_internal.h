@@ -134,6 +134,7 @@ struct nats {
     struct engine_pace pace;
     uint64_t up_ns;
     uint64_t refused_ns; /* when those that are refused are asked for again */
+    unsigned too_many;   /* of the SUBs that the next PONG answers; the server says only how many */
     uint64_t next_sid;
     struct nats_counters counters;
     struct buf scratch;
@@ -217,7 +218,8 @@ bool nats_subs_ask(struct nats *e);
 bool nats_subs_restored(const struct nats *e);
 /* Who waits is told that it cannot be now. True: there are more of them. */
 bool nats_subs_give_up(struct nats *e);
-void nats_subs_answered(struct nats *e, uint64_t flight);
+/* What was asked for up to that PING. -1: more was refused for being too many than was asked for. */
+int nats_subs_answered(struct nats *e, uint64_t flight) MUST_CHECK;
 /* The server does not permit this one, or takes it away. */
 void nats_subs_refused(struct nats *e, struct str name);
 void nats_subs_down(struct nats *e);

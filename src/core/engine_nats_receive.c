@@ -115,6 +115,15 @@ static void subscription_refused(struct nats *e, struct str subject)
         nats_subs_refused(e, buf_view(name));
 }
 
+/* More than one connection may have. It says so of each, not which: in one flight the last ones. */
+static void too_many(struct nats *e)
+{
+    if (e->state == NATS_UP)
+        e->too_many++;
+    else
+        nats_restart(e, ENDING_REFUSED, e->refusal); /* not even what this node needs itself */
+}
+
 static void take_error(struct nats *e, struct str text)
 {
     snprintf(e->refusal, sizeof(e->refusal), "%.*s", (int)MIN(text.n, sizeof(e->refusal) - 1),
@@ -124,6 +133,8 @@ static void take_error(struct nats *e, struct str text)
         nats_calls_refused(e, quoted(text));
     else if (str_starts_with(text, STR_LIT("Permissions Violation for Subscription")))
         subscription_refused(e, quoted(text));
+    else if (str_equal_nocase(text, STR_LIT("maximum subscriptions exceeded")))
+        too_many(e);
     else if (str_starts_with(text, STR_LIT("Maximum Payload Violation")))
         nats_calls_too_big(e);
 }

@@ -56,6 +56,7 @@ static void down(struct nats *e, enum engine_ending ending, const char *why)
     buf_clear(&e->out);
     e->scan = (struct nats_scan){0};
     e->pings = e->pongs = 0;
+    e->too_many = 0;
     e->unanswered = false;
     e->deaf = 0;
     e->deaf_flight = 0;
@@ -198,8 +199,11 @@ void nats_ponged(struct nats *e)
     e->pongs++;
     if (e->state != NATS_SETTING_UP) {
         nats_calls_answered(e, e->pongs);
-        nats_subs_answered(e, e->pongs);
-        own_answered(e);
+        if (nats_subs_answered(e, e->pongs) == -1)
+            nats_restart(e, ENDING_REFUSED,
+                         e->refusal); /* what this node listens to was among them */
+        else
+            own_answered(e);
         return;
     }
     nats_set_state(e, NATS_UP);
@@ -359,6 +363,9 @@ static bool run(struct nats *e, uint64_t now_ns)
             nats_restart(e, ENDING_MOVED, "it is going down");
         return false;
     }
+    listen_again(e, now_ns); /* in front of channels, as these are behind: nats.too_many */
+    if (e->state != NATS_UP)
+        return false;
     more = nats_subs_ask(e);
     if (!e->restored && nats_subs_restored(e)) {
         e->restored = true;
@@ -366,8 +373,6 @@ static bool run(struct nats *e, uint64_t now_ns)
         if (e->subs.count > 0)
             hist_record(&metrics->engine_resubscribe, clock_ns() - e->up_ns);
     }
-    if (e->state == NATS_UP)
-        listen_again(e, now_ns);
     if (e->state == NATS_UP)
         probe(e, now_ns);
     if (e->state != NATS_UP)

@@ -4,8 +4,8 @@
  * takes the channel's next offset, which is this node's own. A new connection does 1 for all of them, a bounded
  * number at a time and so many a second as engine_resubscribe_rate says, those first that somebody waits for;
  * whoever is subscribed gets what comes from the moment the server has heard of it.
- * Can fail: the server does not permit the subject: subscribed() says UNAVAILABLE; not any more: lost(), and it is asked
- * again every REFUSED_NS. It is away: for longer than patience lasts, and whoever waits is told so; subscribed()
+ * Can fail: the server does not permit the subject, or no more of them: subscribed() says UNAVAILABLE; not any more: lost(),
+ * and it is asked again every REFUSED_NS. It is away: for longer than patience lasts, and whoever waits is told so; subscribed()
  * comes when it is back. */
 #include "engine_nats_internal.h"
 
@@ -291,15 +291,6 @@ static void confirmed(struct nats *e, struct nats_sub *sub)
     tell(e, sub);
 }
 
-void nats_subs_answered(struct nats *e, uint64_t flight)
-{
-    if (!list_empty(&e->asked) && sub_of(e->asked.next)->flight <= flight)
-        hist_record(&metrics->engine_call_subscribe,
-                    clock_ns() - e->ping_ns[flight % NATS_PINGS_MAX]);
-    while (!list_empty(&e->asked) && sub_of(e->asked.next)->flight <= flight)
-        confirmed(e, sub_of(e->asked.next));
-}
-
 /* Somebody was told that he is subscribed: it is tried again, later, and he knows that he has missed something. */
 static void taken_away(struct nats *e, struct nats_sub *sub)
 {
@@ -310,14 +301,10 @@ static void taken_away(struct nats *e, struct nats_sub *sub)
     e->engine.events->lost(e->engine.hub, sub->c);
 }
 
-void nats_subs_refused(struct nats *e, struct str name)
+static void refused(struct nats *e, struct nats_sub *sub)
 {
-    struct nats_sub *sub = nats_sub_find(e, name);
-    struct engine_channel *c;
+    struct engine_channel *c = sub->c;
 
-    if (sub == NULL || (sub->state != NATS_SUB_ASKED && sub->state != NATS_SUB_LIVE))
-        return;
-    c = sub->c;
     if (c != NULL && sub->told) {
         taken_away(e, sub);
         return;
@@ -325,6 +312,35 @@ void nats_subs_refused(struct nats *e, struct str name)
     sub_free(e, sub);
     if (c != NULL)
         e->engine.events->subscribed(e->engine.hub, c, ENGINE_UNAVAILABLE);
+}
+
+void nats_subs_refused(struct nats *e, struct str name)
+{
+    struct nats_sub *sub = nats_sub_find(e, name);
+
+    if (sub != NULL && (sub->state == NATS_SUB_ASKED || sub->state == NATS_SUB_LIVE))
+        refused(e, sub);
+}
+
+/* Of the SUBs in front of a PING those that are too many are the last ones: UNSUBs stand in front of them. */
+int nats_subs_answered(struct nats *e, uint64_t flight)
+{
+    unsigned too_many = e->too_many, n = 0;
+    int rc;
+
+    e->too_many = 0;
+    for (struct list *l = e->asked.next; l != &e->asked && sub_of(l)->flight <= flight; l = l->next)
+        n++;
+    if (n > 0)
+        hist_record(&metrics->engine_call_subscribe,
+                    clock_ns() - e->ping_ns[flight % NATS_PINGS_MAX]);
+    rc = too_many > n ? -1 : 0;
+    for (; n > 0 && !list_empty(&e->asked); n--)
+        if (n > too_many)
+            confirmed(e, sub_of(e->asked.next));
+        else
+            refused(e, sub_of(e->asked.next));
+    return rc;
 }
 
 /* --- what comes --- */

@@ -361,6 +361,21 @@ class Servers(Nodes):
         self.assertEqual(c.data(), 2)
         self.assertEqual(d.metric('roost_engine_reconnects_total'), 0)
 
+    def test_more_subscriptions_than_the_server_takes(self):
+        """It says so, does not say which, and goes on: nobody may take himself for subscribed."""
+        d = self.node(self.server(conf='max_subscriptions: 9'))
+        c = self.client(d)
+        names = ['c%d' % i for i in range(12)]
+        c.say(*[{'id': 100 + i, 'subscribe': {'channel': name}} for i, name in enumerate(names)])
+        answers = [c.answer(100 + i) for i in range(12)]
+        there = [name for name, answer in zip(names, answers) if 'subscribe' in answer]
+        self.assertEqual(len(there), 5)  # four are the node's own
+        self.assertEqual({answer['error']['code'] for answer in answers if 'error' in answer}, {100})
+        for name in there:
+            self.published(d, name, name)
+        self.assertEqual([c.data() for _ in there], there)
+        self.assertEqual(d.metric('roost_engine_reconnects_total'), 0)
+
     def test_another_server_of_the_cluster_serves(self):
         """One is named in the settings; the other one is what it says."""
         first = self.server()

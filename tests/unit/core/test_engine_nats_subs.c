@@ -194,6 +194,58 @@ static void one_that_is_taken_away_while_it_lives(void **state)
     assert_int_equal(metrics->engine_subscriptions, 0);
 }
 
+#define TOO_MANY "-ERR 'maximum subscriptions exceeded'\r\n"
+
+/* The server says how many are refused, not which, and the connection stays. */
+static void more_than_one_connection_may_have(void **state)
+{
+    struct named b = {.name = "b"}, c = {.name = "c"};
+    struct named *all[] = {&a, &b, &c};
+
+    (void)state;
+    nats_of(engine)->s.probe_ns = 600 * NS_PER_SEC;
+    come_up();
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        engine->ops->subscribe(engine, &all[i]->c, str_from(all[i]->name));
+    go_round();
+    feed(TOO_MANY TOO_MANY "PONG\r\n");
+    log_is("sub a ok\nsub b unavailable\nsub c unavailable\n");
+    assert_int_equal(metrics->engine_subscriptions, 1);
+    subscribe_to(&b); /* there is room again */
+    log_is("sub b ok\n");
+    /* At another connection there is less: who was subscribed is told, and asked for again later. */
+    wire.open = false;
+    wire.events->closed(wire.peer, "cut");
+    for (int i = 0; i < 100 && !wire.open; i++)
+        pass(100 * NS_PER_MS);
+    wire.events->opened(wire.peer);
+    feed(INFO "PONG\r\n");
+    go_round();
+    feed(TOO_MANY "PONG\r\n");
+    assert_true(memmem(hub.log.p, hub.log.len, "lost ", 5) != NULL);
+    buf_clear(&hub.log);
+    assert_int_equal(metrics->engine_gaps_lost, 1);
+    buf_clear(&wire.out);
+    pass(REFUSED_NS);
+    assert_true(has_written("SUB t.c."));
+    while (nats_of(engine)->pongs < nats_of(engine)->pings)
+        feed("PONG\r\n");
+    assert_true(list_empty(&nats_of(engine)->refused));
+    engine->ops->unsubscribe(engine, &a.c, STR_LIT("a"));
+    engine->ops->unsubscribe(engine, &b.c, STR_LIT("b"));
+    assert_int_equal(nats_of(engine)->state, NATS_UP);
+    /* What the node listens to itself cannot be missing. */
+    feed(TOO_MANY);
+    pass(NS_PER_SEC);
+    feed("PONG\r\n");
+    assert_false(wire.open);
+    for (int i = 0; i < 100 && !wire.open; i++)
+        pass(100 * NS_PER_MS);
+    wire.events->opened(wire.peer);
+    feed(INFO TOO_MANY);
+    assert_false(wire.open);
+}
+
 static void counters_are_forgotten(void **state)
 {
     struct nats_counters c = {0};
@@ -252,6 +304,7 @@ int main(void)
         NATS_TEST(subscriptions_come_back_in_steps),
         NATS_TEST(refusals),
         NATS_TEST(one_that_is_taken_away_while_it_lives),
+        NATS_TEST(more_than_one_connection_may_have),
         cmocka_unit_test(counters_are_forgotten),
         cmocka_unit_test(many_publishers),
     };
