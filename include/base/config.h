@@ -97,6 +97,11 @@ extern struct config config;
 /* Sets every member from the table's defaults (used by tests too); none counts as set. */
 void config_defaults(struct config *c);
 
+/* The passwords at the engine's servers are the hub's alone. Overwritten; that there is one stays visible. */
+void config_hide_passwords(struct config *c);
+/* *to becomes as *from, but keeps its own passwords. */
+void config_take(struct config *to, const struct config *from);
+
 extern const struct table config_table;
 size_t config_row_count(void);
 const struct table_row *config_row(size_t i);

@@ -47,7 +47,7 @@ int config_files_diff(const struct config *fresh, struct config_files *read,
 struct tls_client_texts;
 int config_files_pack_engine(const struct config_files *f, struct buf *out) MUST_CHECK;
 int config_files_unpack_engine(struct str packed, struct tls_client_texts *out) MUST_CHECK;
-/* In a child: what is another's goes, overwritten. */
+/* In a child: what is another's goes, overwritten; with it passwords among the settings. */
 void config_files_keep_for(bool hub, bool egress);
 /* Does an address of the engine's ask for TLS? */
 bool config_engine_has_tls(const struct config *c);

@@ -167,6 +167,9 @@ const char *shm_slot_name(unsigned slot, char *out, size_t cap);
 /* Copies the configuration of the current version into `config`; false when it had been taken
  * before. */
 bool shm_take_config(void);
+/* In the master: into the copy that is not in use, then the version makes it the one in use. Without what only the hub
+ * has to know. */
+void shm_put_config(uint32_t version, const struct config *c);
 /* Sum over all slots. */
 void shm_sum_metrics(struct metrics *out);
 uint64_t shm_node_connections(void);

@@ -189,6 +189,34 @@ void config_defaults(struct config *c)
     config_derive(c);
 }
 
+/* Of a secret that is not known: pages say of it what they say of others. */
+static void hide(char secret[CONFIG_STRING_MAX])
+{
+    bool set = secret[0] != '\0';
+
+    explicit_bzero(secret, CONFIG_STRING_MAX);
+    secret[0] = set ? '*' : '\0';
+}
+
+void config_hide_passwords(struct config *c)
+{
+    hide(c->engine_password);
+    hide(c->engine_sentinel_password);
+}
+
+void config_take(struct config *to, const struct config *from)
+{
+    char engine[CONFIG_STRING_MAX], sentinel[CONFIG_STRING_MAX];
+
+    memcpy(engine, to->engine_password, sizeof(engine));
+    memcpy(sentinel, to->engine_sentinel_password, sizeof(sentinel));
+    *to = *from;
+    memcpy(to->engine_password, engine, sizeof(engine));
+    memcpy(to->engine_sentinel_password, sentinel, sizeof(sentinel));
+    explicit_bzero(engine, sizeof(engine));
+    explicit_bzero(sentinel, sizeof(sentinel));
+}
+
 struct str config_format_value(const struct config *c, size_t i, char *out, size_t cap)
 {
     return table_format(&config_table, c, i, out, cap);

@@ -217,6 +217,7 @@ void config_files_keep_for(bool hub, bool egress)
         config_wipe(&config_files.fetch_ca);
     if (hub)
         return;
+    config_hide_passwords(&config);
     config_wipe(&config_files.engine_ca);
     config_wipe(&config_files.engine_certificate);
     config_wipe(&config_files.engine_key);

@@ -24,12 +24,14 @@ int config_load_text(struct config *out, const char *path, struct str text,
                      struct table_yaml_seen *seen, struct buf *errors)
 {
     struct config draft = *out;
+    int rc = table_yaml(&config_table, &draft, path, text, seen, errors);
 
-    if (table_yaml(&config_table, &draft, path, text, seen, errors) == -1)
-        return -1;
-    config_derive(&draft);
-    *out = draft;
-    return 0;
+    if (rc == 0) {
+        config_derive(&draft);
+        *out = draft;
+    }
+    explicit_bzero(&draft, sizeof(draft)); /* with the secrets in it */
+    return rc;
 }
 
 /* At a reload the file must be there and say something, or what it said would be taken back by an
@@ -64,7 +66,7 @@ static int read_settings(struct config *out, const struct config_source *src, st
         rc = -1;
     }
     out->file_settings = seen.keys;
-    buf_fini(&text);
+    config_wipe(&text); /* there may be secrets in it */
     return rc;
 }
 
@@ -261,7 +263,7 @@ static int read_secret(struct config *c, const struct secret *s, const struct co
         rc = 0;
 out:
     *set = false; /* the file is what is set */
-    buf_fini(&text);
+    config_wipe(&text);
     return rc;
 }
 
@@ -294,5 +296,6 @@ int config_load(struct config *out, const struct config_source *src, struct buf 
         rc = -1;
     if (rc == 0)
         *out = draft;
+    explicit_bzero(&draft, sizeof(draft));
     return rc == 0 ? 0 : -1;
 }

@@ -228,13 +228,24 @@ void shm_confine(unsigned slot)
     sealed_close();
 }
 
+void shm_put_config(uint32_t version, const struct config *c)
+{
+    static struct config shown; /* not for the stack */
+
+    shown = *c;
+    config_hide_passwords(&shown); /* before anybody can read it */
+    shm->configs[version & 1] = shown;
+    explicit_bzero(&shown, sizeof(shown));
+    atomic_store(&shm->config_version, version);
+}
+
 /* The copy in use is not written to before its version has been replaced: a version that is still
  * the same afterwards means that the copy is whole. */
 static void copy_config(void)
 {
     do {
         config_taken = atomic_load(&shm->config_version);
-        config = shm->configs[config_taken & 1];
+        config_take(&config, &shm->configs[config_taken & 1]);
         atomic_thread_fence(memory_order_acquire);
     } while (atomic_load(&shm->config_version) != config_taken);
     channel_options_changed();

@@ -214,7 +214,7 @@ static int set_up(void)
         fprintf(stderr, "roostd: %s\n", err);
         return -1;
     }
-    shm->configs[0] = config;
+    shm_put_config(0, &config);
     if (read_tls() == -1)
         return -1;
     atomic_fetch_add(&shm->slots[SHM_MASTER].generation, 1);

@@ -53,16 +53,6 @@ static void warn_removed(const struct config *fresh)
     buf_fini(&lines);
 }
 
-/* Into the copy that is not in use, then the version makes it the one in use. */
-static void publish_config(const struct config *fresh)
-{
-    uint32_t next = atomic_load(&shm->config_version) + 1;
-
-    shm->configs[next & 1] = *fresh;
-    atomic_store(&shm->config_version, next);
-    config = *fresh;
-}
-
 /* What the files hold now, into the copy that is not in use. -1: refused, said why. */
 static int read_tls(const struct config *fresh)
 {
@@ -122,7 +112,8 @@ static void apply(struct config *fresh, struct config_files *files)
         return;
     }
     take_files(files);
-    publish_config(fresh);
+    shm_put_config(atomic_load(&shm->config_version) + 1, fresh);
+    config = *fresh;
     log_set_level(config_log_level(&config));
     log_set_format((enum log_format)config.log_format);
     children_signal(SIGHUP, false);

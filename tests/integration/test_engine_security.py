@@ -9,6 +9,7 @@ import unittest
 from daemon import DaemonTest, run_roostd, wait_for
 from engines import Redis
 from pki import Pki
+from test_tls_records import find
 
 
 class Security(DaemonTest):
@@ -113,6 +114,31 @@ class Security(DaemonTest):
         wrong = self.node(r, up=False, engine_user='roost', engine_password='wrong')
         wrong.wait_log('WRONGPASS')
         self.assertEqual(wrong.metric('roost_engine_up'), 0)
+
+    def test_passwords_are_the_hubs(self):
+        # Workers read what strangers send. What they show of a password is as before, also after a reload and of successors.
+        secret = 'pQ7-x9-of-nobody-else'
+        r = self.redis(password=secret)
+        name = os.path.join(self.pki.folder.name, 'password')
+        with open(name, 'w') as f:
+            f.write(secret)
+        text = 'engine: redis\nengine_address: %s\n%s\nping_interval: %%s\n' % (r.address, '%s')
+        for setting in ('engine_password: ' + secret, 'engine_password_file: ' + name):
+            conf = self.file(text % (setting, '20s'))
+            d = self.start(workers=1, config=conf)
+            self.up(d)
+            with open(conf, 'w') as f:
+                f.write(text % (setting, '21s'))
+            d.process.send_signal(signal.SIGHUP)
+            d.wait_log('msg="reloaded".*ping_interval')
+            for name_of in ('worker0', 'hub'):
+                d.kill(name_of)
+                wait_for(lambda: d.metric('roost_engine_up') == 1 and d.pid_of('worker0') and d.pid_of('hub'), what='a successor')
+            self.works(d)
+            self.assertEqual(find(d.pid_of('worker0'), secret.encode()), [])
+            self.assertNotEqual(find(d.pid_of('hub'), secret.encode()), [])
+            shown = d.http('GET', '/debug/config').body.decode()
+            self.assertEqual("engine_password: '(hidden)'" in shown, 'file' not in setting)
 
     def test_a_user_without_a_password(self):
         # Not the default user: that may do other things, or be shut out one day.
