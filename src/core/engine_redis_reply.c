@@ -99,8 +99,8 @@ static enum verdict start_anew(struct redis_server *s, const char *text)
 /* What an error of the server means for the call and the connection. */
 static enum verdict judge(struct redis_call *c, struct str error)
 {
-    static const char *const anew[] = {"READONLY",  "LOADING", "MASTERDOWN", "CLUSTERDOWN",
-                                       "UNBLOCKED", "NOAUTH",  "WRONGPASS"};
+    static const char *const anew[] = {"READONLY",    "LOADING",   "BUSY ",  "MASTERDOWN",
+                                       "CLUSTERDOWN", "UNBLOCKED", "NOAUTH", "WRONGPASS"};
     struct redis_server *s = c->server;
     char text[sizeof(s->refusal)];
 

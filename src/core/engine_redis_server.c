@@ -334,6 +334,43 @@ static bool take_value(struct redis_server *s, struct str value)
     return false;
 }
 
+/* Replies come in the order of the calls: the next one's behind n. NULL: nobody's. */
+static struct redis_call *next_to_answer(struct redis_server *s, struct list *n)
+{
+    for (n = n->next; n != &s->sent; n = n->next)
+        if (!LIST_ENTRY(n, struct redis_call, link)->replied)
+            return LIST_ENTRY(n, struct redis_call, link);
+    return NULL;
+}
+
+/* The next reply, behind pushes. False: it is not there. */
+static bool next_reply(struct redis_server *s, struct str *rest, struct str *value)
+{
+    ssize_t bytes;
+
+    while ((bytes = resp_scan(&s->scan, *rest)) > 0) {
+        *value = (struct str){.p = rest->p, .n = (size_t)bytes};
+        *rest = str_skip(*rest, value->n);
+        if (value->p[0] != RESP_PUSH)
+            return true;
+    }
+    return false;
+}
+
+/* The connection ends because of a call's error. Those behind it that were refused as well have surely not been done. */
+static void take_refusals(struct redis_server *s, struct str rest)
+{
+    struct redis_call *c = next_to_answer(s, &s->sent);
+    struct str value;
+
+    while (c != NULL && !redis_call_is_listening(c)) { /* that has several answers, as has ASKING */
+        c = next_to_answer(s, &c->link);
+        if (c == NULL || c->asking || !next_reply(s, &rest, &value) || value.p[0] != RESP_ERROR)
+            return;
+        c->refused = !redis_is_inside_script(value);
+    }
+}
+
 /* Whole values from the front of what has come; where the rest begins. -1: to be ended. */
 static ssize_t take_values(struct redis_server *s, struct str in)
 {
@@ -347,8 +384,13 @@ static ssize_t take_values(struct redis_server *s, struct str in)
             return -1; /* before it is here */
         if (n == 0)
             break;
-        if (n < 0 || !take_value(s, (struct str){.p = in.p + at, .n = (size_t)n}))
+        if (n < 0)
             return -1;
+        if (!take_value(s, (struct str){.p = in.p + at, .n = (size_t)n})) {
+            if (s->wire == wire && in.p[at] == RESP_ERROR)
+                take_refusals(s, str_skip(in, at + (size_t)n));
+            return -1;
+        }
         if (s->wire != wire)
             return 0;
         at += (size_t)n;

@@ -3,12 +3,13 @@
 
 import json
 import signal
+import subprocess
 import tempfile
 import unittest
 
 from centrifuge import OPEN, Client, yaml
 from daemon import DaemonTest, wait_for
-from engines import Redis
+from engines import Redis, environment
 from wsraw import WebSocket
 
 BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
@@ -55,6 +56,25 @@ class Away(DaemonTest):
     def publish(self, d, channel, data):
         r = d.http('POST', '/api/publish', json.dumps({'channel': channel, 'data': data}))
         return r.status, json.loads(r.body)
+
+
+class Busy(Away):
+    def test_somebody_elses_script_runs_for_long(self):
+        # The server answers everything with BUSY meanwhile: patience is for that, too.
+        self.redis.say('CONFIG', 'SET', 'busy-reply-threshold', '50')
+        d = self.node(engine_patience='20s', hub_timeout='20s', engine_probe_interval='20s')
+        c, publisher, w = self.client(d, 'a', 'bare:a'), self.client(d), d.ws('/ws/bare:a')
+        with subprocess.Popen([*self.redis.cli(), 'EVAL', 'while true do end', '0'], env=environment(), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL):
+            wait_for(lambda: self.redis.say('PING').startswith('BUSY'), what='the script to be noticed')
+            publisher.say(*[{'id': 100 + i, 'publish': {'channel': channel, 'data': channel}} for i, channel in enumerate(('a', 'bare:a'))])
+            w.text(b'plain')
+            self.down(d)
+            self.redis.say('SCRIPT', 'KILL')
+        for i in range(2):
+            self.assertIn('publish', publisher.answer(100 + i))
+        got = [c.push() for _ in range(3)]
+        self.assertEqual(sorted(str(p['data']) for _, p in got), ['a', 'bare:a', 'plain'])
 
 
 class Readiness(Away):

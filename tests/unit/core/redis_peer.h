@@ -38,6 +38,7 @@ static struct peer {
     bool probes_lost;         /* what is published to the probe's channel comes back to nobody */
     bool reply_first;         /* of a publication, then what is pushed */
     const char *error;        /* of calls that write; NULL: none */
+    bool busy;                /* it refuses everything but HELLO */
     const char *error_once;   /* of the next EVALSHA */
     const char *error_late;   /* of the next one, when all of it is done */
     const char *hello;        /* what HELLO is answered with; NULL: it is well */
@@ -381,6 +382,8 @@ static void command_do(struct str *args, unsigned n)
 {
     if (peer_is(args[0], "HELLO") || peer_is(args[0], "SELECT")) {
         peer_say(peer.hello != NULL && peer_is(args[0], "HELLO") ? peer.hello : "+OK\r\n");
+    } else if (peer.busy) {
+        peer_say("-BUSY Redis is busy running a script.\r\n");
     } else if (peer_is(args[0], "INFO")) {
         char text[200];
 

@@ -256,6 +256,28 @@ static void a_call_that_is_not_allowed_fails_alone(void **state UNUSED)
     assert_int_equal(peer.opens, 1);
 }
 
+/* All of it is refused, for a while: none of what was under way has been done, so all of it waits. */
+static void a_server_that_is_busy_is_waited_for(void **state UNUSED)
+{
+    begin_subscribed();
+    peer.busy = true;
+    publish_to("bare", "a", 0);
+    publish_to("kept:a", "b", 1);
+    publish_to("bare", "c", 2);
+    engine->ops->history(engine, STR_LIT("kept:a"), (struct position){0}, 10, false, 3);
+    publish_to("more", "d", 4);
+    pass(0);
+    assert_int_equal(metrics->engine_reconnects_refused, 1);
+    peer.busy = false;
+    come_up();
+    pass(NS_PER_SEC);
+    for (unsigned i = 0; i <= 4; i++)
+        completed(i, ENGINE_OK);
+    assert_string_equal(bare.text, "a c ");
+    assert_string_equal(kept.text, "b ");
+    assert_int_equal(peer.publications, 2 + 1);
+}
+
 /* It may have been done: it is looked for before it is done again. */
 static void an_error_inside_a_script_undoes_nothing(void **state UNUSED)
 {
@@ -450,6 +472,7 @@ int main(void)
         T(a_server_that_says_too_much_is_replaced),
         T(scripts_that_are_gone_are_loaded_again),
         T(a_call_that_is_not_allowed_fails_alone),
+        T(a_server_that_is_busy_is_waited_for),
         T(an_error_inside_a_script_undoes_nothing),
         T(a_reply_that_cannot_be_read),
         T(the_password_is_shown_to_nobody),
