@@ -137,6 +137,9 @@ static struct redis_server *server_at(struct redis *e, const struct engine_addre
 {
     struct engine_address a = *like;
 
+    if (port == 0)
+        LOG(LOG_WARN,
+            "the engine's cluster names a server without a port; TLS needs tls-cluster yes");
     if (port == 0 || port > UINT16_MAX)
         return NULL;
     a.port = (uint16_t)port;

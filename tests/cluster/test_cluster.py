@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nodes import Journey  # noqa: E402 (it finds the others)
 from daemon import wait_for  # noqa: E402
 from engines import Cluster  # noqa: E402
+from pki import Pki  # noqa: E402
 
 SETTINGS = {'engine_timeout': '1s', 'engine_patience': '15s', 'engine_reconnect_max': '500ms'}
 MOVES = 8
@@ -26,8 +27,8 @@ def slot_of(cluster, channel):
 
 
 class Failures(Journey):
-    def cluster(self, replicas, **settings):
-        cluster = self.started(Cluster(3, replicas))
+    def cluster(self, replicas, tls=None, **settings):
+        cluster = self.started(Cluster(3, replicas, tls=tls))
         self.begin(cluster.address, count=2, up=3, **{**SETTINGS, **settings})
         return cluster, cluster.owner(slot_of(cluster, 'a'))
 
@@ -48,6 +49,22 @@ class Failures(Journey):
             old = new
         self.end(whole=False)
         self.assertEqual([w.ends for w in self.witnesses], [[]] * len(self.witnesses))
+
+    def test_tls(self):
+        """All over TLS: who has which slots, a slot that moves, a primary that dies."""
+        pki = Pki()
+        self.addCleanup(pki.close)
+        cluster, old = self.cluster(replicas=1, tls=pki, engine_tls_ca=pki.path('ca.pem'))
+        new = cluster.primaries[(cluster.primaries.index(old) + 1) % 3]
+        before = self.redirects()
+        slot = slot_of(cluster, 'a')
+        cluster.begin_migration(slot, new)
+        wait_for(lambda: self.redirects() > before, what='a call that meets it')
+        cluster.end_migration(slot, old, new)
+        self.traffic.await_more(20)
+        new.kill()
+        self.traffic.await_more(60, 90)
+        self.end(whole=False)
 
     def test_a_primary_is_killed_and_replaced(self):
         cluster, old = self.cluster(replicas=1)

@@ -241,13 +241,17 @@ class Sentinels:
 
 
 class Cluster:
-    """Redis Cluster: primaries that share the slots evenly, each with so many replicas."""
+    """Redis Cluster: primaries that share the slots evenly, each with so many replicas. tls: a Pki; everything speaks TLS."""
 
     def __init__(self, primaries=3, replicas=0, timeout=2000, **options):
-        self.redis = []
+        self.redis, self.tls, bus = [], options.get('tls'), []
+        if self.tls:  # also among themselves, as they else do not know each other's ports for it
+            self.tls.make('bus', usage='clientAuth')
+            bus = ['--tls-cluster', 'yes', '--tls-replication', 'yes', '--tls-client-cert-file', self.tls.path('bus.pem'),
+                   '--tls-client-key-file', self.tls.path('bus.key')]
         try:
             for _ in range(primaries * (1 + replicas)):
-                self.redis.append(Redis('--cluster-enabled', 'yes', '--cluster-node-timeout', str(timeout), '--cluster-port',
+                self.redis.append(Redis(*bus, '--cluster-enabled', 'yes', '--cluster-node-timeout', str(timeout), '--cluster-port',
                                         str(free_port()), '--cluster-require-full-coverage', 'no', tcp=True, **options))
             self.primaries = self.redis[:primaries]
             self._meet(primaries, replicas)
@@ -273,7 +277,7 @@ class Cluster:
 
     @property
     def address(self):
-        return 'redis+cluster://' + ','.join('%s:%d' % (HOST, r.port) for r in self.redis[:3])
+        return ('rediss' if self.tls else 'redis') + '+cluster://' + ','.join('%s:%d' % (HOST, r.port) for r in self.redis[:3])
 
     def id(self, r):
         return r.say('CLUSTER', 'MYID')
