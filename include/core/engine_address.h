@@ -25,6 +25,9 @@ struct engine_address {
         [ENGINE_HOST_MAX]; /* name or numeric address; beginning with '/': the path of a UNIX socket */
     char user[128], password[256];
     char master[128]; /* of Sentinel */
+    /* Who told of it, where that is a name and this an address: its certificate may be for either. */
+    char alias[ENGINE_HOST_MAX];
+    bool by_alias; /* it has to be for that one, this time */
 };
 
 /* "redis://host:6379": for people, without user and password. */

@@ -196,6 +196,8 @@ struct str nats_node_subject(struct nats *e, const char *kind, uint64_t node);
 void nats_servers_init(struct nats *e);
 /* What the server has said of others, in any INFO. */
 void nats_servers_learn(struct nats *e, const struct nats_info *info);
+/* TLS with this one has failed: its certificate may be for its other name. */
+void nats_servers_refused(struct nats *e);
 /* This one is of no use: the next. When it may be tried. */
 uint64_t nats_servers_next(struct nats *e);
 static inline const struct engine_address *nats_server(const struct nats *e)

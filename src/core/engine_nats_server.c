@@ -62,6 +62,8 @@ static void down(struct nats *e, enum engine_ending ending, const char *why)
     e->deaf_flight = 0;
     if (was_up)
         e->down_since_ns = clock_ns();
+    if (e->state == NATS_SECURING)
+        nats_servers_refused(e);
     nats_set_state(e, NATS_DOWN);
     why = why != NULL ? why : engine_ending_why(ending);
     engine_shard_set(e->shard, SHARD_DOWN, why);

@@ -1,6 +1,8 @@
 /* core/engine_nats_servers.c - whom to connect to: the servers of the settings, and those that they name. */
 #include "engine_nats_internal.h"
 
+#include <arpa/inet.h>
+
 #include "base/clock.h"
 
 void nats_servers_init(struct nats *e)
@@ -30,6 +32,32 @@ static bool is_odd(struct str url)
     return false;
 }
 
+static bool is_numeric(const char *host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+
+    return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+}
+
+/* Servers tell each other's addresses, certificates are for names: often for the one that all of them are known by. */
+static void give_alias(struct engine_address *to, const struct engine_address *from)
+{
+    const char *name = from->alias[0] != '\0' ? from->alias : from->host;
+
+    if (!to->tls || !is_numeric(to->host) || is_numeric(name))
+        return;
+    memcpy(to->alias, name, strlen(name) + 1);
+    to->by_alias = true;
+}
+
+void nats_servers_refused(struct nats *e)
+{
+    struct engine_address *a = &e->servers[e->current];
+
+    if (a->alias[0] != '\0')
+        a->by_alias = !a->by_alias;
+}
+
 /* -1: no address. */
 static int read_url(const struct nats *e, struct str url, struct engine_address *out)
 {
@@ -48,6 +76,7 @@ static int read_url(const struct nats *e, struct str url, struct engine_address 
     out->tls = from->tls; /* as this one: what is said there is secret or it is not */
     memcpy(out->user, from->user, sizeof(out->user));
     memcpy(out->password, from->password, sizeof(out->password));
+    give_alias(out, from);
     return 0;
 }
 

@@ -38,7 +38,7 @@ struct engine_wire {
     bool tls, tls_later;
     const struct engine_wire_events *events;
     void *peer;
-    char host[ENGINE_HOST_MAX];
+    char certified[ENGINE_HOST_MAX]; /* whom its certificate has to be for */
 };
 
 static bool heard; /* since engine_wires_heard() */
@@ -171,7 +171,7 @@ static const struct conn_ops wire_conn_ops = {
 static bool try_one(struct engine_wire *w, const struct sockaddr *address, unsigned place)
 {
     const struct outgoing out = {.peer = address,
-                                 .host = w->host,
+                                 .host = w->certified,
                                  .tls = w->tls ? engine_tls() : NULL,
                                  .tls_later = w->tls_later};
     struct conn *c = !w->tls || out.tls != NULL ? reactor_connect(&out, &wire_conn_ops) : NULL;
@@ -261,7 +261,7 @@ static struct engine_wire *wire_open(void *arg UNUSED, const struct engine_addre
     w->tls_later = to->tls && to->scheme == ENGINE_SCHEME_NATS;
     w->events = events;
     w->peer = peer;
-    memcpy(w->host, to->host, sizeof(w->host));
+    memcpy(w->certified, to->by_alias ? to->alias : to->host, sizeof(w->certified));
     ev_timer_init(&w->next_try, on_next_try, 0., 0.);
     w->next_try.data = w;
     if (to->host[0] == '/' || strcmp(to->host, "localhost") == 0) {

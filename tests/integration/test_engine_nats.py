@@ -347,6 +347,20 @@ class Servers(Nodes):
             wait_for(lambda: why in d.text(), what='the refusal in the log')
             self.assertEqual(d.metric('roost_engine_up'), 0)
 
+    def test_a_certificate_for_one_name(self):
+        """Servers tell each other's addresses; the certificate of all is for the name that the settings have."""
+        pki = Pki()
+        self.addCleanup(pki.close)
+        first = self.server(tls=pki, names=['DNS:localhost'])
+        second = self.server(tls=pki, names=['DNS:localhost'], routes=[first])
+        wait_for(lambda: len(first.ask('varz').get('connect_urls') or []) >= 2, what='a cluster of two')
+        d = self.node('tls://localhost:%d' % first.port, engine_tls_ca=pki.path('ca.pem'))
+        first.kill()
+        wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0, what='the node to notice')
+        self.is_up(d)
+        self.assertNotIn('certificate verify failed', d.text())
+        self.assertTrue(second.alive())
+
     def test_permissions(self):
         conf = ('authorization { users: [ { user: "r", password: "p", permissions: { publish: { allow: ["roost.>"], deny: ["roost.c.no"] }, '
                 'subscribe: { allow: ["roost.>"], deny: ["roost.c.deaf"] } } } ] }')

@@ -316,6 +316,57 @@ static void other_servers(void **state)
     assert_true(seen[0] && seen[1] && seen[2] && seen[3]);
 }
 
+/* Addresses that a server tells are verified by the name that led to it, and by themselves, in turns. */
+static void certificates_are_for_names(void **state)
+{
+    static const char *const by_name[] = {"tls://nats.example", NULL},
+                             *const by_address[] = {"tls://10.0.0.1", NULL},
+                             *const clear[] = {"nats://nats.example", NULL};
+    static const char info[] = "INFO {\"max_payload\":9,\"connect_urls\":[\"10.0.0.2:4222\","
+                               "\"[::1]:4222\",\"other.example:4222\"]}\r\n";
+    const char *const *settings[] = {by_name, by_address, clear};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        struct nats *e;
+
+        engine_free(engine);
+        make(settings[i]);
+        e = nats_of(engine);
+        go_round();
+        wire.events->opened(wire.peer);
+        feed(info);
+        assert_int_equal(e->nservers, 4);
+        for (unsigned k = 0; k < 4; k++) {
+            assert_string_equal(e->servers[k].alias,
+                                i == 0 && (k == 1 || k == 2) ? "nats.example" : "");
+            assert_int_equal(e->servers[k].by_alias, e->servers[k].alias[0] != '\0');
+        }
+        wire.open = false;
+        wire.events->closed(wire.peer, "cut");
+    }
+    engine_free(engine);
+    make(by_name);
+    go_round();
+    wire.events->opened(wire.peer);
+    feed(info);
+    wire.open = false;
+    wire.events->closed(wire.peer, "cut"); /* the settings' has no other name */
+    assert_false(nats_of(engine)->servers[0].by_alias);
+    for (int round = 0; round < 2; round++) { /* two others between */
+        for (int k = 0; k < 100 && !wire.open; k++)
+            pass(10 * NS_PER_MS);
+        assert_string_equal(wire.to.host, "10.0.0.2");
+        assert_int_equal(wire.to.by_alias, round == 0);
+        wire.events->opened(wire.peer);
+        feed("INFO {\"max_payload\":9}\r\n");
+        assert_true(wire.secure);
+        wire.open = false;
+        wire.events->closed(wire.peer, "certificate verify failed");
+        wire.failing = 3;
+    }
+}
+
 static void what_it_cannot_do(void **state)
 {
     const struct record r = {.name = STR_LIT("a"), .data = STR_LIT("x"), .position = 8};
@@ -401,6 +452,7 @@ int main(void)
         NATS_TEST(protocol_errors),
         NATS_TEST(tls_begins_behind_info),
         NATS_TEST(other_servers),
+        NATS_TEST(certificates_are_for_names),
         NATS_TEST(what_it_cannot_do),
         NATS_TEST(the_window_is_bounded),
         cmocka_unit_test_setup_teardown(without_memory, NULL, teardown),
