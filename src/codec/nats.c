@@ -154,11 +154,20 @@ static bool read_bool(const struct json_value *v, bool *out)
     return v->type == JSON_TRUE || v->type == JSON_FALSE;
 }
 
+/* -1: no limit, of the server or of an account; so much is what is understood here. */
+static bool read_most(const struct json_value *v, uint64_t *out)
+{
+    if (v->type != JSON_NUMBER || !str_equal(v->raw, STR_LIT("-1")))
+        return v->type == JSON_NUMBER && json_u64(v, out) == 0;
+    *out = NATS_PAYLOAD_MAX;
+    return true;
+}
+
 static bool read_member(const struct json_value *key, const struct json_value *v,
                         struct nats_info *out)
 {
     if (json_string_equal(key, STR_LIT("max_payload")))
-        return v->type == JSON_NUMBER && json_u64(v, &out->max_payload) == 0;
+        return read_most(v, &out->max_payload);
     if (json_string_equal(key, STR_LIT("tls_required")))
         return read_bool(v, &out->tls_required);
     if (json_string_equal(key, STR_LIT("auth_required")))

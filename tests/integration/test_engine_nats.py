@@ -142,6 +142,13 @@ class Carried(Nodes):
         self.assertEqual(d.metric('roost_engine_reconnects_total'), 0)
 
 
+    def test_a_server_without_a_limit(self):
+        d = self.node(self.server(conf='max_payload: -1'), max_message_size='4MiB')
+        c = self.client(d, 'a')
+        self.published(d, 'a', 'x' * (2 << 20))
+        self.assertEqual(len(c.data()), 2 << 20)
+
+
 class Refused(Nodes):
     def test_what_cannot_be_is_refused_at_the_start(self):
         for options, what in (({'history_size': 10, 'history_ttl': '1m'}, 'history_size and history_ttl'),

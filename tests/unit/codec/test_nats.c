@@ -176,7 +176,8 @@ static void info(void **state)
     static const char *const bad[] = {"",
                                       "[]",
                                       "{",
-                                      "{\"max_payload\":-1}",
+                                      "{\"max_payload\":-2}",
+                                      "{\"max_payload\":-1.0}",
                                       "{\"max_payload\":1.5}",
                                       "{\"max_payload\":\"1\"}",
                                       "{\"tls_required\":1}",
@@ -197,6 +198,9 @@ static void info(void **state)
     assert_false(nats_next_url(&i.urls, &url));
     assert_int_equal(nats_read_info(STR_LIT("{}"), &i), 0);
     assert_true(i.max_payload == 0 && i.urls.n == 0);
+    assert_int_equal(nats_read_info(STR_LIT("{\"max_payload\":-1}"), &i), 0);
+    assert_int_equal(i.max_payload, NATS_PAYLOAD_MAX);
+    assert_int_equal(nats_read_info(STR_LIT("{}"), &i), 0);
     assert_false(nats_next_url(&i.urls, &url));
     for (size_t k = 0; k < ARRAY_LEN(bad); k++)
         assert_int_equal(nats_read_info(str_from(bad[k]), &i), -1);
