@@ -14,13 +14,14 @@
 
 #define POLL_NS   (5 * NS_PER_SEC)
 #define RETRY_NS  (100 * NS_PER_MS) /* between two Sentinels that are of no use, and two questions */
+#define AWAY_NS   NS_PER_SEC /* at the most, between two when none is of use: all nodes ask */
 #define VALUE_MAX ((size_t)64 * 1024) /* bytes that one of them may say at once */
 #define WAIT_NS   NS_PER_SEC          /* for one of them to answer, if engine_timeout is not less */
 
 struct redis_sentinels {
-    struct redis_server *server; /* borrowed: whose they are */
-    struct engine_address *at;   /* owned; n of them */
-    unsigned n, current;
+    struct redis_server *server;                             /* borrowed: whose they are */
+    struct engine_address *at;                               /* owned; n of them */
+    unsigned n, current, failed;                             /* failed: since one has answered */
     char name[sizeof(((struct engine_address *)0)->master)]; /* of the master */
     struct engine_wire *wire;                                /* owned; NULL: none */
     bool opened, greeted;
@@ -61,21 +62,42 @@ void redis_sentinels_free(struct redis_sentinels *t)
     free(t);
 }
 
+/* Sooner while some have not been asked. */
+static uint64_t pause_ns(const struct redis_sentinels *t)
+{
+    uint64_t most = MIN(AWAY_NS, t->server->engine->s.reconnect_max_ns);
+
+    return MAX(RETRY_NS, engine_retry_delay_ns(t->failed / t->n, most));
+}
+
+/* Whoever looks why there is no server sees it; in the log each of them stands once. */
+static void tell(const struct redis_sentinels *t, const char *why)
+{
+    char name[ENGINE_ADDRESS_TEXT], text[ENGINE_ADDRESS_TEXT + 160];
+
+    engine_address_format(&t->at[t->current], name, sizeof(name));
+    if (t->failed < t->n)
+        LOG(t->wanted ? LOG_WARN : LOG_INFO, "a Sentinel is of no use, the next one is asked",
+            KV_S("sentinel", name), KV_S("why", why));
+    if (!t->wanted || t->server->state != REDIS_DOWN)
+        return;
+    snprintf(text, sizeof(text), "no Sentinel says where it is; %s: %s", name, why);
+    engine_shard_set(t->server->shard, SHARD_DOWN, text);
+}
+
 /* This one is of no use: the next, after a moment. */
 static void leave(struct redis_sentinels *t, const char *why)
 {
     struct engine_wire *w = t->wire;
-    char text[ENGINE_ADDRESS_TEXT];
 
-    engine_address_format(&t->at[t->current], text, sizeof(text));
-    LOG(t->wanted ? LOG_WARN : LOG_INFO, "a Sentinel is of no use, the next one is asked",
-        KV_S("sentinel", text), KV_S("why", why));
+    tell(t, why);
     t->wire = NULL;
     t->opened = t->greeted = false;
     t->asked_ns = 0;
     buf_clear(&t->in);
     t->scan = (struct resp_scan){0};
-    t->retry_ns = clock_ns() + RETRY_NS;
+    t->failed++;
+    t->retry_ns = clock_ns() + pause_ns(t);
     if (w != NULL)
         t->server->engine->wires->close(w);
 }
@@ -138,6 +160,7 @@ static void answered(struct redis_sentinels *t, struct str host, uint16_t port)
         return;
     }
     t->master = to;
+    t->failed = 0;
     if (s->state == REDIS_DOWN) {
         t->fresh = t->wanted;
         t->wanted = false;

@@ -102,6 +102,7 @@ class Sentinel(Nodes):
         d = self.start(workers=1, engine='redis', engine_address=s.address.replace('master=', 'master=x'))
         d.wait_log('a Sentinel is of no use.*does not know a master of that name')
         self.assertEqual(d.metric('roost_engine_up'), 0)
+        self.assertIn('it does not know a master of that name', d.http('GET', '/readyz').body.decode())
 
     def test_passwords_of_both(self):
         s = self.sentinels(password='of-redis', extra='sentinel auth-pass roost of-redis')

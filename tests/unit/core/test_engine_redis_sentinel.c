@@ -207,6 +207,46 @@ static void of_no_use(void **state UNUSED)
     expect_master("10.0.0.1", 7000);
 }
 
+/* For so long nobody answers. How many were asked. */
+static unsigned nobody_answers(unsigned steps)
+{
+    unsigned opens = 0;
+
+    for (unsigned i = 0; i < steps; i++) {
+        nwires = 0;
+        tick(RETRY_NS);
+        if (nwires == 0)
+            continue;
+        opens++;
+        last()->open = false;
+        last()->events->closed(last()->peer, "nobody answers there");
+    }
+    return opens;
+}
+
+/* All nodes ask, and nobody reads ten lines a second. */
+static void none_is_of_use(void **state UNUSED)
+{
+    unsigned lines = 0;
+    const char *log;
+
+    engine.s.reconnect_max_ns = 5 * NS_PER_SEC;
+    want();
+    logged_begin();
+    assert_true(nobody_answers(600) > 30);
+    for (log = logged_end(); (log = strstr(log, "is of no use")) != NULL; log++)
+        lines++;
+    assert_int_equal(lines, 2);
+    assert_true(nobody_answers(600) < 400);
+    for (nwires = 0; nwires == 0;)
+        tick(RETRY_NS);
+    last()->events->opened(last()->peer);
+    says(GREETING);
+    says(MASTER("10.0.0.1", "7000"));
+    expect_master("10.0.0.1", 7000);
+    assert_int_equal(t->failed, 0);
+}
+
 /* Not only when all of it has come. */
 static void who_says_too_much(void **state UNUSED)
 {
@@ -326,11 +366,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(who_repeats_the_password), /* first: the log is limited */
-        TEST(a_master_is_named),        TEST(with_a_password),
-        TEST(with_a_user_alone),        TEST(of_no_use),
-        TEST(who_refuses_the_greeting), TEST(who_is_silent),
-        TEST(who_cannot_be_tried),      TEST(who_says_too_much),
-        TEST(it_is_asked_again),        TEST(another_master_is_announced),
+        TEST(a_master_is_named),
+        TEST(with_a_password),
+        TEST(with_a_user_alone),
+        TEST(of_no_use),
+        TEST(who_refuses_the_greeting),
+        TEST(who_is_silent),
+        TEST(who_cannot_be_tried),
+        TEST(who_says_too_much),
+        TEST(none_is_of_use),
+        TEST(it_is_asked_again),
+        TEST(another_master_is_announced),
     };
 
     return cmocka_run_group_tests_name("core/engine_redis_sentinel", tests, NULL, NULL);
