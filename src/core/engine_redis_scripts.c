@@ -11,6 +11,10 @@
  * a script that fails half way is not undone. */
 #include "engine_redis_internal.h"
 
+/* Of what is kept, so many bytes in one reply, and what exceeds them: the server ends the connection of a subscriber who
+ * has too much to read. Several times what the hub takes of a reply, so that it sees that there is more. */
+#define REPLY_BYTES "262144"
+
 /* KEYS: meta, stream. ARGV: 1 run id, 2 an epoch if one is needed, 3 the meta's time to live, ms.
  * Leaves epoch and offset. */
 #define META                                                                                       \
@@ -167,6 +171,14 @@ const char *const redis_scripts[REDIS_SCRIPT_NR] = {
              "    list = redis.call('XREVRANGE', KEYS[2], ARGV[7], ARGV[6], 'COUNT', ARGV[4])\n"
              "  else\n"
              "    list = redis.call('XRANGE', KEYS[2], ARGV[6], ARGV[7], 'COUNT', ARGV[4])\n"
+             "  end\n"
+             "end\n"
+             "local bytes = 0\n"
+             "for i = 1, #list do\n"
+             "  bytes = bytes + #list[i][2][2]\n"
+             "  if bytes > " REPLY_BYTES " then\n"
+             "    for k = #list, i + 1, -1 do list[k] = nil end\n"
+             "    break\n"
              "  end\n"
              "end\n"
              "local was = redis.call('HMGET', KEYS[1], 'pe', 'po')\n"

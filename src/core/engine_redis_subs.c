@@ -247,18 +247,25 @@ static void begin_anew(struct redis_sub *sub, struct position top, struct positi
     lost(sub);
 }
 
+/* A reply that was cut at its bytes: the rest is fetched as well. */
+static bool goes_further(const struct redis_sub *sub, uint64_t from, uint64_t top)
+{
+    return sub->at.offset > from && sub->at.offset < top && top - from <= REDIS_HEAL_MAX;
+}
+
 void redis_synced(const struct redis_call *c, struct position top, struct position before,
                   struct str entries, uint32_t n)
 {
     struct redis_sub *sub =
         redis_sub_find(c->server->engine, (struct str){.p = c->name, .n = c->name_len});
     bool fresh, on;
-    uint64_t was;
+    uint64_t was, from;
 
     if (sub == NULL || sub->sync_id != c->id)
         return;
     sub->kept = true; /* also if it was not when it was subscribed to */
     was = sub->at.epoch;
+    from = sub->at.offset;
     fresh = was == 0 || !sub->told; /* nobody counts from where it was */
     on = goes_on(sub, c, top, before);
     if (!fresh && on)
@@ -270,11 +277,11 @@ void redis_synced(const struct redis_call *c, struct position top, struct positi
         sub->at = top;
     } else if (!on) {
         begin_anew(sub, top, before, entries, n);
-    } else if (sub->at.offset != top.offset) {
+    } else if (sub->at.offset == top.offset) {
+        sub->at = top; /* maybe in another epoch */
+    } else if (!goes_further(sub, from, top.offset)) {
         sub->at = top;
         lost(sub);
-    } else {
-        sub->at = top; /* maybe in another epoch */
     }
     if (!fresh && was != top.epoch) {
         METRIC_INC(engine_epoch_changes);

@@ -12,6 +12,7 @@ import unittest
 from centrifuge import OPEN, Client, yaml
 from daemon import BUILD, DaemonTest, wait_for
 from engines import TOP, Redis
+from links import Link
 
 BARE = {k: v for k, v in OPEN.items() if 'presence' not in k and 'history_' not in k and 'force' not in k}
 KEPT = {**{k: v for k, v in OPEN.items() if 'presence' not in k}, 'force_positioning': True}
@@ -208,6 +209,28 @@ class Engine(DaemonTest):
         self.assertEqual([c.data() for c in clients[1:]], ['still there'] * 2)
         wait_for(lambda: two.metric('roost_nodes') == also.metric('roost_nodes') == 2, what='nodes that know one another')
         self.assertEqual(one.metric('roost_nodes'), 1)
+
+    def test_more_is_kept_than_the_server_holds_for_a_reader(self):
+        # Redis ends the connection of a subscriber who has too much to read. What was asked for comes in pieces that are not.
+        r = Redis(tcp=True)
+        self.addCleanup(r.stop)
+        r.say('CONFIG', 'SET', 'client-output-buffer-limit', 'pubsub 1048576 0 0')
+        link = Link(r.port)
+        self.addCleanup(link.stop)
+        one, two = self.node(engine_address=r.address), self.node(engine_address='redis://127.0.0.1:%d' % link.port)
+        c = self.client(two, 'a')
+        self.published(one, 'a', 'heard')
+        self.assertEqual(c.data(), 'heard')
+        link.cut()
+        wait_for(lambda: two.metric('roost_engine_up') == 0, what='the node to notice')
+        texts = ['%02d' % i + 'x' * 50000 for i in range(60)]
+        for text in texts:
+            self.published(one, 'a', text)
+        link.heal()
+        self.assertEqual([c.data() for _ in texts], texts)  # as the gap is not longer than what is healed
+        kept = one.api('history', channel='a', limit=100)['result']['publications']
+        self.assertEqual([p['data'] for p in kept], ['heard', *texts])
+        self.assertEqual(one.metric('roost_engine_reconnects_total'), 0)
 
     def test_a_server_that_stands_still(self):
         d = self.node(engine_patience='300ms')
