@@ -31,7 +31,7 @@ BUILD = os.path.join(TOP, os.environ.get("BUILD", "build/release"))
 PER_WORKER = 15000  # clients, so that an uneven spread fits 20,000 descriptors
 RESERVED = 500      # descriptors of a process that are no clients
 BROADCASTS, RECOVERY, PATIENCE, DRAIN = 12, 12, 25, 8  # seconds of the acts behind the ramp
-DELIVERIES = 5000   # a second, at the most: two cores have both ends to do
+DELIVERIES = 25000  # a second, at the most: two cores have both ends to do
 LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 ACTS = (("Clients come", "roostload opens WebSocket connections, each subscribed to one channel."),
         ("Everybody gets the message", "Publications, each of them delivered to every client."),
