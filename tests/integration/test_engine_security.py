@@ -6,7 +6,7 @@ import os
 import signal
 import unittest
 
-from daemon import DaemonTest, run_roostd, wait_for
+from daemon import SAN, DaemonTest, run_roostd, wait_for
 from engines import Redis
 from pki import Pki
 from test_tls_records import find
@@ -135,7 +135,8 @@ class Security(DaemonTest):
                 d.kill(name_of)
                 wait_for(lambda: d.metric('roost_engine_up') == 1 and d.pid_of('worker0') and d.pid_of('hub'), what='a successor')
             self.works(d)
-            self.assertEqual(find(d.pid_of('worker0'), secret.encode()), [])
+            if not SAN:  # which keeps for a while what the YAML library has freed
+                self.assertEqual(find(d.pid_of('worker0'), secret.encode()), [])
             self.assertNotEqual(find(d.pid_of('hub'), secret.encode()), [])
             shown = d.http('GET', '/debug/config').body.decode()
             self.assertEqual("engine_password: '(hidden)'" in shown, 'file' not in setting)

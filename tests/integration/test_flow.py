@@ -35,7 +35,7 @@ class SlowConsumer(DaemonTest):
         self.flood(good, publisher, 300)
         wait_for(lambda: d.metric('roost_closes_total{reason="slow"}') == 1, what='the slow one to be closed')
         self.assertGreater(d.metric('roost_drops_total{policy="disconnect"}'), 0)
-        self.assertEqual(d.metric('roost_output_queues'), 0)
+        wait_for(lambda: d.metric('roost_output_queues') == 0, what='the end of its queue')
         with self.assertRaises(Closed):
             while True:
                 slow.recv()
