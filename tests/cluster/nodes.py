@@ -281,6 +281,10 @@ class Journey(Nodes):
         self.addCleanup(self.traffic.stop)
         self.traffic.await_more(30)
 
+    def all_told(self, times):
+        """Each witness has begun so often anew, and is there: whatever befalls the servers next, it meets, too."""
+        wait_for(lambda: all(len(w.pieces) > times for w in self.witnesses), 30, what='all to be told')
+
     def end(self, whole):
         """whole: nobody was told that he may miss something."""
         self.traffic.await_more(30)

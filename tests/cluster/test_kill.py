@@ -14,6 +14,13 @@ from engines import Redis  # noqa: E402
 
 
 class Kill(Journey):
+    def another(self, redis, times):
+        """The next server in its place, in which each witness has been."""
+        redis.kill()
+        redis.start()
+        self.traffic.await_more(random.randrange(5, 40))
+        self.all_told(times)
+
     def test_workers_and_hubs(self):
         redis = self.started(Redis(tcp=True))
         self.begin(redis.address)
@@ -38,10 +45,8 @@ class Kill(Journey):
     def test_a_server_that_forgets(self):
         redis = self.started(Redis(tcp=True))
         self.begin(redis.address)
-        for _ in range(3):
-            redis.kill()
-            redis.start()
-            self.traffic.await_more(random.randrange(5, 40))
+        for times in range(1, 4):
+            self.another(redis, times)
         self.end(whole=False)
         for w in self.witnesses:  # each was told, each time
             self.assertGreaterEqual(len(w.pieces), 4)
@@ -50,10 +55,8 @@ class Kill(Journey):
         """Even one that has lost nothing is another one: it cannot know that it has lost nothing."""
         redis = self.started(Redis('--appendonly', 'yes', '--appendfsync', 'always', tcp=True))
         self.begin(redis.address)
-        for _ in range(3):
-            redis.kill()
-            redis.start()
-            self.traffic.await_more(random.randrange(5, 40))
+        for times in range(1, 4):
+            self.another(redis, times)
         self.end(whole=False)
         offsets = {}
         for w in self.witnesses:

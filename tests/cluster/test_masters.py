@@ -28,9 +28,10 @@ class Failovers(Journey):
 
     def test_the_master_is_killed_again_and_again(self):
         servers = self.sentinels(replicas=1, sentinels=1)
-        for _ in range(2):
+        for times in range(1, 3):
             old, new = servers.failover()
             self.traffic.await_more(40, 60)
+            self.all_told(times)
             old.start()  # a replica now, as its sentinel tells it
             wait_for(lambda: old.role() == 'slave', 30, 'the old master to follow')
             new.await_replicas()
