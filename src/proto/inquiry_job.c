@@ -53,10 +53,11 @@ void inquiry_jobs_fini(struct inquiries *all)
 static bool send_part(struct job *j)
 {
     size_t left = j->pub.out.len - j->sent, n = MIN(left, (size_t)INQUIRY_PART);
+    struct str part = n > 0 ? (struct str){j->pub.out.p + j->sent, n} : STR_NULL;
 
     j->head.number = j->sent;
     j->head.flags = j->broken ? INQUIRY_BROKEN : n == left ? INQUIRY_LAST : 0;
-    if (!inquiry_send(j->from, j->token, &j->head, (struct str){j->pub.out.p + j->sent, n}))
+    if (!inquiry_send(j->from, j->token, &j->head, part))
         return false;
     j->sent += n;
     if (j->head.flags != 0)
