@@ -230,7 +230,7 @@ class Engine(DaemonTest):
         self.assertEqual([c.data() for _ in texts], texts)  # as the gap is not longer than what is healed
         kept = one.api('history', channel='a', limit=100)['result']['publications']
         self.assertEqual([p['data'] for p in kept], ['heard', *texts])
-        self.assertEqual(one.metric('roost_engine_reconnects_total'), 0)
+        self.assertEqual(one.metric('roost_engine_reconnects_total{reason="closed"}'), 0)
 
     def test_a_server_that_stands_still(self):
         d = self.node(engine_patience='300ms')

@@ -161,7 +161,7 @@ class Whole(ClusterTest):
             r.say('CLUSTER', 'DELSLOTSRANGE', *gap)
         self.addCleanup(give_back)
         known(False)
-        d = self.node(engine_patience='300ms', engine_probe_interval='200ms')
+        d = self.node(engine_patience='300ms', engine_probe_interval='1s')
         for r in self.cluster.primaries:
             self.assertIn('roost:probe:', r.say('PUBSUB', 'SHARDCHANNELS'))
         names = ['c%d' % i for i in range(40)]
