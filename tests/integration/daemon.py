@@ -30,14 +30,21 @@ def before_exec(nofile=None, prepare=None):
 
 
 def wait_for(condition, seconds=15, what='the condition', every=0.02):
-    """The first true value of condition(); AssertionError when it does not come in time."""
+    """
+    The first true value of condition(); AssertionError when it does not come in time. What the condition asks for
+    may be away for a moment (the series of a process that is being replaced, a listener): that is waited for, too.
+    """
     end = time.monotonic() + seconds * SLOW
     while True:
-        value = condition()
+        value, away = None, None
+        try:
+            value = condition()
+        except (LookupError, ConnectionError) as e:
+            away = e
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError('%s did not come about within %d s' % (what, seconds * SLOW))
+            raise AssertionError('%s did not come about within %d s' % (what, seconds * SLOW)) from away
         time.sleep(every)
 
 
