@@ -5,9 +5,10 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import unittest
 
-from daemon import ROOSTD, DaemonTest, run_roostd
+from daemon import ROOSTD, DaemonTest, run_roostd, wait_for
 
 ADMIN_OFF = ('--set', 'admin_listen=off')
 
@@ -287,10 +288,13 @@ class Logs(DaemonTest):
             self.assertTrue({'ts', 'level', 'proc', 'msg'} <= set(entry), entry)
 
     def test_level(self):
-        d = self.start(ready=False, log_level='error', workers=1)
-        import time
-        time.sleep(0.5)
-        self.assertEqual(d.text(), '')
+        with tempfile.TemporaryDirectory(prefix='roost-test-') as folder:
+            path = os.path.join(folder, 'admin')
+            d = self.start(ready=False, log_level='error', workers=1, admin_listen='unix:' + path)
+            d.admin = 'unix:' + path
+            wait_for(lambda: os.path.exists(path) and d.http('GET', '/readyz').status == 200, what='readiness')
+            self.assertEqual(d.stop(), 0)
+            self.assertEqual(d.text(), '')
 
     def test_traffic_is_not_logged_and_refusals_are_limited(self):
         from wsraw import Raw
