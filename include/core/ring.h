@@ -60,10 +60,11 @@ void ring_attach_consumer(struct ring *r, struct ring_shared *s, uint64_t capaci
 
 /* Largest record that can ever be written. */
 size_t ring_max_record(const struct ring *r);
-/* Can records of `bytes` in total, in `records` pieces, be written now without failing?
- * Conservative: allows for alignment and the filler. True in an empty ring whenever the records and
- * 16 bytes for each take no more than half of the capacity. */
-bool ring_has_room(struct ring *r, size_t bytes, size_t records);
+/* Can records of `bytes` in total, in `records` pieces of at most `largest` bytes, be written now
+ * without failing? Conservative: allows for alignment and the filler. True in an empty ring,
+ * wherever it begins, whenever the records, another of the largest, and 16 bytes for each of these
+ * take no more than the capacity. */
+bool ring_has_room(struct ring *r, size_t bytes, size_t records, size_t largest);
 /* Space for one record of len bytes, or NULL when full. Write it, then ring_commit(). Several
  * reserves may precede one commit. */
 void *ring_reserve(struct ring *r, size_t len) MUST_CHECK;

@@ -73,7 +73,7 @@ bool broker_can_publish_to(struct broker *b, size_t name_max, size_t bytes, size
     if (b->announcing || b->starved || b->hello_owed || messages > SIZE_MAX / 2 / each ||
         bytes > SIZE_MAX / 2)
         return false;
-    if (ring_has_room(&b->out, bytes + messages * each, messages))
+    if (ring_has_room(&b->out, bytes + messages * each, messages, bytes + each))
         return true;
     b->urgent = true; /* what takes the room may be COUNTs that nobody has waited for */
     return false;

@@ -75,15 +75,16 @@ static bool fits(struct ring *r, uint64_t total)
     return total <= r->capacity && r->position - r->seen <= r->capacity - total;
 }
 
-bool ring_has_room(struct ring *r, size_t bytes, size_t records)
+bool ring_has_room(struct ring *r, size_t bytes, size_t records, size_t largest)
 {
+    const uint64_t around = HEADER + 7; /* each of them */
     uint64_t total, end = to_end(r, r->position);
 
     if (bytes > r->capacity || records > r->capacity)
         return false;
-    total = (uint64_t)bytes + (uint64_t)records * (HEADER + 7);
-    if (total > end)
-        total += MIN(end, total); /* the filler */
+    total = (uint64_t)bytes + (uint64_t)records * around;
+    if (total > end) /* the filler, which is shorter than the record behind it */
+        total += MIN(end, MIN((uint64_t)largest, (uint64_t)bytes) + around);
     return fits(r, total);
 }
 

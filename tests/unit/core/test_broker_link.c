@@ -139,6 +139,20 @@ static void the_promise_is_kept(void **state UNUSED)
     }
 }
 
+/* Who may bring a long message is not held before an empty ring, wherever that begins. */
+static void an_empty_ring_takes_a_read(void **state UNUSED)
+{
+    const size_t name_max = 100, bytes = RING_SIZE / 4, messages = 40;
+
+    expect_record(RECORD_HELLO, "");
+    for (size_t i = 0; i < 2 * RING_SIZE / 64; i++) {
+        assert_true(broker_can_publish_to(broker, name_max, bytes, messages));
+        assert_int_equal(publish(STR_LIT("a"), STR_NULL, 0, 0), 0);
+        flush();
+        expect_record(RECORD_PUBLISH, "a");
+    }
+}
+
 /* Nothing that is owed is forgotten, and publishers do not get ahead of it for ever. */
 static void owed_until_there_is_room(void **state UNUSED)
 {
@@ -322,17 +336,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, broker_setup, broker_teardown)
     const struct CMUnitTest tests[] = {
-        T(publish_fence_list),
-        T(a_refused_publisher_wakes_the_hub),
-        T(sleeping_and_waking),
-        T(a_full_ring_refuses),
-        T(the_promise_is_kept),
-        T(owed_until_there_is_room),
-        T(a_flush_is_bounded),
-        T(hello_waits_for_room),
-        T(the_first_hub),
-        T(every_channel_is_announced),
-        T(announced_only_when_all_has_been_written),
+        T(publish_fence_list),         T(a_refused_publisher_wakes_the_hub),
+        T(sleeping_and_waking),        T(a_full_ring_refuses),
+        T(the_promise_is_kept),        T(an_empty_ring_takes_a_read),
+        T(owed_until_there_is_room),   T(a_flush_is_bounded),
+        T(hello_waits_for_room),       T(the_first_hub),
+        T(every_channel_is_announced), T(announced_only_when_all_has_been_written),
         T(joining_while_announcing),
     };
 

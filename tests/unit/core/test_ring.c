@@ -82,17 +82,17 @@ static void room_is_conservative(void **state UNUSED)
     unsigned seed = 5;
 
     for (int round = 0; round < 20000; round++) {
-        size_t bytes = (size_t)rand_r(&seed) % 2500, records = 1 + (size_t)rand_r(&seed) % 12;
+        size_t bytes = (size_t)rand_r(&seed) % 3500, records = 1 + (size_t)rand_r(&seed) % 12;
+        size_t largest = 1 + (size_t)rand_r(&seed) % ring_max_record(&out);
         struct str r;
 
-        if (ring_has_room(&out, bytes, records)) {
+        if (ring_has_room(&out, bytes, records, largest)) {
             size_t left = bytes;
 
             for (size_t i = 0; i < records; i++) {
                 size_t len = i + 1 == records ? left : (size_t)rand_r(&seed) % (left + 1);
 
-                if (len > ring_max_record(&out))
-                    len = ring_max_record(&out);
+                len = MIN(len, largest);
                 assert_true(put(len, 1));
                 left -= len;
             }
@@ -102,17 +102,18 @@ static void room_is_conservative(void **state UNUSED)
             ring_next(&in);
         ring_release(&in);
     }
-    assert_false(ring_has_room(&out, SIZE_MAX, 1));
-    assert_false(ring_has_room(&out, 1, SIZE_MAX));
-    assert_false(ring_has_room(&out, CAP, 1));
+    assert_false(ring_has_room(&out, SIZE_MAX, 1, SIZE_MAX));
+    assert_false(ring_has_room(&out, 1, SIZE_MAX, 1));
+    assert_false(ring_has_room(&out, CAP, 1, CAP));
 }
 
-/* Half of an empty ring is always there, wherever it begins. */
+/* Half of an empty ring is always there, wherever it begins, and all but the largest record. */
 static void room_in_an_empty_ring(void **state UNUSED)
 {
     for (int i = 0; i < 2 * CAP / 16; i++) {
-        assert_true(ring_has_room(&out, CAP / 2 - 16, 1));
-        assert_true(ring_has_room(&out, CAP / 2 - 16 * 10, 10));
+        assert_true(ring_has_room(&out, CAP / 2 - 16, 1, CAP));
+        assert_true(ring_has_room(&out, CAP / 2 - 16 * 10, 10, CAP));
+        assert_true(ring_has_room(&out, CAP - 1024 - 16 * 11, 10, 1024));
         assert_true(put(3, 0));
         ring_commit(&out);
         expect(3, 0);
