@@ -77,8 +77,10 @@ static int inflated_item(struct call *c, uint8_t op, struct str payload)
 
     if (inflate_message(payload, &limits, out, c->why) == -1)
         return -1;
-    if ((op & 0x0f) == WS_OP_TEXT && !utf8_valid(buf_view(out)))
+    if ((op & 0x0f) == WS_OP_TEXT && !utf8_valid(buf_view(out))) {
+        buf_fini(out); /* the pool's: whoever comes next would have it before his own */
         return refuse(c, CLOSE_BAD_UTF8);
+    }
     *c->out = (struct ws_item){
         .kind = (op & 0x0f) == WS_OP_TEXT ? WS_ITEM_TEXT : WS_ITEM_BINARY,
         .data = buf_view(out),

@@ -139,6 +139,10 @@ class Compression(SharedDaemonTest):
         self.assertEqual(c.message(), (False, b'\xff\xfe'))
         c.send_deflated(b'\xff\xfe')
         c.expect_close(1007)
+        for _ in range(8):  # who comes next, on either worker, has its own alone
+            c = self.open()
+            c.send_deflated(b'its own', BINARY)
+            self.assertEqual(c.message(), (False, b'its own'))
 
     def test_published_and_received(self):
         publisher = self.open('/ws/mixed?mode=pub')

@@ -141,6 +141,38 @@ static struct ws_rx rx;
 static struct ws_rx_pool *pool;
 static const struct ws_rx_limits agreed = {.frame = 1 << 20, .message = 1 << 20, .deflate = true};
 
+/* A message that is refused leaves nothing to the next one, which may be another connection's. */
+static void a_refused_message_leaves_nothing(void **state UNUSED)
+{
+    static const struct str refused[] = {
+        {.p = "\xff\xfe", .n = 2}, {.p = "half \xf0\x9f", .n = 7}, {.p = "", .n = 0}};
+
+    pool = ws_rx_pool_new(WS_SERVER, UINT64_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        struct script bad = script_new(WS_SERVER), good = script_new(WS_SERVER);
+        struct buf text = {0};
+        struct ws_item item;
+        struct ws_rx other = {0};
+        enum close_reason why;
+        struct str in;
+
+        assert_int_equal(deflate_message(DEFLATE_32K, 1, refused[i], &text), 0);
+        if (text.len < 3) /* what is no deflate */
+            assert_int_equal(buf_append_lit(&text, "\xff\xff\xff"), 0);
+        put(&bad, FIN | RSV1 | WS_OP_TEXT, buf_view(&text));
+        put(&good, FIN | RSV1 | WS_OP_BINARY, HELLO);
+        in = buf_view(&bad.in);
+        assert_int_equal(ws_rx_next(&rx, pool, &agreed, &in, &item, &why), -1);
+        in = buf_view(&good.in);
+        assert_int_equal(ws_rx_next(&other, pool, &agreed, &in, &item, &why), 1);
+        assert_true(str_equal(item.data, STR_LIT("Hello")));
+        buf_fini(&text);
+        buf_fini(&good.in);
+        buf_fini(&bad.in);
+    }
+    ws_rx_pool_free(pool);
+}
+
 /* Two frames, of which the first waits. */
 static void set_aside(int first, struct str payload, enum ws_item_kind kind, struct str data)
 {
@@ -237,6 +269,7 @@ int main(void)
         cmocka_unit_test(where_the_bit_may_stand),
         cmocka_unit_test(what_comes_out_is_judged),
         cmocka_unit_test(limits),
+        cmocka_unit_test(a_refused_message_leaves_nothing),
         cmocka_unit_test(aside),
         cmocka_unit_test(aside_of_fragments_and_given_up),
         cmocka_unit_test(no_room_to_wait),
