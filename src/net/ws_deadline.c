@@ -9,12 +9,17 @@ static uint64_t ticks_ns(uint32_t ticks)
     return ticks * WHEEL_TICK_NS;
 }
 
+/* However late this runs, the pong's time begins now. */
+static void ws_await_pong(struct conn *c)
+{
+    c->heard = reactor->tick - (uint32_t)((uint64_t)config.ping_interval / WHEEL_TICK_NS);
+}
+
 static int ws_ping(struct conn *c)
 {
     METRIC_INC(pings_out);
     c->flags |= CONN_PINGED;
-    /* However late this runs, the pong's time begins now. */
-    c->heard = reactor->tick - (uint32_t)((uint64_t)config.ping_interval / WHEEL_TICK_NS);
+    ws_await_pong(c);
     return ws_send_control(c, WS_OP_PING, NULL, 0);
 }
 
@@ -28,6 +33,10 @@ static uint64_t ws_check_silence(struct conn *c)
         return interval - ticks_ns(reactor->tick - c->heard);
     if (!(c->flags & CONN_PINGED) && ws_ping(c) == -1)
         return 0;
+    /* The ping may stand behind what the peer still takes. Who takes nothing any more is ended by
+     * config.output_timeout. */
+    if ((c->flags & CONN_OUT_STALLED) && ticks_ns(reactor->tick - c->heard) >= pong_due)
+        ws_await_pong(c);
     /* Looked at after an interval at the latest, so that an answered ping is followed by the next
      * one in time. */
     if (ticks_ns(reactor->tick - c->heard) < pong_due)

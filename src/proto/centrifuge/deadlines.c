@@ -37,8 +37,9 @@ static uint64_t look_at_ping(struct client *cl)
 {
     if (cl->frame_pings)
         return UINT64_MAX;
-    if (cl->pinged && cl->conn->hold != 0)
-        cl->ping = reactor->tick; /* it is not read: the silence is ours */
+    /* It is not read, or the ping may stand behind what it still takes: the silence is ours. */
+    if (cl->pinged && (cl->conn->hold != 0 || (cl->conn->flags & CONN_OUT_STALLED)))
+        cl->ping = reactor->tick;
     if (cl->pinged) {
         uint32_t end = cl->ping + ticks(config.pong_timeout);
 

@@ -96,6 +96,31 @@ static void test_what_the_kernel_holds_is_unread(void **state UNUSED)
     close(peer);
 }
 
+/* A ping stands behind what the peer still takes: its time begins when that has gone. */
+static void test_a_ping_behind_a_queue(void **state UNUSED)
+{
+    static char got[200000];
+    uint64_t pong = (uint64_t)config.pong_timeout;
+    int peer;
+    struct conn *c = ws_pair(&peer, SMALL_BUFFER);
+
+    config.output_timeout = 3600 * (int64_t)NS_PER_SEC;
+    stall(c, 60000, 60);
+    net_after((uint64_t)config.ping_interval + 200 * NS_PER_MS);
+    assert_int_equal(metrics->pings_out, 1);
+    for (int i = 0; i < 3; i++) {
+        net_after(pong + 300 * NS_PER_MS);
+        assert_int_equal(c->state, CONN_OPEN);
+    }
+    assert_int_equal(metrics->pings_out, 1);
+    assert_int_equal(drain_peer(peer, got, sizeof(got)), 60000 + 2);
+    assert_null(c->out);
+    net_after(pong + 300 * NS_PER_MS);
+    assert_int_equal(c->state, CONN_CLOSING);
+    assert_int_equal(c->reason, CLOSE_NO_PONG);
+    close(peer);
+}
+
 static void test_no_progress(void **state UNUSED)
 {
     int peer;
@@ -195,6 +220,7 @@ int main(void)
         WS_TEST(test_slow_one_is_told),
         WS_TEST(test_who_never_reads_is_reset),
         WS_TEST(test_what_the_kernel_holds_is_unread),
+        WS_TEST(test_a_ping_behind_a_queue),
         WS_TEST(test_no_progress),
         WS_TEST(test_over_the_limit_for_too_long),
         WS_TEST(test_slow_while_settling),

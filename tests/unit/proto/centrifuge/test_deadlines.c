@@ -1,0 +1,113 @@
+/* When a client's pong is due, under the virtual clock. */
+#include "proto/centrifuge/deadlines.c"
+
+#include "../harness.h"
+#include "core/channel_options.h"
+#include "proto/session.h"
+
+#define BIG 50000
+
+static int setup(void **state UNUSED)
+{
+    if (h_start(true) == -1)
+        return -1;
+    config.insecure = true;
+    config.output_timeout = 3600 * (int64_t)NS_PER_SEC;
+    channel_options_changed();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    int rc = h_stop(state);
+
+    config_defaults(&config);
+    channel_options_changed();
+    return rc;
+}
+
+/* A client in the channel `room`. */
+static struct peer *client_in_room(void)
+{
+    struct peer *p = h_open("/connection/websocket");
+
+    h_text(p, "{\"id\":1,\"connect\":{}}");
+    h_turns(2);
+    h_text(p, "{\"id\":2,\"subscribe\":{\"channel\":\"room\"}}");
+    h_turns(4);
+    h_read(p);
+    assert_has(p, "\"id\":2,\"subscribe\":{");
+    h_forget(p);
+    return p;
+}
+
+static void publish(struct peer *publisher)
+{
+    static char text[BIG];
+
+    memset(text, 'x', sizeof(text));
+    h_frame(publisher, WS_OP_TEXT, (struct str){.p = text, .n = sizeof(text)});
+    h_turns(200); /* so small a ring is not asked for much at a time */
+}
+
+/* Everything there is, and what comes of having read it. */
+static size_t read_all(struct peer *p)
+{
+    static char got[BIG];
+    size_t all = 0;
+    ssize_t n;
+
+    while ((n = recv(p->fd, got, sizeof(got), 0)) > 0) {
+        all += (size_t)n;
+        h_turns(1);
+    }
+    return all;
+}
+
+static void no_pong(void **state UNUSED)
+{
+    struct peer *p = client_in_room();
+
+    h_wait((uint64_t)config.ping_interval + NS_PER_SEC);
+    h_read(p);
+    assert_has(p, "{}");
+    h_forget(p);
+    h_wait((uint64_t)config.pong_timeout + NS_PER_SEC);
+    assert_closed(p, 3012);
+    h_close(p);
+}
+
+/* A ping stands behind what the client still takes: its time begins when that has gone. */
+static void a_ping_behind_a_queue(void **state UNUSED)
+{
+    struct peer *publisher = h_open("/ws/room?mode=pub"), *p = client_in_room();
+    int small = 4096;
+
+    assert_int_equal(setsockopt(conn_fd(p->conn), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+    publish(publisher);
+    assert_true(p->conn->flags & CONN_OUT_STALLED);
+    h_wait((uint64_t)config.ping_interval + NS_PER_SEC);
+    assert_int_equal(metrics->pings_out, 2); /* the publisher's, too */
+    h_frame(publisher, WS_OP_PONG, STR_NULL);
+    for (int i = 0; i < 2; i++) {
+        h_wait((uint64_t)config.pong_timeout + NS_PER_SEC);
+        assert_int_equal(p->conn->state, CONN_OPEN);
+    }
+    assert_true(read_all(p) > BIG);
+    assert_null(p->conn->out);
+    h_wait((uint64_t)config.pong_timeout + NS_PER_SEC);
+    assert_closed(p, 3012);
+    h_close(p);
+    h_close(publisher);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_pong, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_ping_behind_a_queue, setup, teardown),
+    };
+
+    sessions_init();
+    return cmocka_run_group_tests_name("proto/centrifuge/deadlines", tests, NULL, NULL);
+}
