@@ -168,9 +168,10 @@ class Streams(CentrifugeTest):
         self.assertIn('\r\nAccess-Control-Allow-Origin: https://page.example\r\n', s.head)
         self.assertEqual(self.stream('/connection/http_stream', commands(CONNECT), fields=[other]).status, 403)
         self.assertEqual(self.stream('/connection/sse', fields=[other]).status, 403)
-        for path in ('/connection/http_stream', '/emulation'):
-            r = self.d.http('OPTIONS', path, fields=[page, ('Access-Control-Request-Method', 'POST')], where='client')
-            self.assertEqual((r.status, r.get('Access-Control-Allow-Methods'), r.get('Access-Control-Max-Age')), (204, 'POST, OPTIONS', '300'))
+        for path, methods in (('/connection/http_stream', 'POST, OPTIONS'), ('/emulation', 'POST, OPTIONS'),
+                              ('/connection/sse', 'GET, POST, OPTIONS')):
+            r = self.d.http('OPTIONS', path, fields=[page, ('Access-Control-Request-Method', methods.split(',')[0])], where='client')
+            self.assertEqual((r.status, r.get('Access-Control-Allow-Methods'), r.get('Access-Control-Max-Age')), (204, methods, '300'))
             self.assertEqual(self.d.http('OPTIONS', path, fields=[other], where='client').status, 403)
 
     def test_the_head_lets_nothing_be_kept_or_held_back(self):

@@ -129,6 +129,7 @@ void stream_preflight(struct http_exchange *x)
 {
     struct stream_cors cors = stream_cors(x->request);
     struct str wanted = http_field_get(x->request, STR_LIT("Access-Control-Request-Headers"), NULL);
+    const char *get = x->resource->methods & 1u << HTTP_GET ? "GET, " : "";
     struct buf fields = {0};
 
     if (wanted.p == NULL)
@@ -137,9 +138,9 @@ void stream_preflight(struct http_exchange *x)
         http_refuse(x, CLOSE_BAD_ORIGIN);
     else if (buf_append(&fields, (struct str){cors.fields, cors.n}) == -1 ||
              buf_printf(&fields,
-                        "Access-Control-Allow-Methods: POST, OPTIONS\r\n"
+                        "Access-Control-Allow-Methods: %sPOST, OPTIONS\r\n"
                         "Access-Control-Allow-Headers: %.*s\r\nAccess-Control-Max-Age: 300\r\n",
-                        STR_ARG(wanted)) == -1)
+                        get, STR_ARG(wanted)) == -1)
         http_refuse(x, CLOSE_NO_MEMORY);
     else
         http_respond(x, 204, NULL, buf_view(&fields), STR_LIT(""));
