@@ -321,6 +321,8 @@ void redis_sentinels_free(struct redis_sentinels *t);
 /* Where the master is, by an answer that was not used before. False: there is none; s->retry_ns is set when it
  * comes. */
 bool redis_sentinels_master(struct redis_sentinels *t, struct engine_address *out);
+/* What was named did not come up. */
+void redis_sentinels_mistaken(struct redis_sentinels *t);
 /* When it wants to be called again. */
 uint64_t redis_sentinels_tick(struct redis_sentinels *t, uint64_t now_ns);
 

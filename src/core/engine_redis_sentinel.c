@@ -5,7 +5,8 @@
  * connection to the Sentinel stays: it is asked again every few seconds, and at once when it announces another master
  * (+switch-master); a server that is connected elsewhere then leaves, whether that answers or not.
  * can fail: a Sentinel that is away, silent, refuses or does not know the master: the next one is asked. All of them:
- * calls wait and are given up as for a server that is away. */
+ * calls wait and are given up as for a server that is away. One that is cut off from the others goes on naming a server
+ * that is dead or no master any more: when what it names could not be used for some times, the next one is asked, too. */
 #include "engine_redis_internal.h"
 
 #include "base/clock.h"
@@ -17,11 +18,13 @@
 #define AWAY_NS   NS_PER_SEC /* at the most, between two when none is of use: all nodes ask */
 #define VALUE_MAX ((size_t)64 * 1024) /* bytes that one of them may say at once */
 #define WAIT_NS   NS_PER_SEC          /* for one of them to answer, if engine_timeout is not less */
+#define MISTAKES  3 /* of one of them; while a failover is under way, all make some */
 
 struct redis_sentinels {
-    struct redis_server *server;                             /* borrowed: whose they are */
-    struct engine_address *at;                               /* owned; n of them */
-    unsigned n, current, failed;                             /* failed: since one has answered */
+    struct redis_server *server; /* borrowed: whose they are */
+    struct engine_address *at;   /* owned; n of them */
+    unsigned n, current, failed; /* failed: since one has answered */
+    unsigned mistakes;           /* of the current one, since a server that it names was up */
     char name[sizeof(((struct engine_address *)0)->master)]; /* of the master */
     struct engine_wire *wire;                                /* owned; NULL: none */
     bool opened, greeted;
@@ -85,21 +88,41 @@ static void tell(const struct redis_sentinels *t, const char *why)
     engine_shard_set(t->server->shard, SHARD_DOWN, text);
 }
 
-/* This one is of no use: the next, after a moment. */
-static void leave(struct redis_sentinels *t, const char *why)
+/* The next one is asked after a moment. */
+static void part(struct redis_sentinels *t)
 {
     struct engine_wire *w = t->wire;
 
-    tell(t, why);
     t->wire = NULL;
     t->opened = t->greeted = false;
     t->asked_ns = 0;
+    t->mistakes = 0;
     buf_clear(&t->in);
     t->scan = (struct resp_scan){0};
-    t->failed++;
     t->retry_ns = clock_ns() + pause_ns(t);
     if (w != NULL)
         t->server->engine->wires->close(w);
+}
+
+/* This one is of no use. */
+static void leave(struct redis_sentinels *t, const char *why)
+{
+    tell(t, why);
+    t->failed++;
+    part(t);
+}
+
+void redis_sentinels_mistaken(struct redis_sentinels *t)
+{
+    char name[ENGINE_ADDRESS_TEXT];
+
+    if (t->n == 1 || t->wire == NULL || t->fresh || ++t->mistakes < MISTAKES)
+        return;
+    engine_address_format(&t->at[t->current], name, sizeof(name));
+    if (t->server->attempts <= t->n * MISTAKES + 1) /* each once */
+        LOG(LOG_INFO, "what a Sentinel names cannot be used, the next one is asked",
+            KV_S("sentinel", name));
+    part(t);
 }
 
 /* --- questions --- */
@@ -168,8 +191,11 @@ static void answered(struct redis_sentinels *t, struct str host, uint16_t port)
             s->retry_ns = clock_ns();
         return;
     }
-    if (strcmp(to.host, s->address.host) == 0 && to.port == s->address.port)
+    if (strcmp(to.host, s->address.host) == 0 && to.port == s->address.port) {
+        if (s->state == REDIS_UP)
+            t->mistakes = 0;
         return;
+    }
     engine_address_format(&to, text, sizeof(text));
     LOG(LOG_WARN, "Sentinel names another master", KV_S("name", t->name), KV_S("server", text));
     METRIC_INC(engine_failovers);

@@ -93,7 +93,7 @@ static void on_closed(void *peer, const char *why);
 static const struct engine_wire_events wire_events = {
     .opened = on_opened, .received = on_received, .closed = on_closed};
 
-static void plan_retry(struct redis_server *s)
+static void plan_retry(struct redis_server *s, bool was_up)
 {
     uint64_t most = s->engine->s.reconnect_max_ns;
 
@@ -101,6 +101,8 @@ static void plan_retry(struct redis_server *s)
     if (s->sentinels != NULL)
         most = MIN(most, SENTINEL_RETRY_MAX_NS);
     s->retry_ns = clock_ns() + engine_retry_delay_ns(s->attempts++, most);
+    if (!was_up && s->sentinels != NULL)
+        redis_sentinels_mistaken(s->sentinels);
 }
 
 /* why: NULL: as the ending's row says. */
@@ -122,7 +124,7 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     why = why != NULL ? why : engine_ending_why(ending);
     engine_shard_set(s->shard, SHARD_DOWN, why);
     engine_count_ending(ending);
-    plan_retry(s);
+    plan_retry(s, was_up);
     engine_log_gone(&s->address, was_up || s->attempts == 1, why);
     redis_calls_give_up(s);
     redis_calls_take_back(s);
@@ -157,7 +159,7 @@ void redis_server_begin(struct redis_server *s)
     s->wire = s->engine->wires->open(s->engine->arg, &s->address, &wire_events, s);
     if (s->wire == NULL) {
         set_state(s, REDIS_DOWN);
-        plan_retry(s);
+        plan_retry(s, false);
     }
 }
 

@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from nodes import Nodes  # noqa: E402 (it finds the others)
 from daemon import wait_for  # noqa: E402
+import engines  # noqa: E402
 from engines import HOST, Redis, Sentinels  # noqa: E402
 
 
@@ -90,6 +91,14 @@ class Sentinel(Nodes):
         d.wait_log('it is a replica', 30)
         liar.redis[0].say('REPLICAOF', 'NO', 'ONE')
         self.up(d)
+
+    def test_a_sentinel_that_is_cut_off_from_the_others(self):
+        """It has not heard of a failover, answers, and names a master that is dead for good."""
+        s = self.sentinels(replicas=0)
+        outdated = self.started(engines.Sentinel(s.name, engines.free_port()))
+        d = self.node_of('redis+sentinel://%s:%d,%s:%d/0?master=%s' % (HOST, outdated.port, HOST, s.sentinels[0].port, s.name))
+        self.taken(d, 1)
+        d.wait_log('what a Sentinel names cannot be used')
 
     def test_each_sentinel_an_entry_and_some_that_are_away(self):
         s = self.sentinels()

@@ -120,6 +120,7 @@ static int setup(void **state UNUSED)
     unsigned n;
     char err[256];
 
+    counts.engine_failovers = 0;
     metrics = &counts;
     clock_set_virtual(START);
     nwires = restarts = 0;
@@ -326,6 +327,74 @@ static void connected(void)
     last()->sent[0] = '\0';
 }
 
+/* One that is cut off from the others: it answers, and goes on naming a master that is dead. */
+static void who_names_what_cannot_be_used(void **state UNUSED)
+{
+    want();
+    meet("redis+sentinel://a:1");
+    for (unsigned i = 1; i < MISTAKES; i++) {
+        says(MASTER("10.0.0.1", "7000"));
+        expect_master("10.0.0.1", 7000); /* and so wants the next answer */
+        redis_sentinels_mistaken(t);
+        assert_true(last()->open);
+        tick(POLL_NS);
+    }
+    says(MASTER("10.0.0.1", "7000"));
+    expect_master("10.0.0.1", 7000);
+    redis_sentinels_mistaken(t);
+    assert_false(last()->open);
+    meet("redis+sentinel://b:2");
+    says(MASTER("10.0.0.2", "7000"));
+    expect_master("10.0.0.2", 7000);
+    redis_sentinels_mistaken(t);
+    assert_true(last()->open); /* it has made one mistake */
+}
+
+/* What was named before does not tell of an answer that was not used yet. */
+static void another_answer_has_come(void **state UNUSED)
+{
+    struct engine_address a;
+
+    want();
+    meet("redis+sentinel://a:1");
+    says(MASTER("10.0.0.1", "7000"));
+    assert_true(redis_sentinels_master(t, &server.address));
+    server.state = REDIS_CONNECTING;
+    for (unsigned i = 0; i < 2 * MISTAKES; i++) {
+        tick(POLL_NS);
+        says(i % 2 == 0 ? MASTER("10.0.0.2", "7000") : MASTER("10.0.0.1", "7000"));
+        redis_sentinels_mistaken(t);
+        assert_true(redis_sentinels_master(t, &a));
+        server.address = a;
+        server.state = REDIS_CONNECTING;
+    }
+    assert_int_equal(restarts, 2 * MISTAKES);
+    assert_true(last()->open);
+}
+
+/* Mistakes of a failover that is over. */
+static void a_master_that_is_up_was_named_well(void **state UNUSED)
+{
+    connected();
+    redis_sentinels_mistaken(t);
+    redis_sentinels_mistaken(t);
+    tick(POLL_NS);
+    says(MASTER("10.0.0.1", "7000"));
+    assert_int_equal(t->mistakes, 0);
+    assert_true(last()->open);
+}
+
+static void there_is_no_other_one(void **state UNUSED)
+{
+    t->n = 1;
+    want();
+    t->current = 0;
+    meet("redis+sentinel://a:1");
+    for (unsigned i = 0; i < 3 * MISTAKES; i++)
+        redis_sentinels_mistaken(t);
+    assert_true(last()->open);
+}
+
 static void it_is_asked_again(void **state UNUSED)
 {
     connected();
@@ -375,6 +444,10 @@ int main(void)
         TEST(who_cannot_be_tried),
         TEST(who_says_too_much),
         TEST(none_is_of_use),
+        TEST(who_names_what_cannot_be_used),
+        TEST(another_answer_has_come),
+        TEST(a_master_that_is_up_was_named_well),
+        TEST(there_is_no_other_one),
         TEST(it_is_asked_again),
         TEST(another_master_is_announced),
     };
