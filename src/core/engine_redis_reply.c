@@ -96,6 +96,12 @@ static enum verdict start_anew(struct redis_server *s, const char *text)
     return START_ANEW;
 }
 
+/* Before Redis 7, what a script stumbles over stands inside the error of the script. */
+static bool says_read_only(struct str error)
+{
+    return memmem(error.p, error.n, "-READONLY ", 10) != NULL;
+}
+
 /* What an error of the server means for the call and the connection. */
 static enum verdict judge(struct redis_call *c, struct str error)
 {
@@ -114,6 +120,8 @@ static enum verdict judge(struct redis_call *c, struct str error)
     for (size_t i = 0; i < ARRAY_LEN(anew); i++)
         if (str_starts_with(error, str_from(anew[i])))
             return start_anew(s, text);
+    if (says_read_only(error))
+        return start_anew(s, text);
     /* NOPERM among them: another connection may do no more than this one. */
     return c->kind < REDIS_PUBLISH || redis_call_is_listening(c) ? start_anew(s, text) : NOT_DONE;
 }
