@@ -165,7 +165,7 @@ struct redis_server {
     size_t waiting_bytes, sent_bytes;
     unsigned nwaiting, nsent, setup;
     char sha[REDIS_SCRIPT_NR][41];
-    char run_id[64];
+    char run_id[64];  /* what tells it from others, and from itself before it was a replica */
     uint64_t time_ms; /* by its clock, when it last told its INFO; 0: it does not say */
     uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
     uint64_t role_ns; /* when it was last asked whether it is a master */

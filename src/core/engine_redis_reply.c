@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#define AGAIN_NS (50 * NS_PER_MS) /* to what nobody could take */
+#define AGAIN_NS       (50 * NS_PER_MS) /* to what nobody could take */
+#define TAKEOVER_BYTES ((size_t)16)     /* of a replication id */
 
 /* --- ends --- */
 
@@ -156,6 +157,23 @@ static bool is_original(struct str info)
     return id.n == 0;
 }
 
+/* A process that was a replica for a while has what its master had: as master it is another one than before. So its
+ * replication id, which is new then, stands behind the run id. When there was no replica for an hour
+ * (repl-backlog-ttl), that one is replaced and the second one forgotten: the run id alone stands for all of them. */
+static int add_takeover(struct redis_server *s, struct str info)
+{
+    size_t n = strlen(s->run_id);
+    struct str id;
+
+    if (s->engine->s.guard != ENGINE_GUARD_RUN_ID || s->original ||
+        !info_line(info, STR_LIT("master_replid2:"), &id) ||
+        !info_line(info, STR_LIT("master_replid:"), &id))
+        return 0;
+    id.n = MIN(id.n, TAKEOVER_BYTES);
+    s->run_id[n] = ':';
+    return str_copy(id, s->run_id + n + 1, sizeof(s->run_id) - n - 1);
+}
+
 /* Who it is, and that it is a master; a cluster says itself who is. A server that does not tell its role is taken for one. */
 static bool take_info(struct redis_server *s, struct str info)
 {
@@ -165,9 +183,12 @@ static bool take_info(struct redis_server *s, struct str info)
 
     if ((guard == ENGINE_GUARD_RUN_ID && !info_line(info, STR_LIT("run_id:"), &run_id)) ||
         (guard == ENGINE_GUARD_REPLID && !info_line(info, STR_LIT("master_replid:"), &run_id)) ||
-        run_id.n == 0 || str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
+        run_id.n == 0 || run_id.n >= sizeof(s->run_id) - TAKEOVER_BYTES - 1 ||
+        str_copy(run_id, s->run_id, sizeof(s->run_id)) == -1)
         return false;
     s->original = is_original(info);
+    if (add_takeover(s, info) == -1)
+        return false;
     s->time_ms = 0;
     if (info_line(info, STR_LIT("server_time_usec:"), &time) && str_to_u64(time, &us) == 0)
         s->time_ms = us / 1000;

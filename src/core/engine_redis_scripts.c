@@ -5,7 +5,8 @@
  * time to live was last set, v and ve version and its epoch; + and who (node, source): the last of
  * theirs that was kept, as generation:position:offset:when, whether or not the stream still has it.
  * The guard:
- * where r is not the run id of the server that a script runs on, what that server knows may lack what
+ * where r is not the run id of the server that a script runs on (with what tells its reigns as master from each
+ * other behind it), what that server knows may lack what
  * another one has acknowledged (a failover, a restart, a restored copy), so a new epoch begins, and
  * whoever recovers is told so. The count and what is kept go on. Errors come before the first write:
  * a script that fails half way is not undone. */
@@ -26,7 +27,8 @@
     "  redis.call('DEL', KEYS[2])\n"                                                               \
     "  redis.call('HSET', KEYS[1], 'e', epoch, 'o', '0', 'r', ARGV[1])\n"                          \
     "  redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"                                                  \
-    "elseif m[3] ~= ARGV[1] then\n"                                                                \
+    "elseif m[3] ~= ARGV[1] and\n"                                                                 \
+    "       string.sub(m[3] or '', 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then\n"                      \
     "  epoch = ARGV[2]\n"                                                                          \
     "  redis.call('HSET', KEYS[1], 'e', epoch, 'r', ARGV[1], 'pe', m[1], 'po', m[2])\n"            \
     "end\n"

@@ -62,10 +62,11 @@ static void probe(struct redis_server *s, uint64_t now_ns)
 }
 
 /* Is it still a master? A demoted one that stays reachable delivers what is published to it, and nothing of what is
- * published to the others; so what this node publishes to itself would come back. */
+ * published to the others; so what this node publishes to itself would come back. A cluster says itself who is, but
+ * by what a server is told from others is told here. */
 static void ask_role(struct redis_server *s, uint64_t now_ns)
 {
-    if (s->engine->cluster != NULL || now_ns - s->role_ns < ROLE_NS)
+    if (now_ns - s->role_ns < ROLE_NS)
         return;
     s->role_ns = now_ns;
     if (redis_call_new(s, REDIS_INFO, STR_NULL) == NULL)

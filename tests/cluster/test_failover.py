@@ -32,7 +32,8 @@ class Failover(Nodes):
         self.master.kill()
         self.assertEqual(self.replica.say('REPLICAOF', 'NO', 'ONE'), 'OK')
         if not guarded:
-            self.assertEqual(self.replica.say('HSET', 'roost:m:a', 'r', self.replica.info('run_id')), '0')  # it was there
+            it = '%s:%.16s' % (self.replica.info('run_id'), self.replica.info('master_replid'))
+            self.assertEqual(self.replica.say('HSET', 'roost:m:a', 'r', it), '0')  # it was there
         self.road.target = ('127.0.0.1', self.replica.port)
 
     def scene(self, guarded=True):
@@ -80,6 +81,38 @@ class Failover(Nodes):
         late.heal()
         self.assertEqual(lags.push('unsubscribe')[1]['code'], 2500)
         self.assertGreater(nodes[0].metric('roost_engine_gaps_total{outcome="lost"}'), 0)  # the engine says so, nobody had to find it out
+
+    def test_a_master_that_comes_back_has_what_the_other_one_had(self):
+        """It was a replica meanwhile, in the same process, and nobody has used the channel elsewhere."""
+        d = self.node(self.master.address)
+        self.three(d, 1, 2, 3)
+        wait_for(lambda: self.replica.say('HGET', 'roost:m:a', 'o') == '3', what='the copy')
+        self.copying.cut()
+        first = self.three(d, 'lost 4', 'lost 5', 'lost 6')
+        self.assertEqual(self.replica.say('REPLICAOF', 'NO', 'ONE'), 'OK')
+        self.assertEqual(self.master.say('REPLICAOF', '127.0.0.1', self.replica.port), 'OK')
+        self.replica.await_replicas()
+        self.assertEqual(self.master.say('REPLICAOF', 'NO', 'ONE'), 'OK')
+        back = self.node(self.master.address)
+        second = [self.again(lambda: back, 'a', x) for x in ('new 4', 'new 5', 'new 6')]
+        self.assertEqual([[p['offset'] for p in x] for x in (first, second)], [[4, 5, 6], [4, 5, 6]])
+        c = self.client(back)
+        at = {'offset': first[-1]['offset'], 'epoch': first[-1]['epoch']}
+        got = c.ask(subscribe={'channel': 'a', 'recover': True, **at})['subscribe']
+        self.assertFalse(got.get('recovered', False), got)
+
+    def test_a_master_that_has_had_no_replica_for_long_is_the_same(self):
+        """Then Redis changes by what it tells its reigns from each other; nodes hear of it one after the other."""
+        self.master.kill()
+        self.assertEqual(self.replica.say('REPLICAOF', 'NO', 'ONE'), 'OK')
+        nodes = [self.node(self.replica.address)]
+        first = self.published(nodes[0], 'a', 1)
+        self.assertEqual(self.replica.say('CONFIG', 'SET', 'repl-backlog-ttl', 1), 'OK')
+        wait_for(lambda: set(self.replica.info('master_replid2')) == {'0'}, what='another replication id')
+        nodes.append(self.node(self.replica.address))
+        for i in range(4):
+            at = self.published(nodes[(i + 1) % 2], 'a', i)
+            self.assertEqual((at['epoch'], at['offset']), (first['epoch'], i + 2))
 
     def test_without_the_guard_nobody_is_told(self):
         """The scene has the hole that the guard closes: else the test above would show nothing."""
