@@ -1,7 +1,8 @@
 /* core/engine_address.h - where an engine's server is, as a setting says it.
  *
  * redis://[user[:password]@]host[:port][/database], rediss:// with TLS, unix:/path; the schemes with
- * +sentinel (host,host/database?master=NAME) and +cluster (host,host); nats://, tls:// likewise. IPv6 addresses in brackets. */
+ * +sentinel (host,host/database?master=NAME) and +cluster (host,host); nats://, tls://host,host[?handshake_first=true]
+ * likewise. IPv6 addresses in brackets. */
 #ifndef ROOST_CORE_ENGINE_ADDRESS_H
 #define ROOST_CORE_ENGINE_ADDRESS_H
 
@@ -19,6 +20,7 @@ enum engine_scheme {
 struct engine_address {
     enum engine_scheme scheme;
     bool tls;
+    bool tls_first; /* of NATS: before the server says anything */
     uint16_t port;
     uint8_t database;
     char host

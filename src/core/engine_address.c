@@ -93,6 +93,18 @@ static int take_host(struct str s, struct engine_address *out)
                : -1;
 }
 
+/* One of "?name=value&name=value". False: there is none of that name, or it is not for that scheme. */
+static bool take_parameter(struct str one, struct engine_address *out)
+{
+    if (out->scheme == ENGINE_SCHEME_SENTINEL && str_starts_with(one, STR_LIT("master=")))
+        return decode(str_skip(one, 7), out->master, sizeof(out->master)) == 0;
+    if (out->scheme != ENGINE_SCHEME_NATS || !out->tls ||
+        !str_starts_with(one, STR_LIT("handshake_first=")))
+        return false;
+    out->tls_first = str_equal(str_skip(one, 16), STR_LIT("true"));
+    return out->tls_first || str_equal(str_skip(one, 16), STR_LIT("false"));
+}
+
 /* "/3", "?master=name" */
 static int take_rest(struct str path, struct str query, struct engine_address *out, char *err,
                      size_t errcap)
@@ -109,8 +121,7 @@ static int take_rest(struct str path, struct str query, struct engine_address *o
         out->database = (uint8_t)number;
     }
     while (query.n > 0 && str_cut(&query, '&', &one)) {
-        if (out->scheme == ENGINE_SCHEME_SENTINEL && str_starts_with(one, STR_LIT("master=")) &&
-            decode(str_skip(one, 7), out->master, sizeof(out->master)) == 0)
+        if (take_parameter(one, out))
             continue;
         snprintf(err, errcap, "unknown parameter \"%.*s\"", STR_ARG(one));
         return -1;

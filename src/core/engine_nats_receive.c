@@ -147,7 +147,7 @@ static const char *take_info(struct nats *e, const struct nats_item *i, bool alo
         return "its INFO cannot be read";
     nats_servers_learn(e, &info);
     if (e->state == NATS_GREETING) {
-        if (nats_server(e)->tls && !alone)
+        if (nats_server(e)->tls && !nats_server(e)->tls_first && !alone)
             return "it says more before TLS than it should";
         nats_greeted(e, &info);
         return NULL;

@@ -1,6 +1,6 @@
 /* core/engine_nats_server.c - the connection to a server of the cluster, when it is given up.
  *
- * DOWN · CONNECTING · GREETING (its INFO) · SECURING (with TLS) · SETTING_UP (CONNECT, what is for this node, a PING) · UP.
+ * DOWN · CONNECTING (and TLS, where it comes first) · GREETING (its INFO) · SECURING (with TLS) · SETTING_UP (CONNECT, what is for this node, a PING) · UP.
  * Behind what a round has written stands a PING; its PONG says that all before it is done. A connection
  * that does not answer one for `timeout_ns`, or does not bring back what this node publishes to itself (the
  * probe), is replaced: to be connected is not to be heard. */
@@ -62,7 +62,7 @@ static void down(struct nats *e, enum engine_ending ending, const char *why)
     e->deaf_flight = 0;
     if (was_up)
         e->down_since_ns = clock_ns();
-    if (e->state == NATS_SECURING)
+    if (e->state == (nats_server(e)->tls_first ? NATS_CONNECTING : NATS_SECURING))
         nats_servers_refused(e);
     nats_set_state(e, NATS_DOWN);
     why = why != NULL ? why : engine_ending_why(ending);
@@ -259,7 +259,7 @@ bool nats_greeted(struct nats *e, const struct nats_info *info)
         nats_restart(e, ENDING_REFUSED, "it wants TLS: write tls:// in engine_address");
         return false;
     }
-    if (!nats_server(e)->tls) {
+    if (!nats_server(e)->tls || nats_server(e)->tls_first) {
         set_up(e);
         return e->wire != NULL;
     }
@@ -353,6 +353,15 @@ static bool is_silent(const struct nats *e, uint64_t now_ns)
     return now_ns > sent_ns && now_ns - sent_ns > e->s.timeout_ns;
 }
 
+static const char *why_silent(const struct nats *e)
+{
+    bool waits = e->state == NATS_GREETING && nats_server(e)->tls && !nats_server(e)->tls_first;
+
+    return waits ? "it does not greet; one that has handshake_first in its settings needs "
+                   "?handshake_first=true in engine_address"
+                 : NULL;
+}
+
 /* One round of an open connection. True: there is more to be done at once. */
 static bool run(struct nats *e, uint64_t now_ns)
 {
@@ -408,7 +417,7 @@ uint64_t nats_server_tick(struct nats *e, uint64_t now_ns)
             return sleep_until(e, now_ns);
         begin(e);
     } else if (is_silent(e, now_ns)) {
-        nats_restart(e, ENDING_TIMEOUT, NULL);
+        nats_restart(e, ENDING_TIMEOUT, why_silent(e));
     }
     if (e->state == NATS_UP)
         more = run(e, now_ns);

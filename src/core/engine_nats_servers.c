@@ -74,6 +74,7 @@ static int read_url(const struct nats *e, struct str url, struct engine_address 
         return -1;
     *out = parsed[0];
     out->tls = from->tls; /* as this one: what is said there is secret or it is not */
+    out->tls_first = from->tls_first;
     memcpy(out->user, from->user, sizeof(out->user));
     memcpy(out->password, from->password, sizeof(out->password));
     give_alias(out, from);

@@ -258,7 +258,7 @@ static struct engine_wire *wire_open(void *arg UNUSED, const struct engine_addre
     if (w == NULL)
         return NULL;
     w->tls = to->tls;
-    w->tls_later = to->tls && to->scheme == ENGINE_SCHEME_NATS;
+    w->tls_later = to->tls && to->scheme == ENGINE_SCHEME_NATS && !to->tls_first;
     w->events = events;
     w->peer = peer;
     memcpy(w->certified, to->by_alias ? to->alias : to->host, sizeof(w->certified));

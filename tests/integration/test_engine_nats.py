@@ -3,14 +3,18 @@
 servers of a cluster. The engine contract (unit/core/real_engine_nats.c)."""
 
 import os
+import select
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from centrifuge import yaml
 from daemon import BUILD, wait_for
-from engines import TOP
+from engines import HOST, TOP
 from nats_nodes import Nodes
 from pki import Pki
 
@@ -135,6 +139,43 @@ class Refused(Nodes):
         self.assertEqual(d.api('history', channel='a')['error']['code'], 108)
 
 
+class Front:
+    """TLS from the first byte on, in front of a server that speaks none: as one that has handshake_first, which nats-server has since 2.10."""
+
+    def __init__(self, pki, port):
+        pki.make('front')
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(pki.path('front.pem'), pki.path('front.key'))
+        self.target = (HOST, port)
+        self.listener = socket.create_server((HOST, 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                accepted, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(accepted,), daemon=True).start()
+
+    def _carry(self, accepted):
+        try:
+            with self.context.wrap_socket(accepted, server_side=True) as near, socket.create_connection(self.target) as far:
+                while True:
+                    for s in [near] if near.pending() else select.select([near, far], [], [])[0]:
+                        data = s.recv(65536)
+                        if not data:
+                            return
+                        (far if s is near else near).sendall(data)
+        except OSError:
+            accepted.close()
+
+
 class Servers(Nodes):
     def test_passwords_and_tokens(self):
         by_user = self.server(user='roost', password='s3cret/%$x')
@@ -162,6 +203,19 @@ class Servers(Nodes):
             d = self.node(address, up=False, **settings)
             wait_for(lambda: why in d.text(), what='the refusal in the log')
             self.assertEqual(d.metric('roost_engine_up'), 0)
+
+    def test_tls_before_anything_is_said(self):
+        pki = Pki()
+        self.addCleanup(pki.close)
+        front = Front(pki, self.server().port)
+        self.addCleanup(front.stop)
+        address = 'tls://%s:%d' % (HOST, front.port)
+        d = self.node(address + '?handshake_first=true', engine_tls_ca=pki.path('ca.pem'))
+        c = self.client(d, 'a')
+        self.published(d, 'a', 'in secret')
+        self.assertEqual(c.data(), 'in secret')
+        waits = self.node(address, up=False, engine_tls_ca=pki.path('ca.pem'))
+        wait_for(lambda: 'needs ?handshake_first=true in engine_address' in waits.text(), what='what to do in the log')
 
     def test_a_certificate_for_one_name(self):
         """Servers tell each other's addresses; the certificate of all is for the name that the settings have."""

@@ -55,7 +55,11 @@ static void addresses(void **state)
     is("redis+cluster://h:1", "redis+cluster://h:1");
     is("nats://h", "nats://h:4222");
     is("tls://h", "tls://h:4222");
-    assert_true(a.tls);
+    assert_true(a.tls && !a.tls_first);
+    is("tls://h?handshake_first=true", "tls://h:4222");
+    assert_true(a.tls && a.tls_first);
+    is("tls://h?handshake_first=false", "tls://h:4222");
+    assert_false(a.tls_first);
 }
 
 static void no_addresses(void **state)
@@ -79,6 +83,11 @@ static void no_addresses(void **state)
         "redis://h/-1",
         "redis://h?x=1",
         "redis+cluster://h/1",
+        "nats://h?handshake_first=true",
+        "rediss://h?handshake_first=true",
+        "tls://h?handshake_first=yes",
+        "tls://h?handshake_first=",
+        "tls://h?master=m",
         "redis+sentinel://h",
         "redis+sentinel://h?name=m",
         "redis://u:secret%@h",

@@ -217,6 +217,56 @@ static void calls_are_measured(void **state)
     assert_true(metrics->engine_call_publish.sum >= 20 * NS_PER_MS);
 }
 
+/* Before the server says anything; then what follows INFO is no less its own. */
+static void tls_comes_first(void **state)
+{
+    static const char *const secure[] = {"tls://host?handshake_first=true", NULL};
+    struct nats *e;
+
+    (void)state;
+    engine_free(engine);
+    make(secure);
+    e = nats_of(engine);
+    memcpy(e->servers[0].password, "secret", 7);
+    go_round();
+    assert_true(wire.to.tls_first);
+    wire.events->opened(wire.peer);
+    assert_int_equal(wire.out.len, 0);
+    feed("INFO {\"max_payload\":1048576,\"connect_urls\":[\"10.0.0.2:4222\"]}\r\nPING\r\n");
+    assert_false(wire.secure);
+    assert_true(has_written("\"tls_required\":true,\"name\":\"roost\",\"auth_token\":\"secret\""));
+    feed("PONG\r\n");
+    assert_int_equal(e->state, NATS_UP);
+    assert_true(e->servers[1].tls && e->servers[1].tls_first);
+    /* The certificate of one that was named by its address may be for either. */
+    assert_true(e->servers[1].by_alias);
+    wire.open = false;
+    wire.events->closed(wire.peer, "cut");
+    assert_true(e->servers[1].by_alias);
+    while (strcmp(wire.to.host, "10.0.0.2") != 0 || !wire.open)
+        pass(NS_PER_MS);
+    wire.open = false;
+    wire.events->closed(wire.peer, "certificate verify failed");
+    assert_false(e->servers[1].by_alias);
+}
+
+/* Who waits for the other to begin is told what to do. */
+static void nobody_begins(void **state)
+{
+    static const char *const secure[] = {"tls://host", NULL};
+    struct engine_shard shard;
+    unsigned i = 0;
+
+    (void)state;
+    engine_free(engine);
+    make(secure);
+    go_round();
+    wire.events->opened(wire.peer);
+    pass(nats_of(engine)->s.timeout_ns + NS_PER_SEC);
+    assert_true(engine_shard_next(&i, &shard));
+    assert_non_null(strstr(shard.why, "?handshake_first=true"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +276,8 @@ int main(void)
         NATS_TEST(channels_may_go_on_within_the_node),
         NATS_TEST(channels_are_subscribed_to_again_at_a_rate),
         NATS_TEST(calls_are_measured),
+        NATS_TEST(tls_comes_first),
+        NATS_TEST(nobody_begins),
     };
 
     return cmocka_run_group_tests_name("core/engine_nats_server", tests, NULL, NULL);
