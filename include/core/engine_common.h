@@ -11,6 +11,9 @@ void engine_count_call(enum engine_status status);
 /* How long to wait before the next attempt to connect, after so many that have failed. By chance,
  * so that nodes which lose the same server do not come back together. */
 uint64_t engine_retry_delay_ns(unsigned attempts, uint64_t max_ns);
+
+/* A connection that was up for less has led nowhere: the attempts before it count on. */
+#define ENGINE_STEADY_NS NS_PER_SEC
 /* 0 to max. */
 uint64_t engine_chance(uint64_t max);
 /* clock_ns() at that time of the wall's clock; not 0. */

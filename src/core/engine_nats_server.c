@@ -60,8 +60,11 @@ static void down(struct nats *e, enum engine_ending ending, const char *why)
     e->unanswered = false;
     e->deaf = 0;
     e->deaf_flight = 0;
-    if (was_up)
+    if (was_up) {
         e->down_since_ns = clock_ns();
+        if (e->down_since_ns - e->up_ns >= ENGINE_STEADY_NS)
+            e->tried = 0;
+    }
     if (e->state == (nats_server(e)->tls_first ? NATS_CONNECTING : NATS_SECURING))
         nats_servers_refused(e);
     nats_set_state(e, NATS_DOWN);
@@ -209,7 +212,6 @@ void nats_ponged(struct nats *e)
         return;
     }
     nats_set_state(e, NATS_UP);
-    e->tried = 0;
     e->probe_ns = clock_ns();
     e->probe_sent_ns = 0;
     nats_subs_up(e);

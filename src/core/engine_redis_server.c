@@ -117,8 +117,11 @@ static void down(struct redis_server *s, enum engine_ending ending, const char *
     s->loading = 0;
     s->listens = NULL;
     redis_log_ended(s);
-    if (was_up)
+    if (was_up) {
         s->down_since_ns = clock_ns();
+        if (s->down_since_ns - s->up_ns >= ENGINE_STEADY_NS)
+            s->attempts = 0;
+    }
     set_state(s, REDIS_DOWN);
     s->degraded = false;
     why = why != NULL ? why : engine_ending_why(ending);
@@ -284,7 +287,6 @@ void redis_setup_step(struct redis_server *s)
         return;
     set_state(s, REDIS_UP);
     redis_subs_up(s);
-    s->attempts = 0;
     s->ending = ENDING_PROTOCOL;
     s->role_ns = clock_ns();
     redis_presence_wake(s->engine);

@@ -217,6 +217,18 @@ static void calls_are_measured(void **state)
     assert_true(metrics->engine_call_publish.sum >= 20 * NS_PER_MS);
 }
 
+static void connections_that_end_at_once_have_pauses_between(void **state)
+{
+    uint64_t began_ns = clock_ns();
+
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        come_up();
+        go_away();
+    }
+    assert_true(clock_ns() - began_ns > 30 * NS_PER_SEC);
+}
+
 /* Before the server says anything; then what follows INFO is no less its own. */
 static void tls_comes_first(void **state)
 {
@@ -276,6 +288,7 @@ int main(void)
         NATS_TEST(channels_may_go_on_within_the_node),
         NATS_TEST(channels_are_subscribed_to_again_at_a_rate),
         NATS_TEST(calls_are_measured),
+        NATS_TEST(connections_that_end_at_once_have_pauses_between),
         NATS_TEST(tls_comes_first),
         NATS_TEST(nobody_begins),
     };

@@ -64,6 +64,17 @@ static void a_subscription_that_a_full_server_refuses(void **state UNUSED)
     assert_int_equal(kept.losses, 0);
 }
 
+static void connections_that_end_at_once_have_pauses_between(void **state UNUSED)
+{
+    uint64_t began_ns;
+
+    begin_subscribed();
+    began_ns = clock_ns();
+    for (unsigned i = 0; i < 100; i++, come_up())
+        peer_cut();
+    assert_true(clock_ns() - began_ns > 30 * NS_PER_SEC);
+}
+
 /* --- who waits --- */
 
 static void who_waits_for_a_server_that_is_away_is_told(void **state UNUSED)
@@ -467,6 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_full_server_still_delivers),
         T(a_subscription_that_a_full_server_refuses),
+        T(connections_that_end_at_once_have_pauses_between),
         T(who_waits_for_a_server_that_is_away_is_told),
         T(who_is_subscribed_stays),
         T(a_forgotten_publication_is_found_by_the_sweep),
