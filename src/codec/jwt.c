@@ -58,6 +58,8 @@ static const char *take_member(const struct json_value *key, const struct json_v
         return h->alg == -1 ? "its alg is none that is verified here" : NULL;
     }
     if (json_string_equal(key, STR_LIT("kid"))) {
+        if (value->type == JSON_NULL) /* of a library that was given none */
+            return NULL;
         if (h->has_kid || text_of(value, text, &h->kid) == -1)
             return "kid is no text, or there twice";
         h->has_kid = true;

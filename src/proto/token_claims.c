@@ -83,6 +83,40 @@ int token_claim_text(const struct token_claims *claims, enum token_claim which, 
     return claims->has[which] ? text_of(&claims->values[which], text, out) : 0;
 }
 
+bool token_claims_channel(const struct token_claims *claims)
+{
+    const struct json_value *channel = &claims->values[CLAIM_CHANNEL];
+
+    return claims->has[CLAIM_CHANNEL] && !json_string_equal(channel, STR_LIT(""));
+}
+
+/* As a database counts its users: -, digits. */
+static bool is_whole(const struct json_value *v)
+{
+    struct str digits = v->raw;
+
+    if (v->type != JSON_NUMBER)
+        return false;
+    if (digits.p[0] == '-')
+        digits = str_skip(digits, 1);
+    while (digits.n > 0 && digits.p[0] >= '0' && digits.p[0] <= '9')
+        digits = str_skip(digits, 1);
+    return digits.n == 0;
+}
+
+int token_claims_user(const struct token_claims *claims, const struct token_rules *r,
+                      struct buf *text, struct str *out)
+{
+    const struct json_value *own = &claims->values[CLAIM_USER];
+
+    if (r->user_claim[0] == '\0')
+        return token_claim_text(claims, CLAIM_SUB, text, out);
+    if (!claims->has[CLAIM_USER] || !is_whole(own))
+        return token_claim_text(claims, CLAIM_USER, text, out);
+    *out = own->raw;
+    return 0;
+}
+
 /* Whole seconds; fractions are cut off, as most libraries do. */
 static int seconds_of(const struct json_value *v, int64_t *out)
 {

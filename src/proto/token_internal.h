@@ -53,6 +53,12 @@ enum token_fault token_claims_check(const struct token_claims *claims, const str
 /* Appends to *text, which must have room for it. -1: not text. An absent one is "". */
 int token_claim_text(const struct token_claims *claims, enum token_claim which, struct buf *text,
                      struct str *out) MUST_CHECK;
+/* Is it a subscription token? An empty channel is none. */
+bool token_claims_channel(const struct token_claims *claims);
+/* The user's id: of r->user_claim, where it may be a whole number, else of sub. As
+ * token_claim_text(). */
+int token_claims_user(const struct token_claims *claims, const struct token_rules *r,
+                      struct buf *text, struct str *out) MUST_CHECK;
 /* When what the token opens ends: expire_at, else exp; 0: never. -1: not a number. */
 int token_claims_end(const struct token_claims *claims, int64_t *out) MUST_CHECK;
 /* info, b64info, data, b64data, override. As token_claim_text(). */

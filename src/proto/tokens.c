@@ -204,11 +204,6 @@ static enum token_fault open_token(struct str token, const struct token_rules *r
     return token_claims_check(claims, r, now_s(), &tokens.text, why);
 }
 
-static enum token_claim user_claim(const struct token_rules *r)
-{
-    return r->user_claim[0] != '\0' ? CLAIM_USER : CLAIM_SUB;
-}
-
 /* `subs` counts when it has a member, else `channels`. */
 static int choose_subs(const struct token_claims *claims, struct token_connection *out,
                        const char **why)
@@ -256,10 +251,10 @@ static enum token_fault verify_connection(struct str token, struct token_connect
     if (fault != TOKEN_GOOD)
         return fault;
     *why = "it has a channel: it is a subscription token";
-    if (claims.has[CLAIM_CHANNEL])
+    if (token_claims_channel(&claims))
         return TOKEN_INVALID;
     *why = "the user's id is no text";
-    if (token_claim_text(&claims, user_claim(r), &tokens.text, &out->user) == -1)
+    if (token_claims_user(&claims, r, &tokens.text, &out->user) == -1)
         return TOKEN_INVALID;
     if (token_claims_options(&claims, &tokens.text, &options, why) == -1 ||
         choose_subs(&claims, out, why) == -1 || check_subs(out, why) == -1)
@@ -289,7 +284,7 @@ static enum token_fault open_subscription(struct str token, struct token_subscri
     if (fault != TOKEN_GOOD)
         return fault;
     *why = "user, channel or client is no text";
-    if (token_claim_text(&claims, user_claim(r), &tokens.text, &out->user) == -1 ||
+    if (token_claims_user(&claims, r, &tokens.text, &out->user) == -1 ||
         token_claim_text(&claims, CLAIM_CHANNEL, &tokens.text, &out->channel) == -1 ||
         token_claim_text(&claims, CLAIM_CLIENT, &tokens.text, &out->client) == -1)
         return TOKEN_INVALID;
@@ -346,7 +341,7 @@ enum token_kind token_kind_of(struct str token)
     tokens.payload.len = 0;
     readable = jwt_verify(&none, token, now_s(), true, &tokens.payload, &why) == JWT_GOOD &&
                token_claims_read(buf_view(&tokens.payload), NULL, &claims, &why) == 0;
-    return readable && claims.has[CLAIM_CHANNEL] ? TOKEN_SUBSCRIPTION : TOKEN_CONNECTION;
+    return readable && token_claims_channel(&claims) ? TOKEN_SUBSCRIPTION : TOKEN_CONNECTION;
 }
 
 bool token_next_sub(const struct token_connection *t, struct str *rest, struct str *channel,

@@ -134,6 +134,7 @@ static void headers_are_strict(void **state UNUSED)
     };
     static const char *const good[] = {
         "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"anything\"}",
+        "{\"alg\":\"HS256\",\"kid\":null}",
         " { \"cty\" : 7, \"alg\" : \"HS\\u003256\", \"b64\": true } ",
     };
 

@@ -90,6 +90,8 @@ static void a_user(void **state UNUSED)
     assert_str(con.user, "");
     assert_connects("{\"sub\":null,\"info\":null,\"exp\":null,\"channels\":null,\"subs\":null}");
     assert_int_equal(con.info.n, 0);
+    assert_connects("{\"sub\":\"42\",\"channel\":\"\"}"); /* of who fills in all members */
+    assert_str(con.user, "42");
     assert_connects("{\"sub\":\"\\u00e4\\ud83d\\ude00\\\"\",\"jti\":7,\"other\":[{}]}");
     assert_str(con.user, "\xc3\xa4\xf0\x9f\x98\x80\"");
 }
@@ -178,7 +180,7 @@ static void forms_that_are_refused(void **state UNUSED)
         {"{\"sub\":[\"42\"]}", "the user's id is no text"},
         {"{\"sub\":\"\\ud800\"}", "the user's id is no text"},
         {"{\"channel\":\"a\"}", "it has a channel: it is a subscription token"},
-        {"{\"channel\":\"\"}", "it has a channel: it is a subscription token"},
+        {"{\"channel\":7}", "it has a channel: it is a subscription token"},
         {"{\"b64info\":\"e30\"}", "b64info or b64data is no base64 of JSON"},
         {"{\"b64info\":\"/w==\"}", "b64info or b64data is no base64 of JSON"},
         {"{\"b64info\":7}", "b64info or b64data is no base64 of JSON"},
@@ -285,13 +287,23 @@ static void an_expression_is_bounded(void **state UNUSED)
 
 static void another_claim_for_the_user(void **state UNUSED)
 {
+    static const char *const no_ids[] = {"{\"uid\":2.0}", "{\"uid\":2e3}", "{\"uid\":true}",
+                                         "{\"uid\":[\"2\"]}", "{\"uid\":{}}"};
+
     snprintf(config.token_user_id_claim, sizeof(config.token_user_id_claim), "uid");
     tokens_reload();
     assert_connects("{\"sub\":\"1\",\"uid\":\"2\"}");
     assert_str(con.user, "2");
     assert_connects("{\"sub\":\"1\"}");
     assert_str(con.user, "");
-    assert_fault("{\"uid\":2}", TOKEN_INVALID, "the user's id is no text");
+    assert_connects("{\"sub\":\"1\",\"uid\":null}");
+    assert_str(con.user, "");
+    assert_connects("{\"uid\":2}"); /* as it stands there */
+    assert_str(con.user, "2");
+    assert_connects("{\"uid\":-12345678901234567890}");
+    assert_str(con.user, "-12345678901234567890");
+    for (size_t i = 0; i < ARRAY_LEN(no_ids); i++)
+        assert_fault(no_ids[i], TOKEN_INVALID, "the user's id is no text");
     assert_fault("{\"uid\":\"1\",\"uid\":\"2\"}", TOKEN_INVALID, "a claim is there twice");
     snprintf(config.token_user_id_claim, sizeof(config.token_user_id_claim), "sub");
     tokens_reload();
