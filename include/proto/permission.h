@@ -50,7 +50,7 @@ enum permission permission_check(const struct permission_ask *ask,
 bool permission_data(const struct channel_options *o, struct str data);
 
 /* The user's personal channel, into out (CHANNEL_NAME_MAX bytes). Empty: the setting is off, the
- * user is anonymous, or the name would be too long. */
+ * user is anonymous, or no channel can have that name. */
 struct str permission_personal_channel(struct str user, char *out);
 
 #endif

@@ -109,8 +109,8 @@ struct str permission_personal_channel(struct str user, char *out)
         return STR_NULL;
     n = snprintf(name, sizeof(name), "%s%s%c%.*s", ns, ns[0] != '\0' ? ":" : "", CHANNEL_USERS,
                  STR_ARG(user));
-    if (n < 0 || n > CHANNEL_NAME_MAX)
-        return STR_NULL;
+    if (n < 0 || !channel_name_valid((struct str){.p = name, .n = (size_t)n}))
+        return STR_NULL; /* nobody can have it: a space in the user's id, for instance */
     memcpy(out, name, (size_t)n);
     return (struct str){.p = out, .n = (size_t)n};
 }

@@ -16,7 +16,7 @@ class Tokens(CentrifugeTest):
                'expired_sub_close_delay': '200ms', 'presence_update_interval': '300ms'}
     channels = CLOSED
     namespaces = [{'name': 'open', **OPEN}, {'name': 'users', **CLOSED, 'allow_user_limited_channels': True},
-                  {'name': 'told', **CLOSED}]
+                  {'name': 'told', **CLOSED}, {'name': 'letters', **OPEN, 'channel_regex': '^[a-z]+$'}]
 
     def user(self, name, **claims):
         c = self.client()
@@ -171,6 +171,25 @@ class Tokens(CentrifugeTest):
         self.assertEqual(got['subs']['#47'].get('recoverable'), True)
         self.d.publish('#47', 'you')
         self.assertEqual(c.push(), ('#47', {'data': 'you', 'offset': 1, 'epoch': got['subs']['#47']['epoch']}))
+
+    def test_whose_id_is_no_name_has_no_personal_channel(self):
+        for name in ('Ann B', 'a*b', 'a"b', 'a\\b'):
+            c, got = self.user(name)
+            self.assertNotIn('subs', got)
+            c.subscribe('open:x')
+
+    def test_names_that_the_application_gives_are_not_held_to_what_clients_may_ask_for(self):
+        # As the server API's publications are not: without channel_regex names are ASCII, with one they match.
+        names = ['open:к', 'letters:1']
+        a, got = self.user('51', channels=names)
+        self.assertEqual(got['subs'].keys(), {'#51', *names})
+        b, _ = self.user('52')
+        for name in names:
+            self.assertEqual(b.error(subscribe={'channel': name}), 107)
+            self.assertEqual(self.d.api('subscribe', user='52', channel=name), {'result': {}})
+            self.assertEqual(b.push('subscribe')[0], name)
+            self.d.publish(name, 1)
+            self.assertEqual([c.push()[0] for c in (a, b)], [name] * 2)
 
     def test_what_a_client_wishes_and_may_not_have_is_left_out(self):
         c = self.client()

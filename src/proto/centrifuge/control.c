@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "client.h"
+#include "core/channel_name.h"
 
 struct message { /* malloc'ed */
     struct list link;
@@ -114,8 +115,7 @@ static void subscribe(struct client *cl, const struct control *o)
                                .by_push = true};
     int rc;
 
-    if (options == NULL || !channel_name_permitted(options, o->channel) ||
-        sub_find(cl, o->channel) != NULL)
+    if (options == NULL || !channel_name_valid(o->channel) || sub_find(cl, o->channel) != NULL)
         return;
     if (cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit) {
         client_end(cl, CLOSE_CF_CHANNEL_LIMIT);

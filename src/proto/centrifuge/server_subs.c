@@ -67,7 +67,7 @@ static int begin_token(const struct begin *b, const struct token_connection *t)
 
         if (o == NULL)
             return CF_ERROR_UNKNOWN_CHANNEL;
-        if (!channel_name_permitted(o, channel)) {
+        if (!channel_name_valid(channel)) { /* channel_regex binds what clients ask for */
             *b->why = CLOSE_CF_DENIED;
             return -1;
         }

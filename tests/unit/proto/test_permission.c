@@ -219,6 +219,10 @@ static void personal_channels(void **state UNUSED)
     personal("{subscribe_to_user_personal_channel: true}", "", "");
     personal("{subscribe_to_user_personal_channel: true, personal_channel_namespace: own}", "42",
              "own:#42");
+    personal("{subscribe_to_user_personal_channel: true}", "ann@example.com", "#ann@example.com");
+    personal("{subscribe_to_user_personal_channel: true}", "\xd0\xb0", "#\xd0\xb0");
+    for (const char *c = " *\"\\"; *c != '\0'; c++) /* what no channel's name has */
+        personal("{subscribe_to_user_personal_channel: true}", (char[]){'a', *c, 'b', '\0'}, "");
     memset(longest, 'x', sizeof(longest));
     longest[254] = '\0';
     load("{subscribe_to_user_personal_channel: true}");
