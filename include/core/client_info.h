@@ -13,7 +13,9 @@ struct client_info {
 
 #define CLIENT_INFO_ID_MAX UINT8_MAX /* bytes of client */
 
-/* Appends it to out. -1: no memory, or it would not fit a field of a record (out is unchanged). */
+/* Is it short enough for a field of a record? */
+bool client_info_fits(const struct client_info *info);
+/* Appends it to out. -1: no memory, or it does not fit (out is unchanged). */
 int client_info_write(struct buf *out, const struct client_info *info) MUST_CHECK;
 /* Takes the next one off *rest: views into it. >0 there it is, 0 the end, -1 malformed. */
 int client_info_next(struct str *rest, struct client_info *out) MUST_CHECK;

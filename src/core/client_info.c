@@ -7,22 +7,29 @@ struct lengths { /* in front of the texts; no alignment */
     uint16_t user, client, conn_info, chan_info;
 };
 
+#define ROOM (RECORD_FIELDS_MAX - RECORD_FIELD_OVERHEAD - sizeof(struct lengths))
+
+static size_t length(const struct client_info *i)
+{
+    return i->user.n + i->client.n + i->conn_info.n + i->chan_info.n;
+}
+
+bool client_info_fits(const struct client_info *i)
+{
+    return i->user.n <= ROOM && i->client.n <= CLIENT_INFO_ID_MAX && i->conn_info.n <= ROOM &&
+           i->chan_info.n <= ROOM && length(i) <= ROOM;
+}
+
 int client_info_write(struct buf *out, const struct client_info *info)
 {
-    size_t room = RECORD_FIELDS_MAX - RECORD_FIELD_OVERHEAD - sizeof(struct lengths);
     struct lengths n = {
         .user = (uint16_t)info->user.n,
         .client = (uint16_t)info->client.n,
         .conn_info = (uint16_t)info->conn_info.n,
         .chan_info = (uint16_t)info->chan_info.n,
     };
-    size_t all;
 
-    if (info->user.n > room || info->client.n > CLIENT_INFO_ID_MAX || info->conn_info.n > room ||
-        info->chan_info.n > room)
-        return -1;
-    all = info->user.n + info->client.n + info->conn_info.n + info->chan_info.n;
-    if (all > room || buf_reserve(out, sizeof(n) + all) == -1)
+    if (!client_info_fits(info) || buf_reserve(out, sizeof(n) + length(info)) == -1)
         return -1;
     memcpy(out->p + out->len, &n, sizeof(n));
     out->len += sizeof(n);

@@ -191,6 +191,23 @@ class Tokens(CentrifugeTest):
             self.d.publish(name, 1)
             self.assertEqual([c.push()[0] for c in (a, b)], [name] * 2)
 
+    def test_an_id_or_an_info_that_is_too_long(self):
+        self.user('u' * 1024)[0].subscribe('open:x')
+        ends = self.d.metrics()['roost_closes_total{reason="cf_info_too_long"}']
+        c = self.client()
+        c.say({'id': 1, 'connect': {'token': token(sub='u' * 1025)}})
+        self.assertEqual(c.ends(), (3500, 'invalid token'))
+        # What the server API says is refused there, and the client stays.
+        c, _ = self.user('53')
+        c.subscribe('open:x')
+        for method, request in (('refresh', {}), ('subscribe', {'channel': 'open:y'})):
+            for length, code in ((70000, 107), (60000, None)):
+                got = self.d.api(method, user='53', info='x' * length, **request)
+                self.assertEqual(got.get('error', {}).get('code'), code, got)
+        # Each of the two fits, and both together do not.
+        self.assertEqual(c.ends(), (3500, 'invalid token'))
+        wait_for(lambda: self.d.metrics()['roost_closes_total{reason="cf_info_too_long"}'] == ends + 2)
+
     def test_what_a_client_wishes_and_may_not_have_is_left_out(self):
         c = self.client()
         got = c.connect(token=token(sub='42'), subs={'open:x': {}, 'told:secret': {}, 'nowhere:x': {}, '$private': {}})

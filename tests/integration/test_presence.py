@@ -70,13 +70,13 @@ class Kills(DaemonTest):
         c.ask(refresh={'token': token(sub='42', info={'n': 2})})  # what others see of it is new at once
         self.assertEqual(c.ask(presence={'channel': 'x'})['presence']['presence'][c.me]['conn_info'], {'n': 2})
         c.say({'id': 99, 'refresh': {'token': token(sub='42', info=long)}})  # together with the subscription's: no room in a record
-        self.assertEqual(c.ends()[0], 1013)
+        self.assertEqual(c.ends(), (3500, 'invalid token'))
         c = self.client(d, token=token(sub='43', info={'n': 1}))  # the server API has the same
         c.subscribe('x', token=token(sub='43', channel='x', info=long))
         d.api('refresh', user='43', info={'n': 3})
         wait_for(lambda: c.ask(presence={'channel': 'x'})['presence']['presence'][c.me]['conn_info'] == {'n': 3}, what='its new info')
         d.api('refresh', user='43', info=long)
-        self.assertEqual(c.ends()[0], 1013)
+        self.assertEqual(c.ends(), (3500, 'invalid token'))
         others = self.both(d, 1)
         for o in others:
             o.subscribe('x')

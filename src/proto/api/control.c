@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/utf8.h"
 #include "codec/base64.h"
+#include "core/client_info.h"
 #include "core/epoch.h"
 #include "proto/tokens.h"
 
@@ -109,6 +110,8 @@ static int write_order(struct api_op *op, const char **fault)
     if (r->unsubscribe_code > UINT32_MAX)
         *fault = "unsubscribe.code is too large";
     rc = json_of(r->info, r->b64info, &info, &c.info);
+    if (!client_info_fits(&(struct client_info){.user = r->user, .conn_info = c.info}))
+        *fault = "user or info is too long";
     if (rc == 0 && op->method == API_SUBSCRIBE)
         rc = json_of(r->data, r->b64data, &data, &c.data);
     add_overrides(&c, r);

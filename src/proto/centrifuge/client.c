@@ -122,6 +122,14 @@ static struct client_user *user_get(struct str name)
     return NULL;
 }
 
+bool client_may_be(struct str user, struct str info)
+{
+    const struct client_info i = {
+        .user = user, .client = {.p = NULL, .n = CLIENT_ID_TEXT}, .conn_info = info};
+
+    return user.n <= BROKER_USER_MAX && client_info_fits(&i);
+}
+
 int client_identify(struct client *cl, struct str name, struct str info)
 {
     struct client_text *text = NULL;

@@ -233,6 +233,8 @@ int wire_send(struct client *cl, struct str messages) MUST_CHECK;
 struct client *client_new(struct conn *c, enum cf_encoding e) MUST_CHECK;
 /* Gives everything back. Nulls *cl; safe on NULL. */
 void client_free(struct client **cl);
+/* Can somebody be called that? Not, where it is too long: CLOSE_CF_INFO_TOO_LONG. */
+bool client_may_be(struct str user, struct str info);
 /* -1: no memory. */
 int client_identify(struct client *cl, struct str user, struct str info) MUST_CHECK;
 struct str client_user(const struct client *cl);
@@ -360,13 +362,15 @@ void publish_drop(struct client_work *w);
 
 /* presence.c. -1: no memory, or more than a record can hold. */
 int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *out) MUST_CHECK;
-/* The client is in the channel, if that has presence, and this is its info. flags: 0 or PRESENCE_AGAIN. */
-int presence_enter(struct client *cl, const struct client_sub *cs, struct str conn_info,
-                   uint8_t flags) MUST_CHECK;
-/* This becomes its info, unless it is nothing, and is told in all its channels. -1: it has the one of before. */
-int presence_change(struct client *cl, struct str conn_info) MUST_CHECK;
+/* The client is in the channel, if that has presence, and this is its info. flags: 0 or PRESENCE_AGAIN.
+ * These return CLOSE_NONE, or what the client is to end with. */
+enum close_reason presence_enter(struct client *cl, const struct client_sub *cs,
+                                 struct str conn_info, uint8_t flags) MUST_CHECK;
+/* This becomes its info, unless it is nothing, and is told in all its channels. */
+enum close_reason presence_change(struct client *cl, struct str conn_info) MUST_CHECK;
 /* The same of one subscription's; here nothing is one, too. */
-int presence_change_sub(struct client *cl, struct client_sub *cs, struct str chan_info) MUST_CHECK;
+enum close_reason presence_change_sub(struct client *cl, struct client_sub *cs,
+                                      struct str chan_info) MUST_CHECK;
 /* It leaves; before broker_unsubscribe(). */
 void presence_leave(struct client *cl, const struct client_sub *cs);
 /* A broker_sink_ops.presence. */

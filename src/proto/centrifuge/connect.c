@@ -178,6 +178,8 @@ static enum client_did start(struct client *cl, const struct cf_command *c,
 
     if (left < 0)
         return refuse(cl, c->id, CF_ERROR_EXPIRED);
+    if (t != NULL && !client_may_be(t->user, t->info))
+        return end(cl, CLOSE_CF_INFO_TOO_LONG);
     if ((t != NULL && client_identify(cl, t->user, t->info) == -1) || client_work(cl) == NULL)
         return end(cl, CLOSE_NO_MEMORY);
     cl->state = CLIENT_CONNECTING;

@@ -130,13 +130,15 @@ static void refresh(struct client *cl, const struct control *o)
 {
     int64_t left = o->expire_at == 0 ? 0 : expires(o) - client_now();
     struct cf_reply r = {.has_push = true, .push = {.has_refresh = true}};
+    enum close_reason why;
 
     if (o->expired != 0 || left < 0) {
         client_end(cl, CLOSE_CF_EXPIRED);
         return;
     }
-    if (presence_change(cl, o->info) == -1) {
-        client_end(cl, CLOSE_NO_MEMORY);
+    why = presence_change(cl, o->info);
+    if (why != CLOSE_NONE) {
+        client_end(cl, why);
         return;
     }
     cl->expire = left > 0 ? client_tick_in(left) : 0;

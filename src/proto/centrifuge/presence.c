@@ -4,8 +4,9 @@
  * that fits no record. Whoever gets another one is told of it at once, or ends (presence_change()). */
 #include "client.h"
 
-static int info_write(struct client *cl, const struct client_sub *cs, struct str conn_info,
-                      struct buf *out)
+/* CLOSE_NONE, or why not. */
+static enum close_reason info_write(struct client *cl, const struct client_sub *cs,
+                                    struct str conn_info, struct buf *out)
 {
     char id[CLIENT_ID_TEXT];
     struct client_info info = {
@@ -14,12 +15,14 @@ static int info_write(struct client *cl, const struct client_sub *cs, struct str
     client_id_text(cl, id);
     if (cs != NULL && cs->more != NULL)
         info.chan_info = (struct str){cs->more->info, cs->more->info_len};
-    return client_info_write(out, &info);
+    if (!client_info_fits(&info))
+        return CLOSE_CF_INFO_TOO_LONG;
+    return client_info_write(out, &info) == 0 ? CLOSE_NONE : CLOSE_NO_MEMORY;
 }
 
 int sub_info_write(struct client *cl, const struct client_sub *cs, struct buf *out)
 {
-    return info_write(cl, cs, client_conn_info(cl), out);
+    return info_write(cl, cs, client_conn_info(cl), out) == CLOSE_NONE ? 0 : -1;
 }
 
 /* Of one that is starting nobody has been told. */
@@ -33,53 +36,61 @@ static uint8_t tell_of(const struct client_sub *cs)
     return cs->sub.flags & CLIENT_SUB_TELL ? PRESENCE_TELL : 0;
 }
 
-int presence_enter(struct client *cl, const struct client_sub *cs, struct str conn_info,
-                   uint8_t flags)
+enum close_reason presence_enter(struct client *cl, const struct client_sub *cs,
+                                 struct str conn_info, uint8_t flags)
 {
     struct buf info = {0};
-    int rc = 0;
+    enum close_reason why = CLOSE_NONE;
 
     if (is_present(cs))
-        rc = info_write(cl, cs, conn_info, &info);
-    if (rc == 0 && info.len > 0)
-        rc = broker_presence_add(reactor->broker, &cs->sub, buf_view(&info), flags | tell_of(cs));
+        why = info_write(cl, cs, conn_info, &info);
+    if (info.len > 0 &&
+        broker_presence_add(reactor->broker, &cs->sub, buf_view(&info), flags | tell_of(cs)) == -1)
+        why = CLOSE_NO_MEMORY;
     buf_fini(&info);
-    return rc;
+    return why;
 }
 
-int presence_change(struct client *cl, struct str conn_info)
+enum close_reason presence_change(struct client *cl, struct str conn_info)
 {
-    int rc = 0;
+    enum close_reason why = CLOSE_NONE;
 
     if (conn_info.n == 0 || str_equal(conn_info, client_conn_info(cl)))
-        return 0;
-    for (struct list *n = cl->subs.next; n != &cl->subs && rc == 0; n = n->next)
-        rc = presence_enter(cl, LIST_ENTRY(n, struct client_sub, link), conn_info, PRESENCE_AGAIN);
-    return rc == 0 ? client_identify(cl, client_user(cl), conn_info) : -1;
+        return CLOSE_NONE;
+    if (!client_may_be(client_user(cl), conn_info))
+        return CLOSE_CF_INFO_TOO_LONG;
+    for (struct list *n = cl->subs.next; n != &cl->subs && why == CLOSE_NONE; n = n->next)
+        why = presence_enter(cl, LIST_ENTRY(n, struct client_sub, link), conn_info, PRESENCE_AGAIN);
+    if (why == CLOSE_NONE && client_identify(cl, client_user(cl), conn_info) == -1)
+        why = CLOSE_NO_MEMORY;
+    return why;
 }
 
-int presence_change_sub(struct client *cl, struct client_sub *cs, struct str chan_info)
+enum close_reason presence_change_sub(struct client *cl, struct client_sub *cs,
+                                      struct str chan_info)
 {
     struct client_sub_more *more, *before = cs->more;
+    enum close_reason why;
 
     if (str_equal(chan_info,
                   before != NULL ? (struct str){before->info, before->info_len} : STR_NULL))
-        return 0;
+        return CLOSE_NONE;
     more = malloc(sizeof(*more) + chan_info.n);
     if (more == NULL)
-        return -1;
+        return CLOSE_NO_MEMORY;
     more->filter = before != NULL ? before->filter : NULL;
     more->info_len = chan_info.n;
     if (chan_info.n > 0)
         memcpy(more->info, chan_info.p, chan_info.n);
     cs->more = more;
-    if (presence_enter(cl, cs, client_conn_info(cl), PRESENCE_AGAIN) == -1) {
+    why = presence_enter(cl, cs, client_conn_info(cl), PRESENCE_AGAIN);
+    if (why != CLOSE_NONE) {
         cs->more = before;
         free(more);
-        return -1;
+        return why;
     }
     free(before);
-    return 0;
+    return CLOSE_NONE;
 }
 
 void presence_leave(struct client *cl, const struct client_sub *cs)

@@ -47,6 +47,7 @@ static void refreshed(struct client *cl, uint32_t id, const struct token_connect
 {
     struct cf_reply r = {.id = id, .has_refresh = true};
     int64_t left = left_until(t->expire_at);
+    enum close_reason why;
 
     if (!str_equal(t->user, client_user(cl))) {
         client_end(cl, CLOSE_CF_INVALID_TOKEN);
@@ -56,8 +57,9 @@ static void refreshed(struct client *cl, uint32_t id, const struct token_connect
         client_end(cl, CLOSE_CF_INSUFFICIENT_STATE);
         return;
     }
-    if (presence_change(cl, t->info) == -1) {
-        client_end(cl, CLOSE_NO_MEMORY);
+    why = presence_change(cl, t->info);
+    if (why != CLOSE_NONE) {
+        client_end(cl, why);
         return;
     }
     cl->expire = left > 0 ? client_tick_in(left) : 0;
@@ -114,13 +116,15 @@ static void sub_refreshed(struct client *cl, const struct cf_command *c,
     struct cf_reply r = {.id = c->id, .has_sub_refresh = true};
     struct client_sub *cs = sub_find(cl, c->sub_refresh.channel);
     int64_t left = left_until(t->expire_at);
+    enum close_reason why;
 
     if (cs == NULL) { /* it has been ended meanwhile */
         reply_error(cl, c->id, CF_ERROR_PERMISSION_DENIED);
         return;
     }
-    if (presence_change_sub(cl, cs, t->options.info) == -1) {
-        client_end(cl, CLOSE_NO_MEMORY);
+    why = presence_change_sub(cl, cs, t->options.info);
+    if (why != CLOSE_NONE) {
+        client_end(cl, why);
         return;
     }
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_EXPIRES;

@@ -357,12 +357,15 @@ int sub_result(struct client_sub *cs, struct sub_answer *text, struct cf_subscri
 
 void sub_started(struct client *cl, struct client_sub *cs)
 {
+    enum close_reason why;
+
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_STARTING;
     start_free(cs);
-    if (presence_enter(cl, cs, client_conn_info(cl), 0) == 0)
+    why = presence_enter(cl, cs, client_conn_info(cl), 0);
+    if (why == CLOSE_NONE)
         return;
     cs->sub.flags &= (uint16_t)~CLIENT_SUB_PRESENCE;
-    client_end(cl, CLOSE_NO_MEMORY);
+    client_end(cl, why);
 }
 
 static void answer(struct client *cl, struct client_sub *cs)

@@ -45,6 +45,33 @@ static void round_trip(void **state)
     buf_fini(&out);
 }
 
+static char long_text[UINT16_MAX];
+
+static void what_fits_is_what_can_be_written(void **state)
+{
+    const size_t most = UINT16_MAX - RECORD_FIELD_OVERHEAD - sizeof(struct lengths);
+    struct client_info i = full;
+    struct str *const parts[] = {&i.user, &i.conn_info, &i.chan_info};
+    struct buf out = {0};
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(parts); k++) {
+        i = full;
+        *parts[k] = (struct str){.p = long_text, .n = 0};
+        parts[k]->n = most - length(&i);
+        assert_true(client_info_fits(&i));
+        assert_int_equal(client_info_write(&out, &i), 0);
+        assert_int_equal(out.len, most + sizeof(struct lengths));
+        parts[k]->n++;
+        assert_false(client_info_fits(&i));
+        parts[k]->n = SIZE_MAX; /* nor does a sum wrap */
+        assert_false(client_info_fits(&i));
+        assert_int_equal(client_info_write(&out, &i), -1);
+        buf_clear(&out);
+    }
+    buf_fini(&out);
+}
+
 static void cut_anywhere_it_is_malformed(void **state)
 {
     struct client_info read;
@@ -111,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(what_fits_is_what_can_be_written),
         cmocka_unit_test(cut_anywhere_it_is_malformed),
         cmocka_unit_test(what_a_field_cannot_hold_is_refused),
         cmocka_unit_test(an_id_that_is_too_long_is_malformed),
