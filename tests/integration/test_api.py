@@ -332,6 +332,11 @@ class Methods(CentrifugeTest):
         self.assertEqual(got[0]['result']['offset'], 2)
         self.assertIn('nodes', got[1]['result'])
         self.assertEqual([r['error']['code'] for r in got[2:]], [104, 108, 104])
+        # Answers say their command's id; the method may be in capitals.
+        body = '\n'.join(map(json.dumps, [{'id': 7, **publish}, {**publish, 'method': 'PUBLISH'}, {'id': 4294967295, 'method': 'Rpc'}, {'id': 'x', 'method': 'NOSUCH'}]))
+        self.assertEqual([r.get('id') for r in go(body)], [7, None, 4294967295, None])
+        self.assertEqual([r.get('result', {}).get('offset') for r in go(body)], [5, 6, None, None])
+        self.assertEqual(self.post('/api', {'id': 8, 'method': 'rpc'})[1], b'{"id":8,"error":{"code":108,"message":"not available: nothing answers procedures"}}')
         for body in ('', ' ', 'nope', '[]', '{} x', '{"method":"info"}{'):
             self.assertEqual(go(body), 400, body)
 

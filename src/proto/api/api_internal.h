@@ -204,6 +204,7 @@ struct api_call {            /* pooled; what an exchange waits for */
     struct str rest;        /* commands that have not begun; borrowed from the body */
     size_t window;          /* so many are held at once */
     size_t written;         /* answers in out */
+    uint32_t id;            /* legacy: of the one command that is held; 0: it has none */
     enum close_reason over; /* why nothing more begins */
     struct buf out;         /* owned; the response so far, begun as a blob */
 };

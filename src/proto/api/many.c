@@ -4,6 +4,8 @@
  * or API_MAX_PARALLEL), a few per step · 3 one ends: the task writes it, when all before it are
  * written, and begins the next · 4 the response. can fail: a command (its answer says so), the time
  * (what is under way ends, what has not begun is not done), memory (the connection ends). */
+#include <inttypes.h>
+
 #include "api_internal.h"
 #include "base/config.h"
 
@@ -26,7 +28,34 @@ static enum api_method batch_command(struct str command, struct json_value *body
     return first;
 }
 
-/* {"method":"publish","params":{...}} */
+/* In whatever case: clients may write PUBLISH. */
+static enum api_method legacy_method(struct json_value name)
+{
+    char text[32];
+
+    if (name.raw.n > sizeof(text))
+        return API_METHOD_NR;
+    for (size_t i = 0; i < name.raw.n; i++) {
+        char c = name.raw.p[i];
+
+        text[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    name.raw.p = text;
+    return api_method_find(&name);
+}
+
+/* The number that the answer says, so that it is known whose it is. */
+static uint32_t legacy_id(const struct json_value *command)
+{
+    struct json_value id;
+    uint64_t n;
+
+    if (!json_get(command, STR_LIT("id"), &id) || json_u64(&id, &n) == -1 || n > UINT32_MAX)
+        return 0;
+    return (uint32_t)n;
+}
+
+/* {"id":1,"method":"publish","params":{...}}; the id may be absent. */
 static enum api_method legacy_command(const struct json_value *command, struct json_value *body)
 {
     struct json_value name;
@@ -36,7 +65,7 @@ static enum api_method legacy_command(const struct json_value *command, struct j
         return API_METHOD_NR;
     if (!json_get(command, STR_LIT("params"), body) || body->type == JSON_NULL)
         body->raw = STR_LIT("{}");
-    m = api_method_find(&name);
+    m = legacy_method(name);
     return m == API_BATCH ? API_METHOD_NR : m;
 }
 
@@ -62,6 +91,8 @@ static int begin(struct api_call *call, const struct json_value *command)
     enum api_method m = call->form == API_LEGACY ? legacy_command(command, &body)
                                                  : batch_command(command->raw, &body);
 
+    if (call->form == API_LEGACY)
+        call->id = legacy_id(command);
     return api_op_new(call, m, body.raw);
 }
 
@@ -80,11 +111,15 @@ static int write_first(struct api_call *call)
     size_t from;
     int rc = separate(call);
 
+    if (rc == 0 && call->id != 0)
+        rc = buf_printf(&call->out, "{\"id\":%" PRIu32, call->id);
     from = call->out.len;
     if (rc == 0 && call->out.len + op->out.len > API_MAX_ANSWER)
         rc = api_append_error(&call->out, call->mode, API_INTERNAL, NULL, api_too_much);
     else if (rc == 0)
         rc = api_append_outcome(op, &call->out);
+    if (rc == 0 && call->id != 0)
+        call->out.p[from] = ','; /* the brace; an answer has members */
     if (rc == 0 && call->form == API_LEGACY)
         to_one_line(&call->out, from);
     api_op_free(op);
