@@ -333,10 +333,13 @@ install: ## install programs, manual pages, completions, systemd units under PRE
 	done
 	install -m 644 README.md LICENSE deploy/CONFIGURATION.md deploy/METRICS.md deploy/demo.yaml $(call installed,share/doc/roost)
 
-# A Debian 12 of its own, for the test that installs the package; what cannot be had is missing there.
+# A Debian 12 of its own, for the test that installs the package; what cannot be had is missing there. Another
+# list of libraries makes another one.
 BASE_LIBRARIES := libc-ares2 libcjose0 libcurl4 libev4 libjansson4 libpcre2-8-0 libseccomp2 libssl3 libwslay1 libyaml-0-2 zlib1g systemd-standalone-sysusers
-build/tools/bookworm/.made:
-	@mkdir -p build/tools
+build/tools/.bookworm: FORCE
+	@mkdir -p $(@D)
+	@echo '$(BASE_LIBRARIES)' | cmp -s - $@ || echo '$(BASE_LIBRARIES)' >$@
+build/tools/bookworm/.made: build/tools/.bookworm
 	@if [ $$(id -u) -ne 0 ]; then echo "not made: a Debian of its own for the package (needs root)"; else \
 	    echo "making a Debian 12 with debootstrap"; rm -rf build/tools/bookworm; \
 	    debootstrap --variant=minbase --include=$(subst $(blank),$(comma),$(BASE_LIBRARIES)) bookworm build/tools/bookworm >build/tools/debootstrap.log 2>&1 && \

@@ -167,6 +167,24 @@ class Downloads(Tree):
         self.assertIn('cannot be installed: chromium', said[0])
         self.assertTrue(out.endswith('1 passed, 1 failed\n'), out)
 
+    def test_a_debian_with_other_libraries_is_made_anew(self):
+        calls = self.folder + '/calls'
+        self.stub('id', 'echo 0')
+        self.stub('debootstrap', 'echo "$*" >>"%s"; mkdir -p "${@: -1}"; touch "${@: -1}/of_$RANDOM"' % calls)
+
+        def made(*args):
+            self.make('build/tools/bookworm/.made', *args)
+            with open(calls) as f:
+                return f.read().splitlines()
+
+        self.assertIn('libssl3', made()[0])
+        self.assertEqual(len(made()), 1)
+        for n in 2, 2:  # the second time it is there
+            lines = made('BASE_LIBRARIES=libev4 libother1')
+            self.assertEqual(len(lines), n)
+            self.assertIn('--include=libev4,libother1 ', lines[1])
+        self.assertEqual(len(os.listdir(self.top + '/build/tools/bookworm')), 2)  # nothing is left of the one before
+
 
 class Install(Tree):
     def test_folders_with_blanks(self):
