@@ -46,6 +46,7 @@ struct http_resource { /* static tables; registered at start */
     bool needs_key;  /* 401 unless config.api_key is empty or given (X-API-Key, Authorization:
                         apikey, ?api_key=) */
     size_t own_key;  /* where in struct config a key is that opens this one, too; 0: none */
+    bool bearer;     /* its keys may come as Authorization: Bearer, too: what scrapers say */
     bool handshake;  /* its refusals count as handshake failures */
     size_t duration; /* of the server API: where in struct metrics its histogram is; 0: another's */
     bool client_open; /* on the client listener no key is asked even if needs_key */

@@ -183,6 +183,7 @@ void admin_init(unsigned worker)
          .methods = GET,
          .needs_key = true,
          .own_key = offsetof(struct config, metrics_key),
+         .bearer = true,
          .handle = handle_metrics},
     };
 

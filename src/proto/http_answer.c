@@ -192,15 +192,19 @@ static unsigned http_retry_after(const struct conn *c, enum close_reason why)
     return rows[why].seconds + conn_chance(c, rows[why].spread + 1u);
 }
 
-/* The fields that a status must carry. */
-static struct str http_refusal_fields(const struct conn *c, enum close_reason why, int status,
-                                      unsigned methods, char *out, size_t cap)
+/* The fields that a status must carry. res: what was asked for, or NULL. */
+static struct str http_refusal_fields(const struct conn *c, const struct http_resource *res,
+                                      enum close_reason why, int status, char *out, size_t cap)
 {
+    unsigned methods = 1u << HTTP_GET | 1u << HTTP_HEAD | 1u << HTTP_POST;
     int n = 0;
 
+    if (res != NULL)
+        methods = http_route_methods(res);
     switch (status) {
     case 401: /* RFC 9110 §11.6.1 */
-        n = snprintf(out, cap, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
+        n = snprintf(out, cap, "WWW-Authenticate: apikey realm=\"roost\"%s\r\n",
+                     res != NULL && res->bearer ? ", Bearer realm=\"roost\"" : "");
         break;
     case 405: /* RFC 9110 §15.5.6 */
         n = snprintf(out, cap, "Allow: %s%s%s%s%s\r\n", methods & 1u << HTTP_GET ? "GET" : "",
@@ -252,7 +256,6 @@ void http_refuse(struct http_exchange *x, enum close_reason why)
 {
     const struct close_row *row = close_row(why);
     int status = row->status == 0 ? 500 : row->status;
-    unsigned methods = 1u << HTTP_GET | 1u << HTTP_HEAD | 1u << HTTP_POST;
     struct http_status_line h = {.status = status, .type = "text/plain; charset=utf-8"};
     char fields[128], text[256];
     int n;
@@ -264,14 +267,12 @@ void http_refuse(struct http_exchange *x, enum close_reason why)
     } else {
         n = snprintf(text, sizeof(text), "%s\n", row->text);
     }
-    if (x->resource != NULL)
-        methods = http_route_methods(x->resource);
     if (http_is_handshake(x))
         METRIC_INC(handshake_failures[why]);
     if (status >= 500)
         x->keep_alive = false;
     http_say_refusal(x, why);
-    h.fields = http_refusal_fields(x->conn, why, status, methods, fields, sizeof(fields));
+    h.fields = http_refusal_fields(x->conn, x->resource, why, status, fields, sizeof(fields));
     http_send_answer(x, &h, (struct str){.p = text, .n = (size_t)n}, why);
 }
 
@@ -289,7 +290,7 @@ void http_refuse_conn(struct conn *c, enum close_reason why)
     refusal_say(c, why, "handshake refused", NULL, 0);
     h.length = strlen(row->text) + 1;
     TRACE(request, c->id, STR_NULL, (uint64_t)h.status, h.length);
-    h.fields = http_refusal_fields(c, why, h.status, 1u << HTTP_GET, fields, sizeof(fields));
+    h.fields = http_refusal_fields(c, NULL, why, h.status, fields, sizeof(fields));
     if (http_head_append(&out, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);
     else if (conn_send(c, buf_view(&out)) == 0)

@@ -51,15 +51,19 @@ bool http_key_equal(struct str presented, struct str key)
     return diff == 0;
 }
 
-/* "apikey KEY": the scheme's name ignores case (RFC 9110 §11.1). */
-static bool http_key_in_authorization(const struct http_request *r, struct str key)
+/* "apikey KEY", or "Bearer KEY" where res takes that: the scheme's name ignores case (RFC 9110
+ * §11.1). */
+static bool http_key_in_authorization(const struct http_resource *res, const struct http_request *r,
+                                      struct str key)
 {
     struct str given = http_field_get(r, STR_LIT("Authorization"), NULL);
     struct str scheme;
 
     if (given.p == NULL || !str_cut(&given, ' ', &scheme) || given.p == NULL)
         return false;
-    return str_equal_nocase(scheme, STR_LIT("apikey")) && http_key_equal(str_trim(given), key);
+    return (str_equal_nocase(scheme, STR_LIT("apikey")) ||
+            (res->bearer && str_equal_nocase(scheme, STR_LIT("Bearer")))) &&
+           http_key_equal(str_trim(given), key);
 }
 
 static bool http_key_in_query(const struct http_request *r, struct str key)
@@ -78,7 +82,8 @@ static bool http_key_in_query(const struct http_request *r, struct str key)
     return good;
 }
 
-static bool http_key_given(const struct http_request *r, struct str key)
+static bool http_key_given(const struct http_resource *res, const struct http_request *r,
+                           struct str key)
 {
     bool repeated = false;
     struct str given = http_field_get(r, STR_LIT("X-API-Key"), &repeated);
@@ -87,7 +92,7 @@ static bool http_key_given(const struct http_request *r, struct str key)
         return false;
     if (given.p != NULL && !repeated && http_key_equal(given, key))
         return true;
-    return http_key_in_authorization(r, key) || http_key_in_query(r, key);
+    return http_key_in_authorization(res, r, key) || http_key_in_query(r, key);
 }
 
 /* On the client listener nobody is let in for want of a key, unless that is said. */
@@ -111,9 +116,9 @@ static bool http_key_good(struct http_exchange *x, const struct http_request *r)
 {
     struct http_session *s = http_session(x->conn);
 
-    if (http_key_given(r, str_from(config.api_key)) ||
-        http_key_given(r, str_from(config.api_key_old)) ||
-        http_key_given(r, http_own_key(x->resource))) {
+    if (http_key_given(x->resource, r, str_from(config.api_key)) ||
+        http_key_given(x->resource, r, str_from(config.api_key_old)) ||
+        http_key_given(x->resource, r, http_own_key(x->resource))) {
         s->keyless = 0;
         return true;
     }

@@ -142,20 +142,23 @@ class Keys(DaemonTest):
         path = self.file('the-key-of-the-scraper\n')
         d = self.start(api_key='the-key-of-publishers', metrics_key_file=path)
 
-        def status(method, target, key, body=None):
-            return d.http(method, target, body, [('Authorization', 'apikey ' + key)]).status
+        def status(method, target, key, body=None, scheme='apikey'):
+            return d.http(method, target, body, [('Authorization', scheme + ' ' + key)]).status
 
         for key in 'the-key-of-the-scraper', 'the-key-of-publishers':
             self.assertEqual(status('GET', '/metrics', key), 200)
             self.assertEqual(status('HEAD', '/metrics', key), 200)
-        self.assertEqual(status('GET', '/metrics', 'the-key-of-nobody'), 401)
+            self.assertEqual(status('GET', '/metrics', key, scheme='Bearer'), 200)  # as Prometheus says it by default
+        for scheme in 'apikey', 'Bearer':
+            self.assertEqual(status('GET', '/metrics', 'the-key-of-nobody', scheme=scheme), 401)
         self.assertEqual(d.http('GET', '/metrics?api_key=the-key-of-the-scraper').status, 200)
         index = json.loads(d.http('GET', '/api/openapi.json', fields=[('X-API-Key', 'the-key-of-publishers')]).body)
         targets = [('POST', p) for p in index['paths']] + [('GET', '/debug'), ('GET', '/debug/config'), ('GET', '/debug/processes'),
                                                            ('GET', '/api/openapi.json'), ('GET', '/metrics/')]
         self.assertGreater(len(targets), 15)
         for method, target in targets:
-            self.assertIn(status(method, target, 'the-key-of-the-scraper', '{}' if method == 'POST' else None), (401, 404), target)
+            for scheme, key in (('apikey', 'the-key-of-the-scraper'), ('Bearer', 'the-key-of-the-scraper'), ('Bearer', 'the-key-of-publishers')):
+                self.assertIn(status(method, target, key, '{}' if method == 'POST' else None, scheme), (401, 404), (scheme, target))
         self.assertEqual(status('POST', '/api/publish', 'the-key-of-the-scraper', '{"channel":"c","data":1}'), 401)
         with WebSocket(d.admin, '/ws/c', [('X-API-Key', 'the-key-of-the-scraper')]) as c:
             self.assertEqual(c.response.status, 401)

@@ -104,6 +104,7 @@ static const struct http_resource h_resources[] = {
      .methods = GET,
      .needs_key = true,
      .own_key = offsetof(struct config, metrics_key),
+     .bearer = true,
      .handle = on_hello},
     {.path = "/open",
      .where = BOTH,

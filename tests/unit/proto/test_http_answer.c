@@ -161,7 +161,8 @@ static void when_to_ask_again(void **state UNUSED)
         struct peer *p = h_connect(0);
         int status = close_row((enum close_reason)why)->status;
 
-        f = http_refusal_fields(p->conn, (enum close_reason)why, status, 0, fields, sizeof(fields));
+        f = http_refusal_fields(p->conn, NULL, (enum close_reason)why, status, fields,
+                                sizeof(fields));
         assert_int_equal(str_starts_with(f, STR_LIT("Retry-After: ")),
                          status == 503 || status == 429);
         h_close(p);

@@ -77,6 +77,14 @@ static void keys_are_asked_for(void **state UNUSED)
         {"GET /numbers HTTP/1.1\r\nHost: a\r\nX-API-Key: coun\r\n\r\n", 401},
         {"GET /numbers HTTP/1.1\r\nHost: a\r\nX-API-Key: count\r\n\r\n", 200},
         {"GET /numbers HTTP/1.1\r\nHost: a\r\nX-API-Key: s3cret\r\n\r\n", 200},
+        {"GET /key HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer count\r\n\r\n", 401},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer coun\r\n\r\n", 401},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer\r\n\r\n", 401},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: Basic count\r\n\r\n", 401},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: apikey count\r\n\r\n", 200},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer count\r\n\r\n", 200},
+        {"HEAD /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: bearer  count\r\n\r\n", 200},
+        {"GET /numbers HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret\r\n\r\n", 200},
     };
     struct peer *p = NULL;
 
@@ -88,10 +96,13 @@ static void keys_are_asked_for(void **state UNUSED)
         if (h_status(p) != asks[i].status)
             fail_msg("%s: %s", asks[i].text, p->got);
         if (asks[i].status == 401)
-            assert_has(p, "WWW-Authenticate: apikey realm=\"roost\"\r\n");
+            assert_has(
+                p, strstr(asks[i].text, "/numbers") == NULL
+                       ? "WWW-Authenticate: apikey realm=\"roost\"\r\n"
+                       : "WWW-Authenticate: apikey realm=\"roost\", Bearer realm=\"roost\"\r\n");
         h_close(p);
     }
-    assert_int_equal(metrics->api_key_failures, 12);
+    assert_int_equal(metrics->api_key_failures, 16);
     p = h_connect(CONN_ADMIN);
     h_ask(p, "GET /open HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(h_status(p), 401);
