@@ -4,15 +4,16 @@
 #include "base/network.h"
 #include "base/suggest.h"
 #include "base/units.h"
+#include "proc/drain.h"
 
-#define TIME_MAX_NS (INT64_C(7) * 24 * 3600 * 1000 * 1000 * 1000)
-#define WORDS_TOLD  16 /* more are too many for a sentence */
+#define WORDS_TOLD 16 /* more are too many for a sentence */
 
 static const char *const sorts[] = {"queued", "age", "idle", "in", "out"};
 static const char *const protocols[] = {
 #define WS_SESSION(NAME, name, label) label,
+#define SPOKEN(name, label)           label,
 #include "tbl/protocols.def"
-    "centrifuge_stream", "http", "proxy"};
+};
 static const char *const states[] = {
 #define X(NAME, label, gauge, deadline, takes, successors) label,
 #include "tbl/states.def"
@@ -73,7 +74,7 @@ static bool is_time(const char *text)
 {
     int64_t ns;
 
-    return units_parse_duration(str_from(text), &ns) == 0 && ns >= 0 && ns <= TIME_MAX_NS;
+    return units_parse_duration(str_from(text), &ns) == 0 && ns >= 0 && ns <= DRAIN_TIME_MAX_NS;
 }
 
 static bool is_network(const char *text)
@@ -105,7 +106,9 @@ int values_check(enum value_kind kind, const char *text, struct buf *error)
     case VALUE_POSITIVE:
         return is_count(text, 1) ? 0 : expected("a whole number above 0", text, error);
     case VALUE_TIME:
-        return is_time(text) ? 0 : expected("a time up to a week, such as 30s or 5m", text, error);
+        return is_time(text)
+                   ? 0
+                   : expected("a time up to " DRAIN_TIME_MAX ", such as 30s or 5m", text, error);
     case VALUE_NETWORK:
         return is_network(text)
                    ? 0

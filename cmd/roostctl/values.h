@@ -9,7 +9,7 @@ enum value_kind {
     VALUE_TEXT,     /* not empty */
     VALUE_COUNT,    /* 0 and above */
     VALUE_POSITIVE, /* 1 and above */
-    VALUE_TIME,     /* up to a week */
+    VALUE_TIME,     /* as an order to drain has it */
     VALUE_NETWORK,  /* IP[/BITS] */
     VALUE_FROM,     /* the same, or how an address begins */
     VALUE_CONN,     /* W:ID */

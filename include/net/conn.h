@@ -84,6 +84,10 @@ struct conn;
 struct outq;
 struct session_ops;
 
+/* conn_ops.name of those that are no session's: conn_name_http, ... */
+#define SPOKEN(name, label) extern const char conn_name_##name[];
+#include "tbl/protocols.def"
+
 struct conn_ops {     /* static tables */
     const char *name; /* "http", "plain": label in /debug */
     /* What is spoken on it (enum session_kind), SESSION_NONE: no session. Says which gauge counts

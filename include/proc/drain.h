@@ -13,6 +13,10 @@
 
 #include "proc/shm.h"
 
+/* The longest time that an order may take, as a number and in words. */
+#define DRAIN_TIME_MAX_NS (INT64_C(7) * 24 * 3600 * 1000 * 1000 * 1000)
+#define DRAIN_TIME_MAX    "a week"
+
 /* Of the worker: its pages. */
 void drain_init(unsigned worker);
 /* In each of its turns, and before it accepts anybody: keeps the order, answers who waits. */

@@ -35,6 +35,9 @@ static const struct { /* as tbl/states.def explains */
 #undef X
 };
 
+#define SPOKEN(name, label) const char conn_name_##name[] = label;
+#include "tbl/protocols.def"
+
 const char *conn_state_name(enum conn_state s)
 {
     return states[s].label;

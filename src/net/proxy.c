@@ -35,7 +35,7 @@ static void proxy_release(struct conn *c)
 }
 
 static const struct conn_ops proxy_ops = {
-    .name = "proxy", .deadline = proxy_deadline, .release = proxy_release};
+    .name = conn_name_proxy, .deadline = proxy_deadline, .release = proxy_release};
 
 void proxy_begin(struct conn *c)
 {

@@ -119,18 +119,18 @@ static int read_address(struct http_exchange *x, struct conns_query *q)
 
 static int read_protocol(struct http_exchange *x, struct conns_query *q)
 {
-    static const char *const more[] = {"http", "proxy", "centrifuge_stream"};
+    static const char *const names[] = {
+#define WS_SESSION(NAME, name, label) label,
+#define SPOKEN(name, label)           label,
+#include "tbl/protocols.def"
+    };
     int rc = debug_param(x, "protocol", q->protocol, sizeof(q->protocol));
 
     if (rc <= 0)
         return rc;
-    for (size_t i = 0; i < ARRAY_LEN(more); i++)
-        if (strcmp(q->protocol, more[i]) == 0)
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(q->protocol, names[i]) == 0)
             return 1;
-#define WS_SESSION(NAME, name, label)                                                              \
-    if (strcmp(q->protocol, label) == 0)                                                           \
-        return 1;
-#include "tbl/protocols.def"
     return -1;
 }
 

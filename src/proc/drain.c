@@ -119,8 +119,6 @@ struct wish {
     int64_t time_ns;
 };
 
-#define TIME_MAX_NS (INT64_C(7) * 24 * 3600 * 1000 * 1000 * 1000)
-
 static int parse_flag(struct str text, bool *out)
 {
     *out = str_equal(text, STR_LIT("1"));
@@ -149,7 +147,7 @@ static int parse_wish(struct str query, struct wish *w)
         else if (!str_equal(key, STR_LIT("api_key")))
             rc = -1;
     }
-    if (w->time_ns < 0 || w->time_ns > TIME_MAX_NS || (w->rate != 0 && w->given_time))
+    if (w->time_ns < 0 || w->time_ns > DRAIN_TIME_MAX_NS || (w->rate != 0 && w->given_time))
         rc = -1;
     return rc;
 }

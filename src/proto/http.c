@@ -441,7 +441,7 @@ static void http_release(struct conn *c)
 }
 
 const struct conn_ops http_conn_ops = {
-    .name = "http",
+    .name = conn_name_http,
     .input = http_input,
     .eof = http_eof,
     .deadline = http_deadline,

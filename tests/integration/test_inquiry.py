@@ -3,12 +3,15 @@
 
 import json
 import os
+import re
 import signal
 import unittest
 
 from centrifuge import OPEN, SECRET, Client, token
 from daemon import DaemonTest, SharedDaemonTest, run_roostctl, wait_for
 from wsraw import CLOSE, TEXT, Raw
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 
 
 def listed(d, query):
@@ -89,6 +92,18 @@ class Connections(SharedDaemonTest):
         for query in ('sort=size', 'state=happy', 'protocol=smtp', 'worker=3', 'worker=x', 'limit=x', 'min_queue=-1', 'after=9:1',
                       'after=x', 'after=1', 'sort=age&after=0:1', 'address=1.2.3.4/99', 'user=a&user=b', 'channel=%zz', 'channel=a%00b'):
             self.assertEqual(self.d.http('GET', '/debug/connections?' + query).status, 400, query)
+
+    def test_every_protocol_can_be_asked_for(self):
+        """By the page, by roostctl, and on the admin page."""
+        with open(os.path.join(TOP, 'include/tbl/protocols.def')) as f:
+            names = re.findall(r'^(?:WS_SESSION|SPOKEN)\(.*"(\w+)"\)$', f.read(), re.M)
+        self.assertLessEqual({'plain', 'centrifuge', 'http', 'proxy'}, set(names))
+        with open(os.path.join(TOP, 'src/proc/admin_page/connections.js')) as f:
+            offered, = re.findall(r'name: "protocol".*kind: \[(.*)\] \}', f.read())
+        self.assertEqual(sorted(re.findall(r'\["(\w+)",', offered)), sorted(names))
+        for name in names:
+            self.assertEqual(self.d.http('GET', '/debug/connections?protocol=' + name).status, 200, name)
+            self.assertEqual(run_roostctl(self.d, 'conns', '--protocol', name).returncode, 0, name)
 
     def test_one_in_full(self):
         for w in range(3):

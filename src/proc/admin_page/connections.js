@@ -7,7 +7,7 @@ const connection_fields = args => [
   { name: "user", label: "User", value: args.user },
   { name: "channel", label: "Channel", value: args.channel },
   { name: "address", label: "Address", value: args.address, hint: "10.0.0.0/8 or how it begins" },
-  { name: "protocol", label: "Protocol", value: args.protocol || "", kind: [["", "any"], ["centrifuge", "centrifuge"], ["plain", "plain"], ["echo", "echo"], ["http", "http"]] },
+  { name: "protocol", label: "Protocol", value: args.protocol || "", kind: [["", "any"], ["centrifuge", "centrifuge"], ["plain", "plain"], ["echo", "echo"], ["centrifuge_stream", "centrifuge over HTTP"], ["http", "http"], ["proxy", "PROXY protocol"]] },
   { name: "min_queue", label: "Unsent bytes, at least", value: args.min_queue, kind: "number" },
   { name: "sort", label: "Order", value: args.sort || "", kind: SORTS },
 ];

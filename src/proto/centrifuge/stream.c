@@ -88,7 +88,7 @@ static void stream_drain(struct conn *c)
 }
 
 static const struct conn_ops stream_ops = {
-    .name = "centrifuge_stream",
+    .name = conn_name_centrifuge_stream,
     .kind = SESSION_CENTRIFUGE,
     .session = &centrifuge_session_ops,
     .streamed = true,
