@@ -4,6 +4,7 @@
 
 #include "codec/http.h"
 #include "ctl.h"
+#include "proc/debug.h"
 #include "values.h"
 
 /* ---- what is asked ---- */
@@ -222,18 +223,21 @@ static int ask_one(const struct buf *path, const char *id, const struct str *req
                    struct buf *body)
 {
     int status = ctl_http(path->p, request, body, false);
+    struct str line = ctl_line_of(buf_view(body));
 
     if (status == 200)
         return 0;
     if (status == 404)
         fprintf(stderr, "roostctl: there is no connection %s\n", id);
+    else if (status == 400 && str_starts_with(line, STR_LIT(DEBUG_NO_WORKER)))
+        fprintf(stderr, "roostctl: %.*s\n", STR_ARG(line));
     else if (status == 400)
         fprintf(stderr,
                 "roostctl: W:ID as `roostctl conns` says it, a code that may be sent, a reason of "
                 "at most 123 bytes\n");
     else if (status != -1 && status != 401)
         fprintf(stderr, "roostctl: %d %s: %.*s\n", status, http_status_phrase(status),
-                STR_ARG(ctl_line_of(buf_view(body))));
+                STR_ARG(line));
     return -1;
 }
 

@@ -9,6 +9,9 @@
 
 #include "base/buf.h"
 
+/* How the answer begins that is given to who names a worker that the node has not; status 400. */
+#define DEBUG_NO_WORKER "there is no worker"
+
 void debug_init(unsigned worker);
 /* debug_trace.c; debug_init() calls it */
 void debug_trace_init(void);

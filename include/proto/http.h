@@ -70,6 +70,8 @@ void http_respond_blob(struct http_exchange *x, int status, const char *type, st
 /* Answers with the row's status and text; the connection ends when the request's framing is in
  * doubt (400-class head errors), otherwise it is kept. */
 void http_refuse(struct http_exchange *x, enum close_reason why);
+/* The same with a text that says more than the row's. */
+void http_refuse_saying(struct http_exchange *x, enum close_reason why, const char *words);
 /* The answer comes later: holds reading, arms config.hub_timeout (then HUB_TIMEOUT). Returns
  * x->token. */
 uint64_t http_defer(struct http_exchange *x);

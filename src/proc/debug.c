@@ -68,6 +68,37 @@ int debug_id_parse(struct str text, unsigned *worker, uint64_t *id)
     return str_to_u64(text, id);
 }
 
+/* The worker that a parameter names. False: it names none, or one of the node's. */
+static bool names_no_worker(struct http_exchange *x, const char *name, uint64_t *worker)
+{
+    char text[64];
+    struct str rest, first;
+
+    if (debug_param(x, name, text, sizeof(text)) <= 0)
+        return false;
+    rest = str_from(text);
+    if (!str_cut(&rest, ':', &first) || (rest.p == NULL && strcmp(name, "worker") != 0))
+        return false;
+    return str_to_u64(first, worker) == 0 && *worker >= shm->workers;
+}
+
+void debug_refuse_query(struct http_exchange *x)
+{
+    static const char *const names[] = {"worker", "id", "after", "conn"};
+    char text[128];
+    uint64_t worker;
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!names_no_worker(x, names[i], &worker))
+            continue;
+        snprintf(text, sizeof(text), DEBUG_NO_WORKER " %llu; this node's are 0 to %u",
+                 (unsigned long long)worker, shm->workers - 1);
+        http_refuse_saying(x, CLOSE_BAD_QUERY, text);
+        return;
+    }
+    http_refuse(x, CLOSE_BAD_QUERY);
+}
+
 static void handle_index(struct http_exchange *x)
 {
     http_respond(

@@ -229,7 +229,7 @@ static void handle_connection(struct http_exchange *x)
     int rc = read_id(x, &worker, &r);
 
     if (rc == -1)
-        http_refuse(x, CLOSE_BAD_QUERY);
+        debug_refuse_query(x);
     else if (rc == 0)
         ask(x, INQUIRY_CONNECTION, INQUIRY_ALL, &r, any_connection_done);
     else
@@ -242,7 +242,7 @@ static void handle_disconnect(struct http_exchange *x)
     unsigned worker;
 
     if (read_id(x, &worker, &r) != 1 || read_words(x, &r) == -1) /* whose it is must be said */
-        http_refuse(x, CLOSE_BAD_QUERY);
+        debug_refuse_query(x);
     else
         ask(x, INQUIRY_DISCONNECT, worker, &r, disconnect_done);
 }

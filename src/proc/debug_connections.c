@@ -362,7 +362,7 @@ static void handle_connections(struct http_exchange *x)
     int plain = conns_query_read(x, &q, &worker);
 
     if (plain == -1) {
-        http_refuse(x, CLOSE_BAD_QUERY);
+        debug_refuse_query(x);
         return;
     }
     if (plain > 0)

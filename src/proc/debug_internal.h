@@ -6,6 +6,7 @@
  * debug_conn.c          a connection as JSON
  * debug_channel.c       what the settings say of a channel
  * debug_closes.c        connections that have ended
+ * debug_trace.c         what is told of a connection, an address, a channel
  * debug_channels.c      channels by their subscribers */
 #ifndef ROOST_PROC_DEBUG_INTERNAL_H
 #define ROOST_PROC_DEBUG_INTERNAL_H
@@ -23,6 +24,9 @@ int debug_param(struct http_exchange *x, const char *name, char *out, size_t cap
 int debug_number(struct http_exchange *x, const char *name, uint64_t *out) MUST_CHECK;
 /* "W:ID". -1: it is not; an id without its worker may be another's connection there. */
 int debug_id_parse(struct str text, unsigned *worker, uint64_t *id) MUST_CHECK;
+
+/* Refuses a request whose parameters are not right; says which worker there is none of, if that is it. */
+void debug_refuse_query(struct http_exchange *x);
 
 /* debug_conn.c */
 #define DEBUG_CHANNELS_LISTED 100  /* of one connection, in a listing */

@@ -11,6 +11,7 @@
 #include "codec/json.h"
 #include "core/engine.h"
 #include "core/epoch.h"
+#include "debug_internal.h"
 #include "proc/debug.h"
 #include "proc/shm.h"
 #include "proto/http.h"
@@ -334,7 +335,7 @@ static void handle_trace(struct http_exchange *x)
     p.n = 1 + shm->workers;
     p.limit = TRACE_PAGE;
     if (read_query(x->request, &p) == -1) {
-        http_refuse(x, CLOSE_BAD_QUERY);
+        debug_refuse_query(x);
         return;
     }
     p.limit = MIN(p.limit, (uint64_t)TRACE_PAGE_MAX);

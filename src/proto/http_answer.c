@@ -254,6 +254,11 @@ static void http_say_refusal(struct http_exchange *x, enum close_reason why)
 
 void http_refuse(struct http_exchange *x, enum close_reason why)
 {
+    http_refuse_saying(x, why, close_row(why)->text);
+}
+
+void http_refuse_saying(struct http_exchange *x, enum close_reason why, const char *words)
+{
     const struct close_row *row = close_row(why);
     int status = row->status == 0 ? 500 : row->status;
     struct http_status_line h = {.status = status, .type = "text/plain; charset=utf-8"};
@@ -263,9 +268,9 @@ void http_refuse(struct http_exchange *x, enum close_reason why)
     if (status >= 500 && x->resource != NULL && x->resource->json_refusals) {
         h.type = "application/json";
         n = snprintf(text, sizeof(text),
-                     "{\"error\":{\"code\":100,\"message\":\"not done, retry: %s\"}}", row->text);
+                     "{\"error\":{\"code\":100,\"message\":\"not done, retry: %s\"}}", words);
     } else {
-        n = snprintf(text, sizeof(text), "%s\n", row->text);
+        n = snprintf(text, sizeof(text), "%s\n", words);
     }
     if (http_is_handshake(x))
         METRIC_INC(handshake_failures[why]);

@@ -105,6 +105,21 @@ class Connections(SharedDaemonTest):
             self.assertEqual(self.d.http('GET', '/debug/connections?protocol=' + name).status, 200, name)
             self.assertEqual(run_roostctl(self.d, 'conns', '--protocol', name).returncode, 0, name)
 
+    def test_a_worker_that_does_not_exist_is_named(self):
+        told = b'there is no worker 3; this node\'s are 0 to 2\n'
+        for method, target in (('GET', '/debug/connections?worker=3'), ('GET', '/debug/connections?sort=age&worker=3'),
+                               ('GET', '/debug/connections?after=3:1'), ('GET', '/debug/connection?id=3:1'),
+                               ('POST', '/debug/disconnect?id=3:1'), ('GET', '/debug/trace?conn=3:1')):
+            r = self.d.http(method, target)
+            self.assertEqual((r.status, r.body), (400, told), target)
+        for target in ('connections?worker=x', 'connections?worker=-1', 'connections?worker=2&limit=x', 'connection?id=2:', 'trace?conn=2:0'):
+            r = self.d.http('GET', '/debug/' + target)
+            self.assertEqual((r.status, r.body), (400, b'missing, malformed or repeated query parameter\n'), target)
+        for words in (('conns', '--worker', '3'), ('conn', '3:1'), ('disconnect', '--conn', '3:1'), ('trace', '--conn', '3:1')):
+            p = run_roostctl(self.d, *words)
+            self.assertEqual(p.returncode, 1, words)
+            self.assertIn("there is no worker 3; this node's are 0 to 2", p.stderr, words)
+
     def test_one_in_full(self):
         for w in range(3):
             c = self.d.get_json('/debug/connections?protocol=plain&worker=%d&limit=1' % w)['connections'][0]
