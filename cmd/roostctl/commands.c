@@ -43,6 +43,13 @@ static const struct program_status statuses[] = {
     {-1, 2, "wrong usage"},
 };
 
+static const struct {
+    const char *word, *command;
+} elsewhere[] = {
+#define ELSEWHERE(word, command) {word, command},
+#include "commands.def"
+};
+
 static const struct program program = {
     .name = "roostctl",
     .section = 1,
@@ -74,8 +81,18 @@ const char *commands_name(enum ctl_command command)
     return commands[command].name;
 }
 
+/* A command that does what is meant, or whose name is much like it; NULL: none. */
+static const char *command_meant(const char *name, const char *nearest)
+{
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++)
+        if (str_equal_nocase(str_from(name), str_from(elsewhere[i].word)))
+            return elsewhere[i].command;
+    return nearest;
+}
+
 enum ctl_command commands_find(const char *name, struct buf *error)
 {
+    const char *meant;
     struct suggest s;
 
     suggest_init(&s, str_from(name));
@@ -84,8 +101,9 @@ enum ctl_command commands_find(const char *name, struct buf *error)
             return c;
         suggest_offer(&s, commands[c].name);
     }
-    if (s.nearest != NULL)
-        COMPLAIN(error, "unknown command \"%.60s\"; did you mean \"%s\"?", name, s.nearest);
+    meant = command_meant(name, s.nearest);
+    if (meant != NULL)
+        COMPLAIN(error, "unknown command \"%.60s\"; did you mean \"%s\"?", name, meant);
     else
         COMPLAIN(error, "unknown command \"%.60s\"", name);
     return COMMAND_NR;

@@ -86,6 +86,10 @@ static void what_is_refused_says_why(void **state UNUSED)
     refused("which command?", none);
     REFUSED("unknown command \"statsu\"; did you mean \"status\"?", "statsu");
     REFUSED("unknown command \"zzzzzzzz\"", "zzzzzzzz");
+    /* As others call it, however near another name is. */
+    REFUSED("unknown command \"monitor\"; did you mean \"trace\"?", "monitor");
+    REFUSED("unknown command \"CLIENT\"; did you mean \"conns\"?", "CLIENT", "list");
+    REFUSED("unknown command \"stop\"; did you mean \"drain --stop\"?", "stop");
     REFUSED("unexpected argument \"x\"", "status", "x");
     REFUSED("unexpected argument \"c\"", "publish", "a", "b", "c");
     REFUSED("something is missing: roostctl publish CHANNEL DATA|-", "publish", "a");
@@ -184,6 +188,23 @@ static void usage_of_every_command(void **state UNUSED)
     buf_fini(&out);
 }
 
+/* What they lead to is ours; a word of ours leads nowhere. */
+static void words_of_other_tools(void **state UNUSED)
+{
+    for (size_t i = 0; i < ARRAY_LEN(elsewhere); i++) {
+        struct str rest = str_from(elsewhere[i].command), first;
+        char name[32];
+        struct buf error = {0};
+
+        assert_true(str_cut(&rest, ' ', &first));
+        assert_int_equal(str_copy(first, name, sizeof(name)), 0);
+        assert_int_not_equal(commands_find(name, &error), COMMAND_NR);
+        assert_int_equal(error.len, 0);
+        assert_int_equal(commands_find(elsewhere[i].word, &error), COMMAND_NR);
+        buf_fini(&error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +212,7 @@ int main(void)
         cmocka_unit_test(operands_that_look_like_options),
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(what_is_refused_says_why),
+        cmocka_unit_test(words_of_other_tools),
         cmocka_unit_test(values_are_looked_at),
         cmocka_unit_test(more_operands_than_there_is_room_for),
         cmocka_unit_test(words_of_a_value_are_completed),
