@@ -62,6 +62,11 @@ int config_load_text(struct config *out, const char *path, struct str text,
 /* Is NAME (without ROOST_) one that Kubernetes gives to pods beside a Service called roost or
  * roost-...? */
 bool config_is_service_variable(struct str name, struct str value);
+/* Does a value begin and end with the same quote? Then it is likely that they were meant for a shell. */
+bool config_in_quotes(struct str value);
+#define CONFIG_QUOTES                                                                              \
+    "it begins and ends with a quote, which is a part of it: docker's --env-file, and lists in "   \
+    "compose files, take none off"
 
 /* Rules across settings, what no machine can satisfy. first: also what only matters at a start.
  * Appends lines to errors; number of errors. */

@@ -140,10 +140,26 @@ static int warn_short_key(const char *name, const char *key, struct buf *lines)
                       name, KEY_GOOD_LENGTH);
 }
 
+/* Whoever quotes a value where nothing takes the quotes off has another key than the one meant. */
+static int warn_quotes(const struct config *c, struct buf *lines)
+{
+    for (size_t i = 0; i < config_row_count(); i++) {
+        const struct table_row *row = &config_table.rows[i];
+
+        if ((row->type != TABLE_STRING && row->type != TABLE_PATH && row->type != TABLE_SECRET) ||
+            !config_in_quotes(str_from((const char *)c + row->offset)))
+            continue;
+        if (buf_printf(lines, "%s: " CONFIG_QUOTES "\n", row->name) == -1)
+            return -1;
+    }
+    return 0;
+}
+
 int config_warnings(const struct config *c, struct buf *lines)
 {
-    if (warn_limits(c, lines) == -1 || config_warn_clients(c, lines) == -1 ||
-        config_warn_proxies(c, lines) == -1 || config_warn_keys(c, lines) == -1)
+    if (warn_limits(c, lines) == -1 || warn_quotes(c, lines) == -1 ||
+        config_warn_clients(c, lines) == -1 || config_warn_proxies(c, lines) == -1 ||
+        config_warn_keys(c, lines) == -1)
         return -1;
     if (config_listens_locally(c, LISTENER_ADMIN))
         return 0;

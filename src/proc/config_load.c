@@ -138,6 +138,12 @@ bool config_is_service_variable(struct str name, struct str value)
     return false;
 }
 
+bool config_in_quotes(struct str value)
+{
+    return value.n > 1 && (value.p[0] == '"' || value.p[0] == '\'') &&
+           value.p[value.n - 1] == value.p[0];
+}
+
 /* ROOST_MAX_CONNECTIONS=... A few names under the prefix are not settings. */
 static int read_environ(struct config *out, char *const *vars, struct buf *errors)
 {
@@ -161,7 +167,11 @@ static int read_environ(struct config *out, char *const *vars, struct buf *error
             continue; /* as compose files and charts write what is not set */
         snprintf(where, sizeof(where), "environment " ENV_PREFIX "%.*s",
                  (int)MIN(name.n, (size_t)60), name.p);
-        rc |= set_named(out, str_from(lower), value, where, errors);
+        if (set_named(out, str_from(lower), value, where, errors) == 0)
+            continue;
+        rc = -1;
+        if (config_in_quotes(value))
+            config_report(errors, where, CONFIG_QUOTES);
     }
     return rc;
 }

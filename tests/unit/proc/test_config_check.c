@@ -67,6 +67,25 @@ static void limits_follow_each_other(void **state)
     assert_true(c.max_frame_size == 1024);
 }
 
+/* They are allowed, and not shown. */
+static void values_with_their_quotes(void **state)
+{
+    (void)state;
+    set("api_key", "\"a-key-of-publishers");
+    set("node_name", "it's'");
+    warns(NULL);
+    set("api_key", "\"a-key-of-publishers\"");
+    warns("api_key: " CONFIG_QUOTES "\n");
+    assert_null(memmem(lines.p, lines.len, "publishers", 10));
+    set("api_key", "a-key-of-publishers");
+    set("node_name", "'a'");
+    warns("node_name: " CONFIG_QUOTES "\n");
+    set("node_name", "a");
+    set("log_file", "'/var/log/roost.log'");
+    warns("log_file: " CONFIG_QUOTES "\n");
+    set("log_file", "");
+}
+
 static void limits_that_others_make_unreachable(void **state)
 {
     static const char *const rows[][3] = {
@@ -285,6 +304,7 @@ int main(void)
         cmocka_unit_test(settings_stay_below_the_limits_of_http),
         cmocka_unit_test_setup_teardown(limits_follow_each_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits_that_others_make_unreachable, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(values_with_their_quotes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(short_keys_off_loopback, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be, set_up, tear_down),
         cmocka_unit_test_setup_teardown(protections_that_go, set_up, tear_down),

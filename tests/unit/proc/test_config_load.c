@@ -139,6 +139,29 @@ static void sources_are_named(void **state UNUSED)
         fail_msg("got: %.*s", (int)errors.len, errors.p);
 }
 
+/* docker's --env-file gives the program what stands in the file, quotes and all. */
+static void quotes_in_the_environment(void **state UNUSED)
+{
+    char *env[] = {(char *)(uintptr_t) "ROOST_WORKERS=\"4\"",
+                   (char *)(uintptr_t) "ROOST_NAMESPACES='[]'",
+                   (char *)(uintptr_t) "ROOST_DRAIN_TIME=\"", NULL};
+    struct config_source src = {.environ_vars = env};
+    struct config c;
+
+    assert_int_equal(config_load(&c, &src, &errors), -1);
+    if (!str_equal(
+            buf_view(&errors),
+            STR_LIT(
+                "environment ROOST_WORKERS: expected auto or a whole number from 1 to 128, got "
+                "\"?4?\"\n"
+                "environment ROOST_WORKERS: " CONFIG_QUOTES "\n"
+                "environment ROOST_NAMESPACES:1:1: expected one list\n"
+                "environment ROOST_NAMESPACES: " CONFIG_QUOTES "\n"
+                "environment ROOST_DRAIN_TIME: expected a duration such as 250ms, 10s, 5m or 1h, "
+                "got \"?\"\n")))
+        fail_msg("got: %.*s", (int)errors.len, errors.p);
+}
+
 static void admin_off_loopback_needs_a_key(void **state UNUSED)
 {
     const char *unlocked[] = {"admin_listen=0.0.0.0:8001"},
@@ -356,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup(what_is_absent_is_not_a_default, set_up),
         cmocka_unit_test_setup(a_pipe_is_read_once, set_up),
         cmocka_unit_test_setup(null_in_the_environment_is_not_set, set_up),
+        cmocka_unit_test_setup(quotes_in_the_environment, set_up),
         cmocka_unit_test_setup(key_from_a_file, set_up),
         cmocka_unit_test_setup(admin_off_loopback_needs_a_key, set_up),
         cmocka_unit_test_setup(patience_shorter_than_a_heartbeat_is_refused, set_up),
