@@ -169,6 +169,12 @@ class Chart(Held, unittest.TestCase):
             with self.subTest(values):
                 self.assertIn(why, self.refused(values))
 
+    def test_scaled_to_nothing(self):
+        """For the time of a maintenance; what is left out would be one."""
+        some = self.render({'replicas': 0})
+        self.assertEqual(complaints(some), [])
+        self.assertEqual(pick(some, 'Deployment')['spec']['replicas'], 0)
+
     def test_a_changed_setting_rolls_the_pods(self):
         def annotations(values):
             return pick(self.render(values), 'Deployment')['spec']['template']['metadata']['annotations']
