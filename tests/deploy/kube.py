@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(TOP, 'tests/integration'))
 from daemon import ROOSTD, Daemon, wait_for  # noqa: E402
 
 HERE = os.path.join(TOP, 'tests/deploy')
+NAMES = {53, 5353}  # ports of name servers, as policies see them: OpenShift's are on the second one
 SECRETS = {'api-key': 'the-key-of-publishers', 'metrics-key': 'the-key-of-scrapers', 'hmac': 'a-secret-of-enough-characters',
            'password': 'the-password-of-redis'}  # of those that are not rendered
 
@@ -170,6 +171,8 @@ class Held:
             self.assertTrue('from' in rule or [p['port'] for p in rule['ports']] == ['clients'], rule)
         for rule in policy['egress']:
             self.assertTrue(rule['ports'], rule)
+        out = {(p['port'], p['protocol']) for rule in policy['egress'] for p in rule['ports']}
+        self.assertLessEqual({(port, protocol) for port in NAMES for protocol in ('UDP', 'TCP')}, out)
 
     def hold_selected(self, some):
         """Whoever selects pods selects ours, by labels that say whose they are; ports by names that the container has."""
