@@ -114,12 +114,36 @@ static bool may_have(const struct program_option *o, const struct ctl_line *line
     return o->command == -1 || (line->have_command && o->command == (int)line->command);
 }
 
+/* The option that may have name as its value ("json" of "json|table"), or NULL. */
+static const struct program_option *option_with_value(const struct ctl_line *line, struct str name)
+{
+    for (size_t i = 0; i < OPTION_NR; i++) {
+        struct str rest = options[i].value != NULL ? str_from(options[i].value) : STR_NULL, one;
+
+        if (!may_have(&options[i], line) || str_find(rest, '|') == rest.n)
+            continue;
+        while (str_cut(&rest, '|', &one))
+            if (str_equal(one, name))
+                return &options[i];
+    }
+    return NULL;
+}
+
 static void unknown_option(const struct ctl_line *line, struct str name, const char *word,
                            struct buf *error)
 {
-    const struct program_option *other = NULL;
+    const struct program_option *of = option_with_value(line, name), *other = NULL;
     struct suggest s;
 
+    if (of != NULL) {
+        COMPLAIN(error, "unknown option \"%.60s\"; did you mean --%s %.*s?", word, of->name,
+                 STR_ARG(name));
+        return;
+    }
+    if (word[1] != '-' && name.n == 1) { /* no name is like a letter */
+        COMPLAIN(error, "unknown option \"%s\"", word);
+        return;
+    }
     suggest_init(&s, name);
     for (size_t i = 0; i < OPTION_NR; i++) {
         if (may_have(&options[i], line))
@@ -138,7 +162,14 @@ static void unknown_option(const struct ctl_line *line, struct str name, const c
         COMPLAIN(error, "unknown option \"%.60s\"", word);
 }
 
-/* The option that word ("--name", "--name=value", "-x") names, or NULL. */
+/* Letters of flags are not written together: what is behind one is a value. */
+static bool is_letter_of(const struct program_option *o, struct str name)
+{
+    return o->letter != 0 && name.n > 0 && name.p[0] == o->letter &&
+           (name.n == 1 || o->value != NULL);
+}
+
+/* The option that word ("--name", "--name=value", "-x", "-xvalue") names, or NULL. */
 static const struct program_option *find_option(const struct ctl_line *line, const char *word,
                                                 struct buf *error)
 {
@@ -149,33 +180,44 @@ static const struct program_option *find_option(const struct ctl_line *line, con
     for (size_t i = 0; i < OPTION_NR; i++) {
         const struct program_option *o = &options[i];
 
-        if (may_have(o, line) && (brief ? name.n == 1 && o->letter != 0 && name.p[0] == o->letter
-                                        : str_equal(name, str_from(o->name))))
+        if (may_have(o, line) &&
+            (brief ? is_letter_of(o, name) : str_equal(name, str_from(o->name))))
             return o;
     }
     unknown_option(line, name, word, error);
     return NULL;
 }
 
+/* The value within the word itself ("--name=value", "-xvalue", "-x=value"), or NULL. */
+static const char *value_within(const char *word)
+{
+    const char *eq = strchr(word, '=');
+
+    if (word[1] == '-')
+        return eq != NULL ? eq + 1 : NULL;
+    if (word[2] == '\0')
+        return NULL;
+    return word + (word[2] == '=' ? 3 : 2);
+}
+
 /* How many words it took, or -1. */
 static int take_option(struct ctl_line *line, char **argv, struct buf *error)
 {
     const struct program_option *o = find_option(line, argv[0], error);
-    struct str word = str_from(argv[0]);
-    size_t eq = str_find(word, '=');
+    const char *value = value_within(argv[0]);
 
     if (o == NULL)
         return -1;
-    if (o->value == NULL && eq < word.n) {
+    if (o->value == NULL && value != NULL) {
         COMPLAIN(error, "--%s takes no value", o->name);
         return -1;
     }
-    if (o->value != NULL && eq == word.n && argv[1] == NULL) {
+    if (o->value != NULL && value == NULL && argv[1] == NULL) {
         COMPLAIN(error, "--%s needs a value: --%s %s", o->name, o->name, o->value);
         return -1;
     }
-    line->given[o - options] = o->value == NULL ? "" : eq < word.n ? argv[0] + eq + 1 : argv[1];
-    return o->value != NULL && eq == word.n ? 2 : 1;
+    line->given[o - options] = o->value == NULL ? "" : value != NULL ? value : argv[1];
+    return o->value != NULL && value == NULL ? 2 : 1;
 }
 
 /* "-" and "-5" are operands. */

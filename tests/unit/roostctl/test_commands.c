@@ -34,6 +34,17 @@ static void refused(const char *expect, const char **words)
     buf_fini(&error);
 }
 
+/* Nothing is behind the sentence: no guess. */
+static void refused_alone(const char *expect, const char **words)
+{
+    static struct ctl_line line;
+    struct buf error = {0};
+
+    assert_int_equal(commands_parse(&line, (char **)(uintptr_t)words, &error), -1);
+    assert_true(str_equal(buf_view(&error), str_from(expect)));
+    buf_fini(&error);
+}
+
 static void options_stand_anywhere(void **state UNUSED)
 {
     static struct ctl_line line;
@@ -49,6 +60,23 @@ static void options_stand_anywhere(void **state UNUSED)
     assert_string_equal(line.given[OPTION_ADMIN], "U=V");
     assert_string_equal(line.given[OPTION_KEY], "");
     assert_non_null(line.given[OPTION_TAIL_RAW]);
+}
+
+static void values_behind_a_letter(void **state UNUSED)
+{
+    static struct ctl_line line;
+
+    assert_int_equal(PARSE(&line, "-ojson", "status"), 0);
+    assert_string_equal(line.given[OPTION_OUTPUT], "json");
+    assert_int_equal(PARSE(&line, "status", "-o=table"), 0);
+    assert_string_equal(line.given[OPTION_OUTPUT], "table");
+    assert_int_equal(PARSE(&line, "status", "-o", "json"), 0);
+    assert_string_equal(line.given[OPTION_OUTPUT], "json");
+    assert_int_equal(PARSE(&line, "status", "--output=json"), 0);
+    assert_string_equal(line.given[OPTION_OUTPUT], "json");
+    REFUSED("--output needs a value", "status", "-o");
+    REFUSED("unknown option \"-hV\"", "status", "-hV");
+    REFUSED("unknown option \"-h=1\"", "status", "-h=1");
 }
 
 static void operands_that_look_like_options(void **state UNUSED)
@@ -101,6 +129,11 @@ static void what_is_refused_says_why(void **state UNUSED)
     REFUSED("--raw takes no value", "tail", "--raw=1", "a");
     REFUSED("unknown option \"-x\"", "status", "-x");
     REFUSED("unknown option \"--=\"", "status", "--=");
+    /* A value for an option's name. */
+    REFUSED("unknown option \"--json\"; did you mean --output json?", "--json", "status");
+    REFUSED("unknown option \"--json\"; did you mean --output json?", "status", "--json");
+    REFUSED("unknown option \"--queued\"; did you mean --sort queued?", "conns", "--queued");
+    refused_alone("unknown option \"-j\"", (const char *[]){"status", "-j", NULL});
 }
 
 /* Each kind of value at its edges. */
@@ -209,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_stand_anywhere),
+        cmocka_unit_test(values_behind_a_letter),
         cmocka_unit_test(operands_that_look_like_options),
         cmocka_unit_test(help_needs_nothing_else),
         cmocka_unit_test(what_is_refused_says_why),
