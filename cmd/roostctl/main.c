@@ -14,19 +14,31 @@ static int (*const run[COMMAND_NR])(const struct ctl_line *line) = {
 #include "commands.def"
 };
 
+/* Without a line end behind it, as the daemon takes it. */
+static const char *env(const char *name)
+{
+    char *v = getenv(name);
+    size_t n = v != NULL ? strlen(v) : 0;
+
+    for (int i = 0; i < 2; i++)
+        if (n > 0 && v[n - 1] == "\n\r"[i])
+            v[--n] = '\0';
+    return v;
+}
+
 static const char *first_env(const char *a, const char *b, const char *otherwise)
 {
-    const char *v = getenv(a);
+    const char *v = env(a);
 
     if (v == NULL && b != NULL)
-        v = getenv(b);
+        v = env(b);
     return v != NULL ? v : otherwise;
 }
 
 /* The key as the daemon gets it from its environment. -1: its file cannot be read. */
 static int key_from_environment(void)
 {
-    const char *file = getenv("ROOST_API_KEY_FILE");
+    const char *file = env("ROOST_API_KEY_FILE");
     static struct buf text; /* outlives this: ctl.key points into it */
     char err[256];
 
@@ -175,7 +187,7 @@ static int act(const struct ctl_line *line)
     if (ctl.key == NULL && key_from_environment() == -1)
         return 2;
     if (admin == NULL)
-        admin = getenv("ROOSTCTL_ADMIN");
+        admin = env("ROOSTCTL_ADMIN");
     ctl.ca = line->given[OPTION_CA];
     if (ctl.ca == NULL)
         ctl.ca = first_env("ROOSTCTL_CA", NULL, "");

@@ -87,7 +87,7 @@ class Refused(DaemonTest):
             self.assertRegex(self.refused(*sum((['--set', a] for a in args), [])), why)
 
     def test_secrets_are_in_no_message(self):
-        for secret in ('hunter2\n', 'hunter2 x', 'hunter2' * 50, 'hunter2\u00e4'):
+        for secret in ('hunter2\n\n', 'hunter2 x', 'hunter2' * 50, 'hunter2\u00e4'):
             self.assertNotIn('hunter', self.refused(env={'ROOST_API_KEY': secret}))
             self.assertNotIn('hunter', self.refused('--set', 'api_key=' + secret))
             self.assertNotIn('hunter', self.from_file('api_key: %s\n' % json.dumps(secret)))

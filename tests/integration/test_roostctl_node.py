@@ -31,6 +31,13 @@ class FromSettings(DaemonTest):
                 self.assertEqual(self.good(command, ROOST_ADMIN_LISTEN=address, ROOST_API_KEY='a-key-of-16-bytes'), '')
         self.assertIn('worker0', self.good('status', ROOST_ADMIN_LISTEN=d.admin))
 
+    def test_a_line_end_behind_variables(self):
+        """As the daemon, which is given the same."""
+        d = self.start(env={'ROOST_API_KEY': 'a-key-of-16-bytes\n'})
+        self.assertIn('worker0', self.good('status', ROOST_ADMIN_LISTEN=d.admin + '\n', ROOST_API_KEY='a-key-of-16-bytes\n'))
+        self.assertIn('worker0', self.good('status', ROOSTCTL_ADMIN='http://%s\r\n' % d.admin, ROOSTCTL_KEY='a-key-of-16-bytes\r\n'))
+        self.assertEqual(self.ctl('status', ROOST_ADMIN_LISTEN=d.admin, ROOST_API_KEY='another-key-of-16\n').returncode, 1)
+
     def test_the_file_with_its_key(self):
         d = self.start(api_key='a-key-of-16-bytes')
         path = self.file('admin_listen: %s\napi_key: a-key-of-16-bytes\n' % d.admin)

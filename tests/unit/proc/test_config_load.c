@@ -162,6 +162,30 @@ static void quotes_in_the_environment(void **state UNUSED)
         fail_msg("got: %.*s", (int)errors.len, errors.p);
 }
 
+static void line_ends_in_the_environment(void **state UNUSED)
+{
+    char *env[] = {(char *)(uintptr_t) "ROOST_WORKERS=4\n",
+                   (char *)(uintptr_t) "ROOST_API_KEY=a-key-of-publishers\r\n",
+                   (char *)(uintptr_t) "ROOST_DRAIN_TIME=3s\r",
+                   (char *)(uintptr_t) "ROOST_ALLOWED_ORIGINS=https://a\n",
+                   (char *)(uintptr_t) "ROOST_LOG_LEVEL=\n", /* not set */
+                   NULL};
+    char *within[] = {(char *)(uintptr_t) "ROOST_API_KEY=a-key\nof-publishers", NULL};
+    char *two[] = {(char *)(uintptr_t) "ROOST_API_KEY=a-key-of-publishers\n\n", NULL};
+    struct config_source src = {.environ_vars = env};
+    struct config c;
+
+    assert_int_equal(config_load(&c, &src, &errors), 0);
+    assert_int_equal(c.workers, 4);
+    assert_string_equal(c.api_key, "a-key-of-publishers");
+    assert_true(c.drain_time == 3 * INT64_C(1000000000));
+    assert_string_equal(c.allowed_origins, "https://a");
+    src.environ_vars = within;
+    assert_int_equal(config_load(&c, &src, &errors), -1);
+    src.environ_vars = two;
+    assert_int_equal(config_load(&c, &src, &errors), -1);
+}
+
 static void admin_off_loopback_needs_a_key(void **state UNUSED)
 {
     const char *unlocked[] = {"admin_listen=0.0.0.0:8001"},
@@ -380,6 +404,7 @@ int main(void)
         cmocka_unit_test_setup(a_pipe_is_read_once, set_up),
         cmocka_unit_test_setup(null_in_the_environment_is_not_set, set_up),
         cmocka_unit_test_setup(quotes_in_the_environment, set_up),
+        cmocka_unit_test_setup(line_ends_in_the_environment, set_up),
         cmocka_unit_test_setup(key_from_a_file, set_up),
         cmocka_unit_test_setup(admin_off_loopback_needs_a_key, set_up),
         cmocka_unit_test_setup(patience_shorter_than_a_heartbeat_is_refused, set_up),
