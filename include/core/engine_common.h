@@ -40,6 +40,23 @@ static inline void engine_pace_asked(struct engine_pace *p, uint64_t names)
     p->names -= MIN(p->names, names);
 }
 
+/* What a node publishes to itself, to know that a connection delivers. It stands behind all that was written before: while
+ * the server has not answered it and answers others, there is only much to do, or the line is slow. */
+struct engine_probe {
+    uint64_t sent_ns;  /* 0: none has been at this connection */
+    uint64_t heard_ns; /* the last one came back, or it is waited for since then */
+    bool unanswered;   /* the server has not said yet that it has it; the caller's to clear */
+};
+enum engine_probe_step { PROBE_WAIT = 0, PROBE_SEND, PROBE_MISSED };
+
+/* A connection is up. */
+void engine_probe_begin(struct engine_probe *p);
+/* What is to be done now. SEND: followed by engine_probe_sent(). MISSED: the connection is to be replaced, which is counted.
+ * answered_ns: of the last answer to anything. */
+enum engine_probe_step engine_probe_step(struct engine_probe *p, uint64_t answered_ns,
+                                         uint64_t interval_ns, uint64_t now_ns) MUST_CHECK;
+void engine_probe_sent(struct engine_probe *p, uint64_t now_ns);
+
 /* What may be shown of a server's error. One that does not know a command repeats its arguments: HELLO's hold
  * the password, others what is published. */
 struct str engine_error_text(struct str error);

@@ -9,6 +9,7 @@
 #define SPREAD_NS    (2 * NS_PER_SEC) /* over which nodes that lost the same server begin, at most */
 #define SOON_NS      (10 * NS_PER_MS) /* what takes no longer is begun at once */
 #define RATE_NS      NS_PER_MS        /* between two looks at the rate */
+#define PROBE_MISSES 2                /* intervals in which none comes back */
 
 void engine_count_call(enum engine_status status)
 {
@@ -51,6 +52,35 @@ uint64_t engine_retry_delay_ns(unsigned attempts, uint64_t max_ns)
     uint64_t most = RETRY_MIN_NS << MIN(attempts, 20u);
 
     return RETRY_MIN_NS / 2 + engine_chance(MIN(most, max_ns));
+}
+
+void engine_probe_begin(struct engine_probe *p)
+{
+    p->heard_ns = clock_ns();
+    p->sent_ns = 0;
+}
+
+enum engine_probe_step engine_probe_step(struct engine_probe *p, uint64_t answered_ns,
+                                         uint64_t interval_ns, uint64_t now_ns)
+{
+    if (p->unanswered && now_ns > p->sent_ns && now_ns - p->sent_ns >= interval_ns)
+        p->heard_ns = MAX(p->heard_ns, answered_ns);
+    if (p->sent_ns != 0 && now_ns > p->heard_ns &&
+        now_ns - p->heard_ns > PROBE_MISSES * interval_ns) {
+        METRIC_INC(engine_probes_missed);
+        return PROBE_MISSED;
+    }
+    if (p->unanswered)
+        return PROBE_WAIT;
+    if (p->sent_ns == 0) /* the first one of a connection: at once */
+        return PROBE_SEND;
+    return now_ns >= MAX(p->sent_ns, p->heard_ns) + interval_ns ? PROBE_SEND : PROBE_WAIT;
+}
+
+void engine_probe_sent(struct engine_probe *p, uint64_t now_ns)
+{
+    p->sent_ns = now_ns;
+    p->unanswered = true;
 }
 
 uint64_t engine_time_ns(uint64_t wall_ms)

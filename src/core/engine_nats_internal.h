@@ -120,7 +120,10 @@ struct nats {
     bool unanswered;      /* something was written behind the last PING */
     uint64_t pings, pongs;
     uint64_t ping_ns[NATS_PINGS_MAX]; /* when each was sent, by its number */
-    uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
+    uint64_t down_since_ns, retry_ns, heard_ns;
+    uint64_t ponged_ns; /* the last PONG came */
+    struct engine_probe probe;
+    uint64_t probe_flight; /* the PING behind it */
 
     struct list waiting, sent; /* of struct nats_call */
     struct list *echo;         /* where in `sent` the next copy is looked for; NULL: at its front */

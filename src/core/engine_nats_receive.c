@@ -72,7 +72,7 @@ static bool strip(struct str *subject, const char *prefix)
 /* The probe. */
 static void heard_itself(struct nats *e)
 {
-    e->probe_ns = clock_ns();
+    e->probe.heard_ns = clock_ns();
     engine_shard_heard(e->shard);
 }
 

@@ -13,8 +13,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#define PROBES_MISSED 2
-#define IDLE_NS       NS_PER_SEC /* then a PING shows whether it is still there */
+#define IDLE_NS NS_PER_SEC /* then a PING shows whether it is still there */
 
 void nats_set_state(struct nats *e, enum nats_state state)
 {
@@ -202,6 +201,7 @@ void nats_ponged(struct nats *e)
         return;
     }
     e->pongs++;
+    e->ponged_ns = clock_ns();
     if (e->state != NATS_SETTING_UP) {
         nats_calls_answered(e, e->pongs);
         if (nats_subs_answered(e, e->pongs) == -1)
@@ -212,8 +212,8 @@ void nats_ponged(struct nats *e)
         return;
     }
     nats_set_state(e, NATS_UP);
-    e->probe_ns = clock_ns();
-    e->probe_sent_ns = 0;
+    engine_probe_begin(&e->probe);
+    e->probe.unanswered = false;
     nats_subs_up(e);
     engine_log_connected(nats_server(e), e->down_since_ns);
     engine_nodes_up(e->engine.nodes, true);
@@ -329,29 +329,32 @@ static void probe(struct nats *e, uint64_t now_ns)
 {
     struct str subject;
 
-    if (now_ns - e->probe_ns > PROBES_MISSED * e->s.probe_ns && e->probe_sent_ns != 0) {
-        METRIC_INC(engine_probes_missed);
+    e->probe.unanswered = e->probe.unanswered && e->pongs < e->probe_flight;
+    switch (engine_probe_step(&e->probe, e->ponged_ns, e->s.probe_ns, now_ns)) {
+    case PROBE_MISSED:
         nats_restart(e, ENDING_PROBE, NULL);
-        return;
+        break;
+    case PROBE_SEND:
+        subject = nats_node_subject(e, "probe", e->s.node);
+        if (subject.n == 0 || nats_write_pub(&e->out, subject, STR_LIT("probe")) == -1)
+            break; /* the next round's */
+        engine_probe_sent(&e->probe, now_ns);
+        e->probe_flight = e->pings + 1;
+        e->unanswered = true;
+        break;
+    case PROBE_WAIT:
+        break;
     }
-    if (e->probe_sent_ns != 0 && /* else the first one of a connection: at once */
-        now_ns - MAX(e->probe_sent_ns, e->probe_ns) < e->s.probe_ns)
-        return;
-    subject = nats_node_subject(e, "probe", e->s.node);
-    if (subject.n == 0 || nats_write_pub(&e->out, subject, STR_LIT("probe")) == -1)
-        return; /* the next round's */
-    e->probe_sent_ns = now_ns;
-    e->unanswered = true;
 }
 
-/* Does the oldest PING wait for too long? */
+/* Does the oldest PING wait for too long? While others are answered, there is only much in front of it. */
 static bool is_silent(const struct nats *e, uint64_t now_ns)
 {
     uint64_t sent_ns;
 
     if (e->state != NATS_UP || e->pings == e->pongs)
         return e->state != NATS_UP && now_ns - e->heard_ns > e->s.timeout_ns;
-    sent_ns = e->ping_ns[(e->pongs + 1) % NATS_PINGS_MAX];
+    sent_ns = MAX(e->ping_ns[(e->pongs + 1) % NATS_PINGS_MAX], e->ponged_ns);
     return now_ns > sent_ns && now_ns - sent_ns > e->s.timeout_ns;
 }
 

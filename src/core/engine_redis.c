@@ -102,7 +102,7 @@ struct redis_call *redis_call_growing(struct redis_server *s, enum redis_call_ki
 {
     struct redis_call **slot = &s->open[hash_str(name) % REDIS_OPEN_SLOTS], *c = *slot;
 
-    if (c != NULL && c->kind == kind && c->n < REDIS_BATCH_MAX &&
+    if (c != NULL && c->kind == kind && c->n < REDIS_BATCH_MAX && c->body.len < REDIS_BATCH_BYTES &&
         str_equal((struct str){.p = c->name, .n = c->name_len}, name))
         return c;
     *slot = redis_call_new(s, kind, name);

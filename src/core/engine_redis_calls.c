@@ -93,6 +93,8 @@ void redis_call_free(struct redis_call *c)
     if (!c->sent)
         leave_waiting(c);
     s->asking -= c->kind == REDIS_SUBSCRIBE;
+    if (c->kind == REDIS_PROBE)
+        s->probe.unanswered = false;
     buf_fini(&c->body);
     free(c->text);
     pool_put(&s->engine->calls, c);

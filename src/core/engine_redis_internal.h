@@ -20,7 +20,10 @@
 #include "core/engine_redis.h"
 #include "core/engine_shards.h"
 
-#define REDIS_BATCH_MAX   32 /* publications of one call */
+#define REDIS_BATCH_MAX 32 /* publications of one call */
+#define REDIS_BATCH_BYTES                                                                          \
+    ((size_t)256 *                                                                                 \
+     1024) /* a call of more does not grow: the next answer is not far on a slow line */
 #define REDIS_OPEN_SLOTS  64 /* calls of this round that may still grow, of each server */
 #define REDIS_HEAL_MAX    64 /* publications that are fetched to close a gap */
 #define REDIS_SERVERS_MAX 128
@@ -167,7 +170,8 @@ struct redis_server {
     char sha[REDIS_SCRIPT_NR][41];
     char run_id[64];  /* what tells it from others, and from itself before it was a replica */
     uint64_t time_ms; /* by its clock, when it last told its INFO; 0: it does not say */
-    uint64_t down_since_ns, retry_ns, heard_ns, probe_sent_ns, probe_ns;
+    uint64_t down_since_ns, retry_ns, heard_ns;
+    struct engine_probe probe;
     uint64_t role_ns; /* when it was last asked whether it is a master */
     unsigned attempts;
     bool caught_up;          /* with the control log; it is home to it */

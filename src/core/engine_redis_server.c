@@ -213,8 +213,7 @@ static int listen_to(struct redis_server *s)
         if (s->listens == NULL)
             return 0;
     }
-    s->probe_ns = clock_ns();
-    s->probe_sent_ns = 0;
+    engine_probe_begin(&s->probe);
     if (setup_call(s, REDIS_LISTEN, 0) == -1)
         return -1;
     return redis_is_home(s) ? redis_server_catch_up(s) : 0;

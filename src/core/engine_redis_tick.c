@@ -6,9 +6,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-#define OUT_MAX       ((size_t)1 << 20) /* bytes handed to the connection in one round */
-#define PROBES_MISSED 2
-#define ROLE_NS       (5 * NS_PER_SEC)
+#define OUT_MAX ((size_t)1 << 20) /* bytes handed to the connection in one round */
+#define ROLE_NS (5 * NS_PER_SEC)
 
 /* What has waited for longer than patience lasts. */
 static void expire_waiting(struct redis_server *s, uint64_t now_ns)
@@ -38,27 +37,25 @@ static void send_waiting(struct redis_server *s)
 
 void redis_server_heard_itself(struct redis_server *s)
 {
-    s->probe_ns = clock_ns();
+    s->probe.heard_ns = clock_ns();
     engine_shard_heard(s->shard);
 }
 
 static void probe(struct redis_server *s, uint64_t now_ns)
 {
-    struct redis_call *c;
-
     if (!redis_server_listens(s))
         return;
-    if (now_ns - s->probe_ns > PROBES_MISSED * s->engine->s.probe_ns && s->probe_sent_ns != 0) {
-        METRIC_INC(engine_probes_missed);
+    switch (engine_probe_step(&s->probe, s->answered_ns, s->engine->s.probe_ns, now_ns)) {
+    case PROBE_MISSED:
         redis_server_restart(s, ENDING_PROBE);
-        return;
+        break;
+    case PROBE_SEND:
+        if (redis_call_new(s, REDIS_PROBE, STR_NULL) != NULL)
+            engine_probe_sent(&s->probe, now_ns);
+        break;
+    case PROBE_WAIT:
+        break;
     }
-    if (s->probe_sent_ns != 0 && /* else the first one of a connection: at once */
-        now_ns - MAX(s->probe_sent_ns, s->probe_ns) < s->engine->s.probe_ns)
-        return;
-    c = redis_call_new(s, REDIS_PROBE, STR_NULL);
-    if (c != NULL)
-        s->probe_sent_ns = now_ns;
 }
 
 /* Is it still a master? A demoted one that stays reachable delivers what is published to it, and nothing of what is

@@ -60,6 +60,38 @@ static void ends_are_counted(void **state)
     assert_int_equal(metrics->engine_calls_refused, 1);
 }
 
+static enum engine_probe_step look(struct engine_probe *p, uint64_t answered_s, uint64_t now_s)
+{
+    return engine_probe_step(p, answered_s * NS_PER_SEC, 5 * NS_PER_SEC, now_s * NS_PER_SEC);
+}
+
+static void a_probe_is_missed_when_only_it_is_late(void **state)
+{
+    struct engine_probe p = {0};
+
+    (void)state;
+    memset(metrics, 0, sizeof(*metrics));
+    clock_set_virtual(100 * NS_PER_SEC);
+    engine_probe_begin(&p);
+    assert_int_equal(look(&p, 100, 100), PROBE_SEND);
+    engine_probe_sent(&p, 100 * NS_PER_SEC);
+    assert_int_equal(look(&p, 104, 104), PROBE_WAIT); /* others are answered */
+    assert_int_equal(look(&p, 113, 114), PROBE_WAIT);
+    assert_int_equal(look(&p, 113, 123), PROBE_WAIT);
+    assert_int_equal(look(&p, 123, 124), PROBE_WAIT);
+    p.unanswered = false; /* it is there: now it must come back */
+    assert_int_equal(look(&p, 124, 129), PROBE_SEND);
+    engine_probe_sent(&p, 129 * NS_PER_SEC);
+    p.unanswered = false;
+    assert_int_equal(look(&p, 133, 133), PROBE_WAIT);
+    assert_int_equal(look(&p, 134, 134), PROBE_MISSED);
+    engine_probe_begin(&p);
+    engine_probe_sent(&p, 100 * NS_PER_SEC);
+    assert_int_equal(look(&p, 100, 110), PROBE_WAIT);
+    assert_int_equal(look(&p, 100, 111), PROBE_MISSED); /* nothing is answered */
+    assert_int_equal(metrics->engine_probes_missed, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -67,6 +99,7 @@ int main(void)
         cmocka_unit_test(another_nodes_connections_mean_nothing),
         cmocka_unit_test(a_time_is_never_nothing),
         cmocka_unit_test(ends_are_counted),
+        cmocka_unit_test(a_probe_is_missed_when_only_it_is_late),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,29 @@ static void a_server_that_says_nothing_is_left(void **state)
     assert_int_equal(metrics->engine_reconnects_timeout, 1);
 }
 
+/* There is only much to do, or the line is slow. */
+static void a_server_that_answers_one_after_the_other_stays(void **state)
+{
+    struct nats *e;
+
+    (void)state;
+    come_up();
+    e = nats_of(engine);
+    for (int i = 0; i < 12; i++) {
+        pass(100 * NS_PER_MS);
+        publish_text("a", "x", (uint64_t)(i + 1) * 8, 0);
+    }
+    assert_true(e->pings - e->pongs > 8);
+    while (e->pongs < 8) {
+        feed("PONG\r\n");
+        pass(2500 * NS_PER_MS);
+        assert_true(wire.open);
+    }
+    assert_int_equal(metrics->engine_reconnects_timeout, 0);
+    pass(700 * NS_PER_MS);
+    assert_int_equal(metrics->engine_reconnects_timeout, 1);
+}
+
 static void a_server_that_delivers_nothing_is_left(void **state)
 {
     struct nats *e;
@@ -446,6 +469,7 @@ int main(void)
         NATS_TEST(sent_again_in_order),
         NATS_TEST(nodes_say_no_more_than_the_server_takes),
         NATS_TEST(a_server_that_says_nothing_is_left),
+        NATS_TEST(a_server_that_answers_one_after_the_other_stays),
         NATS_TEST(a_server_that_delivers_nothing_is_left),
         NATS_TEST(sizes),
         NATS_TEST(a_publication_is_not_sent_for_ever),
