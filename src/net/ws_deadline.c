@@ -33,10 +33,13 @@ static uint64_t ws_check_silence(struct conn *c)
         return interval - ticks_ns(reactor->tick - c->heard);
     if (!(c->flags & CONN_PINGED) && ws_ping(c) == -1)
         return 0;
-    /* The ping may stand behind what the peer still takes. Who takes nothing any more is ended by
+    /* The ping may stand behind what the peer still takes. Looked at often, as most of the time
+     * must be left when that has gone. Who takes nothing any more is ended by
      * config.output_timeout. */
-    if ((c->flags & CONN_OUT_STALLED) && ticks_ns(reactor->tick - c->heard) >= pong_due)
+    if (c->flags & CONN_OUT_STALLED) {
         ws_await_pong(c);
+        return MIN(interval, (uint64_t)config.pong_timeout / 4);
+    }
     /* Looked at after an interval at the latest, so that an answered ping is followed by the next
      * one in time. */
     if (ticks_ns(reactor->tick - c->heard) < pong_due)

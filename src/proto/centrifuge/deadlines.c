@@ -35,27 +35,31 @@ void deadlines_pong(struct client *cl)
 /* What is due of pings; when is the next? cl->ping is when the last one went. */
 static uint64_t look_at_ping(struct client *cl)
 {
+    uint32_t end;
+
     if (cl->frame_pings)
         return UINT64_MAX;
-    /* It is not read, or the ping may stand behind what it still takes: the silence is ours. */
-    if (cl->pinged && (cl->conn->hold != 0 || (cl->conn->flags & CONN_OUT_STALLED)))
-        cl->ping = reactor->tick;
-    if (cl->pinged) {
-        uint32_t end = cl->ping + ticks(config.pong_timeout);
-
-        if (!due(end))
-            return until(end);
-        client_end(cl, CLOSE_CF_NO_PONG);
-        return UINT64_MAX;
-    }
-    if (due(cl->ping + ticks(config.ping_interval))) {
+    if (cl->pinged && cl->conn->hold != 0)
+        cl->ping = reactor->tick; /* it is not read: the silence is ours */
+    if (!cl->pinged && due(cl->ping + ticks(config.ping_interval))) {
         METRIC_INC(pings_out);
         cl->ping = reactor->tick;
         cl->pinged = !cl->listens;
         reply_ping(cl);
-        return until(cl->ping + ticks(cl->pinged ? config.pong_timeout : config.ping_interval));
     }
-    return until(cl->ping + ticks(config.ping_interval));
+    if (!cl->pinged)
+        return until(cl->ping + ticks(config.ping_interval));
+    if (cl->conn->flags & CONN_OUT_STALLED) {
+        /* The ping may stand behind what the client still takes. Looked at often, as most of the
+         * time must be left when that has gone. */
+        cl->ping = reactor->tick;
+        return (uint64_t)config.pong_timeout / 4;
+    }
+    end = cl->ping + ticks(config.pong_timeout);
+    if (!due(end))
+        return until(end);
+    client_end(cl, CLOSE_CF_NO_PONG);
+    return UINT64_MAX;
 }
 
 static uint64_t look_at_expiry(struct client *cl)

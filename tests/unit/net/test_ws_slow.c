@@ -121,6 +121,41 @@ static void test_a_ping_behind_a_queue(void **state UNUSED)
     close(peer);
 }
 
+/* The queue goes just before a pong would have been due. */
+static void the_queue_goes_after(uint64_t time_ns)
+{
+    static char got[200000];
+    uint64_t pong = (uint64_t)config.pong_timeout, step = NS_PER_SEC / 2;
+    int peer;
+    struct conn *c = ws_pair(&peer, SMALL_BUFFER);
+
+    config.output_timeout = 3600 * (int64_t)NS_PER_SEC;
+    stall(c, 60000, 60);
+    net_after((uint64_t)config.ping_interval + 200 * NS_PER_MS);
+    for (uint64_t waited = 0; waited < time_ns; waited += step)
+        net_after(step);
+    assert_int_equal(metrics->pings_out, 1);
+    assert_int_equal(drain_peer(peer, got, sizeof(got)), 60000 + 2);
+    for (uint64_t waited = 0; waited < pong / 2; waited += step) {
+        net_after(step);
+        assert_int_equal(c->state, CONN_OPEN);
+    }
+    for (uint64_t waited = 0; waited < pong; waited += step)
+        net_after(step);
+    assert_int_equal(c->reason, CLOSE_NO_PONG);
+    close(peer);
+}
+
+static void test_a_ping_that_has_just_gone(void **state UNUSED)
+{
+    the_queue_goes_after((uint64_t)config.pong_timeout - NS_PER_SEC);
+}
+
+static void test_a_ping_that_has_just_gone_at_last(void **state UNUSED)
+{
+    the_queue_goes_after(2 * (uint64_t)config.pong_timeout - NS_PER_SEC);
+}
+
 static void test_no_progress(void **state UNUSED)
 {
     int peer;
@@ -221,6 +256,8 @@ int main(void)
         WS_TEST(test_who_never_reads_is_reset),
         WS_TEST(test_what_the_kernel_holds_is_unread),
         WS_TEST(test_a_ping_behind_a_queue),
+        WS_TEST(test_a_ping_that_has_just_gone),
+        WS_TEST(test_a_ping_that_has_just_gone_at_last),
         WS_TEST(test_no_progress),
         WS_TEST(test_over_the_limit_for_too_long),
         WS_TEST(test_slow_while_settling),

@@ -101,11 +101,48 @@ static void a_ping_behind_a_queue(void **state UNUSED)
     h_close(publisher);
 }
 
+/* The queue goes just before a pong would have been due. */
+static void the_queue_goes_after(uint64_t time_ns)
+{
+    struct peer *publisher = h_open("/ws/room?mode=pub"), *p = client_in_room();
+    uint64_t pong = (uint64_t)config.pong_timeout, step = NS_PER_SEC / 2;
+    int small = 4096;
+
+    assert_int_equal(setsockopt(conn_fd(p->conn), SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+    publish(publisher);
+    h_wait((uint64_t)config.ping_interval + NS_PER_SEC);
+    for (uint64_t waited = 0; waited < time_ns; waited += step)
+        h_wait(step);
+    assert_true(p->conn->flags & CONN_OUT_STALLED);
+    assert_true(read_all(p) > BIG);
+    for (uint64_t waited = 0; waited < pong / 2; waited += step) {
+        h_wait(step);
+        assert_int_equal(p->conn->state, CONN_OPEN);
+    }
+    for (uint64_t waited = 0; waited < pong; waited += step)
+        h_wait(step);
+    assert_closed(p, 3012);
+    h_close(p);
+    h_close(publisher);
+}
+
+static void a_ping_that_has_just_gone(void **state UNUSED)
+{
+    the_queue_goes_after((uint64_t)config.pong_timeout - NS_PER_SEC);
+}
+
+static void a_ping_that_has_just_gone_at_last(void **state UNUSED)
+{
+    the_queue_goes_after(2 * (uint64_t)config.pong_timeout - NS_PER_SEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_pong, setup, teardown),
         cmocka_unit_test_setup_teardown(a_ping_behind_a_queue, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_ping_that_has_just_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_ping_that_has_just_gone_at_last, setup, teardown),
     };
 
     sessions_init();
