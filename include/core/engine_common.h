@@ -41,11 +41,14 @@ static inline void engine_pace_asked(struct engine_pace *p, uint64_t names)
 }
 
 /* What a node publishes to itself, to know that a connection delivers. It stands behind all that was written before: while
- * the server has not answered it and answers others, there is only much to do, or the line is slow. */
+ * the server has not answered it and answers others, there is only much to do, or the line is slow. Not so when the one
+ * before it was answered and has not come back. */
 struct engine_probe {
-    uint64_t sent_ns;  /* 0: none has been at this connection */
-    uint64_t heard_ns; /* the last one came back, or it is waited for since then */
-    bool unanswered;   /* the server has not said yet that it has it; the caller's to clear */
+    uint64_t sent_ns;   /* 0: none has been at this connection */
+    uint64_t before_ns; /* when the one before that was sent */
+    uint64_t heard_ns;  /* the last one came back; that the connection is up counts as well */
+    uint64_t waits_ns;  /* others were answered in front of it until then */
+    bool unanswered;    /* the server has not said yet that it has it; the caller's to clear */
 };
 enum engine_probe_step { PROBE_WAIT = 0, PROBE_SEND, PROBE_MISSED };
 

@@ -57,16 +57,19 @@ uint64_t engine_retry_delay_ns(unsigned attempts, uint64_t max_ns)
 void engine_probe_begin(struct engine_probe *p)
 {
     p->heard_ns = clock_ns();
-    p->sent_ns = 0;
+    p->sent_ns = p->before_ns = p->waits_ns = 0;
 }
 
 enum engine_probe_step engine_probe_step(struct engine_probe *p, uint64_t answered_ns,
                                          uint64_t interval_ns, uint64_t now_ns)
 {
-    if (p->unanswered && now_ns > p->sent_ns && now_ns - p->sent_ns >= interval_ns)
-        p->heard_ns = MAX(p->heard_ns, answered_ns);
-    if (p->sent_ns != 0 && now_ns > p->heard_ns &&
-        now_ns - p->heard_ns > PROBE_MISSES * interval_ns) {
+    uint64_t since_ns;
+
+    if (p->unanswered && p->heard_ns >= p->before_ns && now_ns > p->sent_ns &&
+        now_ns - p->sent_ns >= interval_ns)
+        p->waits_ns = MAX(p->waits_ns, answered_ns);
+    since_ns = MAX(p->heard_ns, p->waits_ns);
+    if (p->sent_ns != 0 && now_ns > since_ns && now_ns - since_ns > PROBE_MISSES * interval_ns) {
         METRIC_INC(engine_probes_missed);
         return PROBE_MISSED;
     }
@@ -74,11 +77,12 @@ enum engine_probe_step engine_probe_step(struct engine_probe *p, uint64_t answer
         return PROBE_WAIT;
     if (p->sent_ns == 0) /* the first one of a connection: at once */
         return PROBE_SEND;
-    return now_ns >= MAX(p->sent_ns, p->heard_ns) + interval_ns ? PROBE_SEND : PROBE_WAIT;
+    return now_ns >= MAX(p->sent_ns, since_ns) + interval_ns ? PROBE_SEND : PROBE_WAIT;
 }
 
 void engine_probe_sent(struct engine_probe *p, uint64_t now_ns)
 {
+    p->before_ns = p->sent_ns;
     p->sent_ns = now_ns;
     p->unanswered = true;
 }

@@ -92,6 +92,34 @@ static void a_probe_is_missed_when_only_it_is_late(void **state)
     assert_int_equal(metrics->engine_probes_missed, 2);
 }
 
+/* Each is answered later than the next one would be due, and none comes back. */
+static void who_is_deaf_and_slow_is_found_out(void **state)
+{
+    struct engine_probe p = {0};
+    uint64_t sent_s = 0, end_s = 0;
+
+    (void)state;
+    memset(metrics, 0, sizeof(*metrics));
+    clock_set_virtual(100 * NS_PER_SEC);
+    engine_probe_begin(&p);
+    for (uint64_t s = 100; s < 200 && end_s == 0; s++) {
+        if (p.unanswered && s >= sent_s + 6)
+            p.unanswered = false;
+        switch (look(&p, s, s)) {
+        case PROBE_SEND:
+            engine_probe_sent(&p, s * NS_PER_SEC);
+            sent_s = s;
+            break;
+        case PROBE_MISSED:
+            end_s = s;
+            break;
+        case PROBE_WAIT:
+            break;
+        }
+    }
+    assert_in_range(end_s, 110, 140);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +128,7 @@ int main(void)
         cmocka_unit_test(a_time_is_never_nothing),
         cmocka_unit_test(ends_are_counted),
         cmocka_unit_test(a_probe_is_missed_when_only_it_is_late),
+        cmocka_unit_test(who_is_deaf_and_slow_is_found_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
