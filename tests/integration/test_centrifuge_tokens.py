@@ -4,7 +4,7 @@
 import unittest
 
 from centrifuge import OPEN, SECRET, CentrifugeTest, Client, in_seconds, token, yaml
-from daemon import DaemonTest, wait_for
+from daemon import DaemonTest, run_roostctl, wait_for
 
 CLOSED = {'presence': True, 'history_size': 100, 'history_ttl': '300s', 'force_recovery': True,
           'allow_publish_for_subscriber': True, 'allow_presence_for_subscriber': True, 'allow_history_for_subscriber': True}
@@ -190,6 +190,8 @@ class Tokens(CentrifugeTest):
             self.assertEqual(b.push('subscribe')[0], name)
             self.d.publish(name, 1)
             self.assertEqual([c.push()[0] for c in (a, b)], [name] * 2)
+            p = run_roostctl(self.d, 'channel', name)
+            self.assertEqual(p.returncode, 0, p.stderr)
 
     def test_an_id_or_an_info_that_is_too_long(self):
         self.user('u' * 1024)[0].subscribe('open:x')
