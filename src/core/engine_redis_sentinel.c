@@ -73,7 +73,8 @@ static uint64_t pause_ns(const struct redis_sentinels *t)
     return MAX(RETRY_NS, engine_retry_delay_ns(t->failed / t->n, most));
 }
 
-/* Whoever looks why there is no server sees it; in the log each of them stands once. */
+/* Whoever looks why there is no server sees it; in the log each of them stands once between two
+ * answers. */
 static void tell(const struct redis_sentinels *t, const char *why)
 {
     char name[ENGINE_ADDRESS_TEXT], text[ENGINE_ADDRESS_TEXT + 160];
