@@ -18,11 +18,9 @@ static int (*const run[COMMAND_NR])(const struct ctl_line *line) = {
 static const char *env(const char *name)
 {
     char *v = getenv(name);
-    size_t n = v != NULL ? strlen(v) : 0;
 
-    for (int i = 0; i < 2; i++)
-        if (n > 0 && v[n - 1] == "\n\r"[i])
-            v[--n] = '\0';
+    if (v != NULL)
+        v[str_trim_line_end(str_from(v)).n] = '\0';
     return v;
 }
 
@@ -49,9 +47,7 @@ static int key_from_environment(void)
         fprintf(stderr, "roostctl: ROOST_API_KEY_FILE %s: %s\n", file, err);
         return -1;
     }
-    for (int i = 0; i < 2; i++) /* one line end, as the daemon does */
-        if (text.len > 0 && text.p[text.len - 1] == "\n\r"[i])
-            text.len--;
+    text.len = str_trim_line_end(buf_view(&text)).n; /* as the daemon does */
     if (buf_append_char(&text, '\0') == -1)
         return -1;
     ctl.key = text.p;

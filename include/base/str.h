@@ -28,6 +28,9 @@ bool str_starts_with(struct str s, struct str prefix);
 /* Without leading and trailing SP and HTAB (RFC 9110 §5.6.3 OWS). */
 struct str str_trim(struct str s);
 
+/* Without one line end, LF or CRLF or CR, behind it: what editors, echo and files of Windows put behind a value. */
+struct str str_trim_line_end(struct str s);
+
 /* Skips n bytes; n must be <= s.n. Of STR_NULL none: it stays STR_NULL. */
 struct str str_skip(struct str s, size_t n);
 

@@ -44,6 +44,14 @@ struct str str_trim(struct str s)
     return s;
 }
 
+struct str str_trim_line_end(struct str s)
+{
+    for (size_t i = 0; i < 2; i++)
+        if (s.n > 0 && s.p[s.n - 1] == "\n\r"[i])
+            s.n--;
+    return s;
+}
+
 struct str str_skip(struct str s, size_t n)
 {
     if (n > 0) /* of NULL not even nothing may be skipped: C11 §6.5.6 */

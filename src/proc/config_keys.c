@@ -72,10 +72,7 @@ static int append_file(struct config_keys *keys, size_t used, size_t i, const ch
             config_report(errors, where, err);
         goto out;
     }
-    key = buf_view(&text);
-    for (int end = 0; secret && end < 2; end++)
-        if (key.n > 0 && key.p[key.n - 1] == "\n\r"[end])
-            key.n--;
+    key = secret ? str_trim_line_end(buf_view(&text)) : buf_view(&text);
     if (key.n == 0)
         config_report(errors, where, "the file is empty");
     else

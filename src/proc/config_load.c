@@ -144,15 +144,6 @@ bool config_in_quotes(struct str value)
            value.p[value.n - 1] == value.p[0];
 }
 
-/* A Secret made by echo has one behind it, and so has each line of a file from Windows. */
-static struct str without_line_end(struct str s)
-{
-    for (int i = 0; i < 2; i++)
-        if (s.n > 0 && s.p[s.n - 1] == "\n\r"[i])
-            s.n--;
-    return s;
-}
-
 /* ROOST_MAX_CONNECTIONS=... A few names under the prefix are not settings. */
 static int read_environ(struct config *out, char *const *vars, struct buf *errors)
 {
@@ -166,7 +157,7 @@ static int read_environ(struct config *out, char *const *vars, struct buf *error
         if (!str_starts_with(var, STR_LIT(ENV_PREFIX)) || eq == var.n)
             continue;
         name = str_skip((struct str){var.p, eq}, strlen(ENV_PREFIX));
-        value = without_line_end(str_skip(var, eq + 1));
+        value = str_trim_line_end(str_skip(var, eq + 1));
         if (str_equal(name, STR_LIT("HINTS")) || str_equal(name, STR_LIT("CONFIG")) ||
             config_is_service_variable(name, value))
             continue;

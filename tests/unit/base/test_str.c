@@ -30,6 +30,18 @@ static void trimming_takes_blanks_and_tabs_only(void **state UNUSED)
     assert_int_equal(str_trim(STR_NULL).n, 0);
 }
 
+static void one_line_end_is_taken_off(void **state UNUSED)
+{
+    static const char *const texts[] = {"a", "a\n", "a\r\n", "a\r"};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        assert_true(str_equal(str_trim_line_end(str_from(texts[i])), STR_LIT("a")));
+    assert_true(str_equal(str_trim_line_end(STR_LIT("a\n\n")), STR_LIT("a\n")));
+    assert_true(str_equal(str_trim_line_end(STR_LIT("a\n\r")), STR_LIT("a\n")));
+    assert_int_equal(str_trim_line_end(STR_LIT("\r\n")).n, 0);
+    assert_int_equal(str_trim_line_end(STR_NULL).n, 0);
+}
+
 static void cutting(void **state UNUSED)
 {
     struct str rest = STR_LIT("a,,b,"), part;
@@ -149,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equality),
         cmocka_unit_test(trimming_takes_blanks_and_tabs_only),
+        cmocka_unit_test(one_line_end_is_taken_off),
         cmocka_unit_test(cutting),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(numbers_with_a_point),
