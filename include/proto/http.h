@@ -52,6 +52,9 @@ struct http_resource { /* static tables; registered at start */
     bool client_open; /* on the client listener no key is asked even if needs_key */
     /* A refusal of the 500s is said as the server API says errors: code 100, "not done, retry". */
     bool json_refusals;
+    /* Optional: lines of every answer that is given while the request is at hand, each ending in
+     * CRLF, appended to *out. -1: no memory. */
+    int (*fields)(const struct http_request *r, struct buf *out);
     void (*handle)(struct http_exchange *x);
     bool (*enabled)(void); /* optional: 404 when false */
 };

@@ -17,7 +17,16 @@ struct http_status_line { /* what a response head is made of */
 
 #define HTTP_HEAD_USUAL 320 /* bytes: one allocation for most heads */
 
-static int http_head_append(struct buf *out, const struct http_status_line *h)
+static int http_resource_fields(struct buf *out, const struct http_exchange *x)
+{
+    if (x == NULL || x->request == NULL || x->resource == NULL || x->resource->fields == NULL)
+        return 0;
+    return x->resource->fields(x->request, out);
+}
+
+/* x: what is answered, or NULL. */
+static int http_head_append(struct buf *out, const struct http_exchange *x,
+                            const struct http_status_line *h)
 {
     bool upgrade = h->status == 426;
 
@@ -45,7 +54,7 @@ static int http_head_append(struct buf *out, const struct http_status_line *h)
                        upgrade && *keep != '\0' ? ", " : "", keep) == -1)
             return -1;
     }
-    if (h->fields.n > 0 && buf_append(out, h->fields) == -1)
+    if ((h->fields.n > 0 && buf_append(out, h->fields) == -1) || http_resource_fields(out, x) == -1)
         return -1;
     return buf_append_lit(out, "\r\n");
 }
@@ -134,7 +143,7 @@ static void http_send_answer(struct http_exchange *x, struct http_status_line *h
     http_decide_keep(x, h);
     h->length = body.n;
     TRACE(request, x->conn->id, http_trace_path(x), (uint64_t)h->status, body.n);
-    if (http_head_append(&out, h) == -1 ||
+    if (http_head_append(&out, x, h) == -1 ||
         (!x->head && body.n > 0 && buf_append(&out, body) == -1)) {
         conn_kill(x->conn, CLOSE_NO_MEMORY);
     } else if (conn_send(x->conn, buf_view(&out)) == -1) {
@@ -167,7 +176,7 @@ void http_respond_blob(struct http_exchange *x, int status, const char *type, st
     http_measure(x, x->counts_as != 0 ? x->counts_as : status);
     http_decide_keep(x, &h);
     TRACE(request, x->conn->id, http_trace_path(x), (uint64_t)status, body->len);
-    if (http_head_append(&out, &h) == -1) {
+    if (http_head_append(&out, x, &h) == -1) {
         conn_kill(x->conn, CLOSE_NO_MEMORY);
     } else if (conn_send(x->conn, buf_view(&out)) == -1 ||
                conn_send_blob(x->conn, body, 0, body->len) == -1) {
@@ -296,7 +305,7 @@ void http_refuse_conn(struct conn *c, enum close_reason why)
     h.length = strlen(row->text) + 1;
     TRACE(request, c->id, STR_NULL, (uint64_t)h.status, h.length);
     h.fields = http_refusal_fields(c, NULL, why, h.status, fields, sizeof(fields));
-    if (http_head_append(&out, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)
+    if (http_head_append(&out, NULL, &h) == -1 || buf_printf(&out, "%s\n", row->text) == -1)
         conn_kill(c, CLOSE_NO_MEMORY);
     else if (conn_send(c, buf_view(&out)) == 0)
         conn_finish(c, why);

@@ -174,6 +174,20 @@ class Streams(CentrifugeTest):
             self.assertEqual((r.status, r.get('Access-Control-Allow-Methods'), r.get('Access-Control-Max-Age')), (204, methods, '300'))
             self.assertEqual(self.d.http('OPTIONS', path, fields=[other], where='client').status, 403)
 
+    def test_pages_from_elsewhere_see_why_they_are_refused(self):
+        """Without the fields a browser keeps the answer from the page, which is told of CORS alone."""
+        page, other = ('Origin', 'https://page.example'), ('Origin', 'https://other.example')
+        long = 'x' * 70000
+        for method, path, body, status in (('POST', '/emulation', 'no json', 400), ('POST', '/emulation', long, 413),
+                                           ('POST', '/emulation', json.dumps({'session': 'x', 'node': 'y', 'data': '{}'}), 404),
+                                           ('PUT', '/emulation', None, 405), ('POST', '/connection/http_stream', long, 413),
+                                           ('GET', '/connection/http_stream', None, 405), ('GET', '/connection/sse?cf_connect=%zz', None, 400),
+                                           ('POST', '/connection/uni_sse', 'no json', 400)):
+            for origin, allowed in ((page, page[1]), (other, None)):
+                r = self.d.http(method, path, body, fields=[origin], where='client')
+                self.assertEqual((r.status, r.get('Access-Control-Allow-Origin')),
+                                 (status if allowed or status == 405 else 403, allowed), (method, path, origin))
+
     def test_the_head_lets_nothing_be_kept_or_held_back(self):
         s = self.stream('/connection/sse?cf_connect=' + urllib.parse.quote(commands(CONNECT)), events=True)
         self.assertIn('\r\nContent-Type: text/event-stream\r\n', s.head)

@@ -25,9 +25,9 @@ struct str client_node(void)
     return str_from(own_uid);
 }
 
-static void answer(struct http_exchange *x, const struct stream_cors *cors)
+static void answer(struct http_exchange *x)
 {
-    http_respond(x, 204, NULL, (struct str){cors->fields, cors->n}, STR_LIT(""));
+    http_respond(x, 204, NULL, STR_LIT(""), STR_LIT(""));
 }
 
 /* To the worker that has it; node: 0: of this one. -1: no room, or no memory. */
@@ -46,8 +46,7 @@ static int hand_over(const struct cf_emulation *e, uint64_t node, unsigned worke
     return rc;
 }
 
-static void emulate(struct http_exchange *x, const struct stream_cors *cors,
-                    const struct cf_emulation *e)
+static void emulate(struct http_exchange *x, const struct cf_emulation *e)
 {
     uint64_t node = 0;
     unsigned worker;
@@ -60,7 +59,7 @@ static void emulate(struct http_exchange *x, const struct stream_cors *cors,
         }
     }
     if (client_session_worker(e->session, &worker) == -1) {
-        answer(x, cors);
+        answer(x);
         return;
     }
     if (node == 0 && worker == reactor->cfg.worker) {
@@ -68,9 +67,9 @@ static void emulate(struct http_exchange *x, const struct stream_cors *cors,
 
         if (cl != NULL && client_emulates(cl) && !client_ended(cl))
             client_input(cl, e->data);
-        answer(x, cors);
+        answer(x);
     } else if (hand_over(e, node, worker) == 0) {
-        answer(x, cors);
+        answer(x);
     } else {
         http_refuse(x, CLOSE_HUB_TIMEOUT);
     }
@@ -78,7 +77,6 @@ static void emulate(struct http_exchange *x, const struct stream_cors *cors,
 
 static void emulation_handle(struct http_exchange *x)
 {
-    struct stream_cors cors = stream_cors(x->request);
     struct str type = http_field_get(x->request, STR_LIT("Content-Type"), NULL);
     enum cf_encoding encoding =
         str_equal_nocase(type, STR_LIT("application/octet-stream")) ? CF_PROTOBUF : CF_JSON;
@@ -90,7 +88,7 @@ static void emulation_handle(struct http_exchange *x)
         stream_preflight(x);
         return;
     }
-    if (!cors.allowed) {
+    if (!stream_origin_allowed(x->request)) {
         http_refuse(x, CLOSE_BAD_ORIGIN);
         return;
     }
@@ -100,7 +98,7 @@ static void emulation_handle(struct http_exchange *x)
     }
     rc = cf_decode_emulation(encoding, buf_view(&x->body), &text, &e);
     if (rc == 0)
-        emulate(x, &cors, &e);
+        emulate(x, &e);
     else
         http_refuse(x, rc == CF_NO_MEMORY ? CLOSE_NO_MEMORY : CLOSE_BAD_CONNECT);
     buf_fini(&text);
@@ -117,6 +115,7 @@ static const struct http_resource emulation_resources[] = {
      .methods = 1u << HTTP_POST | 1u << HTTP_OPTIONS,
      .needs_key = true,
      .client_open = true,
+     .fields = stream_fields,
      .handle = emulation_handle,
      .enabled = emulation_enabled},
 };

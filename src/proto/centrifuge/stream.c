@@ -103,41 +103,38 @@ static const struct conn_ops stream_ops = {
 
 /* ---- the request ---- */
 
-struct stream_cors stream_cors(const struct http_request *r)
+bool stream_origin_allowed(const struct http_request *r)
 {
-    struct stream_cors cors = {.allowed = true};
     bool repeated = false;
     struct str origin = http_field_get(r, STR_LIT("Origin"), &repeated);
-    int n;
 
-    if (origin.p == NULL)
-        return cors;
-    cors.allowed =
-        !repeated && origin.n < sizeof(cors.fields) / 2 && upgrade_origin_allowed(origin, r->host);
-    if (!cors.allowed)
-        return cors;
-    n = snprintf(cors.fields, sizeof(cors.fields),
-                 "Access-Control-Allow-Origin: %.*s\r\nAccess-Control-Allow-Credentials: true\r\n"
-                 "Vary: Origin\r\n",
-                 STR_ARG(origin));
-    cors.n = (size_t)n;
-    return cors;
+    return origin.p == NULL || (!repeated && upgrade_origin_allowed(origin, r->host));
+}
+
+int stream_fields(const struct http_request *r, struct buf *out)
+{
+    struct str origin = http_field_get(r, STR_LIT("Origin"), NULL);
+
+    if (origin.p == NULL || !stream_origin_allowed(r))
+        return 0;
+    return buf_printf(out,
+                      "Access-Control-Allow-Origin: %.*s\r\n"
+                      "Access-Control-Allow-Credentials: true\r\nVary: Origin\r\n",
+                      STR_ARG(origin));
 }
 
 /* A browser asks before it sends a page's request elsewhere (Fetch, 4.8). */
 void stream_preflight(struct http_exchange *x)
 {
-    struct stream_cors cors = stream_cors(x->request);
     struct str wanted = http_field_get(x->request, STR_LIT("Access-Control-Request-Headers"), NULL);
     const char *get = x->resource->methods & 1u << HTTP_GET ? "GET, " : "";
     struct buf fields = {0};
 
     if (wanted.p == NULL)
         wanted = STR_LIT("Content-Type");
-    if (!cors.allowed)
+    if (!stream_origin_allowed(x->request))
         http_refuse(x, CLOSE_BAD_ORIGIN);
-    else if (buf_append(&fields, (struct str){cors.fields, cors.n}) == -1 ||
-             buf_printf(&fields,
+    else if (buf_printf(&fields,
                         "Access-Control-Allow-Methods: %sPOST, OPTIONS\r\n"
                         "Access-Control-Allow-Headers: %.*s\r\nAccess-Control-Max-Age: 300\r\n",
                         get, STR_ARG(wanted)) == -1)
@@ -190,7 +187,7 @@ int client_connect_command(struct buf *text)
     return 0;
 }
 
-static int send_head(struct conn *c, const struct stream_cors *cors, const char *type)
+static int send_head(struct conn *c, struct str cors, const char *type)
 {
     struct buf out = {0};
     int rc = buf_append_lit(&out, "HTTP/1.1 200 OK\r\n");
@@ -203,7 +200,7 @@ static int send_head(struct conn *c, const struct stream_cors *cors, const char 
                        "Content-Type: %s\r\nCache-Control: private, no-cache, no-store, "
                        "must-revalidate, max-age=0\r\nPragma: no-cache\r\nX-Accel-Buffering: no\r\n"
                        "Connection: close\r\n%.*s\r\n",
-                       type, (int)cors->n, cors->fields);
+                       type, STR_ARG(cors));
     /* Some browsers tell a page of the response when there is something in it. A lone line feed:
      * behind CR LF, when the first event comes with it, npm's eventsource 2 loses that event. */
     if (rc == 0 && client_of(c)->wire == WIRE_EVENTS)
@@ -224,8 +221,7 @@ static const char *type_of(const struct client *cl)
 }
 
 /* The client owns the connection from here on. */
-static void begin(struct http_exchange *x, struct client *cl, const struct stream_cors *cors,
-                  struct str commands)
+static void begin(struct http_exchange *x, struct client *cl, struct str cors, struct str commands)
 {
     struct conn *c = x->conn;
     struct buf rest = {0};
@@ -277,9 +273,9 @@ static bool take_commands(struct http_exchange *x, const struct client *cl, stru
 static void stream_handle(struct http_exchange *x)
 {
     const struct stream_path *path = paths;
-    struct stream_cors cors = stream_cors(x->request);
+    bool allowed = stream_origin_allowed(x->request);
     enum cf_encoding encoding = is_protobuf(x->request) ? CF_PROTOBUF : CF_JSON;
-    struct buf commands = {0};
+    struct buf commands = {0}, cors = {0};
     struct client *cl;
 
     if (x->request->method == HTTP_OPTIONS) {
@@ -288,25 +284,28 @@ static void stream_handle(struct http_exchange *x)
     }
     while (strcmp(path->path, x->resource->path) != 0)
         path++;
-    if (!cors.allowed || reactor_sends_away(x->conn)) {
-        http_refuse(x, cors.allowed ? CLOSE_DRAIN : CLOSE_BAD_ORIGIN);
+    if (!allowed || reactor_sends_away(x->conn)) {
+        http_refuse(x, allowed ? CLOSE_DRAIN : CLOSE_BAD_ORIGIN);
         return;
     }
     if (path->wire == WIRE_EVENTS || path->listens)
         encoding = CF_JSON;
     cl = client_new(x->conn, encoding);
-    if (cl == NULL || client_identify_by_peer(cl, x->conn, x->request) == -1) {
+    if (cl == NULL || client_identify_by_peer(cl, x->conn, x->request) == -1 ||
+        stream_fields(x->request, &cors) == -1) {
         client_free(&cl);
+        buf_fini(&cors);
         http_refuse(x, CLOSE_NO_MEMORY);
         return;
     }
     cl->wire = (uint8_t)path->wire;
     cl->listens = path->listens;
     if (take_commands(x, cl, &commands))
-        begin(x, cl, &cors, buf_view(&commands));
+        begin(x, cl, buf_view(&cors), buf_view(&commands));
     else
         client_free(&cl);
     buf_fini(&commands);
+    buf_fini(&cors);
 }
 
 static bool http_stream_enabled(void)
@@ -334,7 +333,7 @@ static bool uni_sse_enabled(void)
     {                                                                                              \
         .path = path_, .where = HTTP_ON_CLIENT | HTTP_ON_ADMIN,                                    \
         .methods = (methods_) | METHOD(OPTIONS), .needs_key = true, .client_open = true,           \
-        .handshake = true, .handle = stream_handle, .enabled = enabled_                            \
+        .handshake = true, .fields = stream_fields, .handle = stream_handle, .enabled = enabled_   \
     }
 static const struct http_resource stream_resources[] = {
     STREAM("/connection/http_stream", METHOD(POST), http_stream_enabled),

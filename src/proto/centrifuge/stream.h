@@ -7,12 +7,11 @@
 #include "proto/http.h"
 #include "proto/upgrade.h"
 
-struct stream_cors {
-    bool allowed;      /* by config.allowed_origins */
-    char fields[1024]; /* what a browser wants to see in the answer */
-    size_t n;
-};
-struct stream_cors stream_cors(const struct http_request *r);
+/* By config.allowed_origins; what comes from no page has no Origin. */
+bool stream_origin_allowed(const struct http_request *r);
+/* Of a resource: what a browser wants to see in every answer, a refusal, too, before it shows the page any
+ * of it (Fetch, 3.3). */
+int stream_fields(const struct http_request *r, struct buf *out) MUST_CHECK;
 /* Answers OPTIONS. */
 void stream_preflight(struct http_exchange *x);
 
