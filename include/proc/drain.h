@@ -28,9 +28,11 @@ uint64_t drain_left(void);
 
 /* How many may be left so long after the beginning, on the way from one number to another. */
 uint64_t drain_most(uint64_t from, uint64_t leave, uint64_t elapsed_ns, uint64_t time_ns);
-/* Gives each of n workers, which have so many, its part of the most that all may have; in sum
- * exactly that, and none more than it has. Where all have no more than that: no limit (UINT64_MAX)
- * each. */
-void drain_share(uint64_t most, const uint64_t *have, unsigned n, uint64_t *share);
+/* Gives each of n workers its part of the most that all may have: in sum exactly that, and none more
+ * than it has. have: what each has said last. told: what each was told last, UINT64_MAX before the
+ * first time; it is replaced. One that has not yet done what it was told will do it: it counts as if
+ * it had, or the others would give up clients in its place, and in the end too many were gone. Where
+ * nobody has to go, each is told what it was told before. */
+void drain_share(uint64_t most, const uint64_t *have, unsigned n, uint64_t *told);
 
 #endif

@@ -23,21 +23,21 @@ uint64_t drain_most(uint64_t from, uint64_t leave, uint64_t elapsed_ns, uint64_t
 }
 
 /* By the largest remainders it would be fairer by less than one client each. */
-void drain_share(uint64_t most, const uint64_t *have, unsigned n, uint64_t *share)
+void drain_share(uint64_t most, const uint64_t *have, unsigned n, uint64_t *told)
 {
-    uint64_t all = 0, given = 0;
+    uint64_t all = 0, some = 0, given = 0;
 
     for (unsigned i = 0; i < n; i++)
-        all += have[i];
+        all += MIN(have[i], told[i]);
+    if (all <= most)
+        return;
     for (unsigned i = 0; i < n; i++) {
-        share[i] = all <= most ? UINT64_MAX : (uint64_t)((unsigned __int128)most * have[i] / all);
-        given += share[i];
+        uint64_t before = given;
+
+        some += MIN(have[i], told[i]);
+        given = (uint64_t)((unsigned __int128)most * some / all);
+        told[i] = given - before;
     }
-    for (unsigned i = 0; all > most && given < most; i = (i + 1) % n)
-        if (share[i] < have[i]) {
-            share[i]++;
-            given++;
-        }
 }
 
 uint64_t drain_target(void)

@@ -27,12 +27,14 @@ static uint64_t read_staying(uint64_t *each)
 
 static void share_out(uint64_t most)
 {
-    uint64_t have[HUB_WORKERS_MAX], share[HUB_WORKERS_MAX];
+    uint64_t have[HUB_WORKERS_MAX], told[HUB_WORKERS_MAX];
 
     read_staying(have);
-    drain_share(most, have, shm->workers, share);
+    for (unsigned i = 0; i < shm->workers; i++)
+        told[i] = atomic_load(&shm->drain.most[i]);
+    drain_share(most, have, shm->workers, told);
     for (unsigned i = 0; i < shm->workers; i++) {
-        atomic_store(&shm->drain.most[i], share[i]);
+        atomic_store(&shm->drain.most[i], told[i]);
         shm_wake(shm->worker_wake_fd[i]);
     }
 }

@@ -23,6 +23,12 @@ static void the_way_down(void **state UNUSED)
     assert_int_equal(drain_most(5, 0, UINT64_MAX, UINT64_MAX), 0);
 }
 
+static void tell_nobody(uint64_t *told)
+{
+    for (unsigned i = 0; i < 4; i++)
+        told[i] = UINT64_MAX;
+}
+
 /* In sum exactly what may stay, and nobody gets more than it has. */
 static void each_has_its_part(void **state UNUSED)
 {
@@ -31,7 +37,7 @@ static void each_has_its_part(void **state UNUSED)
                                        {3, 3, 3, 1},
                                        {0, 0, 0, 5},
                                        {UINT32_MAX, UINT32_MAX, UINT32_MAX, 1}};
-    uint64_t share[4];
+    uint64_t told[4];
 
     for (size_t k = 0; k < ARRAY_LEN(have); k++) {
         uint64_t all = have[k][0] + have[k][1] + have[k][2] + have[k][3];
@@ -39,19 +45,55 @@ static void each_has_its_part(void **state UNUSED)
         for (uint64_t most = 0; most < MIN(all, UINT64_C(60)); most++) {
             uint64_t sum = 0;
 
-            drain_share(most, have[k], 4, share);
+            tell_nobody(told);
+            drain_share(most, have[k], 4, told);
             for (unsigned i = 0; i < 4; i++) {
-                assert_true(share[i] <= have[k][i]);
-                sum += share[i];
+                assert_true(told[i] <= have[k][i]);
+                sum += told[i];
             }
             assert_int_equal(sum, most);
         }
-        drain_share(all, have[k], 4, share);
-        assert_true(share[0] == UINT64_MAX && share[3] == UINT64_MAX);
+        tell_nobody(told);
+        drain_share(all, have[k], 4, told);
+        assert_true(told[0] == UINT64_MAX && told[3] == UINT64_MAX);
     }
-    drain_share(20, have[0], 4, share);
+    tell_nobody(told);
+    drain_share(20, have[0], 4, told);
     for (unsigned i = 0; i < 4; i++)
-        assert_int_equal(share[i], 5);
+        assert_int_equal(told[i], 5);
+}
+
+/* Workers do what they are told when they have their turn, each at its own pace; some leave by
+ * themselves. No order of this makes more go than have to. */
+static void a_worker_that_is_late_costs_the_others_nothing(void **state UNUSED)
+{
+    for (unsigned seed = 1; seed <= 500; seed++) {
+        uint64_t have[4] = {20, 20, 20, 3}, said[4] = {20, 20, 20, 3}, told[4], all = 0, left = 0;
+        unsigned n = seed;
+
+        tell_nobody(told);
+        for (uint64_t most = 63; most >= 17; most--) {
+            drain_share(most, said, 4, told);
+            for (unsigned i = 0; i < 4; i++) {
+                n = n * 1103515245 + 12345;
+                if ((n >> 16) % 3 == 0)
+                    have[i] = MIN(have[i], told[i]); /* has a turn */
+                if ((n >> 20) % 3 == 0)
+                    said[i] = have[i];
+            }
+        }
+        if (seed % 2 == 0 && have[0] > 2) { /* at the very end two leave by themselves */
+            have[0] -= 2;
+            left = 2;
+        }
+        for (unsigned i = 0; i < 4; i++) {
+            said[i] = have[i];
+            drain_share(17, said, 4, told);
+        }
+        for (unsigned i = 0; i < 4; i++)
+            all += MIN(have[i], told[i]);
+        assert_in_range(all, 17 - left, 17);
+    }
 }
 
 static bool good(const char *query, struct wish *w)
@@ -118,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_way_down),
         cmocka_unit_test(each_has_its_part),
+        cmocka_unit_test(a_worker_that_is_late_costs_the_others_nothing),
         cmocka_unit_test(what_is_asked_for),
         cmocka_unit_test(a_wish_that_nobody_waits_for),
     };
