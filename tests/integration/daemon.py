@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from wsraw import Raw, WebSocket
+from wsraw import Closed, Raw, WebSocket
 
 BUILD = os.environ.get('TEST_BUILD') or os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../build/release')
 ROOSTD, ROOSTCTL = os.path.join(BUILD, 'roostd'), os.path.join(BUILD, 'roostctl')
@@ -39,7 +39,7 @@ def wait_for(condition, seconds=15, what='the condition', every=0.02):
         value, away = None, None
         try:
             value = condition()
-        except (LookupError, ConnectionError) as e:
+        except (LookupError, ConnectionError, Closed) as e:
             away = e
         if value:
             return value
@@ -200,7 +200,7 @@ class Daemon:
         if self.process.poll() is None:
             try:
                 pids = self.children()
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass
             self.process.send_signal(sig)
         try:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 
-from daemon import before_exec, wait_for
+from daemon import SLOW, before_exec, wait_for
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 FETCHED = os.path.join(TOP, 'build/tools/peers/usr')  # make build/tools/peers/.redis-server
@@ -31,17 +31,24 @@ def environment():
     return {**os.environ, 'LD_LIBRARY_PATH': ':'.join(libraries)}
 
 
+RESERVED = []
+
+
 def free_port():
     """One that the kernel gives to nobody by itself: whoever connects again and again to a server that is away would else meet
-    himself one day, and a server that starts again might find its port taken."""
+    himself one day, and a server that starts again might find its port taken. No other test on this machine takes it, either,
+    as long as this process is there, whoever listens on it or not: an abstract name of a UNIX socket stands for it."""
     while True:
-        port = random.randrange(15000, 30000)
+        port, name = random.randrange(15000, 30000), socket.socket(socket.AF_UNIX)
         with socket.socket() as s:
             try:
+                name.bind('\0roost-test-port-%d' % port)
                 s.bind((HOST, port))
-                return port
             except OSError:
-                pass
+                name.close()
+                continue
+        RESERVED.append(name)
+        return port
 
 
 class Server:
@@ -75,7 +82,7 @@ class Server:
     def kill(self, sig=signal.SIGKILL):
         self.process.send_signal(sig)
         if sig in (signal.SIGKILL, signal.SIGTERM):
-            self.process.wait(20)
+            self.process.wait(20 * SLOW)
 
     def pause(self):
         """It stands still: its connections stay, nobody answers."""

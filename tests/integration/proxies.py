@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 
 from daemon import before_exec, wait_for
+from engines import free_port
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 TOOLS = os.path.join(TOP, 'build/tools/peers')
@@ -21,12 +22,6 @@ def program(name):
     path = shutil.which(name, path=os.environ.get('PATH', '') + ':/usr/sbin:' + os.path.join(TOOLS, 'usr/sbin'))
     assert path, '%s is not there; make build/tools/peers/.%s fetches it' % (name, name)
     return path
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def answers(address):
