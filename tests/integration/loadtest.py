@@ -18,7 +18,7 @@ import unittest
 import jsonschema
 import websockets
 
-from daemon import BUILD, SLOW
+from daemon import BUILD, SLOW, wait_for
 
 ROOSTLOAD = os.path.join(BUILD, 'roostload')
 with open(os.path.join(os.path.dirname(__file__), '../../cmd/roostload/report.schema.json')) as schema:
@@ -336,11 +336,13 @@ class SlowMetrics(TcpServer):
 
 
 class ByHand(unittest.TestCase):
-    def outcome(self, with_it, *args, status=1):
+    def outcome(self, with_it, *args, status=1, settled=lambda: True):
+        """settled: whether the server has seen all that is asserted of it; its threads may come to that when the run is over."""
         server = TcpServer(lambda s: threading.Thread(target=self.serve, args=(with_it, s), daemon=True).start())
         try:
             r, out = run_json('hold', '--url', 'ws://127.0.0.1:%d/x' % server.port, '--connections', '2', '--duration', '300ms',
                               '--connect-timeout', '30s', *args, status=status)
+            wait_for(settled, what='the server to have seen everything')
         finally:
             server.stop()
         return {k: v for k, v in r['counters'].items() if v > 0 and k != 'connects_started'}, r, out

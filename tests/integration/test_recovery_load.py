@@ -5,7 +5,7 @@ import json
 import subprocess
 import unittest
 
-from daemon import DaemonTest
+from daemon import SLOW, DaemonTest
 from loadtest import ROOSTLOAD, run_json
 
 KEY = 'a-secret-of-enough-characters'
@@ -30,7 +30,7 @@ class Recovery(DaemonTest):
 
     def arguments(self, d, protocol, *more):
         return ['--adapter', 'centrifuge', '--protocol', protocol, '--url', 'ws://' + d.client, '--token-key', KEY, '--recover',
-                '--connections', '300', '--channels', '4', '--rate', '400', '--duration', '4s', *more]
+                '--connections', '300', '--channels', '4', '--rate', str(400 // SLOW), '--duration', '4s', *more]
 
     def load(self, scenario, d, protocol, *more):
         thresholds = [x for what in ('lost', 'duplicates', 'reordered', 'unrecovered', 'offset_jumps') for x in ('--fail-if', what + '>0')]

@@ -237,7 +237,7 @@ class AgainstTheDaemon(SharedDaemonTest):
             if not piece:
                 break
             shown += piece
-        p.wait(10)
+        p.wait(30 * SLOW)
         os.close(master)
         text = shown.decode()
         self.assertIn('30 / 30', text)

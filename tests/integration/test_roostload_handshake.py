@@ -3,10 +3,12 @@
 
 import base64
 import re
+import socket
 import threading
 import time
 import unittest
 
+from daemon import SLOW
 from loadtest import ByHand, TcpServer, run, upgrade
 
 
@@ -64,6 +66,7 @@ class Handshakes(ByHand):
     def test_connections_that_do_not_last(self):
         """No better than refused: given up after three of them, a second apart, and the exit status says it."""
         def flap(s):
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # the end comes with the answer: nobody is seen as connected
             if upgrade(s):
                 s.close()
 
@@ -82,10 +85,10 @@ class Handshakes(ByHand):
         """Never all at once: the run begins without the rest after a while."""
         def drop(s):
             if upgrade(s):
-                time.sleep(1.3)
+                time.sleep(1.9)  # longer than the ramp needs for the next: somebody is always there
                 s.close()
 
-        c, r, out = self.outcome(drop, '--connections', '5', '--ramp', '1', '--connect-timeout', '100ms', status=0)
+        c, r, out = self.outcome(drop, '--connections', '5', '--ramp', '1', '--connect-timeout', '300ms', status=0)
         self.assertGreater(r['ramp_stalled_seconds'], 5)
         self.assertGreater(c['connection_lost'], 3)
         self.assertIn('the ramp stood still', out)
@@ -189,14 +192,16 @@ class Handshakes(ByHand):
 class End(ByHand):
     """How roostload says goodbye: a close frame with 1000 (RFC 6455 section 7.1.1)."""
 
-    def ends(self, with_it, *args):
+    def ends(self, with_it, *args, whole=True):
+        """What with_it gives for each connection, all of them unless whole is False."""
         last = []
 
         def serve(s):
             if upgrade(s):
                 last.append(with_it(s))
 
-        c, _, _ = self.outcome(serve, '--connections', '20', '--processes', '2', *args, status=0)
+        c, _, _ = self.outcome(serve, '--connections', '20', '--processes', '2', *args, status=0,
+                               settled=lambda: not whole or len(last) == 20)
         self.assertEqual(c, {'connects_done': 20})
         return last
 
@@ -221,7 +226,7 @@ class End(ByHand):
     def test_within_a_bound(self):
         """Servers that do not answer it, or do not even read, cannot keep it; nor is any of that a finding."""
         done = threading.Event()
-        self.ends(lambda s: done.wait(60))
+        self.ends(lambda s: done.wait(60), whole=False)
         done.set()
 
 
@@ -236,7 +241,7 @@ class Frames(ByHand):
                     s.recv(1 << 20)
 
             with self.subTest(data=data):
-                c, r, _ = self.outcome(send, '--duration', '500ms', '--ramp', '20', status=0)
+                c, r, _ = self.outcome(send, '--duration', '%dms' % (1000 * SLOW), '--ramp', '20', status=0)
                 self.assertGreaterEqual(c['protocol_errors'], 2)
 
 

@@ -86,7 +86,7 @@ class Echo(Measured):
         self.assertEqual(c['messages_in'] + c['gaps'], c['messages_out'])
 
     def test_what_the_scenario_drops_is_not_lost(self):
-        c, _, _ = self.echo(lambda server, c, m, n: [(c, m)] if n != 50 else [], '--rate', '100', '--duration', '2s', '--storm-after', '1s',
+        c, _, _ = self.echo(lambda server, c, m, n: [(c, m)] if n != 5 else [], '--rate', '100', '--duration', '2s', '--storm-after', '1s',
                             '--depth', '200')
         self.assertEqual((c['closed'], c['duplicates'], c['reordered'], c['gaps']), (1, 0, 0, 1))
         self.assertEqual(c['messages_out'] + c['not_sent'], 200)

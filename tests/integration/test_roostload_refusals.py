@@ -5,6 +5,7 @@ import socket
 import tempfile
 import unittest
 
+from daemon import wait_for
 from loadtest import TcpServer, run, run_json
 
 
@@ -97,7 +98,7 @@ class Refusals(unittest.TestCase):
                             (b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nx 1\n', 'process_cpu_seconds_total')):
             server = TcpServer(lambda s, answer=answer: s.recv(4096) and answer and (s.sendall(answer), s.shutdown(socket.SHUT_WR)))
             try:
-                self.assertIn(why, self.refuse('hold', '--metrics', 'http://127.0.0.1:%d/' % server.port))
+                wait_for(lambda: why in self.refuse('hold', '--metrics', 'http://127.0.0.1:%d/' % server.port), what=why)  # an answer in time
             finally:
                 server.stop()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """When roostload does what: its own lateness, storms, connects, stalled readers that the server throws out."""
 
+import itertools
 import json
 import select
 import signal
@@ -28,12 +29,12 @@ class Lateness(SharedDaemonTest):
         return sum(n for bound, n in h['buckets'] if bound < seconds) / h['count']
 
     def test_messages_leave_when_they_are_due(self):
-        """Not when a timer of milliseconds, or a scan every two, comes to them; the best of some tries counts, as others
-        use the machine too."""
+        """Not when a timer of milliseconds, or a scan every two, comes to them; the best of many tries counts, as others
+        use the machine too, and nothing that is wrong would get better."""
         for args in (('echo', '--connections', '20', '--channels', '20', '--rate', '200', '--duration', '1s'),
                      ('broadcast', '--connections', '2', '--rate', '170', '--duration', '1s')):
             with self.subTest(scenario=args[0]):
-                self.assertTrue(any(self.share_within(0.0004 * SLOW, *args) > 0.5 for _ in range(5)))
+                self.assertTrue(any(self.share_within(0.0004 * SLOW, *args) > 0.5 for _ in range(30)))
 
     def test_waiting_for_an_answer_is_not_the_generators_lateness(self):
         r = self.load('echo', '--connections', '2', '--rate', '100000', '--duration', '500ms')
@@ -91,23 +92,25 @@ class Connect(unittest.TestCase):
 
 
 class Outage:
-    """Once a connection has ended, nobody is let in for so many seconds."""
+    """From the first connection on that is more than so many users have at first, nobody is let in for so many seconds. That
+    connections have ended may be seen later than that new ones are there."""
 
-    def __init__(self, seconds):
-        self.seconds, self.until = seconds, None
+    def __init__(self, seconds, users):
+        self.seconds, self.users, self.until, self.number = seconds, users, None, itertools.count(1)
 
     def __call__(self, s):
+        if next(self.number) > self.users and self.until is None:
+            self.until = time.monotonic() + self.seconds
         if self.until and time.monotonic() < self.until:
             s.close()
         elif upgrade(s):
             while s.recv(4096):
                 pass
-            self.until = self.until or time.monotonic() + self.seconds
 
 
 class Storm(ByHand):
     def storm(self, outage, *args, status=0):
-        return self.outcome(Outage(outage), '--storm-after', '200ms', '--connect-timeout', '10s', *args, status=status)
+        return self.outcome(Outage(outage, int(args[args.index('--connections') + 1])), '--storm-after', '200ms', '--connect-timeout', '10s', *args, status=status)
 
     def test_recovery_is_the_servers_not_the_ramps(self):
         """The ramp takes three seconds; the server is away for one."""
@@ -133,13 +136,13 @@ class Storm(ByHand):
         self.assertIn('not everybody was back', out)
 
     def test_a_server_that_takes_and_drops_has_not_recovered(self):
-        stormy = []
+        number = itertools.count(1)
 
         def take_and_drop(s):
-            if upgrade(s) and not stormy:
+            stays = next(number) <= 10
+            if upgrade(s) and stays:
                 while s.recv(4096):
                     pass
-                stormy.append(True)
             else:
                 s.close()
 

@@ -9,6 +9,7 @@ import threading
 import time
 import unittest
 
+from daemon import SLOW
 from loadtest import ROOSTLOAD, ByHand, NatsInPieces, Server, SlowMetrics, TcpServer, broadcast, run_json, upgrade
 
 
@@ -142,7 +143,7 @@ class End(ByHand):
                 if ' grace ' in line:
                     break
             p.send_signal(signal.SIGTERM)
-            out, _ = p.communicate(timeout=10)
+            out, _ = p.communicate(timeout=30 * SLOW)
         finally:
             server.stop()
         self.assertIn('echo (interrupted)', out)
@@ -165,15 +166,21 @@ class End(ByHand):
 
 
 class Watching(unittest.TestCase):
-    def test_a_page_that_answers_late_does_not_lengthen_the_run(self):
-        """While it was waited for, load went on that belonged to no time."""
+    def run_with_late_pages(self):
         metrics = SlowMetrics(0.2)  # roostload waits for half a second
         try:
             with Server() as s:
-                r, _ = run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '2', '--rate', '300', '--duration',
-                                '1s', '--metrics', 'http://127.0.0.1:%d/metrics' % metrics.port)
+                return run_json('broadcast', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '2', '--rate', '300', '--duration',
+                                '1s', '--metrics', 'http://127.0.0.1:%d/metrics' % metrics.port)[0]
         finally:
             metrics.stop()
+
+    def test_a_page_that_answers_late_does_not_lengthen_the_run(self):
+        """While it was waited for, load went on that belonged to no time."""
+        for _ in range(10):
+            r = self.run_with_late_pages()
+            if all(row['rss'] == 1000 for row in r['seconds']) and all(r['server'][k]['processes'] for k in ('start', 'ramped', 'end')):
+                break  # else the machine was slow, and a page came later than roostload waits
         self.assertEqual(r['run_messages_out'] + r['counters']['not_sent'], 300)
         server, run = r['server'], (r['ramp_seconds'], r['ramp_seconds'] + r['run_seconds'])
         self.assertLessEqual(server['start']['at'], 0)
@@ -185,6 +192,12 @@ class Watching(unittest.TestCase):
 
 
 class Processes(unittest.TestCase):
+    def await_all(self, p):
+        for line in p.stdout:
+            if 'ready 20/20' in line:
+                return
+        self.fail('not all were connected')
+
     def test_a_signal_to_all_of_them(self):
         """As timeout(1) and a terminal send it."""
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -192,9 +205,9 @@ class Processes(unittest.TestCase):
                 p = subprocess.Popen([ROOSTLOAD, 'hold', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '20', '--processes', '2',
                                       '--duration', '60s', '--plain'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                      start_new_session=True)
-                p.stdout.readline()
+                self.await_all(p)
                 os.killpg(p.pid, sig)
-                out, err = p.communicate(timeout=30)
+                out, err = p.communicate(timeout=30 * SLOW)
                 self.assertEqual((p.returncode, err), (0, ''))
                 self.assertIn('hold (interrupted): 20 of 20', out)
 
@@ -206,11 +219,11 @@ class Processes(unittest.TestCase):
         with Server() as s:
             p = subprocess.Popen([ROOSTLOAD, 'hold', '--url', 'ws://127.0.0.1:%d/x' % s.port, '--connections', '20', '--processes', '2',
                                   '--duration', '60s', '--plain'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            p.stdout.readline()
+            self.await_all(p)
             pids = self.children(p.pid)
             self.assertEqual(len(pids), 2)
             os.kill(pids[1], signal.SIGKILL)
-            out, err = p.communicate(timeout=30)
+            out, err = p.communicate(timeout=30 * SLOW)
         self.assertEqual(p.returncode, 1)
         self.assertIn('load process %d ended early (signal 9)' % pids[1], err)
         self.assertIn('hold: ', out)
