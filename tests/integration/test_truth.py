@@ -16,7 +16,7 @@ def post(c, method, **request):
 
 class Truth(DaemonTest):
     def stopped_hub(self, **settings):
-        d = self.start(workers=1, hub_timeout='500ms', **settings)
+        d = self.start(workers=1, hub_timeout='500ms', hang_timeout='60s', **settings)
         hub = d.pid_of('hub')
         os.kill(hub, signal.SIGSTOP)
         self.addCleanup(os.kill, hub, signal.SIGCONT)
@@ -39,7 +39,8 @@ class Truth(DaemonTest):
         with Raw(d.admin) as c:
             self.assert_failed(post(c, 'channels'), 503, '^not done, retry: ')
         os.kill(hub, signal.SIGCONT)
-        with Raw(d.admin) as c:  # behind all that in the ring
+        wait_for(lambda: d.metric('roost_publications_ordered_total') == 1 + 2, what='the hub to take what is there')
+        with Raw(d.admin) as c:
             self.assertEqual(post(c, 'publish', channel='a', data=3).status, 200)
         self.assertEqual(d.metric('roost_publications_ordered_total'), 1 + 2 + 1)
 
@@ -89,7 +90,7 @@ class HubQueue(DaemonTest):
     def killed_with_a_queue(self, policy):
         """A worker does not take, so the hub queues for it; then the hub dies."""
         each, number = 15000, 20
-        d = self.start(workers=2, slow_consumer=policy, ring_size='64KiB', max_message_size='16KiB', max_frame_size='16KiB')
+        d = self.start(workers=2, slow_consumer=policy, ring_size='64KiB', max_message_size='16KiB', max_frame_size='16KiB', hang_timeout='60s')
         c = self.asker(d, 1)
         subscribers = d.spread('/ws/q')
         stuck, hub = d.pid_of('worker0'), d.pid_of('hub')
