@@ -133,9 +133,9 @@ class Metrics(SharedDaemonTest):
 
         def delivered():  # a worker counts a delivery behind its send(), so a client may have it first
             m.update(self.d.metrics())
-            return grew('roost_deliveries_total') == 20
+            return grew('roost_deliveries_total') == 20 and m['roost_hub_channels'] == 1 and m['roost_connections{protocol="plain"}'] == 4
 
-        wait_for(delivered, what='the count of deliveries')
+        wait_for(delivered, what='the count of deliveries, and the end of those of other tests')
         self.assertEqual(grew('roost_upgrades_total'), 4)
         self.assertEqual(grew('roost_messages_in_total'), 5)
         self.assertEqual(grew('roost_messages_in_bytes_total'), 25)
@@ -255,7 +255,8 @@ class Metrics(SharedDaemonTest):
                 page = self.d.get_json('/debug/connections')
                 return [x for x in page['connections'] if channel in json.dumps(x)]
 
-            entry = wait_for(lambda: find('"debugged"'), what='the connection in the listing')[0]
+            # Nothing says when the frame has been read.
+            entry = wait_for(lambda: [x for x in find('"debugged"') if x['frames_in'] > 0], what='the connection in the listing')[0]
             self.assertEqual((entry['state'], entry['protocol'], entry['frames_in']), ('open', 'plain', 1))
             full = wait_for(lambda: [r for r in [self.d.http('GET', '/debug/connection?id=' + entry['id'])] if r.status == 200],
                             what='the connection in full')[0]
@@ -268,6 +269,7 @@ class Metrics(SharedDaemonTest):
 
     def test_debug_pages(self):
         clients = [self.d.ws('/ws/paged') for _ in range(60)]
+        wait_for(lambda: sum(p['connections'] for p in self.d.processes()) == 60, what='the end of those of other tests')
         seen, worker, after = set(), None, ''
         for _ in range(2000):
             page = self.d.get_json('/debug/connections?limit=7' + after)

@@ -41,7 +41,7 @@ class Tail:
 
     def __exit__(self, *_):
         self.p.send_signal(signal.SIGINT)
-        self.status = self.p.wait(10)
+        self.status = self.p.wait(30 * SLOW)
         for t in self.threads:
             t.join(5)
         self.p.stdout.close()
@@ -57,9 +57,9 @@ class Roostctl(SharedDaemonTest):
         return p.stdout if status == 0 else p.stderr
 
     def test_status(self):
-        with self.d.ws('/ws/s'):
+        with self.d.ws('/ws/s'):  # those of other tests may still be there
+            wait_for(lambda: re.search(r'connections\s+1 of 30000', self.run_ctl('status')), what='the number of connections')
             out = self.run_ctl('status')
-        self.assertRegex(out, r'connections\s+1 of 30000')
         for name in ('master', 'hub', 'worker0', 'worker1'):
             self.assertRegex(out, r'(?m)^%s\s+\d+ ready' % name)
 
@@ -180,7 +180,7 @@ class Roostctl(SharedDaemonTest):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', rows, 80, 0, 0))
         p = subprocess.Popen([ROOSTCTL, '--admin', 'http://' + self.d.admin, 'top'], stdin=slave, stdout=slave, stderr=slave, close_fds=True)
         os.close(slave)
-        text, end = b'', time.monotonic() + 10 * SLOW
+        text, end = b'', time.monotonic() + 30 * SLOW
         pressed = False
         while time.monotonic() < end:
             if select.select([master], [], [], 0.1)[0]:
@@ -191,7 +191,7 @@ class Roostctl(SharedDaemonTest):
             if not pressed and text.count(b'\x1b[J') >= 2:
                 os.write(master, b'q')
                 pressed = True
-        self.assertEqual(p.wait(10), 0)
+        self.assertEqual(p.wait(30 * SLOW), 0)
         os.close(master)
         self.assertTrue(pressed, text)
         return text.decode()

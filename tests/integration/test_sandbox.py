@@ -199,7 +199,7 @@ class Files(DaemonTest):
         os.chmod(names['key'], 0o644)
         write(names['hmac'], 'h' * 40, 0o644)
         self.reload(d, 'changed=.*api_key')
-        self.assertEqual(d.http('GET', '/debug/config', fields=[('X-API-Key', 'n' * 20)]).status, 200)
+        wait_for(lambda: d.http('GET', '/debug/config', fields=[('X-API-Key', 'n' * 20)]).status == 200, what='the new key')
 
     def test_certificates_reach_egress_by_a_reload(self):
         good, other = self.file(''), self.file('')
@@ -245,16 +245,15 @@ class Files(DaemonTest):
                 os.rename(log, '%s.%d' % (log, n))
                 d.process.send_signal(signal.SIGUSR1)
                 wait_for(lambda: os.path.exists(log) and 'log opened again' in read(log), what='the new log')
-                inode = os.stat(log).st_ino
+                new, gone = os.stat(log).st_ino, os.stat('%s.%d' % (log, n)).st_ino
                 for pid in d.children():
-                    wait_for(lambda: inode in open_files(pid), what='the new file in process %d' % pid)
-                    self.assertNotIn(os.stat('%s.%d' % (log, n)).st_ino, open_files(pid))
+                    wait_for(lambda: open_files(pid) & {new, gone} == {new}, what='the new file alone in process %d' % pid)
             old = d.kill('worker0')
             wait_for(lambda: d.pid_of('worker0') not in (0, old), what='the next worker')
             self.assertIn(os.stat(log).st_ino, open_files(d.pid_of('worker0')))
             for pid in d.children():
                 os.kill(pid, signal.SIGUSR1)  # as a service manager may; it is the master's to handle
-            self.assertEqual(d.http('GET', '/readyz').status, 200)
+            wait_for(lambda: d.http('GET', '/readyz').status == 200, what='readiness')
             self.assertEqual(d.stop(), 0)
             text = read(log)
             for name in ('master', 'worker0', 'worker1'):

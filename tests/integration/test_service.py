@@ -19,7 +19,7 @@ import sys
 import tempfile
 import unittest
 
-from daemon import BUILD, SAN, DaemonTest, alive, before_exec, run_roostctl, wait_for
+from daemon import BUILD, SAN, SLOW, DaemonTest, alive, before_exec, run_roostctl, wait_for
 from test_egress import Keys, key_set, make_certificate
 from wsraw import TEXT
 
@@ -238,7 +238,7 @@ for what in (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), lambda: 
         for pid in first or [unshare.pid]:
             os.kill(pid, signal.SIGKILL)
         unshare.stdout.close()
-        unshare.wait(20)
+        unshare.wait(20 * SLOW)
         self.assertEqual([pid for pid in first if alive(pid)], [])
 
     def test_proc_that_shows_only_own_processes(self):

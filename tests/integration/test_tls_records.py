@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import unittest
 
-from daemon import wait_for
+from daemon import SLOW, wait_for
 from test_tls import TlsTest
 from wsraw import TEXT, Raw
 
@@ -111,7 +111,7 @@ class Records(TlsTest):
                 hear(b'\r\n\r\nok\n')
         finally:
             p.stdin.close()
-            p.wait(10)
+            p.wait(30 * SLOW)
             p.stdout.close()
 
     def test_plain_text_behind_the_handshake(self):
