@@ -86,7 +86,7 @@ class Node:
         self.folder = tempfile.TemporaryDirectory(prefix='roost-chaos-')
         self.file = tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-chaos-')
         self.write(settings)
-        self.d = Daemon(workers=workers, listen=None, config=self.file.name, drain_time='500ms', ring_size=settings.get('ring_size', '4MiB'),
+        self.d = Daemon(workers=workers, listen=None, config=self.file.name, drain_time='500ms', hang_timeout=None, ring_size=settings.get('ring_size', '4MiB'),
                         max_message_size='16KiB', send_buffer_size='16KiB')
         self.limits, self.stopped = {}, set()
         found = dict(re.findall(r'msg="?listening"? address=(\S+) for=clients name=(\S+)', self.d.text()))

@@ -126,7 +126,7 @@ class Pod:
 
     def start(self):
         """On ports of its own. Whoever is connected when it ends is waited for, so the tests' clients leave first."""
-        self.daemon = Daemon(env=self.env, drain_time=None, close_timeout=None)
+        self.daemon = Daemon(env=self.env, drain_time=None, close_timeout=None, hang_timeout=None)
         return self.daemon
 
     def probe(self, name):

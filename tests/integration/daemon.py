@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import tempfile
@@ -29,10 +30,11 @@ def before_exec(nofile=None, prepare=None):
         resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
 
-def wait_for(condition, seconds=15, what='the condition', every=0.02):
+def wait_for(condition, seconds=25, what='the condition', every=0.02):
     """
     The first true value of condition(); AssertionError when it does not come in time. What the condition asks for
-    may be away for a moment (the series of a process that is being replaced, a listener): that is waited for, too.
+    may be away for a moment (the series of a process that is being replaced, a listener, who was to answer): that is
+    waited for, too.
     """
     end = time.monotonic() + seconds * SLOW
     while True:
@@ -57,12 +59,48 @@ def alive(pid):
         return False
 
 
+def at_some_pace(scenario, paces=(1, 4, 12)):
+    """
+    For what is about time itself: scenario(pace), whose times are multiplied by it. A machine that was held up meanwhile
+    gets another chance at a slower pace; a fault is one at every pace.
+    """
+    for pace in paces:
+        try:
+            return scenario(pace)
+        except (AssertionError, Closed, OSError):
+            if pace == paces[-1]:
+                raise
+
+
+def descriptors(pid):
+    """What the open descriptors of a process lead to. One may be closed while they are looked at."""
+    found = []
+    for fd in os.listdir('/proc/%d/fd' % pid):
+        try:
+            found.append(os.readlink('/proc/%d/fd/%s' % (pid, fd)))
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def readable(streams, seconds):
+    """Those of these descriptors that have something to read, or have ended."""
+    poll = select.poll()  # as select() takes none above 1023
+    for fd in streams:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(seconds * 1000)]
+
+
 class Daemon:
+    """What it has logged when text(), find() or lines() is called is in their answers: no thread has to be waited for.
+
+    hang_timeout is long: a test that stops a process, on a machine that is slow, is not to find it killed. None: the default."""
+
     def __init__(self, workers=2, env=None, config=None, args=(), ready=True, nofile=None, prepare=None, pass_fds=(),
                  program=ROOSTD, **settings):
         self.log, self.lock, self.clients = [], threading.Lock(), []
         merged = {'listen': '127.0.0.1:0', 'admin_listen': '127.0.0.1:0', 'workers': workers,
-                  'drain_time': '100ms', 'close_timeout': '1s', **settings}
+                  'drain_time': '100ms', 'close_timeout': '1s', 'hang_timeout': '10m', **settings}
         argv = [program, *args]
         if config:
             argv += ['--config', config]
@@ -72,10 +110,9 @@ class Daemon:
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, env={**os.environ, **(env or {})},
                                         preexec_fn=lambda: before_exec(nofile, prepare), pass_fds=pass_fds)
-        self.threads = [threading.Thread(target=self._read, args=(f,), daemon=True)
-                        for f in (self.process.stderr, self.process.stdout)]
-        for t in self.threads:
-            t.start()
+        self.rests = {f.fileno(): b'' for f in (self.process.stderr, self.process.stdout)}  # lines without their end
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.client = self.admin = None
         if ready:
             try:
@@ -85,15 +122,35 @@ class Daemon:
                 raise
 
     def _await_ready(self):
-        wait_for(lambda: self.find(r'msg="?ready"?\b') or self.process.poll() is not None, 20, 'readiness')
+        wait_for(lambda: self.find(r'msg="?ready"?\b') or self.process.poll() is not None, 60, 'readiness')
         assert self.process.poll() is None, 'the daemon ended at start:\n' + self.text()
         self.client = self._address('clients')
         self.admin = self._address('admin')
 
-    def _read(self, stream):
-        for line in stream:
+    def _take(self):
+        """Some of what is there to read; False: nothing."""
+        ready = readable(self.rests, 0)
+        for fd in ready:
+            data = os.read(fd, 65536)
+            *lines, rest = (self.rests[fd] + data).split(b'\n')
+            if not data:
+                lines = [rest] if rest else []
+                del self.rests[fd]
+            else:
+                self.rests[fd] = rest
+            self.log += [x.decode('utf-8', 'replace') for x in lines]
+        return bool(ready)
+
+    def _read(self):
+        """So that no pipe is ever full; who looks at the log takes what is there himself."""
+        while True:
             with self.lock:
-                self.log.append(line.decode('utf-8', 'replace').rstrip('\n'))
+                streams = list(self.rests)
+            if not streams:
+                return
+            readable(streams, 1)
+            with self.lock:
+                self._take()
 
     def _address(self, who):
         found = self.find(r'msg="?listening"? address=(\S+) for=' + who)
@@ -101,6 +158,8 @@ class Daemon:
 
     def text(self):
         with self.lock:
+            while self._take():
+                pass
             return '\n'.join(self.log)
 
     def find(self, pattern):
@@ -113,7 +172,7 @@ class Daemon:
         """Lines of that level."""
         return self.lines('level=warn')
 
-    def wait_log(self, pattern, seconds=10):
+    def wait_log(self, pattern, seconds=25):
         return wait_for(lambda: self.find(pattern), seconds, 'log line /%s/' % pattern)
 
     # asking it
@@ -145,6 +204,19 @@ class Daemon:
         if not series:
             raise KeyError(name)
         return sum(series)
+
+    def wait_metric(self, name, value):
+        """Until it has that value: much is counted behind the answer that a test has seen, and by another process."""
+        seen = []
+        try:
+            return wait_for(lambda: seen.append(self.metric(name)) or seen[-1] == value, what='%s %s' % (name, value))
+        except AssertionError as e:
+            raise AssertionError('%s; it is %s' % (e, seen[-1:])) from None
+
+    def everywhere(self, condition, what, times=30):
+        """Until condition() is true of every worker, one of which the kernel picks each time. A reload is logged by the master when it
+        has told the others of it."""
+        wait_for(lambda: all(condition() for _ in range(times)), what=what)
 
     def ws(self, path, **kw):
         c = WebSocket(self.client, path, **kw)
@@ -179,8 +251,11 @@ class Daemon:
             return [int(x) for x in f.read().split()]
 
     def kill(self, name, sig=signal.SIGKILL):
+        """Its pid. Who was killed does nothing any more; it may be listed for a moment still."""
         pid = wait_for(lambda: self.pid_of(name), what='a running ' + name)  # 0 would be our own process group
         os.kill(pid, sig)
+        if sig == signal.SIGKILL:
+            wait_for(lambda: not alive(pid), what='the end of ' + name, every=0.001)
         return pid
 
     def private_bytes(self):
@@ -194,7 +269,7 @@ class Daemon:
 
     # its end
 
-    def stop(self, sig=signal.SIGTERM, seconds=20):
+    def stop(self, sig=signal.SIGTERM, seconds=30):
         """Signals the master and waits; its exit status. Nothing of it is left running."""
         pids = []
         if self.process.poll() is None:
@@ -216,8 +291,10 @@ class Daemon:
             for pid in pids:
                 if alive(pid):
                     os.kill(pid, signal.SIGKILL)
-            for t in self.threads:
-                t.join(5)
+            self.text()
+            with self.lock:
+                self.rests.clear()
+            self.reader.join()
             self.process.stderr.close()
             self.process.stdout.close()
         # UBSan reports on standard error, whatever log_path says.

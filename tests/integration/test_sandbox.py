@@ -181,7 +181,7 @@ class Files(DaemonTest):
         self.addCleanup(s.close)
         config = self.file('hang_timeout: 10s\n')
         os.chmod(config, 0o644)
-        d = self.start(workers=1, user='nobody', config=config, api_key_file=names['key'], token_hmac_secret_key_file=names['hmac'],
+        d = self.start(workers=1, user='nobody', config=config, hang_timeout=None, api_key_file=names['key'], token_hmac_secret_key_file=names['hmac'],
                        token_fetch_ca_file=names['ca'], token_jwks_url=s.url)
         key = [('X-API-Key', 'k' * 20)]
         wait_for(lambda: '"kid":"1"' in d.http('GET', '/debug/tokens', fields=key).body.decode(), what='the fetched key')

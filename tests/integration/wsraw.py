@@ -239,8 +239,16 @@ class WebSocket(Raw):
             elif f.opcode == CLOSE:
                 raise Closed('close %d %r' % (f.code, f.payload[2:]))
 
+    def past_pings(self, answer):
+        """The next frame that is no ping: how many come between depends on the clock."""
+        while (f := self.recv()).opcode == PING:
+            if answer:
+                self.send_frame(PONG, f.payload)
+        return f
+
     def expect(self, opcode, payload=None):
-        f = self.recv()
+        """The next frame. Pings before it are answered, unless one is expected, or the end."""
+        f = self.recv() if opcode == PING else self.past_pings(opcode != CLOSE)
         if isinstance(payload, str):
             payload = payload.encode()
         assert f.opcode == opcode and f.fin and (payload is None or f.payload == payload), \
@@ -249,7 +257,7 @@ class WebSocket(Raw):
 
     def expect_close(self, code, answer=True):
         """The server's close frame with that code, then the end. answer: as a good client does."""
-        f = self.recv()
+        f = self.past_pings(False)
         assert f.opcode == CLOSE, 'expected a close frame, got %r' % f
         assert f.code == code, 'expected close %d, got %d %r' % (code, f.code, f.payload[2:])
         f.payload[2:].decode('utf-8')
