@@ -217,7 +217,7 @@ class Sentinels:
             for _ in range(sentinels):
                 self.sentinels.append(Sentinel(name, self.redis[0].port, sentinels // 2 + 1, down_after, extra))
             wait_for(lambda: all(s.master_says('num-slaves') == str(replicas) and s.master_says('num-other-sentinels') ==
-                                 str(sentinels - 1) for s in self.sentinels), 20, 'sentinels that know all')
+                                 str(sentinels - 1) for s in self.sentinels), 60, 'sentinels that know all')
         except BaseException:
             self.stop()
             raise
@@ -272,7 +272,7 @@ class Cluster:
             r.say('CLUSTER', 'SET-CONFIG-EPOCH', i + 1)
         for r in self.redis[1:]:
             self.redis[0].say('CLUSTER', 'MEET', HOST, r.port, self._bus(r))
-        wait_for(lambda: all(len(self.nodes(r)) == len(self.redis) for r in self.redis), 20, 'nodes that know one another')
+        wait_for(lambda: all(len(self.nodes(r)) == len(self.redis) for r in self.redis), 60, 'nodes that know one another')
         for i, r in enumerate(self.redis[primaries:]):
             r.say('CLUSTER', 'REPLICATE', self.id(self.primaries[i % primaries]))
         self.await_ok()

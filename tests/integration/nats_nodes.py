@@ -19,7 +19,7 @@ class Nodes(DaemonTest):
     def node(self, *servers, clean=True, up=True, **settings):
         settings = {'allow_anonymous_connect_without_token': True, 'plain': True, 'engine': 'nats',
                     'engine_address': ','.join(s if isinstance(s, str) else s.address for s in servers),
-                    'engine_probe_interval': '300ms', 'engine_timeout': '1s', 'engine_reconnect_max': '200ms',
+                    'engine_probe_interval': '300ms', 'engine_timeout': '4s', 'engine_reconnect_max': '200ms',
                     'channel_without_namespace': BARE, 'namespaces': [{**BARE, 'name': 'ns'}, {**BARE, 'name': 'utf', 'channel_regex': '.*'}], **settings}
         with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
             f.write(yaml(settings))

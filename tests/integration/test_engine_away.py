@@ -24,7 +24,7 @@ class Away(DaemonTest):
 
     def node(self, up=True, **settings):
         settings = {'allow_anonymous_connect_without_token': True, 'plain': True, 'engine': 'redis',
-                    'engine_address': 'unix:' + self.redis.path, 'engine_probe_interval': '2s', 'engine_timeout': '2s',
+                    'engine_address': 'unix:' + self.redis.path, 'engine_probe_interval': '2s', 'engine_timeout': '4s',
                     'engine_patience': '500ms', 'engine_reconnect_max': '200ms', 'channel_without_namespace': KEPT,
                     'namespaces': [{**BARE, 'name': 'bare'}], **settings}
         with tempfile.NamedTemporaryFile('w', suffix='.yaml', prefix='roost-test-') as f:
@@ -110,7 +110,7 @@ class Readiness(Away):
         self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)  # the server has forgotten; the client stays
 
     def test_the_reasons_of_a_connections_end_are_counted(self):
-        d = self.node(engine_probe_interval='10s')
+        d = self.node(engine_probe_interval='10s', engine_timeout='2s')
         self.redis.kill(signal.SIGSTOP)
         self.publish(d, 'a', 1)
         wait_for(lambda: d.metric('roost_engine_reconnects_total{reason="timeout"}') > 0, what='the node to notice')
@@ -119,7 +119,7 @@ class Readiness(Away):
         self.redis.say('CONFIG', 'SET', 'requirepass', 'secret')
         self.redis.say('-a', 'secret', 'CLIENT', 'KILL', 'TYPE', 'pubsub')
         wait_for(lambda: d.metric('roost_engine_reconnects_total{reason="refused"}') > 0, what='the node to be refused')
-        self.assertIn('NOAUTH', self.ready(d)[1])
+        wait_for(lambda: 'NOAUTH' in self.ready(d)[1], what='the reason')
 
 
 class WhoIsTold(Away):
@@ -128,7 +128,7 @@ class WhoIsTold(Away):
         d = self.node(**settings)
         c, w = self.client(d, 'a', 'bare:a'), d.ws('/ws/bare:a')
         self.assertEqual(self.publish(d, 'bare:a', 0)[0], 200)
-        self.assertEqual((c.data(), w.recv().payload), (0, b'0'))
+        self.assertEqual((c.data(), w.recv_data()), (0, b'0'))
         self.redis.kill()
         self.down(d)
         wait_for(lambda: self.publish(d, 'a', 'no')[0] == 503, what='the server to be given up')
@@ -156,7 +156,7 @@ class WhoIsTold(Away):
         self.assertEqual(other.data(), 'x')
         self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
         self.assertEqual(self.publish(d, 'bare:a', 'y')[0], 200)
-        self.assertEqual((c.data(), w.recv().payload), ('y', b'"y"'))
+        self.assertEqual((c.data(), w.recv_data()), ('y', b'"y"'))
 
     def test_plain_clients_stay_and_new_ones_come_later(self):
         d, c, w = self.away()
@@ -166,12 +166,12 @@ class WhoIsTold(Away):
         self.back(d)
         new = d.ws('/ws/new')
         self.assertEqual(self.publish(d, 'new', 'x')[0], 200)
-        self.assertEqual(new.recv().payload, b'"x"')
+        self.assertEqual(new.recv_data(), b'"x"')
         self.assertEqual(self.publish(d, 'bare:a', 'y')[0], 200)
-        self.assertEqual(w.recv().payload, b'"y"')
+        self.assertEqual(w.recv_data(), b'"y"')
 
     def test_recovering_fails_for_the_time_being(self):
-        nodes = [self.node(), self.node()]
+        nodes = [self.node(engine_timeout='2s') for _ in range(2)]
         c = self.client(nodes[0], 'a')
         at = [self.publish(nodes[0], 'a', i)[1]['result'] for i in range(3)]
         self.assertEqual([c.data() for _ in range(3)], [0, 1, 2])
@@ -204,7 +204,7 @@ class WhoIsTold(Away):
         self.back(d)
         self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
         wait_for(lambda: self.publish(d, 'bare:a', 'y')[0] == 200, what='publications to be taken')
-        self.assertEqual((c.data(), w.recv().payload), ('y', b'"y"'))
+        self.assertEqual((c.data(), w.recv_data()), ('y', b'"y"'))
 
     def test_what_nobody_can_be_told_of_is_counted_and_said_once(self):
         d = self.node()
@@ -218,12 +218,12 @@ class WhoIsTold(Away):
         self.assertEqual(len(d.lines('publications whose publishers cannot be told are lost')), 1)
         self.back(d)
         w.text(b'again')
-        self.assertEqual(w.recv().payload, b'again')
+        self.assertEqual(w.recv_data(), b'again')
 
     def test_channels_without_history_may_go_on_alone(self):
         d, c, w = self.away(engine_local_fallback=True)
         self.assertEqual(self.publish(d, 'bare:a', 1)[0], 200)
-        self.assertEqual((c.data(), w.recv().payload), (1, b'1'))
+        self.assertEqual((c.data(), w.recv_data()), (1, b'1'))
         self.assertEqual(self.publish(d, 'a', 1)[0], 503)
         other = self.client(d, 'bare:new')
         self.assertEqual(self.publish(d, 'bare:new', 2)[0], 200)
@@ -232,7 +232,7 @@ class WhoIsTold(Away):
         self.back(d)
         self.assertEqual(c.push('unsubscribe')[1]['code'], 2500)
         self.assertEqual(self.publish(d, 'bare:a', 3)[0], 200)
-        self.assertEqual((c.data(), w.recv().payload), (3, b'3'))
+        self.assertEqual((c.data(), w.recv_data()), (3, b'3'))
 
 
 class Full(Away):

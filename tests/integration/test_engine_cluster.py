@@ -15,11 +15,12 @@ from test_engine import BARE, KEPT
 
 class ClusterTest(DaemonTest):
     REPLICAS = 0
+    TIMEOUT = 15000  # milliseconds until a primary that says nothing is taken for dead
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.cluster = Cluster(replicas=cls.REPLICAS)
+        cls.cluster = Cluster(replicas=cls.REPLICAS, timeout=cls.TIMEOUT)
         cls.addClassCleanup(cls.cluster.stop)
 
     def setUp(self):
@@ -51,7 +52,7 @@ class Whole(ClusterTest):
     def test_the_contract_is_kept(self):
         done = subprocess.run([os.path.join(BUILD, 'tests/unit/core/real_engine_redis'),
                                *[str(r.port) for r in self.cluster.redis]], cwd=TOP, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=120)
+                              stderr=subprocess.STDOUT, text=True, timeout=280)
         self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_channels_of_all_primaries(self):
@@ -105,7 +106,7 @@ class Whole(ClusterTest):
             self.cluster.end_migration(slot, old, to)
             some(20)
         for ws in listeners + other:
-            self.assertEqual([ws.recv().payload for _ in range(n)], [b'%d' % i for i in range(n)])
+            self.assertEqual([ws.recv_data() for _ in range(n)], [b'%d' % i for i in range(n)])
         for d in nodes:
             self.assertGreater(d.metric('roost_engine_redirects_total{kind="ask"}'), 0)
             self.assertEqual(d.metric('roost_engine_reconnects_total{reason="timeout"}'), 0)
@@ -177,6 +178,7 @@ class Whole(ClusterTest):
 
 class Replicas(ClusterTest):
     REPLICAS = 1
+    TIMEOUT = 3000
 
     def test_a_primary_dies(self):
         nodes = [self.node(engine_patience='20s', hub_timeout='20s') for _ in range(2)]
@@ -197,7 +199,7 @@ class Replicas(ClusterTest):
         for name in names:
             nodes[0].api('publish', channel=name, data=2)
             for ws in listeners[name]:
-                self.assertEqual([ws.recv().payload for _ in range(3)], [b'0', b'1', b'2'])
+                self.assertEqual([ws.recv_data() for _ in range(3)], [b'0', b'1', b'2'])
 
 
 if __name__ == '__main__':

@@ -95,7 +95,7 @@ class Failures(Nodes):
         self.is_up(d)
         wait_for(lambda: self.answers(d, 'a', 3)[0] == 200, what='publications to be taken again')
         self.assertEqual(c.data(), 3)
-        self.assertEqual([w.recv().payload for _ in range(2)], [b'1', b'3'])
+        self.assertEqual([w.recv_data() for _ in range(2)], [b'1', b'3'])
         waiting.subscribe('new')
         self.published(d, 'new', 4)
         self.assertEqual(waiting.data(), 4)
@@ -109,11 +109,11 @@ class Failures(Nodes):
         for i in range(10):
             w.text(b'%d' % i)
         s.start()
-        self.assertEqual([w.recv().payload for _ in range(10)], [b'%d' % i for i in range(10)])
+        self.assertEqual([w.recv_data() for _ in range(10)], [b'%d' % i for i in range(10)])
 
     def test_a_server_that_stands_still(self):
         s = self.server()
-        d = self.node(s, engine_patience='300ms')
+        d = self.node(s, engine_patience='300ms', engine_timeout='1s')
         c = self.client(d, 'a')
         s.pause()
         wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0, what='the node to notice')
@@ -127,7 +127,7 @@ class Failures(Nodes):
         for direction in ('up', 'down'):
             link = Link(s.port)
             self.addCleanup(link.stop)
-            d = self.node('nats://127.0.0.1:%d' % link.port, engine_patience='300ms')
+            d = self.node('nats://127.0.0.1:%d' % link.port, engine_patience='300ms', engine_timeout='1s')
             c = self.client(d, 'a')
             link.stall(direction)
             wait_for(lambda: d.metric('roost_engine_reconnects_total') > 0, what='the node to notice')
@@ -152,9 +152,9 @@ class Failures(Nodes):
         self.published(nodes[0], 'ns:b', 'behind the subscriptions')
         self.published(nodes[0], 'ns:a', 'after')
         self.assertEqual(c.data(), 'after')
-        self.assertEqual([w.recv().payload for _ in range(2)], [b'"heard"', b'"after"'])
-        self.assertEqual(nodes[1].metric('roost_engine_missing_publications_total'), 3)
-        self.assertEqual(nodes[1].metric('roost_engine_gaps_total{outcome="lost"}'), 1)
+        self.assertEqual([w.recv_data() for _ in range(2)], [b'"heard"', b'"after"'])
+        nodes[1].wait_metric('roost_engine_missing_publications_total', 3)
+        nodes[1].wait_metric('roost_engine_gaps_total{outcome="lost"}', 1)
 
 
 if __name__ == '__main__':

@@ -43,7 +43,7 @@ class Security(DaemonTest):
     def works(self, d):
         w = d.ws('/ws/a')
         w.text(b'hello')
-        self.assertEqual(w.recv().payload, b'hello')
+        self.assertEqual(w.recv_data(), b'hello')
 
     def test_both_show_certificates(self):
         d = self.node(self.redis(tls=self.pki, ask_certificate=True), **self.tls(**self.own()))
