@@ -134,7 +134,7 @@ class Keys(DaemonTest):
             f.write('api_key: the-new-key-of-callers\n')
         d.process.send_signal(signal.SIGHUP)
         d.wait_log('msg="reloaded" changed=api_key_old')
-        wait_for(lambda: status('the-old-key-of-callers') == 401, what='the end of the old key')
+        d.everywhere(lambda: status('the-old-key-of-callers') == 401, what='the end of the old key')
         self.assertEqual(status('the-new-key-of-callers'), 200)
         self.assertNotIn('of-callers', d.text())
 
@@ -166,7 +166,7 @@ class Keys(DaemonTest):
             f.write('the-next-key-of-scrapers')
         d.process.send_signal(signal.SIGHUP)
         d.wait_log('msg="reloaded"')
-        wait_for(lambda: status('GET', '/metrics', 'the-key-of-the-scraper') == 401, what='the end of the key')
+        d.everywhere(lambda: status('GET', '/metrics', 'the-key-of-the-scraper') == 401, what='the end of the key')
         self.assertEqual(status('GET', '/metrics', 'the-next-key-of-scrapers'), 200)
         self.assertNotIn('of-the-scraper', d.text())
         self.assertNotIn('of-scrapers', d.text() + d.http('GET', '/debug/config', fields=[('X-API-Key', 'the-key-of-publishers')]).body.decode())

@@ -40,7 +40,7 @@ def validate(value, schema, root, where=''):
 
 class Methods(CentrifugeTest):
     # An answer of 30 MB is written by a program whose every access is checked, maybe.
-    options = {'token_hmac_secret_key': SECRET, 'hub_timeout': '%ds' % (5 * SLOW)}
+    options = {'token_hmac_secret_key': SECRET, 'hub_timeout': '%ds' % (15 * SLOW)}
     namespaces = [{'name': 'bare', 'allow_subscribe_for_client': True, 'allow_subscribe_for_anonymous': True},
                   {'name': 'json', **OPEN, 'publication_data_format': 'json'},
                   {'name': 'object', **OPEN, 'publication_data_format': 'json_object'}]

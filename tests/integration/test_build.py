@@ -77,7 +77,7 @@ class Tree(unittest.TestCase):
     def make(self, *args, status=0):
         env = {k: v for k, v in os.environ.items() if not k.startswith(('TEST_', 'MAKE', 'MFLAGS'))}
         p = subprocess.run(['make', 'CC=gcc', *args], cwd=self.top, env={**env, 'PATH': self.path}, stdin=subprocess.DEVNULL,
-                           capture_output=True, text=True, timeout=120)
+                           capture_output=True, text=True, timeout=250)
         self.assertEqual(p.returncode, status, p.stdout + p.stderr)
         self.assertNotIn('command not found', p.stderr)
         # make's own line about the target that failed is no sentence of ours.

@@ -4,8 +4,8 @@
 import unittest
 
 from centrifuge import OPEN, PATH, CentrifugeTest, Client, yaml
-from daemon import DaemonTest, wait_for
-from wsraw import BINARY, CLOSE, CONT, PING, TEXT, WebSocket
+from daemon import DaemonTest, at_some_pace, wait_for
+from wsraw import BINARY, CLOSE, CONT, PING, PONG, TEXT, WebSocket
 
 
 class Commands(CentrifugeTest):
@@ -247,42 +247,55 @@ class Commands(CentrifugeTest):
         self.assertGreaterEqual(m['roost_connections{protocol="centrifuge"}'], 1)
 
 
-class Deadlines(CentrifugeTest):
-    workers = 2
-    options = {'ping_interval': '400ms', 'pong_timeout': '300ms', 'stale_close_delay': '500ms'}
+class Deadlines(DaemonTest):
+    def connected(self, query='', **settings):
+        d = self.start(allow_anonymous_connect_without_token=True, **settings)
+        c = Client(d.client, query)
+        self.addCleanup(c.close)
+        return c, c.connect()
+
+    def in_time(self, pace):
+        return {'ping_interval': '%dms' % (400 * pace), 'pong_timeout': '%dms' % (300 * pace)}
 
     def test_pings(self):
-        c = self.connected()
-        while c.pings < 3:
-            self.assertEqual(c.recv().payload, b'{}')
-            c.pings += 1
-            c.text('{}')
-        self.assertEqual(c.ask(rpc={})['error']['code'], 108)
+        def answered(pace):
+            c, _ = self.connected(**self.in_time(pace))
+            while c.pings < 3:
+                self.assertEqual(c.recv().payload, b'{}')
+                c.pings += 1
+                c.text('{}')
+            self.assertEqual(c.ask(rpc={})['error']['code'], 108)
+
+        at_some_pace(answered)
 
     def test_no_pong(self):
-        c = self.connected()
+        c, _ = self.connected(**self.in_time(1))
         c.expect(TEXT, '{}')
         self.assertEqual(c.ends(), (3012, 'no pong'))
 
     def test_a_pong_that_nobody_asked_for(self):
-        c = self.connected()
+        c, _ = self.connected(ping_interval='400ms', pong_timeout='10m')
         c.expect(TEXT, '{}')
         c.text('{}')
         c.text('{}')
         self.assertEqual(c.ends(), (3501, 'bad request'))
 
     def test_stale(self):
-        self.assertEqual(self.client().ends(), (3502, 'stale'))
+        d = self.start(stale_close_delay='500ms')
+        with Client(d.client) as c:
+            self.assertEqual(c.ends(), (3502, 'stale'))
 
     def test_pings_of_frames(self):
-        c = self.client(query='?cf_ws_frame_ping_pong=true')
-        got = c.connect()
-        self.assertNotIn('ping', got)
-        self.assertNotIn('pong', got)
-        for _ in range(2):
-            f = c.recv()
-            self.assertEqual(f.opcode, PING)
-            c.send_frame(10, f.payload)
+        def answered(pace):
+            c, got = self.connected('?cf_ws_frame_ping_pong=true', **self.in_time(pace))
+            self.assertNotIn('ping', got)
+            self.assertNotIn('pong', got)
+            for _ in range(2):
+                f = c.recv()
+                self.assertEqual(f.opcode, PING)
+                c.send_frame(PONG, f.payload)
+
+        at_some_pace(answered)
 
 
 class Ends(DaemonTest):

@@ -66,7 +66,7 @@ class Chat(SharedDaemonTest):
         for t in threads:
             t.start()
         for t in threads:
-            t.join(120)
+            t.join(200)
         for s in sequences[1:]:
             self.assertEqual(len(s), 7 * each)
             self.assertTrue(s == sequences[0], 'two subscribers saw different orders')
@@ -214,13 +214,13 @@ class Curl(SharedDaemonTest):
     def test_latency_is_small(self):
         """Nothing waits for a timer on its way: the fastest round trip is far below any tick."""
         with self.d.ws('/ws/latency') as c:
-            times = []
-            for i in range(100):
+            def small():
                 started = time.perf_counter()
                 c.text('x')
                 c.expect(TEXT, 'x')
-                times.append(time.perf_counter() - started)
-        self.assertLess(min(times), 0.005 * SLOW)
+                return time.perf_counter() - started < 0.005 * SLOW
+
+            wait_for(small, what='a round trip that nothing else of the machine came between', every=0.001)
 
 
 if __name__ == '__main__':

@@ -284,11 +284,15 @@ class Settings(DaemonTest):
         c = Deflated(d.client, '/ws/flood?mode=pub')
         self.addCleanup(c.close)
         messages = [(b'%d ' % i) * 9000 for i in range(300)]
-        c.send(b''.join(frame(TEXT, deflate(m), rsv=4) for m in messages) + frame(CLOSE, b'\x03\xe8'))
+        hub = d.kill('hub', signal.SIGSTOP)  # else it may be fast enough to have room at any time
+        try:
+            c.send(b''.join(frame(TEXT, deflate(m), rsv=4) for m in messages) + frame(CLOSE, b'\x03\xe8'))
+            wait_for(lambda: d.metric('roost_ring_stalls_total') > 0, what='a flood that waits')
+        finally:
+            os.kill(hub, signal.SIGCONT)
         for m in messages:
             self.assertEqual(listener.recv_data(), m)
         c.expect(CLOSE)
-        self.assertGreater(d.metrics()['roost_ring_stalls_total'], 0)
 
 
 if __name__ == '__main__':

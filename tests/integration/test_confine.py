@@ -1,10 +1,9 @@
 #!/usr/bin/python3
 """What a process of the daemon could do to the others if somebody else ran in it."""
 
-import os
 import unittest
 
-from daemon import DaemonTest
+from daemon import DaemonTest, descriptors
 
 
 UNIT = 65536  # what its parts are rounded up to
@@ -44,8 +43,7 @@ class Memory(DaemonTest):
             for other in workers[:i]:
                 self.assertEqual(w & other, set())
         for pid in d.children():
-            links = [os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid)]
-            self.assertEqual([x for x in links if 'memfd' in x], [])
+            self.assertEqual([x for x in descriptors(pid) if 'memfd' in x], [])
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ The daemon is an echo server here, in two ways: a channel with one subscriber, w
 import itertools
 import unittest
 
-from daemon import SharedDaemonTest
+from daemon import DaemonTest, SharedDaemonTest, at_some_pace
 from wsraw import (BINARY, CLOSE, CONT, PING, PONG, TEXT, WebSocket, close_payload, frame)
 
 MAX = 1048576  # max_message_size and max_frame_size by default
@@ -225,28 +225,55 @@ class AtTheHandshake(SharedDaemonTest):
             c.expect_close(1002)
 
 
-class Deadlines(SharedDaemonTest):
-    settings = {'ping_interval': '300ms', 'pong_timeout': '700ms', 'message_timeout': '500ms', 'close_timeout': '500ms'}
+class Alive(DaemonTest):
+    """Who answers pings lives on, longer than one answer lasts."""
+
+    def client(self, pace):
+        d = self.start(ping_interval='%dms' % (300 * pace), pong_timeout='%dms' % (700 * pace))
+        return d.ws('/ws/idle')
 
     def test_idle_client_is_pinged_and_lives_on(self):
-        with self.d.ws('/ws/idle') as c:
+        def lives(pace):
+            c = self.client(pace)
             for _ in range(4):
                 f = c.expect(PING)
                 c.send_frame(PONG, f.payload)
             c.goodbye()
 
+        at_some_pace(lives)
+
     def test_any_frame_counts_as_pong(self):
-        with self.d.ws('/ws/idle2') as c:
+        def lives(pace):
+            c = self.client(pace)
             for i in range(4):
                 c.expect(PING)
                 c.text('alive %d' % i)
-                c.expect(TEXT, 'alive %d' % i)
-            c.goodbye()
+                while (f := c.recv()).opcode == PING:
+                    pass
+                self.assertEqual((f.opcode, f.payload), (TEXT, b'alive %d' % i))
+            c.send_frame(CLOSE, close_payload(1000))
+            c.expect_close(1000)
+
+        at_some_pace(lives)
+
+
+class Deadlines(SharedDaemonTest):
+    settings = {'ping_interval': '300ms', 'pong_timeout': '700ms', 'close_timeout': '500ms'}
 
     def test_silent_client_is_closed_with_1011(self):
         with self.d.ws('/ws/idle3') as c:
             c.expect(PING)
             c.expect_close(1011)
+
+    def test_peer_that_ignores_the_close_frame_is_cut_off(self):
+        with self.d.ws('/ws/deaf') as c:
+            c.expect(PING)
+            c.expect(CLOSE)
+            c.expect_eof()
+
+
+class Incomplete(SharedDaemonTest):
+    settings = {'ping_interval': '300ms', 'pong_timeout': '10m', 'message_timeout': '500ms'}
 
     def test_incomplete_message_is_closed_with_1008(self):
         with self.d.ws('/ws/slow') as c:
@@ -265,12 +292,6 @@ class Deadlines(SharedDaemonTest):
                     break
                 c.send_frame(PONG, f.payload)
             self.assertEqual((f.opcode, f.code), (CLOSE, 1008))
-
-    def test_peer_that_ignores_the_close_frame_is_cut_off(self):
-        with self.d.ws('/ws/deaf') as c:
-            c.expect(PING)
-            c.expect(CLOSE)
-            c.expect_eof()
 
 
 if __name__ == '__main__':

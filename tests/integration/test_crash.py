@@ -10,7 +10,7 @@ import time
 import unittest
 
 from daemon import SAN, DaemonTest, alive, wait_for
-from wsraw import TEXT, Closed, Raw
+from wsraw import TEXT, TIMEOUT, Closed, Raw
 
 COUNTERS = ('_total', '_count', '_sum', '_bucket')
 
@@ -28,7 +28,7 @@ def by_end(clients):
         except TimeoutError:
             there.append(c)
         finally:
-            c.sock.settimeout(15)
+            c.sock.settimeout(TIMEOUT)
     return gone, there
 
 
@@ -44,7 +44,7 @@ class Worker(DaemonTest):
         before = d.metrics()
         old = d.kill('worker1')
         wait_for(lambda: [p for p in d.processes() if p['name'] == 'worker1' and p['pid'] not in (0, old)
-                          and p['phase'] == 'ready'], 5, 'the new worker')
+                          and p['phase'] == 'ready'], what='the new worker')
         gone, there = by_end(clients)
         self.assertGreaterEqual(len(gone), 3)
         self.assertGreaterEqual(len(there), 6)
@@ -82,7 +82,7 @@ class Worker(DaemonTest):
         for n in range(1, 5):
             old = d.pid_of('worker0')
             os.kill(old, signal.SIGKILL)
-            wait_for(lambda: d.pid_of('worker0') not in (0, old), 10, 'restart %d' % n)
+            wait_for(lambda: d.pid_of('worker0') not in (0, old), what='restart %d' % n)
         self.assertGreaterEqual(d.metric('roost_process_restarts_total{process="worker0"}'), 4)
         put_off = [re.search(r' ms=(\d+)', x).group(1) for x in d.lines('ends again and again')]
         self.assertEqual(put_off, ['100', '200', '400'])  # the first time at once
@@ -100,7 +100,6 @@ class Worker(DaemonTest):
         old = d.kill('worker1')
         wait_for(lambda: d.pid_of('worker1') not in (0, old), what='the new worker')
         os.kill(hub, signal.SIGCONT)
-        time.sleep(0.5)  # what had not come by then would not come
         gone, there = by_end(subscribers)
         self.assertTrue(there)
         for c in there:
@@ -155,7 +154,7 @@ class Hub(DaemonTest):
             d.kill('hub')
             kills += 1
             total = sum(sent)
-            wait_for(lambda: min(len(s) for s in sequences) >= total or ends, 20, 'all that was sent before the kill')
+            wait_for(lambda: min(len(s) for s in sequences) >= total or ends, what='all that was sent before the kill')
         join()
         self.assertEqual(ends, [])
         for s in sequences:
@@ -259,7 +258,7 @@ class Master(DaemonTest):
         pids = d.children()
         self.assertEqual(len(pids), 4)
         d.process.send_signal(signal.SIGKILL)
-        d.process.wait(10)
+        d.process.wait(30)
         wait_for(lambda: not any(alive(p) for p in pids), 10, 'the end of all processes')
         for c in clients:
             try:
@@ -301,15 +300,17 @@ class AnyTime(DaemonTest):
             except (Closed, OSError, ValueError):
                 continue
             if pid:
-                os.kill(pid, signal.SIGKILL)
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:  # it was dead when it was listed
+                    pass
             time.sleep(0.25)
         stop.set()
         for t in threads:
-            t.join(30)
+            t.join()
         self.assertEqual(errors, [])
         wait_for(lambda: d.http('GET', '/readyz').status == 200, 45, 'readiness')
-        for pid in d.children():
-            self.assertTrue(alive(pid))
+        wait_for(lambda: all(alive(pid) for pid in d.children()), what='the dead to be buried')
         wait_for(lambda: all(p['phase'] == 'ready' for p in d.processes()), 45, 'all processes')
         clients = d.spread('/ws/storm0', per_worker=2)
         clients[0].text('calm')

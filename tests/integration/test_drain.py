@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -62,6 +63,7 @@ class Drain(DaemonTest):
         self.assertEqual((s['leave'], s['from'], s['stop']), (17, 60, False))
         s = self.drained(d)
         self.assertEqual((s['connections'], s['left'], s['closing']), (17, 0, 0))
+        wait_for(lambda: len(codes) == 43, what='all of them to have read it')
         self.assertEqual(codes, [1001] * 43)
         self.assertEqual(sum(p['connections'] for p in d.processes()), 17)
         # Those that stay are served.
@@ -123,9 +125,8 @@ class Drain(DaemonTest):
         codes = answering(clients)
         self.order(d, 'time=1h')
         self.order(d, 'cancel=1')
-        s = self.state(d)
-        self.assertEqual(s['state'], 'none')
-        self.assertEqual(s['connections'] + len(codes), 10)
+        self.assertEqual(self.state(d)['state'], 'none')
+        wait_for(lambda: self.state(d)['connections'] + len(codes) == 10, what='those that were sent away already to have read it')
 
     def test_the_order_outlives_workers_and_hub(self):
         d = self.start(workers=2)
@@ -160,8 +161,8 @@ class Drain(DaemonTest):
         d = self.start(workers=2)
         codes = answering([d.ws('/ws/s') for _ in range(10)])
         self.order(d, 'stop=1&time=100ms')
-        self.assertEqual(d.process.wait(20), 0)
-        self.assertEqual(len(codes), 10)
+        self.assertEqual(d.process.wait(30 * SLOW), 0)
+        wait_for(lambda: len(codes) == 10, what='all of them to have read it')
         self.assertTrue(d.find('msg="?drained"? .*leave=0'))
 
     def test_what_the_metrics_say(self):
@@ -180,7 +181,7 @@ class Drain(DaemonTest):
         m = d.metrics()
         self.assertEqual([m[n] for n in names], [2, 3, 0])
         self.assertEqual(m['roost_drain_deadline_timestamp_seconds'], 0)
-        self.assertEqual(m['roost_closes_total{reason="drain"}'], 5)
+        d.wait_metric('roost_closes_total{reason="drain"}', 5)
         self.assertTrue(d.get_json('/debug/nodes')['nodes'][0]['draining'])
         self.order(d, 'cancel=1')
         self.assertEqual([d.metric(n) for n in names], [0, 0, 0])
@@ -201,7 +202,7 @@ class Drain(DaemonTest):
         self.assertEqual(d.http('POST', '/debug/drain', fields=[('X-API-Key', 'secret')]).status, 200)
 
     def test_a_master_that_does_not_move(self):
-        d = self.start(workers=1, hub_timeout='300ms')
+        d = self.start(workers=1, hub_timeout='%ds' % (2 * SLOW))
         os.kill(d.process.pid, signal.SIGSTOP)
         try:
             r = d.http('POST', '/debug/drain')
@@ -232,9 +233,11 @@ class Command(DaemonTest):
         r = run_roostctl(d, 'drain', '--leave', '4', '--rate', '20')
         self.assertEqual((r.returncode, r.stderr), (0, ''), r)
         lines = r.stdout.split('\n')
-        self.assertRegex(lines[0], r'^draining  \[=* *\]  8 to go, 12 here, 4 may stay, 0s$')
+        self.assertRegex(lines[0], r'^draining  \[=* *\]  \d to go, \d+ here, 4 may stay, 0s$')
+        go, here = map(int, re.findall(r'(\d+) (?:to go|here)', lines[0]))  # some may be gone when it is answered
+        self.assertTrue(here - go == 4 and go <= 8, lines[0])
         self.assertRegex(lines[-2], '^drained: 4 clients, 4 may stay; .*--cancel$')
-        self.assertEqual(len(codes), 8)
+        wait_for(lambda: len(codes) == 8, what='all of them to have read it')
         r = run_roostctl(d, 'drain', '--show', '-o', 'json')
         self.assertEqual(json.loads(r.stdout)['state'], 'drained')
         r = run_roostctl(d, 'drain', '--cancel')
@@ -245,10 +248,10 @@ class Command(DaemonTest):
     def test_json(self):
         d = self.start(workers=2)
         answering([d.ws('/ws/c') for _ in range(5)])
-        r = run_roostctl(d, 'drain', '--time', '100ms', '-o', 'json')
+        r = run_roostctl(d, 'drain', '--time', '2s', '-o', 'json')
         states = [json.loads(x) for x in r.stdout.split('\n') if x]
         self.assertEqual((r.returncode, states[0]['state'], states[-1]['state']), (0, 'draining', 'drained'))
-        self.assertEqual((states[0]['connections'], states[-1]['connections']), (5, 0))
+        self.assertEqual((states[0]['from'], states[-1]['connections']), (5, 0))
 
     def test_on_a_terminal_one_line_is_drawn_anew(self):
         d = self.start(workers=1)
@@ -265,7 +268,7 @@ class Command(DaemonTest):
         r = run_roostctl(d, 'drain', '--stop', '--time', '0s')
         self.assertEqual((r.returncode, r.stderr), (0, ''))
         self.assertEqual(r.stdout.split('\n')[-2], 'stopped')
-        self.assertEqual(d.process.wait(20), 0)
+        self.assertEqual(d.process.wait(30 * SLOW), 0)
 
     def test_a_node_that_is_killed_on_the_way_has_not_stopped(self):
         d = self.start(workers=1, clean=False)

@@ -12,7 +12,7 @@ import threading
 import unittest
 
 from centrifuge import Client, b64url
-from daemon import ROOSTD, DaemonTest, wait_for
+from daemon import ROOSTD, DaemonTest, descriptors, wait_for
 from wsraw import Closed
 
 X = '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'
@@ -23,11 +23,12 @@ def key_set(*kids):
 
 
 class Keys(http.server.ThreadingHTTPServer):
-    """Serves `answer` (status, body, fields); counts the requests."""
+    """Serves `answer` (status, body, fields), once it speaks; counts the requests."""
     daemon_threads = True
 
     def __init__(self, answer, tls=None):
-        self.answer, self.requests, self.silent = answer, 0, threading.Event()
+        self.answer, self.requests, self.speaks = answer, 0, threading.Event()
+        self.speaks.set()
         super().__init__(('127.0.0.1', 0), Handler)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -47,6 +48,7 @@ class Keys(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests += 1
+        self.server.speaks.wait(8)  # egress waits for ten
         status, body, fields = self.server.answer
         self.send_response(status)
         for name, value in {'Content-Length': str(len(body)), **fields}.items():
@@ -118,7 +120,7 @@ class Egress(DaemonTest):
         s = self.server(tls=cert)
         d = self.start(workers=2, token_jwks_url=s.url, token_fetch_ca_file=cert)
         self.wait_kids(d, '1')
-        self.assertEqual(self.fetches(d, 'new'), 1)
+        wait_for(lambda: self.fetches(d, 'new') == 1, what='the count')
         self.assertEqual(d.http('GET', '/readyz').status, 200)
 
     def test_a_certificate_that_is_not_good(self):
@@ -140,7 +142,7 @@ class Egress(DaemonTest):
             d = self.start(workers=1, token_jwks_url=s.url)
             self.said(d, 'keys cannot be fetched.*(%s)' % why)
             self.assertEqual(self.kids(d), [])
-            self.assertGreaterEqual(self.fetches(d, 'failed'), 1)
+            wait_for(lambda: self.fetches(d, 'failed') >= 1, what='the count')
             d.stop()
         self.assertEqual(other.requests, 0)
 
@@ -210,7 +212,10 @@ class Egress(DaemonTest):
         self.assertEqual(connect(old.token(sub='1')), 'connected')
         s.answer = (200, json.dumps({'keys': [old.jwk, new.jwk]}).encode(), {})
         asked = s.requests
-        self.assertEqual([connect(x.token(sub='1')) for x in (foreign, foreign, new)], [100, 100, 100])
+        tokens = [x.token(sub='1') for x in (foreign, foreign, new)]
+        s.speaks.clear()
+        self.assertEqual([connect(x) for x in tokens], [100, 100, 100])
+        s.speaks.set()
         self.wait_kids(d, 'old', 'new')
         self.assertEqual(s.requests, asked + 1)
         self.assertEqual([connect(x.token(sub='1')) for x in (old, new, foreign)], ['connected', 'connected', 3500])
@@ -226,7 +231,7 @@ class Egress(DaemonTest):
         self.wait_kids(d, '1')
         pid = self.egress(d)[0]['pid']
         self.assertIn('roost_process_up{process="egress"} 1', d.http('GET', '/metrics').body.decode())
-        links = [os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid)]
+        links = descriptors(pid)
         sockets = {re.search(r'\d+', x).group() for x in links if x.startswith('socket')}
         with open('/proc/%d/net/tcp' % pid, encoding='ascii') as f:
             listening = {line.split()[9] for line in f.readlines()[1:] if line.split()[3] == '0A'}

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from daemon import SharedDaemonTest, wait_for
+from daemon import SLOW, SharedDaemonTest, wait_for
 
 
 class Libwebsockets(SharedDaemonTest):
@@ -41,13 +41,13 @@ class Libwebsockets(SharedDaemonTest):
                 self.assertNotRegex(text, r'(?i)invalid|illegal|protocol error')
             finally:
                 p.terminate()
-                p.wait(10)
+                p.wait(30)
         wait_for(lambda: self.d.api('channels') == {'result': {'channels': {}}}, what='its end')
 
 
 class Curl(SharedDaemonTest):
     def curl(self, *args):
-        p = subprocess.run(['curl', '-sS', *args], capture_output=True, text=True, timeout=30)
+        p = subprocess.run(['curl', '-sS', *args], capture_output=True, text=True, timeout=30 * SLOW)
         self.assertEqual(p.returncode, 0, p.stderr)
         return p.stdout
 
@@ -70,7 +70,7 @@ class Curl(SharedDaemonTest):
     def test_chunked_upload(self):
         with self.d.ws('/ws/chunks') as c:
             p = subprocess.run(['curl', '-sS', '-H', 'Transfer-Encoding: chunked', '-d', '@-', 'http://%s/api/publish' % self.d.admin],
-                               input='{"channel":"chunks","data":[1]}', capture_output=True, text=True, timeout=30)
+                               input='{"channel":"chunks","data":[1]}', capture_output=True, text=True, timeout=30 * SLOW)
             self.assertEqual(p.stdout, '{"result":{}}')
             self.assertEqual(c.recv_data(), b'[1]')
 

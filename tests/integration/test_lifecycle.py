@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from daemon import SAN, SLOW, DaemonTest, alive, run_roostd, wait_for
+from daemon import SAN, SLOW, DaemonTest, alive, at_some_pace, run_roostd, wait_for
 from wsraw import CLOSE, TEXT, Closed, Raw, WebSocket, close_payload
 
 
@@ -31,9 +31,16 @@ class Start(DaemonTest):
             c.expect(TEXT, 'x')
         self.assertEqual(d.stop(), 0)
 
+    def cores(self, d):
+        """A machine may have a quota, too."""
+        cores, affinity, quota = map(int, re.search(r' cores=(\d+) affinity=(\d+) quota=(\d+)', d.text()).groups())
+        self.assertEqual(affinity, len(os.sched_getaffinity(0)))
+        self.assertEqual(cores, min(affinity, quota or affinity))
+        return cores
+
     def test_auto_workers(self):
         d = self.start(workers='auto')
-        self.assertEqual(len(d.children()), len(os.sched_getaffinity(0)) + 1)
+        self.assertEqual(len(d.children()), self.cores(d) + 1)
 
     def test_auto_workers_follow_the_affinity_mask(self):
         one = min(os.sched_getaffinity(0))
@@ -41,9 +48,9 @@ class Start(DaemonTest):
         self.assertEqual(len(d.children()), 1 + 1)
 
     def test_few_descriptors_lower_the_capacity_and_make_no_more_workers(self):
-        cores = len(os.sched_getaffinity(0))
         for nofile in (64, 350, 1024):
             d = self.start(workers='auto', nofile=nofile)
+            cores = self.cores(d)
             self.assertEqual(len(d.children()), cores + 1)
             line, = d.lines('lowered')
             for word in ('level=warn', 'lowered', 'default=30000', 'nofile=%d' % nofile, 'LimitNOFILE=', 'set max_connections'):
@@ -65,7 +72,8 @@ class Start(DaemonTest):
         clients[-1].expect(TEXT, 'x')
 
     def test_more_workers_for_max_connections_that_were_asked_for(self):
-        d = self.start(workers='auto', max_connections=2000, nofile=500)
+        one = min(os.sched_getaffinity(0))
+        d = self.start(workers='auto', max_connections=2000, nofile=500, prepare=lambda: os.sched_setaffinity(0, {one}))
         self.assertEqual(len(d.children()), 8 + 1)  # 8 x (500 - 14 - 192) x 95 % >= 2000
         self.assertEqual(d.lines('does not fit|lowered'), [])
         self.assertIn('for_max_connections=true', d.lines('workers for the cores')[0])
@@ -137,7 +145,10 @@ class Stop(DaemonTest):
             self.assertEqual(d.stop(sig), 0)
 
     def test_clients_are_closed_with_1001_spread_over_the_drain_time(self):
-        d = self.start(drain_time='2s', workers=2)
+        at_some_pace(self.spread_over_the_drain_time)
+
+    def spread_over_the_drain_time(self, pace):
+        d = self.start(drain_time='%ds' % (2 * pace), close_timeout='%ds' % pace, workers=2)
         clients = [d.ws('/ws/drain') for _ in range(40)]
         times, started = [], time.monotonic()
 
@@ -152,16 +163,11 @@ class Stop(DaemonTest):
         for t in threads:
             t.start()
         d.process.send_signal(signal.SIGTERM)
-        d.wait_log('stopping')
-        with self.assertRaises((ConnectionRefusedError, ConnectionResetError, Closed)):
-            for _ in range(50):  # no new clients, from the first moment that is seen
-                Raw(d.client).close()
-                time.sleep(0.02)
         for t in threads:
-            t.join(10)
-        self.assertEqual(d.process.wait(10), 0)
+            t.join()
+        self.assertEqual(d.process.wait(30 * SLOW), 0)
         self.assertEqual(len(times), 40)
-        self.assertGreater(max(times) - min(times), 1.2)
+        self.assertGreater(max(times) - min(times), 1.2 * pace)
         middle = sum(1 for t in times if 0.25 < t / max(times) < 0.75)
         self.assertGreater(middle, 8, times)
 
@@ -177,25 +183,25 @@ class Stop(DaemonTest):
         except Closed:
             pass
         self.assertEqual(frames[-1].code, 1001)
-        self.assertEqual(d.process.wait(10), 0)
+        self.assertEqual(d.process.wait(30 * SLOW), 0)
 
     def test_readyz_while_draining(self):
-        d = self.start(drain_time='2s')
+        d = self.start(drain_time='5m')
         with d.ws('/ws/x'), Raw(d.admin) as admin:
             self.assertEqual(admin.request('GET', '/readyz').status, 200)
             self.assertEqual(d.metric('roost_drain_deadline_timestamp_seconds'), 0)
             before = time.time()
             d.process.send_signal(signal.SIGTERM)
             d.wait_log('stopping')
-            time.sleep(0.1)
+            wait_for(lambda: d.http('GET', '/readyz').status == 503, what='a node that is not ready')
             r = d.http('GET', '/readyz')
-            self.assertEqual(r.status, 503)
             self.assertIn(b'drain', r.body)
             self.assertEqual(d.http('GET', '/healthz').status, 200)
             m = d.metrics()
             self.assertEqual((m['roost_draining'], m['roost_ready']), (1, 0))
-            self.assertGreater(m['roost_drain_deadline_timestamp_seconds'], before + 2)  # drain_time, close_timeout and some patience
-            self.assertLess(m['roost_drain_deadline_timestamp_seconds'], time.time() + 60)
+            self.assertGreater(m['roost_drain_deadline_timestamp_seconds'], before + 300)  # drain_time, close_timeout and some patience
+            self.assertLess(m['roost_drain_deadline_timestamp_seconds'], time.time() + 360)
+        self.assertEqual(d.process.wait(30 * SLOW), 0)  # who was waited for has gone
 
     def test_client_that_does_not_answer_the_close(self):
         d = self.start(drain_time='100ms', close_timeout='300ms')
@@ -209,8 +215,16 @@ class Stop(DaemonTest):
         pids = d.children()
         d.process.send_signal(signal.SIGTERM)
         d.wait_log('stopping')
+
+        def refused():
+            try:
+                Raw(d.client).close()
+            except (ConnectionRefusedError, ConnectionResetError):
+                return True
+
+        wait_for(refused, what='no new clients')
         d.process.send_signal(signal.SIGTERM)
-        d.process.wait(10 * SLOW)
+        d.process.wait(30 * SLOW)
         wait_for(lambda: not any(alive(p) for p in pids), what='the end of all processes')
         for c in clients:
             c.close()
@@ -223,7 +237,7 @@ class Stop(DaemonTest):
                 os.kill(pid, signal.SIGINT)
             c.expect(CLOSE)
             c.send_frame(CLOSE, close_payload(1001))
-            self.assertEqual(d.process.wait(10 * SLOW), 0)
+            self.assertEqual(d.process.wait(30 * SLOW), 0)
         self.assertNotIn('signal=', ' '.join(d.lines('msg="?killed"?')))
 
 
@@ -246,11 +260,11 @@ class Reload(DaemonTest):
             line = d.wait_log(r'.*msg="?reloaded"? .*')[0]
             self.assertIn('max_connections', line)
             self.assertIn('demo_page', line)
-            wait_for(lambda: d.http('GET', '/', where='client').status == 404, what='the new setting')
+            d.everywhere(lambda: d.http('GET', '/', where='client').status == 404, what='the new setting')
             with d.ws('/ws/a') as c:
                 c.text('x')
                 a.expect(TEXT, 'x')
-            self.assertIn(b'max_connections: 5', d.http('GET', '/debug/config').body)
+            d.everywhere(lambda: b'max_connections: 5' in d.http('GET', '/debug/config').body, what='the new setting')
 
     def test_more_connections_than_fit_are_warned_about(self):
         d = self.start_from_file('max_connections: 10\nworkers: 1\n')
@@ -300,8 +314,7 @@ class Reload(DaemonTest):
         d = self.start_from_file('ping_interval: 1h\n', workers=1)
         self.rewrite('ping_interval: 200ms\n')
         d.process.send_signal(signal.SIGHUP)
-        d.wait_log('reloaded')
-        time.sleep(0.1)
+        wait_for(lambda: b'ping_interval: 200ms' in d.http('GET', '/debug/config').body, what='the new setting')
         with d.ws('/ws/x') as c:
             c.expect(9)
 

@@ -90,7 +90,7 @@ class BothFamilies(DaemonTest):
     def test_one_ipv6_address_without_ipv6(self):
         d = self.start(clean=False, ready=False, listen='[::1]:0', prepare=without_ipv6)
         d.wait_log('not supported')
-        self.assertEqual(d.process.wait(10), 1)
+        self.assertEqual(d.process.wait(30), 1)
 
 
 if __name__ == '__main__':
