@@ -101,7 +101,7 @@ static void stopped_reader(void **state UNUSED)
     assert_int_equal(pipe(ends), 0);
     fd_now = ends[1];
     fill(ends[1]);
-    alarm(10); /* what blocks ends the test */
+    alarm(60); /* what blocks ends the test */
     LOG(LOG_INFO, "one");
     LOG(LOG_WARN, "two");
     alarm(0);
@@ -130,7 +130,7 @@ static void a_place_that_others_took(void **state UNUSED)
     fd_now = ends[1];
     lost = 0;
     others_are_faster = true;
-    alarm(10); /* what blocks ends the test */
+    alarm(60); /* what blocks ends the test */
     LOG(LOG_INFO, "one");
     LOG(LOG_INFO, "two");
     alarm(0);
@@ -149,7 +149,7 @@ static void write_until_full(void)
 
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
-    alarm(10);
+    alarm(60);
     while (lost < 3)
         LOG(LOG_INFO, "much", KV_S("text", text));
     _exit(0);
@@ -186,7 +186,7 @@ static void a_terminal_nobody_reads(void **state UNUSED)
     assert_true(grantpt(far) == 0 && unlockpt(far) == 0);
     fd = open(ptsname(far), O_WRONLY | O_NOCTTY);
     fd_now = fd;
-    alarm(10);
+    alarm(60);
     while (lost < 3)
         LOG(LOG_INFO, "much");
     alarm(0);
@@ -209,7 +209,7 @@ static void a_fifo_nobody_reads(void **state UNUSED)
     fill(fd);
     fd_now = fd;
     others_are_faster = true;
-    alarm(10);
+    alarm(60);
     LOG(LOG_INFO, "one");
     alarm(0);
     others_are_faster = false;

@@ -25,16 +25,21 @@ static struct engine *make(void)
         .addresses = 1,
         .prefix = "t",
         .node = 1,
-        .timeout_ns = 3 * NS_PER_SEC,
-        .patience_ns = 2 * NS_PER_SEC,
+        .timeout_ns = 60 * NS_PER_SEC,
+        .patience_ns = 60 * NS_PER_SEC,
         .reconnect_max_ns = NS_PER_SEC,
         .probe_ns = NS_PER_SEC,
         .queue_bytes = 1 << 24,
         .window = 1024,
-        .nodes = {.heartbeat_ns = NS_PER_SEC, .ttl_ns = 3 * NS_PER_SEC},
+        .nodes = {.heartbeat_ns = NS_PER_SEC, .ttl_ns = 60 * NS_PER_SEC},
     };
 
     return engine_nats_new(&s, &nats_wires, NULL);
+}
+
+static bool waits(struct engine *e)
+{
+    return nats_busy(nats_of(e));
 }
 
 static int setup(void **state)
@@ -165,5 +170,6 @@ int main(void)
     contract.teardown = teardown;
     contract.kept = "kept:";
     contract.step = nats_step;
+    contract.busy = waits;
     return cmocka_run_group_tests(tests, nats_group_setup, nats_group_teardown);
 }

@@ -89,7 +89,7 @@ static void redis_start(void)
                 redis_program(), strerror(errno));
         _exit(127);
     }
-    for (int i = 0; i < 1000 && fd == -1; i++) {
+    for (int i = 0; i < 6000 && fd == -1; i++) {
         assert_int_equal(waitpid(redis_test.pid, NULL, WNOHANG), 0);
         fd = redis_connect();
         if (fd == -1)

@@ -1,3 +1,15 @@
+#include <ev.h>
+
+/* What was asked of the last poll: whether there is sleep is seen by that, not by how long it took. */
+static int polled;
+
+static void ev_run_noted(struct ev_loop *loop, int flags)
+{
+    polled = flags;
+    ev_run(loop, flags);
+}
+
+#define ev_run ev_run_noted
 #include "net/reactor_turn.c"
 
 #include <sys/eventfd.h>
@@ -139,16 +151,14 @@ static void test_wakes_a_sleeping_hub_once(void **state)
  * it. */
 static void test_does_not_sleep_on_a_record(void **state)
 {
-    uint64_t started;
-
     (void)state;
     net_steps(2);
     clock_set_virtual(0);
     hub_says(RECORD_FENCED + 100); /* malformed is handled, too: counted */
-    started = clock_precise_ns();
     assert_false(turn_announce_sleep());
+    polled = EVRUN_ONCE;
     reactor_step(true);
-    assert_true(clock_precise_ns() - started < NAP_MAX_NS);
+    assert_int_equal(polled, EVRUN_NOWAIT);
     assert_int_equal(metrics->ring_bad_records, 1);
     assert_int_equal(from_hub->sleeping, 0);
     clock_set_virtual(NET_START);
@@ -156,8 +166,6 @@ static void test_does_not_sleep_on_a_record(void **state)
 
 static void test_hub_wakes_the_worker(void **state)
 {
-    uint64_t started;
-
     (void)state;
     clock_set_virtual(0);
     net_steps(2);
@@ -165,12 +173,10 @@ static void test_hub_wakes_the_worker(void **state)
     hub_says(RECORD_FENCED + 100);
     assert_true(ring_wake_needed(&hub_out));
     eventfd_give(wake_fd);
-    started = clock_precise_ns();
     ev_run(reactor->loop, EVRUN_ONCE);
-    assert_true(clock_precise_ns() - started < NAP_MAX_NS);
+    assert_int_equal(eventfd_take(wake_fd), 0); /* that is what has ended the sleep: drained */
     reactor_turn();
     assert_int_equal(metrics->ring_bad_records, 1);
-    assert_int_equal(eventfd_take(wake_fd), 0); /* drained */
     clock_set_virtual(NET_START);
 }
 
@@ -185,11 +191,11 @@ static void test_sleeps_until_the_deadline(void **state)
     (void)state;
     clock_set_virtual(0);
     clock_refresh();
+    started = clock_ns(); /* from there the deadline counts */
     wheel_disarm(&reactor->wheel, &c->deadline);
     wheel_init(&reactor->wheel, clock_ns());
     conn_arm(c, 150 * NS_PER_MS);
     reactor_step(false);
-    started = clock_precise_ns();
     for (steps = 0; steps < 20 && seen.deadlines == 0; steps++)
         reactor_step(true);
     assert_int_equal(seen.deadlines, 1);

@@ -108,7 +108,7 @@ static void answer(void)
 /* Until the answer is there. */
 static void run(void)
 {
-    for (int i = 0; i < 2000 && got.calls == 0; i++) {
+    for (int i = 0; i < 60000 && got.calls == 0; i++) {
         ev_run(reactor->loop, EVRUN_NOWAIT);
         answer();
         poll(NULL, 0, 1);
@@ -119,7 +119,7 @@ static void run(void)
 
 static void ask(const char *host)
 {
-    assert_non_null(resolve_begin(host, 6379, 5 * NS_PER_SEC, on_done, NULL));
+    assert_non_null(resolve_begin(host, 6379, 60 * NS_PER_SEC, on_done, NULL));
     assert_int_equal(got.calls, 0);
     run();
 }
@@ -195,7 +195,8 @@ static void a_silent_first_server(void **state UNUSED)
     assert_int_equal(bind(silent, (struct sockaddr *)&a, sizeof(a)), 0);
     write_conf("nameserver 127.0.0.2\n");
     names.v4 = 1;
-    assert_non_null(resolve_begin("redis.test", 6379, NS_PER_SEC, on_done, NULL));
+    /* A quarter of the time is the first one's; the rest is for a machine that is slow meanwhile. */
+    assert_non_null(resolve_begin("redis.test", 6379, 4 * NS_PER_SEC, on_done, NULL));
     run();
     assert_int_equal(got.found.n, 1);
     close(silent);
