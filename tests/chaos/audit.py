@@ -21,10 +21,10 @@ def total(metrics, family):
 class Audit:
     def __init__(self, verdict, node, loop, patience):
         self.verdict, self.node, self.loop, self.patience = verdict, node, loop, patience
+        self.inventory = node.inventory()  # before anybody has connected: a worker may be slow to see that who asked has gone
+        self.memory = node.d.private_bytes()
         self.before = node.d.metrics()
         self.lost = 0
-        self.inventory = node.inventory()
-        self.memory = node.d.private_bytes()
 
     def wait(self, differences):
         """Until differences() is empty once; what is left at the end is a fault."""

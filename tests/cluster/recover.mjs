@@ -7,7 +7,7 @@ const [encoding, channel, endpoint] = process.argv.slice(2);
 const { Centrifuge } = require(encoding === 'json' ? 'centrifuge' : 'centrifuge/build/protobuf');
 const say = (...words) => process.stdout.write(words.join(' ') + '\n');
 const client = new Centrifuge(endpoint, {
-  websocket: require('ws'), minReconnectDelay: 20, maxReconnectDelay: 200, timeout: 5000,
+  websocket: require('ws'), minReconnectDelay: 20, maxReconnectDelay: 200, timeout: 60000,
 });
 const sub = client.newSubscription(channel, { minResubscribeDelay: 20, maxResubscribeDelay: 200 });
 client.on('connected', () => say('connected'));

@@ -17,6 +17,7 @@ from nodes import Nodes  # noqa: E402 (it finds the others)
 from balancer import Balancer  # noqa: E402
 from daemon import run_roostd, wait_for  # noqa: E402
 from engines import HOST, TOP, Redis, free_port  # noqa: E402
+from proxies import answers  # noqa: E402
 from wsraw import WebSocket  # noqa: E402
 
 FOLDER = os.path.join(TOP, 'deploy/cluster')
@@ -80,13 +81,13 @@ class Compose(Nodes):
         for c in clients:
             self.addCleanup(c.close)
             self.assertEqual(c.response.status, 101)
-        held = [sum(p['connections'] for p in self.asked(d)['processes'] if p['name'].startswith('worker')) for d in nodes]
-        self.assertGreater(min(held), 0, 'the balancer spreads')
+        wait_for(lambda: all(sum(p['connections'] for p in self.asked(d)['processes'] if p['name'].startswith('worker')) for d in nodes),
+                 what='clients on both nodes, as the balancer spreads')
         clients[0].text('hello')
         for c in clients:
             self.assertEqual(c.recv_data(), b'hello')
         nodes[0].process.send_signal(signal.SIGKILL)
-        wait_for(lambda: nodes[0].process.poll() is not None, what='its end')
+        wait_for(lambda: not answers(nodes[0].client), what='the end of its workers, which see that their master has gone')
         again = WebSocket(balancer.address, '/ws/a')
         self.addCleanup(again.close)
         self.assertEqual(again.response.status, 101)

@@ -17,9 +17,9 @@ IMPATIENT = {'engine_timeout': '1s', 'engine_probe_interval': '500ms', 'engine_p
 
 
 class Links(Nodes):
-    def begin(self, far_address, near_address):
+    def begin(self, far_address, near_address, **settings):
         """One node behind the link, another one beside the server, at which all is published."""
-        self.far, self.near = self.node(far_address, **IMPATIENT), self.node(near_address)
+        self.far, self.near = self.node(far_address, **IMPATIENT, **settings), self.node(near_address)
         self.witnesses = [Witness(lambda a=d.client: [a], 'a') for d in (self.far, self.far, self.near)]
         for w in self.witnesses:
             self.addCleanup(w.stop)
@@ -78,7 +78,7 @@ class Links(Nodes):
         """The oldest call waits for longer than engine_timeout, since there is much to do: nothing is wrong."""
         redis = self.started(Redis(tcp=True))
         link = self.started(Link(redis.port))
-        far, near = self.node('redis://127.0.0.1:%d' % link.port, engine_timeout='2s'), self.node(redis.address)
+        far, near = self.node('redis://127.0.0.1:%d' % link.port, engine_timeout='4s'), self.node(redis.address)
         publisher, subscriber = far.ws('/ws/bare:a?mode=pub'), near.ws('/ws/bare:a')
         link.trickle('up', 65536, 0.1)
         for i in range(64):
@@ -89,7 +89,7 @@ class Links(Nodes):
 
     def test_the_server_closes_who_reads_too_slowly(self):
         redis = self.started(Redis('--client-output-buffer-limit', 'pubsub 256kb 0 0', tcp=True))
-        self.begin('unix:' + redis.path, redis.address)
+        self.begin('unix:' + redis.path, redis.address, hang_timeout='10m')  # it is not killed, however long that takes
         hub = self.far.pid_of('hub')
         os.kill(hub, signal.SIGSTOP)
         for i in range(1000):

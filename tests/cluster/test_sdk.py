@@ -11,13 +11,15 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from nodes import HERE, Nodes, Traffic  # noqa: E402 (it finds the others)
+from nodes import HERE, KEPT, Nodes, Traffic  # noqa: E402 (it finds the others)
 from balancer import Balancer  # noqa: E402
 from daemon import before_exec, wait_for  # noqa: E402
 from engines import HOST, Redis, free_port  # noqa: E402
 from proxies import answers  # noqa: E402
 
 ROUNDS = 8
+# All that is published until the end, however long the rounds take.
+WHOLE = {'channel_without_namespace': {**KEPT, 'history_size': 100000}, 'recovery_max_publication_limit': 100000}
 CLIENTS = ('json', 'protobuf') * 2
 
 
@@ -34,13 +36,16 @@ class Sdk(Nodes):
             self.addCleanup(step)
         return p
 
+    def recoveries(self, clients):
+        return sum(p.said.count('subscribed RECOVERED') for p in clients)
+
     def held(self, d):
         return int(sum(v for k, v in d.metrics().items() if k.startswith('roost_connections{') and 'centrifuge' in k))
 
     def test_it_recovers_on_the_other_node(self):
         redis = self.started(Redis(tcp=True))
         places = [('%s:%d' % (HOST, free_port()), '%s:%d' % (HOST, free_port())) for _ in range(2)]
-        nodes = [self.node(redis.address, clean=False, where=w) for w in places]
+        nodes = [self.node(redis.address, clean=False, where=w, **WHOLE) for w in places]
         balancer = self.started(Balancer(places))
         clients = [self.listen(e, balancer.address) for e in CLIENTS]
         for p in clients:
@@ -55,9 +60,10 @@ class Sdk(Nodes):
             nodes.remove(victim)
             victim.process.send_signal(signal.SIGKILL)
             wait_for(lambda: self.held(other) == len(clients), 30, 'all clients on the other node')
+            wait_for(lambda: self.recoveries(clients) >= moves, 30, 'their recovery there')
             traffic.await_more(40)
             wait_for(lambda: not answers(victim.client), what='the end of its workers, which see that their master has gone')
-            nodes.append(self.node(redis.address, clean=False, where=(victim.client, victim.admin)))
+            nodes.append(self.node(redis.address, clean=False, where=(victim.client, victim.admin), **WHOLE))
         traffic.stop()
         self.again(lambda: nodes[0], 'a', 'end')
         kept = nodes[0].api('history', channel='a', limit=100000)['result']['publications']
@@ -68,7 +74,7 @@ class Sdk(Nodes):
             self.assertEqual([x for x in p.said if x.startswith('pub')], want)
             self.assertEqual([x for x in p.said if x.startswith('other') or x == 'subscribed LOST'], [])
         self.assertGreaterEqual(moves, ROUNDS)
-        self.assertGreaterEqual(sum(p.said.count('subscribed RECOVERED') for p in clients), moves)
+        self.assertGreaterEqual(self.recoveries(clients), moves)
 
 
 if __name__ == '__main__':

@@ -68,7 +68,7 @@ class Sentinel(Nodes):
         self.taken(d, 1)
         self.assertEqual(c.data(), 1)
         wait_for(lambda: self.connected(new), what='a connection to the new master')
-        self.assertFalse(self.connected(old))
+        wait_for(lambda: not self.connected(old), what='the end of the connection to the old one')
 
     def test_nobody_says_that_a_master_was_demoted(self):
         """Neither the server nor Sentinel: the node looks for itself."""
