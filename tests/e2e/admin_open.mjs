@@ -19,14 +19,14 @@ const checks = {
   async 'the listener leads to the page, which asks for no key'() {
     await page.goto(home);
     assert.equal(page.url(), home + 'admin');
-    await page.waitForSelector('.verdict h2:not(:empty)', { timeout: 15000 });
+    await page.waitForSelector('.verdict h2:not(:empty)', { timeout: 90000 });
     assert.equal(await page.locator('#leave').isVisible(), false);
     assert.equal(await page.locator('#key').count(), 0);
   },
   async 'with a slash behind it, too'() {
     await page.goto(home + 'admin/#/processes');
     assert.equal(page.url(), home + 'admin#/processes');
-    await page.waitForSelector('h1:text-is("Workers and rings")', { timeout: 15000 });
+    await page.waitForSelector('h1:text-is("Workers and rings")', { timeout: 90000 });
   },
   async 'no page from elsewhere may show it in a frame, or take its script'() {
     await page.goto(theirs);

@@ -9,7 +9,7 @@ export const complaints = [];
 /** Runs checks({ page: async () => Page }) in a browser of its own, and exits: 0, or 1 with what went wrong.
  *  `ours(url)` says which requests are right; `ignored` matches messages of the console that are no fault of the page; `args` are
  *  Chromium's own, `seconds` are for all of it. */
-export async function inBrowser({ viewport, ours, ignored, args = [], seconds = 150 }, checks) {
+export async function inBrowser({ viewport, ours, ignored, args = [], seconds = 800 }, checks) {
   const profile = mkdtempSync(join(tmpdir(), 'roost-chromium-'));
   const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, seconds * 1000);
   const browser = await chromium.launchPersistentContext(profile, {

@@ -11,7 +11,7 @@ import { Centrifuge as ProtobufClient } from 'centrifuge/build/protobuf';
 const [encoding, transport, address, admin] = process.argv.slice(2);
 const binary = encoding === 'protobuf';
 const Client = binary ? ProtobufClient : JsonClient;
-const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, 120000);
+const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, 540000);
 const scheme = transport === 'websocket' ? 'ws' : 'http';
 const clients = [];
 let serial = 0;
@@ -43,7 +43,7 @@ function newClient(options = {}) {
 async function connected(options) {
   const c = newClient(options);
   c.connect();
-  await c.ready(20000);
+  await c.ready(90000);
   return c;
 }
 
@@ -65,7 +65,7 @@ async function subscribed(client, channel, options) {
   const sub = client.newSubscription(channel, options);
   const seen = watch(sub, SUB_EVENTS);
   sub.subscribe();
-  await sub.ready(20000);
+  await sub.ready(90000);
   return { sub, seen };
 }
 
@@ -77,7 +77,7 @@ async function api(method, body) {
 }
 
 async function until(what, condition) {
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 4000; i++) {
     if (await condition()) return;
     await new Promise((r) => setTimeout(r, 25));
   }
@@ -107,14 +107,21 @@ const checks = {
     await until('one leaves', async () => (await y.sub.presenceStats()).numClients === 1);
   },
   async 'tokens are asked for once, and again when they expire'() {
-    let asked = 0;
-    const c = newClient({ getToken: async () => { asked++; return token({ sub: '42', exp: inSeconds(asked === 1 ? 2 : 60) }); } });
-    const seen = watch(c, ['connected', 'disconnected', 'connecting']);
-    c.connect();
-    await c.ready(20000);
-    assert.equal(asked, 1);
-    await until('refreshed', () => asked === 2);
-    assert.equal(seen.disconnected.length, 0);
+    for (let life = 2; ; life *= 3) { // seconds; longer where it is over before this machine has connected
+      let asked = 0;
+      const c = newClient({ getToken: async () => { asked++; return token({ sub: '42', exp: inSeconds(asked === 1 ? life : 600) }); } });
+      const seen = watch(c, ['connected', 'disconnected', 'connecting']);
+      c.connect();
+      await c.ready(90000);
+      if (asked > 1 && life < 50) {
+        c.disconnect();
+        continue;
+      }
+      assert.equal(asked, 1);
+      await until('refreshed', () => asked === 2);
+      assert.equal(seen.disconnected.length, 0);
+      break;
+    }
   },
   async 'a bad token ends it for good'() {
     const c = newClient({ token: token({ sub: '42' }) + 'x' });
@@ -139,7 +146,7 @@ const checks = {
     for (let i = 0; i < 40; i++) subs.push(c.newSubscription(name()));
     for (const s of subs) s.subscribe();
     c.connect();
-    await Promise.all(subs.map((s) => s.ready(20000)));
+    await Promise.all(subs.map((s) => s.ready(90000)));
   },
   async 'history'() {
     const c = await connected(), channel = name(), { sub } = await subscribed(c, channel);
@@ -162,7 +169,7 @@ const checks = {
       for (let i = 4 + 10 * round; i <= 13 + 10 * round; i++) await api('publish', { channel, data: { i } });
       seen.subscribed.length = 0;
       c.connect();
-      await sub.ready(20000);
+      await sub.ready(90000);
       const s = await seen.take('subscribed');
       assert.equal(s.wasRecovering, true);
       assert.equal(s.recovered, true);
@@ -182,7 +189,7 @@ const checks = {
     for (let i = 1; i <= 6; i++) await api('publish', { channel, data: i });
     seen.subscribed.length = 0;
     c.connect();
-    await sub.ready(20000);
+    await sub.ready(90000);
     assert.equal((await seen.take('subscribed')).recovered, false);
     await api('publish', { channel, data: 7 });
     await until('the live one', () => seen.publication.some((p) => decode(p.data) === 7));
@@ -213,7 +220,7 @@ const checks = {
     c.disconnect();
     for (let i = 11; i <= 15; i++) await api('publish', { channel, data: data(i) });
     c.connect();
-    await sub.ready(20000);
+    await sub.ready(90000);
     for (let i = 16; i <= 20; i++) await api('publish', { channel, data: data(i) });
     for (let i = 11; i <= 20; i++) assert.deepEqual(decode((await seen.take('publication')).data), data(i));
   },
@@ -229,7 +236,7 @@ const checks = {
     const c = newClient({ token: token({ sub: user, channels: [channel] }) });
     const seen = watch(c, ['subscribed', 'unsubscribed', 'publication', 'disconnected']);
     c.connect();
-    await c.ready(20000);
+    await c.ready(90000);
     await until('its channel', () => seen.subscribed.some((s) => s.channel === channel));
     await api('publish', { channel, data: { a: 1 } });
     assert.equal((await seen.take('publication')).channel, channel);
@@ -280,7 +287,7 @@ const checks = {
     seen.subscribed.length = 0;
     const [hub] = await processes('hub');
     process.kill(hub.pid, 'SIGKILL');
-    await until('another hub', async () => (await processes('hub')).some((p) => p.pid !== hub.pid));
+    await until('another hub', async () => (await processes('hub').catch(() => [])).some((p) => p.pid !== hub.pid));
     await until('a publication goes through', async () => {
       try { await api('publish', { channel, data: 'after' }); } catch { return false; }
       await new Promise((r) => setTimeout(r, 100));

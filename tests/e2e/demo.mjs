@@ -15,8 +15,8 @@ async function visit(newPage, hash, name) {
   return page;
 }
 
-const open = (page) => page.waitForSelector('#state[data-state=open]', { timeout: 30000 });
-const message = (page, body) => page.waitForSelector(`#messages li.message .body:text-is(${JSON.stringify(body)})`, { timeout: 15000 });
+const open = (page) => page.waitForSelector('#state[data-state=open]', { timeout: 90000 });
+const message = (page, body) => page.waitForSelector(`#messages li.message .body:text-is(${JSON.stringify(body)})`, { timeout: 90000 });
 
 async function say(page, text) {
   await page.fill('#text', text);
@@ -53,28 +53,28 @@ const checks = {
   },
   async 'both see who is there, by name'() {
     for (const page of [ada, bob])
-      for (const who of ['ada', 'bob']) await page.waitForSelector(`#members li .who:text-is("${who}")`, { timeout: 15000 });
+      for (const who of ['ada', 'bob']) await page.waitForSelector(`#members li .who:text-is("${who}")`, { timeout: 90000 });
     assert.equal(await ada.textContent('#people-count'), '(2)');
     await bob.fill('#name', 'robert');
-    await ada.waitForSelector('#members li .who:text-is("robert")', { timeout: 15000 });
+    await ada.waitForSelector('#members li .who:text-is("robert")', { timeout: 90000 });
     await bob.fill('#name', 'bob');
-    await ada.waitForSelector('#members li .who:text-is("bob")', { timeout: 15000 });
+    await ada.waitForSelector('#members li .who:text-is("bob")', { timeout: 90000 });
   },
   async 'who writes is seen to'() {
     await bob.locator('#text').pressSequentially('wait');
-    await ada.waitForSelector('#typing:text-is("bob is typing…")', { timeout: 15000 });
+    await ada.waitForSelector('#typing:text-is("bob is typing…")', { timeout: 90000 });
     await bob.press('#text', 'Enter');
     await message(ada, 'wait');
-    await ada.waitForSelector('#typing:text-is("")', { state: 'attached', timeout: 15000 });
+    await ada.waitForSelector('#typing:text-is("")', { state: 'attached', timeout: 90000 });
   },
   async 'who comes late reads what was said, and is seen to leave'() {
     const eve = await visit(newPage, '#e2e', 'eve');
     await message(eve, 'hello from ada');
     await message(eve, 'wait');
     assert.equal(await eve.locator('#messages li.message.own').count(), 0);
-    await ada.waitForSelector('#members li .who:text-is("eve")', { timeout: 15000 });
+    await ada.waitForSelector('#members li .who:text-is("eve")', { timeout: 90000 });
     await eve.close();
-    await ada.waitForSelector('#members li .who:text-is("eve")', { state: 'detached', timeout: 15000 });
+    await ada.waitForSelector('#members li .who:text-is("eve")', { state: 'detached', timeout: 90000 });
   },
   async 'rooms are apart'() {
     await bob.fill('#room', 'other');
@@ -90,7 +90,7 @@ const checks = {
     await message(bob, 'welcome back');
   },
   async 'every worker is killed: both come back and have missed nothing'() {
-    const lost = [ada, bob].map((p) => p.waitForSelector('#state:not([data-state=open])', { timeout: 15000 }));
+    const lost = [ada, bob].map((p) => p.waitForSelector('#state:not([data-state=open])', { timeout: 90000 }));
     for (const p of await processes()) if (p.name.startsWith('worker') && p.pid > 0) process.kill(p.pid, 'SIGKILL');
     await Promise.all(lost);
     if (shots) await ada.screenshot({ path: join(shots, 'reconnecting.png') });
@@ -100,7 +100,8 @@ const checks = {
         try {
           await publish('e2e', { text: 'while you were away ' + i }, 'away ' + i);
           break;
-        } catch (e) { if (tries === 20) throw e; }
+        } catch (e) { if (tries === 400) throw e; }
+        await new Promise((r) => setTimeout(r, 50));
       }
     }
     await open(ada);

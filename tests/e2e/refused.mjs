@@ -14,12 +14,12 @@ await inBrowser({
   page.on('websocket', () => sockets++);
   await page.goto('http://' + client + '/#e2e');
   const notice = page.locator('#messages li.notice', { hasText: 'allowed_origins' });
-  await notice.waitFor({ timeout: 30000 });
+  await notice.waitFor({ timeout: 90000 });
   assert.match(await notice.textContent(), /this Origin is not allowed \(http:\/\/[0-9.:]+\)/);
   console.log('ok the page says why');
-  await page.waitForSelector('#state:has-text("refused")', { timeout: 30000 });
+  await page.waitForSelector('#state:has-text("refused")', { timeout: 90000 });
   const patient = () => page.waitForFunction(() => // longer than it waits for a server that is away
-    parseInt(document.getElementById('state-wait').textContent.replace(/\D+/g, ''), 10) > 15, null, { timeout: 30000 });
+    parseInt(document.getElementById('state-wait').textContent.replace(/\D+/g, ''), 10) > 15, null, { timeout: 90000 });
   await patient();
   await page.evaluate(() => window.dispatchEvent(new Event('online'))); // tries at once
   await patient();

@@ -21,7 +21,7 @@ CHANNELS = {'channel_without_namespace': {**OPEN, 'channel_regex': '.', 'join_le
 class AdminPage(DaemonTest):
     def drive(self, script, wanted, d, *args):
         p = subprocess.run(['node', os.path.join(HERE, script), d.client, d.admin, *args, *filter(None, [os.environ.get('SCREENSHOTS')])],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=450)
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1500)
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
         done = re.findall(r'^ok (.*)$', p.stdout, re.M)
         self.assertEqual(len(done), wanted, p.stdout)  # none was forgotten

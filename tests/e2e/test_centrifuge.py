@@ -19,7 +19,7 @@ class Centrifuge(DaemonTest):
     def client(self, encoding, transport):
         d = self.start(workers=3, config=os.path.join(HERE, 'centrifuge.yaml'))
         p = subprocess.run(['node', os.path.join(HERE, 'centrifuge.mjs'), encoding, transport, d.client, d.admin],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200)
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
         self.assertEqual(len(re.findall(r'^ok ', p.stdout, re.M)), CHECKS, p.stdout)  # none was forgotten
 

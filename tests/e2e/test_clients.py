@@ -20,7 +20,7 @@ from pki import Pki  # noqa: E402
 class Clients(DaemonTest):
     def node(self, script, wanted, *args, **env):
         p = subprocess.run(['node', os.path.join(HERE, script), *args, *filter(None, [os.environ.get('SCREENSHOTS')])],
-                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200,
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900,
                            env={**os.environ, **env})
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
         done = re.findall(r'^ok (.*)$', p.stdout, re.M)

@@ -8,7 +8,7 @@ import WebSocket from 'ws';
 const [client, admin] = process.argv.slice(2);
 const trust = process.env.TLS_CA ? { ca: readFileSync(process.env.TLS_CA) } : {};
 const scheme = process.env.TLS_CA ? 'wss://' : 'ws://';
-const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, 60000);
+const deadline = setTimeout(() => { console.error('took too long'); process.exit(1); }, 600000);
 
 // Messages that arrived wait in .queue until next() asks.
 function open(path, protocols, options) {
