@@ -23,7 +23,7 @@ SECRETS = {'api-key': 'the-key-of-publishers', 'metrics-key': 'the-key-of-scrape
 
 
 def run(*argv, status=0, **kw):
-    p = subprocess.run(argv, capture_output=True, text=True, cwd=TOP, timeout=60, **kw)
+    p = subprocess.run(argv, capture_output=True, text=True, cwd=TOP, timeout=3000, **kw)
     assert p.returncode == status, (argv, p.returncode, p.stdout[-2000:], p.stderr[-2000:])
     return p
 
@@ -119,7 +119,7 @@ class Pod:
                     f.write(text)
 
     def roostd(self, *args):
-        return subprocess.run([ROOSTD, *args], capture_output=True, text=True, env={**os.environ, **self.env}, timeout=30)
+        return subprocess.run([ROOSTD, *args], capture_output=True, text=True, env={**os.environ, **self.env}, timeout=300)
 
     def settings(self):
         return dict(re.findall(r"^(\w+): (.*?)(?: # \d+)?$", self.roostd('--print-config').stdout, re.M))

@@ -50,7 +50,7 @@ class Prometheus:
     def _ready(self):
         assert self.process.poll() is None, 'Prometheus ended'
         try:
-            with LOOPBACK.open('http://%s/-/ready' % self.address, timeout=5) as r:
+            with LOOPBACK.open('http://%s/-/ready' % self.address, timeout=20) as r:
                 return r.status == 200
         except OSError:
             return False
@@ -59,7 +59,7 @@ class Prometheus:
         """The data of an answer of its API; AssertionError with what it says otherwise."""
         url = 'http://%s/api/v1/%s?%s' % (self.address, path, urllib.parse.urlencode(query, doseq=True))
         try:
-            with LOOPBACK.open(url, timeout=20) as r:
+            with LOOPBACK.open(url, timeout=120) as r:
                 answer = json.load(r)
         except urllib.error.HTTPError as e:
             raise AssertionError('%s: %s' % (query, e.read().decode())) from None

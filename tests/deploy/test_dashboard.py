@@ -32,6 +32,7 @@ TARGETS = [(p['title'], t) for p in PANELS for t in p['targets']]
 KEY, SCRAPERS, TOKENS = 'the-key-of-publishers', 'the-key-of-scrapers', 'a-secret-of-enough-characters'
 CHANNELS = {'allow_subscribe_for_client': True, 'allow_subscribe_for_anonymous': True, 'allow_publish_for_client': True,
             'allow_publish_for_anonymous': True, 'history_size': 500, 'history_ttl': '1s', 'force_recovery': True}
+LAST_RELOAD, TURNS = 18, 21  # of a scrape each, or of several where the machine is slow: also when the load has ended meanwhile
 # What may stay 0 on nodes that are well, whatever the load.
 MAY_BE_ZERO = set("""process_up hang_kills_total listen_overflows_total accept_stops_total hub_push_backs_total ring_stalls_total ring_full_total
 lost_publications_total history_evicted_total hub_queue_bytes ring_to_hub_bytes ring_to_worker_bytes partial_bytes tokens_waiting
@@ -202,14 +203,14 @@ class Live(unittest.TestCase):
     @classmethod
     def happen(cls):
         a, turns, settings = cls.load.a, 0, read(cls.load.settings)
-        while any(p.poll() is None for p in cls.load.programs):
+        while turns < TURNS or any(p.poll() is None for p in cls.load.programs):
             cls.load.turn()
             turns += 1
             if turns == 5:
                 a.process.send_signal(signal.SIGHUP)
                 pids = [p['pid'] for p in json.loads(cls.load.call(a, 'GET', '/debug/processes').body)['processes'] if p['name'] == 'worker1']
                 os.kill(pids[0], signal.SIGKILL)
-            if turns in (10, 18):
+            if turns in (10, LAST_RELOAD):
                 cls.load.file('roost.yaml', settings + 'ping_interval: %s\n' % ('soon' if turns == 10 else '20s'))
                 a.process.send_signal(signal.SIGHUP)
             seen = cls.scraped()

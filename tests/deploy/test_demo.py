@@ -55,7 +55,7 @@ class Demo(unittest.TestCase):
 
     def test_from_the_first_act_to_the_last(self):
         p = self.play()
-        told, _ = p.communicate(timeout=240)
+        told, _ = p.communicate(timeout=500)
         self.assertEqual(p.returncode, 0, told)
         at = 0
         for words in ('Act 1 of 5', '301 clients are here', 'Act 2 of 5', ' deliveries in ', 'Act 3 of 5', r'worker1 \(process \d+\) is killed',
@@ -97,10 +97,10 @@ class Demo(unittest.TestCase):
 
     def test_what_cannot_be_played(self):
         p = self.play('--connections', '99')
-        told, _ = p.communicate(timeout=60)
+        told, _ = p.communicate(timeout=300)
         self.assertEqual(p.returncode, 2, told)
         p = self.play('--connections', '10000000')
-        told, _ = p.communicate(timeout=60)
+        told, _ = p.communicate(timeout=300)
         self.assertEqual(p.returncode, 1, told)
         self.assertRegex(told, r'descriptors .* make demo CONNECTIONS=\d+000')
 

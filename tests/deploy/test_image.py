@@ -117,7 +117,7 @@ class Container:
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 class Image(unittest.TestCase):

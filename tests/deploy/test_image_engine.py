@@ -94,8 +94,8 @@ class Engine(unittest.TestCase):
 
     def end(self):
         subprocess.run(self.crun('delete', '--force', self.name), capture_output=True)
-        self.process.wait(30)
-        self.reader.join(30)
+        self.process.wait(120)
+        self.reader.join(120)
         self.process.stdout.close()
 
     def text(self):
@@ -173,8 +173,8 @@ class Engine(unittest.TestCase):
             self.assertEqual(self.number(('memory.oom_control', 'oom_kill'), ('memory.events', 'oom_kill')), 0)
             run(*self.crun('kill', self.name, 'TERM'))
             ws.expect_close(1001)
-        self.assertEqual(self.process.wait(30), 0, self.text())
-        self.reader.join(30)
+        self.assertEqual(self.process.wait(120), 0, self.text())
+        self.reader.join(120)
         self.assertTrue(self.find('msg="?stopped'), self.text())
         self.assertIsNone(self.find('level=error|generation=2'), self.text())
 

@@ -65,7 +65,7 @@ class Kustomize(Held, unittest.TestCase):
         for c in clients:
             self.assertEqual(c.recv().code, 1001)
             c.close()
-        self.assertEqual(d.process.wait(30), 0)
+        self.assertEqual(d.process.wait(120), 0)
 
     def test_the_rules_are_those_of_prometheus(self):
         self.assertEqual(pick(render('overlays/production'), 'PrometheusRule')['spec'], yaml.safe_load(read('deploy/prometheus/roost-rules.yml')))

@@ -118,7 +118,7 @@ class Installed(unittest.TestCase):
             os.unlink(self.root + '/run/notify')
         manager.bind(self.root + '/run/notify')
         os.chmod(self.root + '/run/notify', 0o777)
-        manager.settimeout(20)
+        manager.settimeout(120)
         as_user = ['/usr/sbin/chroot', '--userspec=' + lines['User'], self.root]
         p = subprocess.run([*as_user, *lines['ExecStartPre'].split()], env=environment, capture_output=True, text=True)
         self.assertEqual(p.returncode, 0, p.stderr)
@@ -134,7 +134,7 @@ class Installed(unittest.TestCase):
             uid = int(re.search(r'Uid:\s+(\d+)', f.read())[1])
         self.assertIn('roost:x:%d:' % uid, text(self.root + '/etc/passwd'))
         d.send_signal(signal.SIGTERM)
-        out = d.communicate(timeout=30)[0]
+        out = d.communicate(timeout=120)[0]
         self.assertIn('STOPPING=1', wait_for(lambda: next(x for x in iter(lambda: manager.recv(4096).decode(), '') if 'STOPPING' in x)))
         self.assertEqual(d.returncode, 0, out)
         return out

@@ -12,7 +12,7 @@ INSTALLED = '/usr/bin/roostd'
 
 
 def bpftrace(*args):
-    p = subprocess.run(['bpftrace', *args], capture_output=True, text=True, timeout=120)
+    p = subprocess.run(['bpftrace', *args], capture_output=True, text=True, timeout=600)
     return p.returncode, p.stdout + p.stderr
 
 

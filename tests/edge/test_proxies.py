@@ -86,9 +86,9 @@ class Silence(ProxiedDaemon):
         return self.nginx(('proxy_read_timeout 60s', 'proxy_read_timeout ' + limit)).address, h.address, h.streams
 
     def test_pings_keep_the_silent(self):
-        self.begin(ping_interval='1s', pong_timeout='20s')
-        clients = [self.ws(where, '/ws/%d' % i) for i, where in enumerate(self.each_way(5))]
-        for _ in range(8):
+        self.begin(ping_interval='1s', pong_timeout='60s')
+        clients = [self.ws(where, '/ws/%d' % i) for i, where in enumerate(self.each_way(10))]
+        for _ in range(13):
             for c in clients:
                 self.assertEqual(c.recv().opcode, PING)
             for c in clients:
@@ -101,7 +101,7 @@ class Silence(ProxiedDaemon):
     def test_the_proxy_ends_the_silent(self):
         """A ping_interval longer than the proxy's patience: the client sees the end, and so does the daemon."""
         self.begin(ping_interval='10m')
-        clients = [self.ws(where) for where in self.each_way(1)]
+        clients = [self.ws(where) for where in self.each_way(3)]
         for c in clients:
             with self.assertRaises(Closed):
                 c.recv()
@@ -136,7 +136,7 @@ class Restarts(ProxiedDaemon):
             f = c.recv()
             self.assertEqual((f.opcode, f.code), (CLOSE, 1001))
             c.send_frame(CLOSE, f.payload)
-        self.d.process.wait(20)
+        self.d.process.wait(60)
         with Raw(n.address) as c:
             self.assertEqual(c.request('GET', '/healthz').status, 502)
 

@@ -31,7 +31,7 @@ class Testssl(DaemonTest):
             path = os.path.join(folder, 'findings.json')
             r = subprocess.run(['testssl', '--quiet', '--color', '0', '--warnings', 'batch', '--fast', '--add-ca', self.pki.path('ca.pem'),
                                 *checks, '--jsonfile', path, 'localhost:' + self.d.client.rsplit(':', 1)[1]],
-                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1500)
+                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=3000)
             with open(path) as f:
                 return json.load(f), r.stdout
 
