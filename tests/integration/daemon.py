@@ -34,8 +34,9 @@ def wait_for(condition, seconds=25, what='the condition', every=0.02):
     """
     The first true value of condition(); AssertionError when it does not come in time. What the condition asks for
     may be away for a moment (the series of a process that is being replaced, a listener, who was to answer): that is
-    waited for, too.
+    waited for, too. However little is asked for, a machine that has other things to do gets a minute.
     """
+    seconds = max(seconds, 60)
     end = time.monotonic() + seconds * SLOW
     while True:
         value, away = None, None

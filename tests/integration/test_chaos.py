@@ -9,7 +9,7 @@ import unittest
 CHAOS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../chaos')
 sys.path.insert(0, CHAOS)
 
-from daemon import BUILD  # noqa: E402
+from daemon import BUILD, SLOW  # noqa: E402
 from plan import KINDS, Plan  # noqa: E402
 from verdict import Source, Verdict  # noqa: E402
 
@@ -17,7 +17,7 @@ from verdict import Source, Verdict  # noqa: E402
 class Chaos(unittest.TestCase):
     def test_twenty_seconds(self):
         p = subprocess.run(['/usr/bin/python3', os.path.join(CHAOS, 'chaos.py'), '--seed', '1', '--duration', '20', '--verbose'],
-                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500 * SLOW,
                            env={**os.environ, 'TEST_BUILD': BUILD})
         self.assertEqual(p.returncode, 0, p.stdout)
         self.assertRegex(p.stdout, r'\n\d+ passed, 0 failed\n$')
