@@ -50,7 +50,7 @@ class Failovers(Journey):
         self.told()
 
     def test_a_master_that_is_demoted_while_it_is_well(self):
-        servers = self.sentinels(replicas=1, sentinels=1)
+        servers = self.sentinels(replicas=1, sentinels=1, down_after=60000)
         old = servers.master()
         self.assertEqual(servers.sentinels[0].say('SENTINEL', 'FAILOVER', servers.name), 'OK')
         wait_for(lambda: servers.master() is not old and servers.master().role() == 'master' and old.role() == 'slave', 30, 'the failover')

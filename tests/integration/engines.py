@@ -207,7 +207,7 @@ class Sentinel(Server):
 class Sentinels:
     """A master, its replicas and sentinels that know of one another. Options are those of each Redis."""
 
-    def __init__(self, replicas=1, sentinels=1, name='roost', down_after=500, extra='', **options):
+    def __init__(self, replicas=1, sentinels=1, name='roost', down_after=1000, extra='', **options):
         self.name = name
         self.redis = [Redis(tcp=True, **options)]
         try:
