@@ -30,7 +30,7 @@ def before_exec(nofile=None, prepare=None):
         resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
 
-def wait_for(condition, seconds=25, what='the condition', every=0.02):
+def wait_for(condition, seconds=60, what='the condition', every=0.02):
     """
     The first true value of condition(); AssertionError when it does not come in time. What the condition asks for
     may be away for a moment (the series of a process that is being replaced, a listener, who was to answer): that is
