@@ -159,6 +159,7 @@ int engine_run(unsigned p)
 
     _Static_assert(sizeof(struct user) <= CONN_SESSION_SIZE, "a user fits the session area");
     cfg.each_turn = each_turn;
+    cfg.standstill_ns = REACTOR_STANDSTILL_NS;
     signal(SIGINT, SIG_IGN); /* the coordinator says when to stop, or is gone */
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);

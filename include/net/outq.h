@@ -66,7 +66,7 @@ size_t outq_bytes(const struct outq *q);
 #define OUTQ_ENTRY_COST 32
 size_t outq_cost(const struct outq *q);
 bool outq_empty(const struct outq *q);
-/* clock_ns() of the last progress (or of the creation, or of outq_touch()). */
+/* reactor_ns() of the last progress (or of the creation, or of outq_touch()). */
 uint64_t outq_since(const struct outq *q);
 void outq_touch(struct outq *q, uint64_t now_ns);
 /* Publications in entries that are not done. */

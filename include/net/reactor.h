@@ -11,6 +11,7 @@
 #include <ev.h>
 
 #include "base/budget.h"
+#include "base/clock.h"
 #include "base/pool.h"
 #include "base/task.h"
 #include "base/wheel.h"
@@ -50,9 +51,15 @@ struct reactor_config {
     void (*listener_others)(unsigned index, struct listener_others *out);
     struct closes *closes; /* borrowed; how clients' connections have ended; NULL: nowhere */
     bool tell_refusals;    /* as warnings (net/refusal.h) */
+    /* REACTOR_STANDSTILL_NS; 0: never (tests, whose clock jumps). */
+    uint64_t standstill_ns;
     void (*each_turn)(
         void); /* for proc: control messages, heartbeat; at least twice a second; may be NULL */
 };
+
+/* A process that was not run for longer than that (it was stopped, the machine was paused or has much
+ * else to do) has heard nobody meanwhile: the time does not count against its peers. */
+#define REACTOR_STANDSTILL_NS (UINT64_C(1000) * 1000 * 1000)
 
 struct ids {             /* a queue of connections' ids, of which some may be gone */
     uint64_t *ids;       /* owned */
@@ -140,10 +147,13 @@ struct reactor { /* fields are for net and for /debug */
     uint64_t turn;            /* counts */
     uint64_t turn_started_ns; /* clock_precise_ns() of waking up */
     uint64_t next_serial;
-    uint64_t nap_ns; /* longest sleep that what waits allows; set by reactor_turn() */
-    uint32_t tick;   /* clock_ns() / WHEEL_TICK_NS */
-    char *scratch;   /* owned; SCRATCH_SIZE bytes, shared by all reads */
-    bool busy;       /* some list still has work: do not sleep; set by reactor_turn() */
+    uint64_t nap_ns;  /* longest sleep that what waits allows; set by reactor_turn() */
+    uint64_t seen_ns; /* clock_ns() when the process was last seen to run; 0: not yet */
+    uint64_t away_ns; /* the time it stood still, of all its life */
+    bool poll_again;  /* it has just stood still: what came meanwhile is looked for first */
+    uint32_t tick;    /* reactor_ns() / WHEEL_TICK_NS */
+    char *scratch;    /* owned; SCRATCH_SIZE bytes, shared by all reads */
+    bool busy;        /* some list still has work: do not sleep; set by reactor_turn() */
     bool stopping;
     bool draining;
     struct drain drain;
@@ -159,6 +169,11 @@ struct reactor { /* fields are for net and for /debug */
 /* The one that runs: what is called in net and above acts on it. A process that has several sets it
  * (and `metrics`) before each call into another. */
 extern struct reactor *reactor;
+/* The time by which peers are judged: clock_ns() without the time that this process stood still. */
+static inline uint64_t reactor_ns(void)
+{
+    return clock_ns() - reactor->away_ns;
+}
 
 /* Sets up *reactor: the loop (EVBACKEND_EPOLL | EVFLAG_NOENV), wheel, pools. Exits with a sentence
  * when it cannot. */

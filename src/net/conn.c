@@ -190,7 +190,7 @@ void conn_arm(struct conn *c, uint64_t delay_ns)
     if (delay_ns == 0)
         wheel_disarm(&reactor->wheel, &c->deadline);
     else
-        wheel_arm(&reactor->wheel, &c->deadline, clock_ns(), delay_ns);
+        wheel_arm(&reactor->wheel, &c->deadline, reactor_ns(), delay_ns);
 }
 
 void conn_deadline_fired(struct wheel_entry *e, void *arg UNUSED)

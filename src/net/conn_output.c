@@ -45,7 +45,7 @@ static int conn_out_append(struct conn *c, struct blob *b, uint32_t offset, uint
                            uint32_t items, uint64_t tag)
 {
     if (c->out == NULL)
-        c->out = outq_new(&reactor->output, c, clock_ns());
+        c->out = outq_new(&reactor->output, c, reactor_ns());
     if (c->out == NULL)
         return -1;
     return tag == 0 ? outq_append(c->out, b, offset, end, items)
@@ -251,7 +251,7 @@ static void conn_flushed(struct conn *c)
 
 void conn_restart_age(struct conn *c)
 {
-    outq_touch(c->out, clock_ns());
+    outq_touch(c->out, reactor_ns());
     if (c->flags & CONN_OUT_STALLED) {
         list_remove(&c->out->link);
         list_append(&reactor->stalled, &c->out->link);
@@ -296,7 +296,7 @@ void conn_flush(struct conn *c)
         return;
     }
     METRIC_ADD(written_bytes, (uint64_t)sent);
-    outq_sent(c->out, (size_t)sent, clock_ns());
+    outq_sent(c->out, (size_t)sent, reactor_ns());
     TRACE(sent, c->id, STR_NULL, (uint64_t)sent, conn_queued(c));
     if (outq_empty(c->out)) {
         conn_flushed(c);

@@ -47,7 +47,7 @@ void conn_trace_holds(const struct conn *c, unsigned reasons, bool held)
 
 static uint64_t queued_ns(const struct conn *c)
 {
-    return c->out != NULL ? clock_ns() - outq_since(c->out) : 0;
+    return c->out != NULL ? reactor_ns() - outq_since(c->out) : 0;
 }
 
 void conn_trace_stall(const struct conn *c)

@@ -20,7 +20,7 @@
 
 static inline uint32_t reactor_tick_now(void)
 {
-    return (uint32_t)(clock_ns() / WHEEL_TICK_NS);
+    return (uint32_t)(reactor_ns() / WHEEL_TICK_NS);
 }
 
 /* May it be read? Else what comes stays where it is. */

@@ -149,7 +149,7 @@ static double slowness(const struct outq *q)
 
     if (q->over_since != 0)
         since = MIN(since, q->over_since);
-    return (double)outq_cost(q) * ((double)(clock_ns() - since) + NS_PER_MS);
+    return (double)outq_cost(q) * ((double)(reactor_ns() - since) + NS_PER_MS);
 }
 
 /* It waits for its peer, and can be ended still. */

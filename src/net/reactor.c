@@ -78,7 +78,7 @@ void reactor_init(const struct reactor_config *cfg)
     reactor->tick = reactor_tick_now();
     reactor->turn = 1;
     reactor->next_serial = first_serial();
-    wheel_init(&reactor->wheel, clock_ns());
+    wheel_init(&reactor->wheel, reactor_ns());
     task_queue_init(&reactor->tasks);
     pool_init(&reactor->conn_pool, "conn", sizeof(struct conn) + CONN_SESSION_SIZE, 0);
     pool_init(&reactor->other_pool, "conn_other",

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/config.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "net/tls_server.h"
 #include "net_internal.h"
@@ -14,10 +15,25 @@
 #define REAP_PER_TURN      512
 #define SLOW_PER_TURN      64
 
+/* Behind each look at the clock: has the process stood still? Its sleep is no such time. */
+static void turn_look_back(void)
+{
+    uint64_t gap = clock_ns() - reactor->seen_ns;
+    bool first = reactor->seen_ns == 0;
+
+    reactor->seen_ns = clock_ns();
+    if (first || reactor->cfg.standstill_ns == 0 || gap < reactor->cfg.standstill_ns + NAP_MAX_NS)
+        return;
+    reactor->away_ns += gap - NAP_MAX_NS;
+    reactor->poll_again = true;
+    LOG(LOG_INFO, "this process stood still: its peers are given that time", KV_NS("time", gap));
+}
+
 /* The clock first: a callback that arms a deadline must not count from before the sleep. */
 static void turn_on_check(struct ev_loop *loop UNUSED, ev_check *w UNUSED, int revents UNUSED)
 {
     clock_refresh();
+    turn_look_back();
     trace_look(clock_ns());
     reactor->turn_started_ns = clock_precise_ns();
     reactor->tick = reactor_tick_now();
@@ -119,7 +135,7 @@ static bool turn_work(void)
     bool more;
 
     more =
-        wheel_advance(&reactor->wheel, clock_ns(), DEADLINES_PER_TURN, conn_deadline_fired, NULL);
+        wheel_advance(&reactor->wheel, reactor_ns(), DEADLINES_PER_TURN, conn_deadline_fired, NULL);
     more |= slow_sweep(SLOW_PER_TURN);
     if (config.worker_memory != 0 || reactor->overload.stopped)
         more |= overload_turn();
@@ -143,6 +159,7 @@ void reactor_turn(void)
     bool more;
 
     clock_refresh(); /* 1 */
+    turn_look_back();
     reactor->nap_ns = NAP_MAX_NS;
     more = rings != NULL && rings->receive(); /* 2 */
     more |= tls_turn();                       /* 3 */
@@ -177,7 +194,7 @@ static bool turn_announce_sleep(void)
 
 static void turn_sleep(void)
 {
-    reactor->nap_ns = wheel_next_ns(&reactor->wheel, clock_ns(), reactor->nap_ns);
+    reactor->nap_ns = wheel_next_ns(&reactor->wheel, reactor_ns(), reactor->nap_ns);
     /* Cheaper than to stop and start it; a repeat of 0 would stop it. */
     reactor->sleeping.repeat = (double)(reactor->nap_ns + 1) * 1e-9;
     ev_timer_again(reactor->loop, &reactor->sleeping);
@@ -192,6 +209,10 @@ void reactor_step(bool block)
         turn_sleep();
     else
         ev_run(reactor->loop, EVRUN_NOWAIT);
+    if (UNLIKELY(reactor->poll_again)) { /* who is stopped and goes on has an interrupted poll */
+        reactor->poll_again = false;
+        ev_run(reactor->loop, EVRUN_NOWAIT);
+    }
     reactor_turn();
 }
 

@@ -35,7 +35,7 @@ void session_end(struct conn *c, enum close_reason why)
 
 void session_wake(struct conn *c, uint64_t ns)
 {
-    uint64_t due = clock_ns() / WHEEL_TICK_NS + ns / WHEEL_TICK_NS + 1;
+    uint64_t due = reactor_ns() / WHEEL_TICK_NS + ns / WHEEL_TICK_NS + 1;
 
     if (!wheel_armed(&c->deadline) || (int32_t)(c->deadline.tick - (uint32_t)due) > 0)
         conn_arm(c, MAX(ns, 1)); /* 0 would disarm */

@@ -27,7 +27,7 @@ static size_t limit(void)
 /* The queue is too long for longer than a burst may take. */
 static bool over_long(const struct outq *q)
 {
-    return q->over_since != 0 && clock_ns() - q->over_since >= (uint64_t)config.output_grace;
+    return q->over_since != 0 && reactor_ns() - q->over_since >= (uint64_t)config.output_grace;
 }
 
 bool slow_with(const struct conn *c, size_t bytes)
@@ -53,7 +53,7 @@ void slow_note(struct conn *c)
     if (over == (q->over_since != 0))
         return;
     if (over) {
-        q->over_since = clock_ns();
+        q->over_since = reactor_ns();
         list_append(&reactor->over, &q->over);
     } else {
         slow_forget(q);
@@ -126,7 +126,7 @@ static bool sweep_over(size_t *max)
         struct conn *c = q->owner;
 
         if (!over_long(q)) {
-            reactor_wake_within(q->over_since + (uint64_t)config.output_grace - clock_ns());
+            reactor_wake_within(q->over_since + (uint64_t)config.output_grace - reactor_ns());
             return false;
         }
         if ((*max)-- == 0)
@@ -150,7 +150,7 @@ static bool sweep_stalled(size_t *max)
         struct outq *q = LIST_ENTRY(reactor->stalled.next, struct outq, link);
         struct conn *c = q->owner;
 
-        if (clock_ns() < outq_since(q) + (uint64_t)config.output_timeout)
+        if (reactor_ns() < outq_since(q) + (uint64_t)config.output_timeout)
             return false;
         if ((*max)-- == 0)
             return true;

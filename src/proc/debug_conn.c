@@ -16,7 +16,7 @@
 
 double debug_age(uint32_t tick)
 {
-    uint32_t now = (uint32_t)(clock_ns() / WHEEL_TICK_NS);
+    uint32_t now = (uint32_t)(reactor_ns() / WHEEL_TICK_NS);
 
     return (double)(now - tick) * (double)WHEEL_TICK_NS / 1e9;
 }
@@ -132,7 +132,7 @@ static int put_flags(const struct conn *c, struct buf *out)
 
 static double seconds_since(uint64_t ns)
 {
-    return clock_ns() > ns ? (double)(clock_ns() - ns) / 1e9 : 0;
+    return reactor_ns() > ns ? (double)(reactor_ns() - ns) / 1e9 : 0;
 }
 
 static int put_sentence(struct buf *out, const char **sep, const char *text)
@@ -181,7 +181,7 @@ static int put_why_slow(const struct conn *c, struct buf *out)
 
 int debug_put_full(struct conn *c, struct buf *out)
 {
-    double due = ((double)c->deadline.tick * (double)WHEEL_TICK_NS - (double)clock_ns()) / 1e9;
+    double due = ((double)c->deadline.tick * (double)WHEEL_TICK_NS - (double)reactor_ns()) / 1e9;
     char transport[64];
     int rc = put_flags(c, out);
 

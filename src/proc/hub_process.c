@@ -339,8 +339,10 @@ static void yield_to_the_waker(void)
 
 static void start(int master_fd)
 {
-    const struct reactor_config cfg = {
-        .rings = &rings, .wake_fd = shm->hub_wake_fd, .hub_wake_fd = -1};
+    const struct reactor_config cfg = {.rings = &rings,
+                                       .wake_fd = shm->hub_wake_fd,
+                                       .hub_wake_fd = -1,
+                                       .standstill_ns = REACTOR_STANDSTILL_NS};
     uint32_t generation = shm_hub_generation();
 
     prctl(PR_SET_NAME, "roost: hub");

@@ -265,6 +265,7 @@ void worker_main(unsigned index, int master_fd)
                                  .listener_others = listener_others,
                                  .closes = &shm->slots[SHM_WORKER + index].closes,
                                  .tell_refusals = true,
+                                 .standstill_ns = REACTOR_STANDSTILL_NS,
                                  .each_turn = each_turn};
     char name[32];
 

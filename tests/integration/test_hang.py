@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from daemon import ROOSTD, SLOW, DaemonTest, alive, run_roostctl, wait_for
-from wsraw import TEXT, Raw
+from wsraw import PING, PONG, TEXT, Raw
 
 SHARE = 20  # connections, of which the kernel gives any one of two workers some: 1 in 10^6 times it does not
 REQUEST = 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n'
@@ -101,6 +102,23 @@ class Hung(Serving):
         clients[0].text('x')
         for c in clients:
             c.expect(TEXT, 'x')
+
+    def test_its_time_does_not_count_against_its_clients(self):
+        """Their pongs wait in its sockets while it stands still: it reads them before it calls anybody silent."""
+        d = self.start(workers=1, hang_timeout='0', ping_interval='1s', pong_timeout='4s')
+        clients = [d.ws('/ws/paused') for _ in range(SHARE)]
+        for c in clients:
+            c.expect(PING)
+        pid = self.stop_process(d, 'worker0')
+        for c in clients:
+            c.send_frame(PONG, b'')
+        time.sleep(6)
+        os.kill(pid, signal.SIGCONT)
+        clients[0].text('to all')
+        for c in clients:
+            c.expect(TEXT, 'to all')
+        d.wait_log('this process stood still')
+        self.assertEqual(d.metric('roost_closes_total{reason="no_pong"}'), 0)
 
     def test_all_but_one(self):
         d = self.start(workers=7, hang_timeout='0')

@@ -1,11 +1,20 @@
 #include <ev.h>
+#include <stdbool.h>
 
 /* What was asked of the last poll: whether there is sleep is seen by that, not by how long it took. */
 static int polled;
+static bool interrupted; /* the next one: it brings nothing */
+
+static void turn_on_check(struct ev_loop *loop, ev_check *w, int revents);
 
 static void ev_run_noted(struct ev_loop *loop, int flags)
 {
     polled = flags;
+    if (interrupted) {
+        interrupted = false;
+        turn_on_check(loop, NULL, 0);
+        return;
+    }
     ev_run(loop, flags);
 }
 
@@ -206,6 +215,51 @@ static void test_sleeps_until_the_deadline(void **state)
     close(peer);
 }
 
+/* The process was not run for a minute. What came meanwhile is read, and nobody is late by more than it was. */
+static void test_a_standstill_is_not_the_peers(void **state UNUSED)
+{
+    int peer;
+    struct conn *c = net_pair(&peer, &seen_ops, 0);
+
+    reactor->cfg.standstill_ns = REACTOR_STANDSTILL_NS;
+    net_steps(1);
+    conn_arm(c, 5 * NS_PER_SEC);
+    net_write(peer, "x", 1);
+    net_after(60 * NS_PER_SEC);
+    assert_int_equal(seen.inputs, 1);
+    assert_int_equal(seen.deadlines, 0);
+    assert_in_range(reactor->away_ns, 59 * NS_PER_SEC, 60 * NS_PER_SEC);
+    for (int i = 0; i < 3; i++) /* slow, but at work: that time counts */
+        net_after(REACTOR_STANDSTILL_NS);
+    assert_int_equal(seen.deadlines, 0);
+    for (int i = 0; i < 2; i++)
+        net_after(REACTOR_STANDSTILL_NS);
+    assert_int_equal(seen.deadlines, 1);
+    reactor->cfg.standstill_ns = 0; /* who moves the clock himself */
+    conn_arm(c, 5 * NS_PER_SEC);
+    net_after(60 * NS_PER_SEC);
+    assert_int_equal(seen.deadlines, 2);
+    close(peer);
+}
+
+/* A poll that was interrupted has brought nothing: there is another before anything is judged. */
+static void test_a_standstill_is_followed_by_a_poll(void **state UNUSED)
+{
+    int peer;
+    struct conn *c = net_pair(&peer, &seen_ops, 0);
+
+    reactor->cfg.standstill_ns = REACTOR_STANDSTILL_NS;
+    net_steps(1);
+    interrupted = true;
+    net_write(peer, "x", 1);
+    clock_advance(60 * NS_PER_SEC);
+    reactor_step(false);
+    assert_false(interrupted);
+    assert_int_equal(seen.inputs, 1);
+    assert_false(conn_dead(c));
+    close(peer);
+}
+
 static unsigned steps_left;
 
 static enum task_result counting_step(struct task *t UNUSED)
@@ -391,11 +445,18 @@ static void test_serves_other_rings(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TURN_TEST(test_wakes_a_sleeping_hub_once),   TURN_TEST(test_does_not_sleep_on_a_record),
-        TURN_TEST(test_hub_wakes_the_worker),        TURN_TEST(test_sleeps_until_the_deadline),
-        TURN_TEST(test_tasks_keep_it_awake),         TURN_TEST(test_run_until_stopped),
-        TURN_TEST(test_follows_the_hubs_generation), TURN_TEST(test_deadlines_are_bounded_per_turn),
-        TURN_TEST(test_reaping_is_bounded_per_turn), TURN_TEST(test_serves_other_rings),
+        TURN_TEST(test_wakes_a_sleeping_hub_once),
+        TURN_TEST(test_does_not_sleep_on_a_record),
+        TURN_TEST(test_hub_wakes_the_worker),
+        TURN_TEST(test_sleeps_until_the_deadline),
+        TURN_TEST(test_tasks_keep_it_awake),
+        TURN_TEST(test_run_until_stopped),
+        TURN_TEST(test_follows_the_hubs_generation),
+        TURN_TEST(test_deadlines_are_bounded_per_turn),
+        TURN_TEST(test_reaping_is_bounded_per_turn),
+        TURN_TEST(test_serves_other_rings),
+        TURN_TEST(test_a_standstill_is_not_the_peers),
+        TURN_TEST(test_a_standstill_is_followed_by_a_poll),
     };
 
     return cmocka_run_group_tests_name("net/reactor_turn", tests, NULL, NULL);
