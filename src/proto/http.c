@@ -38,8 +38,19 @@ static struct http_resumed *http_resumed(void)
 /* Refuses what is in doubt: where the next request begins is not known any more. */
 static void http_refuse_last(struct http_job *job, enum close_reason why)
 {
+    struct http_session *s = http_session(job->x.conn);
+    struct str head = buf_view(&job->in);
+    struct http_request r;
+    enum close_reason none;
+
+    /* While a body comes only the bytes of its head are there: the answer and the log go by it. */
+    if (s->phase == HTTP_PHASE_BODY && job->x.request == NULL &&
+        http_request_parse(&head, SIZE_MAX, HTTP_MAX_FIELDS, &r, &none) > 0)
+        job->x.request = &r;
     job->x.keep_alive = false;
     http_refuse(&job->x, why);
+    if (s->job == job)
+        job->x.request = NULL;
 }
 
 /* Input cannot be kept. */

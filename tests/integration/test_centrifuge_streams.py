@@ -188,6 +188,16 @@ class Streams(CentrifugeTest):
                 self.assertEqual((r.status, r.get('Access-Control-Allow-Origin')),
                                  (status if allowed or status == 405 else 403, allowed), (method, path, origin))
 
+    def test_also_while_their_body_comes(self):
+        for path in ('/emulation', '/connection/http_stream'):
+            with Raw(self.d.client) as c:
+                c.send('POST %s HTTP/1.1\r\nHost: %s\r\nOrigin: https://page.example\r\nExpect: 100-continue\r\n'
+                       'Transfer-Encoding: chunked\r\n\r\n' % (path, c.address))
+                self.assertEqual(c.read_response().status, 100)  # it has the head
+                c.send('no length\r\n')
+                r = c.read_response()
+                self.assertEqual((r.status, r.get('Access-Control-Allow-Origin')), (400, 'https://page.example'))
+
     def test_the_head_lets_nothing_be_kept_or_held_back(self):
         s = self.stream('/connection/sse?cf_connect=' + urllib.parse.quote(commands(CONNECT)), events=True)
         self.assertIn('\r\nContent-Type: text/event-stream\r\n', s.head)
