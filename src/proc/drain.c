@@ -22,21 +22,38 @@ uint64_t drain_most(uint64_t from, uint64_t leave, uint64_t elapsed_ns, uint64_t
     return from - (uint64_t)((double)(from - leave) * ((double)elapsed_ns / (double)time_ns));
 }
 
-/* By the largest remainders it would be fairer by less than one client each. */
+/* The largest rest, where equal that of who has more: each share is made of the one before, so what is
+ * rounded to one's disadvantage must not be so each time. */
+static unsigned neediest(const uint64_t *rest, const uint64_t *told, unsigned n)
+{
+    unsigned at = 0;
+
+    for (unsigned i = 1; i < n; i++)
+        if (rest[i] > rest[at] || (rest[i] == rest[at] && told[i] > told[at]))
+            at = i;
+    return at;
+}
+
 void drain_share(uint64_t most, const uint64_t *have, unsigned n, uint64_t *told)
 {
-    uint64_t all = 0, some = 0, given = 0;
+    uint64_t rest[HUB_WORKERS_MAX], all = 0, given = 0;
 
     for (unsigned i = 0; i < n; i++)
         all += MIN(have[i], told[i]);
     if (all <= most)
         return;
     for (unsigned i = 0; i < n; i++) {
-        uint64_t before = given;
+        unsigned __int128 part = (unsigned __int128)most * MIN(have[i], told[i]);
 
-        some += MIN(have[i], told[i]);
-        given = (uint64_t)((unsigned __int128)most * some / all);
-        told[i] = given - before;
+        told[i] = (uint64_t)(part / all);
+        rest[i] = (uint64_t)(part % all);
+        given += told[i];
+    }
+    for (; given < most; given++) {
+        unsigned at = neediest(rest, told, n);
+
+        told[at]++;
+        rest[at] = 0;
     }
 }
 

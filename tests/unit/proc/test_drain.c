@@ -63,6 +63,22 @@ static void each_has_its_part(void **state UNUSED)
         assert_int_equal(told[i], 5);
 }
 
+/* One by one, as a slow drain goes: nobody is emptied before the others. */
+static void the_shares_stay_even(void **state UNUSED)
+{
+    uint64_t have[4] = {1000, 1000, 2000, 0}, told[4];
+
+    tell_nobody(told);
+    for (uint64_t most = 4000; most >= 400; most--) {
+        drain_share(most, have, 4, told);
+        for (unsigned i = 0; i < 4; i++)
+            have[i] = MIN(have[i], told[i]);
+        assert_in_range(have[1] + 1, have[0], have[0] + 2);
+        assert_true(have[2] + 1 >= have[0]);
+        assert_int_equal(have[0] + have[1] + have[2] + have[3], most);
+    }
+}
+
 /* Workers do what they are told when they have their turn, each at its own pace; some leave by
  * themselves. No order of this makes more go than have to. */
 static void a_worker_that_is_late_costs_the_others_nothing(void **state UNUSED)
@@ -160,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_way_down),
         cmocka_unit_test(each_has_its_part),
+        cmocka_unit_test(the_shares_stay_even),
         cmocka_unit_test(a_worker_that_is_late_costs_the_others_nothing),
         cmocka_unit_test(what_is_asked_for),
         cmocka_unit_test(a_wish_that_nobody_waits_for),
