@@ -242,7 +242,7 @@ void conn_abandon(struct conn *c, enum close_reason why);
  */
 void conn_finish(struct conn *c, enum close_reason why);
 
-/* (Re)arms the deadline; 0 disarms. Relative to clock_ns(). */
+/* (Re)arms the deadline; 0 disarms. Relative to reactor_ns(). */
 void conn_arm(struct conn *c, uint64_t delay_ns);
 /* Adds or removes reasons for not reading. conn_hold() may kill (CLOSE_NO_MEMORY). */
 void conn_hold(struct conn *c, unsigned reasons);

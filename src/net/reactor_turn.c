@@ -18,15 +18,18 @@
 /* Behind each look at the clock: has the process stood still? Its sleep is no such time. */
 static void turn_look_back(void)
 {
-    uint64_t gap = clock_ns() - reactor->seen_ns;
+    uint64_t gap = clock_ns() - reactor->seen_ns, slept = reactor->slept_ns;
     bool first = reactor->seen_ns == 0;
 
     reactor->seen_ns = clock_ns();
-    if (first || reactor->cfg.standstill_ns == 0 || gap < reactor->cfg.standstill_ns + NAP_MAX_NS)
+    reactor->slept_ns = 0;
+    if (first || reactor->cfg.standstill_ns == 0 || gap <= slept + reactor->cfg.standstill_ns)
         return;
-    reactor->away_ns += gap - NAP_MAX_NS;
+    gap -= slept;
+    reactor->away_ns += gap;
     reactor->poll_again = true;
-    LOG(LOG_INFO, "this process stood still: its peers are given that time", KV_NS("time", gap));
+    LOG(LOG_INFO, "this process stood still: the time does not count against its peers",
+        KV_NS("time", gap));
 }
 
 /* The clock first: a callback that arms a deadline must not count from before the sleep. */
@@ -198,6 +201,7 @@ static void turn_sleep(void)
     /* Cheaper than to stop and start it; a repeat of 0 would stop it. */
     reactor->sleeping.repeat = (double)(reactor->nap_ns + 1) * 1e-9;
     ev_timer_again(reactor->loop, &reactor->sleeping);
+    reactor->slept_ns = reactor->nap_ns;
     ev_run(reactor->loop, EVRUN_ONCE);
     if (reactor->rings != NULL)
         reactor->rings->awake();

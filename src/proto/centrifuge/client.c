@@ -265,12 +265,17 @@ void client_end_as(struct client *cl, uint16_t code, struct str text)
     session_end_as(cl->conn, CLOSE_CF_FORCED, code, text);
 }
 
+uint32_t client_tick_now(void)
+{
+    return (uint32_t)(clock_ns() / WHEEL_TICK_NS);
+}
+
 uint32_t client_tick_in(int64_t seconds)
 {
     const int64_t most = INT64_C(5) * 365 * 86400; /* ticks wrap after 13 years */
     uint32_t tick;
 
     seconds = MIN(MAX(seconds, 0), most);
-    tick = reactor->tick + (uint32_t)((uint64_t)seconds * 1000000000 / WHEEL_TICK_NS);
+    tick = client_tick_now() + (uint32_t)((uint64_t)seconds * 1000000000 / WHEEL_TICK_NS);
     return tick == 0 ? 1 : tick;
 }

@@ -92,7 +92,7 @@ struct client_sub { /* pooled */
     struct position at;           /* STREAM: of the last publication it knows */
     struct client_start *start;   /* owned; NULL when it has been answered */
     struct client_sub_more *more; /* owned; NULL: neither */
-    uint32_t expire;              /* EXPIRES: tick */
+    uint32_t expire;              /* EXPIRES: client_tick_in() */
 };
 struct client_sub_more {        /* malloc'ed */
     struct tags_filter *filter; /* owned; NULL: none */
@@ -190,7 +190,7 @@ struct client {               /* pooled */
     bool counted : 1;        /* broker_user_connect() */
     bool lost : 1;           /* some subscription is LOST */
     uint32_t ping;           /* tick of the last ping; NEW: of the beginning */
-    uint32_t expire;         /* tick; 0: never */
+    uint32_t expire;         /* client_tick_in(); 0: never */
     uint32_t look; /* tick of the next look at subscriptions that expire; 0: there is none */
 };
 struct client_text { /* malloc'ed */
@@ -261,7 +261,9 @@ static inline int64_t client_now(void)
 {
     return (int64_t)(clock_wall_ns() / NS_PER_SEC);
 }
-/* Seconds as ticks from now, bounded. */
+/* What expires goes by ticks of clock_ns(): it does so, too, while this process stands still. */
+uint32_t client_tick_now(void);
+/* Seconds as such ticks from now, bounded. */
 uint32_t client_tick_in(int64_t seconds);
 static inline bool client_ended(const struct client *cl)
 {

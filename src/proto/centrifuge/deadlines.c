@@ -1,7 +1,7 @@
 /* proto/centrifuge/deadlines.c - pings, and what ends by itself.
  *
  * A client has one deadline, the nearest of what is due; it is looked at when it passes, and what
- * comes nearer brings it forward. Times are ticks of the reactor. */
+ * comes nearer brings it forward. Times are ticks of the reactor, but for what expires. */
 #include <openssl/rand.h>
 
 #include "base/config.h"
@@ -23,6 +23,17 @@ static bool due(uint32_t tick)
 static uint64_t until(uint32_t tick)
 {
     return due(tick) ? 1 : (uint64_t)(tick - reactor->tick) * WHEEL_TICK_NS;
+}
+
+/* What expires does so by the clock, also while this process stood still (reactor_ns()). */
+static bool expired(uint32_t tick)
+{
+    return (int32_t)(client_tick_now() - tick) >= 0;
+}
+
+static uint64_t until_expired(uint32_t tick)
+{
+    return expired(tick) ? 1 : (uint64_t)(tick - client_tick_now()) * WHEEL_TICK_NS;
 }
 
 void deadlines_pong(struct client *cl)
@@ -68,8 +79,8 @@ static uint64_t look_at_expiry(struct client *cl)
 
     if (cl->expire == 0)
         return UINT64_MAX;
-    if (!due(end))
-        return until(end);
+    if (!expired(end))
+        return until_expired(end);
     client_end(cl, CLOSE_CF_EXPIRED);
     return UINT64_MAX;
 }
@@ -86,7 +97,7 @@ static void look_at_subs(struct client *cl)
         if (!(cs->sub.flags & CLIENT_SUB_EXPIRES))
             continue;
         more = true;
-        if (cs->start != NULL || !due(cs->expire + ticks(config.expired_sub_close_delay)))
+        if (cs->start != NULL || !expired(cs->expire + ticks(config.expired_sub_close_delay)))
             continue;
         if (cs->sub.flags & CLIENT_SUB_SERVER)
             client_end(cl, CLOSE_CF_SUB_EXPIRED);
@@ -142,7 +153,7 @@ void deadlines_look(struct client *cl)
 void deadlines_changed(struct client *cl)
 {
     if (cl->expire != 0)
-        session_wake(cl->conn, until(cl->expire + ticks(config.expired_close_delay)));
+        session_wake(cl->conn, until_expired(cl->expire + ticks(config.expired_close_delay)));
 }
 
 /* The first ping comes after 50 to 100 % of the interval, so that clients that came together are

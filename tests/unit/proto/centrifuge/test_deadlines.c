@@ -136,6 +136,34 @@ static void a_ping_that_has_just_gone_at_last(void **state UNUSED)
     the_queue_goes_after(2 * (uint64_t)config.pong_timeout - NS_PER_SEC);
 }
 
+/* The process was not run for longer than a pong has, and than a token had left. */
+static void after_a_standstill(void **state UNUSED)
+{
+    struct peer *silent = client_in_room(), *p = client_in_room();
+    struct client *cl = client_of(p->conn);
+
+    cl->expire = client_tick_in(60);
+    deadlines_changed(cl);
+    h_wait((uint64_t)config.ping_interval + NS_PER_SEC);
+    h_text(p, "{}");
+    h_turns(2);
+    assert_true(client_of(silent->conn)->pinged);
+    h_read(silent);
+    h_forget(silent);
+    reactor->cfg.standstill_ns = REACTOR_STANDSTILL_NS;
+    h_turns(1);
+    clock_advance(200 * NS_PER_SEC);
+    h_turns(2);
+    assert_int_equal(silent->conn->state, CONN_OPEN);
+    reactor->cfg.standstill_ns = 0;
+    h_wait((uint64_t)config.pong_timeout + NS_PER_SEC);
+    assert_closed(silent, 3012);
+    h_wait((uint64_t)config.ping_interval);
+    assert_int_equal(p->conn->close_code, 3005);
+    h_close(silent);
+    h_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +171,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_ping_behind_a_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(a_ping_that_has_just_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_ping_that_has_just_gone_at_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(after_a_standstill, setup, teardown),
     };
 
     sessions_init();
