@@ -147,14 +147,13 @@ struct reactor { /* fields are for net and for /debug */
     uint64_t turn;            /* counts */
     uint64_t turn_started_ns; /* clock_precise_ns() of waking up */
     uint64_t next_serial;
-    uint64_t nap_ns;   /* longest sleep that what waits allows; set by reactor_turn() */
-    uint64_t seen_ns;  /* clock_ns() when the process was last seen to run; 0: not yet */
-    uint64_t slept_ns; /* the sleep it meant to have since */
-    uint64_t away_ns;  /* the time it stood still, of all its life */
-    bool poll_again;   /* it has just stood still: what came meanwhile is looked for first */
-    uint32_t tick;     /* reactor_ns() / WHEEL_TICK_NS */
-    char *scratch;     /* owned; SCRATCH_SIZE bytes, shared by all reads */
-    bool busy;         /* some list still has work: do not sleep; set by reactor_turn() */
+    uint64_t nap_ns;  /* longest sleep that what waits allows; set by reactor_turn() */
+    uint64_t seen_ns; /* clock_ns() when it was last seen to run, and its sleep; 0: not yet */
+    uint64_t away_ns; /* the time it stood still, of all its life */
+    bool poll_again;  /* it has just stood still: what came meanwhile is looked for first */
+    uint32_t tick;    /* reactor_ns() / WHEEL_TICK_NS */
+    char *scratch;    /* owned; SCRATCH_SIZE bytes, shared by all reads */
+    bool busy;        /* some list still has work: do not sleep; set by reactor_turn() */
     bool stopping;
     bool draining;
     struct drain drain;

@@ -15,21 +15,24 @@
 #define REAP_PER_TURN      512
 #define SLOW_PER_TURN      64
 
-/* Behind each look at the clock: has the process stood still? Its sleep is no such time. */
-static void turn_look_back(void)
+static __attribute__((noinline)) void turn_stood_still(uint64_t gap)
 {
-    uint64_t gap = clock_ns() - reactor->seen_ns, slept = reactor->slept_ns;
-    bool first = reactor->seen_ns == 0;
-
-    reactor->seen_ns = clock_ns();
-    reactor->slept_ns = 0;
-    if (first || reactor->cfg.standstill_ns == 0 || gap <= slept + reactor->cfg.standstill_ns)
+    if (reactor->seen_ns == 0 || reactor->cfg.standstill_ns == 0)
         return;
-    gap -= slept;
     reactor->away_ns += gap;
     reactor->poll_again = true;
     LOG(LOG_INFO, "this process stood still: the time does not count against its peers",
         KV_NS("time", gap));
+}
+
+/* Behind each look at the clock. It may be early: a sleep ends when something comes. */
+static inline void turn_look_back(void)
+{
+    uint64_t now = clock_ns(), gap = now - reactor->seen_ns;
+
+    if (UNLIKELY((int64_t)gap > (int64_t)reactor->cfg.standstill_ns))
+        turn_stood_still(gap);
+    reactor->seen_ns = now;
 }
 
 /* The clock first: a callback that arms a deadline must not count from before the sleep. */
@@ -201,7 +204,7 @@ static void turn_sleep(void)
     /* Cheaper than to stop and start it; a repeat of 0 would stop it. */
     reactor->sleeping.repeat = (double)(reactor->nap_ns + 1) * 1e-9;
     ev_timer_again(reactor->loop, &reactor->sleeping);
-    reactor->slept_ns = reactor->nap_ns;
+    reactor->seen_ns += reactor->nap_ns;
     ev_run(reactor->loop, EVRUN_ONCE);
     if (reactor->rings != NULL)
         reactor->rings->awake();

@@ -414,12 +414,19 @@ static void test_serves_other_rings(void **state UNUSED)
 {
     static const struct reactor_rings rings = {
         .receive = note_receive, .flush = note_flush, .sleep = note_sleep, .awake = note_awake};
-    const struct reactor_config cfg = {.rings = &rings, .wake_fd = wake_fd, .hub_wake_fd = -1};
+    const struct reactor_config cfg = {.rings = &rings,
+                                       .wake_fd = wake_fd,
+                                       .hub_wake_fd = -1,
+                                       .standstill_ns = REACTOR_STANDSTILL_NS};
     struct reactor *first = reactor, *other = calloc(1, sizeof(*other));
 
     assert_non_null(other);
     reactor = other;
     reactor_init(&cfg);
+    quiet = true;
+    eventfd_give(wake_fd);
+    reactor_step(true);
+    assert_int_equal(reactor->away_ns, 0); /* what was before the first turn is no standstill */
     served[0] = '\0';
     quiet = false; /* something has come */
     more_to_do = true;
