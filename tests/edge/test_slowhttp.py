@@ -13,14 +13,13 @@ from daemon import DaemonTest, before_exec  # noqa: E402
 from wsraw import TEXT  # noqa: E402
 
 PLACES, ATTACKERS, RATE, SECONDS = 1500, 3000, 500, 12
-HONEST = 3  # at least so many come while it lasts; how many more is a matter of the machine
 
 
 class SlowHttp(DaemonTest):
     def attack(self, *mode, path='/ws/a', **settings):
         """Honest clients come one after another for as long as it lasts; each is served."""
         d = self.start(workers=2, max_connections=PLACES, **settings)
-        p = subprocess.Popen(['slowhttptest', *mode, '-c', str(ATTACKERS), '-r', str(RATE), '-l', str(SECONDS), '-i', '2', '-p', '10',
+        p = subprocess.Popen(['slowhttptest', *mode, '-c', str(ATTACKERS), '-r', str(RATE), '-l', str(SECONDS), '-i', '2', '-p', '5',
                               '-u', 'http://%s%s' % (d.client, path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                              preexec_fn=lambda: before_exec(nofile=2 * ATTACKERS))
         served = 0
@@ -42,7 +41,7 @@ class SlowHttp(DaemonTest):
         verdicts = re.findall(r'service available:\s*(\w+)', text)
         self.assertNotEqual(verdicts, [], text[-2000:])
         self.assertEqual(set(verdicts), {'YES'})
-        self.assertGreaterEqual(served, HONEST)
+        self.assertGreater(served, SECONDS)
         return d
 
     def test_slow_heads(self):
