@@ -145,6 +145,30 @@ class Client(WebSocket):
         self.send_frame(BINARY, payload)
 
 
+def staying(clients):
+    """Those that have not been ended; the others are closed."""
+    def stays(c):
+        try:
+            return c.error(rpc={}) == 108
+        except Closed as e:
+            assert str(e) == 'close 3504 connection limit', e
+            c.close()
+            return False
+    return [c for c in clients if stays(c)]
+
+
+def one_stays(clients, daemons):
+    """Of a user's clients that all have said connect. What is asked of everybody is answered when all have what was said before."""
+    for c in clients:
+        assert 'connect' in c.next()
+    left = clients
+    while len(left) > 1:
+        left = staying(left)
+    for d in daemons:
+        assert 'result' in d.api('disconnect', user='nobody')
+    return staying(left)
+
+
 class CentrifugeTest(SharedDaemonTest):
     workers = 3
     options = {}

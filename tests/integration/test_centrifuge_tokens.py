@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Who a Centrifuge client is: tokens of connections and subscriptions, what the server subscribes them to, expiry, limits."""
 
+import os
+import signal
 import time
 import unittest
 
-from centrifuge import OPEN, SECRET, CentrifugeTest, Client, in_seconds, token, yaml
+from centrifuge import OPEN, SECRET, CentrifugeTest, Client, in_seconds, one_stays, token, yaml
 from daemon import DaemonTest, at_some_pace, run_roostctl, wait_for
 
 CLOSED = {'presence': True, 'history_size': 100, 'history_ttl': '300s', 'force_recovery': True,
@@ -313,6 +315,15 @@ class Limits(DaemonTest):
             self.assertEqual(first.ends(), (3504, 'connection limit'))
             first = second
         self.assertEqual(second.error(rpc={}), 108)
+
+    def test_one_of_those_that_connect_at_the_same_time(self):
+        """The orders that end the others come when all are there: none of them is for the one that was last."""
+        d = self.daemon(subscribe_to_user_personal_channel=True, personal_channel_single_connection=True)
+        for _ in range(5):
+            hub = d.kill('hub', signal.SIGSTOP)
+            clients = [self.client(d) for _ in range(8)]
+            os.kill(hub, signal.SIGCONT)
+            self.assertEqual(len(one_stays(clients, [d])), 1)
 
     def test_anonymous_tokens(self):
         d = self.daemon(disallow_anonymous_connection_tokens=True)

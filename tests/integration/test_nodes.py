@@ -9,7 +9,7 @@ import tempfile
 import unittest
 import urllib.parse
 
-from centrifuge import OPEN, SECRET, Client, token, yaml
+from centrifuge import OPEN, SECRET, Client, one_stays, token, yaml
 from daemon import DaemonTest, run_roostctl, wait_for
 from engines import Nats, Redis
 from links import Link
@@ -231,6 +231,40 @@ class Nodes(DaemonTest):
         self.assertEqual(client.push('unsubscribe')[0], 'x')
         b.stop()
         self.knows(a, 'a', 'c')  # at once
+
+    def one_connection_at_a_time(self, **settings):
+        """Of a user's connections the last one stays; one, too, of those that come to two nodes at the same time."""
+        a, b = (self.node(n, token_hmac_secret_key=SECRET, subscribe_to_user_personal_channel=True,
+                          personal_channel_single_connection=True, **settings) for n in 'ab')
+        self.knows(a, 'a', 'b')
+        self.knows(b, 'b', 'a')
+
+        def client(d):
+            c = Client(d.client)
+            self.addCleanup(c.close)
+            c.say({'id': 1, 'connect': {'token': token(sub='42')}})
+            return c
+
+        for _ in range(5):
+            hubs = [d.kill('hub', signal.SIGSTOP) for d in (a, b)]
+            clients = [client(d) for _ in range(3) for d in (a, b)]
+            for pid in hubs:
+                os.kill(pid, signal.SIGCONT)
+            last, = one_stays(clients, (a, b))
+            for d in (a, b, a):
+                c = client(d)
+                self.assertIn('connect', c.next())
+                self.assertEqual(last.ends(), (3504, 'connection limit'))
+                last = c
+            self.assertEqual(last.error(rpc={}), 108)
+
+    def test_one_connection_of_a_user(self):
+        self.one_connection_at_a_time()
+
+    def test_one_connection_of_a_user_over_nats(self):
+        nats = Nats()
+        self.addCleanup(nats.stop)
+        self.one_connection_at_a_time(engine='nats', address=nats.address)
 
     def emulate(self, connection, stream, *said, node=None):
         body = {'session': stream.connected['session'], 'node': node or stream.connected['node'], 'data': commands(*said)}

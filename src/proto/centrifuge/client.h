@@ -19,7 +19,8 @@
  * query.c       presence, presence_stats, history: what the hub is asked
  * refresh.c     refresh, sub_refresh
  * deadlines.c   pings, stale, expiry
- * control.c     what the server API asks of clients, whatever worker they are on
+ * control.c     what the server API, or a client that takes their place, asks of clients,
+ *               whatever worker they are on
  * encode.c      the variants of a batch; encode_delta.c those with differences
  *
  * Order. Commands are done in their order, and so answered. One that has to wait (for a token, the
@@ -179,6 +180,7 @@ struct client {               /* pooled */
     struct client_work *work;        /* owned; NULL: nothing is unfinished */
     struct client_text *info;        /* owned; conn_info, raw JSON; NULL: none */
     uint64_t commands, publications; /* when what it has sent would be due, at its rates; ns */
+    uint64_t connected;              /* client_stamp(); 0: others of its user may be beside it */
     uint8_t id[16];
     uint16_t nsubs, nserver; /* subscriptions: the client's own, server-side ones */
     uint8_t state;           /* enum client_state */
@@ -277,6 +279,9 @@ static inline bool client_emulates(const struct client *cl)
 
 /* control.c */
 void centrifuge_control(unsigned from, struct str data);
+/* When a client connects: ns since 1970 as far as clocks agree, and in any case behind every such stamp that this
+ * worker has given or been sent (a hybrid logical clock). */
+uint64_t client_stamp(void);
 
 /* reply.c: replies of one input are collected between these two. */
 void reply_begin(struct client *cl);

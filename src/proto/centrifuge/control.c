@@ -1,4 +1,4 @@
-/* proto/centrifuge/control.c - what the server API asks of clients.
+/* proto/centrifuge/control.c - what the server API asks of clients, or one client of its user's others.
  *
  * Happy path: 1. some worker has said it by broker_control() 2. it comes to every worker, which
  * keeps it for a task, as subscriptions may not end inside of a broker upcall 3. the task does it to
@@ -21,6 +21,7 @@ static enum task_result control_step(struct task *t);
 struct controls {
     struct list waiting; /* struct message, for: */
     struct task task;
+    uint64_t newest; /* of all stamps that have been given or sent */
 };
 
 static void controls_init(void *part)
@@ -65,6 +66,15 @@ void centrifuge_control(unsigned from UNUSED, struct str data)
     task_add(&reactor->tasks, &controls()->task);
 }
 
+uint64_t client_stamp(void)
+{
+    struct controls *c = controls();
+    const uint64_t now = clock_wall_ns() + (clock_precise_ns() - clock_ns());
+
+    c->newest = MAX(now, c->newest + 1);
+    return c->newest;
+}
+
 /* ---- orders ---- */
 
 static void disconnect(struct client *cl, const struct control *o)
@@ -73,6 +83,18 @@ static void disconnect(struct client *cl, const struct control *o)
         client_end(cl, CLOSE_CF_FORCED);
     else
         client_end_as(cl, (uint16_t)o->code, o->reason);
+}
+
+/* Two stamps may be the same where two workers gave them. */
+static void disconnect_earlier(struct client *cl, const struct control *o)
+{
+    const uint64_t stamp = (uint64_t)o->offset;
+    char id[CLIENT_ID_TEXT];
+
+    client_id_text(cl, id);
+    if (cl->connected < stamp || (cl->connected == stamp && o->whitelist.n == sizeof(id) &&
+                                  memcmp(id, o->whitelist.p, sizeof(id)) < 0))
+        disconnect(cl, o);
 }
 
 static void unsubscribe(struct client *cl, const struct control *o)
@@ -157,7 +179,7 @@ static void input(struct client *cl, const struct control *o)
 static void (*const orders[CONTROL_ORDER_NR])(struct client *cl, const struct control *o) = {
     [CONTROL_DISCONNECT] = disconnect, [CONTROL_UNSUBSCRIBE] = unsubscribe,
     [CONTROL_SUBSCRIBE] = subscribe,   [CONTROL_REFRESH] = refresh,
-    [CONTROL_INPUT] = input,
+    [CONTROL_INPUT] = input,           [CONTROL_DISCONNECT_EARLIER] = disconnect_earlier,
 };
 
 /* ---- whom ---- */
@@ -199,6 +221,8 @@ static void obey(struct control *o)
 {
     struct client *one = o->session.n > 0 ? client_of_session(o->session) : NULL;
 
+    if (o->order == CONTROL_DISCONNECT_EARLIER)
+        controls()->newest = MAX(controls()->newest, (uint64_t)o->offset);
     if (one != NULL)
         visit(one, o);
     else if (o->session.n == 0 && (o->user.n > 0 || o->client.n > 0))

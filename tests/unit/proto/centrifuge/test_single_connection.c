@@ -1,0 +1,194 @@
+/* personal_channel_single_connection: of a user's connections the last one stays, in whatever order and how late
+ * the orders come that end the others. */
+#include "proto/centrifuge/control.c"
+
+#include "../harness.h"
+#include "core/channel_options.h"
+#include "proto/session.h"
+
+#define AHEAD (3600 * NS_PER_SEC) /* another node's clock */
+
+static int setup(void **state UNUSED)
+{
+    if (h_start(true) == -1)
+        return -1;
+    config.subscribe_to_user_personal_channel = true;
+    config.personal_channel_single_connection = true;
+    channel_options_changed();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    int rc = h_stop(state);
+
+    config_defaults(&config);
+    channel_options_changed();
+    return rc;
+}
+
+/* Its connect waits when the hub is frozen. */
+static struct peer *client_of_user(const char *user)
+{
+    struct peer *p = h_open("/connection/websocket");
+
+    assert_int_equal(client_identify(client_of(p->conn), str_from(user), STR_NULL), 0);
+    h_text(p, "{\"id\":1,\"connect\":{}}");
+    h_turns(4);
+    return p;
+}
+
+static void assert_stays(struct peer *p)
+{
+    h_turns(4);
+    assert_int_equal(p->conn->state, CONN_OPEN);
+    assert_int_equal(client_of(p->conn)->state, CLIENT_CONNECTED);
+}
+
+/* Has it been told that? There are zeros in frames' lengths. */
+static bool told(struct peer *p, struct str what)
+{
+    h_read(p);
+    return memmem(p->got, p->len, what.p, what.n) != NULL;
+}
+
+static void assert_ended(struct peer *p)
+{
+    h_turns(4);
+    assert_true(told(p, STR_LIT("connection limit")));
+}
+
+/* As a client elsewhere says it, whose id is id, or one of zeros. */
+static void somebody_connected(const char *user, uint64_t stamp, const char *id)
+{
+    struct buf text = {0};
+    const struct control o = {
+        .order = CONTROL_DISCONNECT_EARLIER,
+        .user = str_from(user),
+        .whitelist = str_from(id != NULL ? id : "00000000-0000-4000-8000-000000000000"),
+        .offset = (int64_t)stamp,
+        .code = 3504,
+        .reason = STR_LIT("connection limit")};
+
+    assert_int_equal(control_write(&o, &text), 0);
+    centrifuge_control(0, buf_view(&text));
+    buf_fini(&text);
+    h_turns(2);
+}
+
+static uint64_t stamp_of(const struct peer *p)
+{
+    return client_of(p->conn)->connected;
+}
+
+static void the_last_stays(void **state UNUSED)
+{
+    struct peer *other = client_of_user("43"), *p[3];
+
+    for (size_t i = 0; i < ARRAY_LEN(p); i++)
+        p[i] = client_of_user("42");
+    assert_ended(p[0]);
+    assert_ended(p[1]);
+    assert_stays(p[2]);
+    assert_stays(other);
+    for (size_t i = 0; i < ARRAY_LEN(p); i++)
+        h_close(p[i]);
+    h_close(other);
+}
+
+/* All connect before any of their orders comes. */
+static void of_those_that_connect_together_one_stays(void **state UNUSED)
+{
+    struct peer *p[9];
+    unsigned left = 0;
+
+    h_hub.frozen = true;
+    for (size_t i = 0; i < ARRAY_LEN(p); i++)
+        p[i] = client_of_user("42");
+    h_hub.frozen = false;
+    h_turns(20);
+    for (size_t i = 0; i < ARRAY_LEN(p); i++) {
+        assert_true(told(p[i], STR_LIT("\"connect\":{")));
+        left += !told(p[i], STR_LIT("connection limit"));
+    }
+    assert_int_equal(left, 1);
+    assert_stays(p[ARRAY_LEN(p) - 1]);
+    for (size_t i = 0; i < ARRAY_LEN(p); i++)
+        h_close(p[i]);
+}
+
+static void an_order_that_is_late_is_for_those_before(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+
+    somebody_connected("42", stamp_of(p) - 1, NULL);
+    assert_stays(p);
+    somebody_connected("43", stamp_of(p) + 1, NULL);
+    assert_stays(p);
+    somebody_connected("42", stamp_of(p) + 1, NULL);
+    assert_ended(p);
+    h_close(p);
+}
+
+/* Two workers may give the same one; all have to agree on who was first. */
+static void equal_stamps_go_by_id(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+
+    somebody_connected("42", stamp_of(p), "00000000-0000-4000-8000-000000000000");
+    assert_stays(p);
+    somebody_connected("42", stamp_of(p), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    assert_ended(p);
+    h_close(p);
+}
+
+/* Who connects when that order has come is behind it, whatever the clocks say. */
+static void a_clock_that_is_ahead(void **state UNUSED)
+{
+    struct peer *p;
+
+    somebody_connected("42", clock_wall_ns() + AHEAD, NULL);
+    p = client_of_user("42");
+    assert_int_equal(stamp_of(p), clock_wall_ns() + AHEAD + 1);
+    somebody_connected("42", clock_wall_ns() + AHEAD, NULL); /* told twice */
+    assert_stays(p);
+    clock_advance(2 * AHEAD);
+    assert_int_equal(client_stamp(), clock_wall_ns() + (clock_precise_ns() - clock_ns()));
+    assert_true(client_stamp() > clock_wall_ns());
+    h_close(p);
+}
+
+/* The setting came with a reload; and where it is off, nobody ends anybody. */
+static void who_connected_without_it(void **state UNUSED)
+{
+    struct peer *first, *second, *third;
+
+    config.personal_channel_single_connection = false;
+    first = client_of_user("42");
+    second = client_of_user("42");
+    assert_stays(first);
+    assert_int_equal(stamp_of(first), 0);
+    config.personal_channel_single_connection = true;
+    third = client_of_user("42");
+    assert_ended(first);
+    assert_ended(second);
+    assert_stays(third);
+    h_close(first);
+    h_close(second);
+    h_close(third);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_last_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_those_that_connect_together_one_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_order_that_is_late_is_for_those_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(equal_stamps_go_by_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clock_that_is_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_connected_without_it, setup, teardown),
+    };
+
+    sessions_init();
+    return cmocka_run_group_tests_name("proto/centrifuge/single_connection", tests, NULL, NULL);
+}
