@@ -37,6 +37,8 @@ enum record_flags {
 };
 /* Of a HISTORY, which is no publication: newest first. */
 #define RECORD_REVERSE RECORD_SKIP_HISTORY
+/* CONTROL_MESSAGE: it is for all workers, so that it may have gone by way of the engine. */
+#define RECORD_TO_ALL RECORD_SKIP_HISTORY
 /* LOST: before they came to this node; only who knows its position is told. */
 #define RECORD_GAP RECORD_SKIP_HISTORY
 /* LIST: the first names behind data, in their order. */

@@ -1,4 +1,8 @@
-/* core/broker_control.c - what workers say to each other, by way of the hub. */
+/* core/broker_control.c - what workers say to each other, by way of the hub.
+ *
+ * A hub that died between sending a message and saying so sends it again; source and position tell. Those to one
+ * worker come in their order, so behind the last one is what is new. Those to all go by way of the engine, where
+ * they are overtaken by the others, and when a hub has died also by each other: each is remembered. */
 #include "broker_internal.h"
 
 int broker_control_elsewhere(struct broker *b, struct asker asker, uint64_t node, uint32_t worker,
@@ -19,14 +23,30 @@ int broker_control(struct broker *b, struct asker asker, uint32_t worker, struct
     return broker_control_elsewhere(b, asker, 0, worker, data);
 }
 
+static bool was_told(struct broker *b, const struct record *r)
+{
+    if (r->position < b->seen_told[r->source])
+        return true;
+    b->seen_told[r->source] = r->position + 1;
+    return false;
+}
+
+static bool all_were_told(struct broker *b, const struct record *r)
+{
+    const uint64_t key = r->position * HUB_WORKERS_MAX + r->source + 1; /* 0: none */
+
+    for (unsigned i = 0; i < CONTROL_SEEN; i++)
+        if (b->seen_control[i] == key)
+            return true;
+    b->seen_control[b->next_control++ % CONTROL_SEEN] = key;
+    return false;
+}
+
 void control_receive(struct broker *b, const struct record *r)
 {
-    /* A hub that died between sending it and saying so sends it again. */
-    if (r->source < HUB_WORKERS_MAX) {
-        if (r->position < b->seen_control[r->source])
-            return;
-        b->seen_control[r->source] = r->position + 1;
-    }
+    if (r->source < HUB_WORKERS_MAX &&
+        (r->flags & RECORD_TO_ALL ? all_were_told(b, r) : was_told(b, r)))
+        return;
     for (unsigned i = 0; i < b->cfg.nsinks; i++) {
         if (b->cfg.sinks[i] != NULL && b->cfg.sinks[i]->control != NULL)
             b->cfg.sinks[i]->control(r->source, r->data);

@@ -49,11 +49,13 @@ void hub_control_left(struct hub *h, unsigned worker, struct queued *copy, enum 
     told(h, p);
 }
 
-/* One worker. p: who waits for it, or NULL. False: it does not get it. */
-static bool tell(struct hub *h, unsigned worker, const struct record *r, struct pending *p)
+/* One worker. flags: RECORD_TO_ALL or 0. p: who waits for it, or NULL. False: it does not get it. */
+static bool tell(struct hub *h, unsigned worker, const struct record *r, uint8_t flags,
+                 struct pending *p)
 {
     uint32_t generation = h->ops->generation(h->arg, worker);
     struct record out = {.kind = RECORD_CONTROL_MESSAGE,
+                         .flags = flags,
                          .source = r->source,
                          .position = r->position,
                          .data = r->data};
@@ -81,7 +83,7 @@ static bool tell(struct hub *h, unsigned worker, const struct record *r, struct 
 
 void hub_control_tell(struct hub *h, unsigned worker, const struct record *r)
 {
-    (void)tell(h, worker, r, NULL);
+    (void)tell(h, worker, r, 0, NULL);
 }
 
 bool hub_on_control(void *hub, const struct record *r)
@@ -91,7 +93,7 @@ bool hub_on_control(void *hub, const struct record *r)
     bool all = true;
 
     for (unsigned i = 0; i < h->workers; i++)
-        all &= tell(h, i, r, p);
+        all &= tell(h, i, r, RECORD_TO_ALL, p);
     return all;
 }
 
@@ -128,7 +130,7 @@ void hub_control(struct hub *h, const struct record *r)
     if (r->epoch != 0)
         hub_elsewhere(h, r);
     else if (r->chan < h->workers)
-        (void)tell(h, r->chan, r, p);
+        (void)tell(h, r->chan, r, 0, p);
     hub_control_done(h, p, ENGINE_OK);
 }
 

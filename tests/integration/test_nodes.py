@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tempfile
+import threading
 import unittest
 import urllib.parse
 
@@ -231,6 +232,35 @@ class Nodes(DaemonTest):
         self.assertEqual(client.push('unsubscribe')[0], 'x')
         b.stop()
         self.knows(a, 'a', 'c')  # at once
+
+    def an_order_is_overtaken(self, server, **settings):
+        """The engine has an order to all workers for a while, in which they go on to say something to each other."""
+        d = self.node('a', token_hmac_secret_key=SECRET, engine_timeout='60s', hub_timeout='60s', **settings)
+        for _ in range(3):
+            clients = [Client(d.client) for _ in range(8)]
+            for c in clients:
+                self.addCleanup(c.close)
+                c.connect(token=token(sub='42'))
+            asked = d.metric('roost_ring_records_total{kind="control"}')
+            server.pause()
+            answers = []
+            order = threading.Thread(target=lambda: answers.append(d.api('disconnect', user='42')['result']))
+            order.start()
+            wait_for(lambda: d.metric('roost_ring_records_total{kind="control"}') > asked, what='the hub to have the order')
+            for _ in range(8):  # whichever worker is asked asks the other
+                self.assertEqual(d.http('GET', '/debug/connections?worker=all').status, 200)
+            self.assertEqual(answers, [])
+            server.resume()
+            order.join()
+            self.assertEqual([c.ends()[0] for c in clients], [3503] * len(clients))
+
+    def test_an_order_is_overtaken(self):
+        self.an_order_is_overtaken(self.redis)
+
+    def test_an_order_is_overtaken_over_nats(self):
+        nats = Nats()
+        self.addCleanup(nats.stop)
+        self.an_order_is_overtaken(nats, engine='nats', address=nats.address)
 
     def one_connection_at_a_time(self, **settings):
         """Of a user's connections the last one stays; one, too, of those that come to two nodes at the same time."""
