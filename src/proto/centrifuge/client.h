@@ -349,6 +349,8 @@ void connect_refused(struct client *cl);
 void connect_user_answered(struct client *cl, uint16_t status);
 /* One of the things that a connect waits for has come. */
 void connect_arrived(struct client *cl);
+/* Ends who of its user connected before, on whatever worker and node. It has a stamp. */
+void connect_close_earlier(struct client *cl);
 
 /* server_subs.c: begins them; work.left counts those that have not come. A Centrifuge error code: the
  * connect is refused. -1: the client is to end, *why. */

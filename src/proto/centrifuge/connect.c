@@ -50,7 +50,7 @@ static int write_subs(struct client *cl, struct buf *out)
 /* A user's personal channel may be that of one connection: the others end. Orders of two that connect at about the
  * same time pass each other on their way, and come late to who has connected since: each is for who came
  * before it, so that the last one stays. */
-static void close_earlier(struct client *cl)
+void connect_close_earlier(struct client *cl)
 {
     static struct buf order; /* kept */
     char id[CLIENT_ID_TEXT];
@@ -107,8 +107,8 @@ static void connected(struct client *cl)
     reply_send(cl, &r);
     buf_fini(&subs);
     deadlines_begin(cl);
-    if (alone)
-        close_earlier(cl);
+    if (alone && !client_ended(cl))
+        connect_close_earlier(cl);
     for (struct list *n = cl->subs.next; n != &cl->subs && !client_ended(cl); n = n->next)
         sub_started(cl, LIST_ENTRY(n, struct client_sub, link));
 }

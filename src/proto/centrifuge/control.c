@@ -22,7 +22,12 @@ struct controls {
     struct list waiting; /* struct message, for: */
     struct task task;
     uint64_t newest; /* of all stamps that have been given or sent */
+    uint32_t again_tick;
+    unsigned again; /* orders that have been said again in that tick */
 };
+
+#define AGAIN_MAX                                                                                  \
+    10 /* of each tick: who connects a thousand times at once does not make a million of them */
 
 static void controls_init(void *part)
 {
@@ -86,15 +91,35 @@ static void disconnect(struct client *cl, const struct control *o)
 }
 
 /* Two stamps may be the same where two workers gave them. */
-static void disconnect_earlier(struct client *cl, const struct control *o)
+static bool is_earlier(const struct client *cl, const struct control *o)
 {
     const uint64_t stamp = (uint64_t)o->offset;
     char id[CLIENT_ID_TEXT];
 
     client_id_text(cl, id);
-    if (cl->connected < stamp || (cl->connected == stamp && o->whitelist.n == sizeof(id) &&
-                                  memcmp(id, o->whitelist.p, sizeof(id)) < 0))
+    return cl->connected < stamp || (cl->connected == stamp && o->whitelist.n == sizeof(id) &&
+                                     memcmp(id, o->whitelist.p, sizeof(id)) < 0);
+}
+
+static bool may_say_again(void)
+{
+    struct controls *c = controls();
+
+    if (c->again_tick != reactor->tick) {
+        c->again_tick = reactor->tick;
+        c->again = 0;
+    }
+    return c->again++ < AGAIN_MAX;
+}
+
+/* Who is behind the order's client says so again: that one's worker may have begun after it was said, beside
+ * a clock that is ahead, or it was lost. Then one stays all the same, and who connects next is the last. */
+static void disconnect_earlier(struct client *cl, const struct control *o)
+{
+    if (is_earlier(cl, o))
         disconnect(cl, o);
+    else if (may_say_again())
+        connect_close_earlier(cl);
 }
 
 static void unsubscribe(struct client *cl, const struct control *o)

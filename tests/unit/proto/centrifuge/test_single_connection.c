@@ -158,6 +158,27 @@ static void a_clock_that_is_ahead(void **state UNUSED)
     h_close(p);
 }
 
+/* Whose worker began beside such a clock has a stamp that is too small, and one stays all the same. */
+static void who_is_behind_says_so_again(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+    unsigned said = h_hub.records[RECORD_CONTROL];
+
+    somebody_connected("42", stamp_of(p) - 1, NULL);
+    assert_stays(p);
+    assert_int_equal(h_hub.records[RECORD_CONTROL], said + 1);
+    somebody_connected("43", stamp_of(p) - 1, NULL);
+    assert_int_equal(h_hub.records[RECORD_CONTROL], said + 1);
+    for (unsigned i = 0; i < 3 * AGAIN_MAX; i++)
+        somebody_connected("42", stamp_of(p) - 1, NULL);
+    assert_int_equal(h_hub.records[RECORD_CONTROL], said + AGAIN_MAX);
+    h_wait(NS_PER_SEC);
+    somebody_connected("42", stamp_of(p) - 1, NULL);
+    assert_stays(p);
+    assert_int_equal(h_hub.records[RECORD_CONTROL], said + AGAIN_MAX + 1);
+    h_close(p);
+}
+
 /* The setting came with a reload; and where it is off, nobody ends anybody. */
 static void who_connected_without_it(void **state UNUSED)
 {
@@ -186,6 +207,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_order_that_is_late_is_for_those_before, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_stamps_go_by_id, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_is_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_behind_says_so_again, setup, teardown),
         cmocka_unit_test_setup_teardown(who_connected_without_it, setup, teardown),
     };
 
