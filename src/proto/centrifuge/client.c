@@ -57,6 +57,15 @@ struct client *client_new(struct conn *c, enum cf_encoding e)
     return cl;
 }
 
+/* At once, as its close handshake may take long, and its user may be on the way back. */
+static void leave_count(struct client *cl)
+{
+    if (!cl->counted)
+        return;
+    cl->counted = false;
+    broker_user_disconnect(reactor->broker, client_user(cl));
+}
+
 static void leave_user(struct client *cl)
 {
     struct client_user *u = cl->user;
@@ -81,8 +90,7 @@ void client_free(struct client **clp)
     while (!list_empty(&cl->subs))
         sub_free(cl, LIST_ENTRY(cl->subs.next, struct client_sub, link));
     client_work_free(cl);
-    if (cl->counted)
-        broker_user_disconnect(reactor->broker, client_user(cl));
+    leave_count(cl);
     leave_user(cl);
     free(cl->info);
     pool_put(reactor_pool(&clients_part), cl);
@@ -257,12 +265,14 @@ void client_end(struct client *cl, enum close_reason why)
 {
     reply_flush(cl);
     session_end(cl->conn, why);
+    leave_count(cl);
 }
 
 void client_end_as(struct client *cl, uint16_t code, struct str text)
 {
     reply_flush(cl);
     session_end_as(cl->conn, CLOSE_CF_FORCED, code, text);
+    leave_count(cl);
 }
 
 uint32_t client_tick_now(void)

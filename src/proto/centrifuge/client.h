@@ -254,7 +254,7 @@ struct client *client_of_session(struct str session);
 int client_session_worker(struct str session, unsigned *worker) MUST_CHECK;
 /* The node's uid, by which requests of /emulation find it. Static. */
 struct str client_node(void);
-/* What it has been answered before goes first. */
+/* What it has been answered before goes first. It does not count as one of its user's any more. */
 void client_end(struct client *cl, enum close_reason why);
 /* The same in the words of the server API. */
 void client_end_as(struct client *cl, uint16_t code, struct str text);

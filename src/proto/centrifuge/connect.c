@@ -146,8 +146,6 @@ void connect_user_answered(struct client *cl, uint16_t status)
         return;
     }
     client_end(cl, CLOSE_CF_CONNECTION_LIMIT);
-    cl->counted = false; /* at once: its close handshake may take long */
-    broker_user_disconnect(reactor->broker, client_user(cl));
 }
 
 static int ask_user(struct client *cl)

@@ -219,12 +219,19 @@ static bool listed(struct str list, struct str word)
     return false;
 }
 
+/* Who connects when its user is to be disconnected was let in before. */
+static bool may_be_meant(const struct client *cl, enum control_order order)
+{
+    return cl->state == CLIENT_CONNECTED ||
+           (cl->state == CLIENT_CONNECTING && order == CONTROL_DISCONNECT);
+}
+
 static bool meant(const struct client *cl, const struct control *o)
 {
     char id[CLIENT_ID_TEXT];
     const struct str text = {id, sizeof(id)};
 
-    if (cl->state != CLIENT_CONNECTED || client_ended(cl))
+    if (client_ended(cl) || !may_be_meant(cl, o->order))
         return false;
     client_id_text(cl, id);
     return (o->client.n == 0 || str_equal(o->client, text)) &&

@@ -21,6 +21,14 @@ static enum client_did bad_request(struct client *cl)
     return DID;
 }
 
+/* 0, or enum cf_error_code. Asked again behind the token: the server API may have subscribed it meanwhile. */
+static int may_have(struct client *cl, struct str channel)
+{
+    if (sub_find(cl, channel) != NULL)
+        return CF_ERROR_ALREADY_SUBSCRIBED;
+    return cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit ? CF_ERROR_LIMIT_EXCEEDED : 0;
+}
+
 static enum client_did begin(struct client *cl, uint32_t id, const struct cf_subscribe_request *r,
                              const struct token_subscription *token)
 {
@@ -34,8 +42,10 @@ static enum client_did begin(struct client *cl, uint32_t id, const struct cf_sub
                             .expire_at = token != NULL ? token->expire_at : 0,
                             .id = id};
     struct client_sub *cs;
-    int rc = (int)permission_check(&ask, NULL);
+    int rc = may_have(cl, r->channel);
 
+    if (rc == 0)
+        rc = (int)permission_check(&ask, NULL);
     if (rc == 0)
         rc = sub_begin(cl, &wish);
     if (rc != 0)
@@ -105,15 +115,15 @@ static enum client_did verify(struct client *cl, uint32_t id, const struct cf_su
 enum client_did subscribe_begin(struct client *cl, const struct cf_command *c)
 {
     const struct cf_subscribe_request *r = &c->subscribe;
+    int rc;
 
     if (r->channel.n == 0 || (r->delta.n > 0 && !str_equal(r->delta, STR_LIT("fossil"))))
         return bad_request(cl);
     if (r->channel.n > (size_t)config.channel_max_length)
         return refuse(cl, c->id, CF_ERROR_BAD_REQUEST);
-    if (sub_find(cl, r->channel) != NULL)
-        return refuse(cl, c->id, CF_ERROR_ALREADY_SUBSCRIBED);
-    if (cl->nsubs + cl->nserver >= (uint64_t)config.channel_limit)
-        return refuse(cl, c->id, CF_ERROR_LIMIT_EXCEEDED);
+    rc = may_have(cl, r->channel);
+    if (rc != 0)
+        return refuse(cl, c->id, (enum cf_error_code)rc);
     if (r->type != 0) /* maps and shared polls */
         return refuse(cl, c->id, CF_ERROR_PERMISSION_DENIED);
     if (r->token.n > 0 && channel_options_of(r->channel) != NULL)

@@ -1,0 +1,169 @@
+/* The server API's orders that come while a client's command waits. */
+#include "proto/centrifuge/control.c"
+
+#include "../harness.h"
+#include "core/channel_options.h"
+#include "proto/session.h"
+#include "proto/tokens.h"
+
+#define SECRET "a-secret-of-the-tests-long-enough-for-HS256"
+/* sub 42, channel ch */
+#define TOKEN                                                                                      \
+    "eyJhbGciOiAiSFMyNTYiLCAidHlwIjogIkpXVCJ9.eyJzdWIiOiAiNDIiLCAiY2hhbm5lbCI6ICJjaCJ9."           \
+    "zc6ZN78kujWWjDy2EtMDEDcHfCgBcA0qdlyhPig1RnU"
+
+static int setup(void **state UNUSED)
+{
+    if (h_start(true) == -1)
+        return -1;
+    config.subscribe_to_user_personal_channel = true; /* a connect waits for the hub */
+    config.channel_without_namespace.allow_publish_for_client = true;
+    snprintf(config.keys.text, sizeof(config.keys.text), "%s", SECRET);
+    config.keys.len[0][CONFIG_KEY_HMAC] = sizeof(SECRET) - 1;
+    channel_options_changed();
+    if (tokens_init(&reactor->tasks) == -1)
+        return -1;
+    tokens_reload();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    int rc;
+
+    tokens_fini();
+    rc = h_stop(state);
+    config_defaults(&config);
+    channel_options_changed();
+    return rc;
+}
+
+static struct peer *client_of_user(const char *user)
+{
+    struct peer *p = h_open("/connection/websocket");
+
+    assert_int_equal(client_identify(client_of(p->conn), str_from(user), STR_NULL), 0);
+    h_text(p, "{\"id\":1,\"connect\":{}}");
+    h_turns(4);
+    return p;
+}
+
+static bool told(struct peer *p, const char *what)
+{
+    h_read(p);
+    return memmem(p->got, p->len, what, strlen(what)) != NULL;
+}
+
+static void order(const struct control *o)
+{
+    struct buf text = {0};
+
+    assert_int_equal(control_write(o, &text), 0);
+    centrifuge_control(0, buf_view(&text));
+    buf_fini(&text);
+}
+
+static void subscribed_while_its_token_is_verified(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+    unsigned nsubs = 0;
+
+    order(&(struct control){
+        .order = CONTROL_SUBSCRIBE, .user = STR_LIT("42"), .channel = STR_LIT("ch")});
+    h_text(p, "{\"id\":2,\"subscribe\":{\"channel\":\"ch\",\"token\":\"" TOKEN "\"}}");
+    h_turns(8);
+    assert_true(told(p, "\"push\":{\"channel\":\"ch\",\"subscribe\":"));
+    assert_true(told(p, "{\"id\":2,\"error\":{\"code\":105"));
+    for (struct list *n = client_of(p->conn)->subs.next; n != &client_of(p->conn)->subs;
+         n = n->next)
+        nsubs +=
+            str_equal(chan_name(LIST_ENTRY(n, struct client_sub, link)->sub.chan), STR_LIT("ch"));
+    assert_int_equal(nsubs, 1);
+    h_close(p);
+}
+
+/* The same token where nothing came between. */
+static void the_token_is_good(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+
+    h_text(p, "{\"id\":2,\"subscribe\":{\"channel\":\"ch\",\"token\":\"" TOKEN "\"}}");
+    h_turns(8);
+    assert_true(told(p, "{\"id\":2,\"subscribe\":{"));
+    h_close(p);
+}
+
+static void more_than_it_may_have_while_its_token_is_verified(void **state UNUSED)
+{
+    struct peer *p;
+
+    config.channel_limit = 2; /* its own channel is one */
+    p = client_of_user("42");
+    order(&(struct control){
+        .order = CONTROL_SUBSCRIBE, .user = STR_LIT("42"), .channel = STR_LIT("other")});
+    h_text(p, "{\"id\":2,\"subscribe\":{\"channel\":\"ch\",\"token\":\"" TOKEN "\"}}");
+    h_turns(8);
+    assert_true(told(p, "{\"id\":2,\"error\":{\"code\":106"));
+    h_close(p);
+}
+
+/* It was let in before, and is not in after. */
+static void disconnected_while_it_connects(void **state UNUSED)
+{
+    struct peer *p, *other;
+
+    h_hub.frozen = true;
+    p = client_of_user("42");
+    other = client_of_user("43");
+    assert_int_equal(client_of(p->conn)->state, CLIENT_CONNECTING);
+    order(&(struct control){.order = CONTROL_UNSUBSCRIBE, .user = STR_LIT("42")});
+    order(&(struct control){.order = CONTROL_DISCONNECT, .user = STR_LIT("42")});
+    h_turns(4);
+    assert_true(told(p, "force disconnect"));
+    h_hub.frozen = false;
+    h_turns(8);
+    assert_false(told(p, "\"connect\":{"));
+    assert_true(told(other, "\"connect\":{"));
+    h_close(p);
+    h_close(other);
+}
+
+/* A dead peer's close handshake takes its time; its user's place is free at once. */
+static void an_ended_client_does_not_count(void **state UNUSED)
+{
+    struct peer *first, *second, *third;
+
+    config.user_connection_limit = 1;
+    first = client_of_user("42");
+    assert_true(told(first, "\"connect\":{"));
+    second = client_of_user("42");
+    assert_true(told(second, "connection limit"));
+    order(&(struct control){.order = CONTROL_DISCONNECT, .user = STR_LIT("42")});
+    h_turns(4);
+    assert_true(told(first, "force disconnect"));
+    assert_non_null(client_of(first->conn)); /* it is there still */
+    third = client_of_user("42");
+    assert_true(told(third, "\"connect\":{"));
+    h_close(first);
+    h_close(second);
+    assert_int_equal(third->conn->state, CONN_OPEN);
+    second = client_of_user("42"); /* that the first has gone changes nothing */
+    assert_true(told(second, "connection limit"));
+    h_close(second);
+    h_close(third);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(subscribed_while_its_token_is_verified, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_token_is_good, setup, teardown),
+        cmocka_unit_test_setup_teardown(more_than_it_may_have_while_its_token_is_verified, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(disconnected_while_it_connects, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_ended_client_does_not_count, setup, teardown),
+    };
+
+    sessions_init();
+    return cmocka_run_group_tests_name("proto/centrifuge/meanwhile", tests, NULL, NULL);
+}
