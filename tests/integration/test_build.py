@@ -2,6 +2,8 @@
 """The Makefile on machines that lack something, seen in a small tree of its own; and how the programs are built."""
 
 import glob
+import importlib.machinery
+import importlib.util
 import os
 import platform
 import re
@@ -257,6 +259,22 @@ class Hardening(unittest.TestCase):
         code = self.run_tool('objdump', '-d', '--no-show-raw-insn', ROOSTD)
         body = re.search(r'<config_load>:\n(.*?)\n\n', code, re.S).group(1)
         self.assertRegex(body, r'sub +\$0x1000,%rsp\n[^\n]*(orq|movq) +\$0x0,\(%rsp\)')
+
+
+class Runner(unittest.TestCase):
+    def test_what_a_sanitizer_reports(self):
+        """All of it, but for the notice that a process was killed while it was looked through for leaks."""
+        notice = '==12==Unable to get registers from thread 9.\n'
+        found = '\n=================\n==13==ERROR: LeakSanitizer: detected memory leaks\n'
+        loader = importlib.machinery.SourceFileLoader('run', os.path.join(TOP, 'tests/run'))
+        run = importlib.util.module_from_spec(importlib.util.spec_from_loader('run', loader))
+        loader.exec_module(run)
+        with tempfile.TemporaryDirectory(prefix='roost-test-') as folder:
+            for name, text in (('asan.12', notice), ('asan.13', found), ('ubsan.14', notice + notice), ('asan.15', notice + found),
+                               ('other', found)):
+                with open(os.path.join(folder, name), 'w') as f:
+                    f.write(text)
+            self.assertEqual(list(run.sanitizer_reports(folder)), [found, notice + found])
 
 
 if __name__ == '__main__':
