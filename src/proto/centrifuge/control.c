@@ -132,8 +132,11 @@ static void unsubscribe(struct client *cl, const struct control *o)
         struct client_sub *cs = LIST_ENTRY(n, struct client_sub, link);
 
         next = n->next;
-        if (cs->start == NULL &&
-            (o->channel.n == 0 || str_equal(chan_name(cs->sub.chan), o->channel)))
+        if (o->channel.n > 0 && !str_equal(chan_name(cs->sub.chan), o->channel))
+            continue;
+        if (cs->start != NULL)
+            sub_cancel(cl, cs);
+        else
             sub_end(cl, cs, code, reason);
     }
 }

@@ -403,6 +403,18 @@ static void refuse(struct client_sub *cs, enum cf_error_code code)
     sub_lose(cs, true);
 }
 
+void sub_cancel(struct client *cl, struct client_sub *cs)
+{
+    bool waited = cl->work != NULL && cl->work->waits == WAITS_SUBSCRIBE;
+
+    if (!cs->start->by_push) {
+        reply_error(cl, cs->start->id, CF_ERROR_PERMISSION_DENIED);
+        if (waited)
+            client_answered(cl);
+    }
+    sub_free(cl, cs);
+}
+
 bool centrifuge_refused(struct sub *s, uint16_t status UNUSED)
 {
     struct client_sub *cs = client_sub_of(s);

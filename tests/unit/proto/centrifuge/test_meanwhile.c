@@ -128,6 +128,63 @@ static void disconnected_while_it_connects(void **state UNUSED)
     h_close(other);
 }
 
+static void publish(const char *channel)
+{
+    const struct broker_publication pub = {.channel = str_from(channel), .data = STR_LIT("[77]")};
+
+    assert_int_equal(broker_publish(reactor->broker, &pub), 0);
+    h_turns(8);
+}
+
+/* It is told no, and goes on; the hub's answer comes to nobody. */
+static void unsubscribed_while_it_subscribes(void **state UNUSED)
+{
+    struct peer *p;
+
+    config.channel_without_namespace.allow_subscribe_for_client = true;
+    channel_options_changed();
+    p = client_of_user("42");
+    h_hub.frozen = true;
+    h_text(p, "{\"id\":2,\"subscribe\":{\"channel\":\"ch\"}}\n{\"id\":3,\"rpc\":{}}");
+    h_turns(4);
+    order(&(struct control){
+        .order = CONTROL_UNSUBSCRIBE, .user = STR_LIT("42"), .channel = STR_LIT("ch")});
+    h_turns(4);
+    assert_true(told(p, "{\"id\":2,\"error\":{\"code\":103"));
+    assert_true(told(p, "{\"id\":3,\"error\":{\"code\":108"));
+    h_hub.frozen = false;
+    h_turns(8);
+    publish("ch");
+    assert_false(told(p, "77"));
+    h_text(p, "{\"id\":4,\"subscribe\":{\"channel\":\"ch\"}}");
+    h_turns(8);
+    assert_true(told(p, "{\"id\":4,\"subscribe\":{"));
+    publish("ch");
+    assert_true(told(p, "77"));
+    h_close(p);
+}
+
+/* What it has not asked for and was not told of is nothing to it. */
+static void subscribed_and_unsubscribed(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+
+    h_read(p);
+    h_forget(p);
+    h_hub.frozen = true;
+    order(&(struct control){
+        .order = CONTROL_SUBSCRIBE, .user = STR_LIT("42"), .channel = STR_LIT("ch")});
+    order(&(struct control){
+        .order = CONTROL_UNSUBSCRIBE, .user = STR_LIT("42"), .channel = STR_LIT("ch")});
+    h_turns(4);
+    h_hub.frozen = false;
+    h_turns(8);
+    publish("ch");
+    assert_nothing(p);
+    assert_int_equal(client_of(p->conn)->nserver, 1); /* its own */
+    h_close(p);
+}
+
 /* A dead peer's close handshake takes its time; its user's place is free at once. */
 static void an_ended_client_does_not_count(void **state UNUSED)
 {
@@ -161,6 +218,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(more_than_it_may_have_while_its_token_is_verified, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(disconnected_while_it_connects, setup, teardown),
+        cmocka_unit_test_setup_teardown(unsubscribed_while_it_subscribes, setup, teardown),
+        cmocka_unit_test_setup_teardown(subscribed_and_unsubscribed, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ended_client_does_not_count, setup, teardown),
     };
 
