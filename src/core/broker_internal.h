@@ -10,7 +10,7 @@
 #include "core/queue.h"
 #include "turns.h"
 
-#define CONTROL_SEEN 512 /* control messages to all that are known when a hub sends them again */
+#define CONTROL_SEEN 512 /* control messages to all: so many later ones may overtake one */
 
 /* A channel and the hub: NEW (it knows nothing) -> ASKING (SUBSCRIBE is on its way) -> LIVE
  * (SUBSCRIBED has come). A channel without subscribers is freed at once when NEW, else when
@@ -103,7 +103,8 @@ struct broker {
     uint64_t seen_told[HUB_WORKERS_MAX];    /* the same of control messages to this worker alone */
     uint64_t seen_control[CONTROL_SEEN];    /* those to all, the last ones, see broker_control.c */
     unsigned next_control;                  /* in it */
-    uint64_t repeats[HUB_WORKERS_MAX];      /* seen, when this hub came: what is before may be */
+    uint64_t forgotten_control[HUB_WORKERS_MAX]; /* of those that are not in it any more: as seen */
+    uint64_t repeats[HUB_WORKERS_MAX];         /* seen, when this hub came: what is before may be */
     uint64_t repeats_members[HUB_WORKERS_MAX]; /* sent again */
     /* Tails of channels, see broker_tail_internal.h. */
     struct list tails; /* those that keep publications, the least lately used first */

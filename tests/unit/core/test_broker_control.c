@@ -106,12 +106,13 @@ static void overtaken(void **state)
     assert_string_equal(heard, "1:a 1:b 1:d 1:c ");
 }
 
+/* Also of more than are remembered, all of which come again. */
 static void many(void **state)
 {
     (void)state;
     broker->cfg.sinks = control_sinks;
     for (int round = 0; round < 2; round++) {
-        for (unsigned i = 0; i < CONTROL_SEEN; i++) {
+        for (unsigned i = 0; i < 4 * CONTROL_SEEN; i++) {
             heard[0] = '\0';
             send_control(RECORD_TO_ALL, (uint16_t)(i % 4), 72 * i, "x");
             turn();
