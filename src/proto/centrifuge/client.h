@@ -39,6 +39,7 @@
 #include "core/engine.h"
 #include "net/reactor.h"
 #include "net/session.h"
+#include "proto/control.h"
 #include "proto/permission.h"
 #include "proto/tokens.h"
 #include "proto/ws_upgrade.h"
@@ -349,8 +350,8 @@ void connect_refused(struct client *cl);
 void connect_user_answered(struct client *cl, uint16_t status);
 /* One of the things that a connect waits for has come. */
 void connect_arrived(struct client *cl);
-/* Ends who of its user connected before, on whatever worker and node. It has a stamp. */
-void connect_close_earlier(struct client *cl);
+/* CONTROL_DISCONNECT_EARLIER or CONTROL_STAMP, to all of its user's. -1: no room, no memory. */
+int connect_say(const struct client *cl, enum control_order order) MUST_CHECK;
 
 /* server_subs.c: begins them; work.left counts those that have not come. A Centrifuge error code: the
  * connect is refused. -1: the client is to end, *why. */

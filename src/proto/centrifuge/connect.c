@@ -7,7 +7,6 @@
  * more is answered). */
 #include "base/config.h"
 #include "client.h"
-#include "proto/control.h"
 
 static enum client_did end(struct client *cl, enum close_reason why)
 {
@@ -50,12 +49,12 @@ static int write_subs(struct client *cl, struct buf *out)
 /* A user's personal channel may be that of one connection: the others end. Orders of two that connect at about the
  * same time pass each other on their way, and come late to who has connected since: each is for who came
  * before it, so that the last one stays. */
-void connect_close_earlier(struct client *cl)
+int connect_say(const struct client *cl, enum control_order order)
 {
-    static struct buf order; /* kept */
+    static struct buf text; /* kept */
     char id[CLIENT_ID_TEXT];
     const struct close_row *row = close_row(CLOSE_CF_CONNECTION_LIMIT);
-    const struct control o = {.order = CONTROL_DISCONNECT_EARLIER,
+    const struct control o = {.order = order,
                               .user = client_user(cl),
                               .whitelist = {id, sizeof(id)},
                               .offset = (int64_t)cl->connected,
@@ -63,11 +62,11 @@ void connect_close_earlier(struct client *cl)
                               .reason = str_from(row->text)};
 
     client_id_text(cl, id);
-    buf_clear(&order);
-    if (control_write(&o, &order) == -1 ||
-        broker_control(reactor->broker, (struct asker){.kind = SESSION_CENTRIFUGE},
-                       BROKER_ALL_WORKERS, buf_view(&order)) == -1)
-        client_end(cl, CLOSE_CF_INTERNAL);
+    buf_clear(&text);
+    if (control_write(&o, &text) == -1)
+        return -1;
+    return broker_control(reactor->broker, (struct asker){.kind = SESSION_CENTRIFUGE},
+                          BROKER_ALL_WORKERS, buf_view(&text));
 }
 
 static void connected(struct client *cl)
@@ -107,8 +106,8 @@ static void connected(struct client *cl)
     reply_send(cl, &r);
     buf_fini(&subs);
     deadlines_begin(cl);
-    if (alone && !client_ended(cl))
-        connect_close_earlier(cl);
+    if (alone && !client_ended(cl) && connect_say(cl, CONTROL_DISCONNECT_EARLIER) == -1)
+        client_end(cl, CLOSE_CF_INTERNAL);
     for (struct list *n = cl->subs.next; n != &cl->subs && !client_ended(cl); n = n->next)
         sub_started(cl, LIST_ENTRY(n, struct client_sub, link));
 }

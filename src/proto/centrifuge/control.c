@@ -3,10 +3,9 @@
  * Happy path: 1. some worker has said it by broker_control() 2. it comes to every worker, which
  * keeps it for a task, as subscriptions may not end inside of a broker upcall 3. the task does it to
  * those of its clients that are meant. can fail: no memory (it is lost, which is logged). */
-#include "proto/control.h"
-
 #include "base/config.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "client.h"
 #include "core/channel_name.h"
 
@@ -21,13 +20,13 @@ static enum task_result control_step(struct task *t);
 struct controls {
     struct list waiting; /* struct message, for: */
     struct task task;
-    uint64_t newest; /* of all stamps that have been given or sent */
-    uint32_t again_tick;
-    unsigned again; /* orders that have been said again in that tick */
+    uint64_t newest;       /* of all stamps that have been given or sent */
+    struct client *speaks; /* borrowed; who has to say something because of the order at hand */
+    uint32_t spoke_tick;
+    unsigned spoke; /* how many have in that tick */
 };
 
-#define AGAIN_MAX                                                                                  \
-    10 /* of each tick: who connects a thousand times at once does not make a million of them */
+#define SPOKE_MAX 100 /* who connects without end does not make many times as many orders */
 
 static void controls_init(void *part)
 {
@@ -101,25 +100,55 @@ static bool is_earlier(const struct client *cl, const struct control *o)
                                      memcmp(id, o->whitelist.p, sizeof(id)) < 0);
 }
 
-static bool may_say_again(void)
+/* The last one of its user's here speaks when all have been looked at. */
+static void speaks(struct client *cl)
 {
     struct controls *c = controls();
 
-    if (c->again_tick != reactor->tick) {
-        c->again_tick = reactor->tick;
-        c->again = 0;
-    }
-    return c->again++ < AGAIN_MAX;
+    if (c->speaks == NULL || c->speaks->connected <= cl->connected)
+        c->speaks = cl;
 }
 
-/* Who is behind the order's client says so again: that one's worker may have begun after it was said, beside
- * a clock that is ahead, or it was lost. Then one stays all the same, and who connects next is the last. */
 static void disconnect_earlier(struct client *cl, const struct control *o)
 {
     if (is_earlier(cl, o))
         disconnect(cl, o);
-    else if (may_say_again())
-        connect_close_earlier(cl);
+    else
+        speaks(cl);
+}
+
+/* It has been spared by our order, so it was there before, by a clock that is ahead. */
+static void stamp(struct client *cl, const struct control *o)
+{
+    if (cl->connected != 0 && is_earlier(cl, o))
+        speaks(cl);
+}
+
+static bool may_speak(void)
+{
+    struct controls *c = controls();
+
+    if (c->spoke_tick != reactor->tick) {
+        c->spoke_tick = reactor->tick;
+        c->spoke = 0;
+    }
+    return config.personal_channel_single_connection && c->spoke++ < SPOKE_MAX;
+}
+
+/* A worker that begins knows no stamp of those that live, so beside a clock that is ahead who connects there seems
+ * to be before them. Who is behind it says so; then that one takes a stamp that is behind all, and the
+ * order it says again ends the others. What cannot be said now is left: both stay, as when an order is lost. */
+static void speak(enum control_order heard)
+{
+    struct client *cl = controls()->speaks;
+
+    controls()->speaks = NULL;
+    if (cl == NULL || client_ended(cl) || !may_speak())
+        return;
+    if (heard == CONTROL_STAMP)
+        cl->connected = client_stamp();
+    if (connect_say(cl, heard == CONTROL_STAMP ? CONTROL_DISCONNECT_EARLIER : CONTROL_STAMP) == -1)
+        METRIC_INC(controls_lost);
 }
 
 static void unsubscribe(struct client *cl, const struct control *o)
@@ -208,6 +237,7 @@ static void (*const orders[CONTROL_ORDER_NR])(struct client *cl, const struct co
     [CONTROL_DISCONNECT] = disconnect, [CONTROL_UNSUBSCRIBE] = unsubscribe,
     [CONTROL_SUBSCRIBE] = subscribe,   [CONTROL_REFRESH] = refresh,
     [CONTROL_INPUT] = input,           [CONTROL_DISCONNECT_EARLIER] = disconnect_earlier,
+    [CONTROL_STAMP] = stamp,
 };
 
 /* ---- whom ---- */
@@ -222,11 +252,12 @@ static bool listed(struct str list, struct str word)
     return false;
 }
 
-/* Who connects when its user is to be disconnected was let in before. */
-static bool may_be_meant(const struct client *cl, enum control_order order)
+/* Who connects when its user is to go was let in before. */
+static bool may_be_meant(const struct client *cl, const struct control *o)
 {
     return cl->state == CLIENT_CONNECTED ||
-           (cl->state == CLIENT_CONNECTING && order == CONTROL_DISCONNECT);
+           (cl->state == CLIENT_CONNECTING &&
+            (o->order == CONTROL_DISCONNECT || (o->order == CONTROL_REFRESH && o->expired != 0)));
 }
 
 static bool meant(const struct client *cl, const struct control *o)
@@ -234,7 +265,7 @@ static bool meant(const struct client *cl, const struct control *o)
     char id[CLIENT_ID_TEXT];
     const struct str text = {id, sizeof(id)};
 
-    if (client_ended(cl) || !may_be_meant(cl, o->order))
+    if (client_ended(cl) || !may_be_meant(cl, o))
         return false;
     client_id_text(cl, id);
     return (o->client.n == 0 || str_equal(o->client, text)) &&
@@ -256,12 +287,13 @@ static void obey(struct control *o)
 {
     struct client *one = o->session.n > 0 ? client_of_session(o->session) : NULL;
 
-    if (o->order == CONTROL_DISCONNECT_EARLIER)
+    if (o->order == CONTROL_DISCONNECT_EARLIER || o->order == CONTROL_STAMP)
         controls()->newest = MAX(controls()->newest, (uint64_t)o->offset);
     if (one != NULL)
         visit(one, o);
     else if (o->session.n == 0 && (o->user.n > 0 || o->client.n > 0))
         client_each_of(o->user, visit, o);
+    speak(o->order);
 }
 
 static enum task_result control_step(struct task *t UNUSED)

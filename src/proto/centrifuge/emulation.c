@@ -8,7 +8,6 @@
  * gone, is answered 204, too: whoever guesses learns nothing. */
 #include "base/config.h"
 #include "client.h"
-#include "proto/control.h"
 #include "stream.h"
 
 static const char *own_uid = "";

@@ -158,24 +158,96 @@ static void a_clock_that_is_ahead(void **state UNUSED)
     h_close(p);
 }
 
-/* Whose worker began beside such a clock has a stamp that is too small, and one stays all the same. */
-static void who_is_behind_says_so_again(void **state UNUSED)
+/* An order of the user's that is behind another one's, with the stamp that it has. */
+static void say(enum control_order order, uint64_t stamp)
+{
+    struct buf text = {0};
+    const struct control o = {.order = order,
+                              .user = STR_LIT("42"),
+                              .whitelist = STR_LIT("00000000-0000-4000-8000-000000000000"),
+                              .offset = (int64_t)stamp,
+                              .code = 3504,
+                              .reason = STR_LIT("connection limit")};
+
+    assert_int_equal(control_write(&o, &text), 0);
+    centrifuge_control(0, buf_view(&text));
+    buf_fini(&text);
+    h_turns(2);
+}
+
+static unsigned said(void)
+{
+    static unsigned before;
+    unsigned all = h_hub.records[RECORD_CONTROL], since = all - before;
+
+    before = all;
+    return since;
+}
+
+/* Of several here the last one does, once for each order. */
+static void who_is_behind_an_order_says_so(void **state UNUSED)
+{
+    struct peer *p;
+    uint64_t least;
+
+    h_hub.frozen = true;
+    for (size_t i = 0; i < 3; i++)
+        p = client_of_user("42");
+    h_hub.frozen = false;
+    h_turns(20);
+    h_wait(NS_PER_SEC);
+    (void)said();
+    least = stamp_of(p) - 1;
+    say(CONTROL_DISCONNECT_EARLIER, least);
+    assert_stays(p);
+    assert_int_equal(said(), 1);
+    for (unsigned i = 0; i < 3 * SPOKE_MAX; i++)
+        say(CONTROL_DISCONNECT_EARLIER, least);
+    assert_int_equal(said(), SPOKE_MAX - 1);
+    h_wait(NS_PER_SEC);
+    say(CONTROL_DISCONNECT_EARLIER, least);
+    assert_int_equal(said(), 1);
+    config.personal_channel_single_connection = false;
+    say(CONTROL_DISCONNECT_EARLIER, least);
+    assert_int_equal(said(), 0);
+    assert_stays(p);
+}
+
+/* It connected behind a client whose clock is ahead, on a worker that had not heard of that: it is the last. */
+static void who_is_behind_by_another_clock(void **state UNUSED)
 {
     struct peer *p = client_of_user("42");
-    unsigned said = h_hub.records[RECORD_CONTROL];
+    uint64_t ahead = stamp_of(p) + AHEAD;
 
-    somebody_connected("42", stamp_of(p) - 1, NULL);
+    (void)said();
+    say(CONTROL_STAMP, ahead);
     assert_stays(p);
-    assert_int_equal(h_hub.records[RECORD_CONTROL], said + 1);
-    somebody_connected("43", stamp_of(p) - 1, NULL);
-    assert_int_equal(h_hub.records[RECORD_CONTROL], said + 1);
-    for (unsigned i = 0; i < 3 * AGAIN_MAX; i++)
-        somebody_connected("42", stamp_of(p) - 1, NULL);
-    assert_int_equal(h_hub.records[RECORD_CONTROL], said + AGAIN_MAX);
-    h_wait(NS_PER_SEC);
-    somebody_connected("42", stamp_of(p) - 1, NULL);
+    assert_true(stamp_of(p) > ahead);
+    assert_int_equal(said(), 1); /* that one ends by this */
+    say(CONTROL_STAMP, ahead);
+    assert_int_equal(said(), 0);
+    say(CONTROL_DISCONNECT_EARLIER, ahead);
     assert_stays(p);
-    assert_int_equal(h_hub.records[RECORD_CONTROL], said + AGAIN_MAX + 1);
+    h_close(p);
+}
+
+/* It has done nothing. */
+static void no_room_to_say_so(void **state UNUSED)
+{
+    static char big[4096];
+    struct peer *p = client_of_user("42");
+    uint64_t lost = metrics->controls_lost;
+
+    h_hub.frozen = true;
+    while (h_fill_ring((struct str){big, sizeof(big)}) == 0)
+        continue;
+    while (h_fill_ring(STR_LIT("x")) == 0)
+        continue;
+    say(CONTROL_DISCONNECT_EARLIER, stamp_of(p) - 1);
+    assert_stays(p);
+    assert_int_equal(metrics->controls_lost, lost + 1);
+    h_hub.frozen = false;
+    h_turns(20);
     h_close(p);
 }
 
@@ -207,7 +279,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_order_that_is_late_is_for_those_before, setup, teardown),
         cmocka_unit_test_setup_teardown(equal_stamps_go_by_id, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_is_ahead, setup, teardown),
-        cmocka_unit_test_setup_teardown(who_is_behind_says_so_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_behind_an_order_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_behind_by_another_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_room_to_say_so, setup, teardown),
         cmocka_unit_test_setup_teardown(who_connected_without_it, setup, teardown),
     };
 
