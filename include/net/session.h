@@ -57,6 +57,9 @@ struct session_ops {
     int (*describe_sub)(const struct sub *s, struct buf *out);
     /* Whose it is; STR_NULL: nobody has said. Borrowed. NULL: it has no users. */
     struct str (*user)(struct conn *c);
+    /* It is not open any more; nothing comes in from now on, but its end may take close_timeout. Called
+     * once, from anywhere: it ends nobody. NULL: that is nothing to it. */
+    void (*ended)(struct conn *c);
     /* Gives everything back. Also called on an area of zeros. NULL: there is nothing. */
     void (*release)(struct conn *c);
 };

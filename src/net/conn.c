@@ -73,6 +73,8 @@ static int64_t *state_gauge(const struct conn *c)
 
 void conn_set_state(struct conn *c, enum conn_state s)
 {
+    const struct session_ops *session = conn_ops(c)->session;
+    bool ends = c->state == CONN_OPEN && s != CONN_OPEN;
     int64_t *gauge;
 
     assert(states[c->state].successors & (1u << s));
@@ -84,6 +86,8 @@ void conn_set_state(struct conn *c, enum conn_state s)
     if (gauge != NULL)
         ++*gauge;
     TRACE(state, c->id, str_from(conn_state_name(s)));
+    if (ends && session != NULL && session->ended != NULL)
+        session->ended(c);
 }
 
 struct conn *conn_find(uint64_t id)

@@ -57,8 +57,7 @@ struct client *client_new(struct conn *c, enum cf_encoding e)
     return cl;
 }
 
-/* At once, as its close handshake may take long, and its user may be on the way back. */
-static void leave_count(struct client *cl)
+void client_leave_count(struct client *cl)
 {
     if (!cl->counted)
         return;
@@ -90,7 +89,7 @@ void client_free(struct client **clp)
     while (!list_empty(&cl->subs))
         sub_free(cl, LIST_ENTRY(cl->subs.next, struct client_sub, link));
     client_work_free(cl);
-    leave_count(cl);
+    client_leave_count(cl);
     leave_user(cl);
     free(cl->info);
     pool_put(reactor_pool(&clients_part), cl);
@@ -265,14 +264,12 @@ void client_end(struct client *cl, enum close_reason why)
 {
     reply_flush(cl);
     session_end(cl->conn, why);
-    leave_count(cl);
 }
 
 void client_end_as(struct client *cl, uint16_t code, struct str text)
 {
     reply_flush(cl);
     session_end_as(cl->conn, CLOSE_CF_FORCED, code, text);
-    leave_count(cl);
 }
 
 uint32_t client_tick_now(void)

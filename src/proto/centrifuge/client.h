@@ -255,7 +255,10 @@ struct client *client_of_session(struct str session);
 int client_session_worker(struct str session, unsigned *worker) MUST_CHECK;
 /* The node's uid, by which requests of /emulation find it. Static. */
 struct str client_node(void);
-/* What it has been answered before goes first. It does not count as one of its user's any more. */
+/* Its user has one connection less: at once, as its close handshake may take long and the user may be on the way
+ * back. */
+void client_leave_count(struct client *cl);
+/* What it has been answered before goes first. */
 void client_end(struct client *cl, enum close_reason why);
 /* The same in the words of the server API. */
 void client_end_as(struct client *cl, uint16_t code, struct str text);

@@ -163,6 +163,12 @@ static uint64_t centrifuge_traced(struct sub *s, size_t *queued)
     return c->id;
 }
 
+static void centrifuge_ended(struct conn *c)
+{
+    if (client_of(c) != NULL)
+        client_leave_count(client_of(c));
+}
+
 static void centrifuge_release(struct conn *c)
 {
     c->flags &= (uint16_t)~CONN_OWN_PINGS;
@@ -192,6 +198,7 @@ const struct session_ops centrifuge_session_ops = {
     .channels = centrifuge_channels,
     .describe_sub = centrifuge_describe_sub,
     .user = centrifuge_user,
+    .ended = centrifuge_ended,
     .release = centrifuge_release,
 };
 

@@ -130,7 +130,8 @@ static void disconnected_while_it_connects(void **state UNUSED)
 
 static void publish(const char *channel)
 {
-    const struct broker_publication pub = {.channel = str_from(channel), .data = STR_LIT("[77]")};
+    const struct broker_publication pub = {.channel = str_from(channel),
+                                           .data = STR_LIT("\"published\"")};
 
     assert_int_equal(broker_publish(reactor->broker, &pub), 0);
     h_turns(8);
@@ -155,12 +156,12 @@ static void unsubscribed_while_it_subscribes(void **state UNUSED)
     h_hub.frozen = false;
     h_turns(8);
     publish("ch");
-    assert_false(told(p, "77"));
+    assert_false(told(p, "published"));
     h_text(p, "{\"id\":4,\"subscribe\":{\"channel\":\"ch\"}}");
     h_turns(8);
     assert_true(told(p, "{\"id\":4,\"subscribe\":{"));
     publish("ch");
-    assert_true(told(p, "77"));
+    assert_true(told(p, "published"));
     h_close(p);
 }
 
@@ -186,7 +187,27 @@ static void subscribed_and_unsubscribed(void **state UNUSED)
 }
 
 /* A dead peer's close handshake takes its time; its user's place is free at once. */
-static void an_ended_client_does_not_count(void **state UNUSED)
+static void ordered(struct conn *c UNUSED)
+{
+    order(&(struct control){.order = CONTROL_DISCONNECT, .user = STR_LIT("42")});
+}
+
+static void drained(struct conn *c)
+{
+    conn_ops(c)->drain(c);
+}
+
+static void slow(struct conn *c)
+{
+    conn_ops(c)->slow(c, CLOSE_SLOW);
+}
+
+static void ended_by_debug(struct conn *c)
+{
+    session_end(c, CLOSE_CF_FORCED);
+}
+
+static void ended_client_does_not_count(void (*end)(struct conn *c))
 {
     struct peer *first, *second, *third;
 
@@ -195,9 +216,10 @@ static void an_ended_client_does_not_count(void **state UNUSED)
     assert_true(told(first, "\"connect\":{"));
     second = client_of_user("42");
     assert_true(told(second, "connection limit"));
-    order(&(struct control){.order = CONTROL_DISCONNECT, .user = STR_LIT("42")});
+    end(first->conn);
     h_turns(4);
-    assert_true(told(first, "force disconnect"));
+    assert_true(told(first, "\x88"));
+    assert_int_equal(first->conn->state, CONN_CLOSING);
     assert_non_null(client_of(first->conn)); /* it is there still */
     third = client_of_user("42");
     assert_true(told(third, "\"connect\":{"));
@@ -210,6 +232,41 @@ static void an_ended_client_does_not_count(void **state UNUSED)
     h_close(third);
 }
 
+static void an_ended_client_does_not_count(void **state UNUSED)
+{
+    ended_client_does_not_count(ordered);
+}
+
+static void a_drained_client_does_not_count(void **state UNUSED)
+{
+    ended_client_does_not_count(drained);
+}
+
+static void a_slow_client_does_not_count(void **state UNUSED)
+{
+    ended_client_does_not_count(slow);
+}
+
+static void a_client_that_was_ended_by_hand_does_not_count(void **state UNUSED)
+{
+    ended_client_does_not_count(ended_by_debug);
+}
+
+static void expired_while_it_connects(void **state UNUSED)
+{
+    struct peer *p;
+
+    h_hub.frozen = true;
+    p = client_of_user("42");
+    order(&(struct control){.order = CONTROL_REFRESH, .user = STR_LIT("42"), .expired = 1});
+    h_turns(4);
+    assert_true(told(p, "connection expired"));
+    h_hub.frozen = false;
+    h_turns(8);
+    assert_false(told(p, "\"connect\":{"));
+    h_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,7 +277,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(disconnected_while_it_connects, setup, teardown),
         cmocka_unit_test_setup_teardown(unsubscribed_while_it_subscribes, setup, teardown),
         cmocka_unit_test_setup_teardown(subscribed_and_unsubscribed, setup, teardown),
+        cmocka_unit_test_setup_teardown(expired_while_it_connects, setup, teardown),
         cmocka_unit_test_setup_teardown(an_ended_client_does_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_drained_client_does_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_client_does_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_that_was_ended_by_hand_does_not_count, setup,
+                                        teardown),
     };
 
     sessions_init();
