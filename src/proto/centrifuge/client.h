@@ -21,6 +21,7 @@
  * deadlines.c   pings, stale, expiry
  * control.c     what the server API, or a client that takes their place, asks of clients,
  *               whatever worker they are on
+ * single.c      of a user's connections the last one stays
  * encode.c      the variants of a batch; encode_delta.c those with differences
  *
  * Order. Commands are done in their order, and so answered. One that has to wait (for a token, the
@@ -181,7 +182,7 @@ struct client {               /* pooled */
     struct client_work *work;        /* owned; NULL: nothing is unfinished */
     struct client_text *info;        /* owned; conn_info, raw JSON; NULL: none */
     uint64_t commands, publications; /* when what it has sent would be due, at its rates; ns */
-    uint64_t connected;              /* client_stamp(); 0: others of its user may be beside it */
+    uint64_t connected; /* its stamp, see single.c; 0: others of its user may be beside it */
     uint8_t id[16];
     uint16_t nsubs, nserver; /* subscriptions: the client's own, server-side ones */
     uint8_t state;           /* enum client_state */
@@ -283,9 +284,19 @@ static inline bool client_emulates(const struct client *cl)
 
 /* control.c */
 void centrifuge_control(unsigned from, struct str data);
-/* When a client connects: ns since 1970 as far as clocks agree, and in any case behind every such stamp that this
- * worker has given or been sent (a hybrid logical clock). */
-uint64_t client_stamp(void);
+
+/* single.c */
+/* It takes a stamp, if its user may have but one connection. */
+void single_connected(struct client *cl);
+/* If it has one, those end that connected before, on whatever worker and node. It ends itself where that cannot be
+ * said. */
+void single_close_earlier(struct client *cl);
+/* What control.c does with the orders of other clients: each of its user's is given to one of the two in the
+ * middle. Others than these orders are nothing to the first and the last. */
+void single_begin(const struct control *o);
+void single_disconnect_earlier(struct client *cl, const struct control *o);
+void single_stamp(struct client *cl, const struct control *o);
+void single_end(const struct control *o);
 
 /* reply.c: replies of one input are collected between these two. */
 void reply_begin(struct client *cl);
@@ -353,8 +364,6 @@ void connect_refused(struct client *cl);
 void connect_user_answered(struct client *cl, uint16_t status);
 /* One of the things that a connect waits for has come. */
 void connect_arrived(struct client *cl);
-/* CONTROL_DISCONNECT_EARLIER or CONTROL_STAMP, to all of its user's. -1: no room, no memory. */
-int connect_say(const struct client *cl, enum control_order order) MUST_CHECK;
 
 /* server_subs.c: begins them; work.left counts those that have not come. A Centrifuge error code: the
  * connect is refused. -1: the client is to end, *why. */

@@ -46,33 +46,8 @@ static int write_subs(struct client *cl, struct buf *out)
     return cf_items_end(&items);
 }
 
-/* A user's personal channel may be that of one connection: the others end. Orders of two that connect at about the
- * same time pass each other on their way, and come late to who has connected since: each is for who came
- * before it, so that the last one stays. */
-int connect_say(const struct client *cl, enum control_order order)
-{
-    static struct buf text; /* kept */
-    char id[CLIENT_ID_TEXT];
-    const struct close_row *row = close_row(CLOSE_CF_CONNECTION_LIMIT);
-    const struct control o = {.order = order,
-                              .user = client_user(cl),
-                              .whitelist = {id, sizeof(id)},
-                              .offset = (int64_t)cl->connected,
-                              .code = row->code,
-                              .reason = str_from(row->text)};
-
-    client_id_text(cl, id);
-    buf_clear(&text);
-    if (control_write(&o, &text) == -1)
-        return -1;
-    return broker_control(reactor->broker, (struct asker){.kind = SESSION_CENTRIFUGE},
-                          BROKER_ALL_WORKERS, buf_view(&text));
-}
-
 static void connected(struct client *cl)
 {
-    const bool alone = config.subscribe_to_user_personal_channel &&
-                       config.personal_channel_single_connection && client_user(cl).n > 0;
     char id[CLIENT_ID_TEXT], session[CLIENT_SESSION_TEXT + 1];
     struct buf subs = {0};
     struct cf_reply r = {.id = cl->work->id, .has_connect = true};
@@ -102,12 +77,11 @@ static void connected(struct client *cl)
     if (config.connect_include_server_time)
         result->time = (int64_t)(clock_wall_ns() / NS_PER_MS);
     cl->state = CLIENT_CONNECTED;
-    cl->connected = alone ? client_stamp() : 0;
+    single_connected(cl);
     reply_send(cl, &r);
     buf_fini(&subs);
     deadlines_begin(cl);
-    if (alone && !client_ended(cl) && connect_say(cl, CONTROL_DISCONNECT_EARLIER) == -1)
-        client_end(cl, CLOSE_CF_INTERNAL);
+    single_close_earlier(cl);
     for (struct list *n = cl->subs.next; n != &cl->subs && !client_ended(cl); n = n->next)
         sub_started(cl, LIST_ENTRY(n, struct client_sub, link));
 }

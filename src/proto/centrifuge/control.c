@@ -5,7 +5,6 @@
  * those of its clients that are meant. can fail: no memory (it is lost, which is logged). */
 #include "base/config.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "client.h"
 #include "core/channel_name.h"
 
@@ -20,13 +19,7 @@ static enum task_result control_step(struct task *t);
 struct controls {
     struct list waiting; /* struct message, for: */
     struct task task;
-    uint64_t newest;       /* of all stamps that have been given or sent */
-    struct client *speaks; /* borrowed; who has to say something because of the order at hand */
-    uint32_t spoke_tick;
-    unsigned spoke; /* how many have in that tick */
 };
-
-#define SPOKE_MAX 100 /* who connects without end does not make many times as many orders */
 
 static void controls_init(void *part)
 {
@@ -70,15 +63,6 @@ void centrifuge_control(unsigned from UNUSED, struct str data)
     task_add(&reactor->tasks, &controls()->task);
 }
 
-uint64_t client_stamp(void)
-{
-    struct controls *c = controls();
-    const uint64_t now = clock_wall_ns() + (clock_precise_ns() - clock_ns());
-
-    c->newest = MAX(now, c->newest + 1);
-    return c->newest;
-}
-
 /* ---- orders ---- */
 
 static void disconnect(struct client *cl, const struct control *o)
@@ -87,68 +71,6 @@ static void disconnect(struct client *cl, const struct control *o)
         client_end(cl, CLOSE_CF_FORCED);
     else
         client_end_as(cl, (uint16_t)o->code, o->reason);
-}
-
-/* Two stamps may be the same where two workers gave them. */
-static bool is_earlier(const struct client *cl, const struct control *o)
-{
-    const uint64_t stamp = (uint64_t)o->offset;
-    char id[CLIENT_ID_TEXT];
-
-    client_id_text(cl, id);
-    return cl->connected < stamp || (cl->connected == stamp && o->whitelist.n == sizeof(id) &&
-                                     memcmp(id, o->whitelist.p, sizeof(id)) < 0);
-}
-
-/* The last one of its user's here speaks when all have been looked at. */
-static void speaks(struct client *cl)
-{
-    struct controls *c = controls();
-
-    if (c->speaks == NULL || c->speaks->connected <= cl->connected)
-        c->speaks = cl;
-}
-
-static void disconnect_earlier(struct client *cl, const struct control *o)
-{
-    if (is_earlier(cl, o))
-        disconnect(cl, o);
-    else
-        speaks(cl);
-}
-
-/* It has been spared by our order, so it was there before, by a clock that is ahead. */
-static void stamp(struct client *cl, const struct control *o)
-{
-    if (cl->connected != 0 && is_earlier(cl, o))
-        speaks(cl);
-}
-
-static bool may_speak(void)
-{
-    struct controls *c = controls();
-
-    if (c->spoke_tick != reactor->tick) {
-        c->spoke_tick = reactor->tick;
-        c->spoke = 0;
-    }
-    return config.personal_channel_single_connection && c->spoke++ < SPOKE_MAX;
-}
-
-/* A worker that begins knows no stamp of those that live, so beside a clock that is ahead who connects there seems
- * to be before them. Who is behind it says so; then that one takes a stamp that is behind all, and the
- * order it says again ends the others. What cannot be said now is left: both stay, as when an order is lost. */
-static void speak(enum control_order heard)
-{
-    struct client *cl = controls()->speaks;
-
-    controls()->speaks = NULL;
-    if (cl == NULL || client_ended(cl) || !may_speak())
-        return;
-    if (heard == CONTROL_STAMP)
-        cl->connected = client_stamp();
-    if (connect_say(cl, heard == CONTROL_STAMP ? CONTROL_DISCONNECT_EARLIER : CONTROL_STAMP) == -1)
-        METRIC_INC(controls_lost);
 }
 
 static void unsubscribe(struct client *cl, const struct control *o)
@@ -236,8 +158,8 @@ static void input(struct client *cl, const struct control *o)
 static void (*const orders[CONTROL_ORDER_NR])(struct client *cl, const struct control *o) = {
     [CONTROL_DISCONNECT] = disconnect, [CONTROL_UNSUBSCRIBE] = unsubscribe,
     [CONTROL_SUBSCRIBE] = subscribe,   [CONTROL_REFRESH] = refresh,
-    [CONTROL_INPUT] = input,           [CONTROL_DISCONNECT_EARLIER] = disconnect_earlier,
-    [CONTROL_STAMP] = stamp,
+    [CONTROL_INPUT] = input,           [CONTROL_DISCONNECT_EARLIER] = single_disconnect_earlier,
+    [CONTROL_STAMP] = single_stamp,
 };
 
 /* ---- whom ---- */
@@ -287,13 +209,12 @@ static void obey(struct control *o)
 {
     struct client *one = o->session.n > 0 ? client_of_session(o->session) : NULL;
 
-    if (o->order == CONTROL_DISCONNECT_EARLIER || o->order == CONTROL_STAMP)
-        controls()->newest = MAX(controls()->newest, (uint64_t)o->offset);
+    single_begin(o);
     if (one != NULL)
         visit(one, o);
     else if (o->session.n == 0 && (o->user.n > 0 || o->client.n > 0))
         client_each_of(o->user, visit, o);
-    speak(o->order);
+    single_end(o);
 }
 
 static enum task_result control_step(struct task *t UNUSED)

@@ -1,6 +1,6 @@
 /* personal_channel_single_connection: of a user's connections the last one stays, in whatever order and how late
  * the orders come that end the others. */
-#include "proto/centrifuge/control.c"
+#include "proto/centrifuge/single.c"
 
 #include "../harness.h"
 #include "core/channel_options.h"
@@ -153,16 +153,16 @@ static void a_clock_that_is_ahead(void **state UNUSED)
     somebody_connected("42", clock_wall_ns() + AHEAD, NULL); /* told twice */
     assert_stays(p);
     clock_advance(2 * AHEAD);
-    assert_int_equal(client_stamp(), clock_wall_ns() + (clock_precise_ns() - clock_ns()));
-    assert_true(client_stamp() > clock_wall_ns());
+    assert_int_equal(new_stamp(), clock_wall_ns() + (clock_precise_ns() - clock_ns()));
+    assert_true(new_stamp() > clock_wall_ns());
     h_close(p);
 }
 
 /* An order of the user's that is behind another one's, with the stamp that it has. */
-static void say(enum control_order order, uint64_t stamp)
+static void order(enum control_order which, uint64_t stamp)
 {
     struct buf text = {0};
-    const struct control o = {.order = order,
+    const struct control o = {.order = which,
                               .user = STR_LIT("42"),
                               .whitelist = STR_LIT("00000000-0000-4000-8000-000000000000"),
                               .offset = (int64_t)stamp,
@@ -198,17 +198,17 @@ static void who_is_behind_an_order_says_so(void **state UNUSED)
     h_wait(NS_PER_SEC);
     (void)said();
     least = stamp_of(p) - 1;
-    say(CONTROL_DISCONNECT_EARLIER, least);
+    order(CONTROL_DISCONNECT_EARLIER, least);
     assert_stays(p);
     assert_int_equal(said(), 1);
     for (unsigned i = 0; i < 3 * SPOKE_MAX; i++)
-        say(CONTROL_DISCONNECT_EARLIER, least);
+        order(CONTROL_DISCONNECT_EARLIER, least);
     assert_int_equal(said(), SPOKE_MAX - 1);
     h_wait(NS_PER_SEC);
-    say(CONTROL_DISCONNECT_EARLIER, least);
+    order(CONTROL_DISCONNECT_EARLIER, least);
     assert_int_equal(said(), 1);
     config.personal_channel_single_connection = false;
-    say(CONTROL_DISCONNECT_EARLIER, least);
+    order(CONTROL_DISCONNECT_EARLIER, least);
     assert_int_equal(said(), 0);
     assert_stays(p);
 }
@@ -220,13 +220,13 @@ static void who_is_behind_by_another_clock(void **state UNUSED)
     uint64_t ahead = stamp_of(p) + AHEAD;
 
     (void)said();
-    say(CONTROL_STAMP, ahead);
+    order(CONTROL_STAMP, ahead);
     assert_stays(p);
     assert_true(stamp_of(p) > ahead);
     assert_int_equal(said(), 1); /* that one ends by this */
-    say(CONTROL_STAMP, ahead);
+    order(CONTROL_STAMP, ahead);
     assert_int_equal(said(), 0);
-    say(CONTROL_DISCONNECT_EARLIER, ahead);
+    order(CONTROL_DISCONNECT_EARLIER, ahead);
     assert_stays(p);
     h_close(p);
 }
@@ -243,7 +243,7 @@ static void no_room_to_say_so(void **state UNUSED)
         continue;
     while (h_fill_ring(STR_LIT("x")) == 0)
         continue;
-    say(CONTROL_DISCONNECT_EARLIER, stamp_of(p) - 1);
+    order(CONTROL_DISCONNECT_EARLIER, stamp_of(p) - 1);
     assert_stays(p);
     assert_int_equal(metrics->controls_lost, lost + 1);
     h_hub.frozen = false;
@@ -286,5 +286,5 @@ int main(void)
     };
 
     sessions_init();
-    return cmocka_run_group_tests_name("proto/centrifuge/single_connection", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("proto/centrifuge/single", tests, NULL, NULL);
 }
