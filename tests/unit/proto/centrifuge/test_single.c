@@ -187,12 +187,13 @@ static unsigned said(void)
 /* Of several here the last one does, once for each order. */
 static void who_is_behind_an_order_says_so(void **state UNUSED)
 {
-    struct peer *p;
+    struct peer *all[3], *p;
     uint64_t least;
 
     h_hub.frozen = true;
-    for (size_t i = 0; i < 3; i++)
-        p = client_of_user("42");
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        all[i] = client_of_user("42");
+    p = all[ARRAY_LEN(all) - 1];
     h_hub.frozen = false;
     h_turns(20);
     h_wait(NS_PER_SEC);
@@ -211,6 +212,8 @@ static void who_is_behind_an_order_says_so(void **state UNUSED)
     order(CONTROL_DISCONNECT_EARLIER, least);
     assert_int_equal(said(), 0);
     assert_stays(p);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        h_close(all[i]);
 }
 
 /* It connected behind a client whose clock is ahead, on a worker that had not heard of that: it is the last. */
