@@ -19,6 +19,7 @@ static struct {
     struct {
         uint64_t hash, at_ns; /* of a token's header; when it was seen first */
     } asked[ASKED_NR];
+    unsigned next; /* in it: the place of the oldest */
     uint64_t wanted_ns;
 } fetched;
 
@@ -76,10 +77,12 @@ bool token_fetched_may_come(enum token_kind kind, struct str token)
 {
     struct str header = {token.p, str_find(token, '.')};
     uint64_t hash = hash_str(header), now = clock_ns();
-    size_t i = hash % ASKED_NR;
+    size_t i;
 
-    if (fetched.asked[i].hash == hash && fetched.asked[i].at_ns + ASKED_FORGET_NS > now)
-        return fetched.asked[i].at_ns >= fetched.sets[kind].asked_ns;
+    for (i = 0; i < ASKED_NR; i++)
+        if (fetched.asked[i].hash == hash && fetched.asked[i].at_ns + ASKED_FORGET_NS > now)
+            return fetched.asked[i].at_ns >= fetched.sets[kind].asked_ns;
+    i = fetched.next++ % ASKED_NR;
     fetched.asked[i].hash = hash;
     fetched.asked[i].at_ns = fetched.wanted_ns = now;
     return true;

@@ -149,6 +149,27 @@ static void a_key_that_is_not_there(void **state UNUSED)
     assert_int_equal(token_verify_connection(buf_view(&token), &con), TOKEN_INVALID);
 }
 
+/* As many as are remembered do not make each other forgotten. */
+static void keys_that_are_not_there(void **state UNUSED)
+{
+    char kid[16];
+
+    set_url();
+    take("1");
+    clock_advance(NS_PER_SEC);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < ASKED_NR; i++) {
+            snprintf(kid, sizeof(kid), "no%d", i);
+            assert_int_equal(with_kid(kid), round == 0 ? TOKEN_UNAVAILABLE : TOKEN_INVALID);
+        }
+        clock_advance(NS_PER_SEC);
+        take("1");
+    }
+    assert_int_equal(with_kid("one more"), TOKEN_UNAVAILABLE);
+    assert_int_equal(with_kid("no1"), TOKEN_INVALID);
+    assert_int_equal(with_kid("no0"), TOKEN_UNAVAILABLE); /* the oldest */
+}
+
 static void what_is_fetched_must_be_a_set(void **state UNUSED)
 {
     set_url();
@@ -188,7 +209,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {T(keys_that_are_fetched), T(a_key_that_is_not_there),
-                                       T(what_is_fetched_must_be_a_set),
+                                       T(keys_that_are_not_there), T(what_is_fetched_must_be_a_set),
                                        T(keys_are_described_without_themselves)};
 
     return cmocka_run_group_tests_name("proto/token_fetched", tests, NULL, NULL);
