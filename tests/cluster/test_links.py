@@ -9,7 +9,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from nodes import Nodes, Traffic, Witness, judge  # noqa: E402 (it finds the others)
-from daemon import wait_for  # noqa: E402
+from daemon import stand_still, wait_for  # noqa: E402
 from engines import Redis  # noqa: E402
 from links import Link  # noqa: E402
 
@@ -91,7 +91,7 @@ class Links(Nodes):
         redis = self.started(Redis('--client-output-buffer-limit', 'pubsub 256kb 0 0', tcp=True))
         self.begin('unix:' + redis.path, redis.address, hang_timeout='10m')  # it is not killed, however long that takes
         hub = self.far.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         for i in range(1000):
             self.published(self.near, 'a', '%d ' % i + 'x' * 4000)
             if redis.say('CLIENT', 'LIST', 'TYPE', 'pubsub').count('\n') == 0:

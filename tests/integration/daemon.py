@@ -1,6 +1,7 @@
 """Starts roostd on ephemeral ports and looks at it from outside."""
 
 import ctypes
+import glob
 import json
 import os
 import re
@@ -58,6 +59,24 @@ def alive(pid):
             return f.read().rsplit(')', 1)[1].split()[0] not in 'ZX'
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def states(pid):
+    """Of its threads, as /proc says it."""
+    found = []
+    for path in glob.glob('/proc/%d/task/*/stat' % pid):
+        try:
+            with open(path) as f:
+                found.append(f.read().rsplit(')', 1)[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+def stand_still(pid):
+    """SIGSTOP is on its way when kill(2) returns; when this returns the process does nothing any more."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: all(s in 'TtZX' for s in states(pid)), what='process %d to stand still' % pid, every=0.001)
 
 
 def at_some_pace(scenario, paces=(1, 4, 12)):
@@ -254,6 +273,9 @@ class Daemon:
     def kill(self, name, sig=signal.SIGKILL):
         """Its pid. Who was killed does nothing any more; it may be listed for a moment still."""
         pid = wait_for(lambda: self.pid_of(name), what='a running ' + name)  # 0 would be our own process group
+        if sig == signal.SIGSTOP:
+            stand_still(pid)
+            return pid
         os.kill(pid, sig)
         if sig == signal.SIGKILL:
             wait_for(lambda: not alive(pid), what='the end of ' + name, every=0.001)

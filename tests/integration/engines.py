@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 
-from daemon import SLOW, before_exec, wait_for
+from daemon import SLOW, before_exec, stand_still, wait_for
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 FETCHED = os.path.join(TOP, 'build/tools/peers/usr')  # make build/tools/peers/.redis-server
@@ -80,6 +80,9 @@ class Server:
             return f.read()
 
     def kill(self, sig=signal.SIGKILL):
+        if sig == signal.SIGSTOP:
+            stand_still(self.process.pid)
+            return
         self.process.send_signal(sig)
         if sig in (signal.SIGKILL, signal.SIGTERM):
             self.process.wait(20 * SLOW)

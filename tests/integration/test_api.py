@@ -9,7 +9,7 @@ import signal
 import unittest
 
 from centrifuge import OPEN, SECRET, CentrifugeTest, in_seconds, token, yaml
-from daemon import SLOW, DaemonTest, wait_for
+from daemon import SLOW, DaemonTest, stand_still, wait_for
 from wsraw import Raw
 
 NO_ERROR_MODE = ('X-Centrifugo-Error-Mode', 'transport')
@@ -379,7 +379,7 @@ class Modes(DaemonTest):
         config = self.file(yaml({'channel_without_namespace': OPEN}))
         d = self.start(workers=1, hub_timeout='500ms', config=config, **settings)
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         self.addCleanup(os.kill, hub, signal.SIGCONT)
         return d
 

@@ -9,7 +9,7 @@ import unittest
 import urllib.parse
 
 from centrifuge import OPEN, SECRET, CentrifugeTest, in_seconds, token
-from daemon import DaemonTest, wait_for
+from daemon import DaemonTest, stand_still, wait_for
 from wsraw import CLOSE, TEXT, Raw, WebSocket
 
 
@@ -82,7 +82,7 @@ class Streams(CentrifugeTest):
     @contextlib.contextmanager
     def hub_stopped(self):
         pid = self.d.pid_of('hub')
-        os.kill(pid, signal.SIGSTOP)
+        stand_still(pid)
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from daemon import SAN, DaemonTest, alive, wait_for
+from daemon import SAN, DaemonTest, alive, stand_still, wait_for
 from wsraw import TEXT, TIMEOUT, Closed, Raw
 
 COUNTERS = ('_total', '_count', '_sum', '_bucket')
@@ -67,7 +67,7 @@ class Worker(DaemonTest):
     def test_connections_in_the_accept_queue_of_a_dead_worker_are_served(self):
         d = self.start(workers=2)
         pid = d.pid_of('worker0')
-        os.kill(pid, signal.SIGSTOP)
+        stand_still(pid)
         waiting = [Raw(d.client) for _ in range(30)]
         for c in waiting:
             c.send('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
@@ -93,7 +93,7 @@ class Worker(DaemonTest):
         subscribers = d.spread('/ws/ring?mode=sub', per_worker=2)
         publishers = d.spread('/ws/ring?mode=pub', per_worker=1)
         before = d.metric('roost_publications_in_total')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         for i, p in enumerate(publishers):
             p.text('p%d' % i)
         wait_for(lambda: d.metric('roost_publications_in_total') == before + len(publishers), what='the ring to fill')
@@ -198,7 +198,7 @@ class Hub(DaemonTest):
         d = self.start(workers=2, hub_timeout='1s')
         hub = d.pid_of('hub')
         with d.ws('/ws/hang') as c:
-            os.kill(hub, signal.SIGSTOP)
+            stand_still(hub)
             try:
                 c.text('kept')
                 wait_for(lambda: d.http('GET', '/readyz').status == 503, what='not ready')
@@ -216,7 +216,7 @@ class Hub(DaemonTest):
         d = self.start(workers=2)
         clients = d.spread('/ws/patient', per_worker=2)
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         for i, c in enumerate(clients):
             c.text('m%d' % i)
         time.sleep(0.2)
@@ -241,7 +241,7 @@ class Hub(DaemonTest):
     def test_504_while_the_hub_hangs_and_ready_afterwards(self):
         d = self.start(workers=2, hub_timeout='500ms')
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             with Raw(d.admin) as c:
                 self.assertEqual(c.request('POST', '/api/publish', body='{"channel":"a","data":1}').status, 504)

@@ -11,7 +11,7 @@ import threading
 import unittest
 
 from centrifuge import Client
-from daemon import ROOSTCTL, SLOW, DaemonTest, run_roostctl, wait_for
+from daemon import ROOSTCTL, SLOW, DaemonTest, run_roostctl, stand_still, wait_for
 from wsraw import CLOSE, TEXT, Closed, Raw, WebSocket
 
 
@@ -203,7 +203,7 @@ class Drain(DaemonTest):
 
     def test_a_master_that_does_not_move(self):
         d = self.start(workers=1, hub_timeout='%ds' % (2 * SLOW))
-        os.kill(d.process.pid, signal.SIGSTOP)
+        stand_still(d.process.pid)
         try:
             r = d.http('POST', '/debug/drain')
             self.assertEqual(r.status, 503)

@@ -8,7 +8,7 @@ import signal
 import unittest
 import zlib
 
-from daemon import DaemonTest, wait_for
+from daemon import DaemonTest, stand_still, wait_for
 from engines import Redis
 from pki import Pki
 from wsraw import BINARY, CLOSE, CONT, PONG, TEXT, Raw, WebSocket, close_payload, frame
@@ -221,7 +221,7 @@ class Endings(DaemonTest):
     def hub(self):
         d = self.start(workers=1, hub_timeout='300ms')
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             self.ask(d.client, upgrade('/ws/new'), 'hub_timeout')
         finally:
@@ -241,7 +241,7 @@ class Endings(DaemonTest):
             asking[json.loads(c.request('GET', '/debug/connections').body)['worker']].append(c)
         one = 0 if len(asking[0]) == 16 else 1
         stopped = d.pid_of('worker%d' % (1 - one))
-        os.kill(stopped, signal.SIGSTOP)
+        stand_still(stopped)
         try:
             for c in asking[one]:
                 c.send('GET /debug/connections?worker=all HTTP/1.1\r\nHost: localhost\r\n\r\n')
@@ -278,7 +278,7 @@ class Endings(DaemonTest):
         d = self.start(workers=1, drain_time='0s', hub_timeout='60s')
         open_one, waiting = d.ws('/ws/x'), Raw(d.client)
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             waiting.send(upgrade('/ws/new'))
             wait_for(lambda: any(c['state'] == 'subscribing' for c in d.get_json('/debug/connections')['connections']),
@@ -299,7 +299,7 @@ class Endings(DaemonTest):
               for x in d.get_json('/debug/connections?protocol=plain&worker=all&limit=1000')['connections']}
         running = [c for c in there if at[str(c.sock.getsockname()[1])] == '0']
         stopped = d.pid_of('worker1')
-        os.kill(stopped, signal.SIGSTOP)
+        stand_still(stopped)
         try:
             for _ in range(500):
                 for c in running:

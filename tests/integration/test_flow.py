@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from daemon import SAN, SLOW, DaemonTest, wait_for
+from daemon import SAN, SLOW, DaemonTest, stand_still, wait_for
 from wsraw import BINARY, CLOSE, TEXT, Closed, Raw, frame
 
 SMALL = {'send_buffer_size': '16KiB', 'output_limit': '128KiB'}
@@ -152,7 +152,7 @@ class BackPressure(DaemonTest):
         before = d.private_bytes()
         hub = d.pid_of('hub')
         each, text = 3000, 'y' * 2000
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         sent = [0] * len(publishers)
 
         def publish(k):

@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from daemon import ROOSTD, SLOW, DaemonTest, alive, run_roostctl, wait_for
+from daemon import ROOSTD, SLOW, DaemonTest, alive, run_roostctl, stand_still, wait_for
 from wsraw import PING, PONG, TEXT, Raw
 
 SHARE = 20  # connections, of which the kernel gives any one of two workers some: 1 in 10^6 times it does not
@@ -135,7 +135,7 @@ class Hung(Serving):
 
     def test_the_master_does_not_matter(self):
         d = self.start(workers=2, hang_timeout=None)
-        os.kill(d.process.pid, signal.SIGSTOP)
+        stand_still(d.process.pid)
         try:
             wait_for(lambda: self.up(d, 'master') == 0, what='the metric')
             self.assertIn(b'master does not move\n', d.http('GET', '/readyz').body)

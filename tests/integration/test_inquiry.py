@@ -8,7 +8,7 @@ import signal
 import unittest
 
 from centrifuge import OPEN, SECRET, Client, token
-from daemon import DaemonTest, SharedDaemonTest, run_roostctl, wait_for
+from daemon import DaemonTest, SharedDaemonTest, run_roostctl, stand_still, wait_for
 from wsraw import CLOSE, TEXT, Raw
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
@@ -182,7 +182,7 @@ class Channels(DaemonTest):
     def test_hub_stopped(self):
         d = self.start(workers=1, hub_timeout='300ms')
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             self.assertEqual(d.http('GET', '/debug/channels').status, 503)
         finally:
@@ -330,7 +330,7 @@ class Missing(DaemonTest):
         d.spread('/ws/x')
         there = {w: d.get_json('/debug/connections?protocol=plain&worker=%d' % w)['connections'][0]['id'] for w in range(2)}
         (c,), w, other = self.on_one_worker(d, 1)
-        os.kill(other, signal.SIGSTOP)
+        stand_still(other)
         try:
             page = json.loads(c.request('GET', '/debug/connections?protocol=plain&sort=age').body)
             self.assertEqual((page['missing'], page['why_missing']), ([1 - w], ['silent']))
@@ -352,7 +352,7 @@ class Missing(DaemonTest):
         d.spread('/ws/x')
         hub = d.pid_of('hub')
         (c,), w, _ = self.on_one_worker(d, 1)
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             page = json.loads(c.request('GET', '/debug/connections?protocol=plain').body)
             self.assertEqual((page['missing'], {int(x['id'].split(':')[0]) for x in page['connections']}), ([1 - w], {w}))
@@ -364,7 +364,7 @@ class Missing(DaemonTest):
         c = Client(d.client)
         c.connect()
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             c.say(c.command(subscribe={'channel': 'new'}))
             wait_for(lambda: [x for x in d.get_json('/debug/connections?protocol=centrifuge')['connections']

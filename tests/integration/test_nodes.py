@@ -11,7 +11,7 @@ import unittest
 import urllib.parse
 
 from centrifuge import OPEN, SECRET, Client, one_stays, token, yaml
-from daemon import DaemonTest, run_roostctl, wait_for
+from daemon import DaemonTest, run_roostctl, stand_still, wait_for
 from engines import Nats, Redis
 from links import Link
 from test_centrifuge_streams import CONNECT, Stream, commands
@@ -138,7 +138,7 @@ class Nodes(DaemonTest):
         self.assertEqual(run_roostctl(a, 'channels', 'all').stdout.split(), ['subscribers', 'channel', '3', 'all'])
         # One that is silent and counts as alive: no error, but what there is.
         hub = b.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             got = channels(a)
             self.assertEqual(got['partial'], True)
@@ -162,7 +162,7 @@ class Nodes(DaemonTest):
         self.assertEqual(a.api('unsubscribe', user='', client=c.me, channel='x')['result'], {'nodes_asked': 2, 'nodes_answered': 2})
         self.assertEqual(c.push('unsubscribe')[0], 'x')
         hub = b.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         try:
             self.assertEqual(a.api('disconnect', user='', client=c.me)['result'], {'nodes_asked': 2, 'nodes_answered': 1})
         finally:

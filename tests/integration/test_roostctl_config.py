@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from daemon import ROOSTCTL, SLOW, DaemonTest, run_roostctl, wait_for
+from daemon import ROOSTCTL, SLOW, DaemonTest, run_roostctl, stand_still, wait_for
 from wsraw import Raw
 
 KEY = 'hunter2-hunter2-hunter2'
@@ -89,7 +89,7 @@ class Reload(Settings):
         self.write('max_connections: 77\n')
         d = self.start(config=self.path, workers=1)
         self.write('max_connections: 78\n')
-        os.kill(d.process.pid, signal.SIGSTOP)
+        stand_still(d.process.pid)
         try:
             p = run_roostctl(d, 'reload', timeout=60)
             self.assertEqual(p.returncode, 1, p)
@@ -111,7 +111,7 @@ class Reload(Settings):
             c.send('POST /debug/reload%s HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n' % (query, d.admin))
 
         # Of a worker one waits, the others are refused: the two that are not are of different workers.
-        os.kill(d.process.pid, signal.SIGSTOP)
+        stand_still(d.process.pid)
         try:
             waiting = set(asked)
             for c in asked:
@@ -128,7 +128,7 @@ class Reload(Settings):
         looks, applies = waiting
         for i in range(3):
             self.write('max_connections: %d\n' % (78 + i))
-            os.kill(d.process.pid, signal.SIGSTOP)
+            stand_still(d.process.pid)
             try:
                 send(looks, '?look=1')
                 send(applies, '')

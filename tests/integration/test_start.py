@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 import daemon
-from daemon import ROOSTCTL, SLOW, DaemonTest, alive, before_exec, run_roostd, wait_for
+from daemon import ROOSTCTL, SLOW, DaemonTest, alive, before_exec, run_roostd, stand_still, wait_for
 from wsraw import TEXT
 
 ROOSTLOAD = os.path.join(daemon.BUILD, 'roostload')
@@ -285,7 +285,7 @@ class PidFile(DaemonTest):
         self.assertNotIn(self.path, [x for p in d.children() for x in open_files(p)])
         pids = d.children()
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            stand_still(pid)
         try:
             d.process.kill()
             d.process.wait(20 * SLOW)

@@ -6,7 +6,7 @@ import os
 import signal
 import unittest
 
-from daemon import DaemonTest, wait_for
+from daemon import DaemonTest, stand_still, wait_for
 from wsraw import TEXT, Raw
 
 
@@ -18,7 +18,7 @@ class Truth(DaemonTest):
     def stopped_hub(self, **settings):
         d = self.start(workers=1, hub_timeout='500ms', hang_timeout='60s', **settings)
         hub = d.pid_of('hub')
-        os.kill(hub, signal.SIGSTOP)
+        stand_still(hub)
         self.addCleanup(os.kill, hub, signal.SIGCONT)
         return d, hub
 
@@ -94,7 +94,7 @@ class HubQueue(DaemonTest):
         c = self.asker(d, 1)
         subscribers = d.spread('/ws/q')
         stuck, hub = d.pid_of('worker0'), d.pid_of('hub')
-        os.kill(stuck, signal.SIGSTOP)
+        stand_still(stuck)
         self.addCleanup(os.kill, stuck, signal.SIGCONT)
         for i in range(number):
             r = post(c, 'publish', channel='q', data='%04d' % i + 'x' * each)

@@ -8,7 +8,7 @@ import signal
 import unittest
 
 from centrifuge import OPEN, Client, yaml
-from daemon import DaemonTest, wait_for
+from daemon import DaemonTest, stand_still, wait_for
 from wsraw import Raw
 
 HISTORY, PRESENCE, STATS = ({'history': {'channel': 'a', 'limit': 9}}, {'presence': {'channel': 'a'}}, {'presence_stats': {'channel': 'a'}})
@@ -56,9 +56,9 @@ class Unanswered(DaemonTest):
         other = d.pid_of('worker1' if name == 'worker0' else 'worker0')
         asker = self.asker(d, int(name[-1]))
         wait_for(lambda: self.metrics(asker)['roost_ring_to_hub_bytes'] == 0, what='silence')
-        os.kill(other, signal.SIGSTOP)
+        stand_still(other)
         try:
-            os.kill(self.hub(d), signal.SIGSTOP)
+            stand_still(self.hub(d))
             c.say({'id': 70, **command})  # it stands in the ring before the announcement
             wait_for(lambda: self.metrics(asker)['roost_ring_to_hub_bytes'] > 0, what='the question')
             announced, live = self.metrics(asker)[ANNOUNCED], len(d.lines(LIVE))
