@@ -422,8 +422,9 @@ int sub_begin(struct client *cl, const struct sub_wish *w) MUST_CHECK;
 void sub_free(struct client *cl, struct client_sub *cs);
 /* The same, told to the client by a push. */
 void sub_end(struct client *cl, struct client_sub *cs, uint32_t code, struct str reason);
-/* One that has not been answered yet: a client that has asked for it is told an error, others nothing. */
-void sub_cancel(struct client *cl, struct client_sub *cs);
+/* One that has not been answered yet: a client that has asked for it is told an error, which says as the code of an
+ * unsubscribe push does whether it may ask again; others nothing. */
+void sub_cancel(struct client *cl, struct client_sub *cs, uint32_t code);
 /* It has been answered: it takes part, and is delivered to. */
 void sub_started(struct client *cl, struct client_sub *cs);
 /* Fills in the answer; views into cs and text. -1: no memory, and the client has ended. */

@@ -86,7 +86,7 @@ static void unsubscribe(struct client *cl, const struct control *o)
         if (o->channel.n > 0 && !str_equal(chan_name(cs->sub.chan), o->channel))
             continue;
         if (cs->start != NULL)
-            sub_cancel(cl, cs);
+            sub_cancel(cl, cs, code);
         else
             sub_end(cl, cs, code, reason);
     }

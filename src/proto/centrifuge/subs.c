@@ -403,12 +403,14 @@ static void refuse(struct client_sub *cs, enum cf_error_code code)
     sub_lose(cs, true);
 }
 
-void sub_cancel(struct client *cl, struct client_sub *cs)
+void sub_cancel(struct client *cl, struct client_sub *cs, uint32_t code)
 {
     bool waited = cl->work != NULL && cl->work->waits == WAITS_SUBSCRIBE;
 
     if (!cs->start->by_push) {
-        reply_error(cl, cs->start->id, CF_ERROR_PERMISSION_DENIED);
+        reply_error(cl, cs->start->id,
+                    code < UNSUBSCRIBED_INSUFFICIENT_STATE ? CF_ERROR_PERMISSION_DENIED
+                                                           : CF_ERROR_INTERNAL);
         if (waited)
             client_answered(cl);
     }

@@ -137,8 +137,8 @@ static void publish(const char *channel)
     h_turns(8);
 }
 
-/* It is told no, and goes on; the hub's answer comes to nobody. */
-static void unsubscribed_while_it_subscribes(void **state UNUSED)
+/* It is told no, for good or so that it asks again, and goes on; the hub's answer comes to nobody. */
+static void unsubscribed(int64_t code, const char *error)
 {
     struct peer *p;
 
@@ -148,10 +148,12 @@ static void unsubscribed_while_it_subscribes(void **state UNUSED)
     h_hub.frozen = true;
     h_text(p, "{\"id\":2,\"subscribe\":{\"channel\":\"ch\"}}\n{\"id\":3,\"rpc\":{}}");
     h_turns(4);
-    order(&(struct control){
-        .order = CONTROL_UNSUBSCRIBE, .user = STR_LIT("42"), .channel = STR_LIT("ch")});
+    order(&(struct control){.order = CONTROL_UNSUBSCRIBE,
+                            .user = STR_LIT("42"),
+                            .channel = STR_LIT("ch"),
+                            .code = code});
     h_turns(4);
-    assert_true(told(p, "{\"id\":2,\"error\":{\"code\":103"));
+    assert_true(told(p, error));
     assert_true(told(p, "{\"id\":3,\"error\":{\"code\":108"));
     h_hub.frozen = false;
     h_turns(8);
@@ -163,6 +165,14 @@ static void unsubscribed_while_it_subscribes(void **state UNUSED)
     publish("ch");
     assert_true(told(p, "published"));
     h_close(p);
+}
+
+static void unsubscribed_while_it_subscribes(void **state UNUSED)
+{
+    unsubscribed(0, "{\"id\":2,\"error\":{\"code\":103");
+    unsubscribed(2499, "{\"id\":2,\"error\":{\"code\":103");
+    unsubscribed(2500, "{\"id\":2,\"error\":{\"code\":100,\"message\":\"internal server "
+                       "error\",\"temporary\":true");
 }
 
 /* What it has not asked for and was not told of is nothing to it. */
