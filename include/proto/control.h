@@ -1,5 +1,5 @@
-/* proto/control.h - orders of the server API to Centrifuge clients, as they travel by
- * broker_control() to the workers that have them. tbl/control.def has what they say. */
+/* proto/control.h - orders of the server API, and of other clients, to Centrifuge clients, as they
+ * travel by broker_control() to the workers that have them. tbl/control.def has what they say. */
 #ifndef ROOST_PROTO_CONTROL_H
 #define ROOST_PROTO_CONTROL_H
 

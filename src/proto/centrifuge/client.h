@@ -291,9 +291,10 @@ void single_connected(struct client *cl);
 /* If it has one, those end that connected before, on whatever worker and node. It ends itself where that cannot be
  * said. */
 void single_close_earlier(struct client *cl);
-/* What control.c does with the orders of other clients: each of its user's is given to one of the two in the
- * middle. Others than these orders are nothing to the first and the last. */
-void single_begin(const struct control *o);
+/* Any control message that has come, as it is: a stamp that is in it is known from now on. */
+void single_heard(struct str data);
+/* What control.c does with the orders of other clients: each of its user's is given to one of the first two, then
+ * comes the last, to which other orders are nothing. */
 void single_disconnect_earlier(struct client *cl, const struct control *o);
 void single_stamp(struct client *cl, const struct control *o);
 void single_end(const struct control *o);

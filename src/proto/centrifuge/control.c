@@ -54,9 +54,10 @@ void centrifuge_control(unsigned from UNUSED, struct str data)
         return; /* no order: an inquiry's */
     m = malloc(sizeof(*m) + data.n);
     if (m == NULL) {
-        LOG(LOG_ERROR, "an order of the server API is lost", KV_S("reason", "no memory"));
+        LOG(LOG_ERROR, "an order to clients is lost", KV_S("reason", "no memory"));
         return;
     }
+    single_heard(data);
     m->n = data.n;
     memcpy(m->data, data.p, data.n);
     list_append(&controls()->waiting, &m->link);
@@ -127,13 +128,18 @@ static void subscribe(struct client *cl, const struct control *o)
         client_end(cl, CLOSE_CF_INTERNAL);
 }
 
+static bool has_expired(const struct control *o)
+{
+    return o->expired != 0 || (o->expire_at != 0 && expires(o) < client_now());
+}
+
 static void refresh(struct client *cl, const struct control *o)
 {
     int64_t left = o->expire_at == 0 ? 0 : expires(o) - client_now();
     struct cf_reply r = {.has_push = true, .push = {.has_refresh = true}};
     enum close_reason why;
 
-    if (o->expired != 0 || left < 0) {
+    if (has_expired(o)) {
         client_end(cl, CLOSE_CF_EXPIRED);
         return;
     }
@@ -177,9 +183,10 @@ static bool listed(struct str list, struct str word)
 /* Who connects when its user is to go was let in before. */
 static bool may_be_meant(const struct client *cl, const struct control *o)
 {
-    return cl->state == CLIENT_CONNECTED ||
-           (cl->state == CLIENT_CONNECTING &&
-            (o->order == CONTROL_DISCONNECT || (o->order == CONTROL_REFRESH && o->expired != 0)));
+    const bool ends =
+        o->order == CONTROL_DISCONNECT || (o->order == CONTROL_REFRESH && has_expired(o));
+
+    return cl->state == CLIENT_CONNECTED || (cl->state == CLIENT_CONNECTING && ends);
 }
 
 static bool meant(const struct client *cl, const struct control *o)
@@ -209,7 +216,6 @@ static void obey(struct control *o)
 {
     struct client *one = o->session.n > 0 ? client_of_session(o->session) : NULL;
 
-    single_begin(o);
     if (one != NULL)
         visit(one, o);
     else if (o->session.n == 0 && (o->user.n > 0 || o->client.n > 0))

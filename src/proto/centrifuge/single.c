@@ -8,17 +8,19 @@
  * the user with smaller stamps end. Stamps that are the same go by the clients' ids.
  *
  * A worker that begins knows no stamp of those that live. Beside a node whose clock is ahead, who connects there
- * seems to be before them: 3. the last one that is spared says its own stamp (STAMP) 4. who is before that, although
- * it came behind, takes one that is behind it, and says it as in 1.
+ * seems to be before them: 3. the last one that is spared says its own stamp (STAMP) 4. who has just connected and is
+ * before that all the same takes one that is behind it, and says it as in 1. (Who is there for longer may be the
+ * earlier one, whose order was late.)
  *
- * Can fail: no room in the ring, no memory. In 1 the client ends, which comes again; in 3 and 4 both stay, as where
- * an order is lost later. */
+ * Can fail: no room in the ring, no memory. In 1 the client ends, which comes again; in 3 and 4 both stay. So they do
+ * where an order is lost: the engine is away, a node that is cut off has no log to catch up with. The user's next
+ * connection ends both. */
 #include "base/config.h"
 #include "base/metrics.h"
 #include "client.h"
 
-#define SPOKE_MAX                                                                                  \
-    100 /* in a tick: who connects without end does not make many times as many orders */
+#define SPOKE_MAX 100 /* in a tick: who connects without end does not make many more orders */
+#define JUST_NOW  (2 * NS_PER_SEC / WHEEL_TICK_NS) /* in ticks: an order is answered by then */
 
 struct singles {
     uint64_t newest;       /* of all stamps that have been given or sent */
@@ -62,13 +64,10 @@ static int say(const struct client *cl, enum control_order order)
 {
     static struct buf text; /* kept */
     char id[CLIENT_ID_TEXT];
-    const struct close_row *row = close_row(CLOSE_CF_CONNECTION_LIMIT);
     const struct control o = {.order = order,
                               .user = client_user(cl),
                               .whitelist = {id, sizeof(id)},
-                              .offset = (int64_t)cl->connected,
-                              .code = row->code,
-                              .reason = str_from(row->text)};
+                              .offset = (int64_t)cl->connected};
 
     client_id_text(cl, id);
     buf_clear(&text);
@@ -98,10 +97,12 @@ static bool is_ours(const struct control *o)
     return o->order == CONTROL_DISCONNECT_EARLIER || o->order == CONTROL_STAMP;
 }
 
-void single_begin(const struct control *o)
+void single_heard(struct str data)
 {
-    if (is_ours(o))
-        singles()->newest = MAX(singles()->newest, (uint64_t)o->offset);
+    struct control o;
+
+    if (control_read(data, &o) == 0 && is_ours(&o))
+        singles()->newest = MAX(singles()->newest, (uint64_t)o.offset);
 }
 
 /* The last one of its user's here does, when all have been looked at. */
@@ -116,14 +117,14 @@ static void speaks(struct client *cl)
 void single_disconnect_earlier(struct client *cl, const struct control *o)
 {
     if (is_earlier(cl, o))
-        client_end_as(cl, (uint16_t)o->code, o->reason);
+        client_end(cl, CLOSE_CF_CONNECTION_LIMIT);
     else
         speaks(cl);
 }
 
 void single_stamp(struct client *cl, const struct control *o)
 {
-    if (cl->connected != 0 && is_earlier(cl, o))
+    if (cl->connected != 0 && is_earlier(cl, o) && reactor->tick - cl->conn->since < JUST_NOW)
         speaks(cl);
 }
 
@@ -135,7 +136,7 @@ static bool may_speak(void)
         s->spoke_tick = reactor->tick;
         s->spoke = 0;
     }
-    return config.personal_channel_single_connection && s->spoke++ < SPOKE_MAX;
+    return s->spoke++ < SPOKE_MAX;
 }
 
 void single_end(const struct control *o)
@@ -144,12 +145,12 @@ void single_end(const struct control *o)
     enum control_order order = CONTROL_STAMP;
 
     singles()->speaks = NULL;
-    if (!is_ours(o) || cl == NULL || client_ended(cl) || !may_speak())
+    if (!is_ours(o) || cl == NULL || client_ended(cl) || !config.personal_channel_single_connection)
         return;
     if (o->order == CONTROL_STAMP) {
         cl->connected = new_stamp();
         order = CONTROL_DISCONNECT_EARLIER;
     }
-    if (say(cl, order) == -1)
+    if (!may_speak() || say(cl, order) == -1)
         METRIC_INC(controls_lost);
 }

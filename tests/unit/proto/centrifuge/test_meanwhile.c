@@ -264,17 +264,26 @@ static void a_client_that_was_ended_by_hand_does_not_count(void **state UNUSED)
 
 static void expired_while_it_connects(void **state UNUSED)
 {
+    static const struct control orders_to_go[] = {
+        {.order = CONTROL_REFRESH, .user = {"42", 2}, .expired = 1},
+        {.order = CONTROL_REFRESH, .user = {"42", 2}, .expire_at = 1}};
     struct peer *p;
 
-    h_hub.frozen = true;
-    p = client_of_user("42");
-    order(&(struct control){.order = CONTROL_REFRESH, .user = STR_LIT("42"), .expired = 1});
-    h_turns(4);
-    assert_true(told(p, "connection expired"));
-    h_hub.frozen = false;
-    h_turns(8);
-    assert_false(told(p, "\"connect\":{"));
-    h_close(p);
+    for (size_t i = 0; i < ARRAY_LEN(orders_to_go); i++) {
+        h_hub.frozen = true;
+        p = client_of_user("42");
+        order(&(struct control){
+            .order = CONTROL_REFRESH, .user = STR_LIT("42"), .expire_at = INT64_MAX});
+        h_turns(4);
+        assert_int_equal(client_of(p->conn)->state, CLIENT_CONNECTING);
+        order(&orders_to_go[i]);
+        h_turns(4);
+        assert_true(told(p, "connection expired"));
+        h_hub.frozen = false;
+        h_turns(8);
+        assert_false(told(p, "\"connect\":{"));
+        h_close(p);
+    }
 }
 
 int main(void)

@@ -205,6 +205,7 @@ static void who_is_behind_an_order_says_so(void **state UNUSED)
     for (unsigned i = 0; i < 3 * SPOKE_MAX; i++)
         order(CONTROL_DISCONNECT_EARLIER, least);
     assert_int_equal(said(), SPOKE_MAX - 1);
+    assert_int_equal(metrics->controls_lost, 2 * SPOKE_MAX + 1);
     h_wait(NS_PER_SEC);
     order(CONTROL_DISCONNECT_EARLIER, least);
     assert_int_equal(said(), 1);
@@ -232,6 +233,37 @@ static void who_is_behind_by_another_clock(void **state UNUSED)
     order(CONTROL_DISCONNECT_EARLIER, ahead);
     assert_stays(p);
     h_close(p);
+}
+
+/* Maybe that one came behind, and this one's order was late: it is left as it is. */
+static void who_is_there_for_longer(void **state UNUSED)
+{
+    struct peer *p = client_of_user("42");
+    uint64_t before = stamp_of(p);
+
+    h_wait(3 * NS_PER_SEC);
+    (void)said();
+    order(CONTROL_STAMP, before + 1);
+    assert_stays(p);
+    assert_int_equal(stamp_of(p), before);
+    assert_int_equal(said(), 0);
+    order(CONTROL_DISCONNECT_EARLIER, before + 1);
+    assert_ended(p);
+    h_close(p);
+}
+
+/* Orders are obeyed in a task of their own; who connects before that is behind them. */
+static void a_stamp_is_known_when_it_comes(void **state UNUSED)
+{
+    struct buf text = {0};
+    const uint64_t ahead = clock_wall_ns() + AHEAD;
+    const struct control o = {
+        .order = CONTROL_STAMP, .user = STR_LIT("43"), .offset = (int64_t)ahead};
+
+    assert_int_equal(control_write(&o, &text), 0);
+    centrifuge_control(0, buf_view(&text));
+    assert_int_equal(new_stamp(), ahead + 1);
+    buf_fini(&text);
 }
 
 /* It has done nothing. */
@@ -284,6 +316,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_clock_that_is_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_behind_an_order_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_behind_by_another_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_there_for_longer, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stamp_is_known_when_it_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(no_room_to_say_so, setup, teardown),
         cmocka_unit_test_setup_teardown(who_connected_without_it, setup, teardown),
     };
