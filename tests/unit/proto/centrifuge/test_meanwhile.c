@@ -3,6 +3,7 @@
 
 #include "../harness.h"
 #include "core/channel_options.h"
+#include "orders.h"
 #include "proto/session.h"
 #include "proto/tokens.h"
 
@@ -36,31 +37,6 @@ static int teardown(void **state)
     config_defaults(&config);
     channel_options_changed();
     return rc;
-}
-
-static struct peer *client_of_user(const char *user)
-{
-    struct peer *p = h_open("/connection/websocket");
-
-    assert_int_equal(client_identify(client_of(p->conn), str_from(user), STR_NULL), 0);
-    h_text(p, "{\"id\":1,\"connect\":{}}");
-    h_turns(4);
-    return p;
-}
-
-static bool told(struct peer *p, const char *what)
-{
-    h_read(p);
-    return memmem(p->got, p->len, what, strlen(what)) != NULL;
-}
-
-static void order(const struct control *o)
-{
-    struct buf text = {0};
-
-    assert_int_equal(control_write(o, &text), 0);
-    centrifuge_control(0, buf_view(&text));
-    buf_fini(&text);
 }
 
 static void subscribed_while_its_token_is_verified(void **state UNUSED)

@@ -4,6 +4,7 @@
 
 #include "../harness.h"
 #include "core/channel_options.h"
+#include "orders.h"
 #include "proto/session.h"
 
 #define AHEAD (3600 * NS_PER_SEC) /* another node's clock */
@@ -27,17 +28,6 @@ static int teardown(void **state)
     return rc;
 }
 
-/* Its connect waits when the hub is frozen. */
-static struct peer *client_of_user(const char *user)
-{
-    struct peer *p = h_open("/connection/websocket");
-
-    assert_int_equal(client_identify(client_of(p->conn), str_from(user), STR_NULL), 0);
-    h_text(p, "{\"id\":1,\"connect\":{}}");
-    h_turns(4);
-    return p;
-}
-
 static void assert_stays(struct peer *p)
 {
     h_turns(4);
@@ -45,35 +35,27 @@ static void assert_stays(struct peer *p)
     assert_int_equal(client_of(p->conn)->state, CLIENT_CONNECTED);
 }
 
-/* Has it been told that? There are zeros in frames' lengths. */
-static bool told(struct peer *p, struct str what)
-{
-    h_read(p);
-    return memmem(p->got, p->len, what.p, what.n) != NULL;
-}
-
 static void assert_ended(struct peer *p)
 {
     h_turns(4);
-    assert_true(told(p, STR_LIT("connection limit")));
+    assert_true(told(p, "connection limit"));
 }
 
-/* As a client elsewhere says it, whose id is id, or one of zeros. */
-static void somebody_connected(const char *user, uint64_t stamp, const char *id)
-{
-    struct buf text = {0};
-    const struct control o = {
-        .order = CONTROL_DISCONNECT_EARLIER,
-        .user = str_from(user),
-        .whitelist = str_from(id != NULL ? id : "00000000-0000-4000-8000-000000000000"),
-        .offset = (int64_t)stamp,
-        .code = 3504,
-        .reason = STR_LIT("connection limit")};
+#define FIRST_ID "00000000-0000-4000-8000-000000000000"
 
-    assert_int_equal(control_write(&o, &text), 0);
-    centrifuge_control(0, buf_view(&text));
-    buf_fini(&text);
+/* As a client elsewhere says it, whose id is id. */
+static void say_as(enum control_order which, const char *user, uint64_t stamp, const char *id)
+{
+    order(&(struct control){.order = which,
+                            .user = str_from(user),
+                            .whitelist = str_from(id),
+                            .offset = (int64_t)stamp});
     h_turns(2);
+}
+
+static void somebody_connected(const char *user, uint64_t stamp)
+{
+    say_as(CONTROL_DISCONNECT_EARLIER, user, stamp, FIRST_ID);
 }
 
 static uint64_t stamp_of(const struct peer *p)
@@ -108,8 +90,8 @@ static void of_those_that_connect_together_one_stays(void **state UNUSED)
     h_hub.frozen = false;
     h_turns(20);
     for (size_t i = 0; i < ARRAY_LEN(p); i++) {
-        assert_true(told(p[i], STR_LIT("\"connect\":{")));
-        left += !told(p[i], STR_LIT("connection limit"));
+        assert_true(told(p[i], "\"connect\":{"));
+        left += !told(p[i], "connection limit");
     }
     assert_int_equal(left, 1);
     assert_stays(p[ARRAY_LEN(p) - 1]);
@@ -121,11 +103,11 @@ static void an_order_that_is_late_is_for_those_before(void **state UNUSED)
 {
     struct peer *p = client_of_user("42");
 
-    somebody_connected("42", stamp_of(p) - 1, NULL);
+    somebody_connected("42", stamp_of(p) - 1);
     assert_stays(p);
-    somebody_connected("43", stamp_of(p) + 1, NULL);
+    somebody_connected("43", stamp_of(p) + 1);
     assert_stays(p);
-    somebody_connected("42", stamp_of(p) + 1, NULL);
+    somebody_connected("42", stamp_of(p) + 1);
     assert_ended(p);
     h_close(p);
 }
@@ -135,9 +117,9 @@ static void equal_stamps_go_by_id(void **state UNUSED)
 {
     struct peer *p = client_of_user("42");
 
-    somebody_connected("42", stamp_of(p), "00000000-0000-4000-8000-000000000000");
+    say_as(CONTROL_DISCONNECT_EARLIER, "42", stamp_of(p), FIRST_ID);
     assert_stays(p);
-    somebody_connected("42", stamp_of(p), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    say_as(CONTROL_DISCONNECT_EARLIER, "42", stamp_of(p), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     assert_ended(p);
     h_close(p);
 }
@@ -147,32 +129,15 @@ static void a_clock_that_is_ahead(void **state UNUSED)
 {
     struct peer *p;
 
-    somebody_connected("42", clock_wall_ns() + AHEAD, NULL);
+    somebody_connected("42", clock_wall_ns() + AHEAD);
     p = client_of_user("42");
     assert_int_equal(stamp_of(p), clock_wall_ns() + AHEAD + 1);
-    somebody_connected("42", clock_wall_ns() + AHEAD, NULL); /* told twice */
+    somebody_connected("42", clock_wall_ns() + AHEAD); /* told twice */
     assert_stays(p);
     clock_advance(2 * AHEAD);
     assert_int_equal(new_stamp(), clock_wall_ns() + (clock_precise_ns() - clock_ns()));
     assert_true(new_stamp() > clock_wall_ns());
     h_close(p);
-}
-
-/* An order of the user's that is behind another one's, with the stamp that it has. */
-static void order(enum control_order which, uint64_t stamp)
-{
-    struct buf text = {0};
-    const struct control o = {.order = which,
-                              .user = STR_LIT("42"),
-                              .whitelist = STR_LIT("00000000-0000-4000-8000-000000000000"),
-                              .offset = (int64_t)stamp,
-                              .code = 3504,
-                              .reason = STR_LIT("connection limit")};
-
-    assert_int_equal(control_write(&o, &text), 0);
-    centrifuge_control(0, buf_view(&text));
-    buf_fini(&text);
-    h_turns(2);
 }
 
 static unsigned said(void)
@@ -199,18 +164,18 @@ static void who_is_behind_an_order_says_so(void **state UNUSED)
     h_wait(NS_PER_SEC);
     (void)said();
     least = stamp_of(p) - 1;
-    order(CONTROL_DISCONNECT_EARLIER, least);
+    somebody_connected("42", least);
     assert_stays(p);
     assert_int_equal(said(), 1);
     for (unsigned i = 0; i < 3 * SPOKE_MAX; i++)
-        order(CONTROL_DISCONNECT_EARLIER, least);
+        somebody_connected("42", least);
     assert_int_equal(said(), SPOKE_MAX - 1);
     assert_int_equal(metrics->controls_lost, 2 * SPOKE_MAX + 1);
     h_wait(NS_PER_SEC);
-    order(CONTROL_DISCONNECT_EARLIER, least);
+    somebody_connected("42", least);
     assert_int_equal(said(), 1);
     config.personal_channel_single_connection = false;
-    order(CONTROL_DISCONNECT_EARLIER, least);
+    somebody_connected("42", least);
     assert_int_equal(said(), 0);
     assert_stays(p);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
@@ -224,13 +189,13 @@ static void who_is_behind_by_another_clock(void **state UNUSED)
     uint64_t ahead = stamp_of(p) + AHEAD;
 
     (void)said();
-    order(CONTROL_STAMP, ahead);
+    say_as(CONTROL_STAMP, "42", ahead, FIRST_ID);
     assert_stays(p);
     assert_true(stamp_of(p) > ahead);
     assert_int_equal(said(), 1); /* that one ends by this */
-    order(CONTROL_STAMP, ahead);
+    say_as(CONTROL_STAMP, "42", ahead, FIRST_ID);
     assert_int_equal(said(), 0);
-    order(CONTROL_DISCONNECT_EARLIER, ahead);
+    somebody_connected("42", ahead);
     assert_stays(p);
     h_close(p);
 }
@@ -243,11 +208,11 @@ static void who_is_there_for_longer(void **state UNUSED)
 
     h_wait(3 * NS_PER_SEC);
     (void)said();
-    order(CONTROL_STAMP, before + 1);
+    say_as(CONTROL_STAMP, "42", before + 1, FIRST_ID);
     assert_stays(p);
     assert_int_equal(stamp_of(p), before);
     assert_int_equal(said(), 0);
-    order(CONTROL_DISCONNECT_EARLIER, before + 1);
+    somebody_connected("42", before + 1);
     assert_ended(p);
     h_close(p);
 }
@@ -255,15 +220,11 @@ static void who_is_there_for_longer(void **state UNUSED)
 /* Orders are obeyed in a task of their own; who connects before that is behind them. */
 static void a_stamp_is_known_when_it_comes(void **state UNUSED)
 {
-    struct buf text = {0};
     const uint64_t ahead = clock_wall_ns() + AHEAD;
-    const struct control o = {
-        .order = CONTROL_STAMP, .user = STR_LIT("43"), .offset = (int64_t)ahead};
 
-    assert_int_equal(control_write(&o, &text), 0);
-    centrifuge_control(0, buf_view(&text));
+    order(
+        &(struct control){.order = CONTROL_STAMP, .user = STR_LIT("43"), .offset = (int64_t)ahead});
     assert_int_equal(new_stamp(), ahead + 1);
-    buf_fini(&text);
 }
 
 /* It has done nothing. */
@@ -278,7 +239,7 @@ static void no_room_to_say_so(void **state UNUSED)
         continue;
     while (h_fill_ring(STR_LIT("x")) == 0)
         continue;
-    order(CONTROL_DISCONNECT_EARLIER, stamp_of(p) - 1);
+    somebody_connected("42", stamp_of(p) - 1);
     assert_stays(p);
     assert_int_equal(metrics->controls_lost, lost + 1);
     h_hub.frozen = false;
