@@ -291,7 +291,7 @@ void single_connected(struct client *cl);
 /* If it has one, those end that connected before, on whatever worker and node. It ends itself where that cannot be
  * said. */
 void single_close_earlier(struct client *cl);
-/* Any control message that has come, as it is: a stamp that is in it is known from now on. */
+/* Any control message that has come, as it is and not empty: a stamp that is in it is known from now on. */
 void single_heard(struct str data);
 /* What control.c does with the orders of other clients: each of its user's is given to one of the first two, then
  * comes the last, to which other orders are nothing. */

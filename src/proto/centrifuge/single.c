@@ -92,16 +92,16 @@ void single_close_earlier(struct client *cl)
 
 /* ---- what is heard ---- */
 
-static bool is_ours(const struct control *o)
+static bool is_ours(unsigned order)
 {
-    return o->order == CONTROL_DISCONNECT_EARLIER || o->order == CONTROL_STAMP;
+    return order == CONTROL_DISCONNECT_EARLIER || order == CONTROL_STAMP;
 }
 
 void single_heard(struct str data)
 {
     struct control o;
 
-    if (control_read(data, &o) == 0 && is_ours(&o))
+    if (is_ours((unsigned char)data.p[0]) && control_read(data, &o) == 0)
         singles()->newest = MAX(singles()->newest, (uint64_t)o.offset);
 }
 
@@ -145,7 +145,8 @@ void single_end(const struct control *o)
     enum control_order order = CONTROL_STAMP;
 
     singles()->speaks = NULL;
-    if (!is_ours(o) || cl == NULL || client_ended(cl) || !config.personal_channel_single_connection)
+    if (!is_ours(o->order) || cl == NULL || client_ended(cl) ||
+        !config.personal_channel_single_connection)
         return;
     if (o->order == CONTROL_STAMP) {
         cl->connected = new_stamp();
